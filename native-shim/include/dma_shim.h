@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * DOC: dma_shim - copies between byte-addressable devices, without blocking
+ *
+ * The daemon's only way to move bytes. A context owns the devices it has
+ * opened, the engines that copy between them and one socket on which every
+ * completion arrives. A job is submitted in one call that never waits for the
+ * copy; progress and the end come back as fixed-size records, many to a read.
+ *
+ * Conventions, which hold for every function here:
+ *
+ *  - A function that can fail returns a negative errno; nothing is written to
+ *    an output and nothing is kept on failure.
+ *  - Sizes, offsets and positions are bytes. Times are nanoseconds of
+ *    CLOCK_MONOTONIC.
+ *  - Any function may be called from any thread, except that
+ *    dma_shim_close() must be the last call on its context.
+ *  - Structs have a fixed layout, the same on every platform that this
+ *    library builds for (64-bit, little-endian), with no implicit padding:
+ *    callers in other languages fill them as plain bytes. Fields named
+ *    "reserved" must be zero.
+ *  - The ABI number changes with any change to a layout, a constant or a
+ *    meaning.
+ */
+#ifndef DMA_SHIM_H
+#define DMA_SHIM_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DMA_SHIM_ABI 1
+
+#define DMA_SHIM_MAX_SEGMENTS 4096u
+#define DMA_SHIM_MAX_DEVICES 256u
+
+/**
+ * DMA_SHIM_MEMORY - names the memory passed to dma_shim_submit() where a
+ * device handle is expected.
+ */
+#define DMA_SHIM_MEMORY UINT32_C(0xfffffffe)
+/**
+ * DMA_SHIM_NOWHERE - as a destination: nothing is written, the source is only
+ * read (for its checksum).
+ */
+#define DMA_SHIM_NOWHERE UINT32_C(0xffffffff)
+
+struct dma_shim;
+
+/**
+ * struct dma_shim_options - what a context is made with
+ * @cpu_threads: threads that copy, 1 to 64; 0 chooses: one fewer than the CPUs
+ *               this process may run on, at least one, so that the caller's
+ *               event loop keeps a CPU
+ * @reserved:    zero
+ */
+struct dma_shim_options {
+	uint32_t cpu_threads;
+	uint32_t reserved;
+};
+
+/** enum dma_shim_device_kind - how a device is opened and flushed */
+enum dma_shim_device_kind {
+	/** a device-dax character device, mapped whole, flushed by the CPU */
+	DMA_SHIM_DEVDAX = 1,
+	/** a regular file standing in for one, mapped whole, flushed by msync */
+	DMA_SHIM_FILE = 2,
+};
+
+/** enum dma_shim_persistence - what a store must reach to survive power loss */
+enum dma_shim_persistence {
+	/** nothing survives: DRAM, or a file system that lives in it */
+	DMA_SHIM_VOLATILE = 0,
+	/** the memory controller: CPU caches have to be written back */
+	DMA_SHIM_MEMORY_CONTROLLER = 1,
+	/** CPU caches are inside the persistence domain (eADR) */
+	DMA_SHIM_CPU_CACHE = 2,
+	/** the file system's backing store */
+	DMA_SHIM_BACKING_STORE = 3,
+};
+
+/** enum dma_shim_flush_basis - by what a flush makes bytes persistent */
+enum dma_shim_flush_basis {
+	DMA_SHIM_FLUSH_NONE = 0,       /* it cannot: the device is volatile */
+	DMA_SHIM_FLUSH_CLWB = 1,
+	DMA_SHIM_FLUSH_CLFLUSHOPT = 2,
+	DMA_SHIM_FLUSH_CLFLUSH = 3,
+	DMA_SHIM_FLUSH_MSYNC = 4,
+	DMA_SHIM_FLUSH_CPU_CACHE = 5,  /* a store fence is enough */
+};
+
+/**
+ * struct dma_shim_device_spec - a device to open
+ * @size:        for DEVDAX its size (a character device does not tell);
+ *               for FILE zero or the size that the file must have
+ * @align:       for DEVDAX its mapping alignment; for FILE zero
+ * @kind:        enum dma_shim_device_kind
+ * @persistence: for DEVDAX, what the platform says; ignored for FILE, where
+ *               the file system decides (BACKING_STORE, or VOLATILE on tmpfs
+ *               and ramfs)
+ */
+struct dma_shim_device_spec {
+	uint64_t size;
+	uint64_t align;
+	uint32_t kind;
+	uint32_t persistence;
+};
+
+/**
+ * struct dma_shim_device_info - a device that was opened
+ * @size:        bytes that can be addressed
+ * @persistence: enum dma_shim_persistence
+ * @flush_basis: enum dma_shim_flush_basis
+ */
+struct dma_shim_device_info {
+	uint64_t size;
+	uint32_t persistence;
+	uint32_t flush_basis;
+};
+
+/** enum dma_shim_engine - who moves the bytes of a job */
+enum dma_shim_engine {
+	DMA_SHIM_ENGINE_CPU = 1,
+	DMA_SHIM_ENGINE_DMA = 2,
+};
+
+/** enum dma_shim_priority - a job's share where engines are contended */
+enum dma_shim_priority {
+	DMA_SHIM_HIGH = 0,
+	DMA_SHIM_NORMAL = 1,
+	DMA_SHIM_LOW = 2,
+};
+
+/**
+ * DOC: job flags
+ *
+ * FLUSH     - after all segments, make the destination as persistent as its
+ *             device can be. A job whose flush failed has failed.
+ * VERIFY    - after each segment, compare the CRC-32C of its source and its
+ *             destination; a difference ends the job with -EBADMSG. Reports
+ *             both CRCs over all segments in order.
+ * CHECKSUM  - report the CRC-32C of the source over all segments in order,
+ *             continued from crc_seed. Implied by VERIFY.
+ */
+#define DMA_SHIM_JOB_FLUSH    UINT32_C(1)
+#define DMA_SHIM_JOB_VERIFY   UINT32_C(2)
+#define DMA_SHIM_JOB_CHECKSUM UINT32_C(4)
+
+/** struct dma_shim_segment - one contiguous piece of a job */
+struct dma_shim_segment {
+	uint64_t src_offset;
+	uint64_t dst_offset;
+	uint64_t size;
+};
+
+/**
+ * struct dma_shim_job - a unit of work
+ * @tag:           the caller's name for it, given back in its completions;
+ *                 unique among the jobs in flight
+ * @memory_size:   size of the memory passed to dma_shim_submit(); zero if none
+ * @source:        device handle or DMA_SHIM_MEMORY
+ * @destination:   device handle, DMA_SHIM_MEMORY or DMA_SHIM_NOWHERE
+ * @engine:        enum dma_shim_engine
+ * @priority:      enum dma_shim_priority
+ * @flags:         DMA_SHIM_JOB_*
+ * @crc_seed:      CRC-32C of what came before; zero to begin
+ * @segment_count: 1 to DMA_SHIM_MAX_SEGMENTS
+ * @reserved:      zero
+ *
+ * The segments behave as if copied one after the other: a later one sees what
+ * an earlier one wrote.
+ */
+struct dma_shim_job {
+	uint64_t tag;
+	uint64_t memory_size;
+	uint32_t source;
+	uint32_t destination;
+	uint32_t engine;
+	uint32_t priority;
+	uint32_t flags;
+	uint32_t crc_seed;
+	uint32_t segment_count;
+	uint32_t reserved;
+};
+
+/** enum dma_shim_completion_kind */
+enum dma_shim_completion_kind {
+	/** the job goes on; @bytes_done has grown. At most one each 100 ms */
+	DMA_SHIM_PROGRESS = 1,
+	/** the job is over and touches no memory any more */
+	DMA_SHIM_DONE = 2,
+};
+
+/**
+ * struct dma_shim_completion - one record on the completion socket
+ * @tag:             the job's
+ * @bytes_done:      bytes copied (or read, where nothing is written) so far
+ * @started_ns:      when its first byte was about to move
+ * @finished_ns:     when it ended; zero in a PROGRESS record
+ * @copy_ns:         time spent copying, wall clock, phases not overlapping
+ * @flush_ns:        likewise flushing
+ * @verify_ns:       likewise computing CRCs
+ * @kind:            enum dma_shim_completion_kind
+ * @status:          zero, or why the job failed:
+ *                   -ECANCELED  dma_shim_cancel()
+ *                   -EBADMSG    source and destination differ after the copy
+ *                   -EIO        the medium could not be read, written or synced
+ *                   -ENXIO      the device, or that part of it, has gone
+ *                   -ENOSPC     a file's file system is full
+ * @segment:         index of the segment in which it failed; else zero
+ * @source_crc:      with CHECKSUM or VERIFY
+ * @destination_crc: with VERIFY
+ * @reserved:        zero
+ */
+struct dma_shim_completion {
+	uint64_t tag;
+	uint64_t bytes_done;
+	uint64_t started_ns;
+	uint64_t finished_ns;
+	uint64_t copy_ns;
+	uint64_t flush_ns;
+	uint64_t verify_ns;
+	uint32_t kind;
+	int32_t status;
+	uint32_t segment;
+	uint32_t source_crc;
+	uint32_t destination_crc;
+	uint32_t reserved;
+};
+
+/**
+ * struct dma_shim_cpu_info - the CPU engine as it runs here
+ * @threads:         threads that copy
+ * @reserved:        zero
+ * @instruction_set: what large copies use, such as "avx512", "avx2", "sse2";
+ *                   NUL-terminated
+ */
+struct dma_shim_cpu_info {
+	uint32_t threads;
+	uint32_t reserved;
+	char instruction_set[24];
+};
+
+/** dma_shim_version() - the library's version, "MAJOR.MINOR.PATCH" */
+const char *dma_shim_version(void);
+
+/** dma_shim_abi() - DMA_SHIM_ABI of the library that was loaded */
+uint32_t dma_shim_abi(void);
+
+/**
+ * dma_shim_open() - make a context: its threads and its completion socket
+ * @options: see struct dma_shim_options
+ * @out:     the context
+ *
+ * Installs a process-wide SIGBUS handler that turns a fault inside a job into
+ * that job's failure and hands any other fault on to the handler before it.
+ *
+ * Return: 0, -EINVAL, -ENOMEM, -EMFILE or -EAGAIN (no thread to be had).
+ */
+int dma_shim_open(const struct dma_shim_options *options, struct dma_shim **out);
+
+/**
+ * dma_shim_close() - cancel what is in flight, wait for its pieces, free all
+ * @shim: the context; NULL is ignored
+ *
+ * The completion socket's reader sees the last records, then end of file.
+ */
+void dma_shim_close(struct dma_shim *shim);
+
+/**
+ * dma_shim_completion_fd() - the reading end of the completion socket
+ * @shim: the context
+ *
+ * A non-blocking stream of struct dma_shim_completion. The caller owns the
+ * descriptor and closes it. While nobody reads, records wait in memory, one
+ * DONE for each job in flight and at most one PROGRESS: no thread blocks, and
+ * nothing is lost.
+ *
+ * Return: the descriptor, or -EBUSY when it was handed out before.
+ */
+int dma_shim_completion_fd(struct dma_shim *shim);
+
+/**
+ * dma_shim_device_open() - map a device and take it for this process
+ * @shim: the context
+ * @path: of the character device or the file
+ * @spec: see struct dma_shim_device_spec
+ * @info: what was found
+ *
+ * Takes an exclusive flock(2) on the device, so that two daemons cannot order
+ * their copies apart from each other.
+ *
+ * Return: a handle (0 and up), or -EWOULDBLOCK (another process holds it),
+ * -EINVAL (not of that kind, size or alignment wrong), -ENFILE (more than
+ * DMA_SHIM_MAX_DEVICES), or what open(2) and mmap(2) say.
+ */
+int dma_shim_device_open(struct dma_shim *shim, const char *path,
+			 const struct dma_shim_device_spec *spec,
+			 struct dma_shim_device_info *info);
+
+/**
+ * dma_shim_device_close() - unmap and unlock
+ *
+ * Return: 0, -EBADF (no such handle) or -EBUSY (a job in flight names it).
+ */
+int dma_shim_device_close(struct dma_shim *shim, uint32_t device);
+
+/**
+ * dma_shim_submit() - start a job
+ * @shim:     the context
+ * @job:      copied
+ * @segments: @job->segment_count of them, copied
+ * @memory:   what DMA_SHIM_MEMORY names; must stay until the job's DONE record
+ *
+ * Never waits for bytes to move. Bounds are checked before anything moves.
+ *
+ * Return: 0 and exactly one DONE record later, or -EINVAL (a field out of
+ * range, a segment of size 0, overlapping itself, flags that do not fit),
+ * -EBADF (no such device), -ERANGE (a segment outside its device or memory),
+ * -EOPNOTSUPP (no such engine here), -EEXIST (the tag is in flight),
+ * -ENOMEM; then there is no record.
+ */
+int dma_shim_submit(struct dma_shim *shim, const struct dma_shim_job *job,
+		    const struct dma_shim_segment *segments, void *memory);
+
+/**
+ * dma_shim_cancel() - stop a job at the next piece boundary
+ * @shim: the context
+ * @tag:  the job's
+ *
+ * Its DONE record still comes: -ECANCELED, or its real end if that was sooner.
+ *
+ * Return: 0, or -ENOENT when no job in flight has that tag.
+ */
+int dma_shim_cancel(struct dma_shim *shim, uint64_t tag);
+
+/** dma_shim_cpu_info() - describe the CPU engine */
+void dma_shim_cpu_info(struct dma_shim *shim, struct dma_shim_cpu_info *out);
+
+/**
+ * dma_shim_lock_file() - take an exclusive lock that dies with the process
+ * @path: created where missing, mode 0600
+ *
+ * Return: a descriptor that holds the lock until it is closed, -EWOULDBLOCK
+ * when another process holds it, or what open(2) says.
+ */
+int dma_shim_lock_file(const char *path);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* DMA_SHIM_H */
