@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The engine that copies with the pool's threads. */
+#include "internal.h"
+
+static void begin(struct job *job)
+{
+	if (!job_plan_run(job))
+		job->position = 0;
+	pool_add(job);
+}
+
+static void withdraw(struct job *job)
+{
+	list_remove(&job->queue);
+}
+
+/*
+ * Whoever asked for bytes in memory is about to read them, so those go
+ * through the cache whatever their size.
+ */
+static bool uncached(const struct job *job, uint64_t size)
+{
+	return job->destination_device && stream_worthwhile(size);
+}
+
+const struct engine_ops cpu_engine = {
+	.begin = begin,
+	.withdraw = withdraw,
+	.uncached = uncached,
+};

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the library share.
+ *
+ * Locking
+ * -------
+ * dma_shim.lock guards everything that a job's progress depends on: the table
+ * of tags, the devices, the queues of the pools and the fields of a job that
+ * are marked so below. It is held for bookkeeping only, never while bytes
+ * move, memory of a device is touched, or a system call may block.
+ * outbox.lock nests inside it, so that "the job has left the table" and "its
+ * DONE record is queued" are one step for every observer.
+ *
+ * Lifetime of a job
+ * -----------------
+ * A job is freed by job_retire(), which runs when no thread works on it
+ * (job.running is zero) and no queue holds it. Whoever works on a job has
+ * counted itself in job.running under the lock.
+ *
+ * Steps and pieces
+ * ----------------
+ * A job is a sequence of steps with a barrier between each two; a step is cut
+ * into pieces, and the pieces of one step may run side by side. step.c knows
+ * the sequence, piece.c what a piece does, pool.c and sync.c who runs it when.
+ */
+#ifndef DMA_SHIM_INTERNAL_H
+#define DMA_SHIM_INTERNAL_H
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "../include/dma_shim.h"
+#include "list.h"
+
+#if !defined(__x86_64__) || !defined(__LP64__)
+#error "dma_shim needs x86-64: its copies and flushes are written for it"
+#endif
+
+#define PUBLIC __attribute__((visibility("default")))
+
+/*
+ * The unit of sharing between threads and jobs, and of cancellation. At 5 to
+ * 15 GB/s a piece takes 70 to 200 us: long beside the fraction of a
+ * microsecond that handing one out costs, short beside what a caller notices.
+ */
+#define PIECE_SIZE (UINT64_C(1) << 20)
+
+/*
+ * The least that a piece of a job's segments counts towards PIECE_SIZE, so
+ * that 4096 segments of one byte are one piece and not an endless one.
+ */
+#define SEGMENT_COST UINT64_C(256)
+
+#define CACHE_LINE 64u
+#define MAX_COPY_THREADS 64u
+#define SYNC_THREADS 4u
+#define PRIORITIES 3u
+
+struct dma_shim;
+struct job;
+
+static inline uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* cpu.c: what this processor has */
+enum writeback_instruction { WRITEBACK_CLFLUSH, WRITEBACK_CLFLUSHOPT, WRITEBACK_CLWB };
+
+struct cpu_features {
+	bool sse42;
+	bool avx2;
+	bool avx512f;
+	enum writeback_instruction writeback;
+};
+
+const struct cpu_features *cpu_features(void);
+unsigned int cpu_count(void);
+
+/* copy.c: moving bytes between two ranges that do not overlap */
+struct stream_kernel {
+	const char *name;
+	/* @to is CACHE_LINE-aligned, @size a multiple of CACHE_LINE */
+	void (*copy)(unsigned char *to, const unsigned char *from, size_t size);
+};
+
+#define STREAM_KERNELS 3u
+extern const struct stream_kernel stream_kernels[STREAM_KERNELS];
+
+bool stream_kernel_usable(const struct stream_kernel *kernel);
+const struct stream_kernel *stream_kernel_best(void);
+bool stream_worthwhile(uint64_t size);
+void copy_streaming(const struct stream_kernel *kernel, unsigned char *to,
+		    const unsigned char *from, size_t size);
+void store_fence(void);
+
+/* writeback.c: from CPU caches to the memory controller */
+void write_back(const unsigned char *start, size_t size);
+
+/* checksum.c: CRC-32C */
+void crc32c_init(void);
+uint32_t crc32c(uint32_t crc, const void *bytes, size_t size);
+uint32_t crc32c_table(uint32_t crc, const void *bytes, size_t size);
+uint32_t crc32c_shift(uint32_t crc, uint64_t size);
+
+/* sigbus.c: faults in mapped memory */
+struct fault {
+	int code;                /* si_code */
+	const void *address;     /* si_addr */
+};
+
+int sigbus_install(void);
+void sigbus_remove(void);
+bool sigbus_guard(void (*function)(void *), void *argument, struct fault *fault);
+
+/* thread.c: threads of the library */
+int thread_start(pthread_t *thread, const char *name, void *(*main)(void *),
+		 void *argument);
+void thread_yield_to_callers(void);
+
+/**
+ * struct device - what a handle stands for
+ * @base:        where it is mapped, whole
+ * @descriptor:  holds the lock; asked about the file after a fault
+ * @users:       jobs in flight, and submissions under way, that name it (lock)
+ * @syncing:     a thread is in msync() on it (lock)
+ * @sync_errors: how often msync() has failed on it (lock)
+ * @sync_error:  what the last failure was (lock)
+ */
+struct device {
+	unsigned char *base;
+	uint64_t size;
+	int descriptor;
+	uint32_t kind;
+	uint32_t persistence;
+	uint32_t flush_basis;
+	uint32_t users;
+	bool syncing;
+	uint64_t sync_errors;
+	int sync_error;
+};
+
+void device_destroy(struct device *device);
+
+/**
+ * struct engine_ops - who moves the bytes of a job
+ * @begin:     plan the copy of job->segment, and of as many segments after it
+ *             as the engine likes to take at once, as the job's next step, and
+ *             start on it. When it is over the engine calls job_advance().
+ *             Called with the lock held; must not block
+ * @withdraw:  take back what has not been started of the current step, since
+ *             the job is to end. Called with the lock held
+ * @uncached:  whether a piece of that size leaves no dirty line in a CPU cache
+ *             but for those that hold its first and last byte
+ *
+ * Checksums and flushes are not an engine's business: the pools do them.
+ */
+struct engine_ops {
+	void (*begin)(struct job *job);
+	void (*withdraw)(struct job *job);
+	bool (*uncached)(const struct job *job, uint64_t size);
+};
+
+extern const struct engine_ops cpu_engine;
+const struct engine_ops *engine_find(uint32_t engine);
+
+/* What a job is doing. RUN, WRITEBACK and SYNC are one piece to a step. */
+enum step {
+	STEP_COPY,       /* one large segment, pieces side by side */
+	STEP_CHECK,      /* its checksums, likewise */
+	STEP_RUN,        /* small segments one by one: copy and checksums */
+	STEP_WRITEBACK,  /* CPU caches, a piece's worth of lines */
+	STEP_SYNC,       /* msync() of one window */
+	STEP_END,
+};
+
+/**
+ * struct job - a submission, from acceptance to its DONE record
+ *
+ * Fields of the first group do not change after submission, except that
+ * sync.c sorts the segments once nothing needs their order any more. The
+ * others belong to the lock, or to the one thread that runs the job's piece
+ * where a step has one piece only.
+ */
+struct job {
+	struct dma_shim *shim;
+	const struct engine_ops *engine;
+	struct device *source_device;           /* NULL: memory */
+	struct device *destination_device;      /* NULL: memory or nowhere */
+	const unsigned char *source;
+	unsigned char *destination;             /* NULL: nowhere */
+	uint64_t tag;
+	uint64_t sync_errors;                   /* the device's, at submission */
+	uint32_t priority;
+	uint32_t flags;
+	uint32_t segment_count;
+
+	struct job *tag_next;
+	struct list queue;      /* of the pool it waits in; else empty */
+	uint32_t running;       /* pieces handed out */
+	bool cancelled;
+	int status;             /* first failure */
+	uint32_t failed_segment;        /* where that was */
+
+	enum step step;
+	uint32_t segment;       /* that the step is about, or begins with */
+	uint32_t run_length;    /* RUN: how many segments */
+	uint64_t run_size;      /* RUN: how many bytes */
+	uint64_t position;      /* COPY, CHECK: handed out so far;
+				 * WRITEBACK: done of the segment;
+				 * SYNC: destination offset of the window */
+	uint64_t window_end;    /* SYNC: end of what it covers */
+	bool sorted;            /* SYNC: segments are in destination order */
+	struct job *batch_next; /* SYNC: synced by the same call */
+	uint64_t step_began;    /* when its first piece began; 0: not yet */
+	uint64_t step_ended;    /* when its last finished piece ended */
+
+	uint32_t source_crc;
+	uint32_t destination_crc;
+	uint32_t segment_source_crc;            /* CHECK: gathered so far */
+	uint32_t segment_destination_crc;
+
+	uint64_t bytes_done;
+	uint64_t bytes_reported;
+	uint64_t reported_ns;
+	uint64_t started_ns;
+	uint64_t copy_ns;
+	uint64_t flush_ns;
+	uint64_t verify_ns;
+	uint64_t progress_record;               /* see completion.c */
+
+	struct dma_shim_segment segments[];
+};
+
+/**
+ * struct piece - one thread's share of a step, and what came of it
+ *
+ * Filled by step_take(), run by piece_run() without the lock, accounted for
+ * by step_piece_done(). @at and @bytes are volatile because a fault may leave
+ * the code that counts them by siglongjmp(3).
+ */
+struct piece {
+	struct job *job;
+	enum step step;
+	uint32_t segment;
+	uint32_t run_length;
+	uint64_t offset;
+	uint64_t size;
+
+	int status;
+	volatile uint32_t at;           /* segment being worked on */
+	volatile uint64_t bytes;        /* moved, or read where none are */
+	uint32_t source_crc;
+	uint32_t destination_crc;
+	uint64_t began;
+	uint64_t ended;
+	uint64_t check_ns;              /* RUN: of that time, for checksums */
+};
+
+/* step.c; all with the lock held */
+void job_begin(struct job *job);
+bool job_advance(struct job *job);
+void job_fail(struct job *job, int status, uint32_t segment);
+void job_cancel(struct job *job);
+void job_took(struct job *job, uint64_t began, uint64_t ended);
+bool job_plan_run(struct job *job);
+bool step_take(struct job *job, struct piece *piece);
+void step_piece_done(const struct piece *piece);
+
+/* piece.c */
+void piece_run(struct piece *piece);
+int device_fault_status(const struct device *device, const struct fault *fault);
+
+/* job.c; with the lock held */
+void job_retire(struct job *job);
+void jobs_cancel_all(struct dma_shim *shim);
+
+/**
+ * struct pool - the threads that copy, checksum and write back
+ * @ready:  jobs with pieces to hand out, one queue to a priority
+ * @pass:   how much work each priority has had, scaled by its weight
+ * @clock:  the pass of the priority that was served last
+ * @idle:   threads asleep in @work
+ */
+struct pool {
+	struct list ready[PRIORITIES];
+	uint64_t pass[PRIORITIES];
+	uint64_t clock;
+	uint32_t idle;
+	uint32_t thread_count;
+	bool stop;
+	pthread_cond_t work;
+	pthread_t threads[MAX_COPY_THREADS];
+};
+
+int pool_start(struct dma_shim *shim, uint32_t threads);
+void pool_stop(struct dma_shim *shim);
+void pool_add(struct job *job);
+void pool_wake(struct pool *pool);
+
+/**
+ * struct syncer - the threads that wait for disks
+ * @waiting: jobs in STEP_SYNC that no thread is at
+ * @idle:    threads asleep in @work
+ */
+struct syncer {
+	struct list waiting;
+	uint32_t idle;
+	uint32_t thread_count;
+	bool stop;
+	pthread_cond_t work;
+	pthread_t threads[SYNC_THREADS];
+};
+
+int syncer_start(struct dma_shim *shim);
+void syncer_stop(struct dma_shim *shim);
+void syncer_add(struct job *job);
+
+/* completion.c */
+#define BATCH_RECORDS 128u
+
+enum outbox_state {
+	OUTBOX_IDLE,       /* nobody sends */
+	OUTBOX_SENDING,    /* one thread sends, without the lock */
+	OUTBOX_BLOCKED,    /* the socket is full; the delivery thread waits */
+	OUTBOX_CLOSED,     /* the reader has gone: records are dropped */
+};
+
+/**
+ * struct outbox - completion records on their way to the socket
+ * @ring:       records from number @head up to @tail, at number & (size - 1)
+ * @batch:      records taken from the ring that are being sent, by whoever is
+ *              SENDING, or are stuck half-way while BLOCKED
+ * @batch_size: in bytes, as is @batch_sent
+ * @no_memory:  what BLOCKED the last send was not the reader
+ */
+struct outbox {
+	pthread_mutex_t lock;
+	pthread_cond_t blocked;
+	enum outbox_state state;
+	bool no_memory;
+	bool stop;
+	int writer;
+	int reader;
+	bool reader_taken;
+	int wake;
+	struct dma_shim_completion *ring;
+	uint64_t ring_size;
+	uint64_t head;
+	uint64_t tail;
+	size_t batch_size;
+	size_t batch_sent;
+	struct dma_shim_completion batch[BATCH_RECORDS];
+	pthread_t thread;
+};
+
+int outbox_start(struct outbox *outbox);
+void outbox_stop(struct outbox *outbox);
+int outbox_take_reader(struct outbox *outbox);
+int outbox_reserve(struct outbox *outbox, uint64_t jobs);
+void outbox_progress(struct outbox *outbox, struct job *job);
+void outbox_done(struct outbox *outbox, const struct job *job);
+void outbox_send(struct outbox *outbox);
+
+struct dma_shim {
+	pthread_mutex_t lock;
+	pthread_cond_t drained;         /* no job is in flight */
+	uint64_t jobs;                  /* in flight */
+	struct job **tags;              /* in flight, by tag */
+	uint64_t tags_size;
+	struct device *devices[DMA_SHIM_MAX_DEVICES];
+	const struct stream_kernel *kernel;
+	struct pool pool;
+	struct syncer syncer;
+	struct outbox outbox;
+};
+
+#endif /* DMA_SHIM_INTERNAL_H */

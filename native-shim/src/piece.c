@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What a thread does with a piece: the only place where bytes of devices are
+ * touched. Runs without the lock and under a guard against faults.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "internal.h"
+
+static void copy(const struct job *job, const struct dma_shim_segment *segment,
+		 uint64_t offset, uint64_t size)
+{
+	const unsigned char *from = job->source + segment->src_offset + offset;
+	unsigned char *to = job->destination + segment->dst_offset + offset;
+
+	if (job->engine->uncached(job, size))
+		copy_streaming(job->shim->kernel, to, from, size);
+	else
+		memcpy(to, from, size);
+}
+
+/* Continue the piece's checksums; false where they differ and must not. */
+static bool check(struct piece *piece, const struct dma_shim_segment *segment,
+		  uint64_t offset, uint64_t size)
+{
+	const struct job *job = piece->job;
+
+	piece->source_crc = crc32c(piece->source_crc,
+				   job->source + segment->src_offset + offset, size);
+	if (!(job->flags & DMA_SHIM_JOB_VERIFY))
+		return true;
+	piece->destination_crc = crc32c(piece->destination_crc,
+					job->destination + segment->dst_offset + offset,
+					size);
+	return piece->source_crc == piece->destination_crc;
+}
+
+/*
+ * Both checksums of a job begin with the same seed, and appending is
+ * invertible: they are equal after a segment if and only if that segment is.
+ */
+static void run_segments(struct piece *piece)
+{
+	const struct job *job = piece->job;
+	bool checks = job->flags & (DMA_SHIM_JOB_CHECKSUM | DMA_SHIM_JOB_VERIFY);
+	uint32_t end = piece->segment + piece->run_length;
+
+	for (uint32_t n = piece->segment; n < end; n++) {
+		const struct dma_shim_segment *segment = &job->segments[n];
+		uint64_t began;
+		bool same;
+
+		piece->at = n;
+		if (job->destination) {
+			copy(job, segment, 0, segment->size);
+			piece->bytes += segment->size;
+		}
+		if (!checks)
+			continue;
+		began = now_ns();
+		same = check(piece, segment, 0, segment->size);
+		piece->check_ns += now_ns() - began;
+		if (!job->destination)
+			piece->bytes += segment->size;
+		if (!same) {
+			piece->status = -EBADMSG;
+			return;
+		}
+	}
+}
+
+/*
+ * Leaves the checksums shifted to their place in the segment's. They are
+ * compared when the segment's are whole, so that a difference is reported with
+ * checksums that show it.
+ */
+static void check_part(struct piece *piece)
+{
+	const struct job *job = piece->job;
+	const struct dma_shim_segment *segment = &job->segments[piece->segment];
+	uint64_t after = segment->size - piece->offset - piece->size;
+
+	piece->source_crc = 0;
+	piece->destination_crc = 0;
+	check(piece, segment, piece->offset, piece->size);
+	if (!job->destination)
+		piece->bytes = piece->size;
+	piece->source_crc = crc32c_shift(piece->source_crc, after);
+	piece->destination_crc = crc32c_shift(piece->destination_crc, after);
+}
+
+/*
+ * Write back a piece's worth of what may be dirty in caches. Segments are cut
+ * as they were for copying, so that the ends of pieces that passed the caches
+ * by are where they were then.
+ */
+static void write_back_segments(struct piece *piece)
+{
+	const struct job *job = piece->job;
+	uint64_t left = piece->size;
+
+	while (piece->at < job->segment_count && left) {
+		const struct dma_shim_segment *segment = &job->segments[piece->at];
+		const unsigned char *start;
+		uint64_t size = segment->size - piece->offset;
+		uint64_t cost = 2 * CACHE_LINE;
+
+		if (size > PIECE_SIZE)
+			size = PIECE_SIZE;
+		start = job->destination + segment->dst_offset + piece->offset;
+		if (job->engine->uncached(job, size)) {
+			write_back(start, 1);
+			write_back(start + size - 1, 1);
+		} else {
+			write_back(start, size);
+			cost += size;
+		}
+		left -= cost < left ? cost : left;
+
+		piece->offset += size;
+		if (piece->offset == segment->size) {
+			piece->offset = 0;
+			piece->at++;
+		}
+	}
+}
+
+static void execute(void *argument)
+{
+	struct piece *piece = argument;
+	const struct job *job = piece->job;
+
+	switch (piece->step) {
+	case STEP_COPY:
+		copy(job, &job->segments[piece->segment], piece->offset, piece->size);
+		piece->bytes = piece->size;
+		break;
+	case STEP_CHECK:
+		check_part(piece);
+		break;
+	case STEP_RUN:
+		run_segments(piece);
+		break;
+	case STEP_WRITEBACK:
+		write_back_segments(piece);
+		break;
+	case STEP_SYNC:
+	case STEP_END:
+		break;
+	}
+	/*
+	 * Ends the write-backs; and where caches are persistent, this is what
+	 * makes the stores so, by the thread that made them.
+	 */
+	store_fence();
+}
+
+static int fault_status(const struct job *job, const struct fault *fault)
+{
+	const struct device *devices[] = {
+		job->destination_device, job->source_device,
+	};
+
+	for (size_t n = 0; n < sizeof(devices) / sizeof(*devices); n++) {
+		const struct device *device = devices[n];
+
+		if (device && (uintptr_t)fault->address - (uintptr_t)device->base <
+			      device->size)
+			return device_fault_status(device, fault);
+	}
+	/* In the caller's memory, which may be a mapping too */
+	return -EIO;
+}
+
+void piece_run(struct piece *piece)
+{
+	struct fault fault;
+
+	piece->began = now_ns();
+	if (!sigbus_guard(execute, piece, &fault))
+		piece->status = fault_status(piece->job, &fault);
+	piece->ended = now_ns();
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Faults in mapped memory.
+ *
+ * A load or store to a mapped device raises SIGBUS where the memory has an
+ * uncorrectable error, the device or that part of the file has gone, or a hole
+ * in the file could not be given a block. Nothing but a signal handler is told,
+ * so each piece runs under a guard: a place to jump back to, kept per thread.
+ * A fault anywhere else belongs to whoever had the signal before us.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+struct guard {
+	sigjmp_buf back;
+	struct fault fault;
+};
+
+/*
+ * initial-exec: any other model may allocate memory at a thread's first
+ * access, which for a thread that is not ours is inside the signal handler.
+ */
+static _Thread_local struct guard *volatile current_guard
+	__attribute__((tls_model("initial-exec")));
+
+static pthread_mutex_t install_lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned int users;
+static bool installed;
+static struct sigaction previous;
+
+/* As if our handler had never been there */
+static void hand_on(int signal, siginfo_t *info, void *context)
+{
+	bool raised_by_fault = info->si_code > 0;
+	sigset_t before;
+
+	if (previous.sa_handler == SIG_IGN && !raised_by_fault)
+		return;
+	if (previous.sa_handler == SIG_DFL || previous.sa_handler == SIG_IGN) {
+		/*
+		 * The kernel lets nobody ignore a fault. Returning runs the
+		 * faulting instruction again, now without a handler, so that
+		 * the core dump shows it; a signal that was sent is not
+		 * repeated by returning, so it is sent again.
+		 */
+		struct sigaction none = { .sa_handler = SIG_DFL };
+
+		sigaction(signal, &none, NULL);
+		if (!raised_by_fault)
+			raise(signal);
+		return;
+	}
+
+	pthread_sigmask(SIG_BLOCK, &previous.sa_mask, &before);
+	if (previous.sa_flags & SA_SIGINFO)
+		previous.sa_sigaction(signal, info, context);
+	else
+		previous.sa_handler(signal);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static void handle(int signal, siginfo_t *info, void *context)
+{
+	struct guard *guard = current_guard;
+	int saved_errno = errno;
+
+	/* A guarded thread may still be sent a SIGBUS by kill(2). */
+	if (guard && info->si_code > 0) {
+		guard->fault.code = info->si_code;
+		guard->fault.address = info->si_addr;
+		siglongjmp(guard->back, 1);
+	}
+	hand_on(signal, info, context);
+	errno = saved_errno;
+}
+
+/**
+ * sigbus_guard() - call a function that touches device memory
+ * @function: must hold no lock and own nothing: it may not return
+ * @argument: for @function
+ * @fault:    filled in where there was one
+ *
+ * Return: whether @function came to its end.
+ */
+bool sigbus_guard(void (*function)(void *), void *argument, struct fault *fault)
+{
+	struct guard guard;
+
+	/*
+	 * The mask is not saved, which spares a system call per piece. It does
+	 * not change either: SA_NODEFER leaves SIGBUS unblocked in the handler.
+	 */
+	if (sigsetjmp(guard.back, 0)) {
+		current_guard = NULL;
+		*fault = guard.fault;
+		return false;
+	}
+	current_guard = &guard;
+	function(argument);
+	current_guard = NULL;
+	return true;
+}
+
+static bool handler_is_ours(void)
+{
+	struct sigaction now;
+
+	return sigaction(SIGBUS, NULL, &now) == 0 &&
+	       (now.sa_flags & SA_SIGINFO) && now.sa_sigaction == handle;
+}
+
+/* Return: 0 or a negative errno. */
+int sigbus_install(void)
+{
+	struct sigaction ours = {
+		.sa_sigaction = handle,
+		.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK,
+	};
+	int error = 0;
+
+	pthread_mutex_lock(&install_lock);
+	if (!installed) {
+		/* Read first: the handler may run before sigaction() returns. */
+		if (sigaction(SIGBUS, NULL, &previous) ||
+		    sigaction(SIGBUS, &ours, NULL))
+			error = -errno;
+		else
+			installed = true;
+	}
+	if (!error)
+		users++;
+	pthread_mutex_unlock(&install_lock);
+	return error;
+}
+
+void sigbus_remove(void)
+{
+	pthread_mutex_lock(&install_lock);
+	/*
+	 * Where another handler has been put on top of ours it goes on calling
+	 * ours, which then stays for good: the library is never unloaded.
+	 */
+	if (--users == 0 && handler_is_ours()) {
+		sigaction(SIGBUS, &previous, NULL);
+		installed = false;
+	}
+	pthread_mutex_unlock(&install_lock);
+}
