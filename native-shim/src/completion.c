@@ -39,8 +39,8 @@ static struct dma_shim_completion *slot(const struct outbox *outbox, uint64_t nu
 /**
  * outbox_reserve() - make room for all that @jobs jobs in flight may have to say
  *
- * That is two records each: a PROGRESS that is in the batch being sent, or
- * still in the ring and to be replaced, and one more.
+ * That is one record each, since a newer one takes an older one's place, beside
+ * those that are there already.
  *
  * Return: 0 or -ENOMEM.
  */
@@ -52,7 +52,7 @@ int outbox_reserve(struct outbox *outbox, uint64_t jobs)
 	int error = 0;
 
 	pthread_mutex_lock(&outbox->lock);
-	need = outbox->tail - outbox->head + 2 * jobs;
+	need = outbox->tail - outbox->head + jobs;
 	size = outbox->ring_size ? outbox->ring_size : RING_MIN;
 	while (size < need)
 		size *= 2;
@@ -254,7 +254,7 @@ static void linger(struct outbox *outbox)
 	struct pollfd writable = { .fd = outbox->writer, .events = POLLOUT };
 	uint64_t end = now_ns() + LINGER_MS * UINT64_C(1000000);
 
-	if (outbox->state == OUTBOX_CLOSED)
+	if (outbox->state == OUTBOX_CLOSED || !outbox->reader_taken)
 		return;
 	pump(outbox);
 	while (outbox->state == OUTBOX_BLOCKED && now_ns() < end) {

@@ -166,6 +166,8 @@ PUBLIC int dma_shim_device_open(struct dma_shim *shim, const char *path,
 	device = calloc(1, sizeof(*device));
 	if (!device)
 		return -ENOMEM;
+	list_init(&device->sync_jobs);
+	list_init(&device->sync_turn);
 	device->kind = spec->kind;
 	/* O_NONBLOCK and O_NOCTTY: what is opened may be anything at all. */
 	device->descriptor = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -198,12 +200,15 @@ PUBLIC int dma_shim_device_close(struct dma_shim *shim, uint32_t handle)
 	pthread_mutex_lock(&shim->lock);
 	if (handle < DMA_SHIM_MAX_DEVICES)
 		device = shim->devices[handle];
-	if (!device)
+	if (!device) {
 		error = -EBADF;
-	else if (device->users)
+	} else if (device->users) {
 		error = -EBUSY;
-	else
+	} else {
 		shim->devices[handle] = NULL;
+		/* Its turn may be left from jobs that were cancelled. */
+		list_remove(&device->sync_turn);
+	}
 	pthread_mutex_unlock(&shim->lock);
 	if (!error)
 		device_destroy(device);

@@ -130,6 +130,8 @@ void thread_yield_to_callers(void);
  * @base:        where it is mapped, whole
  * @descriptor:  holds the lock; asked about the file after a fault
  * @users:       jobs in flight, and submissions under way, that name it (lock)
+ * @sync_jobs:   jobs that wait for a window of it to be synced (lock)
+ * @sync_turn:   in the queue of devices that have such jobs (lock)
  * @syncing:     a thread is in msync() on it (lock)
  * @sync_errors: how often msync() has failed on it (lock)
  * @sync_error:  what the last failure was (lock)
@@ -142,6 +144,8 @@ struct device {
 	uint32_t persistence;
 	uint32_t flush_basis;
 	uint32_t users;
+	struct list sync_jobs;
+	struct list sync_turn;
 	bool syncing;
 	uint64_t sync_errors;
 	int sync_error;
@@ -307,11 +311,13 @@ void pool_wake(struct pool *pool);
 
 /**
  * struct syncer - the threads that wait for disks
- * @waiting: jobs in STEP_SYNC that no thread is at
- * @idle:    threads asleep in @work
+ * @unsorted: jobs whose segments are to be sorted first
+ * @devices:  devices with jobs that wait, and no thread that is at it
+ * @idle:     threads asleep in @work
  */
 struct syncer {
-	struct list waiting;
+	struct list unsorted;
+	struct list devices;
 	uint32_t idle;
 	uint32_t thread_count;
 	bool stop;

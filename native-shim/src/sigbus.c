@@ -35,7 +35,9 @@ static struct sigaction previous;
 /* As if our handler had never been there */
 static void hand_on(int signal, siginfo_t *info, void *context)
 {
-	bool raised_by_fault = info->si_code > 0;
+	/* Memory found bad while nobody was reading it is no fault of ours. */
+	bool raised_by_fault = info->si_code > 0 &&
+			       info->si_code != BUS_MCEERR_AO;
 	sigset_t before;
 
 	if (previous.sa_handler == SIG_IGN && !raised_by_fault)

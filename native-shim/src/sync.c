@@ -82,32 +82,36 @@ static void window_done(struct job *job)
 		job->segment++;
 }
 
-/* Queue a job for its next window. With the lock held. */
-void syncer_add(struct job *job)
+/* Let a device have its turn, if it is due one. With the lock held. */
+static void queue_device(struct syncer *syncer, struct device *device)
 {
-	struct syncer *syncer = &job->shim->syncer;
-
-	if (!job->sorted && job->segment_count == 1) {
-		sort_segments(job);
-		job->sorted = true;
-	}
-	if (job->sorted)
-		plan_window(job);
-	list_add_tail(&job->queue, &syncer->waiting);
+	if (device->syncing || list_empty(&device->sync_jobs) ||
+	    !list_empty(&device->sync_turn))
+		return;
+	list_add_tail(&device->sync_turn, &syncer->devices);
 	if (syncer->idle)
 		pthread_cond_signal(&syncer->work);
 }
 
-static struct job *first_ready(const struct syncer *syncer)
+/* Queue a job for its next window. With the lock held. */
+void syncer_add(struct job *job)
 {
-	for (struct list *node = syncer->waiting.next; node != &syncer->waiting;
-	     node = node->next) {
-		struct job *job = list_entry(node, struct job, queue);
+	struct syncer *syncer = &job->shim->syncer;
+	struct device *device = job->destination_device;
 
-		if (!job->sorted || !job->destination_device->syncing)
-			return job;
+	if (!job->sorted && job->segment_count > 1) {
+		list_add_tail(&job->queue, &syncer->unsorted);
+		if (syncer->idle)
+			pthread_cond_signal(&syncer->work);
+		return;
 	}
-	return NULL;
+	if (!job->sorted) {
+		sort_segments(job);
+		job->sorted = true;
+	}
+	plan_window(job);
+	list_add_tail(&job->queue, &device->sync_jobs);
+	queue_device(syncer, device);
 }
 
 static int sync_range(const struct device *device, uint64_t start, uint64_t end)
@@ -142,11 +146,10 @@ static void prepare(struct dma_shim *shim, struct job *job)
 	job_advance(job);
 }
 
-/* Sync a job's window for all that want it; likewise. */
-static void sync_window(struct dma_shim *shim, const struct job *first)
+/* Sync the window of the job that has waited longest, for all that want it. */
+static void sync_window(struct dma_shim *shim, struct device *device)
 {
-	struct device *device = first->destination_device;
-	uint64_t window = first->position / WINDOW;
+	uint64_t window = UINT64_MAX;
 	uint64_t start = UINT64_MAX;
 	uint64_t end = 0;
 	uint64_t began, ended;
@@ -155,10 +158,12 @@ static void sync_window(struct dma_shim *shim, const struct job *first)
 	struct job *job;
 	int status;
 
-	list_for_each_safe(node, after, &shim->syncer.waiting) {
+	list_remove(&device->sync_turn);
+	list_for_each_safe(node, after, &device->sync_jobs) {
 		job = list_entry(node, struct job, queue);
-		if (!job->sorted || job->destination_device != device ||
-		    job->position / WINDOW != window)
+		if (window == UINT64_MAX)
+			window = job->position / WINDOW;
+		if (job->position / WINDOW != window)
 			continue;
 		list_remove(&job->queue);
 		job->running++;
@@ -169,6 +174,9 @@ static void sync_window(struct dma_shim *shim, const struct job *first)
 		if (job->window_end > end)
 			end = job->window_end;
 	}
+	/* Cancellation may have taken away what the device had its turn for. */
+	if (!batch)
+		return;
 	device->syncing = true;
 	pthread_mutex_unlock(&shim->lock);
 
@@ -182,6 +190,7 @@ static void sync_window(struct dma_shim *shim, const struct job *first)
 		device->sync_errors++;
 		device->sync_error = status;
 	}
+	queue_device(&shim->syncer, device);
 	while ((job = batch)) {
 		batch = job->batch_next;
 		job->running--;
@@ -203,20 +212,20 @@ static void *sync_worker(void *argument)
 	thread_yield_to_callers();
 	pthread_mutex_lock(&shim->lock);
 	for (;;) {
-		struct job *job = first_ready(syncer);
-
-		if (!job) {
-			if (syncer->stop)
-				break;
+		if (!list_empty(&syncer->unsorted)) {
+			prepare(shim, list_entry(syncer->unsorted.next,
+						 struct job, queue));
+		} else if (!list_empty(&syncer->devices)) {
+			sync_window(shim, list_entry(syncer->devices.next,
+						     struct device, sync_turn));
+		} else if (syncer->stop) {
+			break;
+		} else {
 			syncer->idle++;
 			pthread_cond_wait(&syncer->work, &shim->lock);
 			syncer->idle--;
 			continue;
 		}
-		if (!job->sorted)
-			prepare(shim, job);
-		else
-			sync_window(shim, job);
 		pthread_mutex_unlock(&shim->lock);
 		outbox_send(&shim->outbox);
 		pthread_mutex_lock(&shim->lock);
@@ -230,7 +239,8 @@ int syncer_start(struct dma_shim *shim)
 {
 	struct syncer *syncer = &shim->syncer;
 
-	list_init(&syncer->waiting);
+	list_init(&syncer->unsorted);
+	list_init(&syncer->devices);
 	pthread_cond_init(&syncer->work, NULL);
 	while (syncer->thread_count < SYNC_THREADS) {
 		char name[24];
