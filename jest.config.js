@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** Tests run as compiled: no transform stands between what is tested and what is shipped. */
+export default {
+  testEnvironment: 'node',
+  roots: ['<rootDir>/dist/test'],
+  testMatch: ['**/*.test.js'],
+  transform: {},
+  testTimeout: 60_000,
+  // Tests start daemons and copy hundreds of megabytes; a worker for each core, no more.
+  maxWorkers: 2,
+  coverageProvider: 'v8',
+  collectCoverageFrom: ['dist/services/**/*.js'],
+  coverageReporters: ['text', 'html'],
+};

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { FastifyBaseLogger } from 'fastify';
+import type { Config } from '../config.ts';
+import type { Inventory } from '../devices/device.ts';
+import { StartError } from '../start-error.ts';
+import { isLoopback } from './hosts.ts';
+
+/**
+ * Refuses to serve without access control what is worth protecting: real devices over TCP, or
+ * anything beyond loopback. DMAD_INSECURE=1 takes the responsibility.
+ *
+ * @throws StartError configuration
+ */
+export function checkExposure(config: Config, inventory: Inventory, log: FastifyBaseLogger): void {
+  const reasons = [
+    ...(inventory.list().some(({ kind }) => kind === 'devdax') ? ['real devices'] : []),
+    ...(isLoopback(config.host) ? [] : [`a listener beyond loopback (${config.host})`]),
+  ];
+  if (reasons.length === 0) return;
+  const what = reasons.join(' and ');
+  if (!config.insecure) {
+    throw new StartError(
+      'configuration',
+      `${what} over TCP need tokens, which this version does not have yet; DMAD_INSECURE=1 serves ` +
+        'them to whoever can connect',
+    );
+  }
+  log.warn(`DMAD_INSECURE: whoever can connect can read and write: ${what}`);
+}

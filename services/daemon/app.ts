@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+import { randomUUID } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
+import { checkExposure } from './access/exposure.ts';
+import hosts from './access/hosts.ts';
+import type { Config } from './config.ts';
+import { contentRoutes } from './devices/content-routes.ts';
+import type { Inventory } from './devices/device.ts';
+import { openDevices } from './devices/open.ts';
+import { deviceRoutes } from './devices/routes.ts';
+import { EngineChooser } from './engines/choice.ts';
+import { Engine } from './engines/engine.ts';
+import { engineRoutes } from './engines/routes.ts';
+import { ShimError } from './engines/shim.ts';
+import { healthRoutes } from './health/routes.ts';
+import type { EventStream } from './http/event-stream.ts';
+import jsonBody, { JSON_BODY_LIMIT } from './http/json-body.ts';
+import requestLog from './http/request-log.ts';
+import routing from './http/routing.ts';
+import { createHttpServer, handleClientError, targetPath } from './http/server.ts';
+import validation from './http/validation.ts';
+import { Metrics } from './metrics/metrics.ts';
+import { metricsRoutes } from './metrics/routes.ts';
+import openapi from './openapi/plugin.ts';
+import problemHandler from './problems/handler.ts';
+import { StartError } from './start-error.ts';
+import { eventRoutes } from './transfers/event-routes.ts';
+import { transferRoutes } from './transfers/routes.ts';
+import { TransferService } from './transfers/service.ts';
+import { WorkQueue } from './transfers/work-queue.ts';
+
+/** How long answers may still take to reach their clients once all work is over. */
+const CLOSE_TIMEOUT_MS = 1000;
+
+export interface AppOptions {
+  config: Config;
+  log: FastifyBaseLogger;
+  /** Where sysfs is mounted, for tests. */
+  sysfsRoot?: string;
+}
+
+/** The daemon, put together but not yet listening. */
+export interface App {
+  http: FastifyInstance;
+  inventory: Inventory;
+  /**
+   * Takes no new work, gives what was taken time to end, stops the rest, and closes everything.
+   *
+   * @param graceMs how long what was taken may go on
+   */
+  shutDown(graceMs: number): Promise<void>;
+}
+
+/**
+ * Opens the engine and the devices, and builds the HTTP server on top of them.
+ *
+ * @throws StartError where the configuration asks for what cannot be had
+ */
+export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<App> {
+  const engine = new Engine();
+  try {
+    lockStateDir(engine, config.state_dir);
+    const chooser = new EngineChooser(config.engine);
+    const { state_dir: stateDir, devices: choice } = config;
+    const inventory = openDevices(engine, {
+      choice,
+      stateDir,
+      log,
+      ...(sysfsRoot && { sysfsRoot }),
+    });
+    checkExposure(config, inventory, log);
+
+    const metrics = new Metrics();
+    const queue = new WorkQueue();
+    const onFinished = metrics.transferFinished.bind(metrics);
+    const transfers = new TransferService({ engine, queue, log, onFinished });
+    metrics.watch(transfers, inventory, engine);
+    const uploads = new AbortController();
+
+    const http = createFastify(log);
+    http.decorate('eventStreams', new Set<EventStream>());
+    await http.register(requestLog, { onAnswered: metrics.requestAnswered.bind(metrics) });
+    await http.register(hosts, { allowedHosts: config.allowed_hosts });
+    await http.register(problemHandler);
+    await http.register(routing);
+    await http.register(validation);
+    await http.register(jsonBody);
+    await http.register(openapi);
+    await http.register(transferRoutes, { transfers, inventory, chooser });
+    await http.register(eventRoutes, { transfers });
+    await http.register(deviceRoutes, { inventory });
+    await http.register(contentRoutes, {
+      ...{ engine, inventory, queue },
+      uploadIdleMs: config.upload_idle_seconds * 1000,
+      signal: uploads.signal,
+    });
+    await http.register(engineRoutes, { engine, chooser });
+    await http.register(healthRoutes, { engine, queue });
+    await http.register(metricsRoutes, { metrics });
+    await http.ready();
+
+    const shutDown = async (graceMs: number) => {
+      const drained = queue.close();
+      const grace = new AbortController();
+      await Promise.race([drained, sleep(graceMs, undefined, grace)]);
+      grace.abort();
+      uploads.abort();
+      await transfers.interrupt();
+      await drained;
+      await closeHttp(http);
+      engine.close();
+    };
+    return { http, inventory, shutDown };
+  } catch (error) {
+    engine.close();
+    throw error;
+  }
+}
+
+/** One daemon for each state directory: two would not know of each other's order. */
+function lockStateDir(engine: Engine, directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    engine.lockFile(join(directory, 'lock'));
+  } catch (error) {
+    if (error instanceof ShimError && error.code === 'EAGAIN') {
+      throw new StartError('state_in_use', `another daemon uses ${directory}: set DMAD_STATE_DIR`);
+    }
+    const why = (error as Error).message;
+    throw new StartError('configuration', `cannot use DMAD_STATE_DIR ${directory}: ${why}`);
+  }
+}
+
+function createFastify(log: FastifyBaseLogger): FastifyInstance {
+  return Fastify({
+    loggerInstance: log,
+    // One line a request is written by http/request-log.ts.
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request' }),
+    bodyLimit: JSON_BODY_LIMIT,
+    genReqId: () => randomUUID(),
+    serverFactory: createHttpServer,
+    clientErrorHandler: handleClientError,
+    rewriteUrl: targetPath,
+    frameworkErrors: (error, request, reply) => {
+      // A path that cannot be decoded: the hooks have not run, the error handler will.
+      reply.header('x-request-id', request.id);
+      void reply.send(error as Error as never);
+    },
+    // Refused by the work queue, as a problem.
+    return503OnClosing: false,
+  });
+}
+
+async function closeHttp(http: FastifyInstance): Promise<void> {
+  for (const stream of http.eventStreams) stream.end();
+  const closed = new Promise<void>((resolve) => {
+    http.server.close(() => resolve());
+  });
+  const stalled = setTimeout(() => http.server.closeAllConnections(), CLOSE_TIMEOUT_MS);
+  await closed;
+  clearTimeout(stalled);
+  await http.close();
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parse as parseYaml } from 'yaml';
+import { z } from 'zod';
+import { type DeviceChoice, parseDevices } from './devices/choice.ts';
+import { StartError } from './start-error.ts';
+
+/** "1" and "true" are yes, "0" and "false" no. */
+const flag = z.enum(['0', '1', 'false', 'true']).transform((v) => v === '1' || v === 'true');
+const wholeNumber = (minimum: number, maximum: number) =>
+  z
+    .string()
+    .regex(/^[0-9]+$/, `must be a whole number from ${minimum} to ${maximum}`)
+    .transform(Number)
+    .pipe(z.number().min(minimum).max(maximum));
+const nonEmpty = z.string().min(1, 'must not be empty');
+const hostNames = z.string().transform((list) =>
+  list
+    .split(',')
+    .map((name) => name.trim().toLowerCase())
+    .filter(Boolean),
+);
+const devices = z.string().transform((text, context): DeviceChoice => {
+  try {
+    return parseDevices(text);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as Error).message });
+    return z.NEVER;
+  }
+});
+
+/** Each variable without its DMAD_ prefix, as text; the HTTP contract's table is the source. */
+const settingsSchema = z.strictObject({
+  host: nonEmpty.default('127.0.0.1'),
+  port: wholeNumber(0, 65_535).default(8080),
+  socket: nonEmpty.optional(),
+  state_dir: nonEmpty.optional(),
+  engine: z.enum(['auto', 'dma', 'cpu']).default('auto'),
+  devices: devices.default({ kind: 'auto' }),
+  tokens_file: nonEmpty.optional(),
+  tls_cert: nonEmpty.optional(),
+  tls_key: nonEmpty.optional(),
+  tls_client_ca: nonEmpty.optional(),
+  insecure: flag.default(false),
+  allowed_hosts: hostNames.default([]),
+  log_level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+  drain_seconds: wholeNumber(0, 86_400).default(30),
+  upload_idle_seconds: wholeNumber(1, 3600).default(10),
+});
+
+export type Settings = z.output<typeof settingsSchema>;
+export interface Config extends Omit<Settings, 'state_dir'> {
+  state_dir: string;
+  /** Variables that begin with DMAD_ but mean nothing: worth a warning. */
+  unknown_variables: string[];
+}
+
+/**
+ * Reads the configuration: the environment, then the file named by DMAD_CONFIG (YAML, the same
+ * names in lower case without the prefix), then the defaults.
+ *
+ * @throws StartError configuration, naming every wrong value in one line
+ */
+export function readConfig(environment: NodeJS.ProcessEnv): Config {
+  const { DMAD_CONFIG: file, ...rest } = environment;
+  const fromFile = file === undefined ? {} : readConfigFile(file);
+  const fromEnvironment: Record<string, string> = {};
+  const unknown: string[] = [];
+  for (const [variable, value] of Object.entries(rest)) {
+    if (!variable.startsWith('DMAD_') || value === undefined) continue;
+    const name = variable.slice('DMAD_'.length).toLowerCase();
+    if (name in settingsSchema.shape) fromEnvironment[name] = value;
+    else unknown.push(variable);
+  }
+  const result = settingsSchema.safeParse({ ...fromFile, ...fromEnvironment });
+  if (!result.success) throw new StartError('configuration', describe(result.error, file));
+  const settings = result.data;
+  refuseUnsupported(settings);
+  return {
+    ...settings,
+    state_dir: resolve(settings.state_dir ?? defaultStateDir(environment)),
+    unknown_variables: unknown,
+  };
+}
+
+function readConfigFile(path: string): Record<string, unknown> {
+  let content: unknown;
+  try {
+    content = parseYaml(readFileSync(path, 'utf8')) ?? {};
+  } catch (error) {
+    const [line] = (error as Error).message.split('\n', 1);
+    throw new StartError('configuration', `DMAD_CONFIG: cannot read ${path}: ${line}`);
+  }
+  if (typeof content !== 'object' || content === null || Array.isArray(content)) {
+    throw new StartError(
+      'configuration',
+      `DMAD_CONFIG: ${path} must be a mapping of names to values`,
+    );
+  }
+  // The environment knows only text, and both are read by the same schema.
+  return Object.fromEntries(
+    Object.entries(content).map(([name, value]) => [
+      name,
+      Array.isArray(value) ? value.join(',') : typeof value === 'object' ? value : String(value),
+    ]),
+  );
+}
+
+function defaultStateDir(environment: NodeJS.ProcessEnv): string {
+  if (environment.XDG_STATE_HOME) return join(environment.XDG_STATE_HOME, 'dmad');
+  if (process.getuid?.() === 0) return '/var/lib/dmad';
+  return join(homedir(), '.local', 'state', 'dmad');
+}
+
+/** What would look like protection and be none is refused, not ignored. */
+function refuseUnsupported(settings: Settings): void {
+  for (const name of ['tokens_file', 'tls_cert', 'tls_key', 'tls_client_ca'] as const) {
+    if (settings[name] !== undefined) {
+      throw new StartError(
+        'configuration',
+        `DMAD_${name.toUpperCase()}: this version has neither tokens nor TLS yet; unset it`,
+      );
+    }
+  }
+}
+
+function describe(error: z.ZodError, file: string | undefined): string {
+  const parts = error.issues.map((issue) => {
+    if (issue.code === 'unrecognized_keys') {
+      return `DMAD_CONFIG: ${file} has unknown names: ${issue.keys.join(', ')}`;
+    }
+    return `DMAD_${String(issue.path[0]).toUpperCase()}: ${issue.message}`;
+  });
+  return parts.join('; ');
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { DeviceKind, FlushBasis } from '../engines/records.ts';
+import { fieldProblem, Problem } from '../problems/problem.ts';
+import { deviceNameOf } from './choice.ts';
+import type { ByteRange } from './sysfs.ts';
+
+/** A device that the daemon manages. */
+export interface Device {
+  name: string;
+  path: string;
+  kind: DeviceKind;
+  /** Bytes. */
+  size: number;
+  align: number;
+  numaNode: number | null;
+  persistenceDomain: 'cpu_cache' | 'memory_controller' | 'backing_store' | 'volatile' | 'unknown';
+  badBlocks: ByteRange[];
+  state: 'online';
+  /** The engine's name for it. */
+  handle: number;
+  /** How it is made persistent; `none` where it cannot be. */
+  flushBasis: FlushBasis;
+}
+
+/** The managed devices by name. */
+export class Inventory {
+  readonly #devices: ReadonlyMap<string, Device>;
+
+  constructor(devices: readonly Device[]) {
+    this.#devices = new Map(devices.map((device) => [device.name, device]));
+  }
+
+  list(): Device[] {
+    return [...this.#devices.values()];
+  }
+
+  /** @param nameOrPath `dax0.0` or `/dev/dax0.0` */
+  find(nameOrPath: string): Device | undefined {
+    return this.#devices.get(deviceNameOf(nameOrPath));
+  }
+
+  /** @throws Problem not_found, for a device named in a path */
+  get(nameOrPath: string): Device {
+    const device = this.find(nameOrPath);
+    if (device === undefined) {
+      throw new Problem('not_found', 'No managed device has that name; GET /devices lists them.');
+    }
+    return device;
+  }
+}
+
+/** A range in a request, and the fields that said so. */
+export interface RequestedRange extends ByteRange {
+  device: Device;
+  /** JSON pointers to the offset and the size, for errors. */
+  offsetPointer: string;
+  sizePointer: string;
+}
+
+/** @throws Problem out_of_range, where the range ends, or begins, past the device's end */
+export function checkBounds(range: RequestedRange): void {
+  const { device, offset, size } = range;
+  // Subtracting cannot overflow, adding could.
+  if (offset < device.size && size <= device.size - offset) return;
+  const beginsOutside = offset >= device.size;
+  const detail = beginsOutside
+    ? `${device.name} has ${device.size} bytes: offset ${offset} lies past its end.`
+    : `${device.name} has ${device.size} bytes: from offset ${offset} at most ${device.size - offset} fit, not ${size}.`;
+  throw fieldProblem(
+    'out_of_range',
+    beginsOutside ? range.offsetPointer : range.sizePointer,
+    detail,
+  );
+}
+
+/** @throws Problem bad_block, where the range touches one that is known */
+export function checkBadBlocks(range: RequestedRange): void {
+  const { device, offset, size } = range;
+  const bad = device.badBlocks.find(
+    (block) => block.offset < offset + size && offset < block.offset + block.size,
+  );
+  if (bad === undefined) return;
+  throw fieldProblem(
+    'bad_block',
+    range.offsetPointer,
+    `${device.name} has a bad block at offset ${bad.offset}, ${bad.size} bytes long: leave it out.`,
+  );
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ServerResponse } from 'node:http';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Engine } from '../engines/engine.ts';
+import { MEMORY } from '../engines/records.ts';
+import { readRange } from '../http/content-range.ts';
+import { jobProblem } from '../transfers/failure.ts';
+import { checkBadBlocks, type Device } from './device.ts';
+import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
+
+/**
+ * Answers with a device's bytes, or the range of them that was asked for, through two buffers.
+ *
+ * @throws Problem where nothing was sent yet; later errors break the connection off, so that a
+ *   client does not take a part for the whole
+ */
+export async function download(
+  engine: Engine,
+  device: Device,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<void> {
+  // There are no validators to compare, so no If-Range can hold (RFC 9110, 13.1.5).
+  const header = request.headers['if-range'] === undefined ? request.headers.range : undefined;
+  const range = readRange(header, device.size);
+  const { offset, size } = range ?? { offset: 0, size: device.size };
+  checkBadBlocks({ device, offset, size, offsetPointer: '', sizePointer: '' });
+
+  const buffers = chunkBuffers();
+  const end = offset + size;
+  // Before the header, so that a device that cannot be read is a problem and not a broken body.
+  let chunk =
+    request.method === 'HEAD' ? undefined : await read(engine, device, buffers[0], offset, end);
+  const { raw } = reply.hijack();
+  raw.writeHead(range === undefined ? 200 : 206, {
+    ...(reply.getHeaders() as Record<string, string>),
+    'content-type': 'application/octet-stream',
+    'content-length': size,
+    'accept-ranges': 'bytes',
+    ...(range && { 'content-range': `bytes ${offset}-${end - 1}/${device.size}` }),
+  });
+  try {
+    for (let at = offset, turn = 1; chunk !== undefined; turn ^= 1) {
+      at += chunk.length;
+      const next = at < end ? read(engine, device, buffers[turn] as Buffer, at, end) : undefined;
+      // Both are waited for whatever becomes of one: the engine may still write to the buffer.
+      const [written, following] = await Promise.allSettled([write(raw, chunk), next]);
+      if (written.status === 'rejected') throw written.reason;
+      if (following.status === 'rejected') throw following.reason;
+      chunk = following.value;
+    }
+    raw.end();
+  } catch (error) {
+    request.log.warn({ err: error, device: device.name }, 'download broken off');
+    raw.destroy();
+  }
+}
+
+async function read(
+  engine: Engine,
+  device: Device,
+  buffer: Buffer,
+  offset: number,
+  end: number,
+): Promise<Buffer> {
+  const size = Math.min(CHUNK_SIZE, end - offset);
+  const memory = buffer.subarray(0, size);
+  const completion = await engine.run({
+    source: device.handle,
+    destination: MEMORY,
+    engine: 'cpu',
+    priority: 'normal',
+    segments: [{ src_offset: offset, dst_offset: 0, size }],
+    memory,
+  });
+  if (completion.status !== 0) throw jobProblem(completion, device.name);
+  return memory;
+}
+
+/** Resolves once the kernel has the bytes, so that the buffer can be used again. */
+function write(raw: ServerResponse, chunk: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    // The callback alone is not enough: it never comes where an answer waits behind another one
+    // on a connection that closes.
+    const onClose = () => reject(new Error('the client went away'));
+    raw.once('close', onClose);
+    raw.write(chunk, (error) => {
+      raw.removeListener('close', onClose);
+      if (error) reject(error);
+      else resolve();
+    });
+  });
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { StartError } from '../start-error.ts';
+
+/** What stands in on a machine with no device-dax, so that anyone can try the service. */
+export const EMULATED_PAIR = [
+  { kind: 'emulated', name: 'dax0.0', size: 256 * 2 ** 20 },
+  { kind: 'emulated', name: 'dax1.0', size: 256 * 2 ** 20 },
+] as const;
+
+/** Emulated devices are mapped by pages; they have no alignment of their own. */
+export const EMULATED_ALIGN = 4096;
+
+/**
+ * Makes the sparse file behind an emulated device, or finds it with the bytes it had.
+ *
+ * @returns its path
+ * @throws StartError configuration, where it cannot be made or would have to shrink
+ */
+export function prepareEmulatedDevice(stateDir: string, name: string, size: number): string {
+  const path = join(stateDir, 'devices', name);
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    const file = openSync(path, 'a+', 0o600);
+    try {
+      const { size: present } = fstatSync(file);
+      if (present > size) {
+        throw new StartError(
+          'configuration',
+          `DMAD_DEVICES: ${path} has ${present} bytes, more than the ${size} asked for; ` +
+            'give it its old size, or remove the file if its bytes are no longer wanted',
+        );
+      }
+      if (present < size) ftruncateSync(file, size);
+    } finally {
+      closeSync(file);
+    }
+  } catch (error) {
+    if (error instanceof StartError) throw error;
+    throw new StartError('configuration', `cannot make ${path}: ${(error as Error).message}`);
+  }
+  return path;
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+import { z } from 'zod';
+import { byteCount } from '../http/byte-count.ts';
+import type { Device } from './device.ts';
+
+const bytes = z.int().min(0);
+
+export const deviceSchema = z
+  .object({
+    name: z.string(),
+    path: z.string().meta({ description: 'The character device, or the file that stands in.' }),
+    kind: z.enum(['devdax', 'emulated']),
+    size: bytes,
+    align: bytes.meta({ description: 'Of mappings; copies need none.' }),
+    numa_node: z.int().nullable(),
+    persistence_domain: z
+      .enum(['cpu_cache', 'memory_controller', 'backing_store', 'volatile', 'unknown'])
+      .meta({
+        description: 'What a store must reach to survive a power failure; volatile: nothing does.',
+      }),
+    bad_blocks: z.array(z.object({ offset: bytes, size: bytes })),
+    state: z.enum(['online']),
+  })
+  .meta({ id: 'Device' });
+
+export const deviceListSchema = z
+  .object({ devices: z.array(deviceSchema) })
+  .meta({ id: 'DeviceList' });
+
+export const deviceParams = z.object({
+  name: z.string().meta({ description: 'The name of a device, such as dax0.0.' }),
+});
+
+export const uploadQuerySchema = z.strictObject({
+  offset: byteCount(0).default(0).meta({ description: 'Where in the device the body goes.' }),
+});
+
+export const uploadResultSchema = z
+  .object({
+    bytes_written: bytes,
+    crc32c: z.string().regex(/^[0-9a-f]{8}$/),
+  })
+  .meta({ id: 'UploadResult' });
+
+export const checksumQuerySchema = z.strictObject({
+  offset: byteCount(0).default(0),
+  size: byteCount(1).optional().meta({ description: "Up to the device's end where absent." }),
+});
+
+export const checksumSchema = z
+  .object({ crc32c: z.string().regex(/^[0-9a-f]{8}$/) })
+  .meta({ id: 'Checksum' });
+
+/** A device as clients see it. */
+export function deviceDocument(device: Device): z.output<typeof deviceSchema> {
+  return {
+    name: device.name,
+    path: device.path,
+    kind: device.kind,
+    size: device.size,
+    align: device.align,
+    numa_node: device.numaNode,
+    persistence_domain: device.persistenceDomain,
+    bad_blocks: device.badBlocks,
+    state: device.state,
+  };
+}

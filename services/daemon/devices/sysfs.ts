@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+
+/** A range of a device, in bytes. */
+export interface ByteRange {
+  offset: number;
+  size: number;
+}
+
+/** A device on the kernel's dax bus, as sysfs tells of it. */
+export interface DaxDevice {
+  name: string;
+  /** `device_dax` gives the character device; `kmem` has made system RAM of it; null: unbound. */
+  driver: string | null;
+  size: number;
+  align: number;
+  numaNode: number | null;
+  /**
+   * What its NVDIMM region says a store must reach to survive power loss (Linux
+   * Documentation/ABI/testing/sysfs-bus-nvdimm); `unknown` where the platform does not say;
+   * `volatile` for memory that belongs to no NVDIMM region, such as CXL RAM.
+   */
+  persistenceDomain: 'cpu_cache' | 'memory_controller' | 'unknown' | 'volatile';
+  badBlocks: ByteRange[];
+}
+
+/** The unit of sysfs's badblocks lists, whatever the device's own block size. */
+const SECTOR = 512;
+
+/** Every device on the dax bus. @param root where sysfs is mounted */
+export function discoverDaxDevices(root = '/sys'): DaxDevice[] {
+  const bus = join(root, 'bus/dax/devices');
+  return listDirectory(bus)
+    .sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))
+    .map((name) => describe(name, realpathSync(join(bus, name))));
+}
+
+function describe(name: string, directory: string): DaxDevice {
+  const region = nvdimmRegionOf(directory);
+  const size = readNumber(directory, 'size') ?? 0;
+  const numaNode = readNumber(directory, 'numa_node') ?? -1;
+  return {
+    name,
+    driver: readDriver(directory),
+    size,
+    align: readNumber(directory, 'align') ?? 0,
+    numaNode: numaNode < 0 ? null : numaNode,
+    persistenceDomain: region === undefined ? 'volatile' : readPersistenceDomain(region),
+    badBlocks: region === undefined ? [] : readBadBlocks(region, directory, size),
+  };
+}
+
+/** The NVDIMM region that a device's memory is part of: an ancestor in the device tree. */
+function nvdimmRegionOf(directory: string): string | undefined {
+  for (let at = directory; at !== dirname(at); at = dirname(at)) {
+    if (/^region[0-9]+$/.test(basename(at)) && readText(at, 'persistence_domain') !== undefined) {
+      return at;
+    }
+  }
+  return undefined;
+}
+
+function readPersistenceDomain(region: string): DaxDevice['persistenceDomain'] {
+  const text = readText(region, 'persistence_domain');
+  return text === 'cpu_cache' || text === 'memory_controller' ? text : 'unknown';
+}
+
+/**
+ * The region's bad blocks as ranges of the device, which begins somewhere inside the region:
+ * both tell their physical address as `resource`.
+ */
+function readBadBlocks(region: string, directory: string, size: number): ByteRange[] {
+  const regionStart = readNumber(region, 'resource');
+  const deviceStart = readNumber(directory, 'resource');
+  const lines = readText(region, 'badblocks')?.split('\n') ?? [];
+  if (regionStart === undefined || deviceStart === undefined) return [];
+  return lines.flatMap((line) => {
+    const [sector, count] = line.trim().split(/\s+/).map(Number);
+    if (sector === undefined || count === undefined) return [];
+    const first = regionStart + sector * SECTOR - deviceStart;
+    const offset = Math.max(first, 0);
+    const end = Math.min(first + count * SECTOR, size);
+    return end > offset ? [{ offset, size: end - offset }] : [];
+  });
+}
+
+function readDriver(directory: string): string | null {
+  try {
+    return basename(readlinkSync(join(directory, 'driver')));
+  } catch {
+    return null;
+  }
+}
+
+function readNumber(directory: string, attribute: string): number | undefined {
+  const text = readText(directory, attribute);
+  return text === undefined || text === '' ? undefined : Number(text);
+}
+
+function readText(directory: string, attribute: string): string | undefined {
+  try {
+    return readFileSync(join(directory, attribute), 'utf8').trim();
+  } catch {
+    return undefined;
+  }
+}
+
+function listDirectory(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
+}

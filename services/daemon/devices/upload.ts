@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Readable } from 'node:stream';
+import type { Engine } from '../engines/engine.ts';
+import { MEMORY } from '../engines/records.ts';
+import { fieldProblem, Problem } from '../problems/problem.ts';
+import { jobProblem } from '../transfers/failure.ts';
+import { checkBadBlocks, type Device } from './device.ts';
+import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
+
+/** Where an upload goes. */
+export interface UploadTarget {
+  device: Device;
+  offset: number;
+  /** The body's, in bytes; undefined where it is not known. */
+  length: number | undefined;
+}
+
+/**
+ * Checks what can be known before a byte arrives.
+ *
+ * @returns how many bytes may be written
+ * @throws Problem out_of_range, payload_too_large or bad_block
+ */
+export function checkUpload({ device, offset, length }: UploadTarget): number {
+  if (offset > device.size) {
+    const detail = `${device.name} has ${device.size} bytes: offset ${offset} lies past its end.`;
+    throw fieldProblem('out_of_range', '/offset', detail);
+  }
+  const room = device.size - offset;
+  if (length !== undefined && length > room) throw doesNotFit(device, offset, 0);
+  if (length !== undefined) {
+    checkBadBlocks({ device, offset, size: length, offsetPointer: '/offset', sizePointer: '' });
+  }
+  return room;
+}
+
+export interface UploadOptions {
+  /** How long to wait for more, in milliseconds. */
+  idleMs: number;
+  /** Breaks it off. */
+  signal: AbortSignal;
+}
+
+/** Writes a body into a device as it arrives, through two buffers. */
+export class Upload {
+  bytesWritten = 0;
+  /** CRC-32C of what was written. */
+  crc = 0;
+  readonly #engine: Engine;
+  readonly #target: UploadTarget;
+  readonly #room: number;
+  readonly #buffers = chunkBuffers();
+  #filling = 0;
+  #filled = 0;
+  #inFlight = 0;
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(engine: Engine, target: UploadTarget) {
+    this.#engine = engine;
+    this.#target = target;
+    this.#room = checkUpload(target);
+  }
+
+  /**
+   * Writes all that comes. What arrived before an error stays written, and `bytesWritten` counts it.
+   *
+   * @throws Problem payload_too_large, bad_block, request_timeout, shutting_down, or what the
+   *   engine met; whatever error the body ends with
+   */
+  async receive(body: Readable, options: UploadOptions): Promise<void> {
+    try {
+      for await (const chunk of chunksOf(body, options)) await this.#take(chunk);
+    } catch (error) {
+      // What arrived before the error is kept; an error of the engine's own comes again here.
+      await this.#writeRest().catch(() => {});
+      throw error;
+    }
+    await this.#writeRest();
+  }
+
+  async #writeRest(): Promise<void> {
+    await this.#writing;
+    await this.#write();
+  }
+
+  async #take(chunk: Buffer): Promise<void> {
+    const { device, offset } = this.#target;
+    const room = this.#room - this.bytesWritten - this.#filled - this.#inFlight;
+    const fitting = chunk.length <= room ? chunk : chunk.subarray(0, room);
+    for (let taken = 0; taken < fitting.length; ) {
+      const buffer = this.#buffers[this.#filling] as Buffer;
+      const copied = fitting.copy(buffer, this.#filled, taken);
+      taken += copied;
+      this.#filled += copied;
+      if (this.#filled === CHUNK_SIZE) {
+        await this.#writing;
+        this.#writing = this.#write();
+        // An error is met where the write is waited for, which may be later than it comes.
+        this.#writing.catch(() => {});
+      }
+    }
+    if (fitting.length < chunk.length) throw doesNotFit(device, offset, this.#room);
+  }
+
+  /** Hands the buffer that was filled to the engine, and goes on to the other one. */
+  async #write(): Promise<void> {
+    if (this.#filled === 0) return;
+    const { device, offset } = this.#target;
+    const size = this.#filled;
+    const at = offset + this.bytesWritten;
+    const memory = (this.#buffers[this.#filling] as Buffer).subarray(0, size);
+    checkBadBlocks({ device, offset: at, size, offsetPointer: '/offset', sizePointer: '' });
+    this.#filling ^= 1;
+    this.#filled = 0;
+    this.#inFlight = size;
+    const completion = await this.#engine.run({
+      source: MEMORY,
+      destination: device.handle,
+      engine: 'cpu',
+      priority: 'normal',
+      segments: [{ src_offset: 0, dst_offset: at, size }],
+      memory,
+      checksum: true,
+      crcSeed: this.crc,
+      // Cheap where the CPU writes its caches back. A file is left to the kernel's write-back,
+      // which outlives the daemon: syncing each piece would cost more than writing it.
+      flush: device.flushBasis !== 'none' && device.flushBasis !== 'msync',
+    });
+    this.#inFlight = 0;
+    if (completion.status !== 0) throw jobProblem(completion, device.name);
+    this.bytesWritten += size;
+    this.crc = completion.sourceCrc;
+  }
+}
+
+/** The body's chunks, each within its time. The body is not destroyed: an answer must go out. */
+async function* chunksOf(body: Readable, { idleMs, signal }: UploadOptions) {
+  const chunks = body.iterator({ destroyOnReturn: false })[Symbol.asyncIterator]();
+  for (;;) {
+    const { promise, end } = deadline(idleMs, signal);
+    const result = await Promise.race([chunks.next(), promise]).finally(end);
+    if (result.done) return;
+    yield result.value as Buffer;
+  }
+}
+
+function deadline(idleMs: number, signal: AbortSignal) {
+  let end = () => {};
+  const promise = new Promise<never>((_resolve, reject) => {
+    const stop = () => {
+      reject(new Problem('shutting_down', 'The daemon is shutting down: send the rest again.'));
+    };
+    const timer = setTimeout(() => {
+      const detail = `Nothing more arrived within ${idleMs / 1000} s; what did arrive is written.`;
+      reject(new Problem('request_timeout', detail));
+    }, idleMs);
+    if (signal.aborted) stop();
+    signal.addEventListener('abort', stop);
+    end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', stop);
+    };
+  });
+  return { promise, end };
+}
+
+function doesNotFit(device: Device, offset: number, written: number): Problem {
+  const room = device.size - offset;
+  return new Problem(
+    'payload_too_large',
+    `From offset ${offset} at most ${room} bytes fit into ${device.name}; ${written} were written.`,
+  );
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+import { type OnReadOpts, Socket, type SocketConstructorOpts } from 'node:net';
+import {
+  COMPLETION_SIZE,
+  type Completion,
+  CPU_INFO_SIZE,
+  DEVICE_KINDS,
+  type DeviceKind,
+  decodeCompletion,
+  encodeJob,
+  encodeSegments,
+  FLUSH_BASES,
+  type FlushBasis,
+  INFO_SIZE,
+  JOB_SIZE,
+  type Job,
+  MAX_SEGMENTS,
+  OPTIONS_SIZE,
+  PERSISTENCE,
+  type Persistence,
+  readU64,
+  SEGMENT_SIZE,
+  SPEC_SIZE,
+  writeU64,
+} from './records.ts';
+import { type Context, check, loadShim, type Shim } from './shim.ts';
+
+/** Room for the completions of a busy tick in one read. */
+const READ_SIZE = COMPLETION_SIZE * 1024;
+
+export interface DeviceSpec {
+  kind: DeviceKind;
+  /** Bytes; for an emulated device the size that its file must have. */
+  size: number;
+  /** Of the mapping, in bytes; 0 for an emulated device. */
+  align: number;
+  /** Ignored for an emulated device, where the file system decides. */
+  persistence: Persistence;
+}
+
+export interface OpenedDevice {
+  handle: number;
+  size: number;
+  persistence: Persistence;
+  flushBasis: FlushBasis;
+}
+
+/** What hears of a job. */
+export interface JobListener {
+  progress?(bytesDone: number): void;
+  done(completion: Completion): void;
+}
+
+/**
+ * The native engine: devices that are open, and jobs in flight between them. No call waits for
+ * bytes to move; completions arrive in batches on one socket.
+ */
+export class Engine {
+  readonly shimVersion: string;
+  readonly cpu: { threads: number; instructionSet: string };
+  readonly #shim: Shim;
+  readonly #context: Context;
+  readonly #completions: Socket;
+  readonly #inFlight = new Map<number, { job: Job; listener: JobListener }>();
+  readonly #jobRecord = Buffer.alloc(JOB_SIZE);
+  readonly #segmentRecords = new Uint32Array((MAX_SEGMENTS * SEGMENT_SIZE) / 4);
+  /** The first part of a record whose rest has not arrived yet. */
+  #partial = Buffer.alloc(0);
+  #lastTag = 0;
+
+  /** @throws ShimError where threads or memory are short */
+  constructor() {
+    this.#shim = loadShim();
+    this.shimVersion = this.#shim.version();
+    const out: [Context] = [null];
+    check('dma_shim_open', this.#shim.open(Buffer.alloc(OPTIONS_SIZE), out));
+    this.#context = out[0];
+    this.cpu = this.#readCpuInfo();
+    const options: SocketConstructorOpts & { onread: OnReadOpts } = {
+      fd: check('dma_shim_completion_fd', this.#shim.completionFd(this.#context)),
+      readable: true,
+      writable: false,
+      onread: {
+        buffer: Buffer.alloc(READ_SIZE),
+        callback: (size, bytes) => {
+          this.#receive(Buffer.from(bytes.buffer, bytes.byteOffset, size));
+          return true;
+        },
+      },
+    };
+    this.#completions = new Socket(options);
+  }
+
+  /** Takes a lock that other processes see, until this process ends. @throws ShimError */
+  lockFile(path: string): void {
+    check(`lock ${path}`, this.#shim.lockFile(path));
+  }
+
+  /** @throws ShimError EWOULDBLOCK where another process has the device, or what open(2) says */
+  openDevice(path: string, spec: DeviceSpec): OpenedDevice {
+    const record = Buffer.alloc(SPEC_SIZE);
+    writeU64(record, 0, spec.size);
+    writeU64(record, 8, spec.align);
+    record.writeUInt32LE(DEVICE_KINDS[spec.kind], 16);
+    record.writeUInt32LE(PERSISTENCE.indexOf(spec.persistence), 20);
+    const info = Buffer.alloc(INFO_SIZE);
+    const handle = this.#shim.deviceOpen(this.#context, path, record, info);
+    return {
+      handle: check(`open ${path}`, handle),
+      size: readU64(info, 0),
+      persistence: PERSISTENCE[info.readUInt32LE(8)] ?? 'volatile',
+      flushBasis: FLUSH_BASES[info.readUInt32LE(12)] ?? 'none',
+    };
+  }
+
+  /**
+   * Starts a job. The listener's `done` is called exactly once, later, unless this throws.
+   *
+   * @returns the tag by which to cancel it
+   * @throws ShimError where the shim refuses the job; then nothing was touched
+   */
+  submit(job: Job, listener: JobListener): number {
+    const tag = ++this.#lastTag;
+    encodeJob(this.#jobRecord, tag, job);
+    encodeSegments(this.#segmentRecords, job.segments);
+    const memory = job.memory ?? null;
+    check(
+      'dma_shim_submit',
+      this.#shim.submit(this.#context, this.#jobRecord, this.#segmentRecords, memory),
+    );
+    // Holds the job's memory for as long as the shim may touch it.
+    this.#inFlight.set(tag, { job, listener });
+    return tag;
+  }
+
+  /** Submits a job and waits for its end. @throws ShimError where the shim refuses the job */
+  run(job: Job): Promise<Completion> {
+    return new Promise((resolve) => this.submit(job, { done: resolve }));
+  }
+
+  /** Stops a job at its next piece boundary; its `done` still comes. Nothing where it is over. */
+  cancel(tag: number): void {
+    this.#shim.cancel(this.#context, tag);
+  }
+
+  /** Cancels what is in flight, and waits, off the event loop's turn, for its pieces to end. */
+  close(): void {
+    this.#shim.close(this.#context);
+    this.#completions.destroy();
+    this.#inFlight.clear();
+  }
+
+  #readCpuInfo() {
+    const info = Buffer.alloc(CPU_INFO_SIZE);
+    this.#shim.cpuInfo(this.#context, info);
+    const name = info.subarray(8);
+    return {
+      threads: info.readUInt32LE(0),
+      instructionSet: name.toString('latin1', 0, name.indexOf(0)),
+    };
+  }
+
+  #receive(bytes: Buffer): void {
+    const whole = this.#partial.length > 0 ? Buffer.concat([this.#partial, bytes]) : bytes;
+    let offset = 0;
+    for (; offset + COMPLETION_SIZE <= whole.length; offset += COMPLETION_SIZE) {
+      this.#deliver(decodeCompletion(whole, offset));
+    }
+    this.#partial = Buffer.from(whole.subarray(offset));
+  }
+
+  #deliver(completion: Completion): void {
+    const entry = this.#inFlight.get(completion.tag);
+    if (entry === undefined) return;
+    if (completion.done) {
+      this.#inFlight.delete(completion.tag);
+      entry.listener.done(completion);
+    } else {
+      entry.listener.progress?.(completion.bytesDone);
+    }
+  }
+}

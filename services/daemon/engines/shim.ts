@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+import { fileURLToPath } from 'node:url';
+import { getSystemErrorName } from 'node:util';
+import koffi from 'koffi';
+import { SHIM_ABI } from './records.ts';
+
+/** The library that `npm ci` builds, seen from dist/services/daemon/engines/. */
+const LIBRARY = fileURLToPath(
+  new URL('../../../../native-shim/build/libdma_shim.so', import.meta.url),
+);
+
+/** A pointer to a struct dma_shim. */
+export type Context = unknown;
+
+/**
+ * The shim's functions as its header declares them. Structs go as Buffers: koffi passes those
+ * several times faster than objects, and anonymous types need no registration.
+ */
+export interface Shim {
+  version(): string;
+  open(options: Buffer, out: [Context]): number;
+  close(context: Context): void;
+  completionFd(context: Context): number;
+  deviceOpen(context: Context, path: string, spec: Buffer, info: Buffer): number;
+  deviceClose(context: Context, device: number): number;
+  submit(context: Context, job: Buffer, segments: Uint32Array, memory: Buffer | null): number;
+  /** @param tag as a BigInt or number */
+  cancel(context: Context, tag: number): number;
+  cpuInfo(context: Context, out: Buffer): void;
+  lockFile(path: string): number;
+}
+
+export function loadShim(path = LIBRARY): Shim {
+  const library = koffi.load(path);
+  const abi = library.func('dma_shim_abi', 'uint32_t', [])();
+  if (abi !== SHIM_ABI) {
+    throw new Error(`${path} has ABI ${abi}, this daemon needs ${SHIM_ABI}: run npm ci again`);
+  }
+  return {
+    version: library.func('dma_shim_version', 'str', []),
+    open: library.func('dma_shim_open', 'int', ['void *', koffi.out(koffi.pointer('void *'))]),
+    close: library.func('dma_shim_close', 'void', ['void *']),
+    completionFd: library.func('dma_shim_completion_fd', 'int', ['void *']),
+    deviceOpen: library.func('dma_shim_device_open', 'int', ['void *', 'str', 'void *', 'void *']),
+    deviceClose: library.func('dma_shim_device_close', 'int', ['void *', 'uint32_t']),
+    submit: library.func('dma_shim_submit', 'int', ['void *', 'void *', 'void *', 'void *']),
+    cancel: library.func('dma_shim_cancel', 'int', ['void *', 'uint64_t']),
+    cpuInfo: library.func('dma_shim_cpu_info', 'void', ['void *', 'void *']),
+    lockFile: library.func('dma_shim_lock_file', 'int', ['str']),
+  };
+}
+
+/** A function of the shim that returned a negative errno. */
+export class ShimError extends Error {
+  override readonly name = 'ShimError';
+  /** Such as "EINVAL". */
+  readonly code: string;
+
+  constructor(what: string, status: number) {
+    const code = getSystemErrorName(status);
+    super(`${what}: ${code}`);
+    this.code = code;
+  }
+}
+
+/** @throws ShimError where `status` is negative */
+export function check(what: string, status: number): number {
+  if (status < 0) throw new ShimError(what, status);
+  return status;
+}

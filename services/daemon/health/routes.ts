@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import type { Engine } from '../engines/engine.ts';
+import { problemResponses } from '../problems/schema.ts';
+import type { WorkQueue } from '../transfers/work-queue.ts';
+import { DAEMON_VERSION } from '../version.ts';
+
+const readySchema = z
+  .object({
+    ready: z.boolean(),
+    waiting_for: z.array(z.string()),
+  })
+  .meta({ id: 'Readiness' });
+
+const versionSchema = z
+  .object({
+    daemon: z.string(),
+    shim: z.string(),
+    module: z.string().nullable(),
+    abi: z.int().nullable().meta({ description: "The kernel module's, where it is loaded." }),
+    node: z.string(),
+  })
+  .meta({ id: 'Version' });
+
+const common = problemResponses('invalid_request', 'not_acceptable', 'misdirected_request');
+
+export const healthRoutes: FastifyPluginAsyncZod<{ engine: Engine; queue: WorkQueue }> = async (
+  app,
+  { engine, queue },
+) => {
+  app.get(
+    '/livez',
+    {
+      config: { quiet: true },
+      schema: {
+        operationId: 'isLive',
+        summary: 'Whether the daemon is alive',
+        description: 'Touches no device.',
+        tags: ['health'],
+        response: {
+          200: z.object({ status: z.literal('ok') }).meta({ description: 'It is.' }),
+          ...common,
+        },
+      },
+    },
+    async () => ({ status: 'ok' as const }),
+  );
+
+  app.get(
+    '/readyz',
+    {
+      config: { quiet: true },
+      schema: {
+        operationId: 'isReady',
+        summary: 'Whether the daemon takes transfers',
+        tags: ['health'],
+        response: {
+          200: readySchema.meta({ description: 'It does.' }),
+          503: readySchema.meta({ description: 'It does not, for what is named.' }),
+          ...common,
+        },
+      },
+    },
+    async (_request, reply) => {
+      const waiting_for = queue.closing ? ['shutdown'] : [];
+      const ready = waiting_for.length === 0;
+      return reply.code(ready ? 200 : 503).send({ ready, waiting_for });
+    },
+  );
+
+  app.get(
+    '/version',
+    {
+      schema: {
+        operationId: 'getVersion',
+        summary: 'What runs here',
+        tags: ['health'],
+        response: { 200: versionSchema.meta({ description: 'The versions.' }), ...common },
+      },
+    },
+    async () => ({
+      daemon: DAEMON_VERSION,
+      shim: engine.shimVersion,
+      module: null,
+      abi: null,
+      node: process.versions.node,
+    }),
+  );
+};

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+import { z } from 'zod';
+
+const UNITS = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 } as const;
+const PATTERN = /^(?:([0-9]+)(KiB|MiB|GiB)?|0x([0-9a-fA-F]+))$/;
+/** Longer than any number that could be meant; bounds the work a string can cause. */
+const MAX_LENGTH = 64;
+
+/**
+ * Reads a number of bytes: decimal digits, `0x` and hex digits, or digits and KiB, MiB, GiB.
+ *
+ * @returns undefined for anything else, and for what is above 2^53-1
+ */
+export function parseByteCount(text: string): number | undefined {
+  const match = text.length <= MAX_LENGTH ? PATTERN.exec(text) : null;
+  if (match === null) return undefined;
+  const [, digits, unit, hex] = match;
+  const count = hex === undefined ? Number(digits) : Number(`0x${hex}`);
+  const bytes = unit === undefined ? count : count * UNITS[unit as keyof typeof UNITS];
+  return Number.isSafeInteger(bytes) ? bytes : undefined;
+}
+
+/**
+ * A number of bytes in a request: a JSON integer, or a string as {@link parseByteCount} reads it
+ * (in a query always the latter). A number once parsed.
+ *
+ * @param minimum the least that is valid
+ */
+export function byteCount(minimum: 0 | 1) {
+  const expected =
+    `must be a whole number of bytes, ${minimum} to 2^53-1: an integer, or a string such as ` +
+    '"4096", "0x1000" or "32MiB"';
+  return z
+    .union([z.int().min(minimum), z.string().max(MAX_LENGTH).regex(PATTERN)], {
+      error: (issue) => (issue.input === undefined ? 'is required' : expected),
+    })
+    .transform((value, context) => {
+      // "+ 0" makes the integer -0, which JSON can carry, 0.
+      const bytes = typeof value === 'number' ? value + 0 : parseByteCount(value);
+      if (bytes === undefined || bytes < minimum) {
+        context.issues.push({ code: 'custom', message: expected, input: value });
+        return z.NEVER;
+      }
+      return bytes;
+    });
+}

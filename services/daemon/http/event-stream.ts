@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { FastifyReply, FastifyRequest } from 'fastify';
+
+/** Proxies and clients give up on a silent connection; a comment now and then keeps it. */
+const HEARTBEAT_MS = 15_000;
+/** What a client that does not read may have waiting, in bytes, before it is cut off. */
+const MAX_BACKLOG = 4 * 2 ** 20;
+
+/** Server-sent events to one client, which ends with the client, the caller or the daemon. */
+export class EventStream {
+  readonly #reply: FastifyReply;
+  readonly #heartbeat: NodeJS.Timeout;
+
+  /** @param onClose is called once, however it ends */
+  constructor(request: FastifyRequest, reply: FastifyReply, onClose: () => void) {
+    this.#reply = reply.hijack();
+    reply.raw.writeHead(200, {
+      ...(reply.getHeaders() as Record<string, string>),
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-store',
+      // A stream's connection is not used again, so that it does not hold up a shutdown.
+      connection: 'close',
+    });
+    this.#heartbeat = setInterval(() => this.#write(': still here\n\n'), HEARTBEAT_MS);
+    const streams = request.server.eventStreams;
+    streams.add(this);
+    reply.raw.once('close', () => {
+      clearInterval(this.#heartbeat);
+      streams.delete(this);
+      onClose();
+    });
+    if (request.method === 'HEAD') this.end();
+    else reply.raw.flushHeaders();
+  }
+
+  /** Sends an event that the client must not miss. */
+  send(text: string): void {
+    if (this.#backlog > MAX_BACKLOG) this.#reply.raw.destroy();
+    else this.#write(text);
+  }
+
+  /** Sends an event that a later one makes up for: left out where the client is slow to read. */
+  sendIfIdle(text: () => string): void {
+    if (this.#backlog === 0) this.#write(text());
+  }
+
+  end(): void {
+    this.#reply.raw.end();
+  }
+
+  get #backlog(): number {
+    return this.#reply.raw.writableLength;
+  }
+
+  #write(text: string): void {
+    if (!this.#reply.raw.writableEnded) this.#reply.raw.write(text);
+  }
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Those that are open, to be ended at shutdown. */
+    eventStreams: Set<EventStream>;
+  }
+}

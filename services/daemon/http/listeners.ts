@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+import { lstatSync, unlinkSync } from 'node:fs';
+import type { Server } from 'node:http';
+import { createServer, connect as netConnect, type Socket } from 'node:net';
+import { StartError } from '../start-error.ts';
+
+/** Leaves the socket mode 0660 from its first moment on. */
+const SOCKET_UMASK = 0o117;
+const unixSockets = new WeakSet<Socket>();
+
+/** Whether a request's connection came in on the Unix socket, and not over TCP. */
+export function cameInOnUnixSocket(socket: Socket): boolean {
+  return unixSockets.has(socket);
+}
+
+/**
+ * Listens for TCP connections.
+ *
+ * @returns the port, which the kernel chose where 0 was asked for
+ * @throws StartError address_in_use
+ */
+export async function listenTcp(server: Server, host: string, port: number): Promise<number> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) =>
+      reject(listenError(error, `${host}:${port}`, 'choose another DMAD_PORT')),
+    );
+    server.listen({ host, port }, resolve);
+  });
+  const address = server.address();
+  return typeof address === 'object' && address !== null ? address.port : port;
+}
+
+/**
+ * Listens on a Unix socket too, handing its connections to the same HTTP server. A socket file
+ * that nobody listens on is replaced.
+ *
+ * @returns a function that stops listening and removes the file
+ * @throws StartError address_in_use; configuration where something else has that name
+ */
+export async function listenUnix(server: Server, path: string): Promise<() => void> {
+  await removeStaleSocket(path);
+  const listener = createServer((socket) => {
+    unixSockets.add(socket);
+    server.emit('connection', socket);
+  });
+  await new Promise<void>((resolve, reject) => {
+    listener.once('error', (error: NodeJS.ErrnoException) =>
+      reject(listenError(error, path, 'choose another DMAD_SOCKET')),
+    );
+    const umask = process.umask(SOCKET_UMASK);
+    listener.listen(path, resolve);
+    process.umask(umask);
+  });
+  return () => listener.close();
+}
+
+async function removeStaleSocket(path: string): Promise<void> {
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) return;
+  if (!stats.isSocket()) {
+    throw new StartError('configuration', `DMAD_SOCKET: ${path} exists and is no socket`);
+  }
+  const inUse = await new Promise<boolean>((resolve) => {
+    const probe = netConnect(path, () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once('error', () => resolve(false));
+  });
+  if (inUse) throw new StartError('address_in_use', `${path} is in use by another process`);
+  unlinkSync(path);
+}
+
+function listenError(error: NodeJS.ErrnoException, address: string, remedy: string): StartError {
+  if (error.code === 'EADDRINUSE') {
+    return new StartError('address_in_use', `${address} is in use: ${remedy}`);
+  }
+  return new StartError('configuration', `cannot listen on ${address}: ${error.message}`);
+}

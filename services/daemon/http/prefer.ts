@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+const MAX_WAIT_SECONDS = 60;
+/** One preference of RFC 7240 without its parameters: a name, and perhaps a value. */
+const PREFERENCE = /^([!#$%&'*+.^_`|~\w-]+)(?:\s*=\s*(?:"([^"]*)"|([^\s"]*)))?$/;
+
+/** What a client prefers (RFC 7240), as far as it was understood. */
+export interface Preference {
+  /** How long to wait for the end of a transfer, in milliseconds. */
+  waitMs: number;
+  /** For the Preference-Applied header; undefined where nothing was asked for. */
+  applied: string | undefined;
+}
+
+/**
+ * Reads the Prefer header. What cannot be read is ignored, as the RFC has it; of a preference that
+ * is given twice the first counts. `respond-async` with `wait` waits that long, then answers 202.
+ *
+ * @param header the header's value; several headers come joined by commas
+ * @param defaultWaitMs what applies when the client says nothing
+ */
+export function readPrefer(header: string | undefined, defaultWaitMs: number): Preference {
+  let wait: number | undefined;
+  let respondAsync = false;
+  for (const part of header?.split(',') ?? []) {
+    const [preference = ''] = part.split(';', 1);
+    const [, name, quoted, token] = PREFERENCE.exec(preference.trim()) ?? [];
+    const value = quoted ?? token;
+    if (name?.toLowerCase() === 'respond-async' && value === undefined) respondAsync = true;
+    if (name?.toLowerCase() === 'wait' && wait === undefined && /^[0-9]+$/.test(value ?? '')) {
+      wait = Math.min(Number(value), MAX_WAIT_SECONDS);
+    }
+  }
+  const applied = [
+    ...(respondAsync ? ['respond-async'] : []),
+    ...(wait === undefined ? [] : [`wait=${wait}`]),
+  ];
+  return {
+    waitMs: wait === undefined ? (respondAsync ? 0 : defaultWaitMs) : wait * 1000,
+    applied: applied.length > 0 ? applied.join(', ') : undefined,
+  };
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+import fp from 'fastify-plugin';
+
+export interface RequestLogOptions {
+  /** Hears of each request that is answered; the route is its pattern, where there is one. */
+  onAnswered(method: string, route: string | undefined, status: number, ms: number): void;
+}
+
+/** Gives each request an id in its answer, and one line in the log once it is answered. */
+export default fp<RequestLogOptions>(
+  async (app, { onAnswered }) => {
+    app.addHook('onRequest', async (request, reply) => {
+      reply.header('x-request-id', request.id);
+    });
+    app.addHook('onResponse', async (request, reply) => {
+      const { method, url, routeOptions } = request;
+      const { elapsedTime } = reply;
+      const status = reply.raw.statusCode;
+      onAnswered(method, routeOptions.url, status, elapsedTime);
+      // Probes and scrapes come every few seconds and say nothing.
+      const level = routeOptions.config.quiet ? 'debug' : 'info';
+      const duration_ms = Math.round(elapsedTime * 1000) / 1000;
+      request.log[level]({ method, url, status, duration_ms }, 'request');
+    });
+  },
+  { name: 'request-log' },
+);
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Asked by machines, often: logged at debug level only. */
+    quiet?: boolean;
+  }
+}

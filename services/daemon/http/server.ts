@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+import { randomUUID } from 'node:crypto';
+import http from 'node:http';
+import type { Duplex } from 'node:stream';
+import { PROBLEM_TYPE } from '../problems/handler.ts';
+import { PROBLEMS, Problem, problemDetails } from '../problems/problem.ts';
+
+const HEADERS_TIMEOUT_MS = 10_000;
+const KEEP_ALIVE_TIMEOUT_MS = 30_000;
+/** Event streams and waiting clients hold a connection each; beyond this the kernel refuses. */
+const MAX_CONNECTIONS = 8192;
+
+/**
+ * Node's HTTP server, with an answer of our own wherever Node would answer, or hang up, before
+ * Fastify sees the request: every error carries a problem and a request id.
+ */
+export function createHttpServer(handler: http.RequestListener): http.Server {
+  const server = http.createServer(
+    {
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+      // Uploads take as long as they take; each body has a time limit of its own.
+      requestTimeout: 0,
+      // A missing Host is answered by access/hosts.ts.
+      requireHostHeader: false,
+    },
+    handler,
+  );
+  server.maxConnections = MAX_CONNECTIONS;
+  // The handler sends "100 Continue" once it wants the body: a refused upload is never sent.
+  server.on('checkContinue', handler);
+  server.on('checkExpectation', (_request, response: http.ServerResponse) => {
+    const detail = 'The only expectation that can be met is 100-continue.';
+    const { head, body } = renderProblem(new Problem('expectation_failed', detail));
+    response.writeHead(head.status, head.fields).end(body);
+  });
+  server.on('connect', (_request, socket: Duplex) => {
+    endWithProblem(
+      socket,
+      new Problem('method_not_allowed', 'This is not a proxy.', {
+        headers: { allow: 'GET, HEAD, POST, PUT' },
+      }),
+    );
+  });
+  return server;
+}
+
+interface ParserError extends Error {
+  code?: string;
+}
+
+/** Answers what Node's parser refused, unless an answer is already under way. */
+export function handleClientError(error: ParserError, socket: Duplex): void {
+  const response = (socket as { _httpMessage?: http.ServerResponse })._httpMessage;
+  if (!socket.writable || error.code === 'ECONNRESET' || response?.headersSent) {
+    socket.destroy();
+    return;
+  }
+  endWithProblem(socket, parserProblem(error));
+}
+
+function parserProblem(error: ParserError): Problem {
+  switch (error.code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return new Problem('headers_too_large', 'The request line and header may have up to 16 KiB.');
+    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
+      return new Problem('payload_too_large', 'The chunk extensions are too long.');
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return new Problem(
+        'request_timeout',
+        `The request header did not arrive within ${HEADERS_TIMEOUT_MS / 1000} s.`,
+      );
+    default:
+      return new Problem('invalid_request', `This is not valid HTTP/1.1: ${error.message}.`);
+  }
+}
+
+function endWithProblem(socket: Duplex, problem: Problem): void {
+  const { head, body } = renderProblem(problem);
+  const fields = Object.entries(head.fields).map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.end(
+    `HTTP/1.1 ${head.status} ${http.STATUS_CODES[head.status]}\r\n${fields.join('')}\r\n${body}`,
+    () => socket.destroy(),
+  );
+}
+
+function renderProblem(problem: Problem) {
+  const requestId = randomUUID();
+  const body = JSON.stringify(problemDetails(problem, requestId));
+  const fields = {
+    ...problem.options.headers,
+    'content-type': PROBLEM_TYPE,
+    'content-length': String(Buffer.byteLength(body)),
+    'x-request-id': requestId,
+    connection: 'close',
+  };
+  return { head: { status: PROBLEMS[problem.code].status, fields }, body };
+}
+
+/**
+ * The path and query of a request target. Proxies send whole URLs (RFC 9112, 3.2.2), whose host
+ * then counts instead of the Host header's.
+ */
+export function targetPath(request: http.IncomingMessage): string {
+  const target = request.url ?? '/';
+  const [, host, path] = /^https?:\/\/([^/?#]*)([^#]*)$/i.exec(target) ?? [];
+  if (host === undefined) return target;
+  request.headers.host = host;
+  return path?.startsWith('/') ? path : `/${path ?? ''}`;
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+import { pino } from 'pino';
+import { buildApp } from './app.ts';
+import { type Config, readConfig } from './config.ts';
+import { listenTcp, listenUnix } from './http/listeners.ts';
+import { EXIT_CODES, StartError } from './start-error.ts';
+
+async function main(): Promise<void> {
+  const config = readConfig(process.env);
+  const log = pino({ level: config.log_level });
+  if (config.unknown_variables.length > 0) {
+    log.warn(`these mean nothing to dmad: ${config.unknown_variables.join(', ')}`);
+  }
+  const app = await buildApp({ config, log });
+  try {
+    const { server } = app.http;
+    const port = await listenTcp(server, config.host, config.port);
+    const stopUnix = config.socket ? await listenUnix(server, config.socket) : undefined;
+    logReady(log, config, port, app.inventory.list().length);
+    await signalled();
+    log.info(`shutting down: work under way has ${config.drain_seconds} s`);
+    const closed = app.shutDown(config.drain_seconds * 1000);
+    stopUnix?.();
+    await closed;
+  } catch (error) {
+    await app.shutDown(0);
+    throw error;
+  }
+  log.info('stopped');
+}
+
+function logReady(log: pino.Logger, { host, socket }: Config, port: number, devices: number) {
+  const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+  log.info(
+    { url, host, port, ...(socket && { socket }), devices },
+    `dmad is ready: ${url} (Swagger UI: ${url}/docs)`,
+  );
+}
+
+/** Resolves at the first SIGTERM or SIGINT; further ones change nothing. */
+function signalled(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve());
+  });
+}
+
+try {
+  await main();
+  process.exitCode = 0;
+} catch (error) {
+  const known = error instanceof StartError;
+  process.stderr.write(`dmad: ${known ? error.message : (error as Error).stack}\n`);
+  process.exitCode = known ? error.exitCode : EXIT_CODES.failure;
+}

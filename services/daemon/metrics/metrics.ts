@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { Inventory } from '../devices/device.ts';
+import type { Engine } from '../engines/engine.ts';
+import type { TransferService } from '../transfers/service.ts';
+import type { Transfer } from '../transfers/transfer.ts';
+import { DAEMON_VERSION } from '../version.ts';
+
+/** From 10 µs, a page copied by a waiting thread, to minutes, a region on slow media. */
+const PHASE_BUCKETS = [1e-5, 1e-4, 1e-3, 0.01, 0.1, 1, 10, 60, 600];
+const REQUEST_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60];
+const NS_PER_SECOND = 1e9;
+
+/** What Prometheus scrapes. No label takes a value that a client chooses. */
+export class Metrics {
+  readonly registry = new Registry();
+  readonly #registers = [this.registry];
+
+  readonly #transfers = new Counter({
+    name: 'dmad_transfers_total',
+    help: 'Transfers that are over, by engine and how they ended.',
+    labelNames: ['engine', 'status'],
+    registers: this.#registers,
+  });
+  readonly #bytes = new Counter({
+    name: 'dmad_transfer_bytes_total',
+    help: 'Bytes copied, those of transfers that failed included.',
+    labelNames: ['engine'],
+    registers: this.#registers,
+  });
+  readonly #phases = new Histogram({
+    name: 'dmad_transfer_phase_seconds',
+    help: 'Time that transfers spent in each phase.',
+    labelNames: ['phase', 'engine'],
+    buckets: PHASE_BUCKETS,
+    registers: this.#registers,
+  });
+  readonly #requests = new Histogram({
+    name: 'dmad_http_request_duration_seconds',
+    help: 'Time from the header of a request to the end of its answer.',
+    labelNames: ['method', 'route', 'status'],
+    buckets: REQUEST_BUCKETS,
+    registers: this.#registers,
+  });
+
+  constructor() {
+    collectDefaultMetrics({ register: this.registry });
+    // The DMA engine's; without channels they have no samples.
+    new Counter({
+      name: 'dmad_channel_bytes_total',
+      help: 'Bytes that each DMA channel copied.',
+      labelNames: ['channel'],
+      registers: this.#registers,
+    });
+    new Counter({
+      name: 'dmad_channel_errors_total',
+      help: 'Errors of each DMA channel, by kind.',
+      labelNames: ['channel', 'kind'],
+      registers: this.#registers,
+    });
+  }
+
+  /** Reads these when it is scraped. */
+  watch(transfers: TransferService, inventory: Inventory, engine: Engine): void {
+    const registers = this.#registers;
+    new Gauge({
+      name: 'dmad_transfers_in_flight',
+      help: 'Transfers that are running.',
+      registers,
+      collect() {
+        this.set(transfers.running);
+      },
+    });
+    new Gauge({
+      name: 'dmad_queue_depth',
+      help: 'Transfers that wait for their turn.',
+      registers,
+      collect() {
+        this.set(transfers.queued);
+      },
+    });
+    const sizes = new Gauge({
+      name: 'dmad_device_size_bytes',
+      help: 'Size of each device.',
+      labelNames: ['device'],
+      registers,
+    });
+    for (const { name, size } of inventory.list()) sizes.set({ device: name }, size);
+    new Gauge({
+      name: 'dmad_build_info',
+      help: 'Always 1; the labels say what runs.',
+      labelNames: ['version', 'shim', 'node'],
+      registers,
+    }).set({ version: DAEMON_VERSION, shim: engine.shimVersion, node: process.versions.node }, 1);
+  }
+
+  /** Counts a transfer that is over. */
+  transferFinished(transfer: Transfer): void {
+    const { engine, flush, verify } = transfer.plan;
+    const { timings } = transfer;
+    this.#transfers.inc({ engine, status: transfer.status });
+    this.#bytes.inc({ engine }, transfer.bytesCompleted);
+    const observe = (phase: string, ns: number) =>
+      this.#phases.observe({ phase, engine }, ns / NS_PER_SECOND);
+    observe('queue', timings.queue_ns);
+    observe('copy', timings.copy_ns);
+    if (flush) observe('flush', timings.flush_ns);
+    if (verify) observe('verify', timings.verify_ns);
+  }
+
+  /** Counts a request that is answered. @param route its pattern; undefined where there is none */
+  requestAnswered(method: string, route: string | undefined, status: number, ms: number): void {
+    // A method is what a client sends: without a route it could be anything.
+    const labels = route === undefined ? { method: 'other', route: 'none' } : { method, route };
+    this.#requests.observe({ ...labels, status: String(status) }, ms / 1000);
+  }
+}

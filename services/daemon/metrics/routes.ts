@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { problemResponses } from '../problems/schema.ts';
+import type { Metrics } from './metrics.ts';
+
+export const metricsRoutes: FastifyPluginAsyncZod<{ metrics: Metrics }> = async (
+  app,
+  { metrics },
+) => {
+  const { registry } = metrics;
+  app.get(
+    '/metrics',
+    {
+      config: { quiet: true, produces: ['text/plain'] },
+      schema: {
+        operationId: 'getMetrics',
+        summary: 'Metrics for Prometheus',
+        tags: ['health'],
+        response: {
+          200: {
+            description: 'The Prometheus text format.',
+            content: { 'text/plain': { schema: z.string() } },
+          },
+          ...problemResponses('invalid_request', 'not_acceptable', 'misdirected_request'),
+        },
+      },
+    },
+    async (_request, reply) =>
+      reply
+        .type(registry.contentType)
+        .serializer(String)
+        .send(await registry.metrics()),
+  );
+};

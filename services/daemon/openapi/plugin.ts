@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import fp from 'fastify-plugin';
+import {
+  createJsonSchemaTransform,
+  createJsonSchemaTransformObject,
+} from 'fastify-type-provider-zod';
+import { DAEMON_VERSION } from '../version.ts';
+
+/** Describes every route that is registered after it, and shows them in Swagger UI. */
+export default fp(
+  async (app) => {
+    await app.register(swagger, {
+      openapi: {
+        openapi: '3.1.0',
+        info: {
+          title: 'dmad',
+          version: DAEMON_VERSION,
+          description:
+            'DMA as a service: durable, ordered bulk copies inside and across device-dax memory.',
+          license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+        },
+        servers: [{ url: '/', description: 'This daemon.' }],
+        tags: [
+          { name: 'transfers', description: 'Copies, and how they stand.' },
+          { name: 'devices', description: 'The memory that is copied, and its bytes.' },
+          { name: 'engines', description: 'What copies.' },
+          { name: 'health', description: 'For probes, scrapes and operators.' },
+        ],
+      },
+      transform: createJsonSchemaTransform({}),
+      transformObject: createJsonSchemaTransformObject({}),
+    });
+
+    app.addHook('onRoute', (route) => {
+      // Pages, scripts and pictures: what a browser accepts, they are.
+      if (route.url.startsWith('/docs')) route.config = { ...route.config, produces: [] };
+    });
+    await app.register(swaggerUi, {
+      routePrefix: '/docs',
+      uiConfig: { displayRequestDuration: true, tryItOutEnabled: true },
+    });
+
+    app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
+  },
+  { name: 'openapi' },
+);

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { FastifyError } from 'fastify';
+import fp from 'fastify-plugin';
+import { PROBLEMS, Problem, type ProblemCode, problemDetails } from './problem.ts';
+
+export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
+
+/** Renders whatever a route throws as problem details, and logs what was not foreseen. */
+export default fp(
+  async (app) => {
+    app.setErrorHandler((error: FastifyError | Problem, request, reply) => {
+      const problem = asProblem(error);
+      if (problem.code === 'internal_error') request.log.error(error, 'request failed');
+      const { headers, members } = problem.options;
+      return reply
+        .code(problem.status)
+        .headers(headers ?? {})
+        .type(PROBLEM_TYPE)
+        .serializer(JSON.stringify)
+        .send({ ...problemDetails(problem, request.id), ...members });
+    });
+  },
+  { name: 'problem-handler' },
+);
+
+/** The problem that an error is: itself, or what stands for an error of Fastify's own. */
+export function asProblem(error: FastifyError | Problem): Problem {
+  if (error instanceof Problem) return error;
+  switch (error.code) {
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return new Problem('unsupported_media_type', 'Send the body as application/json.');
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return new Problem('payload_too_large', 'A JSON body may have up to 1 MiB.');
+  }
+  const status = error.statusCode ?? 500;
+  const code = (Object.keys(PROBLEMS) as ProblemCode[]).find(
+    (candidate) => PROBLEMS[candidate].status === status,
+  );
+  if (code !== undefined && status < 500) return new Problem(code, `${error.message}.`);
+  return new Problem(
+    'internal_error',
+    'Something unforeseen happened; the log has it under the request id.',
+  );
+}

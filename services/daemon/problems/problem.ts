@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/**
+ * Every error this service can answer with: its stable code, its HTTP status and its title.
+ * Statuses follow RFC 9110 and the HTTP contract; a new error is a new line here and nowhere else.
+ */
+export const PROBLEMS = {
+  invalid_request: { status: 400, title: 'The request is not valid' },
+  not_found: { status: 404, title: 'There is no such thing' },
+  method_not_allowed: { status: 405, title: 'This route does not take that method' },
+  not_acceptable: { status: 406, title: 'No representation that the client accepts' },
+  request_timeout: { status: 408, title: 'The request did not arrive in time' },
+  not_cancellable: { status: 409, title: 'The transfer is already over' },
+  cancelled: { status: 409, title: 'The transfer was cancelled' },
+  payload_too_large: { status: 413, title: 'The body is too large' },
+  unsupported_media_type: { status: 415, title: 'The body is not of a type this route takes' },
+  range_not_satisfiable: { status: 416, title: 'The range lies outside the device' },
+  expectation_failed: { status: 417, title: 'The expectation cannot be met' },
+  misdirected_request: { status: 421, title: 'The Host header names another host' },
+  unknown_device: { status: 422, title: 'No managed device has that name' },
+  out_of_range: { status: 422, title: 'The range lies outside the device' },
+  overlapping_ranges: { status: 422, title: 'Source and destination overlap' },
+  bad_block: { status: 422, title: 'The range touches a known bad block' },
+  engine_unavailable: { status: 422, title: 'That engine is not available here' },
+  idempotency_key_reused: {
+    status: 422,
+    title: 'The Idempotency-Key was used with another request',
+  },
+  queue_full: { status: 429, title: 'The queue is full' },
+  headers_too_large: { status: 431, title: 'The request header is too large' },
+  internal_error: { status: 500, title: 'Internal error' },
+  verify_mismatch: { status: 502, title: 'Source and destination differ after the copy' },
+  media_error: { status: 502, title: 'The medium could not be read or written' },
+  device_gone: { status: 503, title: 'The device, or a part of it, has gone' },
+  interrupted: { status: 503, title: 'The daemon stopped before the transfer ended' },
+  shutting_down: { status: 503, title: 'The daemon is shutting down' },
+  timeout: { status: 504, title: 'The transfer did not end within its timeout' },
+  storage_full: { status: 507, title: 'There is no space left on the storage' },
+} as const satisfies Record<string, { status: number; title: string }>;
+
+export type ProblemCode = keyof typeof PROBLEMS;
+
+/** One thing that is wrong in a request. `pointer` is a JSON pointer (RFC 6901). */
+export interface FieldError {
+  pointer: string;
+  detail: string;
+}
+
+/** Problem details (RFC 9457) as they go over the wire. */
+export interface ProblemDetails {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  instance: string;
+  code: ProblemCode;
+  errors?: FieldError[];
+}
+
+export interface ProblemOptions {
+  errors?: FieldError[];
+  /** Header fields that belong to this error, such as Retry-After. */
+  headers?: Record<string, string>;
+  /** Further members of the body, such as the transfer that failed. */
+  members?: Record<string, unknown>;
+}
+
+/** An error with an answer. Whatever else is thrown is answered as `internal_error`. */
+export class Problem extends Error {
+  override readonly name = 'Problem';
+  readonly code: ProblemCode;
+  readonly options: ProblemOptions;
+
+  /** @param detail one sentence for a person: what is wrong, and what to do about it */
+  constructor(code: ProblemCode, detail: string, options: ProblemOptions = {}) {
+    super(detail);
+    this.code = code;
+    this.options = options;
+  }
+
+  get status(): number {
+    return PROBLEMS[this.code].status;
+  }
+}
+
+/** A problem about one field of the request. */
+export function fieldProblem(code: ProblemCode, pointer: string, detail: string): Problem {
+  return new Problem(code, detail, { errors: [{ pointer, detail }] });
+}
+
+/** @param requestId the id of the request that met the problem (its `x-request-id`) */
+export function problemDetails(problem: Problem, requestId: string): ProblemDetails {
+  const { status, title } = PROBLEMS[problem.code];
+  return {
+    type: `urn:dmad:problem:${problem.code}`,
+    title,
+    status,
+    detail: problem.message,
+    instance: `urn:dmad:request:${requestId}`,
+    code: problem.code,
+    ...(problem.options.errors && { errors: problem.options.errors }),
+  };
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+import { z } from 'zod';
+import { PROBLEMS, type ProblemCode } from './problem.ts';
+
+const PROBLEM_CODES = Object.keys(PROBLEMS) as [ProblemCode, ...ProblemCode[]];
+
+export const problemSchema = z
+  .object({
+    type: z.string().meta({ description: 'A stable URI for this kind of error.' }),
+    title: z.string(),
+    status: z.int().min(400).max(599),
+    detail: z.string().meta({ description: 'What is wrong, and what to do about it.' }),
+    instance: z.string().meta({ description: 'The request, as in its x-request-id.' }),
+    code: z.enum(PROBLEM_CODES).meta({ description: 'Stable, for programs.' }),
+    errors: z
+      .array(
+        z.object({
+          pointer: z.string().meta({ description: 'JSON pointer to the field (RFC 6901).' }),
+          detail: z.string(),
+        }),
+      )
+      .optional(),
+  })
+  .meta({ id: 'Problem', description: 'Problem details (RFC 9457).' });
+
+/**
+ * The error answers of a route, for its `response` schema: one entry for each status, saying which
+ * codes it carries.
+ */
+export function problemResponses(...codes: ProblemCode[]) {
+  return problemResponsesWith(problemSchema, ...codes);
+}
+
+/** The same where the problem has further members. */
+export function problemResponsesWith<Schema extends z.ZodType>(
+  schema: Schema,
+  ...codes: ProblemCode[]
+) {
+  const responses: Record<
+    number,
+    { description: string; content: Record<'application/problem+json', { schema: Schema }> }
+  > = {};
+  for (const status of new Set(codes.map((code) => PROBLEMS[code].status))) {
+    const described = codes
+      .filter((code) => PROBLEMS[code].status === status)
+      .map((code) => `\`${code}\`: ${PROBLEMS[code].title}.`);
+    responses[status] = {
+      description: described.join(' '),
+      content: { 'application/problem+json': { schema } },
+    };
+  }
+  return responses;
+}

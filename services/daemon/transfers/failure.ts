@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+import { getSystemErrorName } from 'node:util';
+import type { Completion } from '../engines/records.ts';
+import { Problem } from '../problems/problem.ts';
+
+/**
+ * The problem that a job's status stands for; the statuses are those of struct
+ * dma_shim_completion.
+ *
+ * @param device the name of the destination device, for the message
+ */
+export function jobProblem({ status, segment }: Completion, device: string): Problem {
+  const where = `segment ${segment}, destination ${device}`;
+  switch (getSystemErrorName(status)) {
+    case 'ECANCELED':
+      return new Problem('cancelled', 'It was cancelled; what was already copied stays copied.');
+    case 'EBADMSG':
+      return new Problem(
+        'verify_mismatch',
+        `Source and destination differ after the copy (${where}): do not use the destination.`,
+      );
+    case 'EIO':
+      return new Problem('media_error', `The medium reported an error (${where}).`);
+    case 'ENXIO':
+      return new Problem('device_gone', `A device, or that part of it, has gone (${where}).`, {
+        headers: { 'retry-after': '30' },
+      });
+    case 'ENOSPC':
+      return new Problem(
+        'storage_full',
+        `The file system that holds ${device} is full (segment ${segment}): free some space.`,
+      );
+    default:
+      return new Problem(
+        'internal_error',
+        'The copy failed for a reason not foreseen; the log has it.',
+      );
+  }
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+import { createHash } from 'node:crypto';
+import { Problem } from '../problems/problem.ts';
+import type { Transfer, TransferPlan } from './transfer.ts';
+
+/** How long a key is remembered, in milliseconds; the HTTP contract's figure. */
+const KEPT_MS = 24 * 3600 * 1000;
+const MAX_KEY_LENGTH = 255;
+/** Each key keeps its transfer in memory. */
+const MAX_KEYS = 100_000;
+const MAX_SEGMENTS = 1_000_000;
+
+interface Remembered {
+  fingerprint: string;
+  transfer: Transfer;
+  expiresAt: number;
+}
+
+export interface IdempotencyOptions {
+  /** Milliseconds of a clock that does not step. */
+  now(): number;
+  /** A transfer whose key is forgotten. */
+  onForget(transfer: Transfer): void;
+}
+
+/** Which transfer each Idempotency-Key stands for. */
+export class IdempotencyKeys {
+  readonly #keys = new Map<string, Remembered>();
+  readonly #options: IdempotencyOptions;
+  #segments = 0;
+
+  constructor(options: IdempotencyOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The transfer that the same request made before, if it did.
+   *
+   * @throws Problem invalid_request where the key is none, idempotency_key_reused where another
+   *   request used it, queue_full where no more can be remembered
+   */
+  find(key: string, plan: TransferPlan): Transfer | undefined {
+    if (!/^[\x20-\x7e]+$/.test(key) || key.length > MAX_KEY_LENGTH) {
+      const detail = `Idempotency-Key must have 1 to ${MAX_KEY_LENGTH} printable ASCII characters.`;
+      throw new Problem('invalid_request', detail);
+    }
+    this.#forgetExpired();
+    const known = this.#keys.get(key);
+    if (known === undefined) {
+      if (this.#keys.size >= MAX_KEYS || this.#segments >= MAX_SEGMENTS) {
+        const detail = 'No more Idempotency-Keys can be remembered now: retry later, or without.';
+        throw new Problem('queue_full', detail, { headers: { 'retry-after': '60' } });
+      }
+      return undefined;
+    }
+    if (known.fingerprint !== fingerprint(plan)) {
+      const detail = 'This Idempotency-Key was used with another body: use a new key.';
+      throw new Problem('idempotency_key_reused', detail);
+    }
+    return known.transfer;
+  }
+
+  remember(key: string, transfer: Transfer): void {
+    const expiresAt = this.#options.now() + KEPT_MS;
+    this.#keys.set(key, { fingerprint: fingerprint(transfer.plan), transfer, expiresAt });
+    this.#segments += transfer.plan.segments.length;
+  }
+
+  #forgetExpired(): void {
+    const now = this.#options.now();
+    // A Map keeps the order of insertion, which is that of expiry.
+    for (const [key, { expiresAt, transfer }] of this.#keys) {
+      if (expiresAt > now) return;
+      this.#keys.delete(key);
+      this.#segments -= transfer.plan.segments.length;
+      this.#options.onForget(transfer);
+    }
+  }
+}
+
+/** What a request means, whatever its spelling: defaults filled in, numbers read, labels in order. */
+function fingerprint(plan: TransferPlan): string {
+  const { source, destination, segments, segmented, priority, flush, verify, timeoutMs } = plan;
+  const labels = Object.entries(plan.labels).sort(([a], [b]) => (a < b ? -1 : 1));
+  const pieces = segments.map(({ src_offset, dst_offset, size }) => [src_offset, dst_offset, size]);
+  const { requestedEngine } = plan;
+  const meaning = [
+    ...[source.name, destination.name, pieces, segmented, requestedEngine],
+    ...[priority, flush, verify, timeoutMs, labels],
+  ];
+  return createHash('sha256').update(JSON.stringify(meaning)).digest('base64');
+}

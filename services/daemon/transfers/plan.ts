@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+import {
+  checkBadBlocks,
+  checkBounds,
+  type Device,
+  type Inventory,
+  type RequestedRange,
+} from '../devices/device.ts';
+import type { EngineChooser } from '../engines/choice.ts';
+import type { Segment } from '../engines/records.ts';
+import { fieldProblem } from '../problems/problem.ts';
+import type { TransferRequest } from './schema.ts';
+import type { TransferPlan } from './transfer.ts';
+
+/**
+ * Checks a request against the devices and engines that are there.
+ *
+ * @throws Problem the first that applies of unknown_device, out_of_range, overlapping_ranges,
+ *   bad_block, engine_unavailable
+ */
+export function planTransfer(
+  request: TransferRequest,
+  inventory: Inventory,
+  chooser: EngineChooser,
+): TransferPlan {
+  const source = findDevice(inventory, request.device_name, '/device_name');
+  const destination =
+    request.dst_device_name === undefined
+      ? source
+      : findDevice(inventory, request.dst_device_name, '/dst_device_name');
+  const segments = request.segments ?? [onlySegment(request)];
+  const ranges = segments.flatMap((segment, index) => {
+    const parent = request.segments === undefined ? '' : `/segments/${index}`;
+    return rangesOf(segment, parent, source, destination);
+  });
+
+  for (const range of ranges) checkBounds(range);
+  const bytes = segments.reduce((sum, { size }) => sum + size, 0);
+  if (!Number.isSafeInteger(bytes)) {
+    throw fieldProblem(
+      'out_of_range',
+      '/segments',
+      'The segments add up to more than 2^53-1 bytes.',
+    );
+  }
+  if (source === destination) checkOverlap(segments, request.segments !== undefined);
+  for (const range of ranges) checkBadBlocks(range);
+  const { engine, reason } = chooser.choose(request.engine);
+
+  return {
+    source,
+    destination,
+    segments,
+    segmented: request.segments !== undefined,
+    bytes,
+    requestedEngine: request.engine,
+    engine,
+    engineReason: reason,
+    priority: request.priority,
+    flush: request.durability === 'flush',
+    verify: request.verify === 'crc32c',
+    timeoutMs: request.timeout_ms,
+    labels: request.labels,
+  };
+}
+
+function findDevice(inventory: Inventory, name: string, pointer: string): Device {
+  const device = inventory.find(name);
+  if (device === undefined) {
+    const detail = 'No managed device has that name; GET /devices lists them.';
+    throw fieldProblem('unknown_device', pointer, detail);
+  }
+  return device;
+}
+
+/** The schema has made sure that all three are there. */
+function onlySegment({ src_offset = 0, dst_offset = 0, size = 0 }: TransferRequest): Segment {
+  return { src_offset, dst_offset, size };
+}
+
+function rangesOf(
+  { src_offset, dst_offset, size }: Segment,
+  parent: string,
+  source: Device,
+  destination: Device,
+): RequestedRange[] {
+  const sizePointer = `${parent}/size`;
+  return [
+    {
+      device: source,
+      offset: src_offset,
+      size,
+      offsetPointer: `${parent}/src_offset`,
+      sizePointer,
+    },
+    {
+      device: destination,
+      offset: dst_offset,
+      size,
+      offsetPointer: `${parent}/dst_offset`,
+      sizePointer,
+    },
+  ];
+}
+
+function checkOverlap(segments: readonly Segment[], segmented: boolean): void {
+  for (const [index, { src_offset, dst_offset, size }] of segments.entries()) {
+    if (Math.abs(src_offset - dst_offset) >= size) continue;
+    throw fieldProblem(
+      'overlapping_ranges',
+      segmented ? `/segments/${index}/dst_offset` : '/dst_offset',
+      `Source and destination overlap: offsets ${src_offset} and ${dst_offset} are less than ${size} bytes apart.`,
+    );
+  }
+}

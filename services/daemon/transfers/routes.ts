@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { FastifyReply } from 'fastify';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import type { Inventory } from '../devices/device.ts';
+import type { EngineChooser } from '../engines/choice.ts';
+import { readPrefer } from '../http/prefer.ts';
+import { Problem } from '../problems/problem.ts';
+import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
+import { planTransfer } from './plan.ts';
+import {
+  dryRunSchema,
+  transferListQuerySchema,
+  transferListSchema,
+  transferProblemSchema,
+  transferRequestSchema,
+  transferSchema,
+} from './schema.ts';
+import type { TransferService } from './service.ts';
+import type { Transfer, TransferPlan } from './transfer.ts';
+
+/** How long POST /transfers waits for the end where the client says nothing, in milliseconds. */
+const DEFAULT_WAIT_MS = 10_000;
+const RETRY_AFTER_SECONDS = '1';
+
+export interface TransferRoutesOptions {
+  transfers: TransferService;
+  inventory: Inventory;
+  chooser: EngineChooser;
+}
+
+const preferHeader = z.string().optional().meta({
+  description:
+    '`wait=N` waits up to N seconds (0 to 60) for the end; `respond-async` does not wait.',
+});
+const idParam = z.object({ id: z.string().meta({ description: 'The id of a transfer.' }) });
+
+export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = async (
+  app,
+  { transfers, inventory, chooser },
+) => {
+  app.post(
+    '/transfers',
+    {
+      schema: {
+        operationId: 'createTransfer',
+        summary: 'Copy bytes',
+        description:
+          'Copies inside a device or from one to another. Transfers whose bytes touch run in the ' +
+          'order in which they were accepted. Waits for the end, up to 10 s unless `Prefer` says ' +
+          'otherwise.',
+        tags: ['transfers'],
+        headers: z.object({
+          prefer: preferHeader,
+          'idempotency-key': z.string().optional().meta({
+            description: 'The same key with the same body gives the first transfer again.',
+          }),
+        }),
+        body: transferRequestSchema,
+        response: {
+          200: z.union([dryRunSchema, transferSchema]).meta({
+            description: 'The plan, for a dry run; or the transfer that this Idempotency-Key made.',
+          }),
+          201: transferSchema.meta({ description: 'It succeeded.' }),
+          202: transferSchema.meta({ description: 'It goes on: see Location.' }),
+          ...problemResponses(
+            ...(['invalid_request', 'not_acceptable', 'request_timeout'] as const),
+            ...(['payload_too_large', 'unsupported_media_type', 'misdirected_request'] as const),
+            ...(['unknown_device', 'out_of_range', 'overlapping_ranges', 'bad_block'] as const),
+            ...(['engine_unavailable', 'idempotency_key_reused', 'queue_full'] as const),
+            'internal_error',
+          ),
+          ...problemResponsesWith(
+            transferProblemSchema,
+            ...(['cancelled', 'verify_mismatch', 'media_error', 'device_gone'] as const),
+            ...(['interrupted', 'shutting_down', 'timeout', 'storage_full'] as const),
+          ),
+        },
+      },
+    },
+    async (request, reply) => {
+      const plan = planTransfer(request.body, inventory, chooser);
+      if (request.body.dry_run) return describePlan(plan);
+      const prefer = readPrefer(request.headers.prefer, DEFAULT_WAIT_MS);
+      const key = request.headers['idempotency-key'];
+      const { transfer, replayed } = transfers.create(plan, request.id, key);
+      if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
+      reply.header('location', `/transfers/${transfer.id}`);
+      if (replayed) return reply.code(transfer.over ? 200 : 202).send(transfer.toJSON());
+      await transfers.waitForEnd(transfer, prefer.waitMs);
+      return answer(transfer, reply);
+    },
+  );
+
+  app.get(
+    '/transfers',
+    {
+      schema: {
+        operationId: 'listTransfers',
+        summary: 'List transfers, newest first',
+        tags: ['transfers'],
+        querystring: transferListQuerySchema,
+        response: {
+          200: transferListSchema.meta({ description: 'A page.' }),
+          ...problemResponses('invalid_request', 'not_acceptable', 'misdirected_request'),
+        },
+      },
+    },
+    async (request) => {
+      const { transfers: page, nextPageToken } = transfers.list(request.query);
+      return {
+        transfers: page.map((transfer) => transfer.toJSON()),
+        next_page_token: nextPageToken,
+      };
+    },
+  );
+
+  app.get(
+    '/transfers/:id',
+    {
+      schema: {
+        operationId: 'getTransfer',
+        summary: 'See how a transfer stands',
+        tags: ['transfers'],
+        params: idParam,
+        headers: z.object({ prefer: preferHeader }),
+        response: {
+          200: transferSchema.meta({ description: 'The transfer, over or not.' }),
+          ...problemResponses(
+            'invalid_request',
+            'not_found',
+            'not_acceptable',
+            'misdirected_request',
+          ),
+        },
+      },
+    },
+    async (request, reply) => {
+      const transfer = transfers.get(request.params.id);
+      const prefer = readPrefer(request.headers.prefer, 0);
+      if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
+      await transfers.waitForEnd(transfer, prefer.waitMs);
+      return transfer.toJSON();
+    },
+  );
+
+  app.post(
+    '/transfers/:id/cancel',
+    {
+      schema: {
+        operationId: 'cancelTransfer',
+        summary: 'Stop a transfer',
+        description: 'Answers once it has stopped. What is already copied stays copied.',
+        tags: ['transfers'],
+        params: idParam,
+        response: {
+          200: transferSchema.meta({ description: 'It has stopped.' }),
+          ...problemResponses(
+            'invalid_request',
+            'not_found',
+            'not_acceptable',
+            'misdirected_request',
+          ),
+          ...problemResponsesWith(transferProblemSchema, 'not_cancellable'),
+        },
+      },
+    },
+    async (request) => (await transfers.cancel(request.params.id)).toJSON(),
+  );
+};
+
+function describePlan(plan: TransferPlan) {
+  return {
+    dry_run: true as const,
+    engine: plan.engine,
+    engine_reason: plan.engineReason,
+    segments: [...plan.segments],
+    bytes: plan.bytes,
+  };
+}
+
+/** How a transfer went, to the client that made it. */
+function answer(transfer: Transfer, reply: FastifyReply) {
+  if (transfer.status === 'succeeded') return reply.code(201).send(transfer.toJSON());
+  if (!transfer.over) {
+    return reply.code(202).header('retry-after', RETRY_AFTER_SECONDS).send(transfer.toJSON());
+  }
+  const { code, message, options } = transfer.error ?? new Problem('internal_error', '');
+  throw new Problem(code, message, { ...options, members: { transfer } });
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Device } from '../devices/device.ts';
+import type { RequestedEngine } from '../engines/choice.ts';
+import type { Completion, EngineName, Priority, Segment } from '../engines/records.ts';
+import { type Problem, problemDetails } from '../problems/problem.ts';
+import type { TransferDocument } from './schema.ts';
+
+export const STATUSES = [
+  'queued',
+  'running',
+  'succeeded',
+  'failed',
+  'cancelled',
+  'interrupted',
+] as const;
+export type Status = (typeof STATUSES)[number];
+
+/** What is to be done: a request, checked against the devices and with its engine chosen. */
+export interface TransferPlan {
+  source: Device;
+  destination: Device;
+  segments: readonly Segment[];
+  /** Whether the client gave segments, and shall see them again. */
+  segmented: boolean;
+  /** The sum of the segments. */
+  bytes: number;
+  requestedEngine: RequestedEngine;
+  engine: EngineName;
+  engineReason: string;
+  priority: Priority;
+  flush: boolean;
+  verify: boolean;
+  /** From acceptance. */
+  timeoutMs: number | undefined;
+  labels: Readonly<Record<string, string>>;
+}
+
+/** CLOCK_MONOTONIC, the clock of the shim's completions, in nanoseconds. */
+export function monotonicNs(): number {
+  return Number(process.hrtime.bigint());
+}
+
+/** One transfer, from its acceptance on. */
+export class Transfer {
+  readonly id: string;
+  readonly plan: TransferPlan;
+  /** Of the request that made it. */
+  readonly requestId: string;
+  status: Status = 'queued';
+  bytesCompleted = 0;
+  error: Problem | undefined;
+  readonly #acceptedAt = Date.now();
+  readonly #acceptedNs = monotonicNs();
+  #startedNs: number | undefined;
+  #finishedNs: number | undefined;
+  #completion: Completion | undefined;
+
+  constructor(id: string, plan: TransferPlan, requestId: string) {
+    this.id = id;
+    this.plan = plan;
+    this.requestId = requestId;
+  }
+
+  get over(): boolean {
+    return this.#finishedNs !== undefined;
+  }
+
+  start(): void {
+    this.status = 'running';
+    this.#startedNs = monotonicNs();
+  }
+
+  /**
+   * Ends it.
+   *
+   * @param completion what the engine told, where it ever ran
+   * @param error why, unless it succeeded
+   */
+  finish(
+    status: Exclude<Status, 'queued' | 'running'>,
+    completion: Completion | undefined,
+    error: Problem | undefined,
+  ): void {
+    this.status = status;
+    this.error = error;
+    this.#completion = completion;
+    this.#finishedNs = completion?.finishedNs ?? monotonicNs();
+    if (completion !== undefined) {
+      this.#startedNs = completion.startedNs || this.#startedNs;
+      this.bytesCompleted = completion.bytesDone;
+    }
+  }
+
+  /** Nanoseconds spent in each phase so far; the wait ends when the first byte moves. */
+  get timings(): TransferDocument['timings'] {
+    const until = this.#startedNs ?? this.#finishedNs ?? monotonicNs();
+    return {
+      queue_ns: until - this.#acceptedNs,
+      copy_ns: this.#completion?.copyNs ?? 0,
+      flush_ns: this.#completion?.flushNs ?? 0,
+      verify_ns: this.#completion?.verifyNs ?? 0,
+      total_ns: (this.#finishedNs ?? monotonicNs()) - this.#acceptedNs,
+    };
+  }
+
+  /** The transfer as clients see it. */
+  toJSON(): TransferDocument {
+    const { plan } = this;
+    const timings = this.timings;
+    const [only] = plan.segments;
+    return {
+      id: this.id,
+      status: this.status,
+      device_name: plan.source.name,
+      dst_device_name: plan.destination.name,
+      src_offset: plan.segmented || only === undefined ? null : only.src_offset,
+      dst_offset: plan.segmented || only === undefined ? null : only.dst_offset,
+      size: plan.bytes,
+      segments: plan.segmented ? [...plan.segments] : null,
+      engine: plan.engine,
+      engine_reason: plan.engineReason,
+      channels: [],
+      priority: plan.priority,
+      timeout_ms: plan.timeoutMs ?? null,
+      bytes_completed: this.bytesCompleted,
+      progress: this.bytesCompleted / plan.bytes,
+      durability: this.#durability(),
+      verification: this.#verification(),
+      created_at: new Date(this.#acceptedAt).toISOString(),
+      started_at: this.#timeOf(this.#startedNs),
+      finished_at: this.#timeOf(this.#finishedNs),
+      timings,
+      throughput_bytes_per_second:
+        timings.copy_ns === 0 ? 0 : Math.round((this.bytesCompleted * 1e9) / timings.copy_ns),
+      labels: plan.labels,
+      error: this.error === undefined ? null : problemDetails(this.error, this.requestId),
+    };
+  }
+
+  #durability(): TransferDocument['durability'] {
+    const requested = this.plan.flush ? 'flush' : 'none';
+    const basis = this.plan.destination.flushBasis;
+    if (this.status !== 'succeeded' || !this.plan.flush) {
+      return { requested, achieved: 'none', basis: null };
+    }
+    return basis === 'none'
+      ? { requested, achieved: 'volatile', basis: null }
+      : { requested, achieved: 'flush', basis };
+  }
+
+  #verification(): TransferDocument['verification'] {
+    const completion = this.#completion;
+    if (!this.plan.verify || completion === undefined) return null;
+    const compared = this.status === 'succeeded' || this.error?.code === 'verify_mismatch';
+    if (!compared) return null;
+    return {
+      method: 'crc32c',
+      segments: this.status === 'succeeded' ? this.plan.segments.length : completion.segment + 1,
+      src: crcText(completion.sourceCrc),
+      dst: crcText(completion.destinationCrc),
+    };
+  }
+
+  /** A monotonic time as wall clock, reckoned from acceptance so that clock steps do not show. */
+  #timeOf(ns: number | undefined): string | null {
+    if (ns === undefined) return null;
+    return new Date(this.#acceptedAt + (ns - this.#acceptedNs) / 1e6).toISOString();
+  }
+}
+
+/** A CRC-32C as clients see it: 8 hex digits. */
+export function crcText(crc: number): string {
+  return crc.toString(16).padStart(8, '0');
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fixture.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct hooks hooks;
+
+struct context context_open(uint32_t threads)
+{
+	struct dma_shim_options options = { .cpu_threads = threads };
+	struct context context;
+
+	CHECK_EQ(dma_shim_open(&options, &context.shim), 0);
+	context.socket = dma_shim_completion_fd(context.shim);
+	CHECK(context.socket >= 0);
+	return context;
+}
+
+void context_close(struct context *context)
+{
+	dma_shim_close(context->shim);
+	close(context->socket);
+}
+
+struct file file_make(const char *directory, const char *name, uint64_t size)
+{
+	struct file file = { .size = size };
+	void *bytes;
+
+	snprintf(file.path, sizeof(file.path), "%s/%s", directory, name);
+	file.descriptor = SYS(open(file.path, O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+	SYS(ftruncate(file.descriptor, (off_t)size));
+	bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file.descriptor, 0);
+	file.bytes = SYS(bytes);
+	return file;
+}
+
+void file_open(struct context *context, struct file *file)
+{
+	struct dma_shim_device_spec spec = { .kind = DMA_SHIM_FILE };
+	int handle = dma_shim_device_open(context->shim, file->path, &spec, &file->info);
+
+	CHECK(handle >= 0);
+	CHECK_EQ(file->info.size, file->size);
+	file->handle = (uint32_t)handle;
+}
+
+struct file file_device(struct context *context, const char *name, uint64_t size)
+{
+	struct file file = file_make(scratch(), name, size);
+
+	file_open(context, &file);
+	return file;
+}
+
+struct file disk_device(struct context *context, const char *name, uint64_t size)
+{
+	struct file file = file_make(scratch_on_disk(), name, size);
+
+	file_open(context, &file);
+	CHECK_EQ(file.info.persistence, DMA_SHIM_BACKING_STORE);
+	CHECK_EQ(file.info.flush_basis, DMA_SHIM_FLUSH_MSYNC);
+	return file;
+}
+
+struct dma_shim_job job_of(uint64_t tag, uint32_t source, uint32_t destination)
+{
+	return (struct dma_shim_job) {
+		.tag = tag,
+		.source = source,
+		.destination = destination,
+		.engine = DMA_SHIM_ENGINE_CPU,
+		.priority = DMA_SHIM_NORMAL,
+		.segment_count = 1,
+	};
+}
+
+int submit(struct context *context, struct dma_shim_job job,
+	   const struct dma_shim_segment *segments, uint32_t count)
+{
+	job.segment_count = count;
+	return dma_shim_submit(context->shim, &job, segments, NULL);
+}
+
+int submit_one(struct context *context, struct dma_shim_job job,
+	       uint64_t from, uint64_t to, uint64_t size)
+{
+	struct dma_shim_segment segment = { from, to, size };
+
+	return submit(context, job, &segment, 1);
+}
+
+/* Wait for the next record, whole; false at the end of file. */
+bool next_record(struct context *context, struct dma_shim_completion *record)
+{
+	size_t have = 0;
+
+	while (have < sizeof(*record)) {
+		struct pollfd readable = { .fd = context->socket, .events = POLLIN };
+		ssize_t got = read(context->socket, (char *)record + have,
+				   sizeof(*record) - have);
+
+		if (got > 0) {
+			have += (size_t)got;
+		} else if (got == 0) {
+			CHECK_EQ(have, 0);
+			return false;
+		} else if (errno == EAGAIN) {
+			poll(&readable, 1, -1);
+		} else if (errno != EINTR) {
+			FAIL("read: %s", strerror(errno));
+		}
+	}
+	CHECK_EQ(record->reserved, 0);
+	CHECK(record->kind == DMA_SHIM_PROGRESS || record->kind == DMA_SHIM_DONE);
+	if (record->kind == DMA_SHIM_PROGRESS) {
+		CHECK_EQ(record->finished_ns, 0);
+		CHECK_EQ(record->status, 0);
+	} else {
+		CHECK(record->started_ns && record->finished_ns >= record->started_ns);
+		CHECK(record->copy_ns + record->flush_ns + record->verify_ns <=
+		      record->finished_ns - record->started_ns);
+	}
+	return true;
+}
+
+struct dma_shim_completion next_done(struct context *context)
+{
+	struct dma_shim_completion record;
+
+	do {
+		if (!next_record(context, &record))
+			FAIL("end of file on the completion socket");
+	} while (record.kind != DMA_SHIM_DONE);
+	return record;
+}
+
+struct dma_shim_completion done_of(struct context *context, uint64_t tag)
+{
+	struct dma_shim_completion record = next_done(context);
+
+	CHECK_EQ(record.tag, tag);
+	return record;
+}
+
+void no_more_records(struct context *context)
+{
+	char byte;
+
+	CHECK(read(context->socket, &byte, 1) < 0 && errno == EAGAIN);
+}
+
+void gate_wait(struct gate *gate)
+{
+	pthread_mutex_lock(&gate->lock);
+	gate->arrived++;
+	pthread_cond_broadcast(&gate->changed);
+	while (!gate->passes)
+		pthread_cond_wait(&gate->changed, &gate->lock);
+	if (gate->passes != GATE_OPEN)
+		gate->passes--;
+	pthread_mutex_unlock(&gate->lock);
+}
+
+/* Wait until that many have come to the gate, in all. */
+void gate_await(struct gate *gate, unsigned int arrived)
+{
+	pthread_mutex_lock(&gate->lock);
+	while (gate->arrived < arrived)
+		pthread_cond_wait(&gate->changed, &gate->lock);
+	pthread_mutex_unlock(&gate->lock);
+}
+
+void gate_let(struct gate *gate, unsigned int passes)
+{
+	pthread_mutex_lock(&gate->lock);
+	gate->passes = passes;
+	pthread_cond_broadcast(&gate->changed);
+	pthread_mutex_unlock(&gate->lock);
+}
+
+void __wrap_copy_streaming(const struct stream_kernel *kernel, unsigned char *to,
+			   const unsigned char *from, size_t size);
+void __wrap_copy_streaming(const struct stream_kernel *kernel, unsigned char *to,
+			   const unsigned char *from, size_t size)
+{
+	if (hooks.copy_streaming)
+		hooks.copy_streaming(kernel, to, from, size);
+	else
+		__real_copy_streaming(kernel, to, from, size);
+}
+
+uint32_t __wrap_crc32c(uint32_t crc, const void *bytes, size_t size);
+uint32_t __wrap_crc32c(uint32_t crc, const void *bytes, size_t size)
+{
+	return hooks.crc32c ? hooks.crc32c(crc, bytes, size) :
+			      __real_crc32c(crc, bytes, size);
+}
+
+void __wrap_write_back(const unsigned char *start, size_t size);
+void __wrap_write_back(const unsigned char *start, size_t size)
+{
+	if (hooks.write_back)
+		hooks.write_back(start, size);
+	else
+		__real_write_back(start, size);
+}
+
+int __wrap_msync(void *start, size_t size, int flags);
+int __wrap_msync(void *start, size_t size, int flags)
+{
+	return hooks.msync ? hooks.msync(start, size, flags) :
+			     __real_msync(start, size, flags);
+}
+
+ssize_t __wrap_send(int socket, const void *bytes, size_t size, int flags);
+ssize_t __wrap_send(int socket, const void *bytes, size_t size, int flags)
+{
+	return hooks.send ? hooks.send(socket, bytes, size, flags) :
+			    __real_send(socket, bytes, size, flags);
+}
+
+const struct cpu_features *__wrap_cpu_features(void);
+const struct cpu_features *__wrap_cpu_features(void)
+{
+	return hooks.features ? hooks.features : __real_cpu_features();
+}
+
+ssize_t __wrap_readlink(const char *path, char *target, size_t size);
+ssize_t __wrap_readlink(const char *path, char *target, size_t size)
+{
+	if (!hooks.subsystem || strncmp(path, "/sys/dev/char/", 14))
+		return __real_readlink(path, target, size);
+	return snprintf(target, size, "../../../%s", hooks.subsystem);
+}

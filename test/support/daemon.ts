@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+const MAIN = fileURLToPath(new URL('../../services/daemon/main.js', import.meta.url));
+/** A daemon that a test forgets ends by itself. */
+const LIFETIME_MS = 120_000;
+
+export interface Exit {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** The daemon as a process of its own. */
+export class Daemon {
+  readonly child: ChildProcess;
+  readonly exited: Promise<Exit>;
+  readonly stateDir: string;
+  #stdout = '';
+  #stderr = '';
+  readonly #ownsStateDir: boolean;
+
+  constructor(environment: Record<string, string> = {}) {
+    this.#ownsStateDir = environment.DMAD_STATE_DIR === undefined;
+    this.stateDir = environment.DMAD_STATE_DIR ?? mkdtempSync(join(tmpdir(), 'dmad-test-'));
+    this.child = spawn(process.execPath, [MAIN], {
+      env: {
+        PATH: process.env.PATH,
+        DMAD_PORT: '0',
+        DMAD_DEVICES: 'emulated:dax0.0=1MiB,emulated:dax1.0=1MiB',
+        ...environment,
+        DMAD_STATE_DIR: this.stateDir,
+      },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: LIFETIME_MS,
+      killSignal: 'SIGKILL',
+    });
+    this.child.stdout?.on('data', (data) => {
+      this.#stdout += data;
+    });
+    this.child.stderr?.on('data', (data) => {
+      this.#stderr += data;
+    });
+    this.exited = new Promise((resolve) => {
+      this.child.once('close', (code, signal) => {
+        if (this.#ownsStateDir) rmSync(this.stateDir, { recursive: true, force: true });
+        resolve({ code, signal, stdout: this.#stdout, stderr: this.#stderr });
+      });
+    });
+  }
+
+  /** The URL from the ready line. @throws Error where the daemon ends before it is ready */
+  async ready(): Promise<string> {
+    for (;;) {
+      const line = this.log().find((entry) => entry.url !== undefined && entry.port !== undefined);
+      if (line !== undefined) return line.url as string;
+      const ended = await Promise.race([this.exited, sleep(20, undefined)]);
+      if (ended !== undefined) throw new Error(`the daemon ended: ${JSON.stringify(ended)}`);
+    }
+  }
+
+  /** The log so far, line by line. */
+  log(): Record<string, unknown>[] {
+    return this.#stdout
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line));
+  }
+
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<Exit> {
+    this.child.kill(signal);
+    return this.exited;
+  }
+}
