@@ -25,7 +25,7 @@ import validation from './http/validation.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { metricsRoutes } from './metrics/routes.ts';
 import openapi from './openapi/plugin.ts';
-import problemHandler from './problems/handler.ts';
+import problemHandler, { sendProblem } from './problems/handler.ts';
 import { StartError } from './start-error.ts';
 import { eventRoutes } from './transfers/event-routes.ts';
 import { transferRoutes } from './transfers/routes.ts';
@@ -93,7 +93,9 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
     await http.register(eventRoutes, { transfers });
     await http.register(deviceRoutes, { inventory });
     await http.register(contentRoutes, {
-      ...{ engine, inventory, queue },
+      engine,
+      inventory,
+      queue,
       uploadIdleMs: config.upload_idle_seconds * 1000,
       signal: uploads.signal,
     });
@@ -144,11 +146,8 @@ function createFastify(log: FastifyBaseLogger): FastifyInstance {
     serverFactory: createHttpServer,
     clientErrorHandler: handleClientError,
     rewriteUrl: targetPath,
-    frameworkErrors: (error, request, reply) => {
-      // A path that cannot be decoded: the hooks have not run, the error handler will.
-      reply.header('x-request-id', request.id);
-      void reply.send(error as Error as never);
-    },
+    // Such as a path that cannot be decoded; no hook has run yet.
+    frameworkErrors: sendProblem,
     // Refused by the work queue, as a problem.
     return503OnClosing: false,
   });

@@ -78,8 +78,17 @@ function openDevdax(engine: Engine, found: DaxDevice): Device {
   const persistence = persistenceDomain === 'unknown' ? 'memory_controller' : persistenceDomain;
   const opened = open(engine, path, { kind: 'devdax', size, align, persistence });
   return {
-    ...{ name, path, kind: 'devdax', size: opened.size, align, numaNode, persistenceDomain },
-    ...{ badBlocks, state: 'online', handle: opened.handle, flushBasis: opened.flushBasis },
+    name,
+    path,
+    kind: 'devdax',
+    size: opened.size,
+    align,
+    numaNode,
+    persistenceDomain,
+    badBlocks,
+    state: 'online',
+    handle: opened.handle,
+    flushBasis: opened.flushBasis,
   };
 }
 
@@ -92,8 +101,17 @@ function openEmulated(
   const spec: DeviceSpec = { kind: 'emulated', size, align: 0, persistence: 'volatile' };
   const { handle, persistence, flushBasis } = open(engine, path, spec);
   return {
-    ...{ name, path, kind: 'emulated', size, align: EMULATED_ALIGN, numaNode: null },
-    ...{ persistenceDomain: persistence, badBlocks: [], state: 'online', handle, flushBasis },
+    name,
+    path,
+    kind: 'emulated',
+    size,
+    align: EMULATED_ALIGN,
+    numaNode: null,
+    persistenceDomain: persistence,
+    badBlocks: [],
+    state: 'online',
+    handle,
+    flushBasis,
   };
 }
 

@@ -17,7 +17,7 @@ export const deviceRoutes: FastifyPluginAsyncZod<{ inventory: Inventory }> = asy
         tags: ['devices'],
         response: {
           200: deviceListSchema.meta({ description: 'All that are managed.' }),
-          ...problemResponses('invalid_request', 'not_acceptable', 'misdirected_request'),
+          ...problemResponses(),
         },
       },
     },
@@ -34,12 +34,7 @@ export const deviceRoutes: FastifyPluginAsyncZod<{ inventory: Inventory }> = asy
         params: deviceParams,
         response: {
           200: deviceSchema.meta({ description: 'The device.' }),
-          ...problemResponses(
-            'invalid_request',
-            'not_found',
-            'not_acceptable',
-            'misdirected_request',
-          ),
+          ...problemResponses('not_found'),
         },
       },
     },

@@ -49,7 +49,7 @@ export const engineRoutes: FastifyPluginAsyncZod<{
         tags: ['engines'],
         response: {
           200: enginesSchema.meta({ description: 'The engines.' }),
-          ...problemResponses('invalid_request', 'not_acceptable', 'misdirected_request'),
+          ...problemResponses(),
         },
       },
     },

@@ -23,7 +23,7 @@ const versionSchema = z
   })
   .meta({ id: 'Version' });
 
-const common = problemResponses('invalid_request', 'not_acceptable', 'misdirected_request');
+const common = problemResponses();
 
 export const healthRoutes: FastifyPluginAsyncZod<{ engine: Engine; queue: WorkQueue }> = async (
   app,

@@ -30,10 +30,10 @@ export function byteCount(minimum: 0 | 1) {
   const expected =
     `must be a whole number of bytes, ${minimum} to 2^53-1: an integer, or a string such as ` +
     '"4096", "0x1000" or "32MiB"';
+  const error = (issue: { input?: unknown }) =>
+    issue.input === undefined ? 'is required' : expected;
   return z
-    .union([z.int().min(minimum), z.string().max(MAX_LENGTH).regex(PATTERN)], {
-      error: (issue) => (issue.input === undefined ? 'is required' : expected),
-    })
+    .union([z.int().min(minimum, { error }), z.string().max(MAX_LENGTH).regex(PATTERN)], { error })
     .transform((value, context) => {
       // "+ 0" makes the integer -0, which JSON can carry, 0.
       const bytes = typeof value === 'number' ? value + 0 : parseByteCount(value);

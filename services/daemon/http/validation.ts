@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import fp from 'fastify-plugin';
-import type { z } from 'zod';
+import { z } from 'zod';
 import { type FieldError, Problem } from '../problems/problem.ts';
 
 /** Enough to mend a request by; a request can be wrong in thousands of places. */
@@ -21,6 +21,10 @@ export default fp(
       const result = schema.safeParse(httpPart === 'body' ? (data ?? undefined) : data);
       if (result.success) return { value: result.data };
       return { error: validationProblem(result.error, PARTS[httpPart] ?? httpPart) };
+    });
+    // A route that says nothing of a query takes none.
+    app.addHook('onRoute', (route) => {
+      if (route.schema && !route.schema.hide) route.schema.querystring ??= z.strictObject({});
     });
     // Answers are typed against the schemas where they are made, and held to them by the tests;
     // checking each one again at run time would cost more than making it.

@@ -22,7 +22,7 @@ export const metricsRoutes: FastifyPluginAsyncZod<{ metrics: Metrics }> = async 
             description: 'The Prometheus text format.',
             content: { 'text/plain': { schema: z.string() } },
           },
-          ...problemResponses('invalid_request', 'not_acceptable', 'misdirected_request'),
+          ...problemResponses(),
         },
       },
     },

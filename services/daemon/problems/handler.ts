@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { FastifyError } from 'fastify';
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { PROBLEMS, Problem, type ProblemCode, problemDetails } from './problem.ts';
 
@@ -8,20 +8,29 @@ export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
 /** Renders whatever a route throws as problem details, and logs what was not foreseen. */
 export default fp(
   async (app) => {
-    app.setErrorHandler((error: FastifyError | Problem, request, reply) => {
-      const problem = asProblem(error);
-      if (problem.code === 'internal_error') request.log.error(error, 'request failed');
-      const { headers, members } = problem.options;
-      return reply
-        .code(problem.status)
-        .headers(headers ?? {})
-        .type(PROBLEM_TYPE)
-        .serializer(JSON.stringify)
-        .send({ ...problemDetails(problem, request.id), ...members });
-    });
+    app.setErrorHandler(sendProblem);
   },
   { name: 'problem-handler' },
 );
+
+/** Answers a request with the problem that an error is. */
+export function sendProblem(
+  error: FastifyError | Problem,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): void {
+  const problem = asProblem(error);
+  if (problem.code === 'internal_error') request.log.error(error, 'request failed');
+  const { headers, members } = problem.options;
+  const body: unknown = { ...problemDetails(problem, request.id), ...members };
+  void reply
+    .code(problem.status)
+    .header('x-request-id', request.id)
+    .headers(headers ?? {})
+    .type(PROBLEM_TYPE)
+    .serializer(JSON.stringify)
+    .send(body);
+}
 
 /** The problem that an error is: itself, or what stands for an error of Fastify's own. */
 export function asProblem(error: FastifyError | Problem): Problem {

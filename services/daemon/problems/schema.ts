@@ -23,12 +23,21 @@ export const problemSchema = z
   })
   .meta({ id: 'Problem', description: 'Problem details (RFC 9457).' });
 
+/** What any route can answer. */
+const COMMON = [
+  'invalid_request',
+  'not_acceptable',
+  'misdirected_request',
+  'headers_too_large',
+  'internal_error',
+] as const;
+
 /**
  * The error answers of a route, for its `response` schema: one entry for each status, saying which
- * codes it carries.
+ * codes it carries. Those that any route can give come by themselves.
  */
 export function problemResponses(...codes: ProblemCode[]) {
-  return problemResponsesWith(problemSchema, ...codes);
+  return problemResponsesWith(problemSchema, ...COMMON, ...codes);
 }
 
 /** The same where the problem has further members. */

@@ -32,12 +32,7 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
         params: z.object({ id: z.string() }),
         response: {
           200: eventStreamResponse,
-          ...problemResponses(
-            'invalid_request',
-            'not_found',
-            'not_acceptable',
-            'misdirected_request',
-          ),
+          ...problemResponses('not_found'),
         },
       },
     },
@@ -57,7 +52,7 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
         tags: ['transfers'],
         response: {
           200: eventStreamResponse,
-          ...problemResponses('invalid_request', 'not_acceptable', 'misdirected_request'),
+          ...problemResponses(),
         },
       },
     },

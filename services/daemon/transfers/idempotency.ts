@@ -80,13 +80,23 @@ export class IdempotencyKeys {
 
 /** What a request means, whatever its spelling: defaults filled in, numbers read, labels in order. */
 function fingerprint(plan: TransferPlan): string {
-  const { source, destination, segments, segmented, priority, flush, verify, timeoutMs } = plan;
   const labels = Object.entries(plan.labels).sort(([a], [b]) => (a < b ? -1 : 1));
-  const pieces = segments.map(({ src_offset, dst_offset, size }) => [src_offset, dst_offset, size]);
-  const { requestedEngine } = plan;
+  const pieces = plan.segments.map(({ src_offset, dst_offset, size }) => [
+    src_offset,
+    dst_offset,
+    size,
+  ]);
   const meaning = [
-    ...[source.name, destination.name, pieces, segmented, requestedEngine],
-    ...[priority, flush, verify, timeoutMs, labels],
+    plan.source.name,
+    plan.destination.name,
+    pieces,
+    plan.segmented,
+    plan.requestedEngine,
+    plan.priority,
+    plan.flush,
+    plan.verify,
+    plan.timeoutMs,
+    labels,
   ];
   return createHash('sha256').update(JSON.stringify(meaning)).digest('base64');
 }

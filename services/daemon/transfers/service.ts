@@ -172,8 +172,13 @@ export class TransferService {
     try {
       active.tag = this.#options.engine.submit(
         {
-          ...{ source: source.handle, destination: destination.handle },
-          ...{ engine, priority, segments, flush, verify },
+          source: source.handle,
+          destination: destination.handle,
+          engine,
+          priority,
+          segments,
+          flush,
+          verify,
         },
         {
           progress: (bytesDone) => {
