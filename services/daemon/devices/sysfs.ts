@@ -8,7 +8,7 @@ export interface ByteRange {
   size: number;
 }
 
-/** A device on the kernel's dax bus, as sysfs tells of it. */
+/** A device-dax device, as sysfs tells of it. */
 export interface DaxDevice {
   name: string;
   /** `device_dax` gives the character device; `kmem` has made system RAM of it; null: unbound. */
@@ -28,12 +28,20 @@ export interface DaxDevice {
 /** The unit of sysfs's badblocks lists, whatever the device's own block size. */
 const SECTOR = 512;
 
-/** Every device on the dax bus. @param root where sysfs is mounted */
+/** Every device-dax device. @param root where sysfs is mounted */
 export function discoverDaxDevices(root = '/sys'): DaxDevice[] {
   const bus = join(root, 'bus/dax/devices');
-  return listDirectory(bus)
-    .sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))
-    .map((name) => describe(name, realpathSync(join(bus, name))));
+  // Where kernels before 5.17 show those that dax_pmem_compat has: device_dax serves them, though
+  // no link says so.
+  const compat = join(root, 'class/dax');
+  const devices = [
+    ...listDirectory(bus).map((name) => describe(name, realpathSync(join(bus, name)))),
+    ...listDirectory(compat).map((name) => ({
+      ...describe(name, realpathSync(join(compat, name))),
+      driver: 'device_dax',
+    })),
+  ];
+  return devices.sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
 }
 
 function describe(name: string, directory: string): DaxDevice {
@@ -42,7 +50,7 @@ function describe(name: string, directory: string): DaxDevice {
   const numaNode = readNumber(directory, 'numa_node') ?? -1;
   return {
     name,
-    driver: readDriver(directory),
+    driver: readLinkName(directory, 'driver'),
     size,
     align: readNumber(directory, 'align') ?? 0,
     numaNode: numaNode < 0 ? null : numaNode,
@@ -54,14 +62,15 @@ function describe(name: string, directory: string): DaxDevice {
 /** The NVDIMM region that a device's memory is part of: an ancestor in the device tree. */
 function nvdimmRegionOf(directory: string): string | undefined {
   for (let at = directory; at !== dirname(at); at = dirname(at)) {
-    if (/^region[0-9]+$/.test(basename(at)) && readText(at, 'persistence_domain') !== undefined) {
-      return at;
-    }
+    // CXL has regions too, on a bus of their own.
+    if (/^region[0-9]+$/.test(basename(at)) && readLinkName(at, 'subsystem') === 'nd') return at;
   }
   return undefined;
 }
 
 function readPersistenceDomain(region: string): DaxDevice['persistenceDomain'] {
+  if (readText(region, 'devtype') === 'nd_volatile') return 'volatile';
+  // Absent where the firmware does not say.
   const text = readText(region, 'persistence_domain');
   return text === 'cpu_cache' || text === 'memory_controller' ? text : 'unknown';
 }
@@ -85,9 +94,10 @@ function readBadBlocks(region: string, directory: string, size: number): ByteRan
   });
 }
 
-function readDriver(directory: string): string | null {
+/** What a link such as `driver` or `subsystem` points at; null where there is none. */
+function readLinkName(directory: string, link: string): string | null {
   try {
-    return basename(readlinkSync(join(directory, 'driver')));
+    return basename(readlinkSync(join(directory, link)));
   } catch {
     return null;
   }
