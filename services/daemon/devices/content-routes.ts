@@ -132,6 +132,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
           consumes: [OCTETS],
           params: deviceParams,
           querystring: uploadQuerySchema,
+          body: z.unknown().meta({ type: 'string', format: 'binary' }),
           response: {
             200: uploadResultSchema.meta({ description: 'All of it is written.' }),
             ...problemResponses(

@@ -6,7 +6,13 @@ import {
   createJsonSchemaTransform,
   createJsonSchemaTransformObject,
 } from 'fastify-type-provider-zod';
+import type { OpenAPIV3_1 } from 'openapi-types';
+import { z } from 'zod';
+import { problemResponses } from '../problems/schema.ts';
 import { DAEMON_VERSION } from '../version.ts';
+import { finishDocument } from './document.ts';
+
+const toComponents = createJsonSchemaTransformObject({});
 
 /** Describes every route that is registered after it, and shows them in Swagger UI. */
 export default fp(
@@ -30,7 +36,7 @@ export default fp(
         ],
       },
       transform: createJsonSchemaTransform({}),
-      transformObject: createJsonSchemaTransformObject({}),
+      transformObject: (input) => finishDocument(toComponents(input) as OpenAPIV3_1.Document),
     });
 
     app.addHook('onRoute', (route) => {
@@ -42,7 +48,21 @@ export default fp(
       uiConfig: { displayRequestDuration: true, tryItOutEnabled: true },
     });
 
-    app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
+    app.get(
+      '/openapi.json',
+      {
+        schema: {
+          operationId: 'getOpenApi',
+          summary: 'This document',
+          tags: ['health'],
+          response: {
+            200: z.looseObject({ openapi: z.string() }).meta({ description: 'OpenAPI 3.1.' }),
+            ...problemResponses(),
+          },
+        },
+      },
+      async () => app.swagger(),
+    );
   },
   { name: 'openapi' },
 );

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { OpenAPIV3_1 } from 'openapi-types';
+import { PROBLEMS } from '../problems/problem.ts';
+import { EXAMPLES, type Example } from './examples.ts';
+
+type Operation = OpenAPIV3_1.OperationObject;
+type Response = OpenAPIV3_1.ResponseObject;
+type Schemas = Record<string, OpenAPIV3_1.SchemaObject>;
+
+const METHODS = ['get', 'put', 'post'] as const;
+/** The one schema that only goes in; for all others what goes out is what is described. */
+const REQUESTS = ['TransferRequest'];
+
+const text = (description: string) => ({ description, schema: { type: 'string' as const } });
+const HEADERS = {
+  'x-request-id': text('The id of this request, which the log and problems name too.'),
+  location: text('Of the transfer.'),
+  'preference-applied': text('What was done of Prefer, where it was given.'),
+  'retry-after': text('Seconds after which to ask again.'),
+  'content-range': text('Which bytes of how many.'),
+};
+
+/** Makes of what the routes' schemas give the document that clients read. */
+export function finishDocument(document: OpenAPIV3_1.Document): OpenAPIV3_1.Document {
+  for (const path of Object.values(document.paths ?? {})) {
+    for (const method of METHODS) {
+      const operation = path?.[method];
+      if (operation === undefined) continue;
+      addHeaders(operation);
+      addExamples(operation);
+    }
+  }
+  return withoutTwins(document);
+}
+
+function addHeaders(operation: Operation): void {
+  for (const [status, response] of responsesOf(operation)) {
+    response.headers = { 'x-request-id': HEADERS['x-request-id'] };
+    const add = (name: keyof typeof HEADERS) => {
+      response.headers = { ...response.headers, [name]: HEADERS[name] };
+    };
+    if (['202', '429', '503'].includes(status)) add('retry-after');
+    if (['206', '416'].includes(status)) add('content-range');
+    if (operation.operationId === 'createTransfer' && ['200', '201', '202'].includes(status)) {
+      add('location');
+      add('preference-applied');
+    }
+  }
+}
+
+function addExamples(operation: Operation): void {
+  const examples = Object.entries(EXAMPLES[operation.operationId ?? ''] ?? {});
+  for (const [name, example] of examples) {
+    addRequestExample(operation, name, example);
+    const { status, contentType = 'application/json', response: value, summary } = example;
+    const response = responsesOf(operation).find(([code]) => code === String(status))?.[1];
+    const media = response?.content?.[contentType];
+    if (media && value !== undefined) {
+      media.examples = { ...media.examples, [name]: { summary, value } };
+    }
+  }
+  for (const [status, response] of responsesOf(operation)) {
+    const media = response.content?.['application/problem+json'];
+    if (media && !media.examples) media.example = problemExample(Number(status));
+  }
+}
+
+function addRequestExample(operation: Operation, name: string, example: Example): void {
+  const { summary, body, parameters = {} } = example;
+  if (body !== undefined && operation.requestBody && 'content' in operation.requestBody) {
+    for (const media of Object.values(operation.requestBody.content)) {
+      media.examples = { ...media.examples, [name]: { summary, value: body } };
+    }
+  }
+  for (const parameter of operation.parameters ?? []) {
+    if (!('name' in parameter)) continue;
+    const value = parameters[parameter.name];
+    if (value !== undefined) parameter.example ??= value;
+  }
+}
+
+/** One that has this status; titles and codes are true, the detail is the table's. */
+function problemExample(status: number) {
+  const found = Object.entries(PROBLEMS).find(([, problem]) => problem.status === status);
+  if (found === undefined) throw new Error(`no problem has status ${status}`);
+  const [code, { title }] = found;
+  return {
+    type: `urn:dmad:problem:${code}`,
+    title,
+    status,
+    detail: title,
+    instance: 'urn:dmad:request:7dcf72cb-0626-4680-b9e6-294ba1ceaa0c',
+    code,
+  };
+}
+
+function responsesOf(operation: Operation): [string, Response][] {
+  return Object.entries(operation.responses ?? {}) as [string, Response][];
+}
+
+/**
+ * The generator describes each schema twice, as it goes in and as it comes out. Of each pair one
+ * is kept.
+ */
+function withoutTwins(document: OpenAPIV3_1.Document): OpenAPIV3_1.Document {
+  const schemas: Schemas = {};
+  for (const [name, schema] of Object.entries(document.components?.schemas ?? {})) {
+    const base = name.replace(/Input$/, '');
+    const goesIn = name !== base;
+    if (REQUESTS.includes(base) === goesIn) schemas[base] = schema;
+  }
+  const kept = { ...document, components: { ...document.components, schemas } };
+  return JSON.parse(
+    JSON.stringify(kept).replaceAll(/("#\/components\/schemas\/\w+?)Input"/g, '$1"'),
+  );
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** A request that works when sent, and what comes back; a test sends each of them. */
+export interface Example {
+  summary: string;
+  parameters?: Record<string, string>;
+  body?: unknown;
+  status: number;
+  contentType?: string;
+  response: unknown;
+}
+
+const ID = '01a20400-0be6-721d-ba17-e230afce8d70';
+
+const transfer = {
+  id: ID,
+  status: 'succeeded',
+  device_name: 'dax0.0',
+  dst_device_name: 'dax1.0',
+  src_offset: 0,
+  dst_offset: 1_048_576,
+  size: 33_554_432,
+  segments: null,
+  engine: 'cpu',
+  engine_reason:
+    'no DMA engine: there is no /dev/ioat-dma: the kernel module ioat-dma is not loaded',
+  channels: [],
+  priority: 'normal',
+  timeout_ms: null,
+  bytes_completed: 33_554_432,
+  progress: 1,
+  durability: { requested: 'flush', achieved: 'flush', basis: 'msync' },
+  verification: { method: 'crc32c', segments: 1, src: '7386edfc', dst: '7386edfc' },
+  created_at: '2026-11-22T16:04:01.639Z',
+  started_at: '2026-11-22T16:04:01.640Z',
+  finished_at: '2026-11-22T16:04:01.741Z',
+  timings: {
+    queue_ns: 148_378,
+    copy_ns: 8_143_420,
+    flush_ns: 18_593_228,
+    verify_ns: 4_290_420,
+    total_ns: 31_175_446,
+  },
+  throughput_bytes_per_second: 4_120_435_002,
+  labels: { job: 'nightly' },
+  error: null,
+};
+
+const notFound = {
+  type: 'urn:dmad:problem:not_found',
+  title: 'There is no such thing',
+  status: 404,
+  detail: 'There is no such transfer, or it ended too long ago.',
+  instance: 'urn:dmad:request:7dcf72cb-0626-4680-b9e6-294ba1ceaa0c',
+  code: 'not_found',
+};
+
+const device = {
+  name: 'dax0.0',
+  path: '/var/lib/dmad/devices/dax0.0',
+  kind: 'emulated',
+  size: 268_435_456,
+  align: 4096,
+  numa_node: null,
+  persistence_domain: 'backing_store',
+  bad_blocks: [],
+  state: 'online',
+};
+
+/** By operationId. `ID` as a parameter stands for the id of a transfer that is over. */
+export const EXAMPLES: Record<string, Record<string, Example>> = {
+  createTransfer: {
+    verified: {
+      summary: 'From one device to another, durable and verified',
+      body: {
+        device_name: 'dax0.0',
+        dst_device_name: 'dax1.0',
+        src_offset: 0,
+        dst_offset: '1MiB',
+        size: '32MiB',
+        verify: 'crc32c',
+        labels: { job: 'nightly' },
+      },
+      status: 201,
+      response: transfer,
+    },
+    segments: {
+      summary: 'Several pieces inside one device',
+      body: {
+        device_name: '/dev/dax0.0',
+        segments: [
+          { src_offset: 0, dst_offset: 65_536, size: 4096 },
+          { src_offset: '0x2000', dst_offset: '0x12000', size: 4096 },
+        ],
+        durability: 'none',
+      },
+      status: 201,
+      response: {
+        ...transfer,
+        dst_device_name: 'dax0.0',
+        src_offset: null,
+        dst_offset: null,
+        size: 8192,
+        segments: [
+          { src_offset: 0, dst_offset: 65_536, size: 4096 },
+          { src_offset: 8192, dst_offset: 73_728, size: 4096 },
+        ],
+        bytes_completed: 8192,
+        durability: { requested: 'none', achieved: 'none', basis: null },
+        verification: null,
+        labels: {},
+      },
+    },
+    dryRun: {
+      summary: 'What would be done',
+      body: {
+        device_name: 'dax0.0',
+        src_offset: 0,
+        dst_offset: '64KiB',
+        size: '4KiB',
+        dry_run: true,
+      },
+      status: 200,
+      response: {
+        dry_run: true,
+        engine: 'cpu',
+        engine_reason: transfer.engine_reason,
+        segments: [{ src_offset: 0, dst_offset: 65_536, size: 4096 }],
+        bytes: 4096,
+      },
+    },
+    outOfRange: {
+      summary: 'Past the end of a device',
+      body: { device_name: 'dax0.0', src_offset: '1GiB', dst_offset: 0, size: 4096 },
+      status: 422,
+      contentType: 'application/problem+json',
+      response: {
+        type: 'urn:dmad:problem:out_of_range',
+        title: 'The range lies outside the device',
+        status: 422,
+        detail: 'dax0.0 has 268435456 bytes: offset 1073741824 lies past its end.',
+        instance: 'urn:dmad:request:7dcf72cb-0626-4680-b9e6-294ba1ceaa0c',
+        code: 'out_of_range',
+        errors: [
+          {
+            pointer: '/src_offset',
+            detail: 'dax0.0 has 268435456 bytes: offset 1073741824 lies past its end.',
+          },
+        ],
+      },
+    },
+  },
+  listTransfers: {
+    page: {
+      summary: 'Those of a job',
+      parameters: { label: 'job:nightly', page_size: '1' },
+      status: 200,
+      response: { transfers: [transfer], next_page_token: '' },
+    },
+  },
+  getTransfer: {
+    over: { summary: 'One that is over', parameters: { id: ID }, status: 200, response: transfer },
+    unknown: {
+      summary: 'One that is not there',
+      parameters: { id: '00000000-0000-7000-8000-000000000000' },
+      status: 404,
+      contentType: 'application/problem+json',
+      response: notFound,
+    },
+  },
+  cancelTransfer: {
+    over: {
+      summary: 'One that is over already',
+      parameters: { id: ID },
+      status: 409,
+      contentType: 'application/problem+json',
+      response: {
+        type: 'urn:dmad:problem:not_cancellable',
+        title: 'The transfer is already over',
+        status: 409,
+        detail: 'The transfer is over: succeeded.',
+        instance: 'urn:dmad:request:7dcf72cb-0626-4680-b9e6-294ba1ceaa0c',
+        code: 'not_cancellable',
+        transfer,
+      },
+    },
+  },
+  watchTransfer: {
+    over: {
+      summary: 'One that is over: its last status, and the end',
+      parameters: { id: ID },
+      status: 200,
+      contentType: 'text/event-stream',
+      response: `event: status\ndata: ${JSON.stringify(transfer)}\n\n`,
+    },
+  },
+  watchTransfers: {
+    one: {
+      summary: 'The first event of a transfer',
+      status: 200,
+      contentType: 'text/event-stream',
+      response: `event: status\ndata: ${JSON.stringify(transfer)}\n\n`,
+    },
+  },
+  listDevices: {
+    emulated: {
+      summary: 'On a machine without device-dax',
+      status: 200,
+      response: {
+        devices: [device, { ...device, name: 'dax1.0', path: '/var/lib/dmad/devices/dax1.0' }],
+      },
+    },
+  },
+  getDevice: {
+    emulated: {
+      summary: 'An emulated device',
+      parameters: { name: 'dax0.0' },
+      status: 200,
+      response: device,
+    },
+  },
+  readContent: {
+    start: {
+      summary: 'The first 4 KiB',
+      parameters: { name: 'dax0.0', range: 'bytes=0-4095' },
+      status: 206,
+      contentType: 'application/octet-stream',
+      response: undefined,
+    },
+  },
+  writeContent: {
+    text: {
+      summary: 'A few bytes',
+      parameters: { name: 'dax0.0', offset: '8KiB' },
+      body: '123456789',
+      status: 200,
+      response: { bytes_written: 9, crc32c: 'e3069283' },
+    },
+  },
+  checksumContent: {
+    start: {
+      summary: 'Of nine bytes',
+      parameters: { name: 'dax0.0', offset: '8KiB', size: '9' },
+      status: 200,
+      response: { crc32c: 'e3069283' },
+    },
+  },
+  listEngines: {
+    cpuOnly: {
+      summary: 'On a machine without a DMA engine',
+      status: 200,
+      response: {
+        dma: {
+          available: false,
+          reason: 'there is no /dev/ioat-dma: the kernel module ioat-dma is not loaded',
+          module_version: null,
+          channels: [],
+        },
+        cpu: { available: true, threads: 1, instruction_set: 'avx2' },
+        auto: { dma_from_bytes: null },
+      },
+    },
+  },
+  isLive: { live: { summary: 'It is', status: 200, response: { status: 'ok' } } },
+  isReady: {
+    ready: { summary: 'It is', status: 200, response: { ready: true, waiting_for: [] } },
+  },
+  getVersion: {
+    noModule: {
+      summary: 'Without the kernel module',
+      status: 200,
+      response: { daemon: '0.1.0', shim: '0.1.0', module: null, abi: null, node: '24.11.1' },
+    },
+  },
+  getMetrics: {
+    text: {
+      summary: 'Some of them',
+      status: 200,
+      contentType: 'text/plain',
+      response:
+        '# HELP dmad_transfers_in_flight Transfers that are running.\n' +
+        '# TYPE dmad_transfers_in_flight gauge\ndmad_transfers_in_flight 0\n',
+    },
+  },
+  getOpenApi: {
+    start: {
+      summary: 'Its first members',
+      status: 200,
+      response: { openapi: '3.1.0', info: { title: 'dmad', version: '0.1.0' } },
+    },
+  },
+};

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { OpenAPIV3_1 } from 'openapi-types';
+import { EXAMPLES, type Example } from '../../services/daemon/openapi/examples.ts';
+import { startTestApp, type TestApp } from '../support/app.ts';
+
+const DAEMON = 'http://127.0.0.1';
+
+describe('the OpenAPI document', () => {
+  let app: TestApp;
+  let base: string;
+  let document: OpenAPIV3_1.Document;
+
+  beforeAll(async () => {
+    // The devices that the examples speak of: those that a fresh machine gets.
+    app = await startTestApp({ environment: { DMAD_DEVICES: 'auto' }, sysfsRoot: '/nonexistent' });
+    await new Promise<void>((resolve) => app.http.server.listen(0, '127.0.0.1', resolve));
+    base = `${DAEMON}:${(app.http.server.address() as AddressInfo).port}`;
+    document = (await (await fetch(`${base}/openapi.json`)).json()) as OpenAPIV3_1.Document;
+  });
+  afterAll(() => app.close());
+
+  test('is what is committed; `npm run openapi` brings it up to date', () => {
+    expect(JSON.parse(readFileSync('openapi/openapi.json', 'utf8'))).toEqual(document);
+  });
+
+  test('names, explains and exemplifies every operation', () => {
+    const seen = operations(document);
+    expect(new Set(seen.map(({ operation }) => operation.operationId)).size).toBe(seen.length);
+    for (const { operation } of seen) {
+      expect(operation).toMatchObject({ summary: expect.any(String), tags: [expect.any(String)] });
+      expect(Object.keys(EXAMPLES)).toContain(operation.operationId);
+      for (const common of ['400', '406', '421', '500']) {
+        expect(Object.keys(operation.responses ?? {})).toContain(common);
+      }
+    }
+    expect(Object.keys(EXAMPLES).sort()).toEqual(
+      seen.map(({ operation }) => operation.operationId).sort(),
+    );
+  });
+
+  const all = Object.entries(EXAMPLES).flatMap(([operationId, examples]) =>
+    Object.entries(examples).map(([name, example]): [string, string, Example] => [
+      operationId,
+      name,
+      example,
+    ]),
+  );
+
+  test.each(all)('%s, example %s, is true', async (operationId, _name, example) => {
+    const id = await finishedTransfer();
+    const found = operations(document).find((each) => each.operation.operationId === operationId);
+    const request = makeRequest(found as Found, example, id);
+    const streaming = operationId === 'watchTransfers';
+    const abort = new AbortController();
+    const response = await fetch(`${base}${request.path}`, { ...request, signal: abort.signal });
+    expect(response.status).toBe(example.status);
+    const type = example.contentType ?? 'application/json';
+    expect(response.headers.get('content-type')).toContain(type);
+    if (streaming) {
+      await finishedTransfer();
+      const chunk = await response.body?.getReader().read();
+      abort.abort();
+      const [first] = Buffer.from(chunk?.value as Uint8Array)
+        .toString()
+        .split('\n\n');
+      // A transfer that has just been accepted: no times, no verification yet.
+      expect(Object.keys(eventData(`${first}\n\n`))).toEqual(
+        Object.keys(eventData(example.response as string)),
+      );
+      return;
+    }
+    if (type === 'text/event-stream') {
+      const text = await response.text();
+      expect(shapeOf(eventData(text))).toEqual(shapeOf(eventData(example.response as string)));
+    } else if (type === 'text/plain') {
+      const text = await response.text();
+      for (const line of (example.response as string).trim().split('\n')) {
+        expect(text.split('\n')).toContain(line);
+      }
+    } else if (operationId === 'getOpenApi') {
+      expect(await response.json()).toMatchObject(example.response as object);
+    } else if (example.response !== undefined) {
+      expect(shapeOf(await response.json())).toEqual(shapeOf(example.response));
+    } else {
+      expect((await response.arrayBuffer()).byteLength).toBe(4096);
+    }
+  });
+
+  async function finishedTransfer(): Promise<string> {
+    const response = await fetch(`${base}/transfers`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(EXAMPLES.createTransfer?.verified?.body),
+    });
+    expect(response.status).toBe(201);
+    return ((await response.json()) as { id: string }).id;
+  }
+});
+
+interface Found {
+  path: string;
+  method: string;
+  operation: OpenAPIV3_1.OperationObject;
+}
+
+function operations(document: OpenAPIV3_1.Document): Found[] {
+  return Object.entries(document.paths ?? {}).flatMap(([path, item]) =>
+    Object.entries(item ?? {}).map(([method, operation]) => ({
+      path,
+      method,
+      operation: operation as OpenAPIV3_1.OperationObject,
+    })),
+  );
+}
+
+/** @param id what stands for the id of a transfer that is over */
+function makeRequest({ path, method, operation }: Found, example: Example, id: string) {
+  const query = new URLSearchParams();
+  const headers: Record<string, string> = {};
+  let filled = path;
+  for (const parameter of (operation.parameters ?? []) as OpenAPIV3_1.ParameterObject[]) {
+    const given = example.parameters?.[parameter.name];
+    if (given === undefined) continue;
+    const value = parameter.name === 'id' && example.status !== 404 ? id : given;
+    if (parameter.in === 'path') filled = filled.replace(`{${parameter.name}}`, value);
+    if (parameter.in === 'query') query.set(parameter.name, value);
+    if (parameter.in === 'header') headers[parameter.name] = value;
+  }
+  const { body } = example;
+  if (body !== undefined) {
+    headers['content-type'] =
+      typeof body === 'string' ? 'application/octet-stream' : 'application/json';
+  }
+  return {
+    path: query.size > 0 ? `${filled}?${query}` : filled,
+    method: method.toUpperCase(),
+    headers,
+    ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+  };
+}
+
+function eventData(text: string): object {
+  const [kind, data, ...rest] = text.split('\n');
+  expect([kind, ...rest]).toEqual(['event: status', '', '']);
+  return JSON.parse((data as string).replace(/^data: /, ''));
+}
+
+/** The types and member names of a value, without what changes from run to run. */
+function shapeOf(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(shapeOf);
+  if (typeof value !== 'object' || value === null) return value === null ? null : typeof value;
+  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, shapeOf(member)]));
+}
