@@ -44,7 +44,7 @@ export default fp(
           headers: { 'accept-encoding': 'identity' },
         });
       }
-      const { produces = ['application/json'] } = request.routeOptions.config;
+      const { produces = ['application/json; charset=utf-8'] } = request.routeOptions.config;
       if (produces.length > 0 && accepts(request.raw).type(produces) === false) {
         const detail = `This route answers with ${produces.join(' or ')}: accept that.`;
         throw new Problem('not_acceptable', detail);
@@ -56,7 +56,10 @@ export default fp(
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Media types of the route's answer; JSON where absent, anything where empty. */
+    /**
+     * Media types of the route's answer, with their parameters, for a client may ask for those too;
+     * JSON where absent, anything where empty.
+     */
     produces?: string[];
   }
 }

@@ -23,7 +23,7 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
   app.get(
     '/transfers/:id/events',
     {
-      config: { produces: [EVENT_STREAM] },
+      config: { produces: [`${EVENT_STREAM}; charset=utf-8`] },
       schema: {
         operationId: 'watchTransfer',
         summary: 'Watch a transfer',
@@ -45,7 +45,7 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
   app.get(
     '/events',
     {
-      config: { produces: [EVENT_STREAM] },
+      config: { produces: [`${EVENT_STREAM}; charset=utf-8`] },
       schema: {
         operationId: 'watchTransfers',
         summary: 'Watch all transfers',
