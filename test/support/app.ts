@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 import { mkdtempSync, rmSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect } from '@jest/globals';
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify';
 import { pino } from 'pino';
 import { type App, buildApp } from '../../services/daemon/app.ts';
 import { readConfig } from '../../services/daemon/config.ts';
+import type { Inventory } from '../../services/daemon/devices/device.ts';
+import { type Answer, Conformance } from './conformance.ts';
+import { Wire } from './wire.ts';
 
 /** Two small devices, so that a test can read them whole. */
 export const SMALL_DEVICES = 'emulated:dax0.0=1MiB,emulated:dax1.0=1MiB';
@@ -13,11 +18,30 @@ export const SMALL_DEVICES = 'emulated:dax0.0=1MiB,emulated:dax1.0=1MiB';
 export interface TestApp {
   http: FastifyInstance;
   stateDir: string;
+  /** The answer of a request, checked against the daemon's own OpenAPI document. */
   inject(options: InjectOptions): Promise<LightMyRequestResponse>;
+  /** The same as what {@link Wire} gives. */
+  ask(options: InjectOptions): Promise<Answer>;
   /** Sends a JSON body to POST /transfers. */
   post(body: unknown, headers?: Record<string, string>): Promise<LightMyRequestResponse>;
+  conformance: Conformance;
+  /** The devices themselves, to give them bad blocks. */
+  inventory: Inventory;
+  /** Listens on loopback, the first time it is called. @returns the port */
+  listen(): Promise<number>;
+  /**
+   * Keeps everything behind it waiting that touches the device from `offset` on: an upload of
+   * unknown length whose client sends nothing. It ends without having written anything.
+   */
+  block(device: string, offset?: number): Promise<Blocker>;
   /** Shuts down and removes the state. */
   close(graceMs?: number): Promise<void>;
+}
+
+/** See {@link TestApp.block}. */
+export interface Blocker {
+  /** Ends it. @returns once it has ended */
+  release(): Promise<void>;
 }
 
 export interface TestAppOptions {
@@ -47,15 +71,54 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     throw error;
   }
   const { http } = app;
+  const conformance = new Conformance(http);
+  let port: Promise<number> | undefined;
+  const inject = async (request: InjectOptions) => {
+    const response = await http.inject(request);
+    const { method = 'GET', url } = request;
+    conformance.check(method.toUpperCase(), url as string, answerOf(response));
+    return response;
+  };
+  const listen = () => {
+    port ??= new Promise((resolve) => {
+      http.server.listen({ host: '127.0.0.1', port: 0 }, () =>
+        resolve((http.server.address() as AddressInfo).port),
+      );
+    });
+    return port;
+  };
   return {
     http,
     stateDir,
-    inject: (request) => http.inject(request),
+    conformance,
+    inventory: app.inventory,
+    inject,
+    listen,
+    ask: async (request) => answerOf(await inject(request)),
     post: (body, headers = {}) =>
-      http.inject({ method: 'POST', url: '/transfers', payload: body as object, headers }),
+      inject({ method: 'POST', url: '/transfers', payload: body as object, headers }),
+    block: async (device, offset = 0) => {
+      const wire = new Wire(await listen());
+      wire.send(
+        `PUT /devices/${device}/content?offset=${offset} HTTP/1.1\r\nhost: localhost\r\n` +
+          'transfer-encoding: chunked\r\nexpect: 100-continue\r\n\r\n',
+      );
+      // It has its place once it is told to go on.
+      await wire.sees('100 Continue');
+      return {
+        release: async () => {
+          expect((await wire.send('0\r\n\r\n').answer()).status).toBe(200);
+          wire.end();
+        },
+      };
+    },
     close: async (graceMs = 5000) => {
       await app.shutDown(graceMs);
       rmSync(stateDir, { recursive: true, force: true });
     },
   };
+}
+
+function answerOf({ statusCode, headers, rawPayload }: LightMyRequestResponse): Answer {
+  return { status: statusCode, headers, body: rawPayload };
 }

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+import { expect } from '@jest/globals';
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
+import type { FastifyInstance } from 'fastify';
+
+/** An answer, wherever it came from. */
+export interface Answer {
+  status: number;
+  headers: Record<string, string | string[] | number | undefined>;
+  body: Buffer;
+}
+
+type Json = Record<string, unknown>;
+interface MediaType {
+  schema?: Json;
+}
+interface Operation {
+  responses: Record<string, { content?: Record<string, MediaType> }>;
+}
+
+const PROBLEM_TYPE = 'application/problem+json';
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+/** Answered before a route is looked at, or by what stands in front of all routes. */
+const ROUTELESS = new Set([400, 404, 405, 415, 421]);
+
+/**
+ * Holds answers to the OpenAPI document that the daemon itself gives out: a documented status, a
+ * documented media type, and a body that its schema allows. The validator is another one than the
+ * daemon's, so that a slip in making the document shows too.
+ */
+export class Conformance {
+  readonly #operations: { method: string; path: RegExp; operation: Operation; name: string }[] = [];
+  readonly #validators = new Map<string, ValidateFunction>();
+  readonly #ajv: Ajv2020;
+  readonly #document: Json;
+
+  constructor(http: FastifyInstance) {
+    this.#document = JSON.parse(JSON.stringify(http.swagger()));
+    this.#ajv = new Ajv2020({
+      strict: false,
+      allErrors: true,
+      formats: { uuid: UUID, 'date-time': isTime, binary: true, uri: true },
+    });
+    this.#ajv.addSchema(this.#document, 'openapi');
+    const paths = this.#document.paths as Record<string, Record<string, Operation>>;
+    for (const [path, methods] of Object.entries(paths)) {
+      const pattern = new RegExp(`^${path.replace(/\{[^}]+\}/g, '[^/]+')}$`);
+      for (const [method, operation] of Object.entries(methods)) {
+        const name = `${method} ${path}`;
+        this.#operations.push({ method: method.toUpperCase(), path: pattern, operation, name });
+      }
+    }
+  }
+
+  /** The documented operation that a request meets; undefined where there is none. */
+  operation(method: string, url: string): string | undefined {
+    return this.#find(method, url)?.name;
+  }
+
+  /** @throws where the answer is not what the document, and the contract for errors, allow */
+  check(method: string, url: string, answer: Answer): void {
+    const { status, headers } = answer;
+    const mediaType = String(headers['content-type'] ?? '').split(';', 1)[0] as string;
+    const where = `${method} ${url} answered ${status}: ${answer.body.toString('utf8', 0, 600)}`;
+    if (headers['x-request-id'] === undefined) throw new Error(`no x-request-id: ${where}`);
+    const isReadiness = url.startsWith('/readyz') && status === 503;
+    if (status >= 400 && method !== 'HEAD' && !isReadiness) checkProblem(answer, where);
+
+    const found = this.#find(method, url);
+    if (found === undefined) return;
+    const documented = found.operation.responses[String(status)];
+    if (documented === undefined) {
+      if (ROUTELESS.has(status)) return;
+      throw new Error(`${found.name} does not document this status: ${where}`);
+    }
+    if (method === 'HEAD' || documented.content === undefined) return;
+    const schema = documented.content[mediaType]?.schema;
+    if (schema === undefined) throw new Error(`undocumented type "${mediaType}": ${where}`);
+    if (!mediaType.endsWith('json')) return;
+    const name = `${found.name} ${status} ${mediaType}`;
+    const validate = this.#validator(name, schema);
+    if (!validate(JSON.parse(answer.body.toString()))) {
+      throw new Error(`${name}: ${this.#ajv.errorsText(validate.errors)}: ${where}`);
+    }
+  }
+
+  #find(method: string, url: string) {
+    const [path = ''] = url.split('?', 1);
+    const asked = method === 'HEAD' ? 'GET' : method;
+    const matching = this.#operations.filter((each) => each.method === asked);
+    return matching.find((each) => each.path.test(path));
+  }
+
+  #validator(name: string, schema: Json): ValidateFunction {
+    let validate = this.#validators.get(name);
+    if (validate === undefined) {
+      // References are to the whole document.
+      const absolute = JSON.parse(JSON.stringify(schema).replaceAll('"#/', '"openapi#/'));
+      validate = this.#ajv.compile(absolute);
+      this.#validators.set(name, validate);
+    }
+    return validate;
+  }
+}
+
+function isTime(text: string): boolean {
+  return /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(text) && !Number.isNaN(Date.parse(text));
+}
+
+export interface ProblemBody {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  instance: string;
+  code: string;
+  errors?: { pointer: string; detail: string }[];
+  transfer?: Record<string, unknown>;
+}
+
+/** What holds for every error of the daemon, whichever layer answers it. */
+function checkProblem({ status, headers, body }: Answer, where: string): void {
+  const type = String(headers['content-type']);
+  if (type.split(';', 1)[0] !== PROBLEM_TYPE) throw new Error(`no problem (${type}): ${where}`);
+  const problem = JSON.parse(body.toString()) as ProblemBody;
+  const wrong = [
+    problem.status === status || 'status',
+    problem.type === `urn:dmad:problem:${problem.code}` || 'type',
+    problem.instance === `urn:dmad:request:${headers['x-request-id']}` || 'instance',
+    /^[a-z_]+$/.test(problem.code) || 'code',
+    (typeof problem.title === 'string' && problem.title.length > 0) || 'title',
+    (typeof problem.detail === 'string' && problem.detail.length > 0) || 'detail',
+    (problem.errors ?? []).every(
+      ({ pointer, detail }) => /^(\/|$)/.test(pointer) && detail !== '',
+    ) || 'errors',
+    !/node_modules|\.[jt]s:\d|\/dist\//.test(body.toString()) || 'inner detail',
+  ].filter((item) => item !== true);
+  if (wrong.length > 0) throw new Error(`bad problem (${wrong.join(', ')}): ${where}`);
+}
+
+/** Expects an error, and gives its body. @param pointers of its `errors`, where they matter */
+export function expectProblem(
+  answer: Answer,
+  status: number,
+  code: string,
+  pointers?: string[],
+): ProblemBody {
+  checkProblem(answer, answer.body.toString());
+  const problem = JSON.parse(answer.body.toString()) as ProblemBody;
+  expect({ status: answer.status, code: problem.code }).toEqual({ status, code });
+  if (pointers !== undefined) {
+    expect((problem.errors ?? []).map(({ pointer }) => pointer).sort()).toEqual(pointers.sort());
+  }
+  return problem;
+}
