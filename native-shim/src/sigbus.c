@@ -92,13 +92,16 @@ bool sigbus_guard(void (*function)(void *), void *argument, struct fault *fault)
 {
 	struct guard guard;
 
-	/*
-	 * The mask is not saved, which spares a system call per piece. It does
-	 * not change either: SA_NODEFER leaves SIGBUS unblocked in the handler.
-	 */
+	/* The mask is not saved, which spares a system call per piece. */
 	if (sigsetjmp(guard.back, 0)) {
+		sigset_t blocked;
+
 		current_guard = NULL;
 		*fault = guard.fault;
+		/* The handler has not returned, so the signal is blocked still. */
+		sigemptyset(&blocked);
+		sigaddset(&blocked, SIGBUS);
+		pthread_sigmask(SIG_UNBLOCK, &blocked, NULL);
 		return false;
 	}
 	current_guard = &guard;
@@ -120,7 +123,7 @@ int sigbus_install(void)
 {
 	struct sigaction ours = {
 		.sa_sigaction = handle,
-		.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK,
+		.sa_flags = SA_SIGINFO | SA_ONSTACK,
 	};
 	int error = 0;
 

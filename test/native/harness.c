@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Runs the tests; see harness.h. Usage: test_shim [part of a name]... */
-#define _GNU_SOURCE
 #include "harness.h"
 
 #include <fcntl.h>

@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: Apache-2.0
+/* SIGBUS: inside a job it is the job's failure, anywhere else as ever. */
+#include "fixture.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct gate gate = GATE;
+
+static void copy_at_gate(const struct stream_kernel *kernel, unsigned char *to,
+			 const unsigned char *from, size_t size)
+{
+	gate_wait(&gate);
+	__real_copy_streaming(kernel, to, from, size);
+}
+
+TEST(a_file_cut_short_under_a_job_ends_it)
+{
+	struct context context = context_open(2);
+	struct file a = file_device(&context, "a", 8 * MIB);
+	struct file b = file_device(&context, "b", 8 * MIB);
+	struct dma_shim_segment segments[] = { { 0, 0, 4096 }, { 0, 0, 8 * MIB } };
+	struct dma_shim_completion done;
+
+	hooks.copy_streaming = copy_at_gate;
+	CHECK_EQ(submit(&context, job_of(1, a.handle, b.handle), segments, 2), 0);
+	gate_await(&gate, 2);
+	SYS(ftruncate(b.descriptor, 4096));
+	gate_let(&gate, GATE_OPEN);
+	done = next_done(&context);
+	CHECK_EQ(done.status, -ENXIO);
+	CHECK_EQ(done.segment, 1);
+	CHECK_EQ(done.bytes_done, 4096);
+
+	/* The source, small segments, checksums; over and over on each thread */
+	SYS(ftruncate(a.descriptor, 64 * KIB));
+	for (unsigned int n = 0; n < 200; n++) {
+		struct dma_shim_job job = job_of(2, a.handle, DMA_SHIM_NOWHERE);
+
+		job.flags = DMA_SHIM_JOB_CHECKSUM;
+		segments[0] = (struct dma_shim_segment) { 0, 0, 4096 };
+		segments[1] = (struct dma_shim_segment) { 4 * MIB, 0, n % 2 ? 1 : 3 * MIB };
+		CHECK_EQ(submit(&context, job, segments, 2), 0);
+		done = next_done(&context);
+		CHECK_EQ(done.status, -ENXIO);
+		CHECK_EQ(done.segment, 1);
+		CHECK_EQ(done.bytes_done, 4096);
+	}
+	/* What is still there can still be used. */
+	CHECK_EQ(submit_one(&context, job_of(3, a.handle, a.handle), 0, 8192, 4096), 0);
+	CHECK_EQ(next_done(&context).status, 0);
+	context_close(&context);
+}
+
+TEST(other_jobs_go_on_beside_one_that_faults)
+{
+	struct context context = context_open(3);
+	struct file a = file_device(&context, "a", 4 * MIB);
+	struct file gone = file_device(&context, "gone", 4 * MIB);
+
+	random_fill(a.bytes, 2 * MIB);
+	SYS(ftruncate(gone.descriptor, 0));
+	for (uint64_t n = 0; n < 100; n++) {
+		CHECK_EQ(submit_one(&context, job_of(2 * n, a.handle, gone.handle),
+				    0, 0, 2 * MIB + 1), 0);
+		CHECK_EQ(submit_one(&context, job_of(2 * n + 1, a.handle, a.handle),
+				    0, 2 * MIB, 2 * MIB), 0);
+	}
+	for (unsigned int n = 0; n < 200; n++) {
+		struct dma_shim_completion done = next_done(&context);
+
+		CHECK_EQ(done.status, done.tag % 2 ? 0 : -ENXIO);
+	}
+	CHECK(memcmp(a.bytes, a.bytes + 2 * MIB, 2 * MIB) == 0);
+	context_close(&context);
+}
+
+TEST(a_fault_in_the_callers_memory_is_an_input_error)
+{
+	struct context context = context_open(1);
+	struct file a = file_device(&context, "a", 1 * MIB);
+	struct file memory = file_make(scratch(), "memory", 64 * KIB);
+	struct dma_shim_job job = job_of(1, DMA_SHIM_MEMORY, a.handle);
+	struct dma_shim_segment segment = { 0, 0, 64 * KIB };
+
+	SYS(ftruncate(memory.descriptor, 4096));
+	job.memory_size = memory.size;
+	CHECK_EQ(dma_shim_submit(context.shim, &job, &segment, memory.bytes), 0);
+	CHECK_EQ(next_done(&context).status, -EIO);
+	context_close(&context);
+}
+
+TEST(a_full_file_system_is_told_apart)
+{
+	struct context context = context_open(1);
+	struct file a = file_device(&context, "a", 8 * MIB);
+	struct file full;
+	char directory[300];
+	struct dma_shim_completion done;
+
+	snprintf(directory, sizeof(directory), "%s/full", scratch());
+	SYS(mkdir(directory, 0700));
+	/* In a mount namespace of this process, so that it goes with it */
+	if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("full", directory, "tmpfs", 0, "size=2m"))
+		SKIP("cannot mount a file system: %s", strerror(errno));
+	full = file_make(directory, "full", 8 * MIB);
+	file_open(&context, &full);
+
+	CHECK_EQ(submit_one(&context, job_of(1, a.handle, full.handle), 0, 0, 8 * MIB), 0);
+	done = next_done(&context);
+	CHECK_EQ(done.status, -ENOSPC);
+	CHECK_EQ(done.segment, 0);
+	CHECK(done.bytes_done >= 1 * MIB && done.bytes_done <= 2 * MIB);
+	CHECK_EQ(submit_one(&context, job_of(1, a.handle, full.handle), 0, 0, MIB), 0);
+	CHECK_EQ(next_done(&context).status, 0);
+	context_close(&context);
+}
+
+/* A bad page, as the kernel would tell of it; making one would be for good. */
+static int fault_code;
+static void *fault_address;
+
+static void raise_fault(const struct stream_kernel *kernel, unsigned char *to,
+			const unsigned char *from, size_t size)
+{
+	siginfo_t info = { .si_signo = SIGBUS, .si_code = fault_code };
+
+	(void)kernel, (void)to, (void)from, (void)size;
+	info.si_addr = fault_address;
+	syscall(SYS_rt_tgsigqueueinfo, getpid(), gettid(), SIGBUS, &info);
+	FAIL("the signal was not delivered");
+}
+
+TEST(an_uncorrectable_memory_error_is_an_input_error)
+{
+	struct context context = context_open(1);
+	struct file a = file_device(&context, "a", 2 * MIB);
+	const struct device *device = context.shim->devices[a.handle];
+	static const struct { int code; int status; } faults[] = {
+		{ BUS_MCEERR_AR, -EIO }, { BUS_MCEERR_AO, -EIO },
+		{ BUS_OBJERR, -EIO }, { BUS_ADRERR, -ENOSPC },
+	};
+
+	hooks.copy_streaming = raise_fault;
+	fault_address = device->base + MIB + 7;
+	for (unsigned int n = 0; n < sizeof(faults) / sizeof(*faults); n++) {
+		fault_code = faults[n].code;
+		CHECK_EQ(submit_one(&context, job_of(1, a.handle, a.handle), 0, MIB, MIB), 0);
+		CHECK_EQ(next_done(&context).status, faults[n].status);
+	}
+	context_close(&context);
+}
+
+TEST(what_a_fault_means_for_each_kind_of_device)
+{
+	struct file a = file_make(scratch(), "a", 8192);
+	struct device device = {
+		.base = a.bytes, .size = a.size, .descriptor = a.descriptor,
+		.kind = DMA_SHIM_FILE,
+	};
+	struct fault fault = { .code = BUS_ADRERR, .address = a.bytes + 5000 };
+
+	CHECK_EQ(device_fault_status(&device, &fault), -ENOSPC);
+	device.kind = DMA_SHIM_DEVDAX;
+	CHECK_EQ(device_fault_status(&device, &fault), -ENXIO);
+	fault.code = BUS_MCEERR_AR;
+	CHECK_EQ(device_fault_status(&device, &fault), -EIO);
+	fault.code = BUS_ADRERR;
+	device.kind = DMA_SHIM_FILE;
+	SYS(ftruncate(a.descriptor, 100));
+	CHECK_EQ(device_fault_status(&device, &fault), -ENXIO);
+	/* Reading the file fails, too: a descriptor that cannot stands in for it. */
+	SYS(ftruncate(a.descriptor, 8192));
+	device.descriptor = SYS(open(a.path, O_WRONLY));
+	CHECK_EQ(device_fault_status(&device, &fault), -EIO);
+}
+
+/* Faults where no job is: the process dies as it would have. */
+static int status_of(void (*function)(void))
+{
+	struct rlimit none = { 0, 0 };
+	int status;
+	pid_t child = SYS(fork());
+
+	if (child == 0) {
+		setrlimit(RLIMIT_CORE, &none);
+		function();
+		_exit(0);
+	}
+	SYS(waitpid(child, &status, 0));
+	return status;
+}
+
+static struct context child_context;
+
+static void touch_what_is_not_there(void)
+{
+	struct file gone = file_make(scratch(), "gone", 4096);
+
+	SYS(ftruncate(gone.descriptor, 0));
+	*(volatile unsigned char *)gone.bytes = 1;
+}
+
+static void fault_with_context(void)
+{
+	signal(SIGBUS, SIG_DFL);
+	child_context = context_open(1);
+	touch_what_is_not_there();
+}
+
+static void fault_with_context_and_ignored(void)
+{
+	signal(SIGBUS, SIG_IGN);
+	child_context = context_open(1);
+	touch_what_is_not_there();
+}
+
+static void kill_with_context(void)
+{
+	signal(SIGBUS, SIG_DFL);
+	child_context = context_open(1);
+	kill(getpid(), SIGBUS);
+	pause();
+}
+
+static void kill_with_context_and_ignored(void)
+{
+	signal(SIGBUS, SIG_IGN);
+	child_context = context_open(1);
+	kill(getpid(), SIGBUS);
+	_exit(42);
+}
+
+TEST(sigbus_outside_a_job_is_as_ever)
+{
+	int status;
+
+	/* Each child opens its own context: threads do not survive a fork. */
+	status = status_of(fault_with_context);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+	status = status_of(fault_with_context_and_ignored);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+	status = status_of(kill_with_context);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+	status = status_of(kill_with_context_and_ignored);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 42);
+}
+
+static sigjmp_buf back;
+static volatile int handled;
+static void *volatile handled_address;
+
+static void own_handler(int signal, siginfo_t *info, void *ucontext)
+{
+	(void)signal;
+	(void)ucontext;
+	handled++;
+	handled_address = info->si_addr;
+	if (info->si_code > 0)
+		siglongjmp(back, 1);
+}
+
+static void own_plain_handler(int signal)
+{
+	(void)signal;
+	handled += 100;
+}
+
+/* The callers' handler goes on getting what is the caller's. */
+TEST(the_handler_before_ours_is_called)
+{
+	struct sigaction own = { .sa_sigaction = own_handler, .sa_flags = SA_SIGINFO };
+	struct sigaction now;
+	struct file gone = file_make(scratch(), "gone", 4096);
+	struct context context, other;
+	struct file a;
+
+	SYS(sigaction(SIGBUS, &own, NULL));
+	context = context_open(1);
+	a = file_device(&context, "a", 2 * MIB);
+	SYS(ftruncate(gone.descriptor, 0));
+	for (int n = 1; n <= 3; n++) {
+		if (!sigsetjmp(back, 1))
+			*(volatile unsigned char *)gone.bytes = 1;
+		CHECK_EQ(handled, n);
+		CHECK(handled_address == gone.bytes);
+	}
+	kill(getpid(), SIGBUS);
+	CHECK_EQ(handled, 4);
+
+	/* Ours is still there for jobs... */
+	SYS(ftruncate(a.descriptor, 0));
+	CHECK_EQ(submit_one(&context, job_of(1, a.handle, a.handle), 0, MIB, MIB), 0);
+	CHECK_EQ(next_done(&context).status, -ENXIO);
+	CHECK_EQ(handled, 4);
+
+	/* ...as long as there is a context. */
+	other = context_open(1);
+	context_close(&context);
+	SYS(sigaction(SIGBUS, NULL, &now));
+	CHECK(now.sa_sigaction != own_handler);
+	context_close(&other);
+	SYS(sigaction(SIGBUS, NULL, &now));
+	CHECK(now.sa_sigaction == own_handler);
+
+	/* One without siginfo, too */
+	signal(SIGBUS, own_plain_handler);
+	context = context_open(1);
+	kill(getpid(), SIGBUS);
+	CHECK_EQ(handled, 104);
+	context_close(&context);
+}
+
+/* One who put his on top of ours keeps it, and we stay beneath. */
+static struct sigaction beneath;
+
+static void stacked_handler(int signal, siginfo_t *info, void *ucontext)
+{
+	handled++;
+	beneath.sa_sigaction(signal, info, ucontext);
+}
+
+TEST(a_handler_on_top_of_ours_stays_there)
+{
+	struct sigaction stacked = {
+		.sa_sigaction = stacked_handler, .sa_flags = SA_SIGINFO,
+	};
+	struct sigaction now;
+
+	for (unsigned int round = 0; round < 3; round++) {
+		struct context context = context_open(1);
+		struct file a = file_device(&context, "a", 2 * MIB);
+
+		if (round == 0)
+			SYS(sigaction(SIGBUS, &stacked, &beneath));
+		SYS(ftruncate(a.descriptor, 0));
+		for (handled = 0; handled < 3;) {
+			int before = handled;
+
+			CHECK_EQ(submit_one(&context, job_of(1, a.handle, a.handle),
+					    0, MIB, MIB), 0);
+			CHECK_EQ(next_done(&context).status, -ENXIO);
+			CHECK_EQ(handled, before + 1);
+		}
+		context_close(&context);
+		SYS(sigaction(SIGBUS, NULL, &now));
+		CHECK(now.sa_sigaction == stacked_handler);
+	}
+}
+
+/* kill(2) may hit a thread that is in the middle of a job. */
+static void signal_self(const struct stream_kernel *kernel, unsigned char *to,
+			const unsigned char *from, size_t size)
+{
+	raise(SIGBUS);
+	__real_copy_streaming(kernel, to, from, size);
+}
+
+TEST(a_sigbus_that_was_sent_is_not_the_jobs)
+{
+	struct context context;
+	struct file a;
+
+	signal(SIGBUS, own_plain_handler);
+	context = context_open(1);
+	a = file_device(&context, "a", 2 * MIB);
+	hooks.copy_streaming = signal_self;
+	CHECK_EQ(submit_one(&context, job_of(1, a.handle, a.handle), 0, MIB, MIB), 0);
+	CHECK_EQ(next_done(&context).status, 0);
+	CHECK_EQ(handled, 100);
+	context_close(&context);
+}
+
+/* Signals that the caller handles go to the caller's threads. */
+static volatile pid_t signalled_thread;
+
+static void note_thread(int signal)
+{
+	(void)signal;
+	signalled_thread = gettid();
+}
+
+TEST(the_callers_signals_stay_with_its_threads)
+{
+	struct context context = context_open(4);
+	sigset_t blocked, before;
+
+	signal(SIGUSR1, note_thread);
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &blocked, &before);
+	kill(getpid(), SIGUSR1);
+	usleep(20000);
+	CHECK_EQ(signalled_thread, 0);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	CHECK_EQ(signalled_thread, getpid());
+	context_close(&context);
+}
