@@ -40,6 +40,9 @@ export function asProblem(error: FastifyError | Problem): Problem {
       return new Problem('unsupported_media_type', 'Send the body as application/json.');
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new Problem('payload_too_large', 'A JSON body may have up to 1 MiB.');
+    case 'FST_ERR_MAX_PARAM_LENGTH':
+      // No id and no device name is as long.
+      return new Problem('not_found', 'Nothing here has a name as long as one in this path.');
   }
   const status = error.statusCode ?? 500;
   const code = (Object.keys(PROBLEMS) as ProblemCode[]).find(
