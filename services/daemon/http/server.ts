@@ -49,14 +49,30 @@ interface ParserError extends Error {
   code?: string;
 }
 
-/** Answers what Node's parser refused, unless an answer is already under way. */
+/** Connections on which the parser refused something: it does so again for all that follows. */
+const refused = new WeakSet<Duplex>();
+
+/**
+ * Answers what Node's parser refused, behind the answers to whole requests that came before it;
+ * not where the answer to the refused request itself is already under way.
+ */
 export function handleClientError(error: ParserError, socket: Duplex): void {
+  if (refused.has(socket) && socket.writable) return;
+  refused.add(socket);
+  answerRefused(error, socket);
+}
+
+function answerRefused(error: ParserError, socket: Duplex): void {
+  // The response whose turn it is on this connection; `complete`: its request was read whole.
   const response = (socket as { _httpMessage?: http.ServerResponse })._httpMessage;
-  if (!socket.writable || error.code === 'ECONNRESET' || response?.headersSent) {
+  const writable = socket.writable && error.code !== 'ECONNRESET';
+  if (writable && response?.req.complete && !response.headersSent) {
+    response.once('finish', () => answerRefused(error, socket));
+  } else if (writable && !response?.headersSent) {
+    endWithProblem(socket, parserProblem(error));
+  } else {
     socket.destroy();
-    return;
   }
-  endWithProblem(socket, parserProblem(error));
 }
 
 function parserProblem(error: ParserError): Problem {
