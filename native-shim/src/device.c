@@ -190,6 +190,25 @@ PUBLIC int dma_shim_device_open(struct dma_shim *shim, const char *path,
 	return handle;
 }
 
+/* Use a device until device_put(); NULL where there is none. With the lock held. */
+struct device *device_get(struct dma_shim *shim, uint32_t handle)
+{
+	struct device *device;
+
+	if (handle >= DMA_SHIM_MAX_DEVICES)
+		return NULL;
+	device = shim->devices[handle];
+	if (device)
+		device->users++;
+	return device;
+}
+
+void device_put(struct device *device)
+{
+	if (device)
+		device->users--;
+}
+
 PUBLIC int dma_shim_device_close(struct dma_shim *shim, uint32_t handle)
 {
 	struct device *device = NULL;

@@ -152,6 +152,8 @@ struct device {
 };
 
 void device_destroy(struct device *device);
+struct device *device_get(struct dma_shim *shim, uint32_t handle);
+void device_put(struct device *device);
 
 /**
  * struct engine_ops - who moves the bytes of a job
@@ -272,6 +274,7 @@ struct piece {
 void job_begin(struct job *job);
 bool job_advance(struct job *job);
 void job_fail(struct job *job, int status, uint32_t segment);
+uint32_t job_at(const struct job *job);
 void job_cancel(struct job *job);
 void job_took(struct job *job, uint64_t began, uint64_t ended);
 bool job_plan_run(struct job *job);
@@ -283,6 +286,9 @@ void piece_run(struct piece *piece);
 int device_fault_status(const struct device *device, const struct fault *fault);
 
 /* job.c; with the lock held */
+struct job *tag_find(const struct dma_shim *shim, uint64_t tag);
+void tag_insert(struct dma_shim *shim, struct job *job);
+int tags_reserve(struct dma_shim *shim, uint64_t jobs);
 void job_retire(struct job *job);
 void jobs_cancel_all(struct dma_shim *shim);
 

@@ -209,7 +209,7 @@ bool job_advance(struct job *job)
 
 	account_phase(job);
 	if (!job->status && !all_handed_out(job))
-		job_fail(job, -ECANCELED, job->segment);
+		job_fail(job, -ECANCELED, job_at(job));
 	if (!job->status && job->step == STEP_CHECK)
 		finish_check(job);
 	if (!job->status) {
@@ -219,7 +219,7 @@ bool job_advance(struct job *job)
 			return true;
 		}
 		if (next != STEP_END)
-			job_fail(job, -ECANCELED, job->segment);
+			job_fail(job, -ECANCELED, job_at(job));
 	}
 	job_retire(job);
 	return false;
@@ -232,6 +232,14 @@ static void withdraw(struct job *job)
 		job->engine->withdraw(job);
 	else
 		list_remove(&job->queue);
+}
+
+/* The segment that the job is at, as the caller counts them */
+uint32_t job_at(const struct job *job)
+{
+	if (job->step == STEP_SYNC && job->sorted)
+		return (uint32_t)job->segments[job->segment].src_offset;
+	return job->segment;
 }
 
 /* Note why the job is to end, unless there was a reason already. */
@@ -252,7 +260,7 @@ void job_cancel(struct job *job)
 	if (job->running)
 		return;
 	account_phase(job);
-	job_fail(job, -ECANCELED, job->segment);
+	job_fail(job, -ECANCELED, job_at(job));
 	job_retire(job);
 }
 

@@ -196,8 +196,7 @@ static void sync_window(struct dma_shim *shim, struct device *device)
 		job->running--;
 		job_took(job, began, ended);
 		if (job->sync_errors != device->sync_errors)
-			job_fail(job, device->sync_error,
-				 (uint32_t)job->segments[job->segment].src_offset);
+			job_fail(job, device->sync_error, job_at(job));
 		else
 			window_done(job);
 		job_advance(job);

@@ -237,3 +237,30 @@ ssize_t __wrap_readlink(const char *path, char *target, size_t size)
 		return __real_readlink(path, target, size);
 	return snprintf(target, size, "../../../%s", hooks.subsystem);
 }
+
+/* The one that fails is the last that is counted. */
+static bool fails(_Atomic int *countdown)
+{
+	return *countdown && atomic_fetch_sub(countdown, 1) == 1;
+}
+
+void *__wrap_malloc(size_t size);
+void *__wrap_malloc(size_t size)
+{
+	return fails(&hooks.allocations) ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size)
+{
+	return fails(&hooks.allocations) ? NULL : __real_calloc(count, size);
+}
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+			  void *(*main)(void *), void *argument);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+			  void *(*main)(void *), void *argument)
+{
+	return fails(&hooks.threads) ? EAGAIN :
+	       __real_pthread_create(thread, attributes, main, argument);
+}

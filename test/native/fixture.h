@@ -62,6 +62,8 @@ struct hooks {
 	ssize_t (*send)(int socket, const void *bytes, size_t size, int flags);
 	const struct cpu_features *features;
 	const char *subsystem;          /* of every character device in sysfs */
+	_Atomic int allocations;        /* which one fails, counted from 1; 0: none */
+	_Atomic int threads;            /* likewise */
 };
 
 extern struct hooks hooks;
@@ -73,6 +75,10 @@ void __real_write_back(const unsigned char *start, size_t size);
 int __real_msync(void *start, size_t size, int flags);
 ssize_t __real_send(int socket, const void *bytes, size_t size, int flags);
 const struct cpu_features *__real_cpu_features(void);
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+			  void *(*main)(void *), void *argument);
 ssize_t __real_readlink(const char *path, char *target, size_t size);
 
 /* A place where threads of the library wait until the test lets them go on */

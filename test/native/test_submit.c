@@ -2,6 +2,10 @@
 /* What is refused, and that a refusal leaves nothing behind. */
 #include "fixture.h"
 
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
 #define SIZE (64 * KIB)
 
 struct refusal {
@@ -239,4 +243,86 @@ TEST(options_are_checked)
 	dma_shim_close(shim);
 	CHECK_EQ(dma_shim_abi(), DMA_SHIM_ABI);
 	CHECK(strlen(dma_shim_version()) >= 5);
+}
+
+/* Whichever allocation fails, nothing is kept and the next try works. */
+TEST(running_out_of_memory_is_reported)
+{
+	unsigned int refused = 0;
+
+	for (int nth = 1; nth <= 6; nth++) {
+		struct dma_shim_options options = { .cpu_threads = 1 };
+		struct dma_shim_device_spec spec = { .kind = DMA_SHIM_FILE };
+		struct dma_shim_device_info info;
+		struct context context;
+		struct file a = file_make(scratch(), "a", 64 * KIB);
+		int result;
+
+		if (nth == 1) {
+			hooks.allocations = 1;
+			CHECK_EQ(dma_shim_open(&options, &context.shim), -ENOMEM);
+		}
+		context = context_open(1);
+		if (nth == 1) {
+			hooks.allocations = 1;
+			CHECK_EQ(dma_shim_device_open(context.shim, a.path, &spec, &info),
+				 -ENOMEM);
+		}
+		file_open(&context, &a);
+		hooks.allocations = nth;
+		result = submit_one(&context, job_of(1, a.handle, a.handle), 0, 8192, 4096);
+		if (result) {
+			hooks.allocations = 0;
+			refused++;
+			CHECK_EQ(result, -ENOMEM);
+			CHECK_EQ(dma_shim_cancel(context.shim, 1), -ENOENT);
+			no_more_records(&context);
+			CHECK_EQ(dma_shim_device_close(context.shim, a.handle), 0);
+			file_open(&context, &a);
+			CHECK_EQ(submit_one(&context, job_of(1, a.handle, a.handle),
+					    0, 8192, 4096), 0);
+		}
+		CHECK_EQ(done_of(&context, 1).status, 0);
+		hooks.allocations = 0;
+		context_close(&context);
+		close(a.descriptor);
+	}
+	/* The job, the table of tags, the ring of records */
+	CHECK_EQ(refused, 3);
+}
+
+static unsigned int descriptors(void)
+{
+	unsigned int count = 0;
+
+	for (int n = 0; n < 1024; n++)
+		count += fcntl(n, F_GETFD) >= 0;
+	return count;
+}
+
+TEST(no_thread_to_be_had_is_reported)
+{
+	struct dma_shim_options options = { .cpu_threads = 3 };
+	struct dma_shim *shim = NULL;
+	unsigned int before = descriptors();
+	int nth = 0;
+	int result;
+
+	do {
+		struct sigaction now;
+
+		hooks.threads = ++nth;
+		result = dma_shim_open(&options, &shim);
+		hooks.threads = 0;
+		if (!result)
+			break;
+		CHECK_EQ(result, -EAGAIN);
+		CHECK(!shim);
+		CHECK_EQ(descriptors(), before);
+		SYS(sigaction(SIGBUS, NULL, &now));
+		CHECK(now.sa_flags != (SA_SIGINFO | SA_ONSTACK));
+	} while (1);
+	/* Three that copy, four that sync, one that delivers */
+	CHECK_EQ(nth, 9);
+	dma_shim_close(shim);
 }
