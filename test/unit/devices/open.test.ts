@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import type { FastifyBaseLogger } from 'fastify';
+import { parseDevices } from '../../../services/daemon/devices/choice.ts';
+import type { Inventory } from '../../../services/daemon/devices/device.ts';
+import { openDevices } from '../../../services/daemon/devices/open.ts';
+import type { DeviceSpec, Engine, OpenedDevice } from '../../../services/daemon/engines/engine.ts';
+import { ShimError } from '../../../services/daemon/engines/shim.ts';
+import { StartError } from '../../../services/daemon/start-error.ts';
+import { makeSysfs, recordedSysfs, type SysfsTree } from '../../support/sysfs-tree.ts';
+import { daxDevices } from './made-sysfs.ts';
+
+const MIB = 2 ** 20;
+const EAGAIN = -11;
+const EACCES = -13;
+
+/** An engine that opens whatever it is told to, or fails as it is told to. */
+class FakeEngine {
+  readonly opened: { path: string; spec: DeviceSpec }[] = [];
+  failure: number | undefined;
+
+  openDevice(path: string, spec: DeviceSpec): OpenedDevice {
+    if (this.failure !== undefined) throw new ShimError(`open ${path}`, this.failure);
+    this.opened.push({ path, spec });
+    return {
+      handle: this.opened.length - 1,
+      size: spec.size,
+      persistence: spec.persistence,
+      flushBasis: spec.kind === 'emulated' ? 'msync' : 'clwb',
+    };
+  }
+}
+
+describe('openDevices', () => {
+  let stateDir: string;
+  let engine: FakeEngine;
+  let warnings: unknown[];
+  const removals: (() => void)[] = [];
+
+  beforeEach(() => {
+    stateDir = mkdtempSync(join(tmpdir(), 'dmad-open-'));
+    removals.push(() => rmSync(stateDir, { recursive: true, force: true }));
+    engine = new FakeEngine();
+    warnings = [];
+  });
+  afterEach(() => {
+    for (const remove of removals.splice(0)) remove();
+  });
+
+  function open(choice: string, tree: SysfsTree = {}): Inventory {
+    const { root, remove } = makeSysfs(tree);
+    removals.push(remove);
+    const log = { warn: (...given: unknown[]) => warnings.push(given) };
+    return openDevices(engine as unknown as Engine, {
+      choice: parseDevices(choice),
+      stateDir,
+      sysfsRoot: root,
+      log: log as unknown as FastifyBaseLogger,
+    });
+  }
+
+  function failure(choice: string, tree?: SysfsTree): StartError {
+    try {
+      open(choice, tree);
+    } catch (error) {
+      expect(error).toBeInstanceOf(StartError);
+      expect((error as StartError).message).not.toContain('\n');
+      return error as StartError;
+    }
+    throw new Error('nothing was thrown');
+  }
+
+  test('auto takes the devices that are there, as they are', () => {
+    const inventory = open('auto', recordedSysfs('6.12'));
+    expect(inventory.list().map(({ name, kind }) => [name, kind])).toEqual([
+      ['dax0.0', 'devdax'],
+      ['dax1.0', 'devdax'],
+    ]);
+    expect(engine.opened[0]).toEqual({
+      path: '/dev/dax0.0',
+      spec: {
+        kind: 'devdax',
+        size: 1_054_867_456,
+        align: 2_097_152,
+        persistence: 'memory_controller',
+      },
+    });
+    expect(inventory.get('dax1.0')).toMatchObject({
+      path: '/dev/dax1.0',
+      handle: 1,
+      persistenceDomain: 'memory_controller',
+      flushBasis: 'clwb',
+      state: 'online',
+    });
+    expect(warnings).toEqual([]);
+  });
+
+  test('auto leaves system RAM alone, and says so', () => {
+    const inventory = open('auto', recordedSysfs('7.3-system-ram'));
+    expect(inventory.list().map(({ name }) => name)).toEqual(['dax0.0']);
+    expect(engine.opened.map(({ path }) => path)).toEqual(['/dev/dax0.0']);
+    expect(JSON.stringify(warnings)).toMatch(/dax1\.0.*system RAM/);
+  });
+
+  test('auto leaves alone what has no driver, another one, or no bytes', () => {
+    const attributes = { size: '2097152', align: '4096' };
+    const tree = daxDevices(
+      { name: 'dax0.0', attributes },
+      { name: 'dax1.0', driver: 'vfio_dax', attributes },
+      { name: 'dax2.0', driver: 'device_dax', attributes: { size: '0' } },
+      { name: 'dax3.0', driver: 'device_dax', attributes },
+    );
+    expect(
+      open('auto', tree)
+        .list()
+        .map(({ name }) => name),
+    ).toEqual(['dax3.0']);
+    expect(warnings).toHaveLength(3);
+  });
+
+  test('auto emulates a pair of 256 MiB, sparse, where there is nothing usable', () => {
+    for (const tree of [{}, daxDevices({ name: 'dax0.0', driver: 'kmem' })]) {
+      const inventory = open('auto', tree);
+      expect(inventory.list()).toMatchObject([
+        { name: 'dax0.0', kind: 'emulated', size: 256 * MIB, numaNode: null, badBlocks: [] },
+        { name: 'dax1.0', kind: 'emulated', size: 256 * MIB },
+      ]);
+      expect(JSON.stringify(warnings)).toContain('emulating');
+    }
+    const file = statSync(join(stateDir, 'devices', 'dax0.0'));
+    expect(file.size).toBe(256 * MIB);
+    expect(file.blocks).toBe(0);
+    expect(file.mode & 0o777).toBe(0o600);
+  });
+
+  test('takes a platform that says nothing for one whose caches must be written back', () => {
+    const inventory = open('auto', recordedSysfs('7.3-no-persistence-domain'));
+    expect(engine.opened[0]?.spec.persistence).toBe('memory_controller');
+    expect(inventory.get('dax0.0').persistenceDomain).toBe('unknown');
+  });
+
+  test('a list takes just those that it names, in its order', () => {
+    const inventory = open('dax1.0,emulated:dax9.0=1MiB', recordedSysfs('7.3'));
+    expect(inventory.list().map(({ name, kind }) => `${name} ${kind}`)).toEqual([
+      'dax1.0 devdax',
+      'dax9.0 emulated',
+    ]);
+  });
+
+  test.each([
+    ['dax1.0', '7.3-system-ram', /dax1\.0.*system RAM/],
+    ['/dev/dax7.0', '7.3', /no device-dax dax7\.0.*dax0\.0, dax1\.0/],
+  ])('a list with %s on %s is refused', (choice, recorded, message) => {
+    const error = failure(choice, recordedSysfs(recorded));
+    expect(error.message).toMatch(message);
+    expect(error.message).toContain('DMAD_DEVICES');
+    expect(error.exitCode).toBe(78);
+    expect(engine.opened).toEqual([]);
+  });
+
+  test('a list with a device of no driver, or where there is none at all, is refused', () => {
+    expect(failure('dax0.0', daxDevices({ name: 'dax0.0' })).message).toContain('no driver');
+    expect(failure('dax0.0').message).toContain('none');
+  });
+
+  test('tells a device that another process has from one that cannot be opened', () => {
+    engine.failure = EAGAIN;
+    expect(failure('emulated:dax0.0=1MiB')).toMatchObject({ exitCode: 75 });
+    engine.failure = EACCES;
+    const error = failure('dax0.0', recordedSysfs('7.3'));
+    expect(error.exitCode).toBe(78);
+    expect(error.message).toMatch(/\/dev\/dax0\.0.*EACCES/);
+  });
+
+  test('an emulated device grows, but does not shrink', () => {
+    open('emulated:dax0.0=1MiB');
+    const path = join(stateDir, 'devices', 'dax0.0');
+    open('emulated:dax0.0=2MiB');
+    expect(statSync(path).size).toBe(2 * MIB);
+    const error = failure('emulated:dax0.0=1MiB');
+    expect(error.exitCode).toBe(78);
+    expect(error.message).toContain(String(2 * MIB));
+    expect(statSync(path).size).toBe(2 * MIB);
+  });
+
+  test('an emulated device keeps its bytes', () => {
+    open('emulated:dax0.0=1MiB');
+    const path = join(stateDir, 'devices', 'dax0.0');
+    truncateSync(path, 0);
+    truncateSync(path, MIB);
+    const { ino } = statSync(path);
+    open('emulated:dax0.0=1MiB');
+    expect(statSync(path).ino).toBe(ino);
+  });
+
+  test('nothing is made beside what is asked for', () => {
+    open('emulated:dax4.1=4KiB');
+    expect(readdirSync(join(stateDir, 'devices'))).toEqual(['dax4.1']);
+  });
+});
+
+describe('Inventory', () => {
+  test('knows a device by its name and by its path, and by nothing else', () => {
+    const stateDir = mkdtempSync(join(tmpdir(), 'dmad-open-'));
+    try {
+      const inventory = openDevices(new FakeEngine() as unknown as Engine, {
+        choice: parseDevices('emulated:dax0.0=4KiB'),
+        stateDir,
+        log: {} as FastifyBaseLogger,
+      });
+      const device = inventory.get('dax0.0');
+      expect(inventory.find('/dev/dax0.0')).toBe(device);
+      const others = ['dax0', '/dev/../dev/dax0.0', '/dev//dax0.0', ' dax0.0', 'DAX0.0', ''];
+      for (const other of [...others, 'constructor', '__proto__', device.path]) {
+        expect(inventory.find(other)).toBeUndefined();
+        expect(() => inventory.get(other)).toThrow(expect.objectContaining({ code: 'not_found' }));
+      }
+    } finally {
+      rmSync(stateDir, { recursive: true, force: true });
+    }
+  });
+});
