@@ -95,9 +95,11 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       const prefer = readPrefer(request.headers.prefer, DEFAULT_WAIT_MS);
       const key = request.headers['idempotency-key'];
       const { transfer, replayed } = transfers.create(plan, request.id, key);
-      if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
       reply.header('location', `/transfers/${transfer.id}`);
-      if (replayed) return reply.code(transfer.over ? 200 : 202).send(transfer.toJSON());
+      if (replayed) {
+        return transfer.over ? reply.code(200).send(transfer.toJSON()) : answer(transfer, reply);
+      }
+      if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
       await transfers.waitForEnd(transfer, prefer.waitMs);
       return answer(transfer, reply);
     },
