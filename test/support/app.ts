@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +14,18 @@ import { Wire } from './wire.ts';
 
 /** Two small devices, so that a test can read them whole. */
 export const SMALL_DEVICES = 'emulated:dax0.0=1MiB,emulated:dax1.0=1MiB';
+
+/** A file system in memory, where there is one: for bytes that need not outlive anything. */
+export const MEMORY_DIR = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
+
+/** Goes on for minutes: 4096 times most of two devices of that size. */
+export function longTransfer(deviceSize: number): Record<string, unknown> {
+  const segment = { src_offset: 0, dst_offset: 0, size: deviceSize };
+  return {
+    ...{ device_name: 'dax0.0', dst_device_name: 'dax1.0', durability: 'none' },
+    segments: Array(4096).fill(segment),
+  };
+}
 
 export interface TestApp {
   http: FastifyInstance;

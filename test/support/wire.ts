@@ -10,7 +10,9 @@ export class Wire {
   readonly socket: Socket;
   /** Resolves when the daemon has closed the connection. */
   readonly closed: Promise<void>;
-  #received = Buffer.alloc(0);
+  /** What arrived and was not read, and how much that is: joined only when it is looked at. */
+  #chunks: Buffer[] = [];
+  #length = 0;
   #closed = false;
   #error: Error | undefined;
   #wake: () => void = () => {};
@@ -20,7 +22,8 @@ export class Wire {
       typeof target === 'string' ? { path: target } : { port: target, host: '127.0.0.1' };
     this.socket = netConnect(options);
     this.socket.on('data', (data) => {
-      this.#received = Buffer.concat([this.#received, data]);
+      this.#chunks.push(data);
+      this.#length += data.length;
       this.#wake();
     });
     this.socket.on('error', (error) => {
@@ -42,14 +45,15 @@ export class Wire {
 
   /** Bytes that arrived and were not read. */
   get pending(): Buffer {
-    return this.#received;
+    if (this.#chunks.length > 1) this.#chunks = [Buffer.concat(this.#chunks)];
+    return this.#chunks[0] ?? Buffer.alloc(0);
   }
 
   /** The next answer; one that says 100 is skipped. @param method as it shapes the body */
   async answer(method = 'GET'): Promise<Answer> {
     for (;;) {
       const head = await this.#until(() => {
-        const end = this.#received.indexOf('\r\n\r\n');
+        const end = this.pending.indexOf('\r\n\r\n');
         return end < 0 ? undefined : this.#take(end + 4).toString('latin1');
       });
       const { status, headers } = parseHead(head);
@@ -62,7 +66,7 @@ export class Wire {
 
   /** Waits until what arrived contains the text. */
   async sees(text: string): Promise<void> {
-    await this.#until(() => (this.#received.includes(text) ? true : undefined));
+    await this.#until(() => (this.pending.includes(text) ? true : undefined));
   }
 
   end(): void {
@@ -74,23 +78,23 @@ export class Wire {
     const length = headers['content-length'];
     if (length !== undefined) {
       return this.#until(() =>
-        this.#received.length >= Number(length) ? this.#take(Number(length)) : undefined,
+        this.#length >= Number(length) ? this.#take(Number(length)) : undefined,
       );
     }
     await this.closed;
-    return this.#take(this.#received.length);
+    return this.#take(this.#length);
   }
 
   async #chunkedBody(): Promise<Buffer> {
     const chunks: Buffer[] = [];
     for (;;) {
       const line = await this.#until(() => {
-        const end = this.#received.indexOf('\r\n');
+        const end = this.pending.indexOf('\r\n');
         return end < 0 ? undefined : this.#take(end + 2).toString('latin1');
       });
       const size = Number.parseInt(line, 16);
       const chunk = await this.#until(() =>
-        this.#received.length >= size + 2 ? this.#take(size + 2) : undefined,
+        this.#length >= size + 2 ? this.#take(size + 2) : undefined,
       );
       if (size === 0) return Buffer.concat(chunks);
       chunks.push(chunk.subarray(0, size));
@@ -98,9 +102,10 @@ export class Wire {
   }
 
   #take(size: number): Buffer {
-    const taken = this.#received.subarray(0, size);
-    this.#received = this.#received.subarray(size);
-    return taken;
+    const all = this.pending;
+    this.#chunks = [all.subarray(size)];
+    this.#length = all.length - size;
+    return all.subarray(0, size);
   }
 
   async #until<T>(ready: () => T | undefined): Promise<T> {
@@ -108,7 +113,7 @@ export class Wire {
     for (;;) {
       const value = ready();
       if (value !== undefined) return value;
-      const shown = JSON.stringify(this.#received.toString('latin1', 0, 300));
+      const shown = JSON.stringify(this.pending.toString('latin1', 0, 300));
       if (this.#closed) throw new Error(`closed (${this.#error?.message}) after ${shown}`);
       const left = deadline - Date.now();
       if (left <= 0) throw new Error(`nothing arrived for ${SILENCE_MS} ms after ${shown}`);

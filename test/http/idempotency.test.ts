@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { startTestApp, type TestApp } from '../support/app.ts';
+import { expectProblem } from '../support/conformance.ts';
+
+const COPY = { device_name: 'dax0.0', src_offset: 0, dst_offset: 4096, size: 4096 };
+
+let app: TestApp;
+let keys = 0;
+beforeAll(async () => {
+  app = await startTestApp();
+});
+afterAll(() => app.close());
+
+const newKey = () => `key-${++keys}`;
+const post = (key: string, body: unknown, headers: Record<string, string> = {}) =>
+  app.ask({
+    method: 'POST',
+    url: '/transfers',
+    payload: body as object,
+    headers: { 'idempotency-key': key, ...headers },
+  });
+const idOf = (answer: { body: Buffer }): string => JSON.parse(answer.body.toString()).id;
+const count = async (label: string) =>
+  (await app.inject({ url: `/transfers?label=${label}` })).json().transfers.length;
+
+test('the same again: 200, the same transfer, no second copy', async () => {
+  const key = newKey();
+  const body = { ...COPY, labels: { test: 'again' } };
+  const first = await post(key, body);
+  expect(first.status).toBe(201);
+  // What a second copy would overwrite.
+  await app.inject({ method: 'PUT', url: '/devices/dax0.0/content?offset=4096', payload: 'later' });
+  const second = await post(key, body);
+  expect(second.status).toBe(200);
+  expect(JSON.parse(second.body.toString())).toEqual(JSON.parse(first.body.toString()));
+  expect(second.headers.location).toBe(first.headers.location);
+  expect(await count('test:again')).toBe(1);
+  const range = { range: 'bytes=4096-4100' };
+  const read = await app.ask({ url: '/devices/dax0.0/content', headers: range });
+  expect(read.body.toString()).toBe('later');
+});
+
+test('the meaning of the body counts, not its spelling', async () => {
+  const key = newKey();
+  const id = idOf(await post(key, { ...COPY, labels: { a: '1', b: '2' } }));
+  const spellings: unknown[] = [
+    {
+      labels: { b: '2', a: '1' },
+      size: '0x1000',
+      dst_offset: '4KiB',
+      src_offset: '0',
+      ...{ device_name: '/dev/dax0.0' },
+    },
+    {
+      ...{ ...COPY, dst_device_name: 'dax0.0', engine: 'auto', durability: 'flush' },
+      ...{ verify: 'none', priority: 'normal', labels: { a: '1', b: '2' }, dry_run: false },
+    },
+  ];
+  for (const body of spellings) {
+    const answer = await post(key, body);
+    expect({ status: answer.status, id: idOf(answer) }).toEqual({ status: 200, id });
+  }
+});
+
+test('another body: 422 idempotency_key_reused', async () => {
+  const key = newKey();
+  const id = idOf(await post(key, COPY));
+  const changes: object[] = [
+    { size: 4095 },
+    { dst_offset: 8192 },
+    { dst_device_name: 'dax1.0' },
+    { engine: 'cpu' },
+    { durability: 'none' },
+    { verify: 'crc32c' },
+    { priority: 'low' },
+    { timeout_ms: 60_000 },
+    { labels: { a: '' } },
+  ];
+  for (const change of changes) {
+    expectProblem(await post(key, { ...COPY, ...change }), 422, 'idempotency_key_reused');
+  }
+  const { device_name, ...segment } = COPY;
+  const segmented = await post(key, { device_name, segments: [segment] });
+  expectProblem(segmented, 422, 'idempotency_key_reused');
+  // The key still stands for the first.
+  expect(idOf(await post(key, COPY))).toBe(id);
+});
+
+test('labels are not mixed up by what is in them', async () => {
+  const key = newKey();
+  await post(key, { ...COPY, labels: { a: 'b","c' } });
+  const answer = await post(key, { ...COPY, labels: { a: 'b', c: '' } });
+  expectProblem(answer, 422, 'idempotency_key_reused');
+});
+
+test('many at once make one transfer', async () => {
+  const key = newKey();
+  const body = { ...COPY, labels: { test: 'at-once' } };
+  const answers = await Promise.all(Array.from({ length: 30 }, () => post(key, body)));
+  expect(new Set(answers.map(idOf)).size).toBe(1);
+  expect(answers.filter(({ status }) => status === 201)).toHaveLength(1);
+  for (const { status } of answers) expect([200, 201, 202]).toContain(status);
+  expect(await count('test:at-once')).toBe(1);
+});
+
+test('202 while it is unfinished, then 200', async () => {
+  const key = newKey();
+  const blocker = await app.block('dax0.0');
+  const id = idOf(await post(key, COPY, { prefer: 'respond-async' }));
+  const unfinished = await post(key, COPY, { prefer: 'respond-async' });
+  expect({ status: unfinished.status, id: idOf(unfinished) }).toEqual({ status: 202, id });
+  expect(unfinished.headers['retry-after']).toMatch(/^[1-9][0-9]*$/);
+  expect(unfinished.headers.location).toBe(`/transfers/${id}`);
+  await blocker.release();
+  await app.inject({ url: `/transfers/${id}`, headers: { prefer: 'wait=30' } });
+  const finished = await post(key, COPY);
+  expect({ status: finished.status, id: idOf(finished) }).toEqual({ status: 200, id });
+});
+
+test('one that failed, or was cancelled, is given again as it is', async () => {
+  const blocker = await app.block('dax0.0');
+  const failing = newKey();
+  const slow = { ...COPY, timeout_ms: 20 };
+  const failed = expectProblem(await post(failing, slow), 504, 'timeout');
+  const again = await post(failing, slow);
+  expect(again.status).toBe(200);
+  expect(JSON.parse(again.body.toString())).toEqual(failed.transfer);
+
+  const cancelling = newKey();
+  const id = idOf(await post(cancelling, COPY, { prefer: 'respond-async' }));
+  await app.inject({ method: 'POST', url: `/transfers/${id}/cancel` });
+  const cancelled = await post(cancelling, COPY);
+  expect(cancelled.status).toBe(200);
+  expect(JSON.parse(cancelled.body.toString())).toMatchObject({ id, status: 'cancelled' });
+  await blocker.release();
+});
+
+test('a refused request does not use up its key', async () => {
+  const key = newKey();
+  expectProblem(await post(key, { ...COPY, size: 0 }), 400, 'invalid_request');
+  expectProblem(await post(key, { ...COPY, device_name: 'dax9.0' }), 422, 'unknown_device');
+  expectProblem(await post(key, { ...COPY, src_offset: 2 ** 40 }), 422, 'out_of_range');
+  expectProblem(await post(key, { ...COPY, engine: 'dma' }), 422, 'engine_unavailable');
+  expect((await post(key, COPY)).status).toBe(201);
+});
+
+test('a body that is refused is refused with a known key too', async () => {
+  const key = newKey();
+  expect((await post(key, COPY)).status).toBe(201);
+  expectProblem(await post(key, { ...COPY, size: 0 }), 400, 'invalid_request');
+  expectProblem(await post(key, { ...COPY, device_name: 'dax9.0' }), 422, 'unknown_device');
+});
+
+test('keys', async () => {
+  for (const key of ['x', '"quoted"', '~!@#$%^&*()', 'k'.repeat(255)]) {
+    expect((await post(key, COPY)).status).toBe(201);
+    expect((await post(key, COPY)).status).toBe(200);
+  }
+  for (const key of ['', 'k'.repeat(256), 'k\u00e4se', 'tab\tbed']) {
+    expectProblem(await post(key, COPY), 400, 'invalid_request');
+  }
+});
