@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 const MAX_WAIT_SECONDS = 60;
+/** One element of the list: a comma in a quoted string separates nothing (RFC 9110, 5.6.4). */
+const ELEMENT = /(?:[^",]|"(?:[^"\\]|\\.)*"?)+/g;
 /** One preference of RFC 7240 without its parameters: a name, and perhaps a value. */
 const PREFERENCE = /^([!#$%&'*+.^_`|~\w-]+)(?:\s*=\s*(?:"([^"]*)"|([^\s"]*)))?$/;
 
@@ -22,10 +24,11 @@ export interface Preference {
 export function readPrefer(header: string | undefined, defaultWaitMs: number): Preference {
   let wait: number | undefined;
   let respondAsync = false;
-  for (const part of header?.split(',') ?? []) {
+  for (const [part] of header?.matchAll(ELEMENT) ?? []) {
     const [preference = ''] = part.split(';', 1);
     const [, name, quoted, token] = PREFERENCE.exec(preference.trim()) ?? [];
-    const value = quoted ?? token;
+    // An empty value is none (RFC 7240, 2).
+    const value = quoted || token || undefined;
     if (name?.toLowerCase() === 'respond-async' && value === undefined) respondAsync = true;
     if (name?.toLowerCase() === 'wait' && wait === undefined && /^[0-9]+$/.test(value ?? '')) {
       wait = Math.min(Number(value), MAX_WAIT_SECONDS);
