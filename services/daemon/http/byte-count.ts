@@ -33,7 +33,13 @@ export function byteCount(minimum: 0 | 1) {
   const error = (issue: { input?: unknown }) =>
     issue.input === undefined ? 'is required' : expected;
   return z
-    .union([z.int().min(minimum, { error }), z.string().max(MAX_LENGTH).regex(PATTERN)], { error })
+    .union(
+      [
+        z.int().min(minimum, { error }),
+        z.string().max(MAX_LENGTH, { error }).regex(PATTERN, { error }),
+      ],
+      { error },
+    )
     .transform((value, context) => {
       // "+ 0" makes the integer -0, which JSON can carry, 0.
       const bytes = typeof value === 'number' ? value + 0 : parseByteCount(value);
