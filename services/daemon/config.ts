@@ -71,7 +71,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
   for (const [variable, value] of Object.entries(rest)) {
     if (!variable.startsWith('DMAD_') || value === undefined) continue;
     const name = variable.slice('DMAD_'.length).toLowerCase();
-    if (name in settingsSchema.shape) fromEnvironment[name] = value;
+    if (Object.hasOwn(settingsSchema.shape, name)) fromEnvironment[name] = value;
     else unknown.push(variable);
   }
   const result = settingsSchema.safeParse({ ...fromFile, ...fromEnvironment });

@@ -14,7 +14,8 @@ export class StartError extends Error {
   readonly exitCode: number;
 
   constructor(reason: keyof typeof EXIT_CODES, message: string) {
-    super(message);
+    // What it quotes, such as a variable's value, may have line breaks of its own.
+    super(message.replaceAll(/[\r\n]+/g, ' '));
     this.exitCode = EXIT_CODES[reason];
   }
 }
