@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from 'node:assert/strict';
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { History } from '../../../services/daemon/transfers/history.ts';
+import { transferListQuerySchema } from '../../../services/daemon/transfers/schema.ts';
+import type { Status, Transfer } from '../../../services/daemon/transfers/transfer.ts';
+import { makeDevice, makeTransfer } from './make-transfer.ts';
+
+const ROOMY = { transfers: 1000, segments: 1_000_000 };
+const DEVICES = [makeDevice({ name: 'dax0.0' }), makeDevice({ name: 'dax1.0' })] as const;
+
+const list = (history: History, query: Record<string, unknown> = {}) =>
+  history.page(transferListQuerySchema.parse(query));
+
+/** All pages, one after the other. */
+function walk(history: History, query: Record<string, unknown>): Transfer[] {
+  const all: Transfer[] = [];
+  let token = '';
+  do {
+    const page = list(history, { ...query, ...(token && { page_token: token }) });
+    all.push(...page.transfers);
+    token = page.nextPageToken;
+  } while (token !== '');
+  return all;
+}
+
+function add(history: History, transfer: Transfer, hold = false): Transfer {
+  history.add(transfer, hold);
+  return transfer;
+}
+
+function end(history: History, transfer: Transfer, status: 'succeeded' | 'failed' = 'succeeded') {
+  transfer.finish(status, undefined, undefined);
+  history.finish(transfer);
+}
+
+const segments = (count: number) =>
+  Array.from({ length: count }, (_, i) => ({ src_offset: i, dst_offset: 4096 + i, size: 1 }));
+
+describe('History', () => {
+  test('pages, newest first, hold what matches and nothing else, for any filters', () => {
+    const transfer = fc.record({
+      source: fc.constantFrom(...DEVICES),
+      destination: fc.constantFrom(...DEVICES),
+      engine: fc.constantFrom('cpu' as const, 'dma' as const),
+      labels: fc.dictionary(fc.constantFrom('a', 'b'), fc.constantFrom('', 'x', 'y:z'), {
+        maxKeys: 2,
+      }),
+      status: fc.constantFrom<Status>('queued', 'running', 'succeeded', 'failed', 'cancelled'),
+    });
+    const filters = fc.record(
+      {
+        status: fc.constantFrom('queued', 'succeeded', 'interrupted'),
+        device_name: fc.constantFrom('dax0.0', '/dev/dax1.0', 'dax9.0'),
+        engine: fc.constantFrom('cpu', 'dma'),
+        label: fc.constantFrom<string | string[]>('a:x', 'a:', 'b:y:z', ['a:x', 'b:x'], 'c:x'),
+      },
+      { requiredKeys: [] },
+    );
+    fc.assert(
+      fc.property(
+        fc.array(transfer, { maxLength: 25 }),
+        filters,
+        fc.integer({ min: 1, max: 8 }),
+        (given, query, size) => {
+          const history = new History(ROOMY);
+          const made = given.map(({ status, ...plan }) => {
+            const one = add(history, makeTransfer(plan));
+            one.status = status;
+            return one;
+          });
+          const device = query.device_name?.replace('/dev/', '');
+          const pairs = [query.label ?? []].flat().map((pair) => {
+            const [key = '', ...rest] = pair.split(':');
+            return [key, rest.join(':')] as const;
+          });
+          const expected = made
+            .filter(
+              ({ status, plan }) =>
+                (query.status === undefined || status === query.status) &&
+                (query.engine === undefined || plan.engine === query.engine) &&
+                (device === undefined ||
+                  [plan.source.name, plan.destination.name].includes(device)) &&
+                pairs.every(([key, value]) => plan.labels[key] === value),
+            )
+            .reverse();
+          const found = walk(history, { ...query, page_size: String(size) });
+          assert.deepEqual(
+            found.map(({ id }) => id),
+            expected.map(({ id }) => id),
+          );
+          const first = list(history, { ...query, page_size: String(size) });
+          assert.equal(first.transfers.length, Math.min(size, expected.length));
+          assert.equal(first.nextPageToken !== '', expected.length > size);
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+
+  test('a page is not disturbed by what comes and goes between pages', () => {
+    const history = new History({ transfers: 2, segments: 100 });
+    const made = Array.from({ length: 6 }, () => add(history, makeTransfer()));
+    const first = list(history, { page_size: '3' });
+    expect(first.transfers).toEqual([made[5], made[4], made[3]]);
+    add(history, makeTransfer());
+    // The last of the first page, which the token names, and older ones are forgotten.
+    for (const index of [3, 1, 0, 4]) end(history, made[index] as Transfer);
+    expect(history.get(made[3]?.id ?? '')).toBeUndefined();
+    const second = list(history, { page_size: '3', page_token: first.nextPageToken });
+    expect(second).toEqual({ transfers: [made[2], made[0]], nextPageToken: '' });
+  });
+
+  test('a token is good for the filters it was made with, whatever the page size', () => {
+    const history = new History(ROOMY);
+    for (let i = 0; i < 5; i++) add(history, makeTransfer({ labels: { a: 'x' } }));
+    const query = { label: 'a:x', status: 'queued' };
+    const { nextPageToken } = list(history, { ...query, page_size: '2' });
+    expect(nextPageToken).not.toBe('');
+    const next = list(history, { ...query, page_size: '10', page_token: nextPageToken });
+    expect(next.transfers).toHaveLength(3);
+    for (const other of [
+      {},
+      { status: 'queued' },
+      { label: 'a:x' },
+      { ...query, engine: 'cpu' },
+      { ...query, status: 'running' },
+      { ...query, device_name: 'dax0.0' },
+      { ...query, label: ['a:x', 'a:x'] },
+    ]) {
+      expect(() => list(history, { ...other, page_token: nextPageToken })).toThrow(
+        expect.objectContaining({
+          code: 'invalid_request',
+          options: { errors: [{ pointer: '/page_token', detail: expect.any(String) }] },
+        }),
+      );
+    }
+  });
+
+  test('a token that was made up is refused', () => {
+    const history = new History(ROOMY);
+    add(history, makeTransfer());
+    const valid = list(history, { page_size: '1' }).nextPageToken;
+    expect(valid).toBe('');
+    const forged = Buffer.from('abcdefghijkl.00000000-0000-7000-8000-000000000000');
+    for (const token of ['x', 'é', forged.toString('base64url'), 'A'.repeat(10_000)]) {
+      expect(() => list(history, { page_token: token })).toThrow(
+        expect.objectContaining({ code: 'invalid_request' }),
+      );
+    }
+    // An empty one is that of the last page before: the first page again.
+    expect(list(history, { page_token: '' }).transfers).toHaveLength(1);
+  });
+
+  test('a page ends before it has too many segments, but has one transfer at least', () => {
+    const history = new History(ROOMY);
+    const large = segments(4096);
+    for (let i = 0; i < 20; i++) add(history, makeTransfer({ segments: large, segmented: true }));
+    const { transfers, nextPageToken } = list(history, { page_size: '1000' });
+    expect(transfers).toHaveLength(16);
+    expect(nextPageToken).not.toBe('');
+    expect(walk(history, { page_size: '1000' })).toHaveLength(20);
+  });
+
+  test('keeps the last to finish, as many as may be, and all that are not over', () => {
+    const history = new History({ transfers: 3, segments: 1000 });
+    const running = add(history, makeTransfer());
+    const made = Array.from({ length: 5 }, () => add(history, makeTransfer()));
+    // In another order than they were made.
+    for (const index of [4, 0, 3, 1, 2]) end(history, made[index] as Transfer);
+    const kept = made.map(({ id }) => history.get(id) !== undefined);
+    expect(kept).toEqual([false, true, true, true, false]);
+    expect(history.get(running.id)).toBe(running);
+    expect(history.unfinished()).toEqual([running]);
+  });
+
+  test('keeps as many segments as may be', () => {
+    const history = new History({ transfers: 100, segments: 10 });
+    const counts = [4, 4, 4, 10, 1];
+    const kept = counts.map((count) => {
+      const transfer = add(history, makeTransfer({ segments: segments(count) }));
+      end(history, transfer);
+      return () => history.get(transfer.id) !== undefined;
+    });
+    expect(kept.map((is) => is())).toEqual([false, false, false, false, true]);
+    end(history, add(history, makeTransfer({ segments: segments(9) })));
+    expect(kept.map((is) => is())).toEqual([false, false, false, false, true]);
+    end(history, add(history, makeTransfer({ segments: segments(1) })));
+    expect(kept.map((is) => is())).toEqual([false, false, false, false, false]);
+    expect(list(history).transfers).toHaveLength(2);
+  });
+
+  test('keeps what is held until it is let go, over or not', () => {
+    const history = new History({ transfers: 1, segments: 100 });
+    const held = add(history, makeTransfer(), true);
+    const running = add(history, makeTransfer(), true);
+    end(history, held);
+    for (let i = 0; i < 5; i++) end(history, add(history, makeTransfer()));
+    expect(history.get(held.id)).toBe(held);
+    expect(list(history).transfers).toContain(held);
+
+    history.release(running);
+    expect(history.get(running.id)).toBe(running);
+    // Only now does it count: the last to come to an end, so to say.
+    history.release(held);
+    expect(history.get(held.id)).toBe(held);
+    history.release(held);
+    end(history, running);
+    expect(history.get(held.id)).toBeUndefined();
+    expect(history.get(running.id)).toBe(running);
+  });
+});
+
+describe('transferListQuerySchema', () => {
+  const read = (query: Record<string, unknown>) => transferListQuerySchema.safeParse(query);
+
+  test.each([
+    ['1', 1],
+    ['007', 7],
+    ['1000', 1000],
+    ['1001', 1000],
+    ['9'.repeat(400), 1000],
+    [undefined, 50],
+  ])('page_size %p is %p', (given, expected) => {
+    expect(read({ page_size: given }).data?.page_size).toBe(expected);
+  });
+
+  test.each([
+    ...['0', '00', '-1', '+1', '1.0', '1e3', '', ' 1', '0x10', ['1', '2']].map((page_size) => ({
+      page_size,
+    })),
+    { status: 'over' },
+    { status: ['queued', 'running'] },
+    { engine: 'auto' },
+    { label: 'a' },
+    { label: ':a' },
+    { label: ['a:b', 'c'] },
+    { label: Array.from({ length: 17 }, () => 'a:b') },
+    { page: '1' },
+  ])('%j is refused', (query) => {
+    expect(read(query).success).toBe(false);
+  });
+});

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+import { beforeEach, describe, expect, test } from '@jest/globals';
+import { Inventory } from '../../../services/daemon/devices/device.ts';
+import { EngineChooser } from '../../../services/daemon/engines/choice.ts';
+import { IdempotencyKeys } from '../../../services/daemon/transfers/idempotency.ts';
+import { planTransfer } from '../../../services/daemon/transfers/plan.ts';
+import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
+import { Transfer, type TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
+import { makeDevice, makePlan, makeTransfer } from './make-transfer.ts';
+
+const DAY_MS = 24 * 3600 * 1000;
+const inventory = new Inventory([
+  makeDevice({ name: 'dax0.0', handle: 0 }),
+  makeDevice({ name: 'dax1.0', handle: 1 }),
+]);
+const chooser = new EngineChooser('auto');
+const plan = (body: object): TransferPlan =>
+  planTransfer(transferRequestSchema.parse(body), inventory, chooser);
+
+const BODY = { device_name: 'dax0.0', src_offset: 0, dst_offset: 65_536, size: 4096 };
+
+describe('IdempotencyKeys', () => {
+  let now: number;
+  let forgotten: Transfer[];
+  let keys: IdempotencyKeys;
+  beforeEach(() => {
+    now = 1000;
+    forgotten = [];
+    keys = new IdempotencyKeys({
+      now: () => now,
+      onForget: (transfer) => forgotten.push(transfer),
+    });
+  });
+
+  function remember(key: string, given: TransferPlan): Transfer {
+    const transfer = new Transfer('id', given, 'request');
+    keys.remember(key, transfer);
+    return transfer;
+  }
+
+  test('finds nothing under a new key, and keeps nothing of asking', () => {
+    expect(keys.find('a', plan(BODY))).toBeUndefined();
+    expect(keys.find('a', plan({ ...BODY, size: 1 }))).toBeUndefined();
+  });
+
+  test.each<[string, object]>([
+    ['the same', BODY],
+    ['numbers spelled otherwise', { ...BODY, size: '4KiB', dst_offset: '0x10000', src_offset: -0 }],
+    ['the device by its path', { ...BODY, device_name: '/dev/dax0.0' }],
+    ['the destination spelled out', { ...BODY, dst_device_name: 'dax0.0' }],
+    [
+      'defaults spelled out',
+      {
+        ...BODY,
+        engine: 'auto',
+        durability: 'flush',
+        verify: 'none',
+        priority: 'normal',
+        labels: {},
+        dry_run: false,
+      },
+    ],
+    ['members in another order', Object.fromEntries(Object.entries(BODY).reverse())],
+  ])('finds the transfer of %s', (_name, body) => {
+    const transfer = remember('a', plan(BODY));
+    expect(keys.find('a', plan(body))).toBe(transfer);
+    expect(keys.find('b', plan(body))).toBeUndefined();
+  });
+
+  test('takes labels in any order', () => {
+    const transfer = remember('a', plan({ ...BODY, labels: { x: '1', y: '2' } }));
+    expect(keys.find('a', plan({ ...BODY, labels: { y: '2', x: '1' } }))).toBe(transfer);
+  });
+
+  test.each<[string, object]>([
+    ['size', { ...BODY, size: 4095 }],
+    ['src_offset', { ...BODY, src_offset: 1 }],
+    ['dst_offset', { ...BODY, dst_offset: 65_537 }],
+    ['device_name', { ...BODY, device_name: 'dax1.0' }],
+    ['dst_device_name', { ...BODY, dst_device_name: 'dax1.0' }],
+    ['engine', { ...BODY, engine: 'cpu' }],
+    ['durability', { ...BODY, durability: 'none' }],
+    ['verify', { ...BODY, verify: 'crc32c' }],
+    ['priority', { ...BODY, priority: 'high' }],
+    ['timeout_ms', { ...BODY, timeout_ms: 1000 }],
+    ['labels', { ...BODY, labels: { a: '1' } }],
+    [
+      'segments instead of the three',
+      { device_name: 'dax0.0', segments: [{ src_offset: 0, dst_offset: 65_536, size: 4096 }] },
+    ],
+  ])('refuses another %s', (_name, body) => {
+    remember('a', plan(BODY));
+    expect(() => keys.find('a', plan(body))).toThrow(
+      expect.objectContaining({ code: 'idempotency_key_reused' }),
+    );
+  });
+
+  test('tells labels apart that look alike when joined', () => {
+    remember('a', plan({ ...BODY, labels: { a: 'b,c', d: 'e' } }));
+    expect(() => keys.find('a', plan({ ...BODY, labels: { a: 'b', c: ',d', e: '' } }))).toThrow();
+  });
+
+  test('forgets a key after 24 h, and says which transfer that was', () => {
+    const first = remember('a', plan(BODY));
+    now += DAY_MS - 1;
+    const second = remember('b', plan(BODY));
+    expect(keys.find('a', plan(BODY))).toBe(first);
+    now += 1;
+    expect(keys.find('a', plan({ ...BODY, size: 1 }))).toBeUndefined();
+    expect(forgotten).toEqual([first]);
+    expect(keys.find('b', plan(BODY))).toBe(second);
+    now += DAY_MS;
+    expect(keys.find('c', plan(BODY))).toBeUndefined();
+    expect(forgotten).toEqual([first, second]);
+  });
+
+  test.each([
+    ['', false],
+    ['a', true],
+    [' ', true],
+    ['"quoted, with; marks"', true],
+    ['~'.repeat(255), true],
+    ['~'.repeat(256), false],
+    ['tab\t', false],
+    ['é', false],
+    ['line\n', false],
+    ['\u007f', false],
+    ['__proto__', true],
+  ])('key %j is one: %p', (key, good) => {
+    const find = () => keys.find(key, plan(BODY));
+    if (good) expect(find()).toBeUndefined();
+    else expect(find).toThrow(expect.objectContaining({ code: 'invalid_request' }));
+  });
+
+  test('remembers 100,000 keys, and then no new one until one is forgotten', () => {
+    const transfer = makeTransfer();
+    for (let i = 0; i < 100_000; i++) {
+      if (i === 1) now += 1;
+      keys.remember(`key ${i}`, transfer);
+    }
+    const full = expect.objectContaining({
+      code: 'queue_full',
+      options: { headers: { 'retry-after': expect.stringMatching(/^\d+$/) } },
+    });
+    expect(() => keys.find('new', transfer.plan)).toThrow(full);
+    expect(keys.find('key 7', transfer.plan)).toBe(transfer);
+    now += DAY_MS - 1;
+    expect(keys.find('new', transfer.plan)).toBeUndefined();
+    expect(forgotten).toHaveLength(1);
+  });
+
+  test('remembers a million segments in all', () => {
+    const segments = Array.from({ length: 4096 }, (_, i) => ({
+      src_offset: i,
+      dst_offset: 8192,
+      size: 1,
+    }));
+    const large = makeTransfer({ segments });
+    const small = makePlan();
+    for (let i = 0; i < 244; i++) keys.remember(`key ${i}`, large);
+    expect(keys.find('new', small)).toBeUndefined();
+    keys.remember('last', large);
+    expect(() => keys.find('new', small)).toThrow(expect.objectContaining({ code: 'queue_full' }));
+    now += DAY_MS;
+    expect(keys.find('new', small)).toBeUndefined();
+    expect(forgotten).toHaveLength(245);
+  });
+});

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+import { v7 as uuidv7 } from 'uuid';
+import type { Device } from '../../../services/daemon/devices/device.ts';
+import type { Completion } from '../../../services/daemon/engines/records.ts';
+import { Transfer, type TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
+
+export function makeDevice(members: Partial<Device> = {}): Device {
+  const name = members.name ?? 'dax0.0';
+  return {
+    name,
+    path: `/dev/${name}`,
+    kind: 'emulated',
+    size: 2 ** 20,
+    align: 4096,
+    numaNode: null,
+    persistenceDomain: 'backing_store',
+    badBlocks: [],
+    state: 'online',
+    handle: 0,
+    flushBasis: 'msync',
+    ...members,
+  };
+}
+
+export function makePlan(members: Partial<TransferPlan> = {}): TransferPlan {
+  const source = members.source ?? makeDevice();
+  const segments = members.segments ?? [{ src_offset: 0, dst_offset: 4096, size: 4096 }];
+  return {
+    source,
+    destination: source,
+    segments,
+    segmented: false,
+    bytes: segments.reduce((sum, { size }) => sum + size, 0),
+    requestedEngine: 'auto',
+    engine: 'cpu',
+    engineReason: 'there is no other',
+    priority: 'normal',
+    flush: true,
+    verify: false,
+    timeoutMs: undefined,
+    labels: {},
+    ...members,
+  };
+}
+
+export function makeTransfer(members: Partial<TransferPlan> = {}, id = uuidv7()): Transfer {
+  return new Transfer(id, makePlan(members), 'some-request');
+}
+
+/** How a job ended. */
+export function completion(members: Partial<Completion> = {}): Completion {
+  return {
+    tag: 1,
+    done: true,
+    status: 0,
+    bytesDone: 4096,
+    startedNs: Number(process.hrtime.bigint()),
+    finishedNs: Number(process.hrtime.bigint()),
+    copyNs: 1000,
+    flushNs: 0,
+    verifyNs: 0,
+    segment: 0,
+    sourceCrc: 0,
+    destinationCrc: 0,
+    ...members,
+  };
+}
