@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import { getSystemErrorName } from 'node:util';
+import { constants } from 'node:os';
 import type { Completion } from '../engines/records.ts';
 import { Problem } from '../problems/problem.ts';
+
+// Not by name: util.getSystemErrorName() does not know EBADMSG.
+const { ECANCELED, EBADMSG, EIO, ENXIO, ENOSPC } = constants.errno;
 
 /**
  * The problem that a job's status stands for; the statuses are those of struct
@@ -11,21 +14,21 @@ import { Problem } from '../problems/problem.ts';
  */
 export function jobProblem({ status, segment }: Completion, device: string): Problem {
   const where = `segment ${segment}, destination ${device}`;
-  switch (getSystemErrorName(status)) {
-    case 'ECANCELED':
+  switch (-status) {
+    case ECANCELED:
       return new Problem('cancelled', 'It was cancelled; what was already copied stays copied.');
-    case 'EBADMSG':
+    case EBADMSG:
       return new Problem(
         'verify_mismatch',
         `Source and destination differ after the copy (${where}): do not use the destination.`,
       );
-    case 'EIO':
+    case EIO:
       return new Problem('media_error', `The medium reported an error (${where}).`);
-    case 'ENXIO':
+    case ENXIO:
       return new Problem('device_gone', `A device, or that part of it, has gone (${where}).`, {
         headers: { 'retry-after': '30' },
       });
-    case 'ENOSPC':
+    case ENOSPC:
       return new Problem(
         'storage_full',
         `The file system that holds ${device} is full (segment ${segment}): free some space.`,
