@@ -85,6 +85,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
             'shutting_down',
             'timeout',
             'storage_full',
+            'internal_error',
           ),
         },
       },
