@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import supertest from 'supertest';
 import { longTransfer, MEMORY_DIR, startTestApp, type TestApp } from '../support/app.ts';
 import { expectProblem } from '../support/conformance.ts';
-import { crc32c } from '../support/crc32c.ts';
+import { crc32cText } from '../support/crc32c.ts';
 import { exchange, request, Wire } from '../support/wire.ts';
 
 const MIB = 2 ** 20;
@@ -68,7 +68,12 @@ describe('a transfer that ends while its client waits', () => {
       bytes_completed: bytes.length,
       progress: 1,
       durability: { requested: 'flush' },
-      verification: { method: 'crc32c', segments: 1, src: crc32c(bytes), dst: crc32c(bytes) },
+      verification: {
+        method: 'crc32c',
+        segments: 1,
+        src: crc32cText(bytes),
+        dst: crc32cText(bytes),
+      },
       labels: {},
       error: null,
     });
@@ -124,7 +129,7 @@ describe('a transfer that ends while its client waits', () => {
       size: 20,
       bytes_completed: 20,
       segments,
-      verification: { method: 'crc32c', segments: 3, src: crc32c(all), dst: crc32c(all) },
+      verification: { method: 'crc32c', segments: 3, src: crc32cText(all), dst: crc32cText(all) },
     });
     expect((await read('dax0.0', 0, 24)).toString()).toBe('EFGHEFGHABCDEFGHABCDEFGH');
   });

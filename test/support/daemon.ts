@@ -10,6 +10,11 @@ const MAIN = fileURLToPath(new URL('../../services/daemon/main.js', import.meta.
 /** A daemon that a test forgets ends by itself. */
 const LIFETIME_MS = 120_000;
 
+export interface DaemonOptions {
+  /** What runs the daemon: a command that ends in "$@" or the like. */
+  wrapper?: string[];
+}
+
 export interface Exit {
   code: number | null;
   signal: NodeJS.Signals | null;
@@ -26,10 +31,11 @@ export class Daemon {
   #stderr = '';
   readonly #ownsStateDir: boolean;
 
-  constructor(environment: Record<string, string> = {}) {
+  constructor(environment: Record<string, string> = {}, { wrapper = [] }: DaemonOptions = {}) {
     this.#ownsStateDir = environment.DMAD_STATE_DIR === undefined;
     this.stateDir = environment.DMAD_STATE_DIR ?? mkdtempSync(join(tmpdir(), 'dmad-test-'));
-    this.child = spawn(process.execPath, [MAIN], {
+    const [command = '', ...args] = [...wrapper, process.execPath, MAIN];
+    this.child = spawn(command, args, {
       env: {
         PATH: process.env.PATH,
         DMAD_PORT: '0',
