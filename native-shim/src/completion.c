@@ -26,7 +26,7 @@
 #define RING_MIN UINT64_C(256)
 
 /* How long closing waits for a reader that is behind */
-#define LINGER_MS 100
+#define LINGER_MS 500
 
 /* When to try again where the kernel had no memory for a message */
 #define NO_MEMORY_MS 10

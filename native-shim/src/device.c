@@ -246,17 +246,12 @@ PUBLIC int dma_shim_device_close(struct dma_shim *shim, uint32_t handle)
 int device_fault_status(const struct device *device, const struct fault *fault)
 {
 	uint64_t offset = (uintptr_t)fault->address - (uintptr_t)device->base;
-	struct stat stat;
 	char byte;
 	ssize_t got;
 
 	if (fault->code != BUS_ADRERR)
 		return -EIO;
 	if (device->kind == DMA_SHIM_DEVDAX)
-		return -ENXIO;
-	if (fstat(device->descriptor, &stat))
-		return -EIO;
-	if ((uint64_t)stat.st_size < device->size)
 		return -ENXIO;
 	do
 		got = pread(device->descriptor, &byte, 1, (off_t)offset);

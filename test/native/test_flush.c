@@ -330,18 +330,29 @@ TEST(any_other_failure_to_sync_is_an_input_error)
  * The kernel tells of a lost write once. Whoever was in flight on the device
  * then cannot know that it was not his.
  */
+static int fail_first_window(void *start, size_t size, int flags)
+{
+	gate_wait(&gate);
+	note_call(start, size, flags);
+	if ((unsigned char *)start == synced_base) {
+		errno = EIO;
+		return -1;
+	}
+	return __real_msync(start, size, flags);
+}
+
 TEST(a_failed_sync_fails_all_that_were_in_flight_there)
 {
 	struct context context = context_open(1);
 	struct file a = disk_device(&context, "a", 200 * MIB);
 	struct file b = disk_device(&context, "b", 1 * MIB);
 	struct dma_shim_job job = job_of(1, a.handle, a.handle);
-	int by_tag[5] = { 1, 1, 1, 1, 1 };
+	int status[5];
 
 	synced_base = context.shim->devices[a.handle]->base;
-	hooks.msync = note_msync_at_gate;
+	hooks.msync = fail_first_window;
 	job.flags = DMA_SHIM_JOB_FLUSH;
-	CHECK_EQ(submit_one(&context, job, 0, 8192, 100), 0);
+	CHECK_EQ(submit_one(&context, job, 100, 0, 100), 0);
 	gate_await(&gate, 1);
 	job.tag = 2;
 	CHECK_EQ(submit_one(&context, job, 0, 100 * MIB, 100), 0);
@@ -349,21 +360,23 @@ TEST(a_failed_sync_fails_all_that_were_in_flight_there)
 	job.flags = DMA_SHIM_JOB_FLUSH;
 	CHECK_EQ(submit_one(&context, job, 0, 8192, 100), 0);
 	gate_await(&gate, 2);
-
-	/* Another device's threads wait at the same gate: fail the first call. */
-	hooks.msync = note_msync;
-	sync_errno = EIO;
-	gate_let(&gate, 2);
+	gate_let(&gate, GATE_OPEN);
 	for (unsigned int n = 0; n < 3; n++) {
 		struct dma_shim_completion done = next_done(&context);
 
-		by_tag[done.tag] = done.status;
-		/* 1 and 3 were in a call that failed; 2 comes after them. */
-		if (done.tag == 1)
-			sync_errno = 0;
+		status[done.tag] = done.status;
 	}
-	CHECK_EQ(by_tag[1], -EIO);
-	CHECK_EQ(by_tag[2], -EIO);
+	CHECK_EQ(status[1], -EIO);
+	CHECK_EQ(status[2], -EIO);
+	CHECK_EQ(status[3], 0);
+	/* It had calls of its own, and they did not fail. */
+	CHECK_EQ(call_count, 3);
+
+	/* What begins later has nothing to do with it. */
+	job = job_of(4, a.handle, a.handle);
+	job.flags = DMA_SHIM_JOB_FLUSH;
+	CHECK_EQ(submit_one(&context, job, 0, 100 * MIB, 100), 0);
+	CHECK_EQ(next_done(&context).status, 0);
 	context_close(&context);
 }
 
@@ -371,26 +384,30 @@ TEST(jobs_that_wait_for_one_window_share_a_call)
 {
 	enum { JOBS = 50 };
 	struct context context = context_open(1);
-	struct file a = disk_device(&context, "a", 1 * MIB);
+	struct file a = disk_device(&context, "a", 100 * MIB);
 
 	synced_base = context.shim->devices[a.handle]->base;
 	hooks.msync = note_msync_at_gate;
 	for (uint64_t n = 0; n < JOBS; n++) {
 		struct dma_shim_job job = job_of(n, a.handle, a.handle);
+		uint64_t window = n % 2 ? 64 * MIB : 0;
 
 		job.flags = DMA_SHIM_JOB_FLUSH;
-		CHECK_EQ(submit_one(&context, job, 0, 8192 * (n + 1), 100), 0);
+		CHECK_EQ(submit_one(&context, job, 0, window + 8192 * (n + 1), 100), 0);
 		if (n == 0)
 			gate_await(&gate, 1);
 	}
+	/* One thread copies in turns: when this is over, the others wait. */
 	CHECK_EQ(submit_one(&context, job_of(JOBS, a.handle, a.handle), 0, 8192, 1), 0);
 	done_of(&context, JOBS);
 	gate_let(&gate, GATE_OPEN);
 	for (uint64_t n = 0; n < JOBS; n++)
 		CHECK_EQ(next_done(&context).status, 0);
-	CHECK_EQ(call_count, 2);
-	CHECK_EQ(calls[1].start, 8192 * 2);
-	CHECK_EQ(calls[1].end, 8192 * JOBS + 100);
+	CHECK_EQ(call_count, 3);
+	CHECK_EQ(calls[1].start, 64 * MIB + 8192 * 2);
+	CHECK_EQ(calls[1].end, 64 * MIB + 8192 * JOBS + 100);
+	CHECK_EQ(calls[2].start, 8192 * 3);
+	CHECK_EQ(calls[2].end, 8192 * (JOBS - 1) + 100);
 	context_close(&context);
 }
 

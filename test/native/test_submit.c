@@ -127,6 +127,8 @@ TEST(ranges_outside_are_refused)
 	REFUSED(-ERANGE, r->segment.src_offset = UINT64_MAX);
 	REFUSED(-ERANGE, r->segment.size = UINT64_MAX);
 	REFUSED(-ERANGE, r->segment.src_offset = 4096, r->segment.size = UINT64_MAX - 4095);
+	REFUSED(-ERANGE, r->segment.src_offset = 4096, r->segment.dst_offset = 4096,
+		r->segment.size = UINT64_MAX - 4095);
 	REFUSED(-ERANGE, r->segment.dst_offset = UINT64_MAX - 4095);
 	REFUSED(-ERANGE, r->job.destination = DMA_SHIM_NOWHERE,
 		r->job.flags = DMA_SHIM_JOB_CHECKSUM, r->segment.src_offset = SIZE);
