@@ -70,7 +70,7 @@ export const OPTIONS_SIZE = 8;
 export const SPEC_SIZE = 24;
 export const INFO_SIZE = 16;
 export const CPU_INFO_SIZE = 32;
-export const JOB_SIZE = 56;
+export const JOB_SIZE = 48;
 export const SEGMENT_SIZE = 24;
 export const COMPLETION_SIZE = 80;
 
