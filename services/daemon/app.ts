@@ -25,12 +25,12 @@ import validation from './http/validation.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { metricsRoutes } from './metrics/routes.ts';
 import openapi from './openapi/plugin.ts';
+import { WorkQueue } from './order/work-queue.ts';
 import problemHandler, { sendProblem } from './problems/handler.ts';
 import { StartError } from './start-error.ts';
 import { eventRoutes } from './transfers/event-routes.ts';
 import { transferRoutes } from './transfers/routes.ts';
 import { TransferService } from './transfers/service.ts';
-import { WorkQueue } from './transfers/work-queue.ts';
 
 /** How long answers may still take to reach their clients once all work is over. */
 const CLOSE_TIMEOUT_MS = 1000;

@@ -3,12 +3,12 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Engine } from '../engines/engine.ts';
+import { jobProblem } from '../engines/failure.ts';
 import { type Completion, NOWHERE } from '../engines/records.ts';
+import { crc32cText } from '../http/crc32c.ts';
+import { UPLOAD_LANE, type WorkQueue } from '../order/work-queue.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
-import { jobProblem } from '../transfers/failure.ts';
-import { crcText } from '../transfers/transfer.ts';
-import { UPLOAD_LANE, type WorkQueue } from '../transfers/work-queue.ts';
 import { checkBadBlocks, checkBounds, type Device, type Inventory } from './device.ts';
 import { download } from './download.ts';
 import {
@@ -107,7 +107,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
         checkBounds(range);
         checkBadBlocks(range);
         const { sourceCrc } = await checksum(engine, device, offset, size, reply);
-        return { crc32c: crcText(sourceCrc) };
+        return { crc32c: crc32cText(sourceCrc) };
       }),
   );
 
@@ -166,7 +166,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
   async function receiveUpload(request: FastifyRequest, reply: FastifyReply, target: UploadTarget) {
     const { device, offset } = target;
     const upload = new Upload(engine, target);
-    if (target.length === 0) return { bytes_written: 0, crc32c: crcText(0) };
+    if (target.length === 0) return { bytes_written: 0, crc32c: crc32cText(0) };
     queue.admit();
     if (request.headers.expect !== undefined) reply.raw.writeContinue();
 
@@ -193,7 +193,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
     } finally {
       queue.release(ticket);
     }
-    return { bytes_written: upload.bytesWritten, crc32c: crcText(upload.crc) };
+    return { bytes_written: upload.bytesWritten, crc32c: crc32cText(upload.crc) };
   }
 };
 

@@ -2,9 +2,9 @@
 import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Engine } from '../engines/engine.ts';
+import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
 import { readRange } from '../http/content-range.ts';
-import { jobProblem } from '../transfers/failure.ts';
 import { checkBadBlocks, type Device } from './device.ts';
 import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
 

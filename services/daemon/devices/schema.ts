@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
 import { byteCount } from '../http/byte-count.ts';
+import { crc32cSchema } from '../http/crc32c.ts';
 import type { Device } from './device.ts';
 
 const bytes = z.int().min(0);
@@ -38,7 +39,7 @@ export const uploadQuerySchema = z.strictObject({
 export const uploadResultSchema = z
   .object({
     bytes_written: bytes,
-    crc32c: z.string().regex(/^[0-9a-f]{8}$/),
+    crc32c: crc32cSchema,
   })
   .meta({ id: 'UploadResult' });
 
@@ -47,9 +48,7 @@ export const checksumQuerySchema = z.strictObject({
   size: byteCount(1).optional().meta({ description: "Up to the device's end where absent." }),
 });
 
-export const checksumSchema = z
-  .object({ crc32c: z.string().regex(/^[0-9a-f]{8}$/) })
-  .meta({ id: 'Checksum' });
+export const checksumSchema = z.object({ crc32c: crc32cSchema }).meta({ id: 'Checksum' });
 
 /** A device as clients see it. */
 export function deviceDocument(device: Device): z.output<typeof deviceSchema> {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Readable } from 'node:stream';
 import type { Engine } from '../engines/engine.ts';
+import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
 import { fieldProblem, Problem } from '../problems/problem.ts';
-import { jobProblem } from '../transfers/failure.ts';
 import { checkBadBlocks, type Device } from './device.ts';
 import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
 

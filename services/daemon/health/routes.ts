@@ -2,8 +2,8 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Engine } from '../engines/engine.ts';
+import type { WorkQueue } from '../order/work-queue.ts';
 import { problemResponses } from '../problems/schema.ts';
-import type { WorkQueue } from '../transfers/work-queue.ts';
 import { DAEMON_VERSION } from '../version.ts';
 
 const readySchema = z

@@ -2,8 +2,18 @@
 import { z } from 'zod';
 import { FLUSH_BASES, MAX_SEGMENTS } from '../engines/records.ts';
 import { byteCount } from '../http/byte-count.ts';
+import { crc32cSchema } from '../http/crc32c.ts';
 import { problemSchema } from '../problems/schema.ts';
-import { STATUSES } from './transfer.ts';
+
+export const STATUSES = [
+  'queued',
+  'running',
+  'succeeded',
+  'failed',
+  'cancelled',
+  'interrupted',
+] as const;
+export type Status = (typeof STATUSES)[number];
 
 const MAX_LABELS = 16;
 const MAX_LABEL_KEY = 63;
@@ -102,7 +112,6 @@ export type TransferRequest = z.output<typeof transferRequestSchema>;
 
 const bytes = z.int().min(0);
 const nanoseconds = z.int().min(0);
-const crc32c = z.string().regex(/^[0-9a-f]{8}$/);
 const time = z.iso.datetime({ precision: 3 });
 
 export const transferSchema = z
@@ -133,8 +142,8 @@ export const transferSchema = z
       .object({
         method: z.literal('crc32c'),
         segments: z.int().min(1),
-        src: crc32c,
-        dst: crc32c,
+        src: crc32cSchema,
+        dst: crc32cSchema,
       })
       .nullable(),
     created_at: time,

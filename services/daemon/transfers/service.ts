@@ -2,16 +2,16 @@
 import type { FastifyBaseLogger } from 'fastify';
 import { v7 as uuidv7 } from 'uuid';
 import type { Engine } from '../engines/engine.ts';
+import { jobProblem } from '../engines/failure.ts';
 import type { Completion } from '../engines/records.ts';
+import type { Access, Ticket } from '../order/scheduler.ts';
+import { type Start, transferLane, type WorkQueue } from '../order/work-queue.ts';
 import { Problem } from '../problems/problem.ts';
-import { jobProblem } from './failure.ts';
 import { Feed } from './feed.ts';
 import { History, type Page } from './history.ts';
 import { IdempotencyKeys } from './idempotency.ts';
-import type { Access, Ticket } from './scheduler.ts';
 import type { TransferListQuery } from './schema.ts';
 import { Transfer, type TransferPlan } from './transfer.ts';
-import { type Start, transferLane, type WorkQueue } from './work-queue.ts';
 
 const HISTORY = { transfers: 10_000, segments: 262_144 };
 

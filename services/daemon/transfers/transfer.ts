@@ -2,18 +2,9 @@
 import type { Device } from '../devices/device.ts';
 import type { RequestedEngine } from '../engines/choice.ts';
 import type { Completion, EngineName, Priority, Segment } from '../engines/records.ts';
+import { crc32cText } from '../http/crc32c.ts';
 import { type Problem, problemDetails } from '../problems/problem.ts';
-import type { TransferDocument } from './schema.ts';
-
-export const STATUSES = [
-  'queued',
-  'running',
-  'succeeded',
-  'failed',
-  'cancelled',
-  'interrupted',
-] as const;
-export type Status = (typeof STATUSES)[number];
+import type { Status, TransferDocument } from './schema.ts';
 
 /** What is to be done: a request, checked against the devices and with its engine chosen. */
 export interface TransferPlan {
@@ -156,8 +147,8 @@ export class Transfer {
     return {
       method: 'crc32c',
       segments: this.status === 'succeeded' ? this.plan.segments.length : completion.segment + 1,
-      src: crcText(completion.sourceCrc),
-      dst: crcText(completion.destinationCrc),
+      src: crc32cText(completion.sourceCrc),
+      dst: crc32cText(completion.destinationCrc),
     };
   }
 
@@ -166,9 +157,4 @@ export class Transfer {
     if (ns === undefined) return null;
     return new Date(this.#acceptedAt + (ns - this.#acceptedNs) / 1e6).toISOString();
   }
-}
-
-/** A CRC-32C as clients see it: 8 hex digits. */
-export function crcText(crc: number): string {
-  return crc.toString(16).padStart(8, '0');
 }

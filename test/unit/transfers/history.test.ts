@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { History } from '../../../services/daemon/transfers/history.ts';
-import { transferListQuerySchema } from '../../../services/daemon/transfers/schema.ts';
-import type { Status, Transfer } from '../../../services/daemon/transfers/transfer.ts';
+import { type Status, transferListQuerySchema } from '../../../services/daemon/transfers/schema.ts';
+import type { Transfer } from '../../../services/daemon/transfers/transfer.ts';
 import { makeDevice, makeTransfer } from './make-transfer.ts';
 
 const ROOMY = { transfers: 1000, segments: 1_000_000 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
-import type { Completion } from '../engines/records.ts';
 import { Problem } from '../problems/problem.ts';
+import type { Completion } from './records.ts';
 
 // Not by name: util.getSystemErrorName() does not know EBADMSG.
 const { ECANCELED, EBADMSG, EIO, ENXIO, ENOSPC } = constants.errno;

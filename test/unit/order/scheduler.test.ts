@@ -2,11 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import {
-  type Access,
-  Scheduler,
-  type Ticket,
-} from '../../../services/daemon/transfers/scheduler.ts';
+import { type Access, Scheduler, type Ticket } from '../../../services/daemon/order/scheduler.ts';
 import {
   conflict,
   createMemory,

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { Claims } from '../../../services/daemon/transfers/claims.ts';
+import { Claims } from '../../../services/daemon/order/claims.ts';
 
 const BYTES = 16;
 

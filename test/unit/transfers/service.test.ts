@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+import { beforeEach, describe, expect, test } from '@jest/globals';
+import { pino } from 'pino';
+import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
+import type { Completion, Job } from '../../../services/daemon/engines/records.ts';
+import type { TransferEvent } from '../../../services/daemon/transfers/feed.ts';
+import { transferSchema } from '../../../services/daemon/transfers/schema.ts';
+import { TransferService } from '../../../services/daemon/transfers/service.ts';
+import type { Transfer, TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
+import { WorkQueue } from '../../../services/daemon/transfers/work-queue.ts';
+import { completion, makeDevice, makePlan } from './make-transfer.ts';
+
+const ECANCELED = -125;
+
+/** An engine whose jobs end when the test says so. */
+class FakeEngine {
+  readonly jobs: { tag: number; job: Job; listener: JobListener; over: boolean }[] = [];
+  readonly cancelled: number[] = [];
+  refuse = false;
+
+  submit(job: Job, listener: JobListener): number {
+    if (this.refuse) throw new Error('refused');
+    const tag = this.jobs.length + 1;
+    this.jobs.push({ tag, job, listener, over: false });
+    return tag;
+  }
+
+  cancel(tag: number): void {
+    this.cancelled.push(tag);
+  }
+
+  end(index: number, members: Partial<Completion> = {}): void {
+    const job = this.jobs[index];
+    if (job === undefined || job.over) throw new Error(`job ${index} is not in flight`);
+    job.over = true;
+    job.listener.done(completion({ tag: job.tag, ...members }));
+  }
+}
+
+describe('TransferService', () => {
+  let engine: FakeEngine;
+  let queue: WorkQueue;
+  let service: TransferService;
+  let finished: Transfer[];
+  let events: string[];
+
+  beforeEach(() => {
+    engine = new FakeEngine();
+    queue = new WorkQueue();
+    finished = [];
+    events = [];
+    service = new TransferService({
+      engine: engine as unknown as Engine,
+      queue,
+      log: pino({ level: 'silent' }),
+      onFinished: (transfer) => finished.push(transfer),
+    });
+    service.feed.subscribe(undefined, ({ kind, transfer }: TransferEvent) => {
+      events.push(`${kind} ${transfer.status}`);
+    });
+  });
+
+  const create = (plan: Partial<TransferPlan> = {}, key?: string) =>
+    service.create(makePlan(plan), 'request', key).transfer;
+  const document = (transfer: Transfer) =>
+    transferSchema.parse(JSON.parse(JSON.stringify(transfer)));
+
+  test('sees a transfer through', async () => {
+    const transfer = create({ verify: true });
+    expect(transfer.status).toBe('running');
+    expect([service.running, service.queued]).toEqual([1, 0]);
+    expect(engine.jobs[0]?.job).toMatchObject({ flush: true, verify: true, engine: 'cpu' });
+    const over = service.waitForEnd(transfer);
+    engine.jobs[0]?.listener.progress?.(1024);
+    expect(document(transfer)).toMatchObject({ bytes_completed: 1024, progress: 0.25 });
+    engine.end(0, { copyNs: 2000, sourceCrc: 0xabc, destinationCrc: 0xabc });
+    await over;
+    expect(document(transfer)).toMatchObject({
+      status: 'succeeded',
+      bytes_completed: 4096,
+      progress: 1,
+      durability: { requested: 'flush', achieved: 'flush', basis: 'msync' },
+      verification: { method: 'crc32c', segments: 1, src: '00000abc', dst: '00000abc' },
+      throughput_bytes_per_second: 2_048_000_000,
+      error: null,
+    });
+    expect(events).toEqual([
+      'status queued',
+      'status running',
+      'progress running',
+      'status succeeded',
+    ]);
+    expect(finished).toEqual([transfer]);
+    expect([service.running, service.queued]).toEqual([0, 0]);
+    await queue.close();
+  });
+
+  test('starts what touches the same bytes in order', () => {
+    const made = [1, 2, 3].map(() => create());
+    expect(made.map(({ status }) => status)).toEqual(['running', 'queued', 'queued']);
+    engine.end(0);
+    expect(made.map(({ status }) => status)).toEqual(['succeeded', 'running', 'queued']);
+    expect(engine.jobs).toHaveLength(2);
+  });
+
+  test('a destination that is volatile, or not to be flushed, is told as such', () => {
+    const volatile = makeDevice({ flushBasis: 'none' });
+    const first = create({ source: volatile, destination: volatile });
+    engine.end(0);
+    expect(document(first).durability).toEqual({
+      requested: 'flush',
+      achieved: 'volatile',
+      basis: null,
+    });
+    const second = create({ flush: false });
+    engine.end(1);
+    expect(document(second).durability).toEqual({
+      requested: 'none',
+      achieved: 'none',
+      basis: null,
+    });
+  });
+
+  test.each([
+    [-5, 'media_error'],
+    [-6, 'device_gone'],
+    [-28, 'storage_full'],
+    [-74, 'verify_mismatch'],
+    [-9999, 'internal_error'],
+  ])('status %i fails it as %s', (status, code) => {
+    const transfer = create({ verify: true });
+    engine.end(0, { status, bytesDone: 100, segment: 0, sourceCrc: 1, destinationCrc: 2 });
+    expect(document(transfer)).toMatchObject({
+      status: 'failed',
+      bytes_completed: 100,
+      error: { code, instance: 'urn:dmad:request:request' },
+      durability: { achieved: 'none', basis: null },
+    });
+    expect(document(transfer).verification === null).toBe(code !== 'verify_mismatch');
+  });
+
+  test('cancels one that waits at once, and what waits for it goes on', async () => {
+    const [first, second, third] = [create(), create(), create()];
+    expect(await service.cancel(second.id)).toBe(second);
+    expect(document(second)).toMatchObject({
+      status: 'cancelled',
+      bytes_completed: 0,
+      started_at: null,
+      error: { code: 'cancelled' },
+    });
+    expect(engine.cancelled).toEqual([]);
+    engine.end(0);
+    expect([first.status, third.status]).toEqual(['succeeded', 'running']);
+  });
+
+  test('cancels one that runs once the engine has stopped it', async () => {
+    const transfer = create();
+    const cancelled = service.cancel(transfer.id);
+    expect(engine.cancelled).toEqual([1]);
+    expect(transfer.over).toBe(false);
+    engine.end(0, { status: ECANCELED, bytesDone: 512 });
+    await cancelled;
+    expect(document(transfer)).toMatchObject({ status: 'cancelled', bytes_completed: 512 });
+  });
+
+  test('says so where the transfer was quicker, or is over, or unknown', async () => {
+    const transfer = create();
+    const cancelled = service.cancel(transfer.id);
+    engine.end(0);
+    await expect(cancelled).rejects.toMatchObject({
+      code: 'not_cancellable',
+      options: { members: { transfer } },
+    });
+    await expect(service.cancel(transfer.id)).rejects.toMatchObject({ code: 'not_cancellable' });
+    await expect(service.cancel('none')).rejects.toMatchObject({ code: 'not_found' });
+  });
+
+  test('two who cancel at once are told the same', async () => {
+    const transfer = create();
+    const both = Promise.all([service.cancel(transfer.id), service.cancel(transfer.id)]);
+    engine.end(0, { status: ECANCELED });
+    expect(await both).toEqual([transfer, transfer]);
+    expect(engine.cancelled).toEqual([1]);
+  });
+
+  test('its timeout stops it, waiting or running', async () => {
+    const running = create({ timeoutMs: 1 });
+    const waiting = create({ timeoutMs: 1 });
+    await service.waitForEnd(waiting);
+    expect(document(waiting)).toMatchObject({ status: 'failed', error: { code: 'timeout' } });
+    expect(engine.cancelled).toEqual([1]);
+    engine.end(0, { status: ECANCELED });
+    expect(document(running)).toMatchObject({ status: 'failed', error: { code: 'timeout' } });
+  });
+
+  test('a job that the engine refuses fails alone', async () => {
+    engine.refuse = true;
+    const transfer = create();
+    expect(document(transfer)).toMatchObject({
+      status: 'failed',
+      error: { code: 'internal_error' },
+    });
+    engine.refuse = false;
+    expect(create().status).toBe('running');
+    engine.end(0);
+    expect([service.running, service.queued]).toEqual([0, 0]);
+    await queue.close();
+  });
+
+  test('the same key gives the same transfer, and keeps it past the history', async () => {
+    const transfer = create({}, 'key');
+    expect(service.create(makePlan(), 'other', 'key')).toEqual({ transfer, replayed: true });
+    engine.end(0);
+    for (let i = 1; i <= 10_001; i++) {
+      create();
+      engine.end(i);
+    }
+    expect(service.get(transfer.id)).toBe(transfer);
+    expect(service.create(makePlan(), 'other', 'key').transfer).toBe(transfer);
+    expect(engine.jobs).toHaveLength(10_002);
+  });
+
+  test('forgets the first to end beyond 10,000', () => {
+    const first = create();
+    engine.end(0);
+    for (let i = 1; i < 10_000; i++) {
+      create();
+      engine.end(i);
+    }
+    expect(service.get(first.id)).toBe(first);
+    create();
+    engine.end(10_000);
+    expect(() => service.get(first.id)).toThrow(expect.objectContaining({ code: 'not_found' }));
+  });
+
+  test('takes 10,000 that wait, and then no more until one has started', () => {
+    for (let i = 0; i <= 10_000; i++) create();
+    const full = expect.objectContaining({ code: 'queue_full' });
+    expect(() => create()).toThrow(full);
+    expect(() => create({}, 'key')).toThrow(full);
+    expect(service.queued).toBe(10_000);
+    engine.end(0);
+    // A key of a request that was refused is free.
+    expect(service.create(makePlan({ flush: false }), 'x', 'key').replayed).toBe(false);
+  });
+
+  test('takes nothing while it shuts down, and interrupts what is left', async () => {
+    const [running, waiting] = [create(), create()];
+    const closed = queue.close();
+    expect(() => create()).toThrow(expect.objectContaining({ code: 'shutting_down' }));
+    const interrupted = service.interrupt();
+    expect(waiting.status).toBe('interrupted');
+    engine.end(0, { status: ECANCELED, bytesDone: 1 });
+    await interrupted;
+    await closed;
+    expect(document(running)).toMatchObject({
+      status: 'interrupted',
+      error: { code: 'interrupted' },
+    });
+    expect(finished).toHaveLength(2);
+  });
+
+  test('waits no longer than it is told', async () => {
+    const transfer = create();
+    await service.waitForEnd(transfer, 0);
+    await service.waitForEnd(transfer, 1);
+    expect(transfer.over).toBe(false);
+    engine.end(0);
+    await service.waitForEnd(transfer);
+  });
+
+  test('small ones do not queue behind large ones, nor one priority behind another', () => {
+    const device = makeDevice({ size: 2 ** 40 });
+    let at = 0;
+    const apart = (size: number, priority: TransferPlan['priority']) => {
+      const segments = [{ src_offset: at, dst_offset: at + size, size }];
+      at += 2 * size;
+      return create({ source: device, destination: device, segments, bytes: size, priority });
+    };
+    for (let i = 0; i < 20; i++) apart(2 ** 21, 'normal');
+    expect(service.queued).toBe(12);
+    for (const priority of ['high', 'normal', 'low'] as const) {
+      expect(apart(2 ** 20, priority).status).toBe('running');
+    }
+    expect(apart(2 ** 21, 'low').status).toBe('running');
+    expect(apart(2 ** 21, 'high').status).toBe('running');
+    expect(apart(2 ** 21, 'normal').status).toBe('queued');
+  });
+});
