@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+import { execFileSync } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import fc from 'fast-check';
+import type { Engine } from '../../../services/daemon/engines/engine.ts';
+import { COMPLETION_SIZE, type Job } from '../../../services/daemon/engines/records.ts';
+import type { Shim } from '../../../services/daemon/engines/shim.ts';
+
+const DONE = 2;
+const PROGRESS = 1;
+
+/** A completion socket that the test writes to: a named pipe, which is a stream just as well. */
+describe('Engine, reading completions', () => {
+  let directory: string;
+  let writer: number;
+  let engine: Engine;
+
+  beforeAll(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'dmad-socket-'));
+    const pipe = join(directory, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    // Read and write at once: neither end waits for the other to be opened.
+    writer = openSync(pipe, 'r+');
+    const reader = openSync(pipe, 'r');
+    const shim: Partial<Shim> = {
+      version: () => '0.0.0',
+      open: () => 0,
+      close: () => {},
+      completionFd: () => reader,
+      submit: () => 0,
+      cpuInfo: () => {},
+    };
+    jest.unstable_mockModule('../../../services/daemon/engines/shim.js', () => ({
+      loadShim: () => shim,
+      check: (_what: string, status: number) => status,
+      ShimError: Error,
+    }));
+    engine = new (await import('../../../services/daemon/engines/engine.ts')).Engine();
+  });
+  afterAll(() => {
+    engine.close();
+    closeSync(writer);
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  const job = { segments: [{ src_offset: 0, dst_offset: 0, size: 1 }], engine: 'cpu' };
+
+  function record(tag: number, kind: number, bytesDone: number): Buffer {
+    const bytes = Buffer.alloc(COMPLETION_SIZE);
+    bytes.writeBigUInt64LE(BigInt(tag), 0);
+    bytes.writeBigUInt64LE(BigInt(bytesDone), 8);
+    bytes.writeUInt32LE(kind, 56);
+    return bytes;
+  }
+
+  test('puts records together again, however the stream is cut', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.nat(3), { minLength: 1, maxLength: 12 }),
+        fc.array(fc.integer({ min: 1, max: 200 }), { minLength: 1, maxLength: 12 }),
+        async (progress, cuts) => {
+          const heard: string[] = [];
+          const expected: string[] = [];
+          const stream: Buffer[] = [];
+          let left = progress.length;
+          for (const [index, steps] of progress.entries()) {
+            const tag = engine.submit(job as unknown as Job, {
+              progress: (bytesDone) => heard.push(`${index} at ${bytesDone}`),
+              done: (completion) => {
+                heard.push(`${index} done at ${completion.bytesDone}`);
+                left--;
+              },
+            });
+            for (let step = 1; step <= steps; step++) {
+              stream.push(record(tag, PROGRESS, step * 1000));
+              expected.push(`${index} at ${step * 1000}`);
+            }
+            stream.push(record(tag, DONE, 2 ** 40 + index));
+            expected.push(`${index} done at ${2 ** 40 + index}`);
+            // One that nobody waits for any more.
+            stream.push(record(tag, DONE, 0));
+          }
+          const bytes = Buffer.concat(stream);
+          for (let at = 0, turn = 0; at < bytes.length; turn++) {
+            const cut = cuts[turn % cuts.length] as number;
+            writeSync(writer, bytes.subarray(at, at + cut));
+            at += cut;
+            if (turn % 3 !== 2) await nextTurn();
+          }
+          while (left > 0) await nextTurn();
+          expect(heard).toEqual(expected);
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+});

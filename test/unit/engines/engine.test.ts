@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { Engine, type OpenedDevice } from '../../../services/daemon/engines/engine.ts';
+import {
+  type Completion,
+  type Job,
+  MEMORY,
+  NOWHERE,
+  type Segment,
+} from '../../../services/daemon/engines/records.ts';
+import { ShimError } from '../../../services/daemon/engines/shim.ts';
+import { crc32c } from '../../support/crc32c.ts';
+
+const SIZE = 64 * 1024;
+const LARGE = 64 * 2 ** 20;
+
+describe('Engine', () => {
+  let directory: string;
+  let engine: Engine;
+  const paths: string[] = [];
+  const devices: OpenedDevice[] = [];
+  let large: OpenedDevice;
+
+  const openFile = (path: string, size: number) =>
+    engine.openDevice(path, { kind: 'emulated', size, align: 0, persistence: 'volatile' });
+
+  beforeAll(() => {
+    directory = mkdtempSync(join(tmpdir(), 'dmad-engine-'));
+    engine = new Engine();
+    for (const name of ['a', 'b']) {
+      const path = join(directory, name);
+      writeFileSync(path, Buffer.alloc(SIZE));
+      paths.push(path);
+      devices.push(openFile(path, SIZE));
+    }
+    const path = join(directory, 'large');
+    writeFileSync(path, '');
+    truncateSync(path, LARGE);
+    large = openFile(path, LARGE);
+  });
+  afterAll(() => {
+    engine.close();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  const handle = (index: number): number => devices[index]?.handle as number;
+  const content = (index: number): Buffer => readFileSync(paths[index] as string);
+  const job = (members: Partial<Job>): Job => ({
+    source: handle(0),
+    destination: handle(1),
+    engine: 'cpu',
+    priority: 'normal',
+    segments: [{ src_offset: 0, dst_offset: 0, size: 16 }],
+    ...members,
+  });
+  const put = async (index: number, bytes: Buffer) => {
+    const completion = await engine.run(
+      job({
+        source: MEMORY,
+        destination: handle(index),
+        segments: [{ src_offset: 0, dst_offset: 0, size: bytes.length }],
+        memory: bytes,
+      }),
+    );
+    expect(completion.status).toBe(0);
+  };
+
+  test('tells what it is', () => {
+    expect(engine.shimVersion).toMatch(/^\d+\.\d+\.\d+$/);
+    expect(engine.cpu.threads).toBeGreaterThanOrEqual(1);
+    expect(engine.cpu.instructionSet).toMatch(/^[a-z0-9]+$/);
+  });
+
+  test('copies segments as if one after the other, and tells what it did', async () => {
+    const segment = fc
+      .tuple(fc.nat(SIZE - 1), fc.nat(SIZE - 1), fc.integer({ min: 1, max: 9000 }))
+      .map(([src_offset, dst_offset, size]) => ({
+        src_offset,
+        dst_offset,
+        size: Math.min(size, SIZE - src_offset, SIZE - dst_offset),
+      }));
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(segment, { minLength: 1, maxLength: 8 }),
+        fc.boolean(),
+        fc.record({ flush: fc.boolean(), verify: fc.boolean(), checksum: fc.boolean() }),
+        fc.integer({ min: 0, max: 2 ** 32 - 1 }),
+        async (given, inside, flags, salt) => {
+          const apart = ({ src_offset, dst_offset, size }: Segment) =>
+            Math.abs(src_offset - dst_offset) >= size;
+          const segments = inside ? given.filter(apart) : given;
+          fc.pre(segments.length > 0);
+          const before = [0, 1].map((n) =>
+            Buffer.from(
+              Array.from({ length: SIZE }, (_, i) => (i * 31 + (i >> 8) * 7 + salt + n) & 255),
+            ),
+          );
+          await put(0, before[0] as Buffer);
+          await put(1, before[1] as Buffer);
+          const source = before[0] as Buffer;
+          const destination = before[inside ? 0 : 1] as Buffer;
+          let crc = 0;
+          for (const { src_offset, dst_offset, size } of segments) {
+            crc = crc32c(source.subarray(src_offset, src_offset + size), crc);
+            source.copy(destination, dst_offset, src_offset, src_offset + size);
+          }
+          const completion = await engine.run(
+            job({ destination: handle(inside ? 0 : 1), segments, ...flags }),
+          );
+          const bytes = segments.reduce((sum, { size }) => sum + size, 0);
+          expect(completion).toMatchObject({ done: true, status: 0, bytesDone: bytes });
+          expect(completion.finishedNs).toBeGreaterThanOrEqual(completion.startedNs);
+          if (flags.verify || flags.checksum) expect(completion.sourceCrc).toBe(crc);
+          if (flags.verify) expect(completion.destinationCrc).toBe(crc);
+          expect(content(0).equals(before[0] as Buffer)).toBe(true);
+          expect(content(1).equals(before[1] as Buffer)).toBe(true);
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+
+  test('reads into memory, and sums up what it only reads', async () => {
+    const bytes = Buffer.from('123456789');
+    await put(0, bytes);
+    const memory = Buffer.alloc(64, 0xee);
+    const segments = [{ src_offset: 0, dst_offset: 5, size: 9 }];
+    const read = await engine.run(job({ destination: MEMORY, memory, segments }));
+    expect(read.status).toBe(0);
+    expect(memory.subarray(5, 14)).toEqual(bytes);
+    expect([memory[4], memory[14]]).toEqual([0xee, 0xee]);
+
+    const whole = [{ src_offset: 0, dst_offset: 0, size: 9 }];
+    const sum = await engine.run(job({ destination: NOWHERE, checksum: true, segments: whole }));
+    // The check value of CRC-32C in every catalogue.
+    expect(sum.sourceCrc).toBe(0xe3069283);
+    expect(crc32c(bytes)).toBe(0xe3069283);
+    const halves = [0, 4].map((src_offset, i) => ({ src_offset, dst_offset: 0, size: 4 + i }));
+    const first = await engine.run(
+      job({ destination: NOWHERE, checksum: true, segments: halves.slice(0, 1) }),
+    );
+    const second = await engine.run(
+      job({
+        destination: NOWHERE,
+        checksum: true,
+        segments: halves.slice(1),
+        crcSeed: first.sourceCrc,
+      }),
+    );
+    expect(second.sourceCrc).toBe(0xe3069283);
+  });
+
+  test.each<[string, () => Partial<Job>, string]>([
+    [
+      'beyond the end',
+      () => ({ segments: [{ src_offset: SIZE, dst_offset: 0, size: 1 }] }),
+      'ERANGE',
+    ],
+    [
+      'over the end of the destination',
+      () => ({ segments: [{ src_offset: 0, dst_offset: SIZE - 1, size: 2 }] }),
+      'ERANGE',
+    ],
+    [
+      'so far that adding would overflow',
+      () => ({ segments: [{ src_offset: Number.MAX_SAFE_INTEGER, dst_offset: 0, size: 1 }] }),
+      'ERANGE',
+    ],
+    ['of no size', () => ({ segments: [{ src_offset: 0, dst_offset: 0, size: 0 }] }), 'EINVAL'],
+    [
+      'over itself',
+      () => ({
+        destination: handle(0),
+        segments: [{ src_offset: 0, dst_offset: 8, size: 16 }],
+      }),
+      'EINVAL',
+    ],
+    ['of no segment', () => ({ segments: [] }), 'EINVAL'],
+    ['with a device that is none', () => ({ source: 250 }), 'EBADF'],
+    ['by an engine that is not there', () => ({ engine: 'dma' }), 'ENOTSUP'],
+  ])('refuses a job %s, and never calls back', async (_name, members, code) => {
+    const calls: Completion[] = [];
+    const before = content(1);
+    let thrown: unknown;
+    try {
+      engine.submit(job(members()), { done: (completion) => calls.push(completion) });
+    } catch (error) {
+      thrown = error;
+    }
+    expect(thrown).toBeInstanceOf(ShimError);
+    expect((thrown as ShimError).code).toBe(code);
+    await expect(engine.run(job(members()))).rejects.toThrow(code);
+    // A job after it goes its way, so that nothing of the refused one can still be coming.
+    await engine.run(job({ destination: NOWHERE, checksum: true }));
+    expect(calls).toEqual([]);
+    expect(content(1).equals(before)).toBe(true);
+  });
+
+  test('gives each of 20,000 jobs its own end, once', async () => {
+    const COUNT = 20_000;
+    const ends = new Uint8Array(COUNT);
+    const crcs = new Map<number, number>();
+    const bytes = Buffer.from(Array.from({ length: SIZE }, (_, i) => (i * 7 + (i >> 8)) & 255));
+    await put(0, bytes);
+    // Submitted in one turn: nobody reads meanwhile, so the socket fills up and records are cut.
+    let left = COUNT;
+    await new Promise<void>((resolve) => {
+      for (let i = 0; i < COUNT; i++) {
+        const offset = i % 64;
+        const segments = [{ src_offset: offset, dst_offset: 0, size: 8 }];
+        engine.submit(job({ destination: NOWHERE, checksum: true, segments }), {
+          done: ({ status, sourceCrc }) => {
+            ends[i] = (ends[i] as number) + 1;
+            if (status === 0) crcs.set(i, sourceCrc);
+            if (--left === 0) resolve();
+          },
+        });
+      }
+    });
+    expect(ends.every((count) => count === 1)).toBe(true);
+    const expected = Array.from({ length: 64 }, (_, i) => crc32c(bytes.subarray(i, i + 8)));
+    expect([...crcs].every(([i, crc]) => crc === expected[i % 64])).toBe(true);
+    expect(crcs.size).toBe(COUNT);
+  }, 60_000);
+
+  test('stops a job that is cancelled, and tells how far it came', async () => {
+    const half = LARGE / 2;
+    const ends: Promise<Completion>[] = [];
+    const tags: number[] = [];
+    for (let i = 0; i < 8; i++) {
+      ends.push(
+        new Promise((resolve) => {
+          const segments = [{ src_offset: 0, dst_offset: half, size: half }];
+          tags.push(
+            engine.submit(job({ source: large.handle, destination: large.handle, segments }), {
+              done: resolve,
+            }),
+          );
+        }),
+      );
+    }
+    for (const tag of tags) engine.cancel(tag);
+    const completions = await Promise.all(ends);
+    for (const { status, bytesDone } of completions) {
+      // It may have been quicker.
+      expect([0, -125]).toContain(status);
+      if (status === 0) expect(bytesDone).toBe(half);
+      else expect(bytesDone).toBeLessThan(half);
+    }
+    expect(completions.some(({ status }) => status === -125)).toBe(true);
+    // Of what is over, or never was, nothing.
+    for (const tag of [...tags, 0, 2 ** 52]) engine.cancel(tag);
+  });
+
+  test('holds the memory of a job until it is over, and no longer', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const submitted = () => {
+      const memory = Buffer.allocUnsafeSlow(4 * 2 ** 20);
+      const over = new Promise<void>((resolve) => {
+        const segments = [{ src_offset: 0, dst_offset: 0, size: memory.length }];
+        engine.submit(job({ source: large.handle, destination: MEMORY, segments, memory }), {
+          done: () => resolve(),
+        });
+      });
+      return { over, memory: new WeakRef(memory.buffer) };
+    };
+    // No record is delivered before this turn ends, so the job cannot be known to be over.
+    const { over, memory } = submitted();
+    collect();
+    await Promise.resolve();
+    collect();
+    expect(memory.deref()).toBeDefined();
+    await over;
+    for (let i = 0; i < 50 && memory.deref() !== undefined; i++) {
+      await nextTurn();
+      collect();
+    }
+    expect(memory.deref()).toBeUndefined();
+  });
+
+  test('opens only what is there, once', () => {
+    const fail = (path: string, size: number) => {
+      try {
+        openFile(path, size);
+      } catch (error) {
+        return (error as ShimError).code;
+      }
+      return undefined;
+    };
+    expect(fail(join(directory, 'none'), SIZE)).toBe('ENOENT');
+    expect(fail(join(directory, 'large'), SIZE)).toBe('EINVAL');
+    expect(fail(directory, SIZE)).toBeDefined();
+    expect(() =>
+      engine.openDevice('/dev/null', {
+        kind: 'devdax',
+        size: 4096,
+        align: 4096,
+        persistence: 'memory_controller',
+      }),
+    ).toThrow('EINVAL');
+    expect(devices[0]).toMatchObject({ size: SIZE });
+    expect(['msync', 'none']).toContain(devices[0]?.flushBasis);
+    expect(['backing_store', 'volatile']).toContain(devices[0]?.persistence);
+  });
+
+  test('takes a lock that is then taken', () => {
+    const path = join(directory, 'lock');
+    engine.lockFile(path);
+    const other = new Engine();
+    try {
+      expect(() => other.lockFile(path)).toThrow(/EAGAIN|EWOULDBLOCK/);
+      expect(() => other.lockFile(join(directory, 'no', 'lock'))).toThrow('ENOENT');
+    } finally {
+      other.close();
+    }
+  });
+});

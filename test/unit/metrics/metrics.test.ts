@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+import { beforeEach, describe, expect, test } from '@jest/globals';
+import { Inventory } from '../../../services/daemon/devices/device.ts';
+import type { Engine } from '../../../services/daemon/engines/engine.ts';
+import { Metrics } from '../../../services/daemon/metrics/metrics.ts';
+import type { TransferService } from '../../../services/daemon/transfers/service.ts';
+import { completion, makeDevice, makeTransfer } from '../transfers/make-transfer.ts';
+
+describe('Metrics', () => {
+  let metrics: Metrics;
+  const transfers = { running: 0, queued: 0 };
+  beforeEach(() => {
+    metrics = new Metrics();
+    transfers.running = 0;
+    metrics.watch(
+      transfers as TransferService,
+      new Inventory([makeDevice({ size: 4096 }), makeDevice({ name: 'dax1.0', size: 8192 })]),
+      { shimVersion: '1.2.3' } as Engine,
+    );
+  });
+
+  const samples = async (name: string) =>
+    (await metrics.registry.metrics())
+      .split('\n')
+      .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `));
+
+  test('has all that the contract names, with or without samples', async () => {
+    const text = await metrics.registry.metrics();
+    for (const [name, type] of [
+      ['dmad_transfers_total', 'counter'],
+      ['dmad_transfer_bytes_total', 'counter'],
+      ['dmad_transfer_phase_seconds', 'histogram'],
+      ['dmad_transfers_in_flight', 'gauge'],
+      ['dmad_queue_depth', 'gauge'],
+      ['dmad_channel_bytes_total', 'counter'],
+      ['dmad_channel_errors_total', 'counter'],
+      ['dmad_device_size_bytes', 'gauge'],
+      ['dmad_build_info', 'gauge'],
+      ['process_resident_memory_bytes', 'gauge'],
+      ['nodejs_eventloop_lag_seconds', 'gauge'],
+    ]) {
+      expect(text).toMatch(new RegExp(`^# HELP ${name} \\S`, 'm'));
+      expect(text).toContain(`# TYPE ${name} ${type}\n`);
+    }
+  });
+
+  test('counts a transfer by how it ended, its bytes whatever became of it', async () => {
+    for (const [status, bytesDone] of [
+      ['succeeded', 4096],
+      ['succeeded', 4096],
+      ['failed', 100],
+      ['cancelled', 5],
+    ] as const) {
+      const transfer = makeTransfer();
+      transfer.start();
+      transfer.finish(status, completion({ bytesDone }), undefined);
+      metrics.transferFinished(transfer);
+    }
+    expect(await samples('dmad_transfers_total')).toEqual([
+      'dmad_transfers_total{engine="cpu",status="succeeded"} 2',
+      'dmad_transfers_total{engine="cpu",status="failed"} 1',
+      'dmad_transfers_total{engine="cpu",status="cancelled"} 1',
+    ]);
+    expect(await samples('dmad_transfer_bytes_total')).toEqual([
+      'dmad_transfer_bytes_total{engine="cpu"} 8297',
+    ]);
+  });
+
+  test('times only the phases that there were, in seconds', async () => {
+    const transfer = makeTransfer({ flush: true, verify: false });
+    transfer.start();
+    transfer.finish('succeeded', completion({ copyNs: 2e9, flushNs: 5e8, verifyNs: 1 }), undefined);
+    metrics.transferFinished(transfer);
+    const sums = await samples('dmad_transfer_phase_seconds_sum');
+    expect(sums).toContain('dmad_transfer_phase_seconds_sum{phase="copy",engine="cpu"} 2');
+    expect(sums).toContain('dmad_transfer_phase_seconds_sum{phase="flush",engine="cpu"} 0.5');
+    expect(sums.some((line) => line.includes('"queue"'))).toBe(true);
+    expect(sums.some((line) => line.includes('"verify"'))).toBe(false);
+  });
+
+  test('looks at what is under way when it is asked', async () => {
+    transfers.running = 3;
+    transfers.queued = 7;
+    expect(await samples('dmad_transfers_in_flight')).toEqual(['dmad_transfers_in_flight 3']);
+    expect(await samples('dmad_queue_depth')).toEqual(['dmad_queue_depth 7']);
+    expect(await samples('dmad_device_size_bytes')).toEqual([
+      'dmad_device_size_bytes{device="dax0.0"} 4096',
+      'dmad_device_size_bytes{device="dax1.0"} 8192',
+    ]);
+    expect((await samples('dmad_build_info'))[0]).toMatch(/shim="1\.2\.3".* 1$/);
+  });
+
+  test('takes no label from a client', async () => {
+    for (let i = 0; i < 100; i++) metrics.requestAnswered(`METHOD${i}`, undefined, 404, 1);
+    metrics.requestAnswered('GET', '/transfers/:id', 200, 1500);
+    expect(await samples('dmad_http_request_duration_seconds_count')).toEqual([
+      'dmad_http_request_duration_seconds_count{method="other",route="none",status="404"} 100',
+      'dmad_http_request_duration_seconds_count{method="GET",route="/transfers/:id",status="200"} 1',
+    ]);
+    expect(await samples('dmad_http_request_duration_seconds_sum')).toContain(
+      'dmad_http_request_duration_seconds_sum{method="GET",route="/transfers/:id",status="200"} 1.5',
+    );
+  });
+});
