@@ -45,8 +45,7 @@ export class Feed {
     const subscribers = this.#ofOne.get(id) ?? new Set();
     this.#ofOne.set(id, subscribers.add(subscriber));
     return () => {
-      subscribers.delete(subscriber);
-      if (subscribers.size === 0) this.#ofOne.delete(id);
+      if (subscribers.delete(subscriber) && subscribers.size === 0) this.#ofOne.delete(id);
     };
   }
 }
