@@ -3,11 +3,11 @@ import { beforeEach, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { Completion, Job } from '../../../services/daemon/engines/records.ts';
+import { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
 import type { TransferEvent } from '../../../services/daemon/transfers/feed.ts';
 import { transferSchema } from '../../../services/daemon/transfers/schema.ts';
 import { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer, TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
-import { WorkQueue } from '../../../services/daemon/transfers/work-queue.ts';
 import { completion, makeDevice, makePlan } from './make-transfer.ts';
 
 const ECANCELED = -125;
