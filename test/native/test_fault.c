@@ -84,7 +84,7 @@ TEST(other_jobs_go_on_beside_one_that_faults)
 	context_close(&context);
 }
 
-TEST(a_fault_in_the_callers_memory_is_an_input_error)
+TEST(a_fault_in_the_callers_memory_is_an_io_error)
 {
 	struct context context = context_open(1);
 	struct file a = file_device(&context, "a", 1 * MIB);
@@ -141,7 +141,7 @@ static void raise_fault(const struct stream_kernel *kernel, unsigned char *to,
 	FAIL("the signal was not delivered");
 }
 
-TEST(an_uncorrectable_memory_error_is_an_input_error)
+TEST(an_uncorrectable_memory_error_is_an_io_error)
 {
 	struct context context = context_open(1);
 	struct file a = file_device(&context, "a", 2 * MIB);

@@ -321,7 +321,7 @@ TEST(a_disk_that_is_full_fails_the_job)
 	expect_sync_failure(ENOSPC, -ENOSPC);
 }
 
-TEST(any_other_failure_to_sync_is_an_input_error)
+TEST(any_other_failure_to_sync_is_an_io_error)
 {
 	expect_sync_failure(ENOMEM, -EIO);
 }
