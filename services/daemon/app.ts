@@ -75,8 +75,7 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
 
     const metrics = new Metrics();
     const queue = new WorkQueue();
-    const onFinished = metrics.transferFinished.bind(metrics);
-    const transfers = new TransferService({ engine, queue, log, onFinished });
+    const transfers = new TransferService({ engine, queue, log, observer: metrics });
     metrics.watch(transfers, inventory, engine);
     const uploads = new AbortController();
 

@@ -11,13 +11,15 @@ async function main(): Promise<void> {
   if (config.unknown_variables.length > 0) {
     log.warn(`these mean nothing to dmad: ${config.unknown_variables.join(', ')}`);
   }
+  // From now on: as PID 1 of a container, a signal that nobody handles would be lost.
+  const stop = signalled();
   const app = await buildApp({ config, log });
   try {
     const { server } = app.http;
     const port = await listenTcp(server, config.host, config.port);
     const stopUnix = config.socket ? await listenUnix(server, config.socket) : undefined;
     logReady(log, config, port, app.inventory.list().length);
-    await signalled();
+    await stop;
     log.info(`shutting down: work under way has ${config.drain_seconds} s`);
     const closed = app.shutDown(config.drain_seconds * 1000);
     stopUnix?.();

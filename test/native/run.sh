@@ -47,6 +47,7 @@ for item; do
 		failed=$((failed + 1))
 		continue
 	fi
+	# shellcheck disable=SC2086 # three numbers, three arguments
 	set -- $counts
 	passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
 done

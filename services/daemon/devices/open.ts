@@ -67,12 +67,13 @@ function whyUnusable(device: DaxDevice): string | undefined {
     return `it is not bound to device_dax but to ${device.driver ?? 'no driver'}`;
   }
   if (device.size === 0) return 'it has no bytes';
+  if (device.badBlocks === undefined) return 'it has bad blocks, and only root is told where';
   return undefined;
 }
 
 function openDevdax(engine: Engine, found: DaxDevice): Device {
   const path = `/dev/${found.name}`;
-  const { name, align, size, numaNode, persistenceDomain, badBlocks } = found;
+  const { name, align, size, numaNode, persistenceDomain, badBlocks = [] } = found;
   // A platform that does not say where its persistence domain begins is taken to have none for
   // CPU caches: writing them back is never wrong.
   const persistence = persistenceDomain === 'unknown' ? 'memory_controller' : persistenceDomain;

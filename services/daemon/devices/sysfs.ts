@@ -22,7 +22,8 @@ export interface DaxDevice {
    * `volatile` for memory that belongs to no NVDIMM region, such as CXL RAM.
    */
   persistenceDomain: 'cpu_cache' | 'memory_controller' | 'unknown' | 'volatile';
-  badBlocks: ByteRange[];
+  /** Undefined where there are some, but where they lie is told to root only. */
+  badBlocks: ByteRange[] | undefined;
 }
 
 /** The unit of sysfs's badblocks lists, whatever the device's own block size. */
@@ -79,11 +80,13 @@ function readPersistenceDomain(region: string): DaxDevice['persistenceDomain'] {
  * The region's bad blocks as ranges of the device, which begins somewhere inside the region:
  * both tell their physical address as `resource`.
  */
-function readBadBlocks(region: string, directory: string, size: number): ByteRange[] {
+function readBadBlocks(region: string, directory: string, size: number): DaxDevice['badBlocks'] {
+  const list = readText(region, 'badblocks') ?? '';
+  if (list === '') return [];
+  const lines = list.split('\n');
   const regionStart = readNumber(region, 'resource');
   const deviceStart = readNumber(directory, 'resource');
-  const lines = readText(region, 'badblocks')?.split('\n') ?? [];
-  if (regionStart === undefined || deviceStart === undefined) return [];
+  if (regionStart === undefined || deviceStart === undefined) return undefined;
   return lines.flatMap((line) => {
     const [sector, count] = line.trim().split(/\s+/).map(Number);
     if (sector === undefined || count === undefined) return [];

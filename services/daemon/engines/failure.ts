@@ -1,10 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
-import { Problem } from '../problems/problem.ts';
+import { Problem, type ProblemCode } from '../problems/problem.ts';
 import type { Completion } from './records.ts';
 
 // Not by name: util.getSystemErrorName() does not know EBADMSG.
 const { ECANCELED, EBADMSG, EIO, ENXIO, ENOSPC } = constants.errno;
+
+/** What a transfer that failed can have for a code: what a job ends with, and the daemon's own. */
+export const FAILURE_CODES = [
+  'verify_mismatch',
+  'media_error',
+  'device_gone',
+  'storage_full',
+  'timeout',
+  'internal_error',
+] as const satisfies ProblemCode[];
 
 /**
  * The problem that a job's status stands for; the statuses are those of struct

@@ -22,6 +22,7 @@ export type FlushBasis = (typeof FLUSH_BASES)[number];
 
 const ENGINES = { cpu: 1, dma: 2 } as const;
 export type EngineName = keyof typeof ENGINES;
+export const ENGINE_NAMES = Object.keys(ENGINES) as EngineName[];
 
 const PRIORITIES = { high: 0, normal: 1, low: 2 } as const;
 export type Priority = keyof typeof PRIORITIES;

@@ -2,7 +2,10 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Inventory } from '../devices/device.ts';
 import type { Engine } from '../engines/engine.ts';
-import type { TransferService } from '../transfers/service.ts';
+import { FAILURE_CODES } from '../engines/failure.ts';
+import { ENGINE_NAMES } from '../engines/records.ts';
+import { ENDS } from '../transfers/schema.ts';
+import type { TransferObserver, TransferService } from '../transfers/service.ts';
 import type { Transfer } from '../transfers/transfer.ts';
 import { DAEMON_VERSION } from '../version.ts';
 
@@ -12,7 +15,7 @@ const REQUEST_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60];
 const NS_PER_SECOND = 1e9;
 
 /** What Prometheus scrapes. No label takes a value that a client chooses. */
-export class Metrics {
+export class Metrics implements TransferObserver {
   readonly registry = new Registry();
   readonly #registers = [this.registry];
 
@@ -20,6 +23,12 @@ export class Metrics {
     name: 'dmad_transfers_total',
     help: 'Transfers that are over, by engine and how they ended.',
     labelNames: ['engine', 'status'],
+    registers: this.#registers,
+  });
+  readonly #failures = new Counter({
+    name: 'dmad_transfer_failures_total',
+    help: 'Transfers that failed, by the code of their problem.',
+    labelNames: ['code'],
     registers: this.#registers,
   });
   readonly #bytes = new Counter({
@@ -45,6 +54,12 @@ export class Metrics {
 
   constructor() {
     collectDefaultMetrics({ register: this.registry });
+    // A series that is not there before its first event hides that event from increase().
+    for (const engine of ENGINE_NAMES) {
+      for (const status of ENDS) this.#transfers.inc({ engine, status }, 0);
+      this.#bytes.inc({ engine }, 0);
+    }
+    for (const code of FAILURE_CODES) this.#failures.inc({ code }, 0);
     // The DMA engine's; without channels they have no samples.
     new Counter({
       name: 'dmad_channel_bytes_total',
@@ -94,12 +109,15 @@ export class Metrics {
     }).set({ version: DAEMON_VERSION, shim: engine.shimVersion, node: process.versions.node }, 1);
   }
 
-  /** Counts a transfer that is over. */
-  transferFinished(transfer: Transfer): void {
+  progressed(transfer: Transfer, bytes: number): void {
+    this.#bytes.inc({ engine: transfer.plan.engine }, bytes);
+  }
+
+  finished(transfer: Transfer): void {
     const { engine, flush, verify } = transfer.plan;
-    const { timings } = transfer;
-    this.#transfers.inc({ engine, status: transfer.status });
-    this.#bytes.inc({ engine }, transfer.bytesCompleted);
+    const { timings, status, error } = transfer;
+    this.#transfers.inc({ engine, status });
+    if (status === 'failed' && error !== undefined) this.#failures.inc({ code: error.code });
     const observe = (phase: string, ns: number) =>
       this.#phases.observe({ phase, engine }, ns / NS_PER_SECOND);
     observe('queue', timings.queue_ns);

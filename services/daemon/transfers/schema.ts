@@ -5,14 +5,9 @@ import { byteCount } from '../http/byte-count.ts';
 import { crc32cSchema } from '../http/crc32c.ts';
 import { problemSchema } from '../problems/schema.ts';
 
-export const STATUSES = [
-  'queued',
-  'running',
-  'succeeded',
-  'failed',
-  'cancelled',
-  'interrupted',
-] as const;
+/** How a transfer can end. */
+export const ENDS = ['succeeded', 'failed', 'cancelled', 'interrupted'] as const;
+export const STATUSES = ['queued', 'running', ...ENDS] as const;
 export type Status = (typeof STATUSES)[number];
 
 const MAX_LABELS = 16;

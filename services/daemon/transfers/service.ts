@@ -30,8 +30,15 @@ export interface TransferServiceOptions {
   engine: Engine;
   queue: WorkQueue;
   log: FastifyBaseLogger;
-  /** Hears of each transfer that is over. */
-  onFinished(transfer: Transfer): void;
+  observer: TransferObserver;
+}
+
+/** Hears of what is worth counting. */
+export interface TransferObserver {
+  /** @param bytes that were copied since it last heard of that transfer */
+  progressed(transfer: Transfer, bytes: number): void;
+  /** After the last bytes of it. */
+  finished(transfer: Transfer): void;
 }
 
 /** Accepts transfers, sees them through, and knows how each of them stands. */
@@ -182,6 +189,7 @@ export class TransferService {
         },
         {
           progress: (bytesDone) => {
+            this.#options.observer.progressed(transfer, bytesDone - transfer.bytesCompleted);
             transfer.bytesCompleted = bytesDone;
             this.feed.publish('progress', transfer);
           },
@@ -220,10 +228,12 @@ export class TransferService {
   #finish(active: Active, completion: Completion | undefined, error: Problem | undefined): void {
     const { transfer, ticket } = active;
     clearTimeout(active.timer);
+    const before = transfer.bytesCompleted;
     transfer.finish(statusOf(error), completion, error);
     this.#active.delete(transfer.id);
     this.#history.finish(transfer);
-    this.#options.onFinished(transfer);
+    this.#options.observer.progressed(transfer, transfer.bytesCompleted - before);
+    this.#options.observer.finished(transfer);
     this.#logEnd(transfer);
     this.feed.publish('status', transfer);
     if (ticket !== undefined) this.#options.queue.release(ticket);

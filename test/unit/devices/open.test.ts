@@ -121,6 +121,20 @@ describe('openDevices', () => {
     expect(warnings).toHaveLength(3);
   });
 
+  test('does not touch a device whose bad blocks cannot be told', () => {
+    const tree = recordedSysfs('7.3');
+    const region = '/sys/devices/platform/ACPI0012:00/ndbus0/region0';
+    tree[`${region}/badblocks`] = { file: '8 8\n' };
+    // As whoever is not root meets it.
+    tree[`${region}/resource`] = { error: 'EACCES' };
+    expect(
+      open('auto', tree)
+        .list()
+        .map(({ name }) => name),
+    ).toEqual(['dax1.0']);
+    expect(failure('dax0.0', tree).message).toContain('bad blocks');
+  });
+
   test('auto emulates a pair of 256 MiB, sparse, where there is nothing usable', () => {
     for (const tree of [{}, daxDevices({ name: 'dax0.0', driver: 'kmem' })]) {
       const inventory = open('auto', tree);

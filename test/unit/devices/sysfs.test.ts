@@ -191,8 +191,14 @@ describe('discoverDaxDevices', () => {
       expect(badBlocks(lines.join('\n'))).toEqual([]);
     });
 
-    test('are none where nothing is listed', () => {
+    test('are none where nothing is listed, wherever the device lies', () => {
       expect(badBlocks('')).toEqual([]);
+      expect(badBlocks('', { deviceStart: '', regionStart: '' })).toEqual([]);
+    });
+
+    test('are not known where some are listed, but not where the device lies', () => {
+      expect(badBlocks('0 8', { deviceStart: '' })).toBeUndefined();
+      expect(badBlocks('0 8', { regionStart: '' })).toBeUndefined();
     });
   });
 });

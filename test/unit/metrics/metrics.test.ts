@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, test } from '@jest/globals';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
 import type { Engine } from '../../../services/daemon/engines/engine.ts';
 import { Metrics } from '../../../services/daemon/metrics/metrics.ts';
+import { Problem } from '../../../services/daemon/problems/problem.ts';
 import type { TransferService } from '../../../services/daemon/transfers/service.ts';
 import { completion, makeDevice, makeTransfer } from '../transfers/make-transfer.ts';
 
@@ -54,15 +55,23 @@ describe('Metrics', () => {
       const transfer = makeTransfer();
       transfer.start();
       transfer.finish(status, completion({ bytesDone }), undefined);
-      metrics.transferFinished(transfer);
+      metrics.progressed(transfer, bytesDone);
+      metrics.finished(transfer);
     }
+    // All that there can be begin with 0, so that the first one shows as an increase.
     expect(await samples('dmad_transfers_total')).toEqual([
       'dmad_transfers_total{engine="cpu",status="succeeded"} 2',
       'dmad_transfers_total{engine="cpu",status="failed"} 1',
       'dmad_transfers_total{engine="cpu",status="cancelled"} 1',
+      'dmad_transfers_total{engine="cpu",status="interrupted"} 0',
+      'dmad_transfers_total{engine="dma",status="succeeded"} 0',
+      'dmad_transfers_total{engine="dma",status="failed"} 0',
+      'dmad_transfers_total{engine="dma",status="cancelled"} 0',
+      'dmad_transfers_total{engine="dma",status="interrupted"} 0',
     ]);
     expect(await samples('dmad_transfer_bytes_total')).toEqual([
       'dmad_transfer_bytes_total{engine="cpu"} 8297',
+      'dmad_transfer_bytes_total{engine="dma"} 0',
     ]);
   });
 
@@ -70,7 +79,7 @@ describe('Metrics', () => {
     const transfer = makeTransfer({ flush: true, verify: false });
     transfer.start();
     transfer.finish('succeeded', completion({ copyNs: 2e9, flushNs: 5e8, verifyNs: 1 }), undefined);
-    metrics.transferFinished(transfer);
+    metrics.finished(transfer);
     const sums = await samples('dmad_transfer_phase_seconds_sum');
     expect(sums).toContain('dmad_transfer_phase_seconds_sum{phase="copy",engine="cpu"} 2');
     expect(sums).toContain('dmad_transfer_phase_seconds_sum{phase="flush",engine="cpu"} 0.5');

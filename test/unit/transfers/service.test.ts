@@ -42,18 +42,27 @@ describe('TransferService', () => {
   let queue: WorkQueue;
   let service: TransferService;
   let finished: Transfer[];
+  let counted: number;
   let events: string[];
+  let counted: number;
 
   beforeEach(() => {
     engine = new FakeEngine();
     queue = new WorkQueue();
     finished = [];
+    counted = 0;
     events = [];
+    counted = 0;
     service = new TransferService({
       engine: engine as unknown as Engine,
       queue,
       log: pino({ level: 'silent' }),
-      onFinished: (transfer) => finished.push(transfer),
+      observer: {
+        progressed: (_transfer, bytes) => {
+          counted += bytes;
+        },
+        finished: (transfer) => finished.push(transfer),
+      },
     });
     service.feed.subscribe(undefined, ({ kind, transfer }: TransferEvent) => {
       events.push(`${kind} ${transfer.status}`);
@@ -72,6 +81,7 @@ describe('TransferService', () => {
     expect(engine.jobs[0]?.job).toMatchObject({ flush: true, verify: true, engine: 'cpu' });
     const over = service.waitForEnd(transfer);
     engine.jobs[0]?.listener.progress?.(1024);
+    expect(counted).toBe(1024);
     expect(document(transfer)).toMatchObject({ bytes_completed: 1024, progress: 0.25 });
     engine.end(0, { copyNs: 2000, sourceCrc: 0xabc, destinationCrc: 0xabc });
     await over;
@@ -91,6 +101,7 @@ describe('TransferService', () => {
       'status succeeded',
     ]);
     expect(finished).toEqual([transfer]);
+    expect(counted).toBe(4096);
     expect([service.running, service.queued]).toEqual([0, 0]);
     await queue.close();
   });
@@ -129,6 +140,7 @@ describe('TransferService', () => {
     [-9999, 'internal_error'],
   ])('status %i fails it as %s', (status, code) => {
     const transfer = create({ verify: true });
+    engine.jobs[0]?.listener.progress?.(60);
     engine.end(0, { status, bytesDone: 100, segment: 0, sourceCrc: 1, destinationCrc: 2 });
     expect(document(transfer)).toMatchObject({
       status: 'failed',
@@ -136,6 +148,7 @@ describe('TransferService', () => {
       error: { code, instance: 'urn:dmad:request:request' },
       durability: { achieved: 'none', basis: null },
     });
+    expect(counted).toBe(100);
     expect(document(transfer).verification === null).toBe(code !== 'verify_mismatch');
   });
 

@@ -2,8 +2,9 @@
 
 /** Tests run as compiled: no transform stands between what is tested and what is shipped. */
 export default {
+  rootDir: '..',
   testEnvironment: 'node',
-  roots: ['<rootDir>/dist/test'],
+  roots: ['unit', 'http', 'process'].map((folder) => `<rootDir>/dist/test/${folder}`),
   testMatch: ['**/*.test.js'],
   transform: {},
   testTimeout: 60_000,
