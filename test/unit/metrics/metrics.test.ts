@@ -54,8 +54,10 @@ describe('Metrics', () => {
     ] as const) {
       const transfer = makeTransfer();
       transfer.start();
-      transfer.finish(status, completion({ bytesDone }), undefined);
-      metrics.progressed(transfer, bytesDone);
+      const error = status === 'failed' ? new Problem('media_error', '') : undefined;
+      transfer.finish(status, completion({ bytesDone }), error);
+      metrics.progressed(transfer, 1);
+      metrics.progressed(transfer, bytesDone - 1);
       metrics.finished(transfer);
     }
     // All that there can be begin with 0, so that the first one shows as an increase.
@@ -72,6 +74,11 @@ describe('Metrics', () => {
     expect(await samples('dmad_transfer_bytes_total')).toEqual([
       'dmad_transfer_bytes_total{engine="cpu"} 8297',
       'dmad_transfer_bytes_total{engine="dma"} 0',
+    ]);
+    const failures = await samples('dmad_transfer_failures_total');
+    expect(failures.length).toBeGreaterThan(1);
+    expect(failures.filter((line) => !line.endsWith(' 0'))).toEqual([
+      'dmad_transfer_failures_total{code="media_error"} 1',
     ]);
   });
 

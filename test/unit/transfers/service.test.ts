@@ -44,7 +44,6 @@ describe('TransferService', () => {
   let finished: Transfer[];
   let counted: number;
   let events: string[];
-  let counted: number;
 
   beforeEach(() => {
     engine = new FakeEngine();
@@ -52,7 +51,6 @@ describe('TransferService', () => {
     finished = [];
     counted = 0;
     events = [];
-    counted = 0;
     service = new TransferService({
       engine: engine as unknown as Engine,
       queue,
