@@ -262,18 +262,16 @@ describe('Engine', () => {
   test('holds the memory of a job until it is over, and no longer', async () => {
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
-    const submitted = () => {
+    const { over, listener } = awaited();
+    // In a function of its own: no closure that lives on may see the memory.
+    const submit = () => {
       const memory = Buffer.allocUnsafeSlow(4 * 2 ** 20);
-      const over = new Promise<void>((resolve) => {
-        const segments = [{ src_offset: 0, dst_offset: 0, size: memory.length }];
-        engine.submit(job({ source: large.handle, destination: MEMORY, segments, memory }), {
-          done: () => resolve(),
-        });
-      });
-      return { over, memory: new WeakRef(memory.buffer) };
+      const segments = [{ src_offset: 0, dst_offset: 0, size: memory.length }];
+      engine.submit(job({ source: large.handle, destination: MEMORY, segments, memory }), listener);
+      return new WeakRef(memory.buffer);
     };
     // No record is delivered before this turn ends, so the job cannot be known to be over.
-    const { over, memory } = submitted();
+    const memory = submit();
     collect();
     await Promise.resolve();
     collect();
@@ -323,3 +321,11 @@ describe('Engine', () => {
     }
   });
 });
+
+function awaited() {
+  let resolve = () => {};
+  const over = new Promise<void>((end) => {
+    resolve = end;
+  });
+  return { over, listener: { done: () => resolve() } };
+}

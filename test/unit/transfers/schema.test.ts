@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+import { describe, expect, test } from '@jest/globals';
+import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
+
+const good = { device_name: 'dax0.0', src_offset: 0, dst_offset: 4096, size: 4096 };
+const accepts = (more: object) => transferRequestSchema.safeParse({ ...good, ...more }).success;
+const pairs = (count: number) =>
+  Object.fromEntries(Array.from({ length: count }, (_, i) => [`k${i}`, '']));
+
+describe('transferRequestSchema', () => {
+  test.each<[string, object, boolean]>([
+    ['no labels', { labels: {} }, true],
+    ['16 labels', { labels: pairs(16) }, true],
+    ['17 labels', { labels: pairs(17) }, false],
+    ['a key of 63 characters', { labels: { ['k'.repeat(63)]: '' } }, true],
+    ['a key of 64 characters', { labels: { ['k'.repeat(64)]: '' } }, false],
+    // Characters, as JSON Schema counts them, and not UTF-16 units.
+    ['a key of 63 emoji', { labels: { ['😀'.repeat(63)]: '' } }, true],
+    ['a value of 255 emoji', { labels: { a: '😀'.repeat(255) } }, true],
+    ['a value of 256 characters', { labels: { a: 'x'.repeat(256) } }, false],
+    ['an empty key', { labels: { '': 'x' } }, false],
+    ['a key with a colon', { labels: { 'a:b': 'x' } }, false],
+    ['a value with a colon', { labels: { a: 'b:c' } }, true],
+    ['a key that objects have', { labels: { constructor: 'x' } }, true],
+    ['labels that are a list', { labels: [] }, false],
+    ['a timeout of 1 ms', { timeout_ms: 1 }, true],
+    ['a timeout of a day', { timeout_ms: 86_400_000 }, true],
+    ['a timeout of 0', { timeout_ms: 0 }, false],
+    ['a timeout as text', { timeout_ms: '1000' }, false],
+    ['a timeout with a fraction', { timeout_ms: 1.5 }, false],
+    ['dry_run as text', { dry_run: 'true' }, false],
+    ['another priority', { priority: 'urgent' }, false],
+    ['null for what is optional', { dst_device_name: null }, false],
+    ['segments beside the three', { segments: [{ ...good, device_name: undefined }] }, false],
+  ])('%s', (_name, more, expected) => {
+    expect(accepts(more)).toBe(expected);
+  });
+
+  test('takes 1 to 4096 segments', () => {
+    const segment = { src_offset: 0, dst_offset: '4KiB', size: 1 };
+    const of = (count: number) =>
+      transferRequestSchema.safeParse({
+        device_name: 'dax0.0',
+        segments: Array.from({ length: count }, () => segment),
+      }).success;
+    expect([0, 1, 4096, 4097].map(of)).toEqual([false, true, true, false]);
+  });
+});

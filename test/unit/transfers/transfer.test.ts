@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { Problem } from '../../../services/daemon/problems/problem.ts';
+import { transferSchema } from '../../../services/daemon/transfers/schema.ts';
+import { completion, makeDevice, makeTransfer } from './make-transfer.ts';
+
+describe('Transfer', () => {
+  test('is a document of the published schema at every stage, its times in order', () => {
+    const transfer = makeTransfer();
+    const document = () => transferSchema.parse(JSON.parse(JSON.stringify(transfer)));
+    expect(document()).toMatchObject({ status: 'queued', started_at: null, finished_at: null });
+    transfer.start();
+    expect(document()).toMatchObject({ status: 'running', finished_at: null });
+    const started = Number(process.hrtime.bigint());
+    const finished = started + 3_000_000;
+    transfer.finish(
+      'succeeded',
+      completion({ startedNs: started, finishedNs: finished, copyNs: 2_000_000 }),
+      undefined,
+    );
+    const { created_at, started_at, finished_at, timings } = document();
+    expect(Date.parse(started_at ?? '')).toBeGreaterThanOrEqual(Date.parse(created_at));
+    expect(Date.parse(finished_at ?? '') - Date.parse(started_at ?? '')).toBeGreaterThanOrEqual(2);
+    expect(timings.total_ns - timings.queue_ns).toBe(3_000_000);
+    expect(timings.copy_ns).toBe(2_000_000);
+    // Nothing of it moves once it is over.
+    expect(document()).toEqual(document());
+  });
+
+  test('gives the three offsets, or segments, as it was asked', () => {
+    expect(makeTransfer().toJSON()).toMatchObject({
+      src_offset: 0,
+      dst_offset: 4096,
+      size: 4096,
+      segments: null,
+    });
+    const segments = [{ src_offset: 1, dst_offset: 20, size: 3 }];
+    expect(makeTransfer({ segments, segmented: true }).toJSON()).toMatchObject({
+      src_offset: null,
+      dst_offset: null,
+      size: 3,
+      segments,
+    });
+  });
+
+  test('names both devices', () => {
+    const destination = makeDevice({ name: 'dax7.1' });
+    expect(makeTransfer({ destination }).toJSON()).toMatchObject({
+      device_name: 'dax0.0',
+      dst_device_name: 'dax7.1',
+    });
+  });
+
+  test('reckons its throughput from the bytes and the time of the copy', () => {
+    fc.assert(
+      fc.property(
+        fc.nat(2 ** 30),
+        fc.integer({ min: 1, max: 2 ** 31 - 1 }),
+        (bytesDone, copyNs) => {
+          const transfer = makeTransfer();
+          transfer.finish('succeeded', completion({ bytesDone, copyNs }), undefined);
+          const exact = (BigInt(bytesDone) * 1_000_000_000n) / BigInt(copyNs);
+          const told = transfer.toJSON().throughput_bytes_per_second;
+          // As exact as a double is.
+          expect(Math.abs(told - Number(exact))).toBeLessThanOrEqual(1 + told * 2 ** -51);
+        },
+      ),
+      { numRuns: 300 },
+    );
+    const idle = makeTransfer();
+    idle.finish('cancelled', undefined, new Problem('cancelled', ''));
+    expect(idle.toJSON()).toMatchObject({ throughput_bytes_per_second: 0, bytes_completed: 0 });
+  });
+
+  test('tells both checksums only where they were compared', () => {
+    const crcs = { sourceCrc: 0, destinationCrc: 0xffffffff };
+    const end = (status: 'succeeded' | 'failed', code?: 'verify_mismatch' | 'media_error') => {
+      const segments = [1, 2, 3].map((n) => ({ src_offset: 0, dst_offset: n * 10, size: 1 }));
+      const transfer = makeTransfer({ verify: true, segments });
+      const error = code && new Problem(code, '');
+      transfer.finish(status, completion({ ...crcs, segment: error ? 1 : 0 }), error);
+      return transfer.toJSON().verification;
+    };
+    const both = { method: 'crc32c', src: '00000000', dst: 'ffffffff' };
+    expect(end('succeeded')).toEqual({ ...both, segments: 3 });
+    expect(end('failed', 'verify_mismatch')).toEqual({ ...both, segments: 2 });
+    expect(end('failed', 'media_error')).toBeNull();
+    expect(makeTransfer({ verify: false }).toJSON().verification).toBeNull();
+  });
+});
