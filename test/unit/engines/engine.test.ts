@@ -263,17 +263,19 @@ describe('Engine', () => {
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
     const { over, listener } = awaited();
+    const held = [Buffer.allocUnsafeSlow(4 * 2 ** 20)];
+    const memory = new WeakRef((held[0] as Buffer).buffer);
+    // A WeakRef keeps what it names for the turn in which it is made.
+    await nextTurn();
     // In a function of its own: no closure that lives on may see the memory.
     const submit = () => {
-      const memory = Buffer.allocUnsafeSlow(4 * 2 ** 20);
-      const segments = [{ src_offset: 0, dst_offset: 0, size: memory.length }];
-      engine.submit(job({ source: large.handle, destination: MEMORY, segments, memory }), listener);
-      return new WeakRef(memory.buffer);
+      const [bytes = Buffer.alloc(0)] = held.splice(0);
+      const segments = [{ src_offset: 0, dst_offset: 0, size: bytes.length }];
+      const reading = { source: large.handle, destination: MEMORY, segments, memory: bytes };
+      engine.submit(job(reading), listener);
     };
+    submit();
     // No record is delivered before this turn ends, so the job cannot be known to be over.
-    const memory = submit();
-    collect();
-    await Promise.resolve();
     collect();
     expect(memory.deref()).toBeDefined();
     await over;

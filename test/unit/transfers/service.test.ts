@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
@@ -202,6 +203,14 @@ describe('TransferService', () => {
     expect(engine.cancelled).toEqual([1]);
     engine.end(0, { status: ECANCELED });
     expect(document(running)).toMatchObject({ status: 'failed', error: { code: 'timeout' } });
+  });
+
+  test('its timeout means nothing once it is over', async () => {
+    const transfer = create({ timeoutMs: 5 });
+    engine.end(0);
+    await sleep(30);
+    expect(transfer.status).toBe('succeeded');
+    expect(engine.cancelled).toEqual([]);
   });
 
   test('a job that the engine refuses fails alone', async () => {
