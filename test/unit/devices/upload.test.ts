@@ -106,7 +106,7 @@ describe('Upload', () => {
           expect(readFileSync(path).equals(before)).toBe(true);
         },
       ),
-      { numRuns: 40 },
+      { numRuns: 25 },
     );
   });
 

@@ -123,7 +123,7 @@ describe('Engine', () => {
           expect(content(1).equals(before[1] as Buffer)).toBe(true);
         },
       ),
-      { numRuns: 40 },
+      { numRuns: 25 },
     );
   });
 

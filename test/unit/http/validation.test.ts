@@ -136,7 +136,7 @@ describe('validation', () => {
           expect(new Set(found).size).toBe(found.length);
         },
       ),
-      { numRuns: 200 },
+      { numRuns: 120 },
     );
     const segments = Array.from({ length: 4096 }, () => ({ src_offset: -1, size: 0, x: 1 }));
     const found = await errors({ device_name: 'a', segments });
