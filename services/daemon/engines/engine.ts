@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type OnReadOpts, Socket, type SocketConstructorOpts } from 'node:net';
+import { constants } from 'node:os';
 import {
   COMPLETION_SIZE,
   type Completion,
@@ -23,7 +24,7 @@ import {
   SPEC_SIZE,
   writeU64,
 } from './records.ts';
-import { type Context, check, loadShim, type Shim } from './shim.ts';
+import { type Context, check, loadShim, type Shim, ShimError } from './shim.ts';
 
 /** Room for the completions of a busy tick in one read. */
 const READ_SIZE = COMPLETION_SIZE * 1024;
@@ -67,6 +68,7 @@ export class Engine {
   /** The first part of a record whose rest has not arrived yet. */
   #partial = Buffer.alloc(0);
   #lastTag = 0;
+  #closed = false;
 
   /** @throws ShimError where threads or memory are short */
   constructor() {
@@ -120,6 +122,8 @@ export class Engine {
    * @throws ShimError where the shim refuses the job; then nothing was touched
    */
   submit(job: Job, listener: JobListener): number {
+    // The context is freed: a client may go on reading for longer than the daemon lives.
+    if (this.#closed) throw new ShimError('dma_shim_submit', -constants.errno.ECANCELED);
     const tag = ++this.#lastTag;
     encodeJob(this.#jobRecord, tag, job);
     encodeSegments(this.#segmentRecords, job.segments);
@@ -140,11 +144,13 @@ export class Engine {
 
   /** Stops a job at its next piece boundary; its `done` still comes. Nothing where it is over. */
   cancel(tag: number): void {
-    this.#shim.cancel(this.#context, tag);
+    if (!this.#closed) this.#shim.cancel(this.#context, tag);
   }
 
   /** Cancels what is in flight, and waits, off the event loop's turn, for its pieces to end. */
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     this.#shim.close(this.#context);
     this.#completions.destroy();
     this.#inFlight.clear();
