@@ -50,8 +50,10 @@ export interface App {
    * Takes no new work, gives what was taken time to end, stops the rest, and closes everything.
    *
    * @param graceMs how long what was taken may go on
+   * @param stopListening closes a listener of the caller's own, and resolves once its connections
+   *   are closed
    */
-  shutDown(graceMs: number): Promise<void>;
+  shutDown(graceMs: number, stopListening?: () => Promise<void>): Promise<void>;
 }
 
 /**
@@ -103,7 +105,7 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
     await http.register(metricsRoutes, { metrics });
     await http.ready();
 
-    const shutDown = async (graceMs: number) => {
+    const shutDown: App['shutDown'] = async (graceMs, stopListening) => {
       const drained = queue.close();
       const grace = new AbortController();
       await Promise.race([drained, sleep(graceMs, undefined, grace)]);
@@ -111,7 +113,7 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
       uploads.abort();
       await transfers.interrupt();
       await drained;
-      await closeHttp(http);
+      await closeHttp(http, stopListening);
       engine.close();
     };
     return { http, inventory, shutDown };
@@ -152,11 +154,17 @@ function createFastify(log: FastifyBaseLogger): FastifyInstance {
   });
 }
 
-async function closeHttp(http: FastifyInstance): Promise<void> {
+async function closeHttp(
+  http: FastifyInstance,
+  stopListening: (() => Promise<void>) | undefined,
+): Promise<void> {
   for (const stream of http.eventStreams) stream.end();
-  const closed = new Promise<void>((resolve) => {
-    http.server.close(() => resolve());
-  });
+  const closed = Promise.all([
+    new Promise<void>((resolve) => {
+      http.server.close(() => resolve());
+    }),
+    stopListening?.(),
+  ]);
   const stalled = setTimeout(() => http.server.closeAllConnections(), CLOSE_TIMEOUT_MS);
   await closed;
   clearTimeout(stalled);

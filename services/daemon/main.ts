@@ -21,9 +21,7 @@ async function main(): Promise<void> {
     logReady(log, config, port, app.inventory.list().length);
     await stop;
     log.info(`shutting down: work under way has ${config.drain_seconds} s`);
-    const closed = app.shutDown(config.drain_seconds * 1000);
-    stopUnix?.();
-    await closed;
+    await app.shutDown(config.drain_seconds * 1000, stopUnix);
   } catch (error) {
     await app.shutDown(0);
     throw error;

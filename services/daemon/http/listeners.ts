@@ -34,10 +34,11 @@ export async function listenTcp(server: Server, host: string, port: number): Pro
  * Listens on a Unix socket too, handing its connections to the same HTTP server. A socket file
  * that nobody listens on is replaced.
  *
- * @returns a function that stops listening and removes the file
+ * @returns a function that stops listening and removes the file; it resolves once the connections
+ *   that came in there are closed
  * @throws StartError address_in_use; configuration where something else has that name
  */
-export async function listenUnix(server: Server, path: string): Promise<() => void> {
+export async function listenUnix(server: Server, path: string): Promise<() => Promise<void>> {
   await removeStaleSocket(path);
   const listener = createServer((socket) => {
     unixSockets.add(socket);
@@ -51,7 +52,7 @@ export async function listenUnix(server: Server, path: string): Promise<() => vo
     listener.listen(path, resolve);
     process.umask(umask);
   });
-  return () => listener.close();
+  return () => new Promise((resolve) => listener.close(() => resolve()));
 }
 
 async function removeStaleSocket(path: string): Promise<void> {
