@@ -13,6 +13,8 @@ const LIFETIME_MS = 120_000;
 export interface DaemonOptions {
   /** What runs the daemon: a command that ends in "$@" or the like. */
   wrapper?: string[];
+  /** Variables that it shall not have, though it has them by default. */
+  unset?: string[];
 }
 
 export interface Exit {
@@ -31,18 +33,23 @@ export class Daemon {
   #stderr = '';
   readonly #ownsStateDir: boolean;
 
-  constructor(environment: Record<string, string> = {}, { wrapper = [] }: DaemonOptions = {}) {
+  constructor(
+    environment: Record<string, string> = {},
+    { wrapper = [], unset = [] }: DaemonOptions = {},
+  ) {
     this.#ownsStateDir = environment.DMAD_STATE_DIR === undefined;
     this.stateDir = environment.DMAD_STATE_DIR ?? mkdtempSync(join(tmpdir(), 'dmad-test-'));
     const [command = '', ...args] = [...wrapper, process.execPath, MAIN];
+    const env: NodeJS.ProcessEnv = {
+      PATH: process.env.PATH,
+      DMAD_PORT: '0',
+      DMAD_DEVICES: 'emulated:dax0.0=1MiB,emulated:dax1.0=1MiB',
+      ...environment,
+      DMAD_STATE_DIR: this.stateDir,
+    };
+    for (const variable of unset) delete env[variable];
     this.child = spawn(command, args, {
-      env: {
-        PATH: process.env.PATH,
-        DMAD_PORT: '0',
-        DMAD_DEVICES: 'emulated:dax0.0=1MiB,emulated:dax1.0=1MiB',
-        ...environment,
-        DMAD_STATE_DIR: this.stateDir,
-      },
+      env,
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: LIFETIME_MS,
       killSignal: 'SIGKILL',
@@ -67,6 +74,14 @@ export class Daemon {
       const line = this.log().find((entry) => entry.url !== undefined && entry.port !== undefined);
       if (line !== undefined) return line.url as string;
       const ended = await Promise.race([this.exited, sleep(20, undefined)]);
+      if (ended !== undefined) throw new Error(`the daemon ended: ${JSON.stringify(ended)}`);
+    }
+  }
+
+  /** Waits until a line of the log says so. */
+  async logged(what: RegExp): Promise<void> {
+    while (!this.log().some(({ msg }) => what.test(String(msg)))) {
+      const ended = await Promise.race([this.exited, sleep(5, undefined)]);
       if (ended !== undefined) throw new Error(`the daemon ended: ${JSON.stringify(ended)}`);
     }
   }

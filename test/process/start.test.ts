@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { Daemon } from '../support/daemon.ts';
+import { fetchAnswer, fetchJson, jsonBody } from '../support/fetch.ts';
+
+let directory: string;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'dmad-test-'));
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+function write(name: string, text: string): string {
+  const path = join(directory, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+/** Starts a daemon that must refuse to, in one line. @returns that line */
+async function refuses(environment: Record<string, string>, code: number): Promise<string> {
+  const exit = await new Daemon(environment).exited;
+  expect(exit).toMatchObject({ code, signal: null });
+  expect(exit.stderr).toMatch(/^dmad: [^\n]+\n$/);
+  expect(exit.stderr).not.toMatch(/\bat .*:\d+:\d+/);
+  return exit.stderr;
+}
+
+describe('exit code 78, for a configuration that is wrong', () => {
+  // What is wrong with which value is for the tests of config.ts; here, that the process says so.
+  test.each([
+    [{ DMAD_PORT: '65536', DMAD_ENGINE: 'gpu', DMAD_UPLOAD_IDLE_SECONDS: '0' }],
+    [{ DMAD_PORT: '', DMAD_LOG_LEVEL: 'loud', DMAD_INSECURE: 'yes', DMAD_DRAIN_SECONDS: 'soon' }],
+    [{ DMAD_HOST: '', DMAD_DEVICES: '/dev/mem' }],
+    [{ DMAD_DEVICES: 'emulated:../../x=1MiB' }],
+    [{ DMAD_CONFIG: '/nowhere/dmad.yaml' }],
+    [{ DMAD_TOKENS_FILE: '/nowhere/tokens.yaml' }],
+    [{ DMAD_TLS_CERT: '/nowhere/cert.pem' }],
+  ] as Record<string, string>[][])('%j', async (environment = {}) => {
+    const line = await refuses(environment, 78);
+    for (const variable of Object.keys(environment)) expect(line).toContain(variable);
+  });
+
+  test.each(['/dev/dax77.7', 'emulated:dax0.0=8388607GiB'])('DMAD_DEVICES=%s', async (devices) => {
+    expect(await refuses({ DMAD_DEVICES: devices }, 78)).toContain('dax');
+  });
+
+  test('a state directory that cannot be one', async () => {
+    const file = write('file', '');
+    expect(await refuses({ DMAD_STATE_DIR: join(file, 'state') }, 78)).toContain('DMAD_STATE_DIR');
+  });
+
+  test('an emulated device that would have to shrink', async () => {
+    const DMAD_STATE_DIR = join(directory, 'shrink');
+    const large = new Daemon({ DMAD_STATE_DIR, DMAD_DEVICES: 'emulated:dax0.0=2MiB' });
+    await large.ready();
+    await large.stop();
+    const small = { DMAD_STATE_DIR, DMAD_DEVICES: 'emulated:dax0.0=1MiB' };
+    expect(await refuses(small, 78)).toContain('2097152');
+  });
+
+  test('DMA required, where there is none', async () => {
+    expect(await refuses({ DMAD_ENGINE: 'dma' }, 78)).toMatch(/DMAD_ENGINE|ioat/);
+  });
+
+  test.each(['0.0.0.0', '::'])('beyond loopback, without tokens: %s', async (host) => {
+    const line = await refuses({ DMAD_HOST: host }, 78);
+    expect(line).toContain(host);
+    expect(line).toMatch(/token/i);
+  });
+
+  test('an address that is not this machine', async () => {
+    await refuses({ DMAD_HOST: '192.0.2.1', DMAD_INSECURE: '1' }, 78);
+  });
+
+  test('a socket where a regular file is, which stays', async () => {
+    const path = write('precious', 'data');
+    expect(await refuses({ DMAD_SOCKET: path }, 78)).toContain(path);
+    await refuses({ DMAD_SOCKET: join(directory, 'none', 'socket') }, 78);
+  });
+
+  test.each([
+    ['an unknown name', 'colour: blue', 'colour'],
+    ['a wrong value', 'engine: gpu', 'DMAD_ENGINE'],
+    ['no YAML', 'port: [', 'DMAD_CONFIG'],
+  ])('a file with %s', async (name, text, told) => {
+    const DMAD_CONFIG = write(`${name}.yaml`, text);
+    expect(await refuses({ DMAD_CONFIG }, 78)).toContain(told);
+  });
+});
+
+test('exit code 75, for a state directory that another daemon uses', async () => {
+  const first = new Daemon();
+  const url = await first.ready();
+  const { stateDir } = first;
+  expect(await refuses({ DMAD_STATE_DIR: stateDir }, 75)).toContain(stateDir);
+  // A death without warning gives it free.
+  expect((await fetchAnswer(`${url}/livez`)).status).toBe(200);
+  await first.stop('SIGKILL');
+  const second = new Daemon({ DMAD_STATE_DIR: stateDir });
+  await second.ready();
+  await second.stop();
+  rmSync(stateDir, { recursive: true, force: true });
+});
+
+test('exit code 69, for a port or a socket in use', async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address() as AddressInfo;
+  expect(await refuses({ DMAD_PORT: String(port) }, 69)).toContain(String(port));
+  server.close();
+  const path = join(directory, 'busy.sock');
+  const busy = createServer().listen(path);
+  await new Promise((resolve) => busy.once('listening', resolve));
+  expect(await refuses({ DMAD_SOCKET: path }, 69)).toContain(path);
+  busy.close();
+});
+
+describe('a daemon that starts', () => {
+  test('tells its port in the ready line, and answers there', async () => {
+    const daemon = new Daemon();
+    const url = await daemon.ready();
+    const line = daemon.log().find((entry) => entry.url === url);
+    expect(line).toMatchObject({ host: '127.0.0.1', devices: 2 });
+    expect(line?.port).toBeGreaterThan(0);
+    expect(url).toBe(`http://127.0.0.1:${line?.port}`);
+    expect(await fetchJson(`${url}/readyz`)).toEqual({ ready: true, waiting_for: [] });
+    const exit = await daemon.stop();
+    expect(exit).toMatchObject({ code: 0, signal: null, stderr: '' });
+  });
+
+  test('says in its log that its devices are emulated', async () => {
+    const daemon = new Daemon({ DMAD_DEVICES: 'auto' });
+    const url = await daemon.ready();
+    const { devices } = await fetchJson(`${url}/devices`);
+    expect(devices.length).toBeGreaterThan(0);
+    if (devices[0].kind === 'emulated') {
+      expect(devices.map(({ name, size }: { name: string; size: number }) => [name, size])).toEqual(
+        [
+          ['dax0.0', 256 * 2 ** 20],
+          ['dax1.0', 256 * 2 ** 20],
+        ],
+      );
+      expect(daemon.log().some(({ msg }) => /emulat/.test(String(msg)))).toBe(true);
+    }
+    await daemon.stop();
+  });
+
+  test('takes its configuration from a file, and the environment first', async () => {
+    const DMAD_CONFIG = write(
+      'good.yaml',
+      'port: 1\ndevices: [emulated:dax3.0=1MiB, emulated:dax4.0=8KiB]\nengine: cpu\ndrain_seconds: 5\n',
+    );
+    const environment = { DMAD_CONFIG, DMAD_PORT: '0', DMAD_DEVICES: 'emulated:dax5.0=4KiB' };
+    const first = new Daemon(environment);
+    const names = async (url: string) =>
+      (await fetchJson(`${url}/devices`)).devices.map(({ name }: { name: string }) => name);
+    expect(await names(await first.ready())).toEqual(['dax5.0']);
+    await first.stop();
+    const json = write('good.json', JSON.stringify({ devices: 'emulated:dax3.0=1MiB' }));
+    // The helper's own DMAD_DEVICES would win over the file's.
+    const second = new Daemon({ DMAD_CONFIG: json }, { unset: ['DMAD_DEVICES'] });
+    expect(await names(await second.ready())).toEqual(['dax3.0']);
+    await second.stop();
+  });
+
+  test('warns of variables that mean nothing', async () => {
+    const daemon = new Daemon({ DMAD_COLOUR: 'blue' });
+    await daemon.ready();
+    expect(daemon.log().some(({ msg }) => String(msg).includes('DMAD_COLOUR'))).toBe(true);
+    await daemon.stop();
+  });
+
+  test('beyond loopback where DMAD_INSECURE says so, with a warning', async () => {
+    const daemon = new Daemon({ DMAD_HOST: '0.0.0.0', DMAD_INSECURE: '1' });
+    const url = await daemon.ready();
+    const warning = daemon.log().find(({ msg }) => String(msg).includes('DMAD_INSECURE'));
+    expect(warning).toMatchObject({ level: 40 });
+    const port = new URL(url).port;
+    expect((await fetchAnswer(`http://127.0.0.1:${port}/livez`)).status).toBe(200);
+    await daemon.stop();
+  });
+
+  test('finds the bytes of its emulated devices again', async () => {
+    const DMAD_STATE_DIR = join(directory, 'again');
+    mkdirSync(DMAD_STATE_DIR);
+    const bytes = Buffer.from('outlives a restart');
+    const first = new Daemon({ DMAD_STATE_DIR });
+    const url = await first.ready();
+    await fetchAnswer(`${url}/devices/dax0.0/content?offset=10`, { method: 'PUT', body: bytes });
+    const copy = { device_name: 'dax0.0', dst_device_name: 'dax1.0', src_offset: 10 };
+    const answer = await fetchAnswer(
+      `${url}/transfers`,
+      jsonBody({ ...copy, dst_offset: 0, size: bytes.length }),
+    );
+    expect(answer.status).toBe(201);
+    await first.stop('SIGKILL');
+    const second = new Daemon({ DMAD_STATE_DIR });
+    const again = await fetchAnswer(`${await second.ready()}/devices/dax1.0/content`, {
+      headers: { range: `bytes=0-${bytes.length - 1}` },
+    });
+    expect(again.body).toEqual(bytes);
+    await second.stop();
+  });
+});
