@@ -25,6 +25,12 @@ export default fp(
       for (const each of [method].flat()) methods.add(each);
     });
 
+    // For a route that finds nothing itself, such as a file of Swagger UI that there is not.
+    app.setNotFoundHandler((request) => {
+      const [path = ''] = request.url.split('?', 1);
+      throw new Problem('not_found', `There is nothing at ${path}; GET /docs shows what there is.`);
+    });
+
     app.addHook('onRequest', async (request) => {
       if (request.is404) {
         const [path = ''] = request.url.split('?', 1);
