@@ -37,6 +37,8 @@ describe('errors, each provoked', () => {
       ['GET', '/devices/..%2f..%2fetc%2fpasswd/content'],
       ['GET', '/devices/%2Fetc%2Fpasswd'],
       ['DELETE', '/nowhere'],
+      ['GET', '/docs/static/none.js'],
+      ['GET', '/docs/static/..%2f..%2fpackage.json'],
     ] as const)('%s %s', async (method, url) => {
       expectProblem(await app.ask({ method, url }), 404, 'not_found');
     });
