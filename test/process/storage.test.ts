@@ -13,7 +13,7 @@ const inMounts = (script: string) => [
   ...['unshare', ...(process.getuid?.() === 0 ? [] : ['-Ur']), '-m', 'sh', '-ec'],
   ...[`${script}; exec "$@"`, 'sh'],
 ];
-const TMPFS = 'mount -t tmpfs -o size=2m tmpfs "$DMAD_STATE_DIR"';
+const TMPFS = 'mount -t tmpfs -o size=2m,mode=0700 tmpfs "$DMAD_STATE_DIR"';
 // A disk that loses its end once it is in use: what is written there meets an I/O error.
 const BROKEN_DISK = [
   'mount -t tmpfs tmpfs /mnt',
