@@ -71,6 +71,8 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     DMAD_DEVICES: SMALL_DEVICES,
     DMAD_STATE_DIR: stateDir,
     DMAD_LOG_LEVEL: 'silent',
+    // A blocker may stand for as long as its test takes on a busy machine.
+    DMAD_UPLOAD_IDLE_SECONDS: '3600',
     ...options.environment,
   });
   const log = pino({ level: config.log_level });
