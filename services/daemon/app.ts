@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomUUID } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { checkExposure } from './access/exposure.ts';
@@ -11,6 +11,7 @@ import { contentRoutes } from './devices/content-routes.ts';
 import type { Inventory } from './devices/device.ts';
 import { openDevices } from './devices/open.ts';
 import { deviceRoutes } from './devices/routes.ts';
+import { uploadRoutes } from './devices/upload-routes.ts';
 import { EngineChooser } from './engines/choice.ts';
 import { Engine } from './engines/engine.ts';
 import { engineRoutes } from './engines/routes.ts';
@@ -32,6 +33,7 @@ import { eventRoutes } from './transfers/event-routes.ts';
 import { transferRoutes } from './transfers/routes.ts';
 import { TransferService } from './transfers/service.ts';
 
+const WRITABLE_BY_OTHERS = 0o022;
 /** How long answers may still take to reach their clients once all work is over. */
 const CLOSE_TIMEOUT_MS = 1000;
 
@@ -93,11 +95,12 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
     await http.register(transferRoutes, { transfers, inventory, chooser });
     await http.register(eventRoutes, { transfers });
     await http.register(deviceRoutes, { inventory });
-    await http.register(contentRoutes, {
+    await http.register(contentRoutes, { engine, inventory });
+    await http.register(uploadRoutes, {
       engine,
       inventory,
       queue,
-      uploadIdleMs: config.upload_idle_seconds * 1000,
+      idleMs: config.upload_idle_seconds * 1000,
       signal: uploads.signal,
     });
     await http.register(engineRoutes, { engine, chooser });
@@ -126,7 +129,11 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
 /** One daemon for each state directory: two would not know of each other's order. */
 function lockStateDir(engine: Engine, directory: string): void {
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory);
+    const { uid, mode } = statSync(directory);
+    if (uid !== process.getuid?.() || (mode & WRITABLE_BY_OTHERS) !== 0) {
+      throw new Error('it must be yours, and writable by nobody else (chmod go-w)');
+    }
     engine.lockFile(join(directory, 'lock'));
   } catch (error) {
     if (error instanceof ShimError && error.code === 'EAGAIN') {
@@ -135,6 +142,13 @@ function lockStateDir(engine: Engine, directory: string): void {
     const why = (error as Error).message;
     throw new StartError('configuration', `cannot use DMAD_STATE_DIR ${directory}: ${why}`);
   }
+}
+
+/** Not mkdir's own recursion: in Node 20 that never ends where nothing can be made, as in /proc. */
+function makeDirectory(path: string): void {
+  if (existsSync(path)) return;
+  makeDirectory(dirname(path));
+  mkdirSync(path, { mode: 0o700 });
 }
 
 function createFastify(log: FastifyBaseLogger): FastifyInstance {

@@ -31,10 +31,13 @@ async function main(): Promise<void> {
 
 function logReady(log: pino.Logger, { host, socket }: Config, port: number, devices: number) {
   const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
-  log.info(
-    { url, host, port, ...(socket && { socket }), devices },
-    `dmad is ready: ${url} (Swagger UI: ${url}/docs)`,
-  );
+  // Whatever the level: with port 0 this line is the only place that names the port.
+  log
+    .child({}, { level: 'info' })
+    .info(
+      { url, host, port, ...(socket && { socket }), devices },
+      `dmad is ready: ${url} (Swagger UI: ${url}/docs)`,
+    );
 }
 
 /** Resolves at the first SIGTERM or SIGINT; further ones change nothing. */

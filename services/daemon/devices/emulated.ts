@@ -1,7 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { StartError } from '../start-error.ts';
+
+const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
 
 /** What stands in on a machine with no device-dax, so that anyone can try the service. */
 export const EMULATED_PAIR = [
@@ -22,7 +32,8 @@ export function prepareEmulatedDevice(stateDir: string, name: string, size: numb
   const path = join(stateDir, 'devices', name);
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    const file = openSync(path, 'a+', 0o600);
+    // Never through a link: whoever could make one could have any file overwritten.
+    const file = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
     try {
       const { size: present } = fstatSync(file);
       if (present > size) {
@@ -32,7 +43,10 @@ export function prepareEmulatedDevice(stateDir: string, name: string, size: numb
             'give it its old size, or remove the file if its bytes are no longer wanted',
         );
       }
-      if (present < size) ftruncateSync(file, size);
+      if (present < size) {
+        ftruncateSync(file, size);
+        fsyncSync(file);
+      }
     } finally {
       closeSync(file);
     }

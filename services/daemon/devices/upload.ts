@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
-import { fieldProblem, Problem } from '../problems/problem.ts';
+import { fieldProblem, Problem, retryLater } from '../problems/problem.ts';
 import { checkBadBlocks, type Device } from './device.ts';
 import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
 
@@ -148,7 +148,7 @@ function deadline(idleMs: number, signal: AbortSignal) {
   let end = () => {};
   const promise = new Promise<never>((_resolve, reject) => {
     const stop = () => {
-      reject(new Problem('shutting_down', 'The daemon is shutting down: send the rest again.'));
+      reject(retryLater('shutting_down', 'The daemon is shutting down: send it again later.'));
     };
     const timer = setTimeout(() => {
       const detail = `Nothing more arrived within ${idleMs / 1000} s; what did arrive is written.`;

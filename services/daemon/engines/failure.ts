@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
-import { Problem, type ProblemCode } from '../problems/problem.ts';
+import { Problem, type ProblemCode, retryLater } from '../problems/problem.ts';
 import type { Completion } from './records.ts';
 
 // Not by name: util.getSystemErrorName() does not know EBADMSG.
@@ -35,9 +35,7 @@ export function jobProblem({ status, segment }: Completion, device: string): Pro
     case EIO:
       return new Problem('media_error', `The medium reported an error (${where}).`);
     case ENXIO:
-      return new Problem('device_gone', `A device, or that part of it, has gone (${where}).`, {
-        headers: { 'retry-after': '30' },
-      });
+      return retryLater('device_gone', `A device, or that part of it, has gone (${where}).`, 30);
     case ENOSPC:
       return new Problem(
         'storage_full',

@@ -26,6 +26,7 @@ export const ENGINE_NAMES = Object.keys(ENGINES) as EngineName[];
 
 const PRIORITIES = { high: 0, normal: 1, low: 2 } as const;
 export type Priority = keyof typeof PRIORITIES;
+export const PRIORITY_NAMES = Object.keys(PRIORITIES) as Priority[];
 
 /** One contiguous piece to copy, in bytes; named as in the HTTP contract, which passes it through. */
 export interface Segment {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { retryLater } from '../problems/problem.ts';
 
 /** Proxies and clients give up on a silent connection; a comment now and then keeps it. */
 const HEARTBEAT_MS = 15_000;
 /** What a client that does not read may have waiting, in bytes, before it is cut off. */
-const MAX_BACKLOG = 4 * 2 ** 20;
+const MAX_BACKLOG = 2 ** 20;
+const MAX_STREAMS = 2048;
 
 /** Server-sent events to one client, which ends with the client, the caller or the daemon. */
 export class EventStream {
@@ -13,6 +15,10 @@ export class EventStream {
 
   /** @param onClose is called once, however it ends */
   constructor(request: FastifyRequest, reply: FastifyReply, onClose: () => void) {
+    const streams = request.server.eventStreams;
+    if (streams.size >= MAX_STREAMS) {
+      throw retryLater('queue_full', `${MAX_STREAMS} clients are watching already: retry later.`);
+    }
     this.#reply = reply.hijack();
     reply.raw.writeHead(200, {
       ...(reply.getHeaders() as Record<string, string>),
@@ -22,7 +28,6 @@ export class EventStream {
       connection: 'close',
     });
     this.#heartbeat = setInterval(() => this.#write(': still here\n\n'), HEARTBEAT_MS);
-    const streams = request.server.eventStreams;
     streams.add(this);
     reply.raw.once('close', () => {
       clearInterval(this.#heartbeat);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import fp from 'fastify-plugin';
 import { Problem } from '../problems/problem.ts';
+import { beyondLimits } from './json-limits.ts';
 
 /** Of a JSON body, in bytes. 4096 segments take about 300 KiB. */
 export const JSON_BODY_LIMIT = 2 ** 20;
@@ -11,14 +12,13 @@ const CLOSE = { connection: 'close' };
 /** Takes JSON, strictly (RFC 8259: UTF-8 and no byte order mark), and no other type of body. */
 export default fp(
   async (app) => {
-    const parse = app.getDefaultJsonParser('error', 'ignore');
     const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
     app.removeAllContentTypeParsers();
     app.addContentTypeParser(
       'application/json',
       { parseAs: 'buffer', bodyLimit: JSON_BODY_LIMIT },
-      (request, body: Buffer, done) => {
+      (_request, body: Buffer, done) => {
         if (body.length === 0) return done(null, undefined);
         let text: string;
         try {
@@ -30,10 +30,14 @@ export default fp(
           const detail = 'The body begins with a byte order mark: send it without one.';
           return done(new Problem('invalid_request', detail));
         }
-        parse(request, text, (error, value) => {
-          if (error === null) return done(null, value);
-          done(new Problem('invalid_request', `The body is not valid JSON: ${error.message}.`));
-        });
+        let value: unknown;
+        try {
+          value = JSON.parse(text);
+        } catch (error) {
+          const why = (error as Error).message;
+          return done(new Problem('invalid_request', `The body is not valid JSON: ${why}.`));
+        }
+        done(beyondLimits(value) ?? null, value);
       },
     );
 
@@ -41,10 +45,14 @@ export default fp(
       const { headers, routeOptions } = request;
       const hasBody =
         headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
-      if (!hasBody || routeOptions.config.streamsBody) return payload;
+      // Nobody reads the body of a GET.
+      const parsed = request.method === 'POST' && !routeOptions.config.streamsBody;
+      if (!hasBody || !parsed) return payload;
       // The client waits for this before it sends the body (RFC 9110, 10.1.1).
       if (headers.expect !== undefined) reply.raw.writeContinue();
       const timer = setTimeout(() => {
+        // Only whoever parses the body listens; where an answer went out before, nobody does.
+        if (payload.listenerCount('error') === 0) return;
         const detail = `The body did not arrive within ${BODY_TIMEOUT_MS / 1000} s.`;
         // Not destroy(): that would close the connection before the answer is on it.
         payload.emit('error', new Problem('request_timeout', detail, { headers: CLOSE }));

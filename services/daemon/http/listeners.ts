@@ -44,6 +44,7 @@ export async function listenUnix(server: Server, path: string): Promise<() => Pr
     unixSockets.add(socket);
     server.emit('connection', socket);
   });
+  listener.maxConnections = server.maxConnections;
   await new Promise<void>((resolve, reject) => {
     listener.once('error', (error: NodeJS.ErrnoException) =>
       reject(listenError(error, path, 'choose another DMAD_SOCKET')),
@@ -61,14 +62,15 @@ async function removeStaleSocket(path: string): Promise<void> {
   if (!stats.isSocket()) {
     throw new StartError('configuration', `DMAD_SOCKET: ${path} exists and is no socket`);
   }
-  const inUse = await new Promise<boolean>((resolve) => {
+  const stale = await new Promise<boolean>((resolve) => {
     const probe = netConnect(path, () => {
       probe.destroy();
-      resolve(true);
+      resolve(false);
     });
-    probe.once('error', () => resolve(false));
+    // Any other error may come from a daemon that is busy or another user's.
+    probe.once('error', ({ code }: NodeJS.ErrnoException) => resolve(code === 'ECONNREFUSED'));
   });
-  if (inUse) throw new StartError('address_in_use', `${path} is in use by another process`);
+  if (!stale) throw new StartError('address_in_use', `${path} is in use by another process`);
   unlinkSync(path);
 }
 

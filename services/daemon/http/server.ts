@@ -7,7 +7,7 @@ import { PROBLEMS, Problem, problemDetails } from '../problems/problem.ts';
 
 const HEADERS_TIMEOUT_MS = 10_000;
 const KEEP_ALIVE_TIMEOUT_MS = 30_000;
-/** Event streams and waiting clients hold a connection each; beyond this the kernel refuses. */
+/** Waiting clients hold a connection each. Beyond this, on each listener, new ones are closed. */
 const MAX_CONNECTIONS = 8192;
 
 /**

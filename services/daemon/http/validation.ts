@@ -2,6 +2,7 @@
 import fp from 'fastify-plugin';
 import { z } from 'zod';
 import { type FieldError, Problem } from '../problems/problem.ts';
+import { jsonPointer } from './json-pointer.ts';
 
 /** Enough to mend a request by; a request can be wrong in thousands of places. */
 const MAX_ERRORS = 32;
@@ -65,11 +66,4 @@ function fieldErrors(issue: z.core.$ZodIssue): FieldError[] {
     default:
       return [{ pointer: jsonPointer(issue.path), detail: issue.message }];
   }
-}
-
-/** RFC 6901. */
-function jsonPointer(path: readonly PropertyKey[]): string {
-  return path
-    .map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`)
-    .join('');
 }

@@ -22,6 +22,8 @@ export interface Ticket<Work> {
 interface Entry<Work> extends Ticket<Work> {
   state: Ticket<Work>['state'];
   readonly accesses: readonly Access[];
+  /** How many accesses it was accepted with, before they were merged. */
+  readonly weight: number;
   readonly lane: Lane<Work>;
   /** How many earlier operations it still waits for. */
   blockers: number;
@@ -44,6 +46,8 @@ export interface SchedulerOptions {
   maxWaiting: number;
   /** How much the order may take to remember: claimed fragments, their readers, who waits for whom. */
   maxEntries: number;
+  /** How many accesses the operations that are not released may have together. */
+  maxAccesses: number;
 }
 
 /**
@@ -58,15 +62,18 @@ export class Scheduler<Work> {
   readonly #lanes: Lane<Work>[];
   readonly #maxWaiting: number;
   readonly #maxEntries: number;
+  readonly #maxAccesses: number;
   readonly #claims = new Map<number, Claims<Entry<Work>>>();
   #edges = 0;
+  #accesses = 0;
   #waiting = 0;
   #started = 0;
 
-  constructor({ lanes, maxWaiting, maxEntries }: SchedulerOptions) {
+  constructor({ lanes, maxWaiting, maxEntries, maxAccesses }: SchedulerOptions) {
     this.#lanes = lanes.map((slots) => ({ slots, started: 0, ready: new Set() }));
     this.#maxWaiting = maxWaiting;
     this.#maxEntries = maxEntries;
+    this.#maxAccesses = maxAccesses;
   }
 
   /** Operations that were accepted and have not started. */
@@ -80,7 +87,11 @@ export class Scheduler<Work> {
 
   /** Whether {@link accept} would take more than is bounded. */
   get full(): boolean {
-    return this.#waiting >= this.#maxWaiting || this.#entries() >= this.#maxEntries;
+    return (
+      this.#waiting >= this.#maxWaiting ||
+      this.#accesses >= this.#maxAccesses ||
+      this.#entries() >= this.#maxEntries
+    );
   }
 
   /** Gives an operation its place behind all that were accepted before. */
@@ -89,6 +100,7 @@ export class Scheduler<Work> {
       work,
       state: 'waiting',
       accesses: mergeAccesses(accesses),
+      weight: accesses.length,
       lane: this.#lanes[lane] as Lane<Work>,
       blockers: 0,
       blocked: new Set(),
@@ -104,6 +116,7 @@ export class Scheduler<Work> {
       const claims = this.#claimsOf(device);
       claims[write ? 'write' : 'read'](entry, offset, offset + size, mustWaitFor);
     }
+    this.#accesses += entry.weight;
     this.#waiting++;
     if (entry.blockers === 0) this.#becomeReady(entry);
     return entry;
@@ -151,6 +164,7 @@ export class Scheduler<Work> {
     const leaving = [first];
     for (let entry = leaving.pop(); entry !== undefined; entry = leaving.pop()) {
       entry.state = 'released';
+      this.#accesses -= entry.weight;
       for (const { device, offset, size } of entry.accesses) {
         const claims = this.#claimsOf(device);
         claims.release(entry, offset, offset + size);

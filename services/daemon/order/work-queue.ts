@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Priority } from '../engines/records.ts';
-import { Problem } from '../problems/problem.ts';
+import { retryLater } from '../problems/problem.ts';
 import { type Access, Scheduler, type Ticket } from './scheduler.ts';
 
 /** Starts an operation whose turn has come. */
@@ -25,13 +25,14 @@ const LANE_SLOTS = [
   ...[SMALL_SLOTS, LARGE_SLOTS],
   ...[SMALL_SLOTS, LARGE_SLOTS],
   ...[SMALL_SLOTS, LARGE_SLOTS],
-  // An upload runs at its client's pace, which is no reason to hold up another's.
-  Number.POSITIVE_INFINITY,
+  // An upload runs at its client's pace and holds half a MiB of buffers.
+  256,
 ];
 const MAX_WAITING = 10_000;
 /** Some 100 bytes each. */
 const MAX_ENTRIES = 1_000_000;
-const RETRY_AFTER_SECONDS = '1';
+/** Two for each segment. Some 100 bytes each, and a microsecond to let go of. */
+const MAX_ACCESSES = 262_144;
 
 /** The lane of a transfer, by its share of the engine. */
 export function transferLane(priority: Priority, bytes: number): number {
@@ -46,9 +47,11 @@ export class WorkQueue {
     lanes: LANE_SLOTS,
     maxWaiting: MAX_WAITING,
     maxEntries: MAX_ENTRIES,
+    maxAccesses: MAX_ACCESSES,
   });
   readonly #whenIdle: (() => void)[] = [];
   #closing = false;
+  #starting = false;
 
   /** Whether the daemon is shutting down, and takes no new work. */
   get closing(): boolean {
@@ -58,14 +61,10 @@ export class WorkQueue {
   /** @throws Problem shutting_down or queue_full, where no new work is taken */
   admit(): void {
     if (this.#closing) {
-      throw new Problem('shutting_down', 'The daemon is shutting down: retry when it is back.', {
-        headers: { 'retry-after': RETRY_AFTER_SECONDS },
-      });
+      throw retryLater('shutting_down', 'The daemon is shutting down: retry when it is back.');
     }
     if (this.#scheduler.full) {
-      throw new Problem('queue_full', 'Too much is waiting already: retry later.', {
-        headers: { 'retry-after': RETRY_AFTER_SECONDS },
-      });
+      throw retryLater('queue_full', 'Too much is waiting already: retry later.');
     }
   }
 
@@ -94,8 +93,12 @@ export class WorkQueue {
   }
 
   #startAll(): void {
+    // What ends as soon as it starts comes here again; the loop that is running goes on for it.
+    if (this.#starting) return;
+    this.#starting = true;
     for (let next = this.#scheduler.startNext(); next; next = this.#scheduler.startNext()) {
       next.work();
     }
+    this.#starting = false;
   }
 }

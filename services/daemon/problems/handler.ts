@@ -19,7 +19,7 @@ export function sendProblem(
   request: FastifyRequest,
   reply: FastifyReply,
 ): void {
-  const problem = asProblem(error);
+  const problem = asProblem(error, request.routeOptions.schema?.consumes);
   if (problem.code === 'internal_error') request.log.error(error, 'request failed');
   const { headers, members } = problem.options;
   const body: unknown = { ...problemDetails(problem, request.id), ...members };
@@ -32,12 +32,19 @@ export function sendProblem(
     .send(body);
 }
 
-/** The problem that an error is: itself, or what stands for an error of Fastify's own. */
-export function asProblem(error: FastifyError | Problem): Problem {
+/**
+ * The problem that an error is: itself, or what stands for an error of Fastify's own.
+ *
+ * @param consumes media types that the route takes
+ */
+export function asProblem(
+  error: FastifyError | Problem,
+  consumes: readonly string[] = ['application/json'],
+): Problem {
   if (error instanceof Problem) return error;
   switch (error.code) {
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
-      return new Problem('unsupported_media_type', 'Send the body as application/json.');
+      return new Problem('unsupported_media_type', `Send the body as ${consumes.join(' or ')}.`);
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new Problem('payload_too_large', 'A JSON body may have up to 1 MiB.');
     case 'FST_ERR_MAX_PARAM_LENGTH':

@@ -88,6 +88,11 @@ export function fieldProblem(code: ProblemCode, pointer: string, detail: string)
   return new Problem(code, detail, { errors: [{ pointer, detail }] });
 }
 
+/** A problem that may be over soon. @param seconds after which to try again */
+export function retryLater(code: ProblemCode, detail: string, seconds = 1): Problem {
+  return new Problem(code, detail, { headers: { 'retry-after': String(seconds) } });
+}
+
 /** @param requestId the id of the request that met the problem (its `x-request-id`) */
 export function problemDetails(problem: Problem, requestId: string): ProblemDetails {
   const { status, title } = PROBLEMS[problem.code];

@@ -32,7 +32,7 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
         params: z.object({ id: z.string() }),
         response: {
           200: eventStreamResponse,
-          ...problemResponses('not_found'),
+          ...problemResponses('not_found', 'queue_full'),
         },
       },
     },
@@ -52,7 +52,7 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
         tags: ['transfers'],
         response: {
           200: eventStreamResponse,
-          ...problemResponses(),
+          ...problemResponses('queue_full'),
         },
       },
     },
@@ -69,12 +69,12 @@ function watch(
   transfers: TransferService,
   only: Transfer | undefined,
 ): void {
+  const stream = new EventStream(request, reply, () => unsubscribe());
   const unsubscribe = transfers.feed.subscribe(only?.id, (event) => {
     if (event.kind === 'progress') stream.sendIfIdle(() => event.text);
     else stream.send(event.text);
     if (only?.over) stream.end();
   });
-  const stream = new EventStream(request, reply, unsubscribe);
   if (only === undefined) return;
   stream.send(new TransferEvent('status', only).text);
   if (only.over) stream.end();

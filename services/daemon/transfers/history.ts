@@ -91,11 +91,6 @@ export class History {
     return { transfers, nextPageToken: '' };
   }
 
-  /** Those that are not over, oldest first. */
-  unfinished(): Transfer[] {
-    return this.#byId.valuesArray().filter((transfer) => !transfer.over);
-  }
-
   #forget(): void {
     for (const oldest of this.#finished) {
       const { transfers, segments } = this.#limits;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto';
-import { Problem } from '../problems/problem.ts';
+import { Problem, retryLater } from '../problems/problem.ts';
 import type { Transfer, TransferPlan } from './transfer.ts';
 
 /** How long a key is remembered, in milliseconds; the HTTP contract's figure. */
@@ -48,8 +48,10 @@ export class IdempotencyKeys {
     const known = this.#keys.get(key);
     if (known === undefined) {
       if (this.#keys.size >= MAX_KEYS || this.#segments >= MAX_SEGMENTS) {
+        const [oldest] = this.#keys.values();
         const detail = 'No more Idempotency-Keys can be remembered now: retry later, or without.';
-        throw new Problem('queue_full', detail, { headers: { 'retry-after': '60' } });
+        const ms = (oldest?.expiresAt ?? 0) - this.#options.now();
+        throw retryLater('queue_full', detail, Math.ceil(ms / 1000));
       }
       return undefined;
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
-import { FLUSH_BASES, MAX_SEGMENTS } from '../engines/records.ts';
+import { ENGINE_NAMES, FLUSH_BASES, MAX_SEGMENTS, PRIORITY_NAMES } from '../engines/records.ts';
 import { byteCount } from '../http/byte-count.ts';
 import { crc32cSchema } from '../http/crc32c.ts';
 import { problemSchema } from '../problems/schema.ts';
@@ -46,37 +46,42 @@ const segmentSchema = z.strictObject({
 const PIECE_FIELDS = ['src_offset', 'dst_offset', 'size'] as const;
 
 export const transferRequestSchema = z
-  .strictObject({
-    device_name: z
-      .string({ error: 'is required: a device such as "dax0.0" or "/dev/dax0.0"' })
-      .meta({
-        description: 'Source device, and destination too unless dst_device_name is given.',
+  .strictObject(
+    {
+      device_name: z
+        .string({ error: 'is required: a device such as "dax0.0" or "/dev/dax0.0"' })
+        .meta({
+          description: 'Source device, and destination too unless dst_device_name is given.',
+        }),
+      dst_device_name: z.string().optional().meta({ description: 'Destination device.' }),
+      src_offset: byteCount(0).optional(),
+      dst_offset: byteCount(0).optional(),
+      size: byteCount(1).optional(),
+      segments: z.array(segmentSchema).min(1).max(MAX_SEGMENTS).optional().meta({
+        description:
+          'Instead of src_offset, dst_offset and size: pieces applied as if one after the other.',
       }),
-    dst_device_name: z.string().optional().meta({ description: 'Destination device.' }),
-    src_offset: byteCount(0).optional(),
-    dst_offset: byteCount(0).optional(),
-    size: byteCount(1).optional(),
-    segments: z.array(segmentSchema).min(1).max(MAX_SEGMENTS).optional().meta({
-      description:
-        'Instead of src_offset, dst_offset and size: pieces applied as if one after the other.',
-    }),
-    engine: z.enum(['auto', 'dma', 'cpu']).default('auto'),
-    durability: z.enum(['flush', 'none']).default('flush').meta({
-      description: 'flush: succeeded means as persistent as the destination can be.',
-    }),
-    verify: z.enum(['none', 'crc32c']).default('none').meta({
-      description: 'crc32c: source and destination are compared after the copy.',
-    }),
-    timeout_ms: z.int().min(1).max(MAX_TIMEOUT_MS).optional().meta({
-      description: 'From acceptance.',
-    }),
-    priority: z.enum(['high', 'normal', 'low']).default('normal'),
-    labels: labels.default({}),
-    dry_run: z
-      .boolean()
-      .default(false)
-      .meta({ description: 'Answer with the plan; copy nothing.' }),
-  })
+      engine: z.enum(['auto', 'dma', 'cpu']).default('auto'),
+      durability: z.enum(['flush', 'none']).default('flush').meta({
+        description: 'flush: succeeded means as persistent as the destination can be.',
+      }),
+      verify: z.enum(['none', 'crc32c']).default('none').meta({
+        description: 'crc32c: source and destination are compared after the copy.',
+      }),
+      timeout_ms: z.int().min(1).max(MAX_TIMEOUT_MS).optional().meta({
+        description: 'From acceptance.',
+      }),
+      priority: z.enum(PRIORITY_NAMES).default('normal'),
+      labels: labels.default({}),
+      dry_run: z
+        .boolean()
+        .default(false)
+        .meta({ description: 'Answer with the plan; copy nothing.' }),
+    },
+    {
+      error: ({ code }) => (code === 'invalid_type' ? 'must be a JSON object' : undefined),
+    },
+  )
   .superRefine(
     (body, context) => {
       for (const field of PIECE_FIELDS) {
@@ -119,10 +124,10 @@ export const transferSchema = z
     dst_offset: bytes.nullable(),
     size: bytes.meta({ description: 'All bytes to copy: with segments, their sum.' }),
     segments: z.array(z.object({ src_offset: bytes, dst_offset: bytes, size: bytes })).nullable(),
-    engine: z.enum(['dma', 'cpu']),
+    engine: z.enum(ENGINE_NAMES),
     engine_reason: z.string(),
     channels: z.array(z.string()).meta({ description: 'DMA channels that copied.' }),
-    priority: z.enum(['high', 'normal', 'low']),
+    priority: z.enum(PRIORITY_NAMES),
     timeout_ms: z.int().nullable(),
     bytes_completed: bytes,
     progress: z.number().min(0).max(1),
@@ -163,7 +168,7 @@ export type TransferDocument = z.output<typeof transferSchema>;
 export const dryRunSchema = z
   .object({
     dry_run: z.literal(true),
-    engine: z.enum(['dma', 'cpu']),
+    engine: z.enum(ENGINE_NAMES),
     engine_reason: z.string(),
     segments: z.array(z.object({ src_offset: bytes, dst_offset: bytes, size: bytes })),
     bytes,
@@ -178,7 +183,7 @@ export const transferProblemSchema = problemSchema
 export const transferListQuerySchema = z.strictObject({
   status: z.enum(STATUSES).optional(),
   device_name: z.string().optional().meta({ description: 'As source or destination.' }),
-  engine: z.enum(['dma', 'cpu']).optional(),
+  engine: z.enum(ENGINE_NAMES).optional(),
   label: z
     .union([z.string(), z.array(z.string()).max(MAX_LABELS)])
     .transform((given) => [given].flat())

@@ -6,7 +6,7 @@ import { jobProblem } from '../engines/failure.ts';
 import type { Completion } from '../engines/records.ts';
 import type { Access, Ticket } from '../order/scheduler.ts';
 import { type Start, transferLane, type WorkQueue } from '../order/work-queue.ts';
-import { Problem } from '../problems/problem.ts';
+import { Problem, retryLater } from '../problems/problem.ts';
 import { Feed } from './feed.ts';
 import { History, type Page } from './history.ts';
 import { IdempotencyKeys } from './idempotency.ts';
@@ -159,7 +159,7 @@ export class TransferService {
   async interrupt(): Promise<void> {
     const reason = 'The daemon shut down before the transfer ended: send it again.';
     const left = [...this.#active.values()];
-    for (const active of left) this.#stop(active, new Problem('interrupted', reason));
+    for (const active of left) this.#stop(active, retryLater('interrupted', reason));
     await Promise.all(left.map(({ transfer }) => this.waitForEnd(transfer)));
   }
 

@@ -68,6 +68,7 @@ class Bench {
     maxWaiting: Number.POSITIVE_INFINITY,
     // Full as soon as it remembers anything at all: the only way to see that it has forgotten.
     maxEntries: 1,
+    maxAccesses: Number.POSITIVE_INFINITY,
   });
   readonly live: Live[] = [];
   readonly memory = createMemory();
@@ -370,7 +371,12 @@ describe('Scheduler', () => {
   });
 
   test('each lane starts as many as it has slots, first come first', () => {
-    const scheduler = new Scheduler<string>({ lanes: [2, 1], maxWaiting: 99, maxEntries: 99 });
+    const scheduler = new Scheduler<string>({
+      lanes: [2, 1],
+      maxWaiting: 99,
+      maxEntries: 99,
+      maxAccesses: Number.POSITIVE_INFINITY,
+    });
     const accept = (name: string, lane: number, at: number) =>
       scheduler.accept(name, [write(at, 1)], lane);
     const a = accept('a', 1, 0);
@@ -391,7 +397,12 @@ describe('Scheduler', () => {
   });
 
   test('is full at maxWaiting, and no longer once one has started', () => {
-    const scheduler = new Scheduler<number>({ lanes: [1], maxWaiting: 3, maxEntries: 1000 });
+    const scheduler = new Scheduler<number>({
+      lanes: [1],
+      maxWaiting: 3,
+      maxEntries: 1000,
+      maxAccesses: Number.POSITIVE_INFINITY,
+    });
     for (let i = 0; i < 3; i++) {
       expect(scheduler.full).toBe(false);
       scheduler.accept(i, [write(i, 1)], 0);
@@ -408,7 +419,12 @@ describe('Scheduler', () => {
 
   test('is full at maxEntries: fragments, readers in them, and who waits for whom', () => {
     const fullAt = (maxEntries: number) => {
-      const scheduler = new Scheduler<number>({ lanes: [1], maxWaiting: 1000, maxEntries });
+      const scheduler = new Scheduler<number>({
+        lanes: [1],
+        maxWaiting: 1000,
+        maxEntries,
+        maxAccesses: Number.POSITIVE_INFINITY,
+      });
       scheduler.accept(0, [write(0, 8)], 0); // a fragment
       scheduler.accept(1, [read(4, 4)], 0); // another, a reader, and an edge
       return scheduler.full;
@@ -417,12 +433,37 @@ describe('Scheduler', () => {
     expect(fullAt(5)).toBe(false);
   });
 
+  test('is full at maxAccesses, though the same bytes take no more to remember', () => {
+    const scheduler = new Scheduler<number>({
+      lanes: [1],
+      maxWaiting: 1000,
+      maxEntries: 1000,
+      maxAccesses: 9,
+    });
+    const scattered = [write(0, 1), write(2, 1), write(4, 1)];
+    const tickets = [];
+    for (let i = 0; i < 3; i++) {
+      expect(scheduler.full).toBe(false);
+      tickets.push(scheduler.accept(i, scattered, 0));
+    }
+    expect(scheduler.full).toBe(true);
+    scheduler.startNext();
+    expect(scheduler.full).toBe(true);
+    scheduler.release(tickets[0] as (typeof tickets)[0]);
+    expect(scheduler.full).toBe(false);
+  });
+
   describe('with 10,000 waiting', () => {
     const COUNT = 10_000;
 
     /** Bounds what is remembered, and so the work: each entry is visited a few times. */
     const bounded = (maxEntries: number) =>
-      new Scheduler<number>({ lanes: [4], maxWaiting: 2 * COUNT, maxEntries });
+      new Scheduler<number>({
+        lanes: [4],
+        maxWaiting: 2 * COUNT,
+        maxEntries,
+        maxAccesses: Number.POSITIVE_INFINITY,
+      });
 
     test.each(['first to last', 'last to first'])('one behind the other, withdrawn %s', (order) => {
       // One fragment and COUNT - 1 edges: a chain, and not everyone behind everyone.
@@ -483,7 +524,12 @@ describe('Scheduler', () => {
 });
 
 function create() {
-  return new Scheduler<string>({ lanes: [4], maxWaiting: 100, maxEntries: 1000 });
+  return new Scheduler<string>({
+    lanes: [4],
+    maxWaiting: 100,
+    maxEntries: 1000,
+    maxAccesses: Number.POSITIVE_INFINITY,
+  });
 }
 
 function read(offset: number, size: number): Access {

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import type { Engine } from '../engines/engine.ts';
+import { crc32cText } from '../http/crc32c.ts';
+import { UPLOAD_LANE, type WorkQueue } from '../order/work-queue.ts';
+import { Problem } from '../problems/problem.ts';
+import { problemResponses } from '../problems/schema.ts';
+import type { Inventory } from './device.ts';
+import { deviceParams, uploadQuerySchema, uploadResultSchema } from './schema.ts';
+import { checkUpload, Upload, type UploadTarget } from './upload.ts';
+
+const OCTETS = 'application/octet-stream';
+
+export interface UploadRoutesOptions {
+  engine: Engine;
+  inventory: Inventory;
+  queue: WorkQueue;
+  /** How long an upload may send nothing, in milliseconds. */
+  idleMs: number;
+  /** Breaks off the uploads that are under way. */
+  signal: AbortSignal;
+}
+
+export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (app, options) => {
+  const { engine, inventory, queue, idleMs, signal } = options;
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser(OCTETS, (_request, payload, done) => done(null, payload));
+  app.addHook('onRequest', async (request) => {
+    // Fastify has no parser for a body of no type; this one is taken as what it must be.
+    request.raw.headers['content-type'] ??= OCTETS;
+  });
+
+  app.put(
+    '/devices/:name/content',
+    {
+      config: { streamsBody: true },
+      schema: {
+        operationId: 'writeContent',
+        summary: "Write a device's bytes",
+        description:
+          'Streams the body into the device, in order with transfers. What arrived of a body ' +
+          'that was cut short stays written.',
+        tags: ['devices'],
+        consumes: [OCTETS],
+        params: deviceParams,
+        querystring: uploadQuerySchema,
+        body: z.unknown().meta({ type: 'string', format: 'binary' }),
+        response: {
+          200: uploadResultSchema.meta({ description: 'All of it is written.' }),
+          ...problemResponses(
+            'not_found',
+            'request_timeout',
+            'payload_too_large',
+            'unsupported_media_type',
+            'out_of_range',
+            'bad_block',
+            'queue_full',
+            'media_error',
+            'device_gone',
+            'shutting_down',
+            'storage_full',
+          ),
+        },
+      },
+    },
+    (request, reply) =>
+      receive(request, reply, {
+        device: inventory.get(request.params.name),
+        offset: request.query.offset,
+        length: bodyLength(request),
+      }),
+  );
+
+  /** Waits for the upload's turn, writes it, and lets those behind it go on, however it ends. */
+  async function receive(request: FastifyRequest, reply: FastifyReply, target: UploadTarget) {
+    const { device, offset } = target;
+    const room = checkUpload(target);
+    if (target.length === 0) return { bytes_written: 0, crc32c: crc32cText(0) };
+    queue.admit();
+    if (request.headers.expect !== undefined) reply.raw.writeContinue();
+
+    const size = target.length ?? room;
+    const accesses = size === 0 ? [] : [{ device: device.handle, offset, size, write: true }];
+    let start = () => {};
+    const turn = new Promise<void>((resolve) => {
+      start = resolve;
+    });
+    const ticket = queue.add(start, accesses, UPLOAD_LANE);
+    let written = 0;
+    try {
+      await turn;
+      // Made now, for it holds buffers, and those that wait are many.
+      const upload = new Upload(engine, target);
+      try {
+        await upload.receive(request.raw, { idleMs, signal });
+      } finally {
+        written = upload.bytesWritten;
+      }
+      return { bytes_written: written, crc32c: crc32cText(upload.crc) };
+    } catch (error) {
+      request.log.warn(
+        { err: error, device: device.name, bytes_written: written },
+        'upload cut short',
+      );
+      // The rest of the body is still coming; the connection is of no further use.
+      reply.header('connection', 'close');
+      throw request.raw.errored === error
+        ? new Problem('invalid_request', 'The body was cut short.')
+        : error;
+    } finally {
+      queue.release(ticket);
+    }
+  }
+};
+
+/** @returns undefined where it is not known beforehand */
+function bodyLength({ headers }: FastifyRequest): number | undefined {
+  if (headers['content-range'] !== undefined) {
+    throw new Problem('invalid_request', 'Content-Range means nothing here: use ?offset=N.');
+  }
+  if (headers['transfer-encoding'] !== undefined) return undefined;
+  return Number(headers['content-length'] ?? 0);
+}
