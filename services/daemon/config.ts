@@ -16,12 +16,26 @@ const wholeNumber = (minimum: number, maximum: number) =>
     .transform(Number)
     .pipe(z.number().min(minimum).max(maximum));
 const nonEmpty = z.string().min(1, 'must not be empty');
-const hostNames = z.string().transform((list) =>
-  list
-    .split(',')
-    .map((name) => name.trim().toLowerCase())
-    .filter(Boolean),
+/** A name or an address. */
+const HOST = /^(?:[0-9a-z](?:[0-9a-z.-]*[0-9a-z])?|[0-9a-f:.]*:[0-9a-f:.]*)$/i;
+const host = z
+  .string()
+  .regex(HOST, 'must be a name or an address, without scheme, port or brackets');
+/** What sun_path holds (unix(7)); a longer path would be cut off without a word. */
+const MAX_SOCKET_PATH = 107;
+const socketPath = nonEmpty.refine(
+  (path) => Buffer.byteLength(path) <= MAX_SOCKET_PATH,
+  `must have at most ${MAX_SOCKET_PATH} bytes`,
 );
+const hostNames = z
+  .string()
+  .transform((list) =>
+    list
+      .split(',')
+      .map((name) => name.trim().toLowerCase())
+      .filter(Boolean),
+  )
+  .pipe(z.array(host));
 const devices = z.string().transform((text, context): DeviceChoice => {
   try {
     return parseDevices(text);
@@ -33,9 +47,9 @@ const devices = z.string().transform((text, context): DeviceChoice => {
 
 /** Each variable without its DMAD_ prefix, as text; the HTTP contract's table is the source. */
 const settingsSchema = z.strictObject({
-  host: nonEmpty.default('127.0.0.1'),
+  host: host.default('127.0.0.1'),
   port: wholeNumber(0, 65_535).default(8080),
-  socket: nonEmpty.optional(),
+  socket: socketPath.optional(),
   state_dir: nonEmpty.optional(),
   engine: z.enum(['auto', 'dma', 'cpu']).default('auto'),
   devices: devices.default({ kind: 'auto' }),

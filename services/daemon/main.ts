@@ -20,7 +20,9 @@ async function main(): Promise<void> {
     const stopUnix = config.socket ? await listenUnix(server, config.socket) : undefined;
     logReady(log, config, port, app.inventory.list().length);
     await stop;
-    log.info(`shutting down: work under way has ${config.drain_seconds} s`);
+    log.info(
+      `shutting down: work under way has ${config.drain_seconds} s; signals change nothing now`,
+    );
     await app.shutDown(config.drain_seconds * 1000, stopUnix);
   } catch (error) {
     await app.shutDown(0);

@@ -21,8 +21,8 @@ export function checkExposure(config: Config, inventory: Inventory, log: Fastify
   if (!config.insecure) {
     throw new StartError(
       'configuration',
-      `${what} over TCP need tokens, which this version does not have yet; DMAD_INSECURE=1 serves ` +
-        'them to whoever can connect',
+      `${what}: over TCP that needs tokens, which this version does not have yet; DMAD_INSECURE=1 ` +
+        'serves whoever can connect',
     );
   }
   log.warn(`DMAD_INSECURE: whoever can connect can read and write: ${what}`);

@@ -29,7 +29,7 @@ export function parseByteCount(text: string): number | undefined {
 export function byteCount(minimum: 0 | 1) {
   const expected =
     `must be a whole number of bytes, ${minimum} to 2^53-1: an integer, or a string such as ` +
-    '"4096", "0x1000" or "32MiB"';
+    '"4096", "0x1000" or "32MiB" (KiB, MiB or GiB, and no space)';
   const error = (issue: { input?: unknown }) =>
     issue.input === undefined ? 'is required' : expected;
   return z

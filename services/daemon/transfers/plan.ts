@@ -109,7 +109,7 @@ function checkOverlap(segments: readonly Segment[], segmented: boolean): void {
     throw fieldProblem(
       'overlapping_ranges',
       segmented ? `/segments/${index}/dst_offset` : '/dst_offset',
-      `Source and destination overlap: offsets ${src_offset} and ${dst_offset} are less than ${size} bytes apart.`,
+      `Source and destination overlap: offsets ${src_offset} and ${dst_offset} are less than ${size} bytes apart on one device; move one of them, or name another dst_device_name.`,
     );
   }
 }

@@ -108,7 +108,10 @@ export class TransferService {
   get(id: string): Transfer {
     const transfer = this.#history.get(id);
     if (transfer === undefined) {
-      throw new Problem('not_found', 'There is no such transfer, or it ended too long ago.');
+      throw new Problem(
+        'not_found',
+        'There is no such transfer; it ended too long ago, or before the daemon was restarted.',
+      );
     }
     return transfer;
   }
