@@ -2,8 +2,9 @@
 /*
  * lab_copy - verified copies through whatever dmaengine channels there are.
  *
- * Loading the module does all the work; what came of it is in its parameters, in
- * /sys/module/lab_copy/parameters. A copy counts as good when its callback says so and
+ * Writing to the parameter `run`, in /sys/module/lab_copy/parameters, does the work as
+ * the other parameters there say, and what came of it is in the rest. Loading the module
+ * with copies=N does as much. A copy counts as good when its callback says so and
  * every byte is right: those of the range, and those before and behind it, which must
  * still be what they were.
  *
@@ -23,28 +24,28 @@
 #define MAX_DEPTH 32
 #define NOT_COPIED 0xa5 /* what a destination holds before; no source byte is this */
 
-static unsigned int copies = 1000;
-module_param(copies, uint, 0444);
-MODULE_PARM_DESC(copies, "how many copies to do in all");
+static unsigned int copies;
+module_param(copies, uint, 0644);
+MODULE_PARM_DESC(copies, "how many copies to do in all (0)");
 
 static unsigned int max_size = 16384;
-module_param(max_size, uint, 0444);
+module_param(max_size, uint, 0644);
 MODULE_PARM_DESC(max_size, "bytes of the largest copy; sizes and offsets vary up to it");
 
 static unsigned int max_channels = MAX_CHANNELS;
-module_param(max_channels, uint, 0444);
+module_param(max_channels, uint, 0644);
 MODULE_PARM_DESC(max_channels, "how many channels to use, in turn");
 
 static unsigned int depth = 4;
-module_param(depth, uint, 0444);
+module_param(depth, uint, 0644);
 MODULE_PARM_DESC(depth, "copies submitted to a channel before it is told to start");
 
 static unsigned int timeout_ms = 20000;
-module_param(timeout_ms, uint, 0444);
+module_param(timeout_ms, uint, 0644);
 MODULE_PARM_DESC(timeout_ms, "after which an operation counts as lost");
 
 static bool map = true;
-module_param(map, bool, 0444);
+module_param(map, bool, 0644);
 MODULE_PARM_DESC(map, "map buffers for the device; without it an IOMMU must refuse them");
 
 #define RESULT(name, what)                      \
@@ -279,7 +280,7 @@ static void release_channels(void)
 		dma_release_channel(chans[--channels]);
 }
 
-static int __init lab_copy_init(void)
+static int run_copies(void)
 {
 	unsigned int left, batch, turn, i, used;
 	dma_cap_mask_t mask;
@@ -288,6 +289,7 @@ static int __init lab_copy_init(void)
 	if (!max_size || max_size > (4 << 20) || !depth || depth > MAX_DEPTH ||
 	    !max_channels || max_channels > MAX_CHANNELS)
 		return -EINVAL;
+	good = wrong = read_failed = write_failed = aborted = lost = polled = refused = 0;
 	dma_cap_zero(mask);
 	dma_cap_set(DMA_MEMCPY, mask);
 	for (channels = 0; channels < max_channels; channels++) {
@@ -306,11 +308,28 @@ static int __init lab_copy_init(void)
 	used = channels;
 	release_channels();
 	channels = used;
-	for (i = 0; i < MAX_DEPTH; i++)
+	for (i = 0; i < MAX_DEPTH; i++) {
 		operation_free(slots[i]);
+		slots[i] = NULL;
+	}
 	pr_info("lab_copy: %u channels, %u good, %u wrong, %u read failed, %u write failed, %u aborted, %u lost, %u polled, %u refused\n",
 		channels, good, wrong, read_failed, write_failed, aborted, lost, polled, refused);
 	return error;
+}
+
+/* Parameters are written one at a time, under a mutex of their own. */
+static int run_set(const char *value, const struct kernel_param *param)
+{
+	return run_copies();
+}
+
+static const struct kernel_param_ops run_ops = { .set = run_set };
+module_param_cb(run, &run_ops, NULL, 0200);
+MODULE_PARM_DESC(run, "written to: do it");
+
+static int __init lab_copy_init(void)
+{
+	return copies ? run_copies() : 0;
 }
 
 static void __exit lab_copy_exit(void)

@@ -113,6 +113,8 @@ int memory_unmap(struct memory *m, uint64_t iova, uint64_t size)
 	for (end = first; end < m->count && m->maps[end].iova <= last; end++)
 		if (m->maps[end].iova < iova || m->maps[end].iova + (m->maps[end].size - 1) > last)
 			return EINVAL;
+	if (first == end)
+		return 0;
 	memmove(m->maps + first, m->maps + end, (m->count - end) * sizeof(*m->maps));
 	m->count -= end - first;
 	return 0;
