@@ -96,11 +96,7 @@ static void accept_device(int d)
 {
 	int fd = accept4(listeners[d], NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	if (fd < 0)
-		return;
-	if (connections[d].fd >= 0)
-		close(fd); /* a device has one owner */
-	else
+	if (fd >= 0)
 		vfio_user_connect(&connections[d], fd);
 }
 
@@ -119,7 +115,7 @@ static void accept_control(void)
 
 static void loop(void)
 {
-	struct pollfd fds[2 * MAX_DEVICES + 1 + MAX_CONTROLS];
+	struct pollfd fds[MAX_DEVICES + 1 + MAX_CONTROLS];
 	int d, i, n;
 
 	for (;;) {
@@ -127,8 +123,10 @@ static void loop(void)
 
 		run_removals();
 		for (n = d = 0; d < device_count; d++) {
-			fds[n++] = (struct pollfd){ listeners[d], POLLIN, 0 };
-			fds[n++] = (struct pollfd){ connections[d].fd, POLLIN, 0 };
+			/* a device has one owner; the next one waits until it is gone */
+			bool owned = connections[d].fd >= 0;
+
+			fds[n++] = (struct pollfd){ owned ? connections[d].fd : listeners[d], POLLIN, 0 };
 		}
 		fds[n++] = (struct pollfd){ control_listener, POLLIN, 0 };
 		for (i = 0; i < MAX_CONTROLS; i++)
@@ -138,10 +136,12 @@ static void loop(void)
 			exit(1);
 		}
 		for (n = d = 0; d < device_count; d++) {
-			if (fds[n++].revents)
-				accept_device(d);
-			if (fds[n++].revents && connections[d].fd >= 0)
+			if (!fds[n++].revents)
+				continue;
+			if (connections[d].fd >= 0)
 				vfio_user_receive(&connections[d]);
+			else
+				accept_device(d);
 		}
 		if (fds[n++].revents)
 			accept_control();

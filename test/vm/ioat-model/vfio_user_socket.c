@@ -108,6 +108,7 @@ static bool fill(struct vfio_user *vu, size_t want)
 	return true;
 }
 
+/* False with EPIPE: it went away, which is its right; else it does not read. */
 static bool send_all(int fd, const uint8_t *data, size_t size)
 {
 	while (size > 0) {
@@ -115,8 +116,10 @@ static bool send_all(int fd, const uint8_t *data, size_t size)
 		ssize_t sent = send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (sent < 0 && errno == EAGAIN) {
-			if (poll(&pfd, 1, SEND_TIMEOUT_MS) == 0)
+			if (poll(&pfd, 1, SEND_TIMEOUT_MS) == 0) {
+				errno = ETIMEDOUT;
 				return false;
+			}
 			continue;
 		}
 		if (sent < 0 && errno != EINTR)
@@ -159,6 +162,10 @@ void vfio_user_receive(struct vfio_user *vu)
 	header.error = error;
 	header.size = sizeof(header) + (error ? 0 : reply);
 	memcpy(vu->message, &header, sizeof(header));
-	if (!send_all(vu->fd, vu->message, header.size))
+	if (send_all(vu->fd, vu->message, header.size))
+		return;
+	if (errno == ETIMEDOUT)
 		refuse(vu, "it does not take its answers");
+	else
+		vfio_user_close(vu);
 }

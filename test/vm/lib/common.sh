@@ -4,16 +4,12 @@
 # What every command of the lab shares: where things lie, how it speaks, and the
 # one table of kernels. Sourced, never run.
 
-# The commands that source this file use these names.
-# shellcheck disable=SC2034
 LAB_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-# shellcheck disable=SC2034
 LAB_REPO=$(cd "$LAB_DIR/../.." && pwd)
 LAB_CACHE=${DMAD_LAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/dmad-lab}
 
 # The lab's own failures, set apart from COMMAND's statuses the way env(1),
 # timeout(1) and docker-run(1) do it.
-# shellcheck disable=SC2034
 LAB_EXIT_TIMEOUT=124
 LAB_EXIT_FAILED=125
 
@@ -87,7 +83,6 @@ lab_exec_argv() {
 	root=$(lab_root_dir) || exit
 	lib=$root/usr/lib/x86_64-linux-gnu
 	# --argv0 because kmod is one program that goes by its name.
-	# shellcheck disable=SC2034
 	LAB_ARGV=("$lib/ld-linux-x86-64.so.2" --argv0 "${1##*/}"
 		--library-path "$lib" "$root$1")
 }

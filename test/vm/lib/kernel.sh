@@ -59,15 +59,14 @@ lab_kernel_unpack() { # LIST PART
 # Leaves out the modules of devices that the guest can never have: they are two
 # thirds of a tree, and depmod's time goes with its size.
 lab_kernel_unpack_images() {
-	local deb skip dir
-	for deb in $(cut -d' ' -f1 "$1" | grep -E '^linux-(image|binary|modules|base)-'); do
-		skip=()
-		for dir in drivers/{gpu,media,net,infiniband,staging,iio,hid,input,isdn,mtd,scsi,usb,thunderbolt,comedi,mmc,leds,power,rtc,watchdog,w1} sound; do
-			skip+=(--exclude="*/kernel/$dir/*")
-		done
+	local deb dir skip=()
+	for dir in drivers/{gpu,media,net,infiniband,staging,iio,hid,input,isdn,mtd,scsi,usb,thunderbolt,comedi,mmc,leds,power,rtc,watchdog,w1} sound; do
+		skip+=(--exclude="*/kernel/$dir/*")
+	done
+	while read -r deb _; do
 		dpkg-deb --fsys-tarfile "$LAB_CACHE/debs/$deb" | tar -x -C "$2" "${skip[@]}" ||
 			lab_die "unpacking $deb failed; is the disk full?"
-	done
+	done < <(grep -E '^linux-(image|binary|modules|base)-[0-9]' "$1")
 }
 
 # The compressed kernel inside a bzImage is named by its boot header (Documentation
@@ -107,7 +106,11 @@ lab_kernel_headers() {
 	root=$(lab_root_dir) || exit
 	for deb in $(lab_kernel_header_debs "$1"); do
 		[ ! -e "$root/var/lib/lab/$deb" ] || continue
-		dpkg-deb -x "$LAB_CACHE/debs/$deb" "$root" || lab_die "unpacking $deb failed"
+		# without lib/: older ones have a link there, and would turn the root's own
+		# link /lib into a folder
+		dpkg-deb --fsys-tarfile "$LAB_CACHE/debs/$deb" |
+			tar -x -C "$root" --keep-directory-symlink --exclude='./lib/*' ||
+			lab_die "unpacking $deb failed"
 		mkdir -p "$root/var/lib/lab"
 		: >"$root/var/lib/lab/$deb"
 	done

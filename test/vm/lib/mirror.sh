@@ -49,6 +49,7 @@ lab_find_mirrors() {
 			LAB_MIRROR=${LAB_MIRROR:-$uri} ;;
 		esac
 	done < <(lab_apt_sources)
-	[ -n "$LAB_MIRROR" ] && [ -n "$LAB_MIRROR_SECURITY" ] ||
+	if [ -z "$LAB_MIRROR" ] || [ -z "$LAB_MIRROR_SECURITY" ]; then
 		lab_die "this machine's apt sources name no Debian mirror with its security suite; the lab takes its packages from there"
+	fi
 }

@@ -19,6 +19,7 @@ lab_run_usage() {
 		  --module DIR    build the kernel module in DIR; it is /modules/NAME.ko in the guest;
 		                  may be repeated
 		  --share DIR     DIR is /share in the guest, writable
+		  --allow REGEX   trouble in the kernel's log that the command means to cause
 		  --timeout S     seconds until the guest counts as hung (default 300)
 		  --append ARGS   more arguments for the kernel
 		  --console       copy the guest's console to stderr
@@ -35,8 +36,9 @@ lab_usage_error() {
 
 # lab_number NAME VALUE LEAST MOST
 lab_number() {
-	[[ $2 =~ ^[0-9]{1,6}$ ]] && [ "$((10#$2))" -ge "$3" ] && [ "$((10#$2))" -le "$4" ] ||
+	if ! [[ $2 =~ ^(0|[1-9][0-9]{0,5})$ ]] || [ "$2" -lt "$3" ] || [ "$2" -gt "$4" ]; then
 		lab_usage_error "$1 takes a number from $3 to $4, not '$2'"
+	fi
 }
 
 # lab_size VALUE: bytes of 512MiB, 1GiB or 536870912.
@@ -53,10 +55,10 @@ lab_parse_run_options() {
 	local dir
 	LAB_OPT_KERNEL=6.1 LAB_OPT_CHANNELS=2 LAB_OPT_DEVICES=2 LAB_OPT_SIZE=1GiB LAB_OPT_IOMMU=0
 	LAB_OPT_PERSISTENCE=mem-ctrl LAB_OPT_MSI=0 LAB_OPT_CPUS=1 LAB_OPT_FAULTS=() LAB_OPT_MODULES=() LAB_OPT_SHARE='' LAB_OPT_TIMEOUT=300
-	LAB_OPT_APPEND='' LAB_OPT_CONSOLE=0 LAB_OPT_KEEP=0 LAB_OPT_GDB='' LAB_OPT_COMMAND=()
+	LAB_OPT_APPEND='' LAB_OPT_ALLOW='' LAB_OPT_CONSOLE=0 LAB_OPT_KEEP=0 LAB_OPT_GDB='' LAB_OPT_COMMAND=()
 	while [ $# -gt 0 ]; do
 		case $1 in
-		--kernel | --channels | --devices | --size | --persistence | --cpus | --fault | --module | --share | --timeout | --append | --gdb)
+		--kernel | --channels | --devices | --size | --persistence | --cpus | --fault | --module | --share | --timeout | --append | --allow | --gdb)
 			[ $# -gt 1 ] || lab_usage_error "$1 wants a value" ;;
 		esac
 		case $1 in
@@ -70,6 +72,7 @@ lab_parse_run_options() {
 		--module) LAB_OPT_MODULES+=("$2"); shift ;;
 		--share) LAB_OPT_SHARE=$2; shift ;;
 		--timeout) LAB_OPT_TIMEOUT=$2; shift ;;
+		--allow) LAB_OPT_ALLOW=$2; shift ;;
 		--append) LAB_OPT_APPEND=$2; shift ;;
 		--gdb) LAB_OPT_GDB=$2; shift ;;
 		--iommu) LAB_OPT_IOMMU=1 ;;
@@ -94,8 +97,9 @@ lab_parse_run_options() {
 	lab_number --timeout "$LAB_OPT_TIMEOUT" 1 86400
 	LAB_OPT_SIZE=$(lab_size "$LAB_OPT_SIZE") || exit
 	# QEMU asks for the alignment, and ndctl for room for its own metadata
-	[ $((LAB_OPT_SIZE % (2 << 20))) -eq 0 ] && [ "$LAB_OPT_SIZE" -ge $((64 << 20)) ] ||
+	if [ $((LAB_OPT_SIZE % (2 << 20))) -ne 0 ] || [ "$LAB_OPT_SIZE" -lt $((64 << 20)) ]; then
 		lab_usage_error "--size must be a multiple of 2MiB, and 64MiB at least"
+	fi
 	for dir in "${LAB_OPT_MODULES[@]}"; do
 		[ -e "$dir/Kbuild" ] || [ -e "$dir/Makefile" ] || lab_usage_error "--module: no Kbuild in '$dir'"
 	done

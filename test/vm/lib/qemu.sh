@@ -18,6 +18,7 @@ lab_qemu_machine() { # KERNEL_DIR INITRD TMP
 	# device. mitigations cost time and have nothing to protect here.
 	append="console=ttyS0 loglevel=7 oops=panic panic=-1 softlockup_panic=1 mitigations=off nokaslr"
 	[ "$LAB_OPT_IOMMU" = 0 ] || append+=" intel_iommu=on iommu=nopt iommu.strict=1"
+	# shellcheck disable=SC2054 # the commas are QEMU's
 	LAB_QEMU=("${LAB_ARGV[@]}"
 		-L "$data/qemu" -L "$data/seabios" -nodefaults -no-user-config -display none -no-reboot
 		-name "dmad-lab-$LAB_OPT_KERNEL" -machine "$machine" -smp "$LAB_OPT_CPUS"
@@ -33,10 +34,10 @@ lab_qemu_machine() { # KERNEL_DIR INITRD TMP
 	if [ -w /dev/kvm ] && grep -qwE 'vmx|svm' /proc/cpuinfo && [ ! -d /sys/module/kvm_pvm ]; then
 		LAB_QEMU+=(-accel kvm -cpu host)
 	else
-		LAB_QEMU+=(-accel tcg -cpu max,-erms,-fsrm)
+		LAB_QEMU+=(-accel tcg -cpu "max,-erms,-fsrm")
 	fi
 	[ -z "$LAB_OPT_GDB" ] || LAB_QEMU+=(-S -chardev "socket,id=gdb,path=$LAB_OPT_GDB,server=on,wait=off" -gdb chardev:gdb)
-	[ "$LAB_OPT_IOMMU" = 0 ] || LAB_QEMU+=(-device intel-iommu,caching-mode=on,intremap=off)
+	[ "$LAB_OPT_IOMMU" = 0 ] || LAB_QEMU+=(-device "intel-iommu,caching-mode=on,intremap=off")
 }
 
 # Sparse files: a gigabyte nobody writes costs nothing.

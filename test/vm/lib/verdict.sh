@@ -37,7 +37,8 @@ lab_wait_for_guest() {
 lab_verdict() {
 	local tmp=$1 up='' status='' trouble
 	{ read -r up && read -r status; } <"$tmp/status"
-	trouble=$(grep -m 1 -aE "$LAB_TROUBLE" "$tmp/console" 2>/dev/null | tr -d '\r')
+	trouble=$(tr -d '\r' 2>/dev/null <"$tmp/console" | grep -aE "$LAB_TROUBLE" |
+		{ if [ -n "$LAB_OPT_ALLOW" ]; then grep -avE "$LAB_OPT_ALLOW"; else cat; fi; } | head -n 1)
 	if [ -n "$LAB_HUNG" ]; then
 		lab_guest_failed "$tmp" "the guest hung: $LAB_HUNG" "$LAB_EXIT_TIMEOUT"
 	elif [ -n "$trouble" ]; then

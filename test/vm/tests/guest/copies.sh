@@ -19,7 +19,7 @@ result() { cat "$parameters/$1"; }
 
 # expect NAME OPERATOR VALUE: as in `expect good -eq 100`.
 expect() {
-	if [ "$(result "$1")" "$2" "$3" ]; then return 0; fi
+	if test "$(result "$1")" "$2" "$3"; then return 0; fi
 	echo "FAILED: $1 is $(result "$1"), wanted $2 $3" >&2
 	dmesg | tail -n 15 >&2
 	return 1
