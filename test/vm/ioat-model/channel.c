@@ -44,6 +44,7 @@ void channel_chainaddr(struct channel *ch, uint64_t address)
 {
 	ch->chainaddr = address;
 	ch->next = address;
+	ch->last = 0;
 	ch->done = 0;
 	ch->dmacount = 0;
 	ch->chain_new = true;

@@ -113,7 +113,11 @@
 #define IOAT_CHANSTS_HALTED 3
 #define IOAT_CHANSTS_ADDR (~0x3fULL)
 
-/* u32 each: the first descriptor of a chain. Writing it starts the count anew. */
+/*
+ * u32 each: the first descriptor of a chain. Writing it starts the count anew, and
+ * forgets the last descriptor of the old one: when the first of a chain fails, the driver
+ * takes an address of 0 for "nothing is done", and an old one for progress that was not.
+ */
 #define IOAT_CHAINADDR_LOW 0x10
 #define IOAT_CHAINADDR_HIGH 0x14
 

@@ -109,6 +109,14 @@ static void errors(void)
 		CHECK(reg(3, IOAT_CHANERR, 4) == 0);
 	}
 	start(3);
+	copy(3, SRC, DST, 64, IOAT_DESC_COMPLETION);
+	CHECK(wait_status(3, IOAT_CHANSTS_DONE, 5000));
+	set_reg(3, IOAT_CHAINADDR_LOW, RING_AT(3), 4);
+	bell[3] = 0;
+	copy(3, 1ULL << 40, DST, 64, IOAT_DESC_COMPLETION);
+	CHECK(wait_irq(3, 5000));
+	CHECK(completion(3) == IOAT_CHANSTS_HALTED); /* of this chain nothing is done */
+	start(3);
 	set_reg(3, IOAT_CHAINADDR_LOW, RING_AT(3) + 8, 4);
 	set_reg(3, IOAT_DMACOUNT, 1, 2);
 	CHECK(wait_status(3, IOAT_CHANSTS_HALTED, 5000));
