@@ -157,7 +157,7 @@ static bool finish(struct device *dev, int number)
 	uint32_t error = effects->error;
 
 	if (effects->remove) {
-		dev->removal = true;
+		device_remove(dev);
 		return false;
 	}
 	if (!error && !(desc->ctl & IOAT_DESC_NULL)) {
@@ -194,7 +194,7 @@ uint64_t channel_run(struct device *dev, int number, uint64_t now_ns)
 	struct channel *ch = &dev->channel[number];
 	uint32_t descriptors = 0, bytes = 0;
 
-	while (ch->state == CHANNEL_ACTIVE && config_bus_master(dev) && !dev->removal) {
+	while (ch->state == CHANNEL_ACTIVE && config_bus_master(dev)) {
 		if (descriptors == TURN_DESCRIPTORS || bytes >= TURN_BYTES)
 			return 0;
 		if (!ch->fetched && !fetch(dev, number, now_ns))

@@ -28,7 +28,17 @@ static void status(char *out, size_t size, const struct faults *faults,
 		}
 }
 
-static void command(struct control *control, struct faults *faults, const struct device *devices,
+/* A device that was pulled out comes back as well, as it is after power-on. */
+static void clear(struct faults *faults, struct device *devices, int device_count)
+{
+	int d;
+
+	faults->count = 0;
+	for (d = 0; d < device_count; d++)
+		devices[d].gone = false;
+}
+
+static void command(struct control *control, struct faults *faults, struct device *devices,
 		    int device_count)
 {
 	char answer[8192] = "";
@@ -36,7 +46,7 @@ static void command(struct control *control, struct faults *faults, const struct
 	size_t used;
 
 	if (!strcmp(control->line, "clear"))
-		faults->count = 0;
+		clear(faults, devices, device_count);
 	else if (!strcmp(control->line, "status"))
 		status(answer, sizeof(answer) - 256, faults, devices, device_count);
 	else
@@ -51,7 +61,7 @@ static void command(struct control *control, struct faults *faults, const struct
 	}
 }
 
-void control_receive(struct control *control, struct faults *faults, const struct device *devices,
+void control_receive(struct control *control, struct faults *faults, struct device *devices,
 		     int device_count)
 {
 	ssize_t got = recv(control->fd, control->line + control->have,

@@ -17,7 +17,7 @@ struct control {
 };
 
 /* Takes what has come on @control; closes it at its end. */
-void control_receive(struct control *control, struct faults *faults, const struct device *devices,
+void control_receive(struct control *control, struct faults *faults, struct device *devices,
 		     int device_count);
 
 #endif

@@ -62,7 +62,7 @@ struct device {
 	int irq[IRQ_VECTORS]; /* eventfds, or -1 */
 	struct memory memory;
 	struct faults *faults;
-	bool removal; /* a fault wants the device gone */
+	bool gone; /* pulled out: it answers all ones and does nothing */
 };
 
 /* config.c */
@@ -74,6 +74,7 @@ bool config_bus_master(const struct device *dev);
 /* registers.c */
 void device_init(struct device *dev, int number, int channels, bool msix, struct faults *faults);
 void device_reset(struct device *dev);
+void device_remove(struct device *dev);
 void bar_read(struct device *dev, uint32_t offset, uint8_t *to, uint32_t count);
 void bar_write(struct device *dev, uint32_t offset, const uint8_t *from, uint32_t count);
 

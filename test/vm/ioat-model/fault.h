@@ -55,7 +55,7 @@ const char *faults_add(struct faults *faults, const char *specs);
 /* A copy descriptor begins: counts it, and says what becomes of it. */
 struct fault_effects faults_strike(struct faults *faults, int device, int channel, uint32_t ctl);
 
-/* Takes out a remove that is due at once; false if there is none. */
+/* Takes a remove that is due at once, and says which device; false if there is none. */
 bool faults_take_removal(struct faults *faults, int *device);
 
 /* One line a fault, into @out. */

@@ -76,7 +76,6 @@ static int run_channels(void)
 	return next <= time ? 0 : (int)((next - time) / 1000000 + 1);
 }
 
-/* Surprise removal is a connection that closes: all reads give all ones from then on. */
 static void run_removals(void)
 {
 	int d, which;
@@ -84,12 +83,7 @@ static void run_removals(void)
 	while (faults_take_removal(&faults, &which))
 		for (d = 0; d < device_count; d++)
 			if (which == FAULT_ANY || which == d)
-				devices[d].removal = true;
-	for (d = 0; d < device_count; d++)
-		if (devices[d].removal) {
-			vfio_user_close(&connections[d]);
-			devices[d].removal = false;
-		}
+				device_remove(&devices[d]);
 }
 
 static void accept_device(int d)

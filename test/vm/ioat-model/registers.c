@@ -45,6 +45,13 @@ void device_reset(struct device *dev)
 	}
 }
 
+/* What is left is a bus that nobody answers on. */
+void device_remove(struct device *dev)
+{
+	device_reset(dev);
+	dev->gone = true;
+}
+
 static void put(uint8_t *image, uint32_t at, uint64_t value, uint32_t bytes)
 {
 	for (; bytes > 0; bytes--, at++, value >>= 8)

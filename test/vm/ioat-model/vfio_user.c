@@ -197,7 +197,9 @@ static int do_region_read(struct vfio_user *vu, uint8_t *body, size_t length, si
 
 	if (error)
 		return error;
-	if (access.region == VFIO_PCI_CONFIG_REGION_INDEX)
+	if (vu->dev->gone)
+		memset(body + sizeof(access), 0xff, access.count);
+	else if (access.region == VFIO_PCI_CONFIG_REGION_INDEX)
 		memcpy(body + sizeof(access), vu->dev->config + access.offset, access.count);
 	else
 		bar_read(vu->dev, access.offset, body + sizeof(access), access.count);
@@ -214,7 +216,9 @@ static int do_region_write(struct vfio_user *vu, uint8_t *body, size_t length, s
 		return error;
 	if (length - sizeof(access) < access.count)
 		return EINVAL;
-	if (access.region == VFIO_PCI_CONFIG_REGION_INDEX) {
+	if (vu->dev->gone) {
+		/* lost, as on a bus */
+	} else if (access.region == VFIO_PCI_CONFIG_REGION_INDEX) {
 		config_write(vu->dev, access.offset, body + sizeof(access), access.count);
 		irq_flush(vu->dev); /* bus mastering may have come on */
 	} else {
