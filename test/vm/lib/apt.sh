@@ -56,7 +56,7 @@ lab_apt_prepare() {
 # A suite whose support has ended keeps its last Release file, which then counts as
 # expired; that is still the newest there is of that kernel.
 lab_apt_update() {
-	lab_apt apt-get -q -o Acquire::Check-Valid-Until=false update >&2
+	lab_apt apt-get -q -o Acquire::Check-Valid-Until=false -o Acquire::Retries=1 update >&2
 }
 
 # From apt's --print-uris ('URI' FILE SIZE HASH) to "FILE SIZE SHA256 URI" lines.

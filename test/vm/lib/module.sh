@@ -22,7 +22,7 @@ lab_module_make() {
 lab_module_cached() {
 	local kernel key out part
 	kernel=$(lab_kernel_dir "$1") || exit
-	key=$(find "$2" -type f | LC_ALL=C sort | xargs -d '\n' cat | sha256sum | cut -c1-16)
+	key=$(cd "$2" && find . -type f | LC_ALL=C sort | xargs -d '\n' sha256sum | sha256sum | cut -c1-16)
 	out=$LAB_CACHE/built/${2##*/}-${kernel##*/}-$key part=$LAB_CACHE/built/part.$$
 	if [ ! -e "$out" ]; then
 		rm -rf "$part"
