@@ -6,7 +6,7 @@
 
 if [ -e "$LAB_REPO/dist/services/daemon/main.js" ] && [ -e "$LAB_REPO/native-shim/build/libdma_shim.so" ]; then
 	check "a transfer by the CPU engine, flushed" \
-		run --timeout 200 -- host node /repo/test/vm/tests/guest/daemon.mjs
+		run --timeout 600 -- host node /repo/test/vm/tests/guest/daemon.mjs
 else
 	skip "a transfer by the CPU engine, flushed" "not built: npm run build"
 fi
