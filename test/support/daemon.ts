@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,6 +9,9 @@ import { fileURLToPath } from 'node:url';
 const MAIN = fileURLToPath(new URL('../../services/daemon/main.js', import.meta.url));
 /** A daemon that a test forgets ends by itself. */
 const LIFETIME_MS = 120_000;
+/** So does one whose test process is killed, which keeps no time limit any more. */
+const SETPRIV = '/usr/bin/setpriv';
+const DIES_WITH_US = existsSync(SETPRIV) ? [SETPRIV, '--pdeathsig', 'KILL'] : [];
 
 export interface DaemonOptions {
   /** What runs the daemon: a command that ends in "$@" or the like. */
@@ -39,7 +42,7 @@ export class Daemon {
   ) {
     this.#ownsStateDir = environment.DMAD_STATE_DIR === undefined;
     this.stateDir = environment.DMAD_STATE_DIR ?? mkdtempSync(join(tmpdir(), 'dmad-test-'));
-    const [command = '', ...args] = [...wrapper, process.execPath, MAIN];
+    const [command = '', ...args] = [...DIES_WITH_US, ...wrapper, process.execPath, MAIN];
     const env: NodeJS.ProcessEnv = {
       PATH: process.env.PATH,
       DMAD_PORT: '0',

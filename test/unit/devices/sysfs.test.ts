@@ -26,12 +26,15 @@ const RECORDED: Omit<DaxDevice, 'name'> = {
 };
 
 describe('discoverDaxDevices', () => {
-  test.each(['5.10', '6.1', '6.12', '7.3'])('finds both devices of Linux %s', (kernel) => {
-    expect(discover(recordedSysfs(kernel))).toEqual([
-      { name: 'dax0.0', ...RECORDED },
-      { name: 'dax1.0', ...RECORDED },
-    ]);
-  });
+  test.each(['5.10', '5.10-class', '6.1', '6.12', '7.3'])(
+    'finds both devices of Linux %s',
+    (kernel) => {
+      expect(discover(recordedSysfs(kernel))).toEqual([
+        { name: 'dax0.0', ...RECORDED },
+        { name: 'dax1.0', ...RECORDED },
+      ]);
+    },
+  );
 
   test.each(['6.1', '7.3'])('sees what Linux %s has made system RAM of', (kernel) => {
     expect(discover(recordedSysfs(`${kernel}-system-ram`))).toEqual([
