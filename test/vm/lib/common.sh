@@ -63,7 +63,8 @@ lab_lock_cache() {
 	fi
 }
 
-lab_unlock_cache() { exec {LAB_LOCK_FD}>&-; }
+# lab_point LINK TARGET: makes LINK name TARGET, with no moment in which it names nothing.
+lab_point() { ln -sfn "$2" "$1.new" && mv -T "$1.new" "$1"; }
 
 # lab_kernel_dir K, lab_root_dir: where setup put things; both fail where it did not.
 lab_kernel_dir() {

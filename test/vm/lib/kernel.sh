@@ -7,34 +7,53 @@
 #   modules/  /usr/lib/modules/<abi>, with the files depmod makes
 # Its headers go into the lab's root, at the absolute path they insist on.
 
-# lab_kernel_unpack K LIST
-lab_kernel_unpack() {
-	local k=$1 list=$2 abi version dir part image tree file
-	image=$(cut -d' ' -f1 "$list" | grep -E '^linux-image-[0-9]')
-	abi=${image#linux-image-} abi=${abi%%_*}
-	version=${image#*_} version=${version%_*}
-	dir=$LAB_CACHE/kernel/$k-$version part=$LAB_CACHE/kernel/$k-$version.part
-	lab_kernel_headers "$list"
-	if [ ! -e "$dir" ]; then
-		lab_say "unpacking kernel $k ($abi)"
-		rm -rf "$part"
-		tree=$part/tree
-		mkdir -p "$tree"
-		lab_kernel_unpack_images "$list" "$tree"
-		# 6.12 moved the modules under /usr, 7.3 the image as well
-		for file in "$tree"/{boot/vmlinuz-$abi,usr/lib/modules/$abi/vmlinuz}; do
-			[ ! -e "$file" ] || lab_kernel_vmlinux "$file" "$part/vmlinux"
-		done
-		for file in "$tree"/{,usr/}lib/modules/$abi; do
-			[ ! -e "$file/kernel" ] || mv "$file" "$part/modules"
-		done
-		rm -rf "$tree"
-		lab_kernel_depmod "$part/modules" "$abi"
-		echo "$abi" >"$part/abi"
-		mv "$part" "$dir"
+# Sets ABI and DIR of the kernel whose packages LIST names.
+lab_kernel_names() { # K LIST
+	local image
+	image=$(cut -d' ' -f1 "$2" | grep -E '^linux-image-[0-9]')
+	ABI=${image#linux-image-} ABI=${ABI%%_*}
+	DIR=${image#*_} DIR=$LAB_CACHE/kernel/$1-${DIR%_*}
+}
+
+# lab_kernel_missing K LIST: bytes to fetch before lab_kernel_setup can work.
+lab_kernel_missing() {
+	local ABI DIR
+	lab_kernel_names "$1" "$2"
+	if [ -e "$DIR" ] && lab_kernel_has_headers "$2"; then echo 0; else lab_apt_missing "$2"; fi
+}
+
+# lab_kernel_setup K LIST
+lab_kernel_setup() {
+	local k=$1 list=$2 ABI DIR part=$LAB_CACHE/kernel/$1.part
+	lab_kernel_names "$k" "$list"
+	if [ ! -e "$DIR" ] || ! lab_kernel_has_headers "$list"; then
+		lab_apt_fetch "$list"
+		lab_say "unpacking kernel $k ($ABI)"
+		lab_kernel_headers "$list"
 	fi
-	ln -sfn "$k-$version" "$LAB_CACHE/kernel/$k.new" &&
-		mv -T "$LAB_CACHE/kernel/$k.new" "$LAB_CACHE/kernel/$k"
+	if [ ! -e "$DIR" ]; then
+		rm -rf "$part"
+		mkdir -p "$part"
+		lab_kernel_unpack "$list" "$part"
+		echo "$ABI" >"$part/abi"
+		mv "$part" "$DIR"
+	fi
+	lab_point "$LAB_CACHE/kernel/$k" "${DIR##*/}"
+}
+
+lab_kernel_unpack() { # LIST PART
+	local part=$2 tree=$2/tree file
+	mkdir "$tree"
+	lab_kernel_unpack_images "$1" "$tree"
+	# 6.12 moved the modules under /usr, 7.3 the image as well
+	for file in "$tree"/{boot/vmlinuz-$ABI,usr/lib/modules/$ABI/vmlinuz}; do
+		[ ! -e "$file" ] || lab_kernel_vmlinux "$file" "$part/vmlinux"
+	done
+	for file in "$tree"/{,usr/}lib/modules/$ABI; do
+		[ ! -e "$file/kernel" ] || mv "$file" "$part/modules"
+	done
+	rm -rf "$tree"
+	lab_kernel_depmod "$part/modules" "$ABI"
 }
 
 # Leaves out the modules of devices that the guest can never have: they are two
@@ -86,10 +105,19 @@ lab_kernel_depmod() {
 lab_kernel_headers() {
 	local deb root
 	root=$(lab_root_dir) || exit
-	for deb in $(cut -d' ' -f1 "$1" | grep -E '^linux-(headers|kbuild)-'); do
+	for deb in $(lab_kernel_header_debs "$1"); do
 		[ ! -e "$root/var/lib/lab/$deb" ] || continue
 		dpkg-deb -x "$LAB_CACHE/debs/$deb" "$root" || lab_die "unpacking $deb failed"
 		mkdir -p "$root/var/lib/lab"
 		: >"$root/var/lib/lab/$deb"
 	done
 }
+
+lab_kernel_has_headers() {
+	local deb
+	for deb in $(lab_kernel_header_debs "$1"); do
+		[ -e "$LAB_CACHE/root/var/lib/lab/$deb" ] || return 1
+	done
+}
+
+lab_kernel_header_debs() { cut -d' ' -f1 "$1" | grep -E '^linux-(headers|kbuild)-[0-9]'; }

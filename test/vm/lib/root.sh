@@ -17,12 +17,19 @@ LAB_ROOT_PACKAGES=(
 	base-files bash coreutils dash sed grep mawk findutils diffutils util-linux gdbserver
 )
 
-# lab_root_unpack LIST: makes $LAB_CACHE/root from the packages of LIST.
-lab_root_unpack() {
-	local list=$1 key root part
-	key=$(cut -d' ' -f1 "$list" | sort | sha256sum | cut -c1-12)
-	root=$LAB_CACHE/root-$key part=$LAB_CACHE/root-$key.part
+lab_root_key() { cut -d' ' -f1 "$1" | sort | sha256sum | cut -c1-12; }
+
+# lab_root_missing LIST: bytes to fetch before lab_root_setup LIST can work.
+lab_root_missing() {
+	if [ -e "$LAB_CACHE/root-$(lab_root_key "$1")" ]; then echo 0; else lab_apt_missing "$1"; fi
+}
+
+# lab_root_setup LIST: makes $LAB_CACHE/root from the packages of LIST.
+lab_root_setup() {
+	local list=$1 root part
+	root=$LAB_CACHE/root-$(lab_root_key "$list") part=$LAB_CACHE/root.part
 	if [ ! -e "$root" ]; then
+		lab_apt_fetch "$list"
 		lab_say "unpacking $(wc -l <"$list") packages: QEMU, gcc-14 and the guest's userland"
 		rm -rf "$part"
 		lab_root_skeleton "$part"
@@ -33,7 +40,7 @@ lab_root_unpack() {
 		ln -s mawk "$part/usr/bin/awk"
 		mv "$part" "$root"
 	fi
-	ln -sfn "root-$key" "$LAB_CACHE/root.new" && mv -T "$LAB_CACHE/root.new" "$LAB_CACHE/root"
+	lab_point "$LAB_CACHE/root" "${root##*/}"
 }
 
 # The merged /usr's links have to be there before any package is unpacked, and the
@@ -45,7 +52,7 @@ lab_root_skeleton() {
 	for dir in bin sbin lib lib64; do ln -s "usr/$dir" "$root/$dir"; done
 }
 
-# lab_root_run DIR [--writable] -- COMMAND...: runs COMMAND in the root, with DIR at
+# lab_root_run DIR COMMAND...: runs COMMAND in the root, with DIR at
 # /mnt. The mounts are made in a mount namespace of their own and end with COMMAND,
 # whatever becomes of this shell; nothing of this machine's /dev is bound but null.
 lab_root_run() {
@@ -64,4 +71,14 @@ lab_root_run() {
 			exec env -i PATH=/usr/bin:/usr/sbin HOME=/tmp LC_ALL=C.UTF-8 \
 				chroot "$root" sh -c '\''cd /mnt; exec "$@"'\'' sh "$@"
 		' sh "$root" "$dir" "$@"
+}
+
+# lab_clean: drops packages, old kernels, old roots and what was built for them.
+lab_clean() {
+	local dir keep
+	rm -rf "$LAB_CACHE/debs" "$LAB_CACHE/apt" "$LAB_CACHE/built"
+	keep=$(for dir in "$LAB_CACHE"/root "$LAB_CACHE"/kernel/*; do readlink "$dir" || true; done)
+	for dir in "$LAB_CACHE"/root-* "$LAB_CACHE"/kernel/*-*; do
+		grep -qxF "${dir##*/}" <<<"$keep" || rm -rf "$dir"
+	done
 }
