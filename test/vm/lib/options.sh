@@ -16,6 +16,8 @@ lab_run_usage() {
 		  --msi           the I/OAT device has MSI, not MSI-X
 		  --cpus N        processors of the guest (default 1)
 		  --fault SPEC    a fault from the start on (ioat-model/README.md); may be repeated
+		  --module DIR    build the kernel module in DIR; it is /modules/NAME.ko in the guest;
+		                  may be repeated
 		  --share DIR     DIR is /share in the guest, writable
 		  --timeout S     seconds until the guest counts as hung (default 300)
 		  --append ARGS   more arguments for the kernel
@@ -48,12 +50,13 @@ lab_size() {
 }
 
 lab_parse_run_options() {
+	local dir
 	LAB_OPT_KERNEL=6.1 LAB_OPT_CHANNELS=2 LAB_OPT_DEVICES=2 LAB_OPT_SIZE=1GiB LAB_OPT_IOMMU=0
-	LAB_OPT_PERSISTENCE=mem-ctrl LAB_OPT_MSI=0 LAB_OPT_CPUS=1 LAB_OPT_FAULTS=() LAB_OPT_SHARE='' LAB_OPT_TIMEOUT=300
+	LAB_OPT_PERSISTENCE=mem-ctrl LAB_OPT_MSI=0 LAB_OPT_CPUS=1 LAB_OPT_FAULTS=() LAB_OPT_MODULES=() LAB_OPT_SHARE='' LAB_OPT_TIMEOUT=300
 	LAB_OPT_APPEND='' LAB_OPT_CONSOLE=0 LAB_OPT_KEEP=0 LAB_OPT_GDB='' LAB_OPT_COMMAND=()
 	while [ $# -gt 0 ]; do
 		case $1 in
-		--kernel | --channels | --devices | --size | --persistence | --cpus | --fault | --share | --timeout | --append | --gdb)
+		--kernel | --channels | --devices | --size | --persistence | --cpus | --fault | --module | --share | --timeout | --append | --gdb)
 			[ $# -gt 1 ] || lab_usage_error "$1 wants a value" ;;
 		esac
 		case $1 in
@@ -64,6 +67,7 @@ lab_parse_run_options() {
 		--persistence) LAB_OPT_PERSISTENCE=$2; shift ;;
 		--cpus) LAB_OPT_CPUS=$2; shift ;;
 		--fault) LAB_OPT_FAULTS+=("$2"); shift ;;
+		--module) LAB_OPT_MODULES+=("$2"); shift ;;
 		--share) LAB_OPT_SHARE=$2; shift ;;
 		--timeout) LAB_OPT_TIMEOUT=$2; shift ;;
 		--append) LAB_OPT_APPEND=$2; shift ;;
@@ -92,6 +96,9 @@ lab_parse_run_options() {
 	# QEMU asks for the alignment, and ndctl for room for its own metadata
 	[ $((LAB_OPT_SIZE % (2 << 20))) -eq 0 ] && [ "$LAB_OPT_SIZE" -ge $((64 << 20)) ] ||
 		lab_usage_error "--size must be a multiple of 2MiB, and 64MiB at least"
+	for dir in "${LAB_OPT_MODULES[@]}"; do
+		[ -e "$dir/Kbuild" ] || [ -e "$dir/Makefile" ] || lab_usage_error "--module: no Kbuild in '$dir'"
+	done
 	[ -z "$LAB_OPT_SHARE" ] || [ -d "$LAB_OPT_SHARE" ] || lab_usage_error "no folder: $LAB_OPT_SHARE"
 }
 
@@ -99,5 +106,5 @@ lab_parse_run_options() {
 lab_guest_options() {
 	echo "LAB_DEVICES=$LAB_OPT_DEVICES"
 	echo "LAB_CHANNELS=$LAB_OPT_CHANNELS"
-	echo "LAB_SHARE=${LAB_OPT_SHARE:+1}${LAB_OPT_SHARE:-0}" | sed 's/=1.*/=1/'
+	if [ -n "$LAB_OPT_SHARE" ]; then echo LAB_SHARE=1; else echo LAB_SHARE=0; fi
 }

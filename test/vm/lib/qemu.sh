@@ -35,6 +35,7 @@ lab_qemu_machine() { # KERNEL_DIR INITRD TMP
 	else
 		LAB_QEMU+=(-accel tcg -cpu max,-erms,-fsrm)
 	fi
+	[ -z "$LAB_OPT_GDB" ] || LAB_QEMU+=(-S -chardev "socket,id=gdb,path=$LAB_OPT_GDB,server=on,wait=off" -gdb chardev:gdb)
 	[ "$LAB_OPT_IOMMU" = 0 ] || LAB_QEMU+=(-device intel-iommu,caching-mode=on,intremap=off)
 }
 

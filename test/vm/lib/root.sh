@@ -9,12 +9,12 @@ LAB_ROOT_PACKAGES=(
 	# runs on this machine
 	qemu-system-x86
 	# builds the model and the modules of all four kernels; 6.12's and 7.3's
-	# headers want pahole, 7.3's objtool wants libelf
-	gcc-14 libc6-dev make pahole libelf1t64 perl-base
+	# headers want pahole, 7.3's objtool wants libelf, W=1 perl and C=1 sparse
+	gcc-14 libc6-dev make pahole libelf1t64 perl sparse
 	# serves in the guest, and in setup
 	busybox-static kmod ndctl daxctl xz-utils zstd cpio
 	# a userland for make and for the guest, which no dependency names
-	base-files bash coreutils dash sed grep mawk findutils diffutils util-linux gdbserver
+	base-files bash coreutils dash sed grep mawk findutils diffutils util-linux gdbserver strace
 )
 
 lab_root_key() { cut -d' ' -f1 "$1" | sort | sha256sum | cut -c1-12; }
