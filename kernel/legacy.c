@@ -41,6 +41,8 @@ static struct idma_request *make_request(struct idma_context *context,
 
 	if (strnlen(path, path_size) == path_size)
 		return ERR_PTR(-EINVAL);
+	if (!path[0])
+		return ERR_PTR(-ENOENT); /* it would be the current folder */
 	/* O_NONBLOCK: a FIFO must not hold the caller up */
 	file = filp_open(path, O_RDWR | O_LARGEFILE | O_NONBLOCK | O_NOCTTY, 0);
 	if (IS_ERR(file))
