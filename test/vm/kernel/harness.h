@@ -80,9 +80,11 @@ _Noreturn void test_skip(const char *why);
 /* An ioctl that fails so, and leaves its struct as it was. */
 #define EXPECT_IOCTL_ERRNO(_errno, _fd, _command, _arg)                      \
 	do {                                                                 \
-		__typeof__(*(_arg)) before_ = *(_arg);                       \
+		uint8_t before_[sizeof(*(_arg))];                            \
+                                                                             \
+		memcpy(before_, _arg, sizeof(before_));                      \
 		EXPECT_ERRNO(_errno, ioctl(_fd, _command, _arg));            \
-		if (memcmp(&before_, _arg, sizeof(before_)))                 \
+		if (memcmp(before_, _arg, sizeof(before_)))                 \
 			FAIL("%s failed, but wrote to its argument", #_command); \
 	} while (0)
 
