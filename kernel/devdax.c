@@ -21,7 +21,12 @@
 /* So much is mapped at a time, to bound the page tables that it takes. */
 #define WINDOW SZ_1G
 
-/* The device behind @file; good as long as the file. */
+/*
+ * The device whose driver gives @file its memory, good as long as the file. That
+ * is the device-dax device itself, on the "dax" bus; or where dax_pmem_compat
+ * made it (as Debian's 5.10 does), which puts it into a class instead, its parent
+ * on the "nd" bus. Either way it is the one whose bus tells of the removal.
+ */
 int idma_devdax_identify(struct file *file, struct device **dev)
 {
 	struct inode *inode = file_inode(file);
@@ -42,11 +47,11 @@ int idma_devdax_identify(struct file *file, struct device **dev)
 	if (!parent)
 		return -EOPNOTSUPP;
 	*dev = kobj_to_dev(parent);
-	/* The bus is what tells of its removal; dax_pmem_compat has none. */
-	if (!(*dev)->bus || strcmp((*dev)->bus->name, "dax") ||
-	    (*dev)->devt != inode->i_rdev)
+	if ((*dev)->devt != inode->i_rdev)
 		return -EOPNOTSUPP;
-	return 0;
+	if (!(*dev)->bus)
+		*dev = (*dev)->parent;
+	return *dev && (*dev)->bus ? 0 : -EOPNOTSUPP;
 }
 
 static unsigned long map(const struct idma_region *region, u64 offset,

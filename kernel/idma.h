@@ -224,7 +224,7 @@ struct idma_extent {
  * @ref: the context's name for it, and every request
  * @free_work: a region's end may sleep and waits for notifiers, a request's not
  * @file: keeps @dev and its bus's module
- * @dev: the device-dax device
+ * @dev: whose driver gives the memory, see idma_devdax_identify()
  * @nb: tells when @dev loses its driver
  * @gone: it did, once; never cleared
  * @writable: @file is open for writing

@@ -3,6 +3,8 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -11,11 +13,14 @@
 struct device device_map(const char *path)
 {
 	struct device device = { .path = path };
+	struct stat node;
 	char name[128];
 	FILE *file;
 	int fd;
 
-	snprintf(name, sizeof(name), "/sys/bus/dax/devices/%s/size", strrchr(path, '/') + 1);
+	DO(stat(path, &node));
+	snprintf(name, sizeof(name), "/sys/dev/char/%u:%u/size", major(node.st_rdev),
+		 minor(node.st_rdev));
 	file = fopen(name, "r");
 	if (!file || fscanf(file, "%lu", &device.size) != 1)
 		FAIL("cannot read %s", name);
