@@ -57,7 +57,7 @@ ssize_t idma_read(struct file *file, char __user *to, size_t size, loff_t *pos)
 		return -EINVAL;
 	for (;;) {
 		if (mutex_lock_interruptible(&context->read_lock))
-			return -EINTR;
+			return -ERESTARTSYS;
 		done = read_some(context, to, size);
 		mutex_unlock(&context->read_lock);
 		if (done)
@@ -65,7 +65,7 @@ ssize_t idma_read(struct file *file, char __user *to, size_t size, loff_t *pos)
 		if (file->f_flags & O_NONBLOCK)
 			return -EAGAIN;
 		if (wait_event_interruptible(context->wait, readable(context)))
-			return -EINTR;
+			return -ERESTARTSYS;
 	}
 }
 

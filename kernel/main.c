@@ -114,6 +114,8 @@ static long idma_execute(struct idma_context *context, unsigned int nr,
 		return -EFAULT;
 	if (size < command->min_size)
 		return -EINVAL;
+	if (size > PAGE_SIZE)
+		return -E2BIG; /* and not what the memory behind it happens to be */
 	error = copy_struct_from_user(&arg, command->size, user, size);
 	if (error)
 		return error;

@@ -90,7 +90,7 @@ static int resolve(struct idma_region *region)
 	int error = device_lock_interruptible(region->dev);
 
 	if (error)
-		return -EINTR;
+		return -ERESTARTSYS;
 	error = region->dev->driver ? idma_devdax_resolve(region) : -ENXIO;
 	device_unlock(region->dev);
 	return error;

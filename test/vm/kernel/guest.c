@@ -136,7 +136,7 @@ void shell(const char *format, ...)
 	status = run_shell(format, args);
 	va_end(args);
 	if (status)
-		FAIL("'%s' failed with %d", format, status);
+		FAIL("a command failed with %d (%s)", status, format);
 }
 
 uint64_t now_ms(void)

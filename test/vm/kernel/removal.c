@@ -115,6 +115,7 @@ static void copies_work(void)
 	DO(submit_one(dma, 1, src, dst, (struct ioat_dma_segment){ 0, 0, MIB }));
 	EXPECT_EQ(next_completion(dma).status, IOAT_DMA_DONE);
 	EXPECT(is_pattern(to.bytes, MIB, 5));
+	close(dma);
 }
 
 TEST(removal_of_the_file)

@@ -317,8 +317,8 @@ enum ioat_dma_error {
 /*
  * The hardware may still write to the destination (and read from the source)
  * of this request. Until it cannot any more, its memory is not given away by
- * the kernel, but other writers of the same bytes are the caller's to hold off:
- * the channel is RECOVERING meanwhile.
+ * the kernel; but other writers of the same bytes are the caller's to hold off,
+ * for about 3 s more at most. Closing the file waits for it.
  */
 #define IOAT_DMA_COMPLETION_UNSETTLED (1u << 0)
 
