@@ -139,6 +139,15 @@ void shell(const char *format, ...)
 		FAIL("a command failed with %d (%s)", status, format);
 }
 
+/*
+ * An emulated IOMMU takes milliseconds to map a page, so that nothing can be said of
+ * how long something takes.
+ */
+bool iommu_is_emulated(void)
+{
+	return !shell_status("grep -q intel_iommu=on /proc/cmdline");
+}
+
 uint64_t now_ms(void)
 {
 	struct timespec now;

@@ -239,6 +239,10 @@ struct ioat_dma_segment {
  * Starts a request, which may use several channels at a time. It returns
  * before the copy is done; exactly one completion follows. On failure nothing
  * was copied and there is none.
+ *
+ * A copy that is done is seen by every CPU, but is not persistent by that: the
+ * hardware may have written it into the CPUs' caches, which are the caller's to
+ * write back.
  */
 struct ioat_dma_submit {
 	__u32 size;
