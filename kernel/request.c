@@ -235,19 +235,18 @@ void idma_request_stop(struct idma_request *request, u32 status, u32 error,
 		       struct list_head *settled)
 {
 	lockdep_assert_held(&idma_queue_lock);
+	if (!request->stopped && (status == IOAT_DMA_TIMED_OUT ||
+				  request->next < request->count)) {
+		request->stopped = true;
+		request->completion.status = status;
+		request->completion.error = error;
+	}
 	if (status == IOAT_DMA_TIMED_OUT) {
 		unsigned int channel = request->completion.channel;
 
-		request->stopped = true;
-		request->completion.status = status;
-		request->completion.error = error;
 		if (request->in_flight && channel < IDMA_MAX_CHANNELS)
 			atomic64_inc(&idma_channels[channel].timeouts);
 		answer(request);
-	} else if (!request->stopped && request->next < request->count) {
-		request->stopped = true;
-		request->completion.status = status;
-		request->completion.error = error;
 	}
 	idma_queue_remove(request);
 	if (!request->in_flight)

@@ -533,8 +533,8 @@ TEST(abi_timeout)
 	EXPECT_EQ(done.status, IOAT_DMA_TIMED_OUT);
 	EXPECT(done.bytes_done < 128 * MIB);
 	EXPECT(done.completed_ns - done.submitted_ns >= 200000000);
-	EXPECT(done.completed_ns - done.submitted_ns < 600000000);
-	EXPECT(now_ms() - start < 2000);
+	EXPECT(done.completed_ns - done.submitted_ns < 2000000000); /* a busy machine */
+	EXPECT(now_ms() - start < 5000);
 	EXPECT(done.flags & IOAT_DMA_COMPLETION_UNSETTLED);
 	shell("fault clear");
 	wait_for_channels(dma, IOAT_DMA_CHANNEL_READY, 2, 10000);

@@ -13,7 +13,7 @@
 #include "harness.h"
 
 /* What an administrator's command may take here, where processes start slowly. */
-#define PATIENCE_MS 8000
+#define PATIENCE_MS 20000
 
 static const char *pci_slot(void)
 {
