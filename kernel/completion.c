@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Completions, read many at a time.
+ */
+#include <linux/module.h>
+#include <linux/poll.h>
+#include <linux/uaccess.h>
+
+#include "idma.h"
+
+static bool readable(struct idma_context *context)
+{
+	return !list_empty_careful(&context->completions);
+}
+
+static struct idma_request *next_completion(struct idma_context *context)
+{
+	struct idma_request *request;
+
+	spin_lock(&idma_queue_lock);
+	request = list_first_entry_or_null(&context->completions,
+					   struct idma_request, answered);
+	spin_unlock(&idma_queue_lock);
+	return request;
+}
+
+/* One that could not be handed over stays where it is, the next in turn. */
+static ssize_t read_some(struct idma_context *context, char __user *to,
+			 size_t size)
+{
+	const size_t record = sizeof(struct ioat_dma_completion);
+	struct idma_request *request;
+	ssize_t done = 0;
+
+	lockdep_assert_held(&context->read_lock);
+	while (size - done >= record) {
+		request = next_completion(context);
+		if (!request)
+			break;
+		if (copy_to_user(to + done, &request->completion, record))
+			return done ? done : -EFAULT;
+		spin_lock(&idma_queue_lock);
+		list_del_init(&request->answered);
+		spin_unlock(&idma_queue_lock);
+		idma_request_put(request);
+		done += record;
+	}
+	return done;
+}
+
+ssize_t idma_read(struct file *file, char __user *to, size_t size, loff_t *pos)
+{
+	struct idma_context *context = file->private_data;
+	ssize_t done;
+
+	if (size < sizeof(struct ioat_dma_completion))
+		return -EINVAL;
+	for (;;) {
+		if (mutex_lock_interruptible(&context->read_lock))
+			return -ERESTARTSYS;
+		done = read_some(context, to, size);
+		mutex_unlock(&context->read_lock);
+		if (done)
+			return done;
+		if (file->f_flags & O_NONBLOCK)
+			return -EAGAIN;
+		if (wait_event_interruptible(context->wait, readable(context)))
+			return -ERESTARTSYS;
+	}
+}
+
+__poll_t idma_poll(struct file *file, struct poll_table_struct *table)
+{
+	struct idma_context *context = file->private_data;
+
+	poll_wait(file, &context->wait, table);
+	return readable(context) ? EPOLLIN | EPOLLRDNORM : 0;
+}

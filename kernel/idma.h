@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the files of this module share.
+ *
+ * A request (request.c) is cut into pieces, which wait in the queue (queue.c)
+ * until a channel (channel.c) takes one and gives it to its hardware as an
+ * operation. Channels pull, so the least loaded one gets the next piece.
+ *
+ * Locks, outermost first:
+ *
+ *   scan_lock         provider.c: who asks dmaengine for channels
+ *   channel->lock     a mutex: one channel's operations and state. Held while
+ *                     operations are prepared, issued, reaped and resolved
+ *   idma_queue_lock   a spinlock: everything about requests and contexts that
+ *                     is not fixed at their making. Never held over a call
+ *                     into dmaengine
+ *
+ * ioatdma holds a spinlock of its own, bottom halves off, from prep to submit,
+ * and calls callbacks under another one. So between prep and submit nothing is
+ * taken, allocated or mapped; and a callback only pushes its operation onto a
+ * lock-free list and queues the channel's work.
+ */
+#ifndef IDMA_H
+#define IDMA_H
+
+#include <linux/atomic.h>
+#include <linux/bitmap.h>
+#include <linux/completion.h>
+#include <linux/dmaengine.h>
+#include <linux/fs.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/llist.h>
+#include <linux/mutex.h>
+#include <linux/notifier.h>
+#include <linux/sizes.h>
+#include <linux/spinlock.h>
+#include <linux/types.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include <linux/ioat_dma.h>
+
+#define IDMA_VERSION "1.0.0"
+#define IDMA_VERSION_CODE (1 << 16 | 0 << 8 | 0)
+
+#define IDMA_MAX_CHANNELS 64
+#define IDMA_MAX_REGIONS 256
+#define IDMA_MAX_REQUESTS 1024
+#define IDMA_MAX_SEGMENTS 4096
+#define IDMA_MAX_QUEUED_SEGMENTS 65536
+#define IDMA_MAX_TIMEOUT_MS 3600000
+#define IDMA_DEFAULT_TIMEOUT_MS 10000
+
+/*
+ * A channel's hardware never has more than this to do, so that a piece of
+ * another context waits for so much at most.
+ */
+#define IDMA_DEPTH 64
+#define IDMA_BYTES_IN_FLIGHT SZ_8M
+
+/* Copies of the module's own that a channel in trouble may fail. */
+#define IDMA_CALM_TRIES 3
+
+struct idma_channel;
+struct idma_request;
+
+/**
+ * struct idma_op - an operation that a channel's hardware has
+ * @done: in the channel's list of those whose callback came
+ * @node: in the channel's list that says what it is
+ * @channel: whose it is, always
+ * @request: whose piece it is; NULL for one of the module's own
+ * @src: source, as physical address; mapped only while it is with the hardware
+ * @dst: likewise
+ * @src_dma: as the channel's device sees it
+ * @dst_dma: likewise
+ * @length: bytes
+ * @segment: index in the request
+ * @cookie: dmaengine's
+ * @issued: when, in jiffies
+ * @mapped: @src_dma and @dst_dma are good
+ * @result: valid once the callback came
+ *
+ * Under channel->lock, but @done and @result belong to the callback until it
+ * came.
+ */
+struct idma_op {
+	struct llist_node done;
+	struct list_head node;
+	struct idma_channel *channel;
+	struct idma_request *request;
+	phys_addr_t src, dst;
+	dma_addr_t src_dma, dst_dma;
+	u32 length;
+	u32 segment;
+	dma_cookie_t cookie;
+	unsigned long issued;
+	bool mapped;
+	enum dmaengine_tx_result result;
+};
+
+/**
+ * struct idma_channel - a slot for a DMA channel
+ * @id: index of the slot, the channel's name in both interfaces
+ * @state: enum ioat_dma_channel_state; read anywhere with READ_ONCE
+ * @node: NUMA node of @dev; likewise
+ * @done: operations whose callback came; pushed by callbacks
+ * @work: reaps, recovers and issues
+ * @lock: everything below
+ * @chan: dmaengine's, or NULL
+ * @dev: the channel's device, for mapping; a reference
+ * @max_piece: bytes that can be mapped at once
+ * @name: dmaengine's
+ * @driver: of @dev
+ * @ops: IDMA_DEPTH operations, each in one of the four lists
+ * @free: has nothing to do
+ * @issued: with the hardware, in this order
+ * @lost: given up; their callback may yet come, until a later operation's did
+ * @retry: taken from the queue, but prep had no room
+ * @in_flight: how many in @issued
+ * @bytes_in_flight: of those
+ * @buffer: for copies of the module's own
+ * @buffer_dma: of @buffer
+ * @calm: operations of the module's own, one for each try
+ * @calm_tries: how many of @calm were used
+ * @calm_with_hw: the last one of those was issued and its callback did not come
+ * @calm_came: it did
+ * @trouble: when the last of @calm was tried, or it was set aside, in jiffies
+ * @resets: how often dmaengine was asked for it anew since it last was ready
+ * @timeouts: a counter that others change as well
+ * @info: the other counters, kept as they are told
+ */
+struct idma_channel {
+	unsigned int id;
+	u32 state;
+	int node;
+	struct llist_head done;
+	struct work_struct work;
+
+	struct mutex lock; /* see above */
+	struct dma_chan *chan;
+	struct device *dev;
+	u32 max_piece;
+	char name[32];
+	char driver[32];
+	struct idma_op *ops;
+	struct list_head free;
+	struct list_head issued;
+	struct list_head lost;
+	struct list_head retry;
+	unsigned int in_flight;
+	u64 bytes_in_flight;
+	void *buffer;
+	dma_addr_t buffer_dma;
+	struct idma_op calm[IDMA_CALM_TRIES];
+	unsigned int calm_tries;
+	bool calm_with_hw;
+	bool calm_came;
+	unsigned long trouble;
+	unsigned int resets;
+	atomic64_t timeouts;
+	struct ioat_dma_channel_info info;
+};
+
+/**
+ * struct idma_context - an open file
+ * @ref: the file, and every request
+ * @regions: by id
+ * @region_count: of those, and of the old interface's passing ones
+ * @request_count: requests that exist: in flight, unread, or not settled
+ * @segment_count: of all those
+ * @legacy_lock: @legacy_started
+ * @legacy_channels: reserved by the old interface
+ * @legacy_started: requests of the old interface that were not waited for
+ * @read_lock: one reader at a time
+ * @wait: woken when a request was answered or settled
+ * @node: in the list of all contexts
+ * @runnable: in the list of those with something pending
+ * @pending: requests with pieces to issue, by channel; the last one for any
+ * @pending_count: of all those
+ * @active: requests that are not settled
+ * @completions: answered and not read
+ * @closed: nobody will read any more
+ *
+ * From @node on under idma_queue_lock.
+ */
+struct idma_context {
+	struct kref ref;
+	struct xarray regions;
+	atomic_t region_count;
+	atomic_t request_count;
+	atomic_t segment_count;
+	struct mutex legacy_lock; /* see above */
+	DECLARE_BITMAP(legacy_channels, IDMA_MAX_CHANNELS);
+	struct list_head legacy_started;
+	struct mutex read_lock; /* see above */
+	wait_queue_head_t wait;
+
+	struct list_head node;
+	struct list_head runnable;
+	struct list_head pending[IDMA_MAX_CHANNELS + 1];
+	unsigned int pending_count;
+	struct list_head active;
+	struct list_head completions;
+	bool closed;
+};
+
+/**
+ * struct idma_extent - a physically contiguous run of a region
+ * @offset: in the region
+ * @phys: address
+ * @length: bytes
+ */
+struct idma_extent {
+	u64 offset;
+	phys_addr_t phys;
+	u64 length;
+};
+
+/**
+ * struct idma_region - memory of a device-dax device
+ * @ref: the context's name for it, and every request
+ * @free_work: a region's end may sleep and waits for notifiers, a request's not
+ * @file: keeps @dev and its bus's module
+ * @dev: whose driver gives the memory, see idma_devdax_identify()
+ * @nb: tells when @dev loses its driver
+ * @gone: it did, once; never cleared
+ * @writable: @file is open for writing
+ * @node: NUMA node, or NUMA_NO_NODE
+ * @offset: in the device
+ * @length: bytes
+ * @count: of @extents
+ * @extents: sorted
+ *
+ * All but @gone fixed when it is made.
+ */
+struct idma_region {
+	struct kref ref;
+	struct work_struct free_work;
+	struct file *file;
+	struct device *dev;
+	struct notifier_block nb;
+	bool gone;
+	bool writable;
+	int node;
+	u64 offset;
+	u64 length;
+	size_t count;
+	struct idma_extent *extents;
+};
+
+/**
+ * struct idma_request - a caller's submission
+ * @ref: the context while it is not collected, and every piece in flight
+ * @context: whose it is; a reference
+ * @src: region; a reference
+ * @dst: likewise
+ * @segments: what to copy
+ * @count: of @segments
+ * @target: index into context->pending
+ * @ordered: IOAT_DMA_SUBMIT_ORDERED
+ * @legacy: answered through @done, not by a completion to read
+ * @deadline: CLOCK_MONOTONIC, ns
+ * @done: answered, for the old interface
+ * @src_pgmap: keeps the memory there until the request is settled
+ * @dst_pgmap: likewise
+ * @pending: in context->pending[@target]
+ * @active: in context->active, until settled
+ * @answered: in context->completions, or in a list of the old interface's
+ * @next: first segment that was not issued whole
+ * @next_offset: bytes of it that were
+ * @in_flight: pieces with channels
+ * @stopped: nothing more of it is issued
+ * @is_answered: its completion is fixed
+ * @completion: what the caller is told
+ *
+ * From @src_pgmap on under idma_queue_lock.
+ */
+struct idma_request {
+	struct kref ref;
+	struct idma_context *context;
+	struct idma_region *src;
+	struct idma_region *dst;
+	struct ioat_dma_segment *segments;
+	u32 count;
+	u32 target;
+	bool ordered;
+	bool legacy;
+	u64 deadline;
+	struct completion done;
+
+	struct dev_pagemap *src_pgmap;
+	struct dev_pagemap *dst_pgmap;
+	struct list_head pending;
+	struct list_head active;
+	struct list_head answered;
+	u32 next;
+	u64 next_offset;
+	u32 in_flight;
+	bool stopped;
+	bool is_answered;
+	struct ioat_dma_completion completion;
+};
+
+/* main.c */
+extern struct workqueue_struct *idma_wq;
+extern unsigned int idma_piece_size;
+void idma_context_put(struct idma_context *context);
+
+/* info.c */
+int idma_ioctl_info(struct idma_context *context, void *arg);
+int idma_ioctl_channel_info(struct idma_context *context, void *arg);
+
+/* provider.c */
+extern struct idma_channel idma_channels[IDMA_MAX_CHANNELS];
+int idma_providers_init(void);
+void idma_providers_exit(void);
+void idma_providers_scan(void);
+bool idma_provider_filter(struct dma_chan *chan, void *param);
+unsigned int idma_channels_in(u32 state);
+unsigned int idma_channels_alive(void);
+
+/* channel.c */
+void idma_channel_init(struct idma_channel *ch, unsigned int id);
+int idma_channel_attach(struct idma_channel *ch, struct dma_chan *chan);
+void idma_channel_give_back(struct idma_channel *ch);
+void idma_channel_detach(struct idma_channel *ch, u32 error);
+void idma_channel_pump(struct idma_channel *ch, unsigned int budget);
+void idma_channel_reap(struct idma_channel *ch);
+void idma_channel_poll(struct idma_channel *ch);
+void idma_channel_set_state(struct idma_channel *ch, u32 state);
+void idma_op_resolve(struct idma_op *op, u32 status, u32 error);
+bool idma_op_issue(struct idma_op *op);
+void idma_channels_kick(struct idma_request *request);
+
+/* recovery.c */
+void idma_channel_check(struct idma_channel *ch);
+void idma_channel_trouble(struct idma_channel *ch);
+void idma_channel_drain(struct idma_channel *ch);
+
+/* devdax.c */
+int idma_devdax_identify(struct file *file, struct device **dev);
+int idma_devdax_resolve(struct idma_region *region);
+
+/* region.c */
+struct idma_region *idma_region_make(struct file *file, u64 offset, u64 length);
+void idma_region_put(struct idma_region *region);
+void idma_region_put_now(struct idma_region *region);
+struct idma_region *idma_region_find(struct idma_context *context, u32 id);
+phys_addr_t idma_region_lookup(const struct idma_region *region, u64 offset,
+			       u64 *run);
+void idma_regions_drop(struct idma_context *context);
+int idma_ioctl_region_create(struct idma_context *context, void *arg);
+void idma_undo_region_create(struct idma_context *context, void *arg);
+int idma_ioctl_region_destroy(struct idma_context *context, void *arg);
+
+/* queue.c */
+typedef bool (*idma_match)(const struct idma_request *request,
+			   const void *what);
+extern spinlock_t idma_queue_lock;
+extern struct list_head idma_contexts;
+void idma_queue_init_context(struct idma_context *context);
+void idma_queue_add(struct idma_request *request, bool first);
+void idma_queue_remove(struct idma_request *request);
+bool idma_queue_take(struct idma_channel *ch, struct idma_op *op);
+unsigned int idma_queue_stop(struct idma_context *context, idma_match match,
+			     const void *what, u32 status, u32 error);
+void idma_queue_fail_orphans(void);
+void idma_tick_start(void);
+void idma_tick_stop(void);
+
+/* request.c */
+struct idma_request *idma_request_make(struct idma_context *context,
+				       struct idma_region *src,
+				       struct idma_region *dst, u32 count);
+int idma_request_check(const struct idma_request *request);
+int idma_request_start(struct idma_request *request, u32 timeout_ms);
+void idma_request_stop(struct idma_request *request, u32 status, u32 error,
+		       struct list_head *settled);
+void idma_requests_put(struct list_head *settled);
+void idma_request_piece_done(struct idma_op *op, u32 status, u32 error);
+void idma_request_put(struct idma_request *request);
+int idma_ioctl_submit(struct idma_context *context, void *arg);
+int idma_ioctl_cancel(struct idma_context *context, void *arg);
+void idma_requests_close(struct idma_context *context);
+
+/* completion.c */
+ssize_t idma_read(struct file *file, char __user *to, size_t size, loff_t *pos);
+__poll_t idma_poll(struct file *file, struct poll_table_struct *table);
+
+/* legacy.c */
+long idma_legacy_ioctl(struct idma_context *context, unsigned int command,
+		       void __user *arg);
+void idma_legacy_release(struct idma_context *context);
+
+#endif /* IDMA_H */

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The module, its device node, and the way from an ioctl to who handles it.
+ */
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "idma.h"
+
+/* What a close waits for what the hardware still has, see idma_release(). */
+#define CLOSE_TIMEOUT (5 * HZ)
+
+struct workqueue_struct *idma_wq;
+
+unsigned int idma_piece_size = SZ_1M;
+
+/*
+ * ioatdma resets a channel whose chain makes no progress for 100 to 200 ms, so
+ * a piece must be copied in far less; 4 MiB are, by the slowest memory.
+ */
+static int piece_size_set(const char *value, const struct kernel_param *param)
+{
+	unsigned int size;
+	int error = kstrtouint(value, 0, &size);
+
+	if (error)
+		return error;
+	if (size < SZ_64K || size > SZ_4M)
+		return -ERANGE;
+	*(unsigned int *)param->arg = size;
+	return 0;
+}
+
+static const struct kernel_param_ops piece_size_ops = {
+	.set = piece_size_set,
+	.get = param_get_uint,
+};
+
+module_param_cb(piece_size, &piece_size_ops, &idma_piece_size, 0444);
+MODULE_PARM_DESC(piece_size,
+		 "bytes of the largest copy that a channel is given at once, 65536 to 4194304 (1048576)");
+
+/**
+ * union idma_arguments - what every command's argument fits into
+ * @info: IOAT_DMA_INFO
+ * @channel_info: IOAT_DMA_CHANNEL_INFO
+ * @region_create: IOAT_DMA_REGION_CREATE
+ * @region_destroy: IOAT_DMA_REGION_DESTROY
+ * @submit: IOAT_DMA_SUBMIT
+ * @cancel: IOAT_DMA_CANCEL
+ */
+union idma_arguments {
+	struct ioat_dma_info info;
+	struct ioat_dma_channel_info channel_info;
+	struct ioat_dma_region_create region_create;
+	struct ioat_dma_region_destroy region_destroy;
+	struct ioat_dma_submit submit;
+	struct ioat_dma_cancel cancel;
+};
+
+/**
+ * struct idma_command - an ioctl
+ * @size: of its struct as this module knows it
+ * @min_size: up to the last field of its first version
+ * @answers: its struct has outputs
+ * @execute: the struct is in kernel memory, @size bytes of it good
+ * @undo: the caller cannot be told what @execute made
+ */
+struct idma_command {
+	unsigned int size;
+	unsigned int min_size;
+	bool answers;
+	int (*execute)(struct idma_context *context, void *arg);
+	void (*undo)(struct idma_context *context, void *arg);
+};
+
+#define COMMAND(_command, _execute, _struct, _last, _answers, _undo)	\
+	[IOAT_DMA_CMD_##_command - IOAT_DMA_CMD_BASE] = {		\
+		.size = sizeof(_struct),				\
+		.min_size = offsetofend(_struct, _last),		\
+		.answers = _answers,					\
+		.execute = _execute,					\
+		.undo = _undo,						\
+	}
+
+static const struct idma_command commands[] = {
+	COMMAND(INFO, idma_ioctl_info, struct ioat_dma_info,
+		out_piece_size, true, NULL),
+	COMMAND(CHANNEL_INFO, idma_ioctl_channel_info,
+		struct ioat_dma_channel_info, out_recoveries, true, NULL),
+	COMMAND(REGION_CREATE, idma_ioctl_region_create,
+		struct ioat_dma_region_create, out_numa_node, true,
+		idma_undo_region_create),
+	COMMAND(REGION_DESTROY, idma_ioctl_region_destroy,
+		struct ioat_dma_region_destroy, region, false,
+		NULL),
+	COMMAND(SUBMIT, idma_ioctl_submit, struct ioat_dma_submit,
+		__reserved, false, NULL),
+	COMMAND(CANCEL, idma_ioctl_cancel, struct ioat_dma_cancel, tag, true,
+		NULL),
+};
+
+static long idma_execute(struct idma_context *context, unsigned int nr,
+			 void __user *user)
+{
+	const struct idma_command *command = &commands[nr];
+	union idma_arguments arg = {};
+	u32 size;
+	long error;
+
+	if (get_user(size, (u32 __user *)user))
+		return -EFAULT;
+	if (size < command->min_size)
+		return -EINVAL;
+	if (size > PAGE_SIZE)
+		return -E2BIG; /* and not what the memory behind it happens to be */
+	error = copy_struct_from_user(&arg, command->size, user, size);
+	if (error)
+		return error;
+	error = command->execute(context, &arg);
+	if (error || !command->answers)
+		return error;
+	if (copy_to_user(user, &arg, min(size, command->size))) {
+		if (command->undo)
+			command->undo(context, &arg);
+		return -EFAULT;
+	}
+	return 0;
+}
+
+static long idma_ioctl(struct file *file, unsigned int command,
+		       unsigned long arg)
+{
+	unsigned int nr = _IOC_NR(command) - IOAT_DMA_CMD_BASE;
+	void __user *user = (void __user *)arg;
+
+	if (_IOC_TYPE(command) != IOAT_DMA_IOC_MAGIC)
+		return -ENOTTY;
+	if (nr < ARRAY_SIZE(commands) &&
+	    command == _IO(IOAT_DMA_IOC_MAGIC, _IOC_NR(command)))
+		return idma_execute(file->private_data, nr, user);
+	return idma_legacy_ioctl(file->private_data, command, user);
+}
+
+static void idma_context_free(struct kref *ref)
+{
+	struct idma_context *context =
+		container_of(ref, struct idma_context, ref);
+
+	spin_lock(&idma_queue_lock);
+	list_del(&context->node);
+	spin_unlock(&idma_queue_lock);
+	xa_destroy(&context->regions);
+	kfree(context);
+}
+
+void idma_context_put(struct idma_context *context)
+{
+	kref_put(&context->ref, idma_context_free);
+}
+
+static int idma_open(struct inode *inode, struct file *file)
+{
+	struct idma_context *context =
+		kzalloc(sizeof(*context), GFP_KERNEL_ACCOUNT);
+
+	if (!context)
+		return -ENOMEM;
+	kref_init(&context->ref);
+	xa_init_flags(&context->regions, XA_FLAGS_ALLOC | XA_FLAGS_ACCOUNT);
+	mutex_init(&context->legacy_lock);
+	mutex_init(&context->read_lock);
+	INIT_LIST_HEAD(&context->legacy_started);
+	init_waitqueue_head(&context->wait);
+	idma_queue_init_context(context);
+	file->private_data = context;
+	/* one that could not be had before may be there by now */
+	if (!idma_channels_alive())
+		idma_providers_scan();
+	return stream_open(inode, file);
+}
+
+static bool idma_settled(struct idma_context *context)
+{
+	bool settled;
+
+	spin_lock(&idma_queue_lock);
+	settled = list_empty(&context->active);
+	spin_unlock(&idma_queue_lock);
+	return settled;
+}
+
+/*
+ * Nothing more is issued. What the hardware has it may still write, so this
+ * waits until it is done, which takes milliseconds. Where it hangs, ioatdma
+ * needs 2.4 s to reset it; what is not settled after twice that lives on
+ * without its file and is freed when the channel is quiet, by the module's own
+ * means (recovery.c). A process being killed comes by here too.
+ */
+static int idma_release(struct inode *inode, struct file *file)
+{
+	struct idma_context *context = file->private_data;
+
+	idma_requests_close(context);
+	idma_legacy_release(context);
+	wait_event_timeout(context->wait, idma_settled(context), CLOSE_TIMEOUT);
+	idma_regions_drop(context);
+	idma_context_put(context);
+	return 0;
+}
+
+static const struct file_operations idma_fops = {
+	.owner = THIS_MODULE, /* no unloading while a file is open */
+	.open = idma_open,
+	.release = idma_release,
+	.read = idma_read,
+	.poll = idma_poll,
+	.unlocked_ioctl = idma_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+};
+
+static struct miscdevice idma_misc = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "ioat-dma",
+	.mode = 0600,
+	.fops = &idma_fops,
+};
+
+static int __init idma_init(void)
+{
+	int error;
+
+	idma_wq = alloc_workqueue("ioat_dma", WQ_UNBOUND | WQ_HIGHPRI, 0);
+	if (!idma_wq)
+		return -ENOMEM;
+	error = idma_providers_init();
+	if (error)
+		goto destroy_wq;
+	error = misc_register(&idma_misc);
+	if (error)
+		goto exit_providers;
+	return 0;
+
+exit_providers:
+	idma_providers_exit();
+	flush_workqueue(idma_wq);
+	idma_tick_stop();
+destroy_wq:
+	destroy_workqueue(idma_wq);
+	return error;
+}
+
+/*
+ * No file is open. Requests that outlived theirs end with their channel, and
+ * leave regions to be freed on the work queue, which destroying it waits for.
+ */
+static void __exit idma_exit(void)
+{
+	misc_deregister(&idma_misc);
+	idma_providers_exit();
+	flush_workqueue(idma_wq);
+	idma_tick_stop();
+	destroy_workqueue(idma_wq);
+}
+
+module_init(idma_init);
+module_exit(idma_exit);
+
+MODULE_DESCRIPTION("Copies between device-dax devices with DMA channels");
+MODULE_AUTHOR("The dmad authors");
+MODULE_VERSION(IDMA_VERSION);
+MODULE_LICENSE("GPL");
+MODULE_SOFTDEP("pre: ioatdma");

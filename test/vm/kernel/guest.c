@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "harness.h"
+
+struct device device_map(const char *path)
+{
+	struct device device = { .path = path };
+	struct stat node;
+	char name[128];
+	FILE *file;
+	int fd;
+
+	DO(stat(path, &node));
+	snprintf(name, sizeof(name), "/sys/dev/char/%u:%u/size", major(node.st_rdev),
+		 minor(node.st_rdev));
+	file = fopen(name, "r");
+	if (!file || fscanf(file, "%lu", &device.size) != 1)
+		FAIL("cannot read %s", name);
+	fclose(file);
+	fd = DO(open(path, O_RDWR));
+	device.bytes = mmap(NULL, device.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	EXPECT(device.bytes != MAP_FAILED);
+	close(fd);
+	return device;
+}
+
+int dma_open(void)
+{
+	return DO(open("/dev/ioat-dma", O_RDWR));
+}
+
+uint32_t region_of(int dma, const char *path, uint64_t offset, uint64_t length)
+{
+	struct ioat_dma_region_create create = {
+		.size = sizeof(create), .offset = offset, .length = length,
+	};
+
+	create.fd = DO(open(path, O_RDWR));
+	DO(ioctl(dma, IOAT_DMA_REGION_CREATE, &create));
+	close(create.fd);
+	return create.out_region;
+}
+
+int submit_one(int dma, uint64_t tag, uint32_t src, uint32_t dst, struct ioat_dma_segment segment)
+{
+	struct ioat_dma_submit submit = {
+		.size = sizeof(submit), .tag = tag, .src_region = src, .dst_region = dst,
+		.channel = IOAT_DMA_ANY_CHANNEL, .segments = (uintptr_t)&segment,
+		.segment_count = 1,
+	};
+
+	return ioctl(dma, IOAT_DMA_SUBMIT, &submit);
+}
+
+struct ioat_dma_completion next_completion(int dma)
+{
+	struct ioat_dma_completion completion;
+	struct pollfd ready = { .fd = dma, .events = POLLIN };
+
+	memset(&completion, POISON, sizeof(completion));
+	if (poll(&ready, 1, 30000) != 1)
+		FAIL("no completion within 30 s");
+	EXPECT_EQ(read(dma, &completion, sizeof(completion)), sizeof(completion));
+	EXPECT_EQ(completion.__reserved, 0);
+	EXPECT(completion.completed_ns >= completion.submitted_ns);
+	return completion;
+}
+
+struct ioat_dma_channel_info channel_info(int dma, uint32_t channel)
+{
+	struct ioat_dma_channel_info info = { .size = sizeof(info), .channel = channel };
+
+	if (ioctl(dma, IOAT_DMA_CHANNEL_INFO, &info)) {
+		EXPECT_EQ(errno, ENOENT);
+		info.out_state = UINT32_MAX;
+	}
+	return info;
+}
+
+uint32_t channels_in(int dma, uint32_t state)
+{
+	uint32_t count = 0, i;
+
+	for (i = 0; i < 64; i++)
+		count += channel_info(dma, i).out_state == state;
+	return count;
+}
+
+void wait_for_channels(int dma, uint32_t state, uint32_t count, int ms)
+{
+	uint64_t end = now_ms() + ms;
+
+	while (channels_in(dma, state) != count) {
+		if (now_ms() > end)
+			FAIL("%u channels in state %u after %d ms, not %u",
+			     channels_in(dma, state), state, ms, count);
+		usleep(5000);
+	}
+}
+
+static int run_shell(const char *format, va_list args)
+{
+	char command[1024];
+	int status;
+
+	vsnprintf(command, sizeof(command), format, args);
+	status = system(command);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+int shell_status(const char *format, ...)
+{
+	va_list args;
+	int status;
+
+	va_start(args, format);
+	status = run_shell(format, args);
+	va_end(args);
+	return status;
+}
+
+void shell(const char *format, ...)
+{
+	va_list args;
+	int status;
+
+	va_start(args, format);
+	status = run_shell(format, args);
+	va_end(args);
+	if (status)
+		FAIL("a command failed with %d (%s)", status, format);
+}
+
+/*
+ * An emulated IOMMU takes milliseconds to map a page, so that nothing can be said of
+ * how long something takes.
+ */
+bool iommu_is_emulated(void)
+{
+	return !shell_status("grep -q intel_iommu=on /proc/cmdline");
+}
+
+uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * UINT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+/* xorshift: the same numbers for the same start, on every machine. */
+uint32_t random32(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state >> 32;
+}
+
+/* Bytes that tell by their value where they belong; none is POISON. */
+static uint8_t pattern_byte(uint64_t i, uint32_t seed)
+{
+	uint8_t byte = (i * 131) ^ (i >> 8) ^ (i >> 16) ^ seed * 29;
+
+	return byte == POISON ? 0 : byte;
+}
+
+void pattern(uint8_t *at, uint64_t size, uint32_t seed)
+{
+	uint64_t i;
+
+	for (i = 0; i < size; i++)
+		at[i] = pattern_byte(i, seed);
+}
+
+bool is_pattern(const uint8_t *at, uint64_t size, uint32_t seed)
+{
+	uint64_t i;
+
+	for (i = 0; i < size; i++)
+		if (at[i] != pattern_byte(i, seed))
+			return false;
+	return true;
+}
+
+bool is_byte(const uint8_t *at, uint64_t size, uint8_t byte)
+{
+	uint64_t i;
+
+	for (i = 0; i < size; i++)
+		if (at[i] != byte)
+			return false;
+	return true;
+}

@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Something goes in the middle of a stream: the file, its process, the memory, the
+ * channels, the module. Errors, never an oops; and the administrator's command does not
+ * wait longer than requests in flight do.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/wait.h>
+
+#include "harness.h"
+
+/* What an administrator's command may take here, where processes start slowly. */
+#define PATIENCE_MS 20000
+
+static const char *pci_slot(void)
+{
+	static char slot[64];
+	FILE *list = popen("basename $(readlink -f /sys/class/dma/dma0chan0/device)", "r");
+
+	if (!list || fscanf(list, "%63s", slot) != 1)
+		FAIL("no DMA device in sysfs");
+	pclose(list);
+	return slot;
+}
+
+struct stream {
+	int dma;
+	uint32_t src, dst;
+	atomic_bool stop;
+	atomic_long done, gone, other;
+	atomic_int refused; /* errno of the submission that ended it */
+	pthread_t thread;
+};
+
+/* Submits until it is told to stop or refused, and counts how each request ended. */
+static void *stream(void *arg)
+{
+	struct stream *self = arg;
+	struct ioat_dma_completion done[64];
+	long in_flight = 0, got, i;
+
+	for (;;) {
+		while (!self->stop && !self->refused && in_flight < 32) {
+			struct ioat_dma_segment segment = {
+				random() % 64 * MIB, random() % 64 * MIB, MIB,
+			};
+
+			if (submit_one(self->dma, 1, self->src, self->dst, segment))
+				self->refused = errno;
+			else
+				in_flight++;
+		}
+		if (!in_flight)
+			return NULL;
+		got = read(self->dma, done, sizeof(done));
+		if (got < 0)
+			FAIL("read: %s", strerror(errno));
+		for (i = 0; i < got / (long)sizeof(done[0]); i++) {
+			in_flight--;
+			if (done[i].status == IOAT_DMA_DONE)
+				self->done++;
+			else if (done[i].status == IOAT_DMA_GONE)
+				self->gone++;
+			else
+				self->other++;
+		}
+	}
+}
+
+static struct stream *stream_start(const char *to)
+{
+	struct stream *self = calloc(1, sizeof(*self));
+
+	self->dma = dma_open();
+	self->src = region_of(self->dma, DAX0, 0, 65 * MIB);
+	self->dst = region_of(self->dma, to, 0, 65 * MIB);
+	if (!strcmp(to, DAX0))
+		FAIL("would overlap");
+	EXPECT(!pthread_create(&self->thread, NULL, stream, self));
+	while (self->done < 50)
+		usleep(1000);
+	return self;
+}
+
+static void stream_end(struct stream *self)
+{
+	self->stop = true;
+	pthread_join(self->thread, NULL);
+	printf("    %ld done, %ld gone, %ld else; then: %s\n", self->done, self->gone,
+	       self->other, self->refused ? strerror(self->refused) : "went on");
+	EXPECT_EQ(self->other, 0);
+}
+
+static void timed(const char *command)
+{
+	uint64_t start = now_ms();
+
+	shell("%s", command);
+	printf("    '%s' took %d ms\n", command, (int)(now_ms() - start));
+	EXPECT(now_ms() - start < PATIENCE_MS || iommu_is_emulated());
+}
+
+static void copies_work(void)
+{
+	struct device from = device_map(DAX0), to = device_map(DAX1);
+	int dma = dma_open();
+	uint32_t src = region_of(dma, DAX0, 0, MIB), dst = region_of(dma, DAX1, 0, MIB);
+
+	wait_for_channels(dma, IOAT_DMA_CHANNEL_READY, 2, 15000);
+	pattern(from.bytes, MIB, 5);
+	memset(to.bytes, POISON, MIB);
+	DO(submit_one(dma, 1, src, dst, (struct ioat_dma_segment){ 0, 0, MIB }));
+	EXPECT_EQ(next_completion(dma).status, IOAT_DMA_DONE);
+	EXPECT(is_pattern(to.bytes, MIB, 5));
+	close(dma);
+}
+
+TEST(removal_of_the_file)
+{
+	int round, i;
+
+	for (round = 0; round < 20; round++) {
+		int dma = dma_open();
+		uint32_t src = region_of(dma, DAX0, 0, 128 * MIB);
+		uint32_t dst = region_of(dma, DAX1, 0, 128 * MIB);
+
+		for (i = 0; i < 8; i++)
+			DO(submit_one(dma, i, src, dst, (struct ioat_dma_segment){ 0, 0, 128 * MIB }));
+		close(dma);
+	}
+	copies_work();
+}
+
+/* What the hardware had is done when close returns: nothing is written after it. */
+TEST(removal_of_the_file_waits_for_the_hardware)
+{
+	struct device to = device_map(DAX1);
+	int dma = dma_open();
+	uint32_t src = region_of(dma, DAX0, 0, 64 * MIB), dst = region_of(dma, DAX1, 0, 64 * MIB);
+
+	memset(to.bytes, 0, 64 * MIB);
+	shell("fault delay=30msx*");
+	DO(submit_one(dma, 1, src, dst, (struct ioat_dma_segment){ 0, 0, 64 * MIB }));
+	close(dma);
+	memset(to.bytes, POISON, 64 * MIB);
+	shell("fault clear");
+	usleep(500000);
+	EXPECT(is_byte(to.bytes, 64 * MIB, POISON));
+	copies_work();
+}
+
+TEST(removal_of_the_process)
+{
+	int round, i, status;
+
+	for (round = 0; round < 10; round++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			struct ioat_dma_legacy_copy copy = {
+				.device_name = DAX0, .src_offset = 0, .dst_offset = 100 * MIB,
+				.size = 100 * MIB,
+			};
+			int dma = dma_open();
+			uint32_t src = region_of(dma, DAX0, 0, 128 * MIB);
+			uint32_t dst = region_of(dma, DAX1, 0, 128 * MIB);
+
+			for (;;) {
+				for (i = 0; i < 8; i++)
+					submit_one(dma, i, src, dst,
+						   (struct ioat_dma_segment){ 0, 0, 128 * MIB });
+				ioctl(dma, IOAT_DMA_LEGACY_COPY, &copy);
+			}
+		}
+		usleep(50000 + round * 7000);
+		kill(pid, SIGKILL);
+		DO(waitpid(pid, &status, 0));
+	}
+	copies_work();
+}
+
+TEST(removal_of_the_memory)
+{
+	struct stream *self = stream_start(DAX1);
+	struct ioat_dma_submit submit = { .size = sizeof(submit) };
+
+	timed("ndctl disable-namespace namespace1.0 2>/dev/null");
+	stream_end(self);
+	EXPECT_EQ(self->refused, ENXIO);
+	EXPECT_ERRNO(ENXIO, submit_one(self->dma, 1, self->src, self->dst,
+				       (struct ioat_dma_segment){ 0, 0, 4096 }));
+	timed("ndctl enable-namespace namespace1.0 2>/dev/null");
+	/* back, at the same address: but that region is gone for good */
+	EXPECT_ERRNO(ENXIO, submit_one(self->dma, 1, self->src, self->dst,
+				       (struct ioat_dma_segment){ 0, 0, 4096 }));
+	close(self->dma);
+	copies_work();
+}
+
+/* The administrator's command waits for the hardware, however that ends. */
+TEST(removal_of_the_memory_under_a_hung_channel)
+{
+	int dma = dma_open();
+	uint32_t src = region_of(dma, DAX0, 0, MIB), dst = region_of(dma, DAX1, 0, MIB);
+	struct ioat_dma_completion done;
+
+	shell("fault hang");
+	DO(submit_one(dma, 1, src, dst, (struct ioat_dma_segment){ 0, 0, 65536 }));
+	timed("ndctl disable-namespace namespace1.0 2>/dev/null");
+	done = next_completion(dma);
+	EXPECT_EQ(done.status, IOAT_DMA_FAILED);
+	EXPECT_EQ(done.error, IOAT_DMA_ERROR_LOST);
+	shell("fault clear");
+	timed("ndctl enable-namespace namespace1.0 2>/dev/null");
+	copies_work();
+}
+
+TEST(removal_of_the_memory_again_and_again)
+{
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		struct stream *self = stream_start(DAX1);
+
+		timed("ndctl disable-namespace namespace1.0 2>/dev/null");
+		stream_end(self);
+		timed("ndctl enable-namespace namespace1.0 2>/dev/null");
+		close(self->dma);
+	}
+	copies_work();
+}
+
+static void says_gone(int error)
+{
+	if (error != ENXIO && error != ENOENT && error != ERANGE)
+		FAIL("%s", strerror(error));
+}
+
+/* Regions made and copies by path started while the device comes and goes. */
+static void *maker(void *stop)
+{
+	int dma = dma_open();
+
+	while (!*(atomic_bool *)stop) {
+		struct ioat_dma_region_create create = {
+			.size = sizeof(create), .length = 32 * MIB, .fd = open(DAX1, O_RDWR),
+		};
+		struct ioat_dma_region_destroy destroy = { .size = sizeof(destroy) };
+		struct ioat_dma_legacy_copy copy = {
+			.device_name = DAX1, .src_offset = 0, .dst_offset = 32 * MIB, .size = MIB,
+		};
+
+		if (create.fd >= 0 && !ioctl(dma, IOAT_DMA_REGION_CREATE, &create)) {
+			destroy.region = create.out_region;
+			DO(ioctl(dma, IOAT_DMA_REGION_DESTROY, &destroy));
+		} else if (create.fd >= 0) {
+			says_gone(errno);
+		}
+		close(create.fd);
+		if (ioctl(dma, IOAT_DMA_LEGACY_COPY, &copy))
+			says_gone(errno);
+	}
+	return NULL;
+}
+
+TEST_TIMED(removal_of_the_memory_while_regions_are_made, 120)
+{
+	atomic_bool stop = false;
+	pthread_t threads[2];
+	int i;
+
+	for (i = 0; i < 2; i++)
+		EXPECT(!pthread_create(&threads[i], NULL, maker, &stop));
+	for (i = 0; i < 5; i++) {
+		timed("ndctl disable-namespace namespace1.0 2>/dev/null");
+		timed("ndctl enable-namespace namespace1.0 2>/dev/null");
+		usleep(200000);
+	}
+	stop = true;
+	for (i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	copies_work();
+}
+
+TEST(removal_of_the_driver)
+{
+	const char *slot = pci_slot();
+	char command[200];
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		struct stream *self = stream_start(DAX1);
+
+		snprintf(command, sizeof(command),
+			 "echo %s > /sys/bus/pci/drivers/ioatdma/unbind", slot);
+		timed(command);
+		stream_end(self);
+		EXPECT_EQ(self->refused, ENODEV);
+		EXPECT_EQ(channels_in(self->dma, IOAT_DMA_CHANNEL_GONE), 2);
+		snprintf(command, sizeof(command),
+			 "echo %s > /sys/bus/pci/drivers/ioatdma/bind", slot);
+		timed(command);
+		close(self->dma);
+		copies_work();
+	}
+}
+
+TEST(removal_of_the_driver_under_a_hung_channel)
+{
+	const char *slot = pci_slot();
+	char command[200];
+	int dma = dma_open();
+	uint32_t src = region_of(dma, DAX0, 0, MIB), dst = region_of(dma, DAX1, 0, MIB);
+
+	shell("fault hang");
+	DO(submit_one(dma, 1, src, dst, (struct ioat_dma_segment){ 0, 0, 65536 }));
+	snprintf(command, sizeof(command), "echo %s > /sys/bus/pci/drivers/ioatdma/unbind", slot);
+	timed(command);
+	EXPECT_EQ(next_completion(dma).status, IOAT_DMA_GONE);
+	shell("fault clear");
+	snprintf(command, sizeof(command), "echo %s > /sys/bus/pci/drivers/ioatdma/bind", slot);
+	timed(command);
+	copies_work();
+}
+
+TEST(removal_of_the_dma_device)
+{
+	char command[200];
+	struct stream *self;
+
+	snprintf(command, sizeof(command), "echo 1 > /sys/bus/pci/devices/%s/remove", pci_slot());
+	self = stream_start(DAX1);
+	timed(command);
+	stream_end(self);
+	EXPECT_EQ(self->refused, ENODEV);
+	timed("echo 1 > /sys/bus/pci/rescan");
+	copies_work();
+}
+
+TEST(removal_of_the_module)
+{
+	int i;
+
+	for (i = 0; i < 5; i++) {
+		int dma = dma_open();
+		uint32_t src = region_of(dma, DAX0, 0, 128 * MIB);
+		uint32_t dst = region_of(dma, DAX1, 0, 128 * MIB);
+
+		DO(submit_one(dma, 1, src, dst, (struct ioat_dma_segment){ 0, 0, 128 * MIB }));
+		EXPECT(shell_status("rmmod ioat_dma 2>/dev/null") != 0);
+		close(dma);
+		timed("rmmod ioat_dma");
+		timed("insmod /modules/ioat-dma.ko");
+		copies_work();
+	}
+}
+
+/* With what a closed file left behind on a channel that hangs. */
+TEST(removal_of_the_module_under_a_hung_channel)
+{
+	int dma = dma_open();
+	uint32_t src = region_of(dma, DAX0, 0, MIB), dst = region_of(dma, DAX1, 0, MIB);
+
+	shell("fault hangx*");
+	DO(submit_one(dma, 1, src, dst, (struct ioat_dma_segment){ 0, 0, 65536 }));
+	close(dma);
+	timed("rmmod ioat_dma");
+	shell("fault clear");
+	timed("insmod /modules/ioat-dma.ko");
+	copies_work();
+}
