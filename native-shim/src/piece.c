@@ -5,8 +5,11 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "internal.h"
+
+#define PAGE_SIZE UINT64_C(4096)
 
 static void copy(const struct job *job, const struct dma_shim_segment *segment,
 		 uint64_t offset, uint64_t size)
@@ -126,6 +129,41 @@ static void write_back_segments(struct piece *piece)
 	}
 }
 
+/*
+ * Bytes that pass through a file once, on their way to or from memory or into a
+ * checksum, would leave its pages mapped, and so count as this process's
+ * memory for as long as it lives. The page cache keeps the bytes.
+ */
+static void unmap_passed(const struct device *device, uint64_t offset, uint64_t size)
+{
+	uint64_t first = (offset + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1);
+	uint64_t end = (offset + size) & ~(PAGE_SIZE - 1);
+
+	if (first < end)
+		madvise(device->base + first, end - first, MADV_DONTNEED);
+}
+
+static void unmap_piece(const struct piece *piece)
+{
+	const struct job *job = piece->job;
+	bool reads = job->source_device;
+	const struct device *device = reads ? job->source_device :
+					      job->destination_device;
+	const struct dma_shim_segment *segment = &job->segments[piece->segment];
+
+	if (!device || device->kind != DMA_SHIM_FILE ||
+	    (reads && job->destination_device))
+		return;
+	if (piece->step == STEP_RUN) {
+		for (uint32_t n = 0; n < piece->run_length; n++, segment++)
+			unmap_passed(device, reads ? segment->src_offset :
+						     segment->dst_offset, segment->size);
+	} else if (piece->step == STEP_COPY || piece->step == STEP_CHECK) {
+		unmap_passed(device, (reads ? segment->src_offset : segment->dst_offset) +
+				     piece->offset, piece->size);
+	}
+}
+
 static void execute(void *argument)
 {
 	struct piece *piece = argument;
@@ -180,5 +218,7 @@ void piece_run(struct piece *piece)
 	piece->began = now_ns();
 	if (!sigbus_guard(execute, piece, &fault))
 		piece->status = fault_status(piece->job, &fault);
+	else
+		unmap_piece(piece);
 	piece->ended = now_ns();
 }
