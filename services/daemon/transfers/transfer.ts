@@ -31,6 +31,20 @@ export function monotonicNs(): number {
   return Number(process.hrtime.bigint());
 }
 
+/** The wall clock may be slewed this far, in milliseconds, before it counts as having been set. */
+const MAX_DRIFT_MS = 100;
+let wallOffsetMs = Number.NaN;
+
+/**
+ * What to add to the monotonic clock, in milliseconds, for the wall clock. The same for all
+ * transfers until somebody sets the clock, so that their times are in the order of what happened.
+ */
+function wallOffset(): number {
+  const offset = Date.now() - monotonicNs() / 1e6;
+  if (!(Math.abs(offset - wallOffsetMs) <= MAX_DRIFT_MS)) wallOffsetMs = offset;
+  return wallOffsetMs;
+}
+
 /** One transfer, from its acceptance on. */
 export class Transfer {
   readonly id: string;
@@ -40,7 +54,7 @@ export class Transfer {
   status: Status = 'queued';
   bytesCompleted = 0;
   error: Problem | undefined;
-  readonly #acceptedAt = Date.now();
+  readonly #wallOffsetMs = wallOffset();
   readonly #acceptedNs = monotonicNs();
   #startedNs: number | undefined;
   #finishedNs: number | undefined;
@@ -117,7 +131,7 @@ export class Transfer {
       progress: this.bytesCompleted / plan.bytes,
       durability: this.#durability(),
       verification: this.#verification(),
-      created_at: new Date(this.#acceptedAt).toISOString(),
+      created_at: this.#timeOf(this.#acceptedNs),
       started_at: this.#timeOf(this.#startedNs),
       finished_at: this.#timeOf(this.#finishedNs),
       timings,
@@ -152,9 +166,10 @@ export class Transfer {
     };
   }
 
-  /** A monotonic time as wall clock, reckoned from acceptance so that clock steps do not show. */
+  /** A monotonic time as wall clock; steps of that clock meanwhile do not show. */
+  #timeOf(ns: number): string;
+  #timeOf(ns: number | undefined): string | null;
   #timeOf(ns: number | undefined): string | null {
-    if (ns === undefined) return null;
-    return new Date(this.#acceptedAt + (ns - this.#acceptedNs) / 1e6).toISOString();
+    return ns === undefined ? null : new Date(this.#wallOffsetMs + ns / 1e6).toISOString();
   }
 }
