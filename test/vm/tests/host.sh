@@ -6,6 +6,7 @@
 model() {
 	local dir=$LAB_TEST_TMP/model
 	cp -r "$LAB_DIR/ioat-model" "$dir"
+	# shellcheck source=/dev/null
 	. "$LAB_DIR/lib/root.sh"
 	lab_root_run "$dir" make -s CC=gcc-14 O=/tmp/out check
 }
@@ -47,6 +48,7 @@ sources() {
 	EOF
 	(
 		LAB_APT_ETC=$LAB_TEST_TMP/etc
+		# shellcheck source=/dev/null
 		. "$LAB_DIR/lib/mirror.sh"
 		lab_find_mirrors
 		echo "$LAB_MIRROR $LAB_MIRROR_SECURITY"
