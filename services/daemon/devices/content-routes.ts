@@ -9,10 +9,8 @@ import { crc32cText } from '../http/crc32c.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { checkBadBlocks, checkBounds, type Device, type Inventory } from './device.ts';
 import { download } from './download.ts';
-import { checksumQuerySchema, checksumSchema, deviceParams } from './schema.ts';
+import { checksumQuerySchema, checksumSchema, deviceParams, OCTETS } from './schema.ts';
 import { StreamSlots } from './stream-slots.ts';
-
-const OCTETS = 'application/octet-stream';
 
 export interface ContentRoutesOptions {
   engine: Engine;

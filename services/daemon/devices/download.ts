@@ -6,6 +6,7 @@ import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
 import { readRange } from '../http/content-range.ts';
 import { checkBadBlocks, type Device } from './device.ts';
+import { OCTETS } from './schema.ts';
 import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
 
 /** How long a client may take to read one chunk, so that nobody holds a slot for nothing. */
@@ -37,7 +38,7 @@ export async function download(
   const { raw } = reply.hijack();
   raw.writeHead(range === undefined ? 200 : 206, {
     ...(reply.getHeaders() as Record<string, string>),
-    'content-type': 'application/octet-stream',
+    'content-type': OCTETS,
     'content-length': size,
     'accept-ranges': 'bytes',
     ...(range && { 'content-range': `bytes ${offset}-${end - 1}/${device.size}` }),

@@ -4,6 +4,9 @@ import { byteCount } from '../http/byte-count.ts';
 import { crc32cSchema } from '../http/crc32c.ts';
 import type { Device } from './device.ts';
 
+/** The media type of a device's content, both ways. */
+export const OCTETS = 'application/octet-stream';
+
 const bytes = z.int().min(0);
 
 export const deviceSchema = z

@@ -8,10 +8,8 @@ import { UPLOAD_LANE, type WorkQueue } from '../order/work-queue.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
 import type { Inventory } from './device.ts';
-import { deviceParams, uploadQuerySchema, uploadResultSchema } from './schema.ts';
+import { deviceParams, OCTETS, uploadQuerySchema, uploadResultSchema } from './schema.ts';
 import { checkUpload, Upload, type UploadTarget } from './upload.ts';
-
-const OCTETS = 'application/octet-stream';
 
 export interface UploadRoutesOptions {
   engine: Engine;
