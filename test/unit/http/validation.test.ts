@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { byteCount } from '../../../services/daemon/http/byte-count.ts';
+import jsonBody from '../../../services/daemon/http/json-body.ts';
 import validation from '../../../services/daemon/http/validation.ts';
 import problemHandler from '../../../services/daemon/problems/handler.ts';
 import type { FieldError, ProblemDetails } from '../../../services/daemon/problems/problem.ts';
@@ -14,6 +15,7 @@ describe('validation', () => {
   beforeAll(async () => {
     app = Fastify();
     await app.register(problemHandler);
+    await app.register(jsonBody);
     await app.register(validation);
     app.post('/transfers', { schema: { body: transferRequestSchema } }, (request) => request.body);
     app.post(
