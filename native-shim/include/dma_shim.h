@@ -31,7 +31,7 @@
 extern "C" {
 #endif
 
-#define DMA_SHIM_ABI 1
+#define DMA_SHIM_ABI 2
 
 #define DMA_SHIM_MAX_SEGMENTS 4096u
 #define DMA_SHIM_MAX_DEVICES 256u
@@ -167,7 +167,11 @@ struct dma_shim_segment {
  * @flags:         DMA_SHIM_JOB_*
  * @crc_seed:      CRC-32C of what came before; zero to begin
  * @segment_count: 1 to DMA_SHIM_MAX_SEGMENTS
- * @reserved:      zero
+ * @timeout_ms:    from now on, for what a DMA channel may hang on; 0 is none of
+ *                 the caller's own. The CPU engine never hangs, and ignores it
+ *
+ * The DMA engine copies between devices that dma_shim_dma_attach() has made
+ * known to it, and only between those.
  *
  * The segments behave as if copied one after the other: a later one sees what
  * an earlier one wrote.
@@ -182,7 +186,7 @@ struct dma_shim_job {
 	uint32_t flags;
 	uint32_t crc_seed;
 	uint32_t segment_count;
-	uint32_t reserved;
+	uint32_t timeout_ms;
 };
 
 /** enum dma_shim_completion_kind */
@@ -192,6 +196,23 @@ enum dma_shim_completion_kind {
 	/** the job is over and touches no memory any more */
 	DMA_SHIM_DONE = 2,
 };
+
+/** enum dma_shim_dma_error - what became of a job in the DMA engine, more closely */
+enum dma_shim_dma_error {
+	DMA_SHIM_DMA_ERROR_NONE = 0,
+	DMA_SHIM_DMA_ERROR_READ = 1,     /* a channel could not read the source */
+	DMA_SHIM_DMA_ERROR_WRITE = 2,    /* nor write the destination */
+	DMA_SHIM_DMA_ERROR_LOST = 3,     /* a channel was reset, or told no end */
+	DMA_SHIM_DMA_ERROR_MAP = 4,      /* the memory could not be mapped for it */
+	DMA_SHIM_DMA_ERROR_ABORTED = 5,  /* thrown out with others' faults, again
+					  * and again */
+	DMA_SHIM_DMA_ERROR_TIMEOUT = 6,
+	DMA_SHIM_DMA_ERROR_DEVICE = 7,   /* the device was removed */
+	DMA_SHIM_DMA_ERROR_CHANNEL = 8,  /* all channels were removed or set aside */
+};
+
+/* As a channel: none. */
+#define DMA_SHIM_NO_CHANNEL UINT32_MAX
 
 /**
  * struct dma_shim_completion - one record on the completion socket
@@ -206,13 +227,20 @@ enum dma_shim_completion_kind {
  * @status:          zero, or why the job failed:
  *                   -ECANCELED  dma_shim_cancel()
  *                   -EBADMSG    source and destination differ after the copy
- *                   -EIO        the medium could not be read, written or synced
+ *                   -EIO        the medium could not be read, written or synced;
+ *                               with @dma_error: a DMA channel could not copy
+ *                   -ETIMEDOUT  a DMA channel did not end in time
+ *                   -ENODEV     there is no DMA channel any more
  *                   -ENXIO      the device, or that part of it, has gone
  *                   -ENOSPC     a file's file system is full
  * @segment:         index of the segment in which it failed; else zero
  * @source_crc:      with CHECKSUM or VERIFY
  * @destination_crc: with VERIFY
- * @reserved:        zero
+ * @dma_error:       enum dma_shim_dma_error
+ * @dma_channels:    a bit for each channel, by its id, that had a part of it
+ * @dma_channel:     id of the channel that failed, or DMA_SHIM_NO_CHANNEL
+ * @dma_retries:     how often a part of it was thrown out with another's fault
+ *                   and tried again
  */
 struct dma_shim_completion {
 	uint64_t tag;
@@ -227,7 +255,10 @@ struct dma_shim_completion {
 	uint32_t segment;
 	uint32_t source_crc;
 	uint32_t destination_crc;
-	uint32_t reserved;
+	uint32_t dma_error;
+	uint64_t dma_channels;
+	uint32_t dma_channel;
+	uint32_t dma_retries;
 };
 
 /**
@@ -319,8 +350,9 @@ int dma_shim_device_close(struct dma_shim *shim, uint32_t device);
  * Return: 0 and exactly one DONE record later, or -EINVAL (a field out of
  * range, a segment of size 0, overlapping itself, flags that do not fit),
  * -EBADF (no such device), -ERANGE (a segment outside its device or memory),
- * -EOPNOTSUPP (no such engine here), -EEXIST (the tag is in flight),
- * -ENOMEM; then there is no record.
+ * -ENODEV (the DMA engine is not open), -EOPNOTSUPP (it cannot reach that
+ * source or destination), -EEXIST (the tag is in flight), -ENOMEM; then there
+ * is no record.
  */
 int dma_shim_submit(struct dma_shim *shim, const struct dma_shim_job *job,
 		    const struct dma_shim_segment *segments, void *memory);
@@ -338,6 +370,94 @@ int dma_shim_cancel(struct dma_shim *shim, uint64_t tag);
 
 /** dma_shim_cpu_info() - describe the CPU engine */
 void dma_shim_cpu_info(struct dma_shim *shim, struct dma_shim_cpu_info *out);
+
+/**
+ * struct dma_shim_dma_info - the kernel module behind the DMA engine
+ * @version:       of the module: major << 16 | minor << 8 | patch
+ * @abi:           of its interface
+ * @channels:      that take work now
+ * @channel_limit: channel ids are below this, and this is at most 64
+ */
+struct dma_shim_dma_info {
+	uint32_t version;
+	uint32_t abi;
+	uint32_t channels;
+	uint32_t channel_limit;
+};
+
+/** enum dma_shim_channel_state - see enum ioat_dma_channel_state */
+enum dma_shim_channel_state {
+	DMA_SHIM_CHANNEL_GONE = 0,
+	DMA_SHIM_CHANNEL_READY = 1,
+	DMA_SHIM_CHANNEL_RECOVERING = 2,
+	DMA_SHIM_CHANNEL_SET_ASIDE = 3,
+};
+
+/**
+ * struct dma_shim_channel_info - a DMA channel, and its counters since the
+ * module found it; see struct ioat_dma_channel_info
+ */
+struct dma_shim_channel_info {
+	uint32_t state;
+	int32_t numa_node;
+	uint32_t in_flight;
+	uint32_t reserved;
+	char name[32];
+	char driver[32];
+	uint64_t operations;
+	uint64_t bytes;
+	uint64_t read_errors;
+	uint64_t write_errors;
+	uint64_t aborted;
+	uint64_t lost;
+	uint64_t timeouts;
+	uint64_t recoveries;
+};
+
+/**
+ * dma_shim_dma_open() - open the DMA engine: the kernel module's device
+ * @shim: the context
+ * @path: of the device, /dev/ioat-dma
+ * @info: what was found
+ *
+ * Return: 0, -EBUSY (it is open already), -EPROTONOSUPPORT (a module whose
+ * interface this library does not know), -EAGAIN (no thread to be had), or what
+ * open(2) says.
+ */
+int dma_shim_dma_open(struct dma_shim *shim, const char *path,
+		      struct dma_shim_dma_info *info);
+
+/**
+ * dma_shim_dma_info() - how many channels take work now
+ *
+ * Return: 0, or -ENODEV where the DMA engine is not open.
+ */
+int dma_shim_dma_info(struct dma_shim *shim, struct dma_shim_dma_info *out);
+
+/**
+ * dma_shim_dma_channel() - describe a channel
+ * @shim:    the context
+ * @channel: its id
+ * @out:     what there is to tell
+ *
+ * Return: 0, -ENOENT (no channel has that id) or -ENODEV (the DMA engine is not
+ * open).
+ */
+int dma_shim_dma_channel(struct dma_shim *shim, uint32_t channel,
+			 struct dma_shim_channel_info *out);
+
+/**
+ * dma_shim_dma_attach() - make a device known to the DMA engine
+ * @shim:   the context
+ * @device: its handle
+ *
+ * Done once for a device, as long as that is open; again, it does nothing.
+ *
+ * Return: 0, -ENODEV (the DMA engine is not open), -EBADF (no such device),
+ * -EOPNOTSUPP (a file, or memory that channels cannot be given), or what the
+ * module says.
+ */
+int dma_shim_dma_attach(struct dma_shim *shim, uint32_t device);
 
 /**
  * dma_shim_lock_file() - take an exclusive lock that dies with the process

@@ -98,6 +98,7 @@ static struct dma_shim_completion describe(const struct job *job)
 		.flush_ns = job->flush_ns,
 		.verify_ns = job->verify_ns,
 		.kind = DMA_SHIM_PROGRESS,
+		.dma_channel = DMA_SHIM_NO_CHANNEL,
 	};
 }
 

@@ -47,9 +47,9 @@ ASSERT_AT(dma_shim_job, priority, 28);
 ASSERT_AT(dma_shim_job, flags, 32);
 ASSERT_AT(dma_shim_job, crc_seed, 36);
 ASSERT_AT(dma_shim_job, segment_count, 40);
-ASSERT_AT(dma_shim_job, reserved, 44);
+ASSERT_AT(dma_shim_job, timeout_ms, 44);
 
-ASSERT_SIZE(dma_shim_completion, 80);
+ASSERT_SIZE(dma_shim_completion, 96);
 ASSERT_AT(dma_shim_completion, tag, 0);
 ASSERT_AT(dma_shim_completion, bytes_done, 8);
 ASSERT_AT(dma_shim_completion, started_ns, 16);
@@ -62,7 +62,31 @@ ASSERT_AT(dma_shim_completion, status, 60);
 ASSERT_AT(dma_shim_completion, segment, 64);
 ASSERT_AT(dma_shim_completion, source_crc, 68);
 ASSERT_AT(dma_shim_completion, destination_crc, 72);
-ASSERT_AT(dma_shim_completion, reserved, 76);
+ASSERT_AT(dma_shim_completion, dma_error, 76);
+ASSERT_AT(dma_shim_completion, dma_channels, 80);
+ASSERT_AT(dma_shim_completion, dma_channel, 88);
+ASSERT_AT(dma_shim_completion, dma_retries, 92);
+
+ASSERT_SIZE(dma_shim_dma_info, 16);
+ASSERT_AT(dma_shim_dma_info, version, 0);
+ASSERT_AT(dma_shim_dma_info, abi, 4);
+ASSERT_AT(dma_shim_dma_info, channels, 8);
+ASSERT_AT(dma_shim_dma_info, channel_limit, 12);
+
+ASSERT_SIZE(dma_shim_channel_info, 144);
+ASSERT_AT(dma_shim_channel_info, state, 0);
+ASSERT_AT(dma_shim_channel_info, numa_node, 4);
+ASSERT_AT(dma_shim_channel_info, in_flight, 8);
+ASSERT_AT(dma_shim_channel_info, name, 16);
+ASSERT_AT(dma_shim_channel_info, driver, 48);
+ASSERT_AT(dma_shim_channel_info, operations, 80);
+ASSERT_AT(dma_shim_channel_info, bytes, 88);
+ASSERT_AT(dma_shim_channel_info, read_errors, 96);
+ASSERT_AT(dma_shim_channel_info, write_errors, 104);
+ASSERT_AT(dma_shim_channel_info, aborted, 112);
+ASSERT_AT(dma_shim_channel_info, lost, 120);
+ASSERT_AT(dma_shim_channel_info, timeouts, 128);
+ASSERT_AT(dma_shim_channel_info, recoveries, 136);
 
 ASSERT_SIZE(dma_shim_cpu_info, 32);
 ASSERT_AT(dma_shim_cpu_info, threads, 0);

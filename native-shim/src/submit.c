@@ -15,7 +15,7 @@ static int check_fields(const struct dma_shim_job *job,
 	bool has_memory = job->source == DMA_SHIM_MEMORY ||
 			  job->destination == DMA_SHIM_MEMORY;
 
-	if (job->reserved || job->priority >= PRIORITIES || job->flags & ~ALL_FLAGS ||
+	if (job->priority >= PRIORITIES || job->flags & ~ALL_FLAGS ||
 	    !job->segment_count || job->segment_count > DMA_SHIM_MAX_SEGMENTS ||
 	    !segments || job->source == DMA_SHIM_NOWHERE)
 		return -EINVAL;
@@ -162,7 +162,7 @@ PUBLIC int dma_shim_submit(struct dma_shim *shim, const struct dma_shim_job *job
 		return error;
 	engine = engine_find(job->engine);
 	if (!engine)
-		return -EOPNOTSUPP;
+		return -ENODEV;
 	error = get_devices(shim, job, &source, &destination);
 	if (error)
 		return error;

@@ -4,7 +4,7 @@
  * The shim's structs as bytes. Layouts and constants are those of native-shim/include/dma_shim.h,
  * ABI {@link SHIM_ABI}; that number changes with any of them.
  */
-export const SHIM_ABI = 1;
+export const SHIM_ABI = 2;
 export const MAX_SEGMENTS = 4096;
 
 /** Device handles that name no device. */
@@ -28,6 +28,17 @@ const PRIORITIES = { high: 0, normal: 1, low: 2 } as const;
 export type Priority = keyof typeof PRIORITIES;
 export const PRIORITY_NAMES = Object.keys(PRIORITIES) as Priority[];
 
+/** In the order of enum dma_shim_dma_error. */
+export const DMA_ERRORS = [
+  ...(['none', 'read', 'write', 'lost', 'map', 'aborted'] as const),
+  ...(['timeout', 'device_gone', 'channel_gone'] as const),
+] as const;
+export type DmaError = (typeof DMA_ERRORS)[number];
+
+/** In the order of enum dma_shim_channel_state. */
+export const CHANNEL_STATES = ['gone', 'ready', 'recovering', 'set_aside'] as const;
+export type ChannelState = (typeof CHANNEL_STATES)[number];
+
 /** One contiguous piece to copy, in bytes; named as in the HTTP contract, which passes it through. */
 export interface Segment {
   src_offset: number;
@@ -47,6 +58,8 @@ export interface Job {
   checksum?: boolean;
   /** CRC-32C of what came before. */
   crcSeed?: number;
+  /** From submission, for what a DMA channel may hang on; at most 2^32-1. */
+  timeoutMs?: number;
   /** What {@link MEMORY} names; not touched again by the caller until the job is done. */
   memory?: Buffer;
 }
@@ -66,17 +79,30 @@ export interface Completion {
   segment: number;
   sourceCrc: number;
   destinationCrc: number;
+  dma: {
+    /** What became of it in the DMA engine, more closely than by the status. */
+    error: DmaError;
+    /** Ids of the channels that had a part of it. */
+    channels: number[];
+    /** The id of the one that failed. */
+    failedChannel: number | undefined;
+    /** How often a part of it was thrown out with another's fault, and tried again. */
+    retries: number;
+  };
 }
 
 export const OPTIONS_SIZE = 8;
 export const SPEC_SIZE = 24;
 export const INFO_SIZE = 16;
 export const CPU_INFO_SIZE = 32;
+export const DMA_INFO_SIZE = 16;
+export const CHANNEL_INFO_SIZE = 144;
 export const JOB_SIZE = 48;
 export const SEGMENT_SIZE = 24;
-export const COMPLETION_SIZE = 80;
+export const COMPLETION_SIZE = 96;
 
 const KIND_DONE = 2;
+const NO_CHANNEL = 0xffff_ffff;
 const HIGH = 2 ** 32;
 
 /** Writes a job into `out`, of {@link JOB_SIZE} bytes. */
@@ -90,6 +116,7 @@ export function encodeJob(out: Buffer, tag: number, job: Job): void {
   out.writeUInt32LE((job.flush ? 1 : 0) | (job.verify ? 2 : 0) | (job.checksum ? 4 : 0), 32);
   out.writeUInt32LE(job.crcSeed ?? 0, 36);
   out.writeUInt32LE(job.segments.length, 40);
+  out.writeUInt32LE(job.timeoutMs ?? 0, 44);
 }
 
 /** Writes segments into `out`, of {@link SEGMENT_SIZE} bytes each, as pairs of 32-bit words. */
@@ -118,7 +145,92 @@ export function decodeCompletion(bytes: Buffer, offset: number): Completion {
     segment: bytes.readUInt32LE(offset + 64),
     sourceCrc: bytes.readUInt32LE(offset + 68),
     destinationCrc: bytes.readUInt32LE(offset + 72),
+    dma: decodeDma(bytes, offset),
   };
+}
+
+/** What nearly every completion says of the DMA engine; not made anew for each. */
+export const NO_DMA: Completion['dma'] = {
+  error: 'none',
+  channels: [],
+  failedChannel: undefined,
+  retries: 0,
+};
+
+function decodeDma(bytes: Buffer, offset: number): Completion['dma'] {
+  const error = bytes.readUInt32LE(offset + 76);
+  const low = bytes.readUInt32LE(offset + 80);
+  const high = bytes.readUInt32LE(offset + 84);
+  const failed = bytes.readUInt32LE(offset + 88);
+  const retries = bytes.readUInt32LE(offset + 92);
+  if (error === 0 && low === 0 && high === 0 && failed === NO_CHANNEL && retries === 0) {
+    return NO_DMA;
+  }
+  const channels = Array.from({ length: 64 }, (_, id) => id).filter(
+    (id) => (((id < 32 ? low : high) >>> (id % 32)) & 1) === 1,
+  );
+  return {
+    error: DMA_ERRORS[error] ?? 'lost',
+    channels,
+    failedChannel: failed === NO_CHANNEL ? undefined : failed,
+    retries,
+  };
+}
+
+/** A DMA channel, and its counters since the module found it. */
+export interface Channel {
+  id: number;
+  name: string;
+  driver: string;
+  state: ChannelState;
+  numaNode: number | null;
+  /** Operations that the hardware has now. */
+  inFlight: number;
+  operations: number;
+  bytes: number;
+  errors: {
+    /** Operations whose source could not be read. */
+    read: number;
+    /** Operations whose destination could not be written. */
+    write: number;
+    /** Operations thrown out with another's fault. */
+    aborted: number;
+    /** Operations whose end the driver never told. */
+    lost: number;
+    /** Requests whose time was over while it had a part of them. */
+    timeout: number;
+  };
+  /** Times that it came back. */
+  recoveries: number;
+}
+
+/** Reads a struct dma_shim_channel_info. */
+export function decodeChannel(bytes: Buffer, id: number): Channel {
+  const numaNode = bytes.readInt32LE(4);
+  return {
+    id,
+    name: cString(bytes.subarray(16, 48)),
+    driver: cString(bytes.subarray(48, 80)),
+    state: CHANNEL_STATES[bytes.readUInt32LE(0)] ?? 'set_aside',
+    numaNode: numaNode < 0 ? null : numaNode,
+    inFlight: bytes.readUInt32LE(8),
+    operations: readU64(bytes, 80),
+    bytes: readU64(bytes, 88),
+    errors: {
+      read: readU64(bytes, 96),
+      write: readU64(bytes, 104),
+      aborted: readU64(bytes, 112),
+      lost: readU64(bytes, 120),
+      timeout: readU64(bytes, 128),
+    },
+    recoveries: readU64(bytes, 136),
+  };
+}
+
+/** The text up to the first NUL. */
+export function cString(bytes: Buffer): string {
+  const end = bytes.indexOf(0);
+  return bytes.toString('latin1', 0, end < 0 ? bytes.length : end);
 }
 
 /** @param value a whole number below 2^53 */

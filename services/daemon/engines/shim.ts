@@ -26,6 +26,10 @@ export interface Shim {
   /** @param tag as a BigInt or number */
   cancel(context: Context, tag: number): number;
   cpuInfo(context: Context, out: Buffer): void;
+  dmaOpen(context: Context, path: string, info: Buffer): number;
+  dmaInfo(context: Context, out: Buffer): number;
+  dmaChannel(context: Context, channel: number, out: Buffer): number;
+  dmaAttach(context: Context, device: number): number;
   lockFile(path: string): number;
 }
 
@@ -44,6 +48,10 @@ export function loadShim(path = LIBRARY): Shim {
     submit: library.func('dma_shim_submit', 'int', ['void *', 'void *', 'void *', 'void *']),
     cancel: library.func('dma_shim_cancel', 'int', ['void *', 'uint64_t']),
     cpuInfo: library.func('dma_shim_cpu_info', 'void', ['void *', 'void *']),
+    dmaOpen: library.func('dma_shim_dma_open', 'int', ['void *', 'str', 'void *']),
+    dmaInfo: library.func('dma_shim_dma_info', 'int', ['void *', 'void *']),
+    dmaChannel: library.func('dma_shim_dma_channel', 'int', ['void *', 'uint32_t', 'void *']),
+    dmaAttach: library.func('dma_shim_dma_attach', 'int', ['void *', 'uint32_t']),
     lockFile: library.func('dma_shim_lock_file', 'int', ['str']),
   };
 }

@@ -184,7 +184,7 @@ describe('Engine', () => {
     ],
     ['of no segment', () => ({ segments: [] }), 'EINVAL'],
     ['with a device that is none', () => ({ source: 250 }), 'EBADF'],
-    ['by an engine that is not there', () => ({ engine: 'dma' }), 'ENOTSUP'],
+    ['by an engine that is not there', () => ({ engine: 'dma' }), 'ENODEV'],
   ])('refuses a job %s, and never calls back', async (_name, members, code) => {
     const calls: Completion[] = [];
     const before = content(1);

@@ -18,11 +18,17 @@ const STRUCTS = {
   dma_shim_segment: ['src_offset', 'dst_offset', 'size'],
   dma_shim_job: [
     ...['tag', 'memory_size', 'source', 'destination', 'engine', 'priority', 'flags', 'crc_seed'],
-    ...['segment_count', 'reserved'],
+    ...['segment_count', 'timeout_ms'],
   ],
   dma_shim_completion: [
     ...['tag', 'bytes_done', 'started_ns', 'finished_ns', 'copy_ns', 'flush_ns', 'verify_ns'],
-    ...['kind', 'status', 'segment', 'source_crc', 'destination_crc', 'reserved'],
+    ...['kind', 'status', 'segment', 'source_crc', 'destination_crc', 'dma_error'],
+    ...['dma_channels', 'dma_channel', 'dma_retries'],
+  ],
+  dma_shim_dma_info: ['version', 'abi', 'channels', 'channel_limit'],
+  dma_shim_channel_info: [
+    ...['state', 'numa_node', 'in_flight', 'reserved', 'name', 'driver', 'operations', 'bytes'],
+    ...['read_errors', 'write_errors', 'aborted', 'lost', 'timeouts', 'recoveries'],
   ],
   dma_shim_cpu_info: ['threads', 'reserved', 'instruction_set'],
 } as const;
@@ -36,6 +42,10 @@ const CONSTANTS = [
   ...['DMA_SHIM_FLUSH_CPU_CACHE', 'DMA_SHIM_ENGINE_CPU', 'DMA_SHIM_ENGINE_DMA', 'DMA_SHIM_HIGH'],
   ...['DMA_SHIM_NORMAL', 'DMA_SHIM_LOW', 'DMA_SHIM_JOB_FLUSH', 'DMA_SHIM_JOB_VERIFY'],
   ...['DMA_SHIM_JOB_CHECKSUM', 'DMA_SHIM_PROGRESS', 'DMA_SHIM_DONE'],
+  ...['NONE', 'READ', 'WRITE', 'LOST', 'MAP', 'ABORTED', 'TIMEOUT', 'DEVICE', 'CHANNEL'].map(
+    (name) => `DMA_SHIM_DMA_ERROR_${name}`,
+  ),
+  ...['GONE', 'READY', 'RECOVERING', 'SET_ASIDE'].map((name) => `DMA_SHIM_CHANNEL_${name}`),
 ];
 
 interface Field {
@@ -122,6 +132,8 @@ describe('the layouts of dma_shim.h', () => {
       dma_shim_segment: records.SEGMENT_SIZE,
       dma_shim_job: records.JOB_SIZE,
       dma_shim_completion: records.COMPLETION_SIZE,
+      dma_shim_dma_info: records.DMA_INFO_SIZE,
+      dma_shim_channel_info: records.CHANNEL_INFO_SIZE,
       dma_shim_cpu_info: records.CPU_INFO_SIZE,
     }).toEqual(abi.sizes);
   });
@@ -168,6 +180,13 @@ describe('the layouts of dma_shim.h', () => {
     for (const [value, name] of records.FLUSH_BASES.entries()) {
       expect([name, constant(`DMA_SHIM_FLUSH_${name.toUpperCase()}`)]).toEqual([name, value]);
     }
+    for (const [value, name] of records.DMA_ERRORS.entries()) {
+      const macro = `DMA_SHIM_DMA_ERROR_${name.replace('_gone', '').toUpperCase()}`;
+      expect([name, constant(macro)]).toEqual([name, value]);
+    }
+    for (const [value, name] of records.CHANNEL_STATES.entries()) {
+      expect([name, constant(`DMA_SHIM_CHANNEL_${name.toUpperCase()}`)]).toEqual([name, value]);
+    }
   });
 });
 
@@ -190,6 +209,7 @@ describe('encodeJob', () => {
       verify: fc.boolean(),
       checksum: fc.boolean(),
       crcSeed: u32,
+      timeoutMs: u32,
       memory: fc.option(fc.nat(4096).map((size) => Buffer.alloc(size))),
     });
     fc.assert(
@@ -212,6 +232,7 @@ describe('encodeJob', () => {
         set('flags', flags);
         set('crc_seed', given.crcSeed);
         set('segment_count', given.segments.length);
+        set('timeout_ms', given.timeoutMs);
         assert.deepEqual(bytes, expected);
       }),
       { numRuns: 1000 },
@@ -233,6 +254,7 @@ describe('encodeJob', () => {
       verify: true,
       checksum: true,
       crcSeed: 9,
+      timeoutMs: 10,
       memory: Buffer.alloc(5),
     });
     records.encodeJob(used, 8, plain);
@@ -275,6 +297,10 @@ test('decodeCompletion reads every field where the compiler has it', () => {
     segment: fc.nat(4095),
     source_crc: u32,
     destination_crc: u32,
+    dma_error: fc.nat(8),
+    dma_channels: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+    dma_channel: fc.oneof(fc.nat(63), fc.constant(2 ** 32 - 1)),
+    dma_retries: u32,
   });
   fc.assert(
     fc.property(given, fc.nat(3), ({ kind, ...fields }, index) => {
@@ -296,10 +322,52 @@ test('decodeCompletion reads every field where the compiler has it', () => {
         segment: fields.segment,
         sourceCrc: fields.source_crc,
         destinationCrc: fields.destination_crc,
+        dma: {
+          error: records.DMA_ERRORS[fields.dma_error],
+          channels: Array.from({ length: 64 }, (_, id) => id).filter(
+            (id) => (fields.dma_channels >> BigInt(id)) & 1n,
+          ),
+          failedChannel: fields.dma_channel === 2 ** 32 - 1 ? undefined : fields.dma_channel,
+          retries: fields.dma_retries,
+        },
       });
     }),
     { numRuns: 1000 },
   );
+});
+
+test('decodeChannel reads every field where the compiler has it', () => {
+  const bytes = Buffer.alloc(records.CHANNEL_INFO_SIZE);
+  const numbers = STRUCTS.dma_shim_channel_info.slice(6);
+  for (const [index, field] of numbers.entries()) {
+    write(bytes, `dma_shim_channel_info.${field}`, 2n ** 40n + BigInt(index));
+  }
+  write(bytes, 'dma_shim_channel_info.state', BigInt(constant('DMA_SHIM_CHANNEL_RECOVERING')));
+  write(bytes, 'dma_shim_channel_info.numa_node', -1n);
+  write(bytes, 'dma_shim_channel_info.in_flight', 7n);
+  bytes.write('dma0chan1', abi.fields['dma_shim_channel_info.name']?.offset ?? 0);
+  bytes.write('x'.repeat(32), abi.fields['dma_shim_channel_info.driver']?.offset ?? 0);
+  const at = (field: (typeof numbers)[number]) => 2 ** 40 + numbers.indexOf(field);
+  expect(records.decodeChannel(bytes, 5)).toEqual({
+    id: 5,
+    name: 'dma0chan1',
+    driver: 'x'.repeat(32),
+    state: 'recovering',
+    numaNode: null,
+    inFlight: 7,
+    operations: at('operations'),
+    bytes: at('bytes'),
+    errors: {
+      read: at('read_errors'),
+      write: at('write_errors'),
+      aborted: at('aborted'),
+      lost: at('lost'),
+      timeout: at('timeouts'),
+    },
+    recoveries: at('recoveries'),
+  });
+  write(bytes, 'dma_shim_channel_info.numa_node', 1n);
+  expect(records.decodeChannel(bytes, 0).numaNode).toBe(1);
 });
 
 test('readU64 reads what writeU64 wrote', () => {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { v7 as uuidv7 } from 'uuid';
 import type { Device } from '../../../services/daemon/devices/device.ts';
-import type { Completion } from '../../../services/daemon/engines/records.ts';
+import { type Completion, NO_DMA } from '../../../services/daemon/engines/records.ts';
 import { Transfer, type TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
 
 export function makeDevice(members: Partial<Device> = {}): Device {
@@ -62,6 +62,7 @@ export function completion(members: Partial<Completion> = {}): Completion {
     segment: 0,
     sourceCrc: 0,
     destinationCrc: 0,
+    dma: NO_DMA,
     ...members,
   };
 }
