@@ -32,7 +32,7 @@ export const healthRoutes: FastifyPluginAsyncZod<{ engine: Engine; queue: WorkQu
   app.get(
     '/livez',
     {
-      config: { quiet: true },
+      config: { access: 'public', quiet: true },
       schema: {
         operationId: 'isLive',
         summary: 'Whether the daemon is alive',
@@ -50,7 +50,7 @@ export const healthRoutes: FastifyPluginAsyncZod<{ engine: Engine; queue: WorkQu
   app.get(
     '/readyz',
     {
-      config: { quiet: true },
+      config: { access: 'public', quiet: true },
       schema: {
         operationId: 'isReady',
         summary: 'Whether the daemon takes transfers',
@@ -72,6 +72,7 @@ export const healthRoutes: FastifyPluginAsyncZod<{ engine: Engine; queue: WorkQu
   app.get(
     '/version',
     {
+      config: { access: 'public' },
       schema: {
         operationId: 'getVersion',
         summary: 'What runs here',
