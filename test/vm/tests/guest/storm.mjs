@@ -43,16 +43,11 @@ let over = false;
 
 const fault = (spec) => execFileSync('fault', [spec]);
 
-function reportedFault() {
-  let at = random(WEIGHTS.reduce((sum, weight) => sum + weight));
-  return REPORTED[WEIGHTS.findIndex((weight) => (at -= weight) < 0)];
-}
-
 /** Half of the time the hardware reports its faults, half of the time it keeps silent. */
 async function spoil() {
   while (!over) {
     silent = left < COUNT / 2;
-    fault(`${silent ? 'corrupt' : reportedFault()}@${1 + random(20)}`);
+    fault(`${silent ? 'corrupt' : REPORTED[random(REPORTED.length)]}@${1 + random(20)}`);
     await sleep(random(400));
     // What was not met yet would pile up.
     if (random(8) === 0) fault('clear');
