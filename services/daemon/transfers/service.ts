@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
 import { v7 as uuidv7 } from 'uuid';
+import type { EngineChooser } from '../engines/choice.ts';
+import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import type { Completion } from '../engines/records.ts';
@@ -11,7 +13,7 @@ import { Feed } from './feed.ts';
 import { History, type Page } from './history.ts';
 import { IdempotencyKeys } from './idempotency.ts';
 import type { TransferListQuery } from './schema.ts';
-import { Transfer, type TransferPlan } from './transfer.ts';
+import { type Origin, Transfer, type TransferPlan } from './transfer.ts';
 
 const HISTORY = { transfers: 10_000, segments: 262_144 };
 
@@ -28,6 +30,8 @@ interface Active {
 
 export interface TransferServiceOptions {
   engine: Engine;
+  chooser: EngineChooser;
+  dma: DmaEngine;
   queue: WorkQueue;
   log: FastifyBaseLogger;
   observer: TransferObserver;
@@ -68,21 +72,17 @@ export class TransferService {
   /**
    * Accepts a transfer; it may have started, though not ended, when this returns.
    *
-   * @param key its Idempotency-Key
    * @returns the transfer, or the one that the same request with the same key made before
    * @throws Problem where it is not accepted; then nothing is kept of it
    */
-  create(
-    plan: TransferPlan,
-    requestId: string,
-    key: string | undefined,
-  ): { transfer: Transfer; replayed: boolean } {
-    const known = key === undefined ? undefined : this.#keys.find(key, plan);
+  create(plan: TransferPlan, origin: Origin): { transfer: Transfer; replayed: boolean } {
+    const { client, key } = origin;
+    const known = key === undefined ? undefined : this.#keys.find(client, key, plan);
     if (known !== undefined) return { transfer: known, replayed: true };
     this.#options.queue.admit();
 
-    const transfer = new Transfer(uuidv7(), plan, requestId);
-    if (key !== undefined) this.#keys.remember(key, transfer);
+    const transfer = new Transfer(uuidv7(), plan, origin);
+    if (key !== undefined) this.#keys.remember(client, key, transfer);
     this.#history.add(transfer, key !== undefined);
     const active: Active = {
       transfer,
@@ -104,10 +104,10 @@ export class TransferService {
     return { transfer, replayed: false };
   }
 
-  /** @throws Problem not_found */
-  get(id: string): Transfer {
+  /** @throws Problem not_found, where it is another client's too */
+  get(id: string, client: string): Transfer {
     const transfer = this.#history.get(id);
-    if (transfer === undefined) {
+    if (transfer?.origin.client !== client) {
       throw new Problem(
         'not_found',
         'There is no such transfer; it ended too long ago, or before the daemon was restarted.',
@@ -117,8 +117,8 @@ export class TransferService {
   }
 
   /** @throws Problem invalid_request for a page token that does not fit */
-  list(query: TransferListQuery): Page {
-    return this.#history.page(query);
+  list(query: TransferListQuery, client: string): Page {
+    return this.#history.page(query, client);
   }
 
   /** @returns once the transfer is over, or `waitMs` have passed */
@@ -143,8 +143,8 @@ export class TransferService {
    * @returns once it has stopped
    * @throws Problem not_found; not_cancellable where it was over, or was quicker
    */
-  async cancel(id: string): Promise<Transfer> {
-    const transfer = this.get(id);
+  async cancel(id: string, client: string): Promise<Transfer> {
+    const transfer = this.get(id, client);
     const active = this.#active.get(id);
     if (active !== undefined) {
       this.#stop(active, new Problem('cancelled', 'It was cancelled by a client.'));
@@ -175,8 +175,16 @@ export class TransferService {
 
   #start(active: Active): void {
     const { transfer } = active;
-    const { source, destination, engine, priority, segments, flush, verify } = transfer.plan;
-    transfer.start();
+    const { source, destination, requestedEngine, priority, segments, flush, verify, timeoutMs } =
+      transfer.plan;
+    try {
+      transfer.start(this.#options.chooser.choose(requestedEngine, source, destination));
+    } catch (error) {
+      // There was one when it was accepted.
+      const { message } = error as Problem;
+      this.#finish(active, undefined, new Problem('dma_error', message));
+      return;
+    }
     this.#running++;
     this.feed.publish('status', transfer);
     try {
@@ -184,11 +192,13 @@ export class TransferService {
         {
           source: source.handle,
           destination: destination.handle,
-          engine,
+          engine: transfer.choice.engine,
           priority,
           segments,
           flush,
           verify,
+          // For a channel that hangs; anything else is stopped by the timer.
+          ...(timeoutMs !== undefined && { timeoutMs }),
         },
         {
           progress: (bytesDone) => {
@@ -212,11 +222,16 @@ export class TransferService {
 
   #complete(active: Active, completion: Completion): void {
     this.#running--;
+    const { dma } = completion;
+    active.transfer.channels = this.#options.dma.names(dma.channels);
     if (completion.status === 0) {
       this.#finish(active, completion, undefined);
       return;
     }
-    const problem = jobProblem(completion, active.transfer.plan.destination.name);
+    const [channel] = this.#options.dma.names(
+      dma.failedChannel === undefined ? [] : [dma.failedChannel],
+    );
+    const problem = jobProblem(completion, active.transfer.plan.destination.name, channel);
     const stopped = problem.code === 'cancelled' && active.stop !== undefined;
     this.#finish(active, completion, stopped ? active.stop : problem);
   }
@@ -242,13 +257,14 @@ export class TransferService {
     if (ticket !== undefined) this.#options.queue.release(ticket);
   }
 
-  #logEnd({ id, status, plan, bytesCompleted, timings, error }: Transfer): void {
+  #logEnd({ id, origin, status, choice, bytesCompleted, timings, error }: Transfer): void {
     const unforeseen = error?.code === 'internal_error';
     this.#options.log[unforeseen ? 'error' : 'info'](
       {
         transfer: id,
+        client: origin.client,
         status,
-        engine: plan.engine,
+        engine: choice.engine,
         bytes: bytesCompleted,
         total_ns: timings.total_ns,
         ...(error && { code: error.code, detail: error.message }),

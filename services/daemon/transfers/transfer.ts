@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Device } from '../devices/device.ts';
-import type { RequestedEngine } from '../engines/choice.ts';
-import type { Completion, EngineName, Priority, Segment } from '../engines/records.ts';
+import type { EngineChoice, RequestedEngine } from '../engines/choice.ts';
+import type { Completion, Priority, Segment } from '../engines/records.ts';
 import { crc32cText } from '../http/crc32c.ts';
 import { type Problem, problemDetails } from '../problems/problem.ts';
 import type { Status, TransferDocument } from './schema.ts';
@@ -16,8 +16,7 @@ export interface TransferPlan {
   /** The sum of the segments. */
   bytes: number;
   requestedEngine: RequestedEngine;
-  engine: EngineName;
-  engineReason: string;
+  choice: EngineChoice;
   priority: Priority;
   flush: boolean;
   verify: boolean;
@@ -45,13 +44,25 @@ function wallOffset(): number {
   return wallOffsetMs;
 }
 
+/** The request that made a transfer. */
+export interface Origin {
+  requestId: string;
+  /** Whose it is, by name: nobody else sees it. */
+  client: string;
+  /** Its Idempotency-Key, which is its client's own. */
+  key: string | undefined;
+}
+
 /** One transfer, from its acceptance on. */
 export class Transfer {
   readonly id: string;
   readonly plan: TransferPlan;
-  /** Of the request that made it. */
-  readonly requestId: string;
+  readonly origin: Origin;
   status: Status = 'queued';
+  /** Who copies, and why: as planned until it starts. */
+  choice: EngineChoice;
+  /** Names of the DMA channels that had a part of it. */
+  channels: readonly string[] = [];
   bytesCompleted = 0;
   error: Problem | undefined;
   readonly #wallOffsetMs = wallOffset();
@@ -60,17 +71,25 @@ export class Transfer {
   #finishedNs: number | undefined;
   #completion: Completion | undefined;
 
-  constructor(id: string, plan: TransferPlan, requestId: string) {
+  constructor(id: string, plan: TransferPlan, origin: Origin) {
     this.id = id;
     this.plan = plan;
-    this.requestId = requestId;
+    this.origin = origin;
+    this.choice = plan.choice;
   }
 
   get over(): boolean {
     return this.#finishedNs !== undefined;
   }
 
-  start(): void {
+  /** How often a part of it was thrown out with another copy's fault, and tried again. */
+  get retries(): number {
+    return this.#completion?.dma.retries ?? 0;
+  }
+
+  /** @param choice made anew, for channels come and go while it waits */
+  start(choice: EngineChoice): void {
+    this.choice = choice;
     this.status = 'running';
     this.#startedNs = monotonicNs();
   }
@@ -122,9 +141,10 @@ export class Transfer {
       dst_offset: plan.segmented || only === undefined ? null : only.dst_offset,
       size: plan.bytes,
       segments: plan.segmented ? [...plan.segments] : null,
-      engine: plan.engine,
-      engine_reason: plan.engineReason,
-      channels: [],
+      engine: this.choice.engine,
+      engine_reason: this.choice.reason,
+      channels: [...this.channels],
+      retries: this.retries,
       priority: plan.priority,
       timeout_ms: plan.timeoutMs ?? null,
       bytes_completed: this.bytesCompleted,
@@ -138,7 +158,7 @@ export class Transfer {
       throughput_bytes_per_second:
         timings.copy_ns === 0 ? 0 : Math.round((this.bytesCompleted * 1e9) / timings.copy_ns),
       labels: plan.labels,
-      error: this.error === undefined ? null : problemDetails(this.error, this.requestId),
+      error: this.error === undefined ? null : problemDetails(this.error, this.origin.requestId),
     };
   }
 

@@ -2,7 +2,11 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { Device } from '../../../services/daemon/devices/device.ts';
 import { type Completion, NO_DMA } from '../../../services/daemon/engines/records.ts';
-import { Transfer, type TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
+import {
+  type Origin,
+  Transfer,
+  type TransferPlan,
+} from '../../../services/daemon/transfers/transfer.ts';
 
 export function makeDevice(members: Partial<Device> = {}): Device {
   const name = members.name ?? 'dax0.0';
@@ -16,6 +20,7 @@ export function makeDevice(members: Partial<Device> = {}): Device {
     persistenceDomain: 'backing_store',
     badBlocks: [],
     state: 'online',
+    instance: 1,
     handle: 0,
     flushBasis: 'msync',
     ...members,
@@ -32,8 +37,7 @@ export function makePlan(members: Partial<TransferPlan> = {}): TransferPlan {
     segmented: false,
     bytes: segments.reduce((sum, { size }) => sum + size, 0),
     requestedEngine: 'auto',
-    engine: 'cpu',
-    engineReason: 'there is no other',
+    choice: { engine: 'cpu', reason: 'there is no other' },
     priority: 'normal',
     flush: true,
     verify: false,
@@ -43,8 +47,12 @@ export function makePlan(members: Partial<TransferPlan> = {}): TransferPlan {
   };
 }
 
+export function makeOrigin(key?: string, client = 'anna'): Origin {
+  return { requestId: 'some-request', client, key };
+}
+
 export function makeTransfer(members: Partial<TransferPlan> = {}, id = uuidv7()): Transfer {
-  return new Transfer(id, makePlan(members), 'some-request');
+  return new Transfer(id, makePlan(members), makeOrigin());
 }
 
 /** How a job ended. */
