@@ -2,6 +2,7 @@
 /* The DMA engine's rules, and every way in which a request can end. */
 #include "fake_module.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 static struct dma_shim_completion copy_one(struct dma_context *dma, uint64_t size)
@@ -421,6 +422,38 @@ static enum fate wait(const struct fake_operation *operation)
 {
 	(void)operation;
 	return FATE_WAIT;
+}
+
+static _Atomic uint64_t waiting_tag;
+
+static enum fate wait_and_tell(const struct fake_operation *operation)
+{
+	waiting_tag = operation->tag + 1;
+	return FATE_WAIT;
+}
+
+/* A completion of something else must not end a job. */
+TEST(dma_completion_of_an_unknown_request)
+{
+	struct dma_context dma = dma_context_open(4 * MIB);
+	struct ioat_dma_completion stray = { 0 };
+	int module = SYS(open(fake.path, O_RDWR | O_CLOEXEC));
+
+	random_fill(dma.a.bytes, 4096);
+	fake.fate = wait_and_tell;
+	CHECK_EQ(submit_one(&dma.context, dma_job(1, &dma.a, &dma.b), 0, 0, 4096), 0);
+	while (!waiting_tag)
+		usleep(100);
+	for (uint64_t n = 1; n < 1000; n++) {
+		stray.tag = waiting_tag - 1 + n;
+		stray.flags = n % 2 ? IOAT_DMA_COMPLETION_SETTLED : 0;
+		CHECK_EQ(write(module, &stray, sizeof(stray)), sizeof(stray));
+	}
+	fake.fate = NULL;
+	CHECK_EQ(done_of(&dma.context, 1).status, 0);
+	CHECK(!memcmp(dma.a.bytes, dma.b.bytes, 4096));
+	close(module);
+	dma_context_close(&dma);
 }
 
 TEST(dma_device_removed)
