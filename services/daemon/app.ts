@@ -23,6 +23,7 @@ import requestLog from './http/request-log.ts';
 import routing from './http/routing.ts';
 import { createHttpServer, handleClientError, targetPath } from './http/server.ts';
 import validation from './http/validation.ts';
+import { openJournal } from './journal/open.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { metricsRoutes } from './metrics/routes.ts';
 import openapi from './openapi/plugin.ts';
@@ -30,6 +31,8 @@ import { WorkQueue } from './order/work-queue.ts';
 import problemHandler, { sendProblem } from './problems/handler.ts';
 import { StartError } from './start-error.ts';
 import { eventRoutes } from './transfers/event-routes.ts';
+import { readRecords } from './transfers/record.ts';
+import { recover } from './transfers/recovery.ts';
 import { transferRoutes } from './transfers/routes.ts';
 import { TransferService } from './transfers/service.ts';
 
@@ -79,8 +82,14 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
 
     const metrics = new Metrics();
     const queue = new WorkQueue();
-    const transfers = new TransferService({ engine, queue, log, observer: metrics });
-    metrics.watch(transfers, inventory, engine);
+    const { journal, rows, doubt } = await openJournal(stateDir, log, metrics);
+    const transfers = new TransferService({ engine, queue, journal, log, observer: metrics });
+    const records = readRecords(rows, (key) => {
+      log.error({ key }, 'journal: a row that cannot be read is left out');
+      journal.remove([key]);
+    });
+    await transfers.takeUp(records.map((record) => recover(record, { inventory, chooser, doubt })));
+    metrics.watch(transfers, inventory, engine, journal);
     const uploads = new AbortController();
 
     const http = createFastify(log);
@@ -104,7 +113,7 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
       signal: uploads.signal,
     });
     await http.register(engineRoutes, { engine, chooser });
-    await http.register(healthRoutes, { engine, queue });
+    await http.register(healthRoutes, { engine, queue, journal });
     await http.register(metricsRoutes, { metrics });
     await http.ready();
 
@@ -117,6 +126,8 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
       await transfers.interrupt();
       await drained;
       await closeHttp(http, stopListening);
+      transfers.close();
+      await journal.close();
       engine.close();
     };
     return { http, inventory, shutDown };

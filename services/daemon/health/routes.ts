@@ -2,6 +2,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Engine } from '../engines/engine.ts';
+import type { Journal } from '../journal/journal.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { DAEMON_VERSION } from '../version.ts';
@@ -25,9 +26,15 @@ const versionSchema = z
 
 const common = problemResponses();
 
-export const healthRoutes: FastifyPluginAsyncZod<{ engine: Engine; queue: WorkQueue }> = async (
+export interface HealthRoutesOptions {
+  engine: Engine;
+  queue: WorkQueue;
+  journal: Journal;
+}
+
+export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
   app,
-  { engine, queue },
+  { engine, queue, journal },
 ) => {
   app.get(
     '/livez',
@@ -63,7 +70,10 @@ export const healthRoutes: FastifyPluginAsyncZod<{ engine: Engine; queue: WorkQu
       },
     },
     async (_request, reply) => {
-      const waiting_for = queue.closing ? ['shutdown'] : [];
+      const waiting_for = [
+        ...(queue.closing ? ['shutdown'] : []),
+        ...(journal.trouble === undefined ? [] : ['journal']),
+      ];
       const ready = waiting_for.length === 0;
       return reply.code(ready ? 200 : 503).send({ ready, waiting_for });
     },

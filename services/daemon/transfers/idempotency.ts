@@ -34,18 +34,18 @@ export class IdempotencyKeys {
   }
 
   /**
-   * The transfer that the same request made before, if it did.
+   * The transfer that the same request made before, if it did. Each client has keys of its own.
    *
    * @throws Problem invalid_request where the key is none, idempotency_key_reused where another
    *   request used it, queue_full where no more can be remembered
    */
-  find(key: string, plan: TransferPlan): Transfer | undefined {
+  find(client: string, key: string, plan: TransferPlan): Transfer | undefined {
     if (!/^[\x20-\x7e]+$/.test(key) || key.length > MAX_KEY_LENGTH) {
       const detail = `Idempotency-Key must have 1 to ${MAX_KEY_LENGTH} printable ASCII characters.`;
       throw new Problem('invalid_request', detail);
     }
-    this.#forgetExpired();
-    const known = this.#keys.get(key);
+    this.forgetExpired();
+    const known = this.#keys.get(scoped(client, key));
     if (known === undefined) {
       if (this.#keys.size >= MAX_KEYS || this.#segments >= MAX_SEGMENTS) {
         const [oldest] = this.#keys.values();
@@ -62,13 +62,27 @@ export class IdempotencyKeys {
     return known.transfer;
   }
 
-  remember(key: string, transfer: Transfer): void {
-    const expiresAt = this.#options.now() + KEPT_MS;
-    this.#keys.set(key, { fingerprint: fingerprint(transfer.plan), transfer, expiresAt });
-    this.#segments += transfer.plan.segments.length;
+  /** Remembers a transfer by its key, for as long as is left. @returns whether anything is left */
+  remember(transfer: Transfer): boolean {
+    const { plan, origin, ageMs } = transfer;
+    if (origin.key === undefined || ageMs >= KEPT_MS) return false;
+    const expiresAt = this.#options.now() + KEPT_MS - ageMs;
+    const remembered = { fingerprint: fingerprint(plan), transfer, expiresAt };
+    this.#keys.set(scoped(origin.client, origin.key), remembered);
+    this.#segments += plan.segments.length;
+    return true;
   }
 
-  #forgetExpired(): void {
+  /** Its key is free again: the transfer was not accepted. */
+  forget({ plan, origin }: Transfer): void {
+    if (origin.key === undefined) return;
+    if (this.#keys.delete(scoped(origin.client, origin.key))) {
+      this.#segments -= plan.segments.length;
+    }
+  }
+
+  /** Forgets those that were kept for as long as they are to be. */
+  forgetExpired(): void {
     const now = this.#options.now();
     // A Map keeps the order of insertion, which is that of expiry.
     for (const [key, { expiresAt, transfer }] of this.#keys) {
@@ -78,6 +92,10 @@ export class IdempotencyKeys {
       this.#options.onForget(transfer);
     }
   }
+}
+
+function scoped(client: string, key: string): string {
+  return JSON.stringify([client, key]);
 }
 
 /** What a request means, whatever its spelling: defaults filled in, numbers read, labels in order. */

@@ -82,6 +82,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
             'media_error',
             'device_gone',
             'interrupted',
+            'journal_unavailable',
             'shutting_down',
             'timeout',
             'storage_full',
@@ -95,13 +96,15 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       if (request.body.dry_run) return describePlan(plan);
       const prefer = readPrefer(request.headers.prefer, DEFAULT_WAIT_MS);
       const key = request.headers['idempotency-key'];
-      const { transfer, replayed } = transfers.create(plan, request.id, key);
+      const origin = { requestId: request.id, client: 'anonymous', key };
+      const { transfer, replayed } = await transfers.create(plan, origin, prefer.waitMs === 0);
       reply.header('location', `/transfers/${transfer.id}`);
       if (replayed) {
         return transfer.over ? reply.code(200).send(transfer.toJSON()) : answer(transfer, reply);
       }
       if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
       await transfers.waitForEnd(transfer, prefer.waitMs);
+      await transfers.keep(transfer);
       return answer(transfer, reply);
     },
   );
