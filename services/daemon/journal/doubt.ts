@@ -5,6 +5,8 @@ import { constants, type FileHandle, open } from 'node:fs/promises';
 const TRUSTED = 'trusted\n';
 const DOUBTED = 'doubted\n';
 
+export type Mark = Pick<DoubtMark, 'set' | 'make' | 'clear' | 'close'>;
+
 /**
  * A mark on disk: what the journal says of unfinished transfers may be older than what happened to
  * the bytes. It can be made though the disk is full, where the journal cannot be written.

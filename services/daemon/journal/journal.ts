@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
 import { type Problem, retryLater } from '../problems/problem.ts';
-import type { DoubtMark } from './doubt.ts';
+import type { Mark } from './doubt.ts';
 import { causeOf, type Rows, type Store } from './store.ts';
 
 /** How long what is in no hurry may wait for company, in milliseconds. */
@@ -23,7 +23,7 @@ export interface JournalObserver {
 
 export interface JournalOptions {
   store: Store;
-  mark: DoubtMark;
+  mark: Mark;
   /** Keys of the rows that are on disk. */
   keys: Iterable<string>;
   log: FastifyBaseLogger;
@@ -43,7 +43,7 @@ interface Waiter {
  */
 export class Journal {
   readonly #store: Store;
-  readonly #mark: DoubtMark;
+  readonly #mark: Mark;
   readonly #log: FastifyBaseLogger;
   readonly #observer: JournalObserver;
   /** Keys of rows that are on disk, or may get there. */

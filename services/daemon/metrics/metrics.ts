@@ -90,12 +90,7 @@ export class Metrics implements TransferObserver, JournalObserver {
   }
 
   /** Reads these when it is scraped. */
-  watch(
-    transfers: TransferService,
-    inventory: Inventory,
-    engine: Engine,
-    journal: Journal,
-  ): void {
+  watch(transfers: TransferService, inventory: Inventory, engine: Engine, journal: Journal): void {
     const registers = this.#registers;
     new Gauge({
       name: 'dmad_transfers_in_flight',

@@ -62,9 +62,14 @@ export class IdempotencyKeys {
     return known.transfer;
   }
 
-  /** Remembers a transfer by its key, for as long as is left. @returns whether anything is left */
-  remember(transfer: Transfer): boolean {
-    const { plan, origin, ageMs } = transfer;
+  /**
+   * Remembers a transfer by its key, if it has one.
+   *
+   * @param ageMs how long its key has been remembered already
+   * @returns whether it is
+   */
+  remember(transfer: Transfer, ageMs = 0): boolean {
+    const { plan, origin } = transfer;
     if (origin.key === undefined || ageMs >= KEPT_MS) return false;
     const expiresAt = this.#options.now() + KEPT_MS - ageMs;
     const remembered = { fingerprint: fingerprint(plan), transfer, expiresAt };

@@ -161,7 +161,7 @@ export class TransferService {
         this.#options.observer.finished(transfer);
         this.#logEnd(transfer);
       }
-      this.#history.add(transfer, this.#keys.remember(transfer));
+      this.#history.add(transfer, this.#keys.remember(transfer, transfer.ageMs));
     }
     const over = left.filter(({ kind }) => kind !== 'again').map(({ transfer }) => transfer);
     // The first to end is the first to be forgotten.
@@ -181,10 +181,7 @@ export class TransferService {
   get(id: string): Transfer {
     const transfer = this.#history.get(id);
     if (transfer === undefined) {
-      throw new Problem(
-        'not_found',
-        'There is no such transfer, or it ended too long ago.',
-      );
+      throw new Problem('not_found', 'There is no such transfer, or it ended too long ago.');
     }
     return transfer;
   }

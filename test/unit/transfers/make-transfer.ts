@@ -2,7 +2,11 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { Device } from '../../../services/daemon/devices/device.ts';
 import { type Completion, NO_DMA } from '../../../services/daemon/engines/records.ts';
-import { type Origin, Transfer, type TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
+import {
+  type Origin,
+  Transfer,
+  type TransferPlan,
+} from '../../../services/daemon/transfers/transfer.ts';
 
 export function makeDevice(members: Partial<Device> = {}): Device {
   const name = members.name ?? 'dax0.0';
