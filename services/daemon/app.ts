@@ -23,7 +23,8 @@ import requestLog from './http/request-log.ts';
 import routing from './http/routing.ts';
 import { createHttpServer, handleClientError, targetPath } from './http/server.ts';
 import validation from './http/validation.ts';
-import { openJournal } from './journal/open.ts';
+import type { Journal } from './journal/journal.ts';
+import { type OpenedJournal, openJournal } from './journal/open.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { metricsRoutes } from './metrics/routes.ts';
 import openapi from './openapi/plugin.ts';
@@ -32,7 +33,7 @@ import problemHandler, { sendProblem } from './problems/handler.ts';
 import { StartError } from './start-error.ts';
 import { eventRoutes } from './transfers/event-routes.ts';
 import { readRecords } from './transfers/record.ts';
-import { recover } from './transfers/recovery.ts';
+import { type Recovered, type RecoveryOptions, recover } from './transfers/recovery.ts';
 import { transferRoutes } from './transfers/routes.ts';
 import { TransferService } from './transfers/service.ts';
 
@@ -68,6 +69,7 @@ export interface App {
  */
 export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<App> {
   const engine = new Engine();
+  let journal: Journal | undefined;
   try {
     lockStateDir(engine, config.state_dir);
     const chooser = new EngineChooser(config.engine);
@@ -82,14 +84,11 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
 
     const metrics = new Metrics();
     const queue = new WorkQueue();
-    const { journal, rows, doubt } = await openJournal(stateDir, log, metrics);
+    const opened = await openJournal(stateDir, log, metrics);
+    journal = opened.journal;
     const transfers = new TransferService({ engine, queue, journal, log, observer: metrics });
-    const records = readRecords(rows, (key) => {
-      log.error({ key }, 'journal: a row that cannot be read is left out');
-      journal.remove([key]);
-    });
-    await transfers.takeUp(records.map((record) => recover(record, { inventory, chooser, doubt })));
-    metrics.watch(transfers, inventory, engine, journal);
+    await takeUp(transfers, opened, { inventory, chooser, doubt: opened.doubt }, log);
+    metrics.watch(transfers, inventory, engine, opened.journal);
     const uploads = new AbortController();
 
     const http = createFastify(log);
@@ -113,7 +112,7 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
       signal: uploads.signal,
     });
     await http.register(engineRoutes, { engine, chooser });
-    await http.register(healthRoutes, { engine, queue, journal });
+    await http.register(healthRoutes, { engine, queue, journal: opened.journal });
     await http.register(metricsRoutes, { metrics });
     await http.ready();
 
@@ -127,14 +126,35 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
       await drained;
       await closeHttp(http, stopListening);
       transfers.close();
-      await journal.close();
+      await opened.journal.close();
       engine.close();
     };
     return { http, inventory, shutDown };
   } catch (error) {
+    await journal?.close();
     engine.close();
     throw error;
   }
+}
+
+/** Lets the service take up what the journal says of an earlier daemon. */
+async function takeUp(
+  transfers: TransferService,
+  { journal, rows }: OpenedJournal,
+  options: RecoveryOptions,
+  log: FastifyBaseLogger,
+): Promise<void> {
+  const records = readRecords(rows, (key) => {
+    log.error({ key }, 'journal: a row that cannot be read is left out');
+    journal.remove([key]);
+  });
+  const left = records.map((record) => recover(record, options));
+  const count = (kind: Recovered['kind']) => left.filter((one) => one.kind === kind).length;
+  log.info(
+    { over: count('over'), again: count('again'), interrupted: count('interrupted') },
+    'journal: transfers of an earlier daemon',
+  );
+  await transfers.takeUp(left);
 }
 
 /** One daemon for each state directory: two would not know of each other's order. */

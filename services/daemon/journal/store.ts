@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { ClassicLevel } from 'classic-level';
 import { StartError } from '../start-error.ts';
+import { endsWhole } from './tail.ts';
 
 /** Rows to write, by key; undefined takes a row away. */
 export type Rows = ReadonlyMap<string, string | undefined>;
@@ -30,6 +31,7 @@ export interface OpenedStore {
 
 /** What LevelDB writes into its log of events when it passes over a part of its journal. */
 const DROPPED = /dropping \d+ bytes; .*/;
+const HEADLESS = 'its file CURRENT is missing';
 
 /**
  * Opens the LevelDB store in a directory, with all that is intact in it.
@@ -37,22 +39,32 @@ const DROPPED = /dropping \d+ bytes; .*/;
  * @throws StartError where it cannot be opened; it never begins anew in the place of a broken one
  */
 export async function openStore(directory: string): Promise<OpenedStore> {
-  // LevelDB takes a directory without CURRENT for a new one, whatever else is there.
-  const headless = hasTables(directory) && !existsSync(join(directory, 'CURRENT'));
-  let damage = headless ? 'its file CURRENT is missing' : undefined;
-  if (headless) await repair(directory);
+  let damage: string | undefined;
   try {
+    damage = damageIn(directory);
+    if (damage === HEADLESS) await ClassicLevel.repair(directory);
     return await read(directory, damage);
   } catch (error) {
-    if (!isCorruption(error)) throw cannotOpen(directory, error);
+    if (!isDamage(error)) throw cannotOpen(directory, error);
     damage ??= causeOf(error);
   }
-  await repair(directory);
   try {
+    await ClassicLevel.repair(directory);
     return await read(directory, damage);
   } catch (error) {
     throw cannotOpen(directory, error);
   }
+}
+
+/** What is wrong that LevelDB would not tell. */
+function damageIn(directory: string): string | undefined {
+  if (!existsSync(directory)) return undefined;
+  const names = readdirSync(directory);
+  // It takes a directory without CURRENT for a new one, whatever else is there.
+  const used = names.some((name) => /\.(?:ldb|sst|log)$/.test(name));
+  if (used && !names.includes('CURRENT')) return HEADLESS;
+  const torn = names.find((name) => name.endsWith('.log') && !endsWhole(join(directory, name)));
+  return torn && `${torn} ends in the middle of a record`;
 }
 
 async function read(directory: string, damageSoFar: string | undefined): Promise<OpenedStore> {
@@ -71,14 +83,6 @@ async function read(directory: string, damageSoFar: string | undefined): Promise
   } catch (error) {
     await database.close();
     throw error;
-  }
-}
-
-async function repair(directory: string): Promise<void> {
-  try {
-    await ClassicLevel.repair(directory);
-  } catch (error) {
-    throw cannotOpen(directory, error);
   }
 }
 
@@ -137,22 +141,17 @@ function checksum(key: string, value: string): string {
   return crc32(value, crc32(key)).toString(16).padStart(8, '0');
 }
 
-function hasTables(directory: string): boolean {
-  return (
-    existsSync(directory) && readdirSync(directory).some((name) => /\.(?:ldb|sst|log)$/.test(name))
-  );
-}
-
-/** abstract-level says only that opening failed; why is in the cause. */
-function isCorruption(error: unknown): boolean {
+/** Whether LevelDB found that files are missing, or not as it wrote them. */
+function isDamage(error: unknown): boolean {
   const { code, cause } = error as { code?: string; cause?: { code?: string } };
-  return code === 'LEVEL_CORRUPTION' || cause?.code === 'LEVEL_CORRUPTION';
+  const corrupt = code === 'LEVEL_CORRUPTION' || cause?.code === 'LEVEL_CORRUPTION';
+  return corrupt || /No such file/.test(causeOf(error));
 }
 
-/** What LevelDB says is wrong. */
+/** What LevelDB says is wrong: abstract-level tells only that opening failed. */
 export function causeOf(error: unknown): string {
-  const { message, cause } = error as Error;
-  return cause instanceof Error ? cause.message : message;
+  const { message, cause } = error as Error & { cause?: Error };
+  return cause?.message ?? message;
 }
 
 function cannotOpen(directory: string, error: unknown): StartError {
