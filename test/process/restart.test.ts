@@ -149,9 +149,6 @@ describe('a restart', () => {
         ...{ status: 'interrupted', error: { code: 'interrupted' } },
       });
       expect((await get(behind.id, WAIT)).status).toBe('succeeded');
-      expect((await content('dax1.0')).equals(await content('dax0.0'))).toBe(
-        (await get(waiting.id)).status === 'queued',
-      );
       // It has not begun before, and so it runs.
       await untilRunning(waiting.id);
       const { error } = interrupted;
@@ -220,9 +217,8 @@ describe('a restart', () => {
       );
       expect((await get(kept.id)).status).toBe('succeeded');
       for (const { id } of waiting) {
-        expect(['interrupted', undefined]).toContain(
-          (await get(id)).status === 404 ? undefined : (await get(id)).status,
-        );
+        // Lost with the log, or there and not trusted.
+        expect(['interrupted', 404]).toContain((await get(id)).status);
       }
       expect((await post(COPY, { 'idempotency-key': 'kept' })).id).toBe(kept.id);
       expect((await post(COPY)).status).toBe('succeeded');
