@@ -1,27 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, statSync } from 'node:fs';
+import type { Server as HttpsServer } from 'node:https';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
+import audit, { auditLog } from './access/audit.ts';
 import { checkExposure } from './access/exposure.ts';
 import hosts from './access/hosts.ts';
+import { Keyring } from './access/keyring.ts';
+import access from './access/plugin.ts';
 import type { Config } from './config.ts';
 import { contentRoutes } from './devices/content-routes.ts';
 import type { Inventory } from './devices/device.ts';
 import { openDevices } from './devices/open.ts';
 import { deviceRoutes } from './devices/routes.ts';
 import { uploadRoutes } from './devices/upload-routes.ts';
+import { DeviceWatch } from './devices/watch.ts';
 import { EngineChooser } from './engines/choice.ts';
+import { DmaEngine } from './engines/dma.ts';
 import { Engine } from './engines/engine.ts';
 import { engineRoutes } from './engines/routes.ts';
 import { ShimError } from './engines/shim.ts';
 import { healthRoutes } from './health/routes.ts';
 import type { EventStream } from './http/event-stream.ts';
 import jsonBody, { JSON_BODY_LIMIT } from './http/json-body.ts';
+import { descriptorOf } from './http/listeners.ts';
 import requestLog from './http/request-log.ts';
 import routing from './http/routing.ts';
-import { createHttpServer, handleClientError, targetPath } from './http/server.ts';
+import { createHttpServer, handleClientError, type TlsOptions, targetPath } from './http/server.ts';
+import { readTls, tlsFilesOf } from './http/tls.ts';
 import validation from './http/validation.ts';
 import type { Journal } from './journal/journal.ts';
 import { type OpenedJournal, openJournal } from './journal/open.ts';
@@ -38,6 +46,8 @@ import { transferRoutes } from './transfers/routes.ts';
 import { TransferService } from './transfers/service.ts';
 
 const WRITABLE_BY_OTHERS = 0o022;
+/** How often devices and DMA channels are looked for: there is nothing that tells of them. */
+const HARDWARE_LOOK_MS = 1000;
 /** How long answers may still take to reach their clients once all work is over. */
 const CLOSE_TIMEOUT_MS = 1000;
 
@@ -52,6 +62,8 @@ export interface AppOptions {
 export interface App {
   http: FastifyInstance;
   inventory: Inventory;
+  /** Reads tokens, certificates and keys again; what is wrong with them is logged, and changes nothing. */
+  reload(): void;
   /**
    * Takes no new work, gives what was taken time to end, stops the rest, and closes everything.
    *
@@ -72,30 +84,43 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
   let journal: Journal | undefined;
   try {
     lockStateDir(engine, config.state_dir);
-    const chooser = new EngineChooser(config.engine);
+    const dma = new DmaEngine({ port: engine, log, enabled: config.engine !== 'cpu' });
+    const chooser = new EngineChooser(config.engine, dma);
     const { state_dir: stateDir, devices: choice } = config;
-    const inventory = openDevices(engine, {
-      choice,
-      stateDir,
-      log,
-      ...(sysfsRoot && { sysfsRoot }),
-    });
+    const sysfs = sysfsRoot === undefined ? {} : { sysfsRoot };
+    const inventory = openDevices(engine, { choice, stateDir, log, ...sysfs });
     checkExposure(config, inventory, log);
+    const keyring = openKeyring(config.tokens_file, log);
+    const tlsFiles = tlsFilesOf(config);
 
     const metrics = new Metrics();
     const queue = new WorkQueue();
     const opened = await openJournal(stateDir, log, metrics);
     journal = opened.journal;
-    const transfers = new TransferService({ engine, queue, journal, log, observer: metrics });
+    const transfers = new TransferService({
+      ...{ engine, chooser, dma, queue, journal, log },
+      observer: metrics,
+    });
     await takeUp(transfers, opened, { inventory, chooser, doubt: opened.doubt }, log);
-    metrics.watch(transfers, inventory, engine, opened.journal);
+    metrics.watch({ transfers, inventory, engine, dma, journal });
+    const watch = new DeviceWatch({ engine, inventory, choice, log, ...sysfs });
+    const hardwareTimer = setInterval(() => {
+      dma.refresh();
+      watch.scan();
+    }, HARDWARE_LOOK_MS);
+    hardwareTimer.unref();
     const uploads = new AbortController();
 
-    const http = createFastify(log);
+    const http = createFastify(log, tlsFiles && readTls(tlsFiles));
     http.decorate('eventStreams', new Set<EventStream>());
     await http.register(requestLog, { onAnswered: metrics.requestAnswered.bind(metrics) });
+    await http.register(audit, { audit: auditLog(log) });
     await http.register(hosts, { allowedHosts: config.allowed_hosts });
     await http.register(problemHandler);
+    await http.register(access, {
+      keyring,
+      peerUid: (socket) => engine.peerUid(descriptorOf(socket)),
+    });
     await http.register(routing);
     await http.register(validation);
     await http.register(jsonBody);
@@ -111,12 +136,24 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
       idleMs: config.upload_idle_seconds * 1000,
       signal: uploads.signal,
     });
-    await http.register(engineRoutes, { engine, chooser });
-    await http.register(healthRoutes, { engine, queue, journal: opened.journal });
+    await http.register(engineRoutes, { engine, dma });
+    await http.register(healthRoutes, {
+      ...{ engine, inventory, dma, chooser, queue },
+      journal: opened.journal,
+    });
     await http.register(metricsRoutes, { metrics });
     await http.ready();
 
+    const reload = () => {
+      attemptReload(log, 'tokens', keyring && (() => keyring.reload()));
+      attemptReload(
+        log,
+        'certificates',
+        tlsFiles && (() => (http.server as HttpsServer).setSecureContext(readTls(tlsFiles))),
+      );
+    };
     const shutDown: App['shutDown'] = async (graceMs, stopListening) => {
+      clearInterval(hardwareTimer);
       const drained = queue.close();
       const grace = new AbortController();
       await Promise.race([drained, sleep(graceMs, undefined, grace)]);
@@ -129,7 +166,7 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
       await opened.journal.close();
       engine.close();
     };
-    return { http, inventory, shutDown };
+    return { http, inventory, reload, shutDown };
   } catch (error) {
     await journal?.close();
     engine.close();
@@ -182,14 +219,37 @@ function makeDirectory(path: string): void {
   mkdirSync(path, { mode: 0o700 });
 }
 
-function createFastify(log: FastifyBaseLogger): FastifyInstance {
+function openKeyring(path: string | undefined, log: FastifyBaseLogger): Keyring | undefined {
+  if (path === undefined) return undefined;
+  try {
+    const keyring = new Keyring(path);
+    log.info({ tokens: keyring.size }, 'tokens are in use');
+    return keyring;
+  } catch (error) {
+    const why = (error as Error).message;
+    throw new StartError('configuration', `DMAD_TOKENS_FILE ${path}: ${why}`);
+  }
+}
+
+/** @param read undefined where there is nothing to read */
+function attemptReload(log: FastifyBaseLogger, what: string, read: (() => void) | undefined): void {
+  if (read === undefined) return;
+  try {
+    read();
+    log.info(`${what} read again`);
+  } catch (error) {
+    log.error(`${what} stay as they were: ${(error as Error).message}`);
+  }
+}
+
+function createFastify(log: FastifyBaseLogger, tls: TlsOptions): FastifyInstance {
   return Fastify({
     loggerInstance: log,
     // One line a request is written by http/request-log.ts.
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request' }),
     bodyLimit: JSON_BODY_LIMIT,
     genReqId: () => randomUUID(),
-    serverFactory: createHttpServer,
+    serverFactory: (handler) => createHttpServer(handler, tls),
     clientErrorHandler: handleClientError,
     rewriteUrl: targetPath,
     // Such as a path that cannot be decoded; no hook has run yet.

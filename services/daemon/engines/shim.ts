@@ -22,6 +22,7 @@ export interface Shim {
   close(context: Context): void;
   completionFd(context: Context): number;
   deviceOpen(context: Context, path: string, spec: Buffer, info: Buffer): number;
+  deviceClose(context: Context, device: number): number;
   submit(context: Context, job: Buffer, segments: Uint32Array, memory: Buffer | null): number;
   /** @param tag as a BigInt or number */
   cancel(context: Context, tag: number): number;
@@ -31,6 +32,7 @@ export interface Shim {
   dmaChannel(context: Context, channel: number, out: Buffer): number;
   dmaAttach(context: Context, device: number): number;
   lockFile(path: string): number;
+  peerUid(fd: number): number;
 }
 
 export function loadShim(path = LIBRARY): Shim {
@@ -45,6 +47,7 @@ export function loadShim(path = LIBRARY): Shim {
     close: library.func('dma_shim_close', 'void', ['void *']),
     completionFd: library.func('dma_shim_completion_fd', 'int', ['void *']),
     deviceOpen: library.func('dma_shim_device_open', 'int', ['void *', 'str', 'void *', 'void *']),
+    deviceClose: library.func('dma_shim_device_close', 'int', ['void *', 'uint32_t']),
     submit: library.func('dma_shim_submit', 'int', ['void *', 'void *', 'void *', 'void *']),
     cancel: library.func('dma_shim_cancel', 'int', ['void *', 'uint64_t']),
     cpuInfo: library.func('dma_shim_cpu_info', 'void', ['void *', 'void *']),
@@ -52,6 +55,7 @@ export function loadShim(path = LIBRARY): Shim {
     dmaInfo: library.func('dma_shim_dma_info', 'int', ['void *', 'void *']),
     dmaChannel: library.func('dma_shim_dma_channel', 'int', ['void *', 'uint32_t', 'void *']),
     dmaAttach: library.func('dma_shim_dma_attach', 'int', ['void *', 'uint32_t']),
+    peerUid: library.func('dma_shim_peer_uid', 'int64_t', ['int']),
     lockFile: library.func('dma_shim_lock_file', 'int', ['str']),
   };
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import type { Inventory } from '../devices/device.ts';
+import type { EngineChooser } from '../engines/choice.ts';
+import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
@@ -11,6 +14,9 @@ const readySchema = z
   .object({
     ready: z.boolean(),
     waiting_for: z.array(z.string()),
+    degraded: z.array(z.string()).optional().meta({
+      description: 'What is missing, though transfers go on without it: such as a DMA channel.',
+    }),
   })
   .meta({ id: 'Readiness' });
 
@@ -28,18 +34,21 @@ const common = problemResponses();
 
 export interface HealthRoutesOptions {
   engine: Engine;
+  inventory: Inventory;
+  dma: DmaEngine;
+  chooser: EngineChooser;
   queue: WorkQueue;
   journal: Journal;
 }
 
 export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
   app,
-  { engine, queue, journal },
+  { engine, inventory, dma, chooser, queue, journal },
 ) => {
   app.get(
     '/livez',
     {
-      config: { quiet: true },
+      config: { access: 'public', quiet: true },
       schema: {
         operationId: 'isLive',
         summary: 'Whether the daemon is alive',
@@ -57,7 +66,7 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
   app.get(
     '/readyz',
     {
-      config: { quiet: true },
+      config: { access: 'public', quiet: true },
       schema: {
         operationId: 'isReady',
         summary: 'Whether the daemon takes transfers',
@@ -70,18 +79,31 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
       },
     },
     async (_request, reply) => {
+      const gone = inventory.list().filter(({ state }) => state === 'gone');
+      const noDma = chooser.dmaRequired ? dma.unavailable : undefined;
       const waiting_for = [
         ...(queue.closing ? ['shutdown'] : []),
         ...(journal.trouble === undefined ? [] : ['journal']),
+        ...gone.map(({ name }) => `device ${name}`),
+        ...(noDma === undefined ? [] : [`DMA: ${noDma}`]),
       ];
+      const degraded = dma
+        .channels()
+        .filter(({ state }) => state !== 'ready')
+        .map(({ name, state }) => `channel ${name}: ${state}`);
       const ready = waiting_for.length === 0;
-      return reply.code(ready ? 200 : 503).send({ ready, waiting_for });
+      return reply.code(ready ? 200 : 503).send({
+        ready,
+        waiting_for,
+        ...(degraded.length > 0 && { degraded }),
+      });
     },
   );
 
   app.get(
     '/version',
     {
+      config: { access: 'public' },
       schema: {
         operationId: 'getVersion',
         summary: 'What runs here',
@@ -92,8 +114,8 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
     async () => ({
       daemon: DAEMON_VERSION,
       shim: engine.shimVersion,
-      module: null,
-      abi: null,
+      module: dma.module?.version ?? null,
+      abi: dma.module?.abi ?? null,
       node: process.versions.node,
     }),
   );

@@ -45,7 +45,7 @@ export class IdempotencyKeys {
       throw new Problem('invalid_request', detail);
     }
     this.forgetExpired();
-    const known = this.#keys.get(scoped(client, key));
+    const known = this.#keys.get(nameOf(client, key));
     if (known === undefined) {
       if (this.#keys.size >= MAX_KEYS || this.#segments >= MAX_SEGMENTS) {
         const [oldest] = this.#keys.values();
@@ -73,7 +73,7 @@ export class IdempotencyKeys {
     if (origin.key === undefined || ageMs >= KEPT_MS) return false;
     const expiresAt = this.#options.now() + KEPT_MS - ageMs;
     const remembered = { fingerprint: fingerprint(plan), transfer, expiresAt };
-    this.#keys.set(scoped(origin.client, origin.key), remembered);
+    this.#keys.set(nameOf(origin.client, origin.key), remembered);
     this.#segments += plan.segments.length;
     return true;
   }
@@ -81,7 +81,7 @@ export class IdempotencyKeys {
   /** Its key is free again: the transfer was not accepted. */
   forget({ plan, origin }: Transfer): void {
     if (origin.key === undefined) return;
-    if (this.#keys.delete(scoped(origin.client, origin.key))) {
+    if (this.#keys.delete(nameOf(origin.client, origin.key))) {
       this.#segments -= plan.segments.length;
     }
   }
@@ -99,8 +99,9 @@ export class IdempotencyKeys {
   }
 }
 
-function scoped(client: string, key: string): string {
-  return JSON.stringify([client, key]);
+/** Each client has keys of its own; neither their names nor keys have line breaks. */
+function nameOf(client: string, key: string): string {
+  return `${client}\n${key}`;
 }
 
 /** What a request means, whatever its spelling: defaults filled in, numbers read, labels in order. */

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Touch } from '../access/authorize.ts';
 import {
   checkBadBlocks,
   checkBounds,
+  checkOnline,
   type Device,
   type Inventory,
   type RequestedRange,
@@ -12,11 +14,29 @@ import { fieldProblem } from '../problems/problem.ts';
 import type { TransferRequest } from './schema.ts';
 import type { TransferPlan } from './transfer.ts';
 
+/** The bytes that a request names, before anybody has looked whether they are there. */
+export function touchesOf(request: TransferRequest): Touch[] {
+  const { device_name: source, dst_device_name: destination = source } = request;
+  return segmentsOf(request).flatMap(({ src_offset, dst_offset, size }, index) => {
+    const parent = parentOf(request, index);
+    return [
+      { device: source, offset: src_offset, size, write: false, pointer: `${parent}/src_offset` },
+      {
+        device: destination,
+        offset: dst_offset,
+        size,
+        write: true,
+        pointer: `${parent}/dst_offset`,
+      },
+    ];
+  });
+}
+
 /**
  * Checks a request against the devices and engines that are there.
  *
  * @throws Problem the first that applies of unknown_device, out_of_range, overlapping_ranges,
- *   bad_block, engine_unavailable
+ *   bad_block, device_gone, engine_unavailable
  */
 export function planTransfer(
   request: TransferRequest,
@@ -28,11 +48,10 @@ export function planTransfer(
     request.dst_device_name === undefined
       ? source
       : findDevice(inventory, request.dst_device_name, '/dst_device_name');
-  const segments = request.segments ?? [onlySegment(request)];
-  const ranges = segments.flatMap((segment, index) => {
-    const parent = request.segments === undefined ? '' : `/segments/${index}`;
-    return rangesOf(segment, parent, source, destination);
-  });
+  const segments = segmentsOf(request);
+  const ranges = segments.flatMap((segment, index) =>
+    rangesOf(segment, parentOf(request, index), source, destination),
+  );
 
   for (const range of ranges) checkBounds(range);
   const bytes = segments.reduce((sum, { size }) => sum + size, 0);
@@ -45,7 +64,9 @@ export function planTransfer(
   }
   if (source === destination) checkOverlap(segments, request.segments !== undefined);
   for (const range of ranges) checkBadBlocks(range);
-  const { engine, reason } = chooser.choose(request.engine);
+  checkOnline(source);
+  checkOnline(destination);
+  const choice = chooser.choose(request.engine, source, destination);
 
   return {
     source,
@@ -54,8 +75,7 @@ export function planTransfer(
     segmented: request.segments !== undefined,
     bytes,
     requestedEngine: request.engine,
-    engine,
-    engineReason: reason,
+    choice,
     priority: request.priority,
     flush: request.durability === 'flush',
     verify: request.verify === 'crc32c',
@@ -73,9 +93,14 @@ function findDevice(inventory: Inventory, name: string, pointer: string): Device
   return device;
 }
 
-/** The schema has made sure that all three are there. */
-function onlySegment({ src_offset = 0, dst_offset = 0, size = 0 }: TransferRequest): Segment {
-  return { src_offset, dst_offset, size };
+function segmentsOf({ segments, src_offset = 0, dst_offset = 0, size = 0 }: TransferRequest) {
+  // The schema has made sure that all three are there where there are no segments.
+  return segments ?? [{ src_offset, dst_offset, size }];
+}
+
+/** JSON pointer to where a segment's fields are. */
+function parentOf({ segments }: TransferRequest, index: number): string {
+  return segments === undefined ? '' : `/segments/${index}`;
 }
 
 function rangesOf(

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { Device } from '../devices/device.ts';
 import { DEVICE_KINDS, ENGINE_NAMES, FLUSH_BASES, NOWHERE } from '../engines/records.ts';
 import type { Rows } from '../journal/store.ts';
-import { type FieldError, Problem } from '../problems/problem.ts';
+import { type DmaFailure, type FieldError, Problem } from '../problems/problem.ts';
 import { problemCodeSchema } from '../problems/schema.ts';
 import { ENDS, type TransferRequest, transferRequestSchema } from './schema.ts';
 import { type Outcome, Transfer, type TransferPlan } from './transfer.ts';
@@ -26,6 +26,8 @@ const deviceSchema = z.object({
   flush_basis: z.enum(FLUSH_BASES),
 });
 
+const choiceSchema = z.object({ engine: z.enum(ENGINE_NAMES), reason: z.string() });
+
 const acceptedSchema = z.object({
   source: deviceSchema,
   destination: deviceSchema,
@@ -33,8 +35,7 @@ const acceptedSchema = z.object({
   segments: z.array(z.int().min(0)).min(3),
   segmented: z.boolean(),
   requested_engine: transferRequestSchema.shape.engine,
-  engine: z.enum(ENGINE_NAMES),
-  engine_reason: z.string(),
+  choice: choiceSchema,
   priority: transferRequestSchema.shape.priority,
   flush: z.boolean(),
   verify: z.boolean(),
@@ -53,8 +54,11 @@ const endedSchema = z.object({
       code: problemCodeSchema,
       detail: z.string(),
       errors: z.custom<FieldError[]>().optional(),
+      dma: z.custom<DmaFailure>().optional(),
     })
     .nullable(),
+  choice: choiceSchema,
+  channels: z.array(z.string()).readonly(),
   bytes_completed: z.int().min(0),
   started_ns: z.int().nullable(),
   finished_ns: z.int(),
@@ -66,6 +70,7 @@ const endedSchema = z.object({
       segment: z.int(),
       sourceCrc: z.int(),
       destinationCrc: z.int(),
+      dma: z.object({ retries: z.int() }),
     })
     .nullable(),
 });
@@ -89,8 +94,7 @@ export function acceptedRows(transfer: Transfer, begun: boolean): Rows {
     segments: plan.segments.flatMap((s) => [s.src_offset, s.dst_offset, s.size]),
     segmented: plan.segmented,
     requested_engine: plan.requestedEngine,
-    engine: plan.engine,
-    engine_reason: plan.engineReason,
+    choice: plan.choice,
     priority: plan.priority,
     flush: plan.flush,
     verify: plan.verify,
@@ -112,13 +116,19 @@ export function begunRows({ id }: Transfer): Rows {
 
 /** @returns rows that say how it ended */
 export function endedRows({ id }: Transfer, outcome: Outcome): Rows {
-  const { status, error, bytesCompleted, startedNs, finishedNs, completion } = outcome;
+  const { status, error, choice, channels } = outcome;
+  const { bytesCompleted, startedNs, finishedNs, completion } = outcome;
   const record: z.input<typeof endedSchema> = {
     status,
     error:
       error === undefined
         ? null
-        : { code: error.code, detail: error.message, errors: error.options.errors },
+        : {
+            ...{ code: error.code, detail: error.message },
+            ...{ errors: error.options.errors, dma: error.options.dma },
+          },
+    choice,
+    channels,
     bytes_completed: bytesCompleted,
     started_ns: startedNs ?? null,
     finished_ns: finishedNs,
@@ -218,8 +228,7 @@ function planOf(accepted: TransferRecord['accepted']): TransferPlan {
     segmented: accepted.segmented,
     bytes: segments.reduce((sum, { size }) => sum + size, 0),
     requestedEngine: accepted.requested_engine,
-    engine: accepted.engine,
-    engineReason: accepted.engine_reason,
+    choice: accepted.choice,
     priority: accepted.priority,
     flush: accepted.flush,
     verify: accepted.verify,
@@ -233,22 +242,24 @@ function deviceOf({ name, kind, size, identity, flush_basis }: z.output<typeof d
   return {
     ...{ name, kind, size, identity, flushBasis: flush_basis },
     ...{ path: '', align: 0, numaNode: null, badBlocks: [] },
-    ...{ persistenceDomain: 'unknown', state: 'online', handle: NOWHERE },
+    ...{ persistenceDomain: 'unknown', state: 'online', instance: 0, handle: NOWHERE },
   } satisfies Device;
 }
 
 function readOutcome(ended: z.output<typeof endedSchema>): Outcome {
-  const { status, error, bytes_completed, started_ns, finished_ns, completion } = ended;
-  const { code, detail, errors } = error ?? {};
+  const { status, error, choice, channels } = ended;
+  const { bytes_completed, started_ns, finished_ns, completion } = ended;
   return {
-    status,
-    error:
-      code === undefined || detail === undefined
-        ? undefined
-        : new Problem(code, detail, errors === undefined ? {} : { errors }),
+    ...{ status, choice, channels },
+    error: error === null ? undefined : readProblem(error),
     bytesCompleted: bytes_completed,
     startedNs: started_ns ?? undefined,
     finishedNs: finished_ns,
     completion: completion ?? undefined,
   };
+}
+
+function readProblem(error: NonNullable<z.output<typeof endedSchema>['error']>): Problem {
+  const { code, detail, errors, dma } = error;
+  return new Problem(code, detail, { ...(errors && { errors }), ...(dma && { dma }) });
 }

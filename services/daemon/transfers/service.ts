@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
+import type { EngineChooser } from '../engines/choice.ts';
+import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import type { Completion } from '../engines/records.ts';
@@ -42,6 +44,8 @@ interface Active {
 
 export interface TransferServiceOptions {
   engine: Engine;
+  chooser: EngineChooser;
+  dma: DmaEngine;
   queue: WorkQueue;
   journal: Journal;
   log: FastifyBaseLogger;
@@ -177,18 +181,18 @@ export class TransferService {
     }
   }
 
-  /** @throws Problem not_found */
-  get(id: string): Transfer {
+  /** @throws Problem not_found, where it is another client's too */
+  get(id: string, client: string): Transfer {
     const transfer = this.#history.get(id);
-    if (transfer === undefined) {
+    if (transfer?.origin.client !== client) {
       throw new Problem('not_found', 'There is no such transfer, or it ended too long ago.');
     }
     return transfer;
   }
 
   /** @throws Problem invalid_request for a page token that does not fit */
-  list(query: TransferListQuery): Page {
-    return this.#history.page(query);
+  list(query: TransferListQuery, client: string): Page {
+    return this.#history.page(query, client);
   }
 
   /** @returns once the transfer is over, or left to the next daemon, or `waitMs` have passed */
@@ -213,8 +217,8 @@ export class TransferService {
    * @returns once it has stopped
    * @throws Problem not_found; not_cancellable where it was over, or was quicker
    */
-  async cancel(id: string): Promise<Transfer> {
-    const transfer = this.get(id);
+  async cancel(id: string, client: string): Promise<Transfer> {
+    const transfer = this.get(id, client);
     const active = this.#active.get(id);
     if (active !== undefined) {
       this.#stop(active, new Problem('cancelled', 'It was cancelled by a client.'));
@@ -323,8 +327,16 @@ export class TransferService {
 
   #submit(active: Active): void {
     const { transfer } = active;
-    const { source, destination, engine, priority, segments, flush, verify } = transfer.plan;
-    transfer.start();
+    const { source, destination, requestedEngine, priority, segments, flush, verify, timeoutMs } =
+      transfer.plan;
+    try {
+      transfer.start(this.#options.chooser.choose(requestedEngine, source, destination));
+    } catch (error) {
+      // There was one when it was accepted.
+      const { message } = error as Problem;
+      this.#end(active, undefined, new Problem('dma_error', message));
+      return;
+    }
     this.#running++;
     this.feed.publish('status', transfer);
     try {
@@ -332,11 +344,13 @@ export class TransferService {
         {
           source: source.handle,
           destination: destination.handle,
-          engine,
+          engine: transfer.choice.engine,
           priority,
           segments,
           flush,
           verify,
+          // For a channel that hangs; anything else is stopped by the timer.
+          ...(timeoutMs !== undefined && { timeoutMs }),
         },
         {
           progress: (bytesDone) => {
@@ -358,7 +372,10 @@ export class TransferService {
       this.#end(active, completion, undefined);
       return;
     }
-    const problem = jobProblem(completion, active.transfer.plan.destination.name);
+    const { dma } = this.#options;
+    const { failedChannel } = completion.dma;
+    const [channel] = dma.names(failedChannel === undefined ? [] : [failedChannel]);
+    const problem = jobProblem(completion, active.transfer.plan.destination.name, channel);
     if (problem.code !== 'cancelled' || active.stop === undefined) {
       this.#end(active, completion, problem);
     } else if (active.stop === 'suspended') {
@@ -382,7 +399,8 @@ export class TransferService {
    */
   #end(active: Active, completion: Completion | undefined, error: Problem | undefined): void {
     const { transfer } = active;
-    const outcome = transfer.outcome(completion, error);
+    const channels = this.#options.dma.names(completion?.dma.channels ?? []);
+    const outcome = transfer.outcome(completion, error, channels);
     active.ending = true;
     clearTimeout(active.timer);
     if (!active.journaled) {
@@ -419,13 +437,14 @@ export class TransferService {
     if (ticket !== undefined) this.#options.queue.release(ticket);
   }
 
-  #logEnd({ id, status, plan, bytesCompleted, timings, error }: Transfer): void {
+  #logEnd({ id, origin, status, choice, bytesCompleted, timings, error }: Transfer): void {
     const unforeseen = error?.code === 'internal_error';
     this.#options.log[unforeseen ? 'error' : 'info'](
       {
         transfer: id,
+        client: origin.client,
         status,
-        engine: plan.engine,
+        engine: choice.engine,
         bytes: bytesCompleted,
         total_ns: timings.total_ns,
         ...(error && { code: error.code, detail: error.message }),

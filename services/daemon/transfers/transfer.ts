@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Device } from '../devices/device.ts';
-import type { RequestedEngine } from '../engines/choice.ts';
-import type { Completion, EngineName, Priority, Segment } from '../engines/records.ts';
+import type { EngineChoice, RequestedEngine } from '../engines/choice.ts';
+import type { Completion, Priority, Segment } from '../engines/records.ts';
 import { crc32cText } from '../http/crc32c.ts';
 import { type Problem, problemDetails } from '../problems/problem.ts';
 import type { End, Status, TransferDocument } from './schema.ts';
@@ -16,8 +16,7 @@ export interface TransferPlan {
   /** The sum of the segments. */
   bytes: number;
   requestedEngine: RequestedEngine;
-  engine: EngineName;
-  engineReason: string;
+  choice: EngineChoice;
   priority: Priority;
   flush: boolean;
   verify: boolean;
@@ -48,9 +47,9 @@ function wallOffset(): number {
 /** The request that made a transfer. */
 export interface Origin {
   requestId: string;
-  /** The name of the token that it came with. */
+  /** Whose it is, by name: nobody else sees it. */
   client: string;
-  /** Its Idempotency-Key. */
+  /** Its Idempotency-Key, which is its client's own. */
   key: string | undefined;
 }
 
@@ -59,6 +58,8 @@ export interface Outcome {
   status: End;
   /** Why, unless it succeeded. */
   error: Problem | undefined;
+  choice: EngineChoice;
+  channels: readonly string[];
   bytesCompleted: number;
   /** Nanoseconds from acceptance; undefined where it never started. */
   startedNs: number | undefined;
@@ -71,7 +72,7 @@ export interface Outcome {
 export type EngineReport = Pick<
   Completion,
   'copyNs' | 'flushNs' | 'verifyNs' | 'segment' | 'sourceCrc' | 'destinationCrc'
->;
+> & { dma: Pick<Completion['dma'], 'retries'> };
 
 /** One transfer, from its acceptance on. */
 export class Transfer {
@@ -79,6 +80,10 @@ export class Transfer {
   readonly plan: TransferPlan;
   readonly origin: Origin;
   status: Status = 'queued';
+  /** Who copies, and why: as planned until it starts. */
+  choice: EngineChoice;
+  /** Names of the DMA channels that had a part of it. */
+  channels: readonly string[] = [];
   bytesCompleted = 0;
   error: Problem | undefined;
   /** When it was accepted, in milliseconds of the wall clock. */
@@ -93,6 +98,7 @@ export class Transfer {
     this.id = id;
     this.plan = plan;
     this.origin = origin;
+    this.choice = plan.choice;
     const now = monotonicNs();
     const nowMs = wallOffset() + now / 1e6;
     this.acceptedMs = acceptedMs ?? nowMs;
@@ -114,7 +120,14 @@ export class Transfer {
     return (monotonicNs() - (this.#finishedNs as number)) / 1e6;
   }
 
-  start(): void {
+  /** How often a part of it was thrown out with another copy's fault, and tried again. */
+  get retries(): number {
+    return this.#completion?.dma.retries ?? 0;
+  }
+
+  /** @param choice made anew, for channels come and go while it waits */
+  start(choice: EngineChoice): void {
+    this.choice = choice;
     this.status = 'running';
     this.#startedNs = monotonicNs();
   }
@@ -122,6 +135,7 @@ export class Transfer {
   /** It shall begin anew, when the daemon runs again. */
   suspend(): void {
     this.status = 'queued';
+    this.choice = this.plan.choice;
     this.bytesCompleted = 0;
     this.#startedNs = undefined;
   }
@@ -131,12 +145,19 @@ export class Transfer {
    *
    * @param completion what the engine told, where it ever ran
    * @param error why, unless it succeeded
+   * @param channels names of the DMA channels that had a part of it
    */
-  outcome(completion: Completion | undefined, error: Problem | undefined): Outcome {
+  outcome(
+    completion: Completion | undefined,
+    error: Problem | undefined,
+    channels: readonly string[] = [],
+  ): Outcome {
     const startedNs = completion?.startedNs || this.#startedNs;
     return {
       status: statusOf(error),
       error,
+      choice: this.choice,
+      channels,
       bytesCompleted: completion?.bytesDone ?? this.bytesCompleted,
       startedNs: startedNs === undefined ? undefined : startedNs - this.#acceptedNs,
       finishedNs: (completion?.finishedNs ?? monotonicNs()) - this.#acceptedNs,
@@ -146,9 +167,12 @@ export class Transfer {
 
   /** Ends it. */
   finish(outcome: Outcome): void {
-    const { status, error, bytesCompleted, startedNs, finishedNs, completion } = outcome;
+    const { status, error, choice, channels } = outcome;
+    const { bytesCompleted, startedNs, finishedNs, completion } = outcome;
     this.status = status;
     this.error = error;
+    this.choice = choice;
+    this.channels = channels;
     this.bytesCompleted = bytesCompleted;
     if (startedNs !== undefined) this.#startedNs = this.#acceptedNs + startedNs;
     this.#finishedNs = this.#acceptedNs + finishedNs;
@@ -161,6 +185,8 @@ export class Transfer {
     return {
       status: this.status as End,
       error: this.error,
+      choice: this.choice,
+      channels: this.channels,
       bytesCompleted: this.bytesCompleted,
       startedNs: this.#startedNs === undefined ? undefined : this.#startedNs - this.#acceptedNs,
       finishedNs: this.#finishedNs - this.#acceptedNs,
@@ -194,9 +220,10 @@ export class Transfer {
       dst_offset: plan.segmented || only === undefined ? null : only.dst_offset,
       size: plan.bytes,
       segments: plan.segmented ? [...plan.segments] : null,
-      engine: plan.engine,
-      engine_reason: plan.engineReason,
-      channels: [],
+      engine: this.choice.engine,
+      engine_reason: this.choice.reason,
+      channels: [...this.channels],
+      retries: this.retries,
       priority: plan.priority,
       timeout_ms: plan.timeoutMs ?? null,
       bytes_completed: this.bytesCompleted,

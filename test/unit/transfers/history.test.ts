@@ -16,7 +16,7 @@ const makeHistory = (limits: HistoryLimits, forgotten: Transfer[] = []) =>
   new History(limits, (transfer) => forgotten.push(transfer));
 
 const list = (history: History, query: Record<string, unknown> = {}) =>
-  history.page(transferListQuerySchema.parse(query));
+  history.page(transferListQuerySchema.parse(query), 'anna');
 
 /** All pages, one after the other. */
 function walk(history: History, query: Record<string, unknown>): Transfer[] {
@@ -82,9 +82,9 @@ describe('History', () => {
           });
           const expected = made
             .filter(
-              ({ status, plan }) =>
+              ({ status, plan, choice }) =>
                 (query.status === undefined || status === query.status) &&
-                (query.engine === undefined || plan.engine === query.engine) &&
+                (query.engine === undefined || choice.engine === query.engine) &&
                 (device === undefined ||
                   [plan.source.name, plan.destination.name].includes(device)) &&
                 pairs.every(([key, value]) => plan.labels[key] === value),

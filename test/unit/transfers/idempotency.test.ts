@@ -6,6 +6,7 @@ import { IdempotencyKeys } from '../../../services/daemon/transfers/idempotency.
 import { planTransfer } from '../../../services/daemon/transfers/plan.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
 import { Transfer, type TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
+import { noDma } from '../../support/fake-dma.ts';
 import { makeDevice, makeOrigin, makePlan } from './make-transfer.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
@@ -13,7 +14,7 @@ const inventory = new Inventory([
   makeDevice({ name: 'dax0.0', handle: 0 }),
   makeDevice({ name: 'dax1.0', handle: 1 }),
 ]);
-const chooser = new EngineChooser('auto');
+const chooser = new EngineChooser('auto', noDma());
 const plan = (body: object): TransferPlan =>
   planTransfer(transferRequestSchema.parse(body), inventory, chooser);
 
@@ -33,7 +34,7 @@ describe('IdempotencyKeys', () => {
   });
 
   function remember(key: string, given: TransferPlan): Transfer {
-    const transfer = new Transfer('id', given, makeOrigin({ client: 'client', key }));
+    const transfer = new Transfer('id', given, makeOrigin(key, 'client'));
     keys.remember(transfer);
     return transfer;
   }
@@ -129,7 +130,7 @@ describe('IdempotencyKeys', () => {
   });
 
   test('remembers a key for what is left of its time, and none without a key', () => {
-    const transfer = new Transfer('id', plan(BODY), makeOrigin({ client: 'client', key: 'a' }));
+    const transfer = new Transfer('id', plan(BODY), makeOrigin('a', 'client'));
     expect(keys.remember(transfer, DAY_MS - 10)).toBe(true);
     now += 9;
     expect(keys.find('client', 'a', plan(BODY))).toBe(transfer);

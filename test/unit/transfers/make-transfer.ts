@@ -21,6 +21,7 @@ export function makeDevice(members: Partial<Device> = {}): Device {
     persistenceDomain: 'backing_store',
     badBlocks: [],
     state: 'online',
+    instance: 1,
     handle: 0,
     flushBasis: 'msync',
     ...members,
@@ -37,8 +38,7 @@ export function makePlan(members: Partial<TransferPlan> = {}): TransferPlan {
     segmented: false,
     bytes: segments.reduce((sum, { size }) => sum + size, 0),
     requestedEngine: 'auto',
-    engine: 'cpu',
-    engineReason: 'there is no other',
+    choice: { engine: 'cpu', reason: 'there is no other' },
     priority: 'normal',
     flush: true,
     verify: false,
@@ -48,8 +48,8 @@ export function makePlan(members: Partial<TransferPlan> = {}): TransferPlan {
   };
 }
 
-export function makeOrigin(members: Partial<Origin> = {}): Origin {
-  return { requestId: 'some-request', client: 'anonymous', key: undefined, ...members };
+export function makeOrigin(key?: string, client = 'anna'): Origin {
+  return { requestId: 'some-request', client, key };
 }
 
 export function makeTransfer(members: Partial<TransferPlan> = {}, id = uuidv7()): Transfer {

@@ -17,6 +17,7 @@ import {
 } from '../../../services/daemon/transfers/recovery.ts';
 import { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer } from '../../../services/daemon/transfers/transfer.ts';
+import { noDma } from '../../support/fake-dma.ts';
 import { FULL, MemoryMark, MemoryStore, memoryJournal } from '../../support/memory-store.ts';
 import { createMemory, DEVICE_BYTES, type Memory } from '../order/sequential-model.ts';
 import { completion, makeDevice, makeOrigin, makePlan } from './make-transfer.ts';
@@ -25,7 +26,7 @@ const DEVICES = [0, 1].map((handle) =>
   makeDevice({ name: `dax${handle}.0`, handle, size: DEVICE_BYTES }),
 );
 const inventory = new Inventory(DEVICES);
-const chooser = new EngineChooser('cpu');
+const chooser = new EngineChooser('auto', noDma());
 
 /** What a client asks for: bytes copied one by one, or written. */
 interface Operation {
@@ -101,6 +102,7 @@ class Life {
     this.service = new TransferService({
       engine: { submit: this.#submit.bind(this), cancel: () => {} } as unknown as Engine,
       ...{ queue: this.queue, journal: this.#journal, log: pino({ level: 'silent' }) },
+      ...{ chooser, dma: noDma() },
       observer: { progressed: () => {}, finished: () => {} },
     });
   }
@@ -238,7 +240,7 @@ describe('after a crash', () => {
             const again = id !== undefined && fate.get(id)?.kind === 'again';
             for (const step of all.slice(0, again ? all.length : moved)) step(expected);
             if (id === undefined || given.kind !== 'journaled') continue;
-            const now: Transfer | undefined = second.service.get(id);
+            const now: Transfer | undefined = second.service.get(id, 'anna');
             assert.ok(now.over);
             if (now.status === 'succeeded') assert.ok(again || moved === all.length);
             else assert.equal(fate.get(id)?.kind, 'interrupted');

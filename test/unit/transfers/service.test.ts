@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
+import { EngineChooser } from '../../../services/daemon/engines/choice.ts';
+import type { DmaEngine } from '../../../services/daemon/engines/dma.ts';
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { Completion, Job } from '../../../services/daemon/engines/records.ts';
 import { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
@@ -9,6 +12,7 @@ import type { TransferEvent } from '../../../services/daemon/transfers/feed.ts';
 import { transferSchema } from '../../../services/daemon/transfers/schema.ts';
 import { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer, TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
+import { FakeDmaPort, makeChannel, makeDma } from '../../support/fake-dma.ts';
 import { MemoryStore, memoryJournal } from '../../support/memory-store.ts';
 import { completion, makeDevice, makeOrigin, makePlan } from './make-transfer.ts';
 
@@ -43,6 +47,8 @@ describe('TransferService', () => {
   let engine: FakeEngine;
   let queue: WorkQueue;
   let store: MemoryStore;
+  let port: FakeDmaPort;
+  let dma: DmaEngine;
   let service: TransferService;
   let finished: Transfer[];
   let counted: number;
@@ -52,11 +58,15 @@ describe('TransferService', () => {
     engine = new FakeEngine();
     queue = new WorkQueue();
     store = new MemoryStore();
+    port = new FakeDmaPort();
+    dma = makeDma(port);
     finished = [];
     counted = 0;
     events = [];
     service = new TransferService({
       engine: engine as unknown as Engine,
+      dma,
+      chooser: new EngineChooser('auto', dma),
       queue,
       journal: memoryJournal(store).journal,
       log: pino({ level: 'silent' }),
@@ -73,7 +83,7 @@ describe('TransferService', () => {
   });
 
   const create = async (plan: Partial<TransferPlan> = {}, key?: string) =>
-    (await service.create(makePlan(plan), makeOrigin({ key }), false)).transfer;
+    (await service.create(makePlan(plan), makeOrigin(key), false)).transfer;
   const document = (transfer: Transfer) =>
     transferSchema.parse(JSON.parse(JSON.stringify(transfer)));
 
@@ -107,6 +117,75 @@ describe('TransferService', () => {
     expect(counted).toBe(4096);
     expect([service.running, service.queued]).toEqual([0, 0]);
     await queue.close();
+  });
+
+  describe('with a DMA engine', () => {
+    const plan: Partial<TransferPlan> = {
+      requestedEngine: 'dma',
+      choice: { engine: 'dma', reason: 'the request asks for it' },
+    };
+    beforeEach(() => {
+      port.status = 0;
+      port.channels = [makeChannel(), makeChannel({ id: 3, name: 'dma0chan3' })];
+      dma.refresh();
+    });
+
+    test('says which channels had a part of a copy, and how often it was tried again', async () => {
+      const transfer = await create({ ...plan, timeoutMs: 5000 });
+      expect(engine.jobs[0]?.job).toMatchObject({ engine: 'dma', timeoutMs: 5000 });
+      engine.end(0, {
+        dma: { error: 'none', channels: [0, 3], failedChannel: undefined, retries: 2 },
+      });
+      expect(document(transfer)).toMatchObject({
+        status: 'succeeded',
+        engine: 'dma',
+        channels: ['dma0chan0', 'dma0chan3'],
+        retries: 2,
+      });
+    });
+
+    test.each([
+      ['read', -constants.errno.EIO, 'dma_error', 502],
+      ['write', -constants.errno.EIO, 'dma_error', 502],
+      ['lost', -constants.errno.EIO, 'dma_error', 502],
+      ['map', -constants.errno.EIO, 'dma_error', 502],
+      ['aborted', -constants.errno.EIO, 'dma_error', 502],
+      ['timeout', -constants.errno.ETIMEDOUT, 'timeout', 504],
+      ['channel_gone', -constants.errno.ENODEV, 'dma_error', 502],
+      ['device_gone', -constants.errno.ENXIO, 'device_gone', 503],
+    ] as const)(
+      'tells a copy that failed for "%s" from others',
+      async (error, status, code, http) => {
+        const transfer = await create(plan);
+        engine.end(0, { status, dma: { error, channels: [3], failedChannel: 3, retries: 1 } });
+        expect(document(transfer)).toMatchObject({
+          status: 'failed',
+          durability: { achieved: 'none' },
+          error: { code, status: http },
+        });
+        if (code === 'device_gone') return;
+        expect(document(transfer).error).toMatchObject({
+          dma: { error, channel: 'dma0chan3', retries: 1 },
+          detail: expect.stringContaining('dma0chan3'),
+        });
+      },
+    );
+
+    test('takes the CPU where the channels went while it waited, if it may', async () => {
+      const plans = [plan, { ...plan, requestedEngine: 'auto' as const }, plan];
+      const [, auto, strict] = await Promise.all(plans.map((each) => create(each)));
+      port.channels = [makeChannel({ state: 'set_aside' })];
+      engine.end(0);
+      expect(auto).toMatchObject({ status: 'running', choice: { engine: 'cpu' } });
+      expect(auto?.choice.reason).toContain('dma0chan0 is set_aside');
+      engine.end(1);
+      expect(strict?.status).toBe('failed');
+      expect(document(strict as Transfer).error).toMatchObject({
+        code: 'dma_error',
+        detail: expect.stringContaining('dma0chan0 is set_aside'),
+      });
+      expect(engine.jobs).toHaveLength(2);
+    });
   });
 
   test('starts what touches the same bytes in order', async () => {
@@ -157,7 +236,7 @@ describe('TransferService', () => {
 
   test('cancels one that waits at once, and what waits for it goes on', async () => {
     const [first, second, third] = [await create(), await create(), await create()];
-    expect(await service.cancel(second.id)).toBe(second);
+    expect(await service.cancel(second.id, 'anna')).toBe(second);
     expect(document(second)).toMatchObject({
       status: 'cancelled',
       bytes_completed: 0,
@@ -171,7 +250,7 @@ describe('TransferService', () => {
 
   test('cancels one that runs once the engine has stopped it', async () => {
     const transfer = await create();
-    const cancelled = service.cancel(transfer.id);
+    const cancelled = service.cancel(transfer.id, 'anna');
     expect(engine.cancelled).toEqual([1]);
     expect(transfer.over).toBe(false);
     engine.end(0, { status: ECANCELED, bytesDone: 512 });
@@ -181,19 +260,24 @@ describe('TransferService', () => {
 
   test('says so where the transfer was quicker, or is over, or unknown', async () => {
     const transfer = await create();
-    const cancelled = service.cancel(transfer.id);
+    const cancelled = service.cancel(transfer.id, 'anna');
     engine.end(0);
     await expect(cancelled).rejects.toMatchObject({
       code: 'not_cancellable',
       options: { members: { transfer } },
     });
-    await expect(service.cancel(transfer.id)).rejects.toMatchObject({ code: 'not_cancellable' });
-    await expect(service.cancel('none')).rejects.toMatchObject({ code: 'not_found' });
+    await expect(service.cancel(transfer.id, 'anna')).rejects.toMatchObject({
+      code: 'not_cancellable',
+    });
+    await expect(service.cancel('none', 'anna')).rejects.toMatchObject({ code: 'not_found' });
   });
 
   test('two who cancel at once are told the same', async () => {
     const transfer = await create();
-    const both = Promise.all([service.cancel(transfer.id), service.cancel(transfer.id)]);
+    const both = Promise.all([
+      service.cancel(transfer.id, 'anna'),
+      service.cancel(transfer.id, 'anna'),
+    ]);
     engine.end(0, { status: ECANCELED });
     expect(await both).toEqual([transfer, transfer]);
     expect(engine.cancelled).toEqual([1]);
@@ -234,7 +318,7 @@ describe('TransferService', () => {
   test('the same key gives the same transfer, and keeps it past the history', async () => {
     const transfer = await create({}, 'key');
     const over = service.waitForEnd(transfer);
-    expect(await service.create(makePlan(), makeOrigin({ key: 'key' }), false)).toEqual({
+    expect(await service.create(makePlan(), makeOrigin('key'), false)).toEqual({
       ...{ transfer, replayed: true },
     });
     engine.end(0);
@@ -243,7 +327,7 @@ describe('TransferService', () => {
       await create();
       engine.end(i);
     }
-    expect(service.get(transfer.id)).toBe(transfer);
+    expect(service.get(transfer.id, 'anna')).toBe(transfer);
     expect(await create({}, 'key')).toBe(transfer);
     expect(engine.jobs).toHaveLength(10_002);
   });
@@ -255,10 +339,12 @@ describe('TransferService', () => {
       await create();
       engine.end(i);
     }
-    expect(service.get(first.id)).toBe(first);
+    expect(service.get(first.id, 'anna')).toBe(first);
     await create();
     engine.end(10_000);
-    expect(() => service.get(first.id)).toThrow(expect.objectContaining({ code: 'not_found' }));
+    expect(() => service.get(first.id, 'anna')).toThrow(
+      expect.objectContaining({ code: 'not_found' }),
+    );
   });
 
   test('takes 10,000 that wait, and then no more until one has started', async () => {
@@ -269,7 +355,7 @@ describe('TransferService', () => {
     expect(service.queued).toBe(10_000);
     engine.end(0);
     // A key of a request that was refused is free.
-    const origin = makeOrigin({ key: 'key' });
+    const origin = makeOrigin('key');
     const again = await service.create(makePlan({ flush: false }), origin, false);
     expect(again.replayed).toBe(false);
   });
