@@ -8,6 +8,8 @@ const BLOCK = 64 * 1024;
 /** Of each device, for each worker; a device has as many for all of them. */
 const BLOCKS = 16;
 const DEVICES = ['dax0.0', 'dax1.0'] as const;
+/** After as many a worker looks what became of them: the daemon's history is not endless. */
+const LOOK_AFTER = 30;
 
 /** What a block is filled with; undefined: it cannot be known. */
 type Value = number | undefined;
@@ -61,6 +63,7 @@ export class Worker {
   /** Asks for one thing after the other until the daemon answers no more. */
   async work(url: string): Promise<void> {
     for (;;) {
+      if (this.#operations.length >= LOOK_AFTER && !(await this.#look(url))) return;
       const operation = this.#random.integer(1, 6) === 1 ? this.#upload() : this.#transfer();
       this.#operations.push(operation);
       try {
@@ -70,6 +73,17 @@ export class Worker {
         if (error instanceof assert.AssertionError) throw error;
         return;
       }
+    }
+  }
+
+  /** @returns whether the daemon still answered */
+  async #look(url: string): Promise<boolean> {
+    try {
+      await this.resolve(url);
+      return true;
+    } catch (error) {
+      if (error instanceof assert.AssertionError) throw error;
+      return false;
     }
   }
 
@@ -207,6 +221,10 @@ export class Worker {
         body,
       });
       const document = (await response.json()) as TransferDocument;
+      if (response.status === 429) {
+        this.#operations = this.#operations.filter((other) => other !== operation);
+        return undefined;
+      }
       // What was interrupted before a client asks again is given as it is.
       assert.ok([200, 201, 202].includes(response.status), JSON.stringify(document));
       operation.id = document.id;
