@@ -5,6 +5,7 @@ import type { Engine } from '../engines/engine.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { DAEMON_VERSION } from '../version.ts';
+import { EventLoopLag } from './event-loop.ts';
 
 const readySchema = z
   .object({
@@ -29,6 +30,9 @@ export const healthRoutes: FastifyPluginAsyncZod<{ engine: Engine; queue: WorkQu
   app,
   { engine, queue },
 ) => {
+  const lag = new EventLoopLag();
+  app.addHook('onClose', async () => lag.stop());
+
   app.get(
     '/livez',
     {
@@ -63,7 +67,10 @@ export const healthRoutes: FastifyPluginAsyncZod<{ engine: Engine; queue: WorkQu
       },
     },
     async (_request, reply) => {
-      const waiting_for = queue.closing ? ['shutdown'] : [];
+      const waiting_for = [
+        ...(queue.closing ? ['shutdown'] : []),
+        ...(lag.lagging ? ['event_loop'] : []),
+      ];
       const ready = waiting_for.length === 0;
       return reply.code(ready ? 200 : 503).send({ ready, waiting_for });
     },

@@ -75,7 +75,7 @@ export class TransferService {
     const { client, key } = origin;
     const known = key === undefined ? undefined : this.#keys.find(client, key, plan);
     if (known !== undefined) return { transfer: known, replayed: true };
-    this.#options.queue.admit();
+    this.#options.queue.admitTransfer(client);
 
     const transfer = new Transfer(uuidv7(), plan, origin);
     if (key !== undefined) this.#keys.remember(client, key, transfer);
@@ -94,6 +94,8 @@ export class TransferService {
       () => this.#start(active),
       accessesOf(plan),
       transferLane(plan.priority, plan.bytes),
+      client,
+      plan.bytes,
     );
     // What ended within add() could not be released by a ticket that was not there yet.
     if (transfer.over) this.#options.queue.release(active.ticket);
