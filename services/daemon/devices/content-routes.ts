@@ -9,7 +9,7 @@ import { type Completion, NOWHERE } from '../engines/records.ts';
 import { crc32cText } from '../http/crc32c.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { problemResponses } from '../problems/schema.ts';
-import { checkBadBlocks, checkBounds, type Device, type Inventory } from './device.ts';
+import { checkBadBlocks, checkBounds, checkOnline, type Device, type Inventory } from './device.ts';
 import { download } from './download.ts';
 import { rest } from './rest.ts';
 import { checksumQuerySchema, checksumSchema, deviceParams, OCTETS } from './schema.ts';
@@ -110,6 +110,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
         checkBounds(range);
         checkBadBlocks(range);
         await rest(reply.raw, queue.pace(client, size));
+        checkOnline(device);
         const { sourceCrc } = await checksum(engine, device, offset, size, reply);
         return { crc32c: crc32cText(sourceCrc) };
       });
