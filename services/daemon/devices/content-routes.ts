@@ -103,7 +103,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
       authorize(request, [{ device: name, offset: 0, size: 0, write: false }]);
       const device = inventory.get(name);
       const { offset, size = Math.max(device.size - offset, 1) } = request.query;
-      authorize(request, [{ device: name, offset, size, write: false, pointer: '/offset' }]);
+      authorize(request, [{ device: name, offset, size, write: false }], () => '/offset');
       const client = request.client.name;
       return checksums.use(client, async () => {
         const range = { device, offset, size, offsetPointer: '/offset', sizePointer: '/size' };

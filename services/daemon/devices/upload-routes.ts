@@ -72,7 +72,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
       const length = bodyLength(request);
       // A body of unknown length may go on to the device's end.
       const size = length ?? Math.max(device.size - offset, 0);
-      authorize(request, [{ device: name, offset, size, write: true, pointer: '/offset' }]);
+      authorize(request, [{ device: name, offset, size, write: true }], () => '/offset');
       return receive(request, reply, { device, offset, length });
     },
   );

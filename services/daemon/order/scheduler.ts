@@ -106,6 +106,7 @@ export class Scheduler<Work> {
   readonly #maxWaiting: WaitingLimits;
   readonly #maxWaitingOfOne: WaitingLimits;
   readonly #maxEntries: number;
+  /** One for each name that ever came: those of tokens and users, which are few. */
   readonly #accounts = new Map<string, Account<Work>>();
   readonly #claims = new Map<number, Claims<Entry<Work>>>();
   #edges = 0;
