@@ -168,7 +168,9 @@ struct dma_shim_segment {
  * @crc_seed:      CRC-32C of what came before; zero to begin
  * @segment_count: 1 to DMA_SHIM_MAX_SEGMENTS
  * @timeout_ms:    from now on, for what a DMA channel may hang on; 0 is none of
- *                 the caller's own. The CPU engine never hangs, and ignores it
+ *                 the caller's own: then each piece has 10 s. What hangs may
+ *                 yet write, so the DONE record comes once it cannot, some
+ *                 seconds later. The CPU engine never hangs, and ignores it
  *
  * The DMA engine copies between devices that dma_shim_dma_attach() has made
  * known to it, and only between those.

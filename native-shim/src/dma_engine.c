@@ -188,8 +188,6 @@ static uint64_t plan(struct dma *dma)
 	expire(dma, now);
 	if (dma->stalled <= now)
 		dma->stalled = 0;
-	else
-		earlier(&next, dma->stalled);
 	while (!dma->stalled && dma->window < WINDOW && taken < SUBMIT_BATCH &&
 	       request_take(dma))
 		taken++;
@@ -224,6 +222,8 @@ static uint32_t wait_for_events(struct dma *dma, uint64_t next)
 	int timeout = -1;
 	uint64_t count;
 
+	if (dma->stalled)
+		earlier(&next, dma->stalled);
 	if (next <= now || !list_empty(&dma->refused))
 		timeout = 0;
 	else if (next != UINT64_MAX)

@@ -207,14 +207,17 @@ bool request_drop(struct dma *dma, struct request *request, uint64_t now)
 	return true;
 }
 
-/* Leave out the segments that an ordered request has copied. */
-static void skip_copied(struct piece *piece, uint64_t bytes_done)
+/*
+ * Leave out the segments that an ordered request has copied. Return: how many
+ * bytes it has copied of the one that is then the first.
+ */
+static uint64_t skip_copied(struct piece *piece, uint64_t bytes_done)
 {
 	while (piece->run_length > 1) {
 		uint64_t size = part(piece, 0, piece->size).length;
 
 		if (size > bytes_done)
-			return;
+			break;
 		bytes_done -= size;
 		piece->bytes += size;
 		piece->size -= size;
@@ -222,18 +225,16 @@ static void skip_copied(struct piece *piece, uint64_t bytes_done)
 		piece->run_length--;
 		piece->offset = 0;
 	}
+	return bytes_done;
 }
 
 /* It was thrown out with another's fault, or its channel removed. */
-static bool try_again(struct dma *dma, struct request *request,
-		      const struct ioat_dma_completion *completion)
+static bool try_again(struct dma *dma, struct request *request)
 {
 	struct job *job = request->piece.job;
 
 	if (job_is_ending(job) || request->tries == MAX_TRIES)
 		return false;
-	if (is_ordered(&request->piece))
-		skip_copied(&request->piece, completion->bytes_done);
 	request->resume = now_ns() + (PAUSE_NS << request->tries);
 	request->tries++;
 	job->dma_retries++;
@@ -256,15 +257,12 @@ static uint32_t failure_of(uint32_t error)
 	}
 }
 
-/* How the piece ended; false where it did not, but is to be tried again. */
+/* How the piece ended, in @segment; false where it is to be tried again instead. */
 static bool judge(struct dma *dma, struct request *request,
-		  const struct ioat_dma_completion *completion)
+		  const struct ioat_dma_completion *completion, uint32_t segment)
 {
-	uint32_t segment = request->piece.segment;
 	uint32_t channel = completion->channel;
 
-	if (completion->segment < request->piece.run_length)
-		segment += completion->segment;
 	switch (completion->status) {
 	case IOAT_DMA_DONE:
 		break;
@@ -276,7 +274,7 @@ static bool judge(struct dma *dma, struct request *request,
 		fail(request, -ETIMEDOUT, segment, DMA_SHIM_DMA_ERROR_TIMEOUT, channel);
 		break;
 	case IOAT_DMA_ABORTED:
-		if (try_again(dma, request, completion))
+		if (try_again(dma, request))
 			return false;
 		fail(request, -EIO, segment, DMA_SHIM_DMA_ERROR_ABORTED, channel);
 		break;
@@ -287,7 +285,7 @@ static bool judge(struct dma *dma, struct request *request,
 			break;
 		}
 		/* Others may be there; if not, the kernel refuses it. */
-		if (try_again(dma, request, completion))
+		if (try_again(dma, request))
 			return false;
 		fail(request, -ENODEV, segment, DMA_SHIM_DMA_ERROR_CHANNEL, channel);
 		break;
@@ -303,6 +301,8 @@ void request_answered(struct dma *dma, const struct ioat_dma_completion *complet
 {
 	struct request *request = &dma->requests[completion->tag % DMA_REQUESTS];
 	struct piece *piece = &request->piece;
+	uint64_t bytes = completion->bytes_done;
+	uint32_t segment;
 
 	if (request->tag != completion->tag)
 		return;
@@ -314,9 +314,15 @@ void request_answered(struct dma *dma, const struct ioat_dma_completion *complet
 	if (request->state != REQUEST_SENT)
 		return;
 	piece->job->dma_channels |= completion->channels;
-	if (!judge(dma, request, completion))
+	if (is_ordered(piece) && completion->status != IOAT_DMA_DONE) {
+		bytes = skip_copied(piece, bytes);
+		segment = piece->segment;
+	} else {
+		segment = piece->segment + completion->segment;
+	}
+	if (!judge(dma, request, completion, segment))
 		return;
-	piece->bytes += completion->bytes_done;
+	piece->bytes += bytes;
 	piece->ended = completion->completed_ns;
 	if (completion->flags & IOAT_DMA_COMPLETION_UNSETTLED) {
 		leave_window(dma, request);

@@ -35,6 +35,8 @@ test('the Dockerfile is without faults that a linter finds', async () => {
 test.each([
   ['services/daemon/main.ts', true],
   ['native-shim/src/copy.c', true],
+  ['kernel/include/uapi/linux/ioat_dma.h', true],
+  ['kernel/main.c', false],
   ['docker/healthcheck.mjs', true],
   ['docker/compose.yaml', false],
   ['native-shim/build/libdma_shim.so', false],

@@ -49,7 +49,7 @@ struct lab lab_open(void)
 	struct dma_shim_options options = { .cpu_threads = 2 };
 	struct lab lab;
 
-	shell("fault clear >/dev/null");
+	fault("clear");
 	CHECK_EQ(dma_shim_open(&options, &lab.shim), 0);
 	lab.socket = dma_shim_completion_fd(lab.shim);
 	CHECK_EQ(dma_shim_dma_open(lab.shim, MODULE, &lab.info), 0);
@@ -62,7 +62,7 @@ struct lab lab_open(void)
 
 void lab_close(struct lab *lab)
 {
-	shell("fault clear >/dev/null");
+	fault("clear");
 	munmap(lab->a.bytes, lab->a.size);
 	munmap(lab->b.bytes, lab->b.size);
 	dma_shim_close(lab->shim);
@@ -80,6 +80,12 @@ int shell(const char *format, ...)
 	va_end(arguments);
 	status = system(command);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+/* Set a fault in the I/OAT device, or clear them. */
+void fault(const char *spec)
+{
+	CHECK_EQ(shell("fault '%s' >/dev/null", spec), 0);
 }
 
 /* Wait until that many channels take work; the test's time limit is the limit. */

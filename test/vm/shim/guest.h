@@ -30,6 +30,7 @@ void lab_close(struct lab *lab);
 struct dax dax_open(struct dma_shim *shim, unsigned int number);
 
 int shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void fault(const char *spec);
 void await_channels(struct lab *lab, uint32_t count);
 struct dma_shim_channel_info channel_of(struct lab *lab, uint32_t channel);
 

@@ -30,6 +30,8 @@ shim() {
 # The guest's C library is another one.
 check "builds" build plain -static
 check "on four channels" shim plain --channels 4 --
+check "on two devices, one of which goes" shim plain --channels 8 -- one_of_two
+check "behind an IOMMU" shim plain --channels 4 --iommu --
 if build address -fsanitize=address,undefined -fno-sanitize-recover=all -static-libasan -static-libubsan; then
 	check "with the address sanitizer" shim address --channels 4 --
 else

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Every fault of the I/OAT model. A copy that was not made is never reported
+ * as done, nobody is held responsible for another's fault, and the channel
+ * comes back.
+ */
+#include "guest.h"
+
+#include <unistd.h>
+
+#define JOBS 32u
+#define SIZE (64 * KIB)
+
+struct tally {
+	uint32_t done;
+	uint32_t failed[9];     /* by enum dma_shim_dma_error */
+	uint32_t retries;
+};
+
+/* Copies of one segment each, all in flight together, held against their bytes */
+static struct tally copy_all(struct lab *lab, uint32_t timeout_ms)
+{
+	struct tally tally = { 0 };
+
+	pattern(lab->a.bytes, JOBS * SIZE, 7);
+	memset(lab->b.bytes, 0x5c, JOBS * SIZE);
+	for (uint32_t n = 0; n < JOBS; n++) {
+		struct dma_shim_job job = dma_job(n, &lab->a, &lab->b);
+
+		job.timeout_ms = timeout_ms;
+		CHECK_EQ(submit_one(lab, job, n * SIZE, n * SIZE, SIZE), 0);
+	}
+	for (uint32_t n = 0; n < JOBS; n++) {
+		struct dma_shim_completion done = next_done(lab);
+
+		tally.retries += done.dma_retries;
+		CHECK(done.dma_error < 9);
+		if (done.status) {
+			CHECK(done.dma_error != DMA_SHIM_DMA_ERROR_NONE);
+			CHECK_EQ(done.bytes_done, 0);
+			tally.failed[done.dma_error]++;
+			continue;
+		}
+		CHECK_EQ(done.bytes_done, SIZE);
+		CHECK(!memcmp(lab->b.bytes + done.tag * SIZE, lab->a.bytes + done.tag * SIZE,
+			      SIZE));
+		tally.done++;
+	}
+	return tally;
+}
+
+static void all_is_well_again(struct lab *lab)
+{
+	fault("clear");
+	await_channels(lab, 4);
+	CHECK_EQ(copy_all(lab, 0).done, JOBS);
+	lab_close(lab);
+}
+
+TEST(a_read_error_fails_one_job)
+{
+	struct lab lab = lab_open();
+	struct tally tally;
+
+	fault("error=0x100@9");
+	tally = copy_all(&lab, 0);
+	CHECK_EQ(tally.failed[DMA_SHIM_DMA_ERROR_READ], 1);
+	CHECK_EQ(tally.done, JOBS - 1);
+	all_is_well_again(&lab);
+}
+
+TEST(a_write_error_fails_one_job)
+{
+	struct lab lab = lab_open();
+	struct tally tally;
+
+	fault("error=0x200@9");
+	tally = copy_all(&lab, 0);
+	CHECK_EQ(tally.failed[DMA_SHIM_DMA_ERROR_WRITE], 1);
+	CHECK_EQ(tally.done, JOBS - 1);
+	all_is_well_again(&lab);
+}
+
+TEST(a_failure_names_its_segment_and_channel)
+{
+	enum { COUNT = 40 };
+	struct lab lab = lab_open();
+	struct dma_shim_segment segments[COUNT];
+	struct dma_shim_completion done;
+	uint32_t wrong = COUNT;
+
+	pattern(lab.a.bytes, COUNT * 8192, 2);
+	memset(lab.b.bytes, 0x5c, COUNT * 8192);
+	for (uint32_t n = 0; n < COUNT; n++)
+		segments[n] = (struct dma_shim_segment) { n * 8192, n * 8192, 8192 };
+	fault("error=0x100@20");
+	CHECK_EQ(submit(&lab, dma_job(1, &lab.a, &lab.b), segments, COUNT), 0);
+	done = next_done(&lab);
+	CHECK_EQ(done.status, -EIO);
+	CHECK_EQ(done.dma_error, DMA_SHIM_DMA_ERROR_READ);
+	CHECK(done.dma_channel < 4 && done.dma_channels >> done.dma_channel & 1);
+	CHECK_EQ(channel_of(&lab, done.dma_channel).read_errors > 0, 1);
+	CHECK(done.segment < COUNT && done.bytes_done < COUNT * 8192);
+	for (uint32_t n = 0; n < COUNT && wrong == COUNT; n++) {
+		if (n == done.segment && is_byte(lab.b.bytes + n * 8192, 8192, 0x5c))
+			wrong = n;
+	}
+	CHECK_EQ(wrong, done.segment);
+	all_is_well_again(&lab);
+}
+
+/* Failures in a row, of which the driver tells the first only. */
+TEST(errors_one_after_the_other)
+{
+	struct lab lab = lab_open();
+	struct tally tally;
+
+	fault("error=0x200@4x6");
+	tally = copy_all(&lab, 0);
+	CHECK(tally.failed[DMA_SHIM_DMA_ERROR_WRITE] >= 1);
+	CHECK_EQ(tally.done + tally.failed[DMA_SHIM_DMA_ERROR_WRITE] +
+		 tally.failed[DMA_SHIM_DMA_ERROR_ABORTED], JOBS);
+	all_is_well_again(&lab);
+}
+
+TEST(a_halted_channel_loses_a_job)
+{
+	struct lab lab = lab_open();
+	struct tally tally;
+
+	fault("error=0x1@9");
+	tally = copy_all(&lab, 0);
+	CHECK(tally.failed[DMA_SHIM_DMA_ERROR_LOST] >= 1);
+	CHECK_EQ(tally.done + tally.failed[DMA_SHIM_DMA_ERROR_LOST], JOBS);
+	all_is_well_again(&lab);
+}
+
+TEST(a_hung_channel_loses_a_job)
+{
+	struct lab lab = lab_open();
+	struct tally tally;
+
+	fault("hang@9");
+	tally = copy_all(&lab, 0);
+	CHECK(tally.failed[DMA_SHIM_DMA_ERROR_LOST] >= 1);
+	CHECK_EQ(tally.done + tally.failed[DMA_SHIM_DMA_ERROR_LOST], JOBS);
+	all_is_well_again(&lab);
+}
+
+/* Its end is told when the hardware is through; meanwhile others go on. */
+TEST(a_job_that_times_out_is_held_until_it_is_settled)
+{
+	struct lab lab = lab_open();
+	struct dma_shim_job job = dma_job(1, &lab.a, &lab.b);
+	struct dma_shim_completion done;
+
+	fault("hang");
+	job.timeout_ms = 100;
+	CHECK_EQ(submit_one(&lab, job, 0, 0, 4096), 0);
+	usleep(300000);
+	for (unsigned int n = 2; n < 10; n++) {
+		CHECK_EQ(submit_one(&lab, dma_job(n, &lab.a, &lab.b), MIB, MIB, 4096), 0);
+		done = next_done(&lab);
+		CHECK_EQ(done.status, 0);
+		CHECK_EQ(done.tag, n);
+	}
+	done = next_done(&lab);
+	CHECK_EQ(done.tag, 1);
+	CHECK_EQ(done.status, -ETIMEDOUT);
+	CHECK_EQ(done.dma_error, DMA_SHIM_DMA_ERROR_TIMEOUT);
+	CHECK(done.dma_channel < 4);
+	CHECK_EQ(channel_of(&lab, done.dma_channel).in_flight, 0);
+	CHECK(channel_of(&lab, done.dma_channel).timeouts > 0);
+	all_is_well_again(&lab);
+}
+
+/* Most of it never comes to the kernel. */
+TEST(a_large_job_times_out)
+{
+	struct lab lab = lab_open();
+	struct dma_shim_job job = dma_job(1, &lab.a, &lab.b);
+	struct dma_shim_completion done;
+
+	fault("delay=20msx*");
+	job.timeout_ms = 150;
+	CHECK_EQ(submit_one(&lab, job, 0, 0, lab.a.size), 0);
+	done = next_done(&lab);
+	CHECK_EQ(done.status, -ETIMEDOUT);
+	CHECK_EQ(done.dma_error, DMA_SHIM_DMA_ERROR_TIMEOUT);
+	CHECK(done.bytes_done < lab.a.size);
+	all_is_well_again(&lab);
+}
+
+TEST(a_lost_interrupt_costs_time_only)
+{
+	struct lab lab = lab_open();
+
+	fault("lost-irq@3x4");
+	CHECK_EQ(copy_all(&lab, 0).done, JOBS);
+	all_is_well_again(&lab);
+}
+
+TEST(a_lost_completion_loses_one_job_at_most)
+{
+	struct lab lab = lab_open();
+	struct tally tally;
+
+	fault("lost-completion@20");
+	tally = copy_all(&lab, 0);
+	CHECK(tally.done >= JOBS - 1);
+	CHECK_EQ(tally.done + tally.failed[DMA_SHIM_DMA_ERROR_LOST], JOBS);
+	all_is_well_again(&lab);
+}
+
+TEST(a_slow_channel_is_waited_for)
+{
+	struct lab lab = lab_open();
+
+	fault("delay=30msx16");
+	CHECK_EQ(copy_all(&lab, 0).done, JOBS);
+	all_is_well_again(&lab);
+}
+
+TEST(a_wrong_byte_is_found_by_verification)
+{
+	struct lab lab = lab_open();
+	struct dma_shim_job job = dma_job(1, &lab.a, &lab.b);
+	struct dma_shim_completion done;
+
+	pattern(lab.a.bytes, 4 * MIB, 9);
+	job.flags = DMA_SHIM_JOB_VERIFY;
+	fault("corrupt=17@3");
+	CHECK_EQ(submit_one(&lab, job, 0, 0, 4 * MIB), 0);
+	done = next_done(&lab);
+	CHECK_EQ(done.status, -EBADMSG);
+	CHECK(done.source_crc != done.destination_crc);
+	CHECK_EQ(done.dma_error, DMA_SHIM_DMA_ERROR_NONE);
+	all_is_well_again(&lab);
+}
+
+/* A failed job's other pieces are stopped rather than copied for nothing. */
+TEST(a_large_job_that_fails_ends_soon)
+{
+	struct lab lab = lab_open();
+	struct dma_shim_completion done;
+
+	fault("error=0x100@10,delay=5msx*");
+	CHECK_EQ(submit_one(&lab, dma_job(1, &lab.a, &lab.b), 0, 0, lab.a.size), 0);
+	done = next_done(&lab);
+	CHECK_EQ(done.status, -EIO);
+	CHECK_EQ(done.dma_error, DMA_SHIM_DMA_ERROR_READ);
+	CHECK(done.bytes_done < lab.a.size / 2);
+	all_is_well_again(&lab);
+}
+
+/* Jobs of all kinds under faults of all kinds: what is done is right. */
+TEST(random_jobs_under_random_faults)
+{
+	static const char *const faults[] = {
+		"error=0x100@%u", "error=0x200@%ux2", "lost-irq@%u", "delay=10ms@%ux4",
+		"error=0x100@%u,error=0x200@40", "lost-completion@%u",
+	};
+	enum { ROUNDS = 12, ROOM = 4 };
+	struct lab lab = lab_open();
+	uint32_t failed = 0, done_count = 0;
+
+	for (unsigned int round = 0; round < ROUNDS; round++) {
+		uint64_t part = 6 * MIB;
+		char spec[100];
+
+		snprintf(spec, sizeof(spec), faults[round % (sizeof(faults) / sizeof(*faults))],
+			 1 + (unsigned int)random_below(40));
+		fault(spec);
+		pattern(lab.a.bytes, ROOM * part, round);
+		memset(lab.b.bytes, 0x5c, ROOM * part);
+		for (unsigned int n = 0; n < ROOM; n++) {
+			struct dma_shim_segment segments[64];
+			uint32_t count = 1 + (uint32_t)random_below(64);
+			uint64_t at = n * part;
+			struct dma_shim_job job = dma_job(n, &lab.a, &lab.b);
+
+			job.priority = n % 3;
+			job.flags = random_below(2) ? DMA_SHIM_JOB_VERIFY : 0;
+			for (uint32_t i = 0; i < count; i++) {
+				segments[i] = (struct dma_shim_segment) { at, at, part / count };
+				at += part / count;
+			}
+			segments[count - 1].size += (n + 1) * part - at;
+			CHECK_EQ(submit(&lab, job, segments, count), 0);
+		}
+		for (unsigned int n = 0; n < ROOM; n++) {
+			struct dma_shim_completion done = next_done(&lab);
+
+			if (done.status) {
+				CHECK(done.dma_error != DMA_SHIM_DMA_ERROR_NONE);
+				failed++;
+				continue;
+			}
+			done_count++;
+			CHECK_EQ(done.bytes_done, part);
+			CHECK(!memcmp(lab.b.bytes + done.tag * part,
+				      lab.a.bytes + done.tag * part, part));
+		}
+		fault("clear");
+		await_channels(&lab, 4);
+	}
+	CHECK(failed && done_count);
+	all_is_well_again(&lab);
+}
