@@ -10,6 +10,8 @@ import { PROBLEMS, Problem, problemDetails } from '../problems/problem.ts';
 
 const HEADERS_TIMEOUT_MS = 10_000;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** How often it is seen to; Node's own 30 s would make 40 of the 10. */
+const TIMEOUT_CHECK_MS = 1000;
 const KEEP_ALIVE_TIMEOUT_MS = 30_000;
 /** Waiting clients hold a connection each. Beyond this, on each listener, new ones are closed. */
 const MAX_CONNECTIONS = 8192;
@@ -28,6 +30,7 @@ export type TlsOptions = SecureContextOptions | undefined;
 export function createHttpServer(handler: http.RequestListener, tls: TlsOptions): http.Server {
   const options: http.ServerOptions = {
     headersTimeout: HEADERS_TIMEOUT_MS,
+    connectionsCheckingInterval: TIMEOUT_CHECK_MS,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     // Uploads take as long as they take; each body has a time limit of its own.
     requestTimeout: 0,
