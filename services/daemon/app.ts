@@ -94,7 +94,7 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
     const tlsFiles = tlsFilesOf(config);
 
     const metrics = new Metrics();
-    const queue = new WorkQueue();
+    const queue = new WorkQueue((client) => keyring?.limitsOf(client) ?? {});
     const opened = await openJournal(stateDir, log, metrics);
     journal = opened.journal;
     const transfers = new TransferService({
@@ -128,7 +128,7 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
     await http.register(transferRoutes, { transfers, inventory, chooser });
     await http.register(eventRoutes, { transfers });
     await http.register(deviceRoutes, { inventory });
-    await http.register(contentRoutes, { engine, inventory });
+    await http.register(contentRoutes, { engine, inventory, queue });
     await http.register(uploadRoutes, {
       engine,
       inventory,

@@ -9,6 +9,7 @@ import type { Journal } from '../journal/journal.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { DAEMON_VERSION } from '../version.ts';
+import { EventLoopLag } from './event-loop.ts';
 
 const readySchema = z
   .object({
@@ -45,6 +46,9 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
   app,
   { engine, inventory, dma, chooser, queue, journal },
 ) => {
+  const lag = new EventLoopLag();
+  app.addHook('onClose', async () => lag.stop());
+
   app.get(
     '/livez',
     {
@@ -84,6 +88,7 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
       const waiting_for = [
         ...(queue.closing ? ['shutdown'] : []),
         ...(journal.trouble === undefined ? [] : ['journal']),
+        ...(lag.lagging ? ['event_loop'] : []),
         ...gone.map(({ name }) => `device ${name}`),
         ...(noDma === undefined ? [] : [`DMA: ${noDma}`]),
       ];

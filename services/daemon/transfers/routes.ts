@@ -8,7 +8,7 @@ import type { EngineChooser } from '../engines/choice.ts';
 import { readPrefer } from '../http/prefer.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
-import { planTransfer, touchesOf } from './plan.ts';
+import { planTransfer, touchesOf, touchPointer } from './plan.ts';
 import {
   dryRunSchema,
   transferListQuerySchema,
@@ -95,7 +95,8 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       },
     },
     async (request, reply) => {
-      authorize(request, touchesOf(request.body));
+      const { body } = request;
+      authorize(request, touchesOf(body), (index) => touchPointer(body, index));
       const plan = planTransfer(request.body, inventory, chooser);
       if (request.body.dry_run) return describePlan(plan);
       const prefer = readPrefer(request.headers.prefer, DEFAULT_WAIT_MS);

@@ -112,7 +112,7 @@ export class TransferService {
       await this.#active.get(known.id)?.accepting;
       return { transfer: known, replayed: true };
     }
-    this.#options.queue.admit();
+    this.#options.queue.admitTransfer(client);
 
     const transfer = new Transfer(this.#ids.next(), plan, origin);
     this.#keys.remember(transfer);
@@ -293,6 +293,8 @@ export class TransferService {
       () => this.#start(active),
       accessesOf(transfer.plan),
       transferLane(transfer.plan.priority, transfer.plan.bytes),
+      transfer.origin.client,
+      transfer.plan.bytes,
     );
     // What ended within add() could not be released by a ticket that was not there yet.
     if (transfer.over) this.#options.queue.release(active.ticket);

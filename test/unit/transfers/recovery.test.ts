@@ -131,6 +131,8 @@ class Life {
       },
       accesses,
       UPLOAD_LANE,
+      'anonymous',
+      0,
     );
   }
 
