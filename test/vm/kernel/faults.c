@@ -137,6 +137,33 @@ TEST(fault_write_error)
 	all_is_well_again();
 }
 
+/* What was done before it counts, and what comes after it is not begun. */
+TEST(fault_is_told_with_its_segment)
+{
+	struct ioat_dma_segment segments[8];
+	struct ioat_dma_submit submit;
+	struct ioat_dma_completion done;
+	int i;
+
+	begin();
+	for (i = 0; i < 8; i++)
+		segments[i] = (struct ioat_dma_segment){ i * 65536, i * 65536, 65536 };
+	submit = copy_of(segments, 9, 0);
+	submit.segment_count = 8;
+	submit.flags = IOAT_DMA_SUBMIT_ORDERED;
+	shell("fault error=0x200@4/0.0");
+	DO(ioctl(dma, IOAT_DMA_SUBMIT, &submit));
+	done = next_completion(dma);
+	EXPECT_EQ(done.tag, 9);
+	EXPECT_EQ(done.status, IOAT_DMA_FAILED);
+	EXPECT_EQ(done.error, IOAT_DMA_ERROR_WRITE);
+	EXPECT_EQ(done.segment, 3);
+	EXPECT_EQ(done.bytes_done, 3 * 65536);
+	EXPECT(!memcmp(from.bytes, to.bytes, 3 * 65536));
+	EXPECT(is_byte(to.bytes + 3 * 65536, 5 * 65536, POISON));
+	all_is_well_again();
+}
+
 /* Errors that the driver answers with a reset: the failing callback never comes. */
 static void fatal_error(const char *spec)
 {

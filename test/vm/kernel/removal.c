@@ -40,12 +40,13 @@ static void *stream(void *arg)
 {
 	struct stream *self = arg;
 	struct ioat_dma_completion done[64];
-	long in_flight = 0, got, i;
+	long in_flight = 0, submitted = 0, got, i;
 
 	for (;;) {
 		while (!self->stop && !self->refused && in_flight < 32) {
+			/* never two to the same bytes at a time */
 			struct ioat_dma_segment segment = {
-				random() % 64 * MIB, random() % 64 * MIB, MIB,
+				random() % 64 * MIB, submitted++ % 64 * MIB, MIB,
 			};
 
 			if (submit_one(self->dma, 1, self->src, self->dst, segment))
