@@ -87,7 +87,7 @@ static int collect(uint32_t status)
 	return got;
 }
 
-/* Operations a second, as are the next two. */
+/* Operations a second, as are the next three. */
 static double sync_copies(void)
 {
 	struct ioat_dma_legacy_copy copy = { .device_name = "/dev/dax0.0", .size = PIECE };
@@ -103,14 +103,14 @@ static double sync_copies(void)
 	return SYNC_OPERATIONS * 1e9 / (now_ns() - start);
 }
 
-/* DEPTH requests of one piece each, a new one for each that ended. */
-static double async_requests(void)
+/* @depth requests of one piece each, a new one for each that ended. */
+static double requests(int depth, int operations)
 {
 	uint64_t start = now_ns();
 	int submitted = 0, done = 0;
 
-	while (done < ASYNC_OPERATIONS) {
-		while (submitted < ASYNC_OPERATIONS && submitted - done < DEPTH) {
+	while (done < operations) {
+		while (submitted < operations && submitted - done < depth) {
 			uint64_t at = submitted++ % DEPTH * PIECE;
 			struct ioat_dma_segment segment = { at, at, PIECE };
 
@@ -118,11 +118,21 @@ static double async_requests(void)
 		}
 		done += collect(IOAT_DMA_DONE);
 	}
-	return ASYNC_OPERATIONS * 1e9 / (now_ns() - start);
+	return operations * 1e9 / (now_ns() - start);
+}
+
+static double requests_one_by_one(void)
+{
+	return requests(1, SYNC_OPERATIONS);
+}
+
+static double requests_at_depth(void)
+{
+	return requests(DEPTH, ASYNC_OPERATIONS);
 }
 
 /* Requests of DEPTH pieces, one after the other. */
-static double async_segments(void)
+static double segments_of_one_request(void)
 {
 	struct ioat_dma_segment segments[DEPTH];
 	uint64_t start;
@@ -184,8 +194,9 @@ static struct row {
 	double median, spread, ratio;
 } rows[] = {
 	{ .name = "original_sync_4KiB", .unit = "1/s", .measure = sync_copies },
-	{ .name = "requests_depth32_4KiB", .unit = "1/s", .peer = "original_sync_4KiB", .measure = async_requests },
-	{ .name = "segments_depth32_4KiB", .unit = "1/s", .peer = "original_sync_4KiB", .measure = async_segments },
+	{ .name = "requests_depth1_4KiB", .unit = "1/s", .peer = "original_sync_4KiB", .measure = requests_one_by_one },
+	{ .name = "requests_depth32_4KiB", .unit = "1/s", .peer = "original_sync_4KiB", .measure = requests_at_depth },
+	{ .name = "segments_depth32_4KiB", .unit = "1/s", .peer = "original_sync_4KiB", .measure = segments_of_one_request },
 	{ .name = "submit_4KiB_region_2MiB", .unit = "us", .measure = submission_in_2_mib },
 	{ .name = "submit_4KiB_region_1GiB", .unit = "us", .peer = "submit_4KiB_region_2MiB", .measure = submission_of_4_kib },
 	{ .name = "submit_1GiB", .unit = "us", .peer = "submit_4KiB_region_1GiB", .measure = submission_of_1_gib },

@@ -96,9 +96,9 @@ lab_parse_run_options() {
 	lab_number --cpus "$LAB_OPT_CPUS" 1 8
 	lab_number --timeout "$LAB_OPT_TIMEOUT" 1 86400
 	LAB_OPT_SIZE=$(lab_size "$LAB_OPT_SIZE") || exit
-	# QEMU asks for the alignment, and ndctl for room for its own metadata
-	if [ $((LAB_OPT_SIZE % (2 << 20))) -ne 0 ] || [ "$LAB_OPT_SIZE" -lt $((64 << 20)) ]; then
-		lab_usage_error "--size must be a multiple of 2MiB, and 64MiB at least"
+	# the kernel asks for the alignment, and ndctl for room for its own metadata
+	if [ $((LAB_OPT_SIZE % (16 << 20))) -ne 0 ] || [ "$LAB_OPT_SIZE" -lt $((64 << 20)) ]; then
+		lab_usage_error "--size must be a multiple of 16MiB, and 64MiB at least"
 	fi
 	for dir in "${LAB_OPT_MODULES[@]}"; do
 		[ -e "$dir/Kbuild" ] || [ -e "$dir/Makefile" ] || lab_usage_error "--module: no Kbuild in '$dir'"
