@@ -102,7 +102,7 @@ lab_debug_progress() {
 	local started=$SECONDS said=$SECONDS files=0 line
 	while read -r line; do
 		case $line in
-		CC\ * | 'CC [M]'* | AS\ *) files=$((files + 1)) ;;
+		CC\ * | AS\ *) files=$((files + 1)) ;;
 		esac
 		if [ $((SECONDS - said)) -ge 15 ]; then
 			said=$SECONDS
