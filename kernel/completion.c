@@ -13,13 +13,20 @@ static bool readable(struct idma_context *context)
 	return !list_empty_careful(&context->completions);
 }
 
-static struct idma_request *next_completion(struct idma_context *context)
+static struct idma_request *
+next_completion(struct idma_context *context,
+		struct ioat_dma_completion *completion)
 {
 	struct idma_request *request;
 
 	spin_lock(&idma_queue_lock);
 	request = list_first_entry_or_null(&context->completions,
 					   struct idma_request, answered);
+	if (request) {
+		*completion = request->completion;
+		request->told_unsettled |= completion->flags &
+					   IOAT_DMA_COMPLETION_UNSETTLED;
+	}
 	spin_unlock(&idma_queue_lock);
 	return request;
 }
@@ -29,20 +36,26 @@ static ssize_t read_some(struct idma_context *context, char __user *to,
 			 size_t size)
 {
 	const size_t record = sizeof(struct ioat_dma_completion);
+	struct ioat_dma_completion completion;
 	struct idma_request *request;
 	ssize_t done = 0;
+	bool taken;
 
 	lockdep_assert_held(&context->read_lock);
 	while (size - done >= record) {
-		request = next_completion(context);
+		request = next_completion(context, &completion);
 		if (!request)
 			break;
-		if (copy_to_user(to + done, &request->completion, record))
+		if (copy_to_user(to + done, &completion, record))
 			return done ? done : -EFAULT;
 		spin_lock(&idma_queue_lock);
-		list_del_init(&request->answered);
+		/* it may have come to say SETTLED meanwhile: that is next */
+		taken = request->completion.flags == completion.flags;
+		if (taken)
+			list_del_init(&request->answered);
 		spin_unlock(&idma_queue_lock);
-		idma_request_put(request);
+		if (taken)
+			idma_request_put(request);
 		done += record;
 	}
 	return done;

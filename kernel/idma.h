@@ -273,7 +273,8 @@ struct idma_region {
  * @next_offset: bytes of it that were
  * @in_flight: pieces with channels
  * @stopped: nothing more of it is issued
- * @is_answered: its completion is fixed
+ * @is_answered: its completion is fixed, but for flags
+ * @told_unsettled: the caller read, or is reading, that it is not settled
  * @completion: what the caller is told
  *
  * From @src_pgmap on under idma_queue_lock.
@@ -301,6 +302,7 @@ struct idma_request {
 	u32 in_flight;
 	bool stopped;
 	bool is_answered;
+	bool told_unsettled;
 	struct ioat_dma_completion completion;
 };
 

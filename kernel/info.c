@@ -27,6 +27,10 @@ int idma_ioctl_info(struct idma_context *context, void *arg)
 	return 0;
 }
 
+/*
+ * Without the channel's lock, which is held for seconds while its device is
+ * being removed: each figure is good, though not all of the same moment.
+ */
 int idma_ioctl_channel_info(struct idma_context *context, void *arg)
 {
 	struct ioat_dma_channel_info *info = arg;
@@ -38,19 +42,15 @@ int idma_ioctl_channel_info(struct idma_context *context, void *arg)
 	if (id >= IDMA_MAX_CHANNELS)
 		return -ENOENT;
 	ch = &idma_channels[array_index_nospec(id, IDMA_MAX_CHANNELS)];
-	mutex_lock(&ch->lock);
-	if (!ch->name[0]) {
-		mutex_unlock(&ch->lock);
+	if (!READ_ONCE(ch->name[0]))
 		return -ENOENT;
-	}
-	*info = ch->info;
+	*info = data_race(ch->info);
 	info->out_state = ch->state;
 	info->out_numa_node = ch->node;
 	info->out_in_flight = ch->in_flight;
 	info->out_timeouts = atomic64_read(&ch->timeouts);
 	strscpy((char *)info->out_name, ch->name, sizeof(info->out_name));
 	strscpy((char *)info->out_driver, ch->driver, sizeof(info->out_driver));
-	mutex_unlock(&ch->lock);
 	info->size = size;
 	info->channel = id;
 	return 0;

@@ -123,6 +123,7 @@ static void cut(struct idma_request *request, struct idma_op *op)
 	kref_get(&request->ref);
 	request->in_flight++;
 	request->completion.channel = op->channel->id;
+	request->completion.channels |= BIT_ULL(op->channel->id);
 	request->next_offset += op->length;
 	if (request->next_offset < segment->length)
 		return;

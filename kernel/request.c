@@ -215,11 +215,32 @@ static void answer(struct idma_request *request)
 	wake_up_all(&context->wait);
 }
 
+/*
+ * Who was told that it is not settled is told when it is; who has not read
+ * that yet need not know.
+ */
+static void answer_settled(struct idma_request *request)
+{
+	struct idma_context *context = request->context;
+
+	lockdep_assert_held(&idma_queue_lock);
+	request->completion.flags &= ~IOAT_DMA_COMPLETION_UNSETTLED;
+	if (!request->told_unsettled || context->closed)
+		return;
+	request->completion.flags |= IOAT_DMA_COMPLETION_SETTLED;
+	if (!list_empty(&request->answered))
+		return;
+	kref_get(&request->ref);
+	list_add_tail(&request->answered, &context->completions);
+}
+
 static void settle(struct idma_request *request, struct list_head *settled)
 {
 	lockdep_assert_held(&idma_queue_lock);
 	if (!request->is_answered)
 		answer(request);
+	else
+		answer_settled(request);
 	put_dev_pagemap(request->src_pgmap);
 	put_dev_pagemap(request->dst_pgmap);
 	list_move_tail(&request->active, settled);

@@ -239,8 +239,8 @@ enum dma_shim_dma_error {
  * @dma_error:       enum dma_shim_dma_error
  * @dma_channels:    a bit for each channel, by its id, that had a part of it
  * @dma_channel:     id of the channel that failed, or DMA_SHIM_NO_CHANNEL
- * @dma_retries:     how often a part of it was thrown out with another's fault
- *                   and tried again
+ * @dma_retries:     how often a part of it was thrown out with another's fault,
+ *                   or with its channel, and tried again
  */
 struct dma_shim_completion {
 	uint64_t tag;
@@ -421,8 +421,8 @@ struct dma_shim_channel_info {
  * @info: what was found
  *
  * Return: 0, -EBUSY (it is open already), -EPROTONOSUPPORT (a module whose
- * interface this library does not know), -EAGAIN (no thread to be had), or what
- * open(2) says.
+ * interface this library does not know), -EAGAIN (no thread to be had), -ENOMEM,
+ * -EMFILE, or what open(2) says.
  */
 int dma_shim_dma_open(struct dma_shim *shim, const char *path,
 		      struct dma_shim_dma_info *info);

@@ -98,7 +98,9 @@ static struct dma_shim_completion describe(const struct job *job)
 		.flush_ns = job->flush_ns,
 		.verify_ns = job->verify_ns,
 		.kind = DMA_SHIM_PROGRESS,
-		.dma_channel = DMA_SHIM_NO_CHANNEL,
+		.dma_channels = job->dma_channels,
+		.dma_channel = job->dma_channel,
+		.dma_retries = job->dma_retries,
 	};
 }
 
@@ -120,6 +122,7 @@ void outbox_done(struct outbox *outbox, const struct job *job)
 	record.kind = DMA_SHIM_DONE;
 	record.status = job->status;
 	record.segment = job->failed_segment;
+	record.dma_error = job->dma_error;
 	record.finished_ns = now_ns();
 	if (!record.started_ns)
 		record.started_ns = record.finished_ns;

@@ -103,11 +103,6 @@ PUBLIC uint32_t dma_shim_abi(void)
 	return DMA_SHIM_ABI;
 }
 
-const struct engine_ops *engine_find(uint32_t engine)
-{
-	return engine == DMA_SHIM_ENGINE_CPU ? &cpu_engine : NULL;
-}
-
 static uint32_t thread_count(const struct dma_shim_options *options)
 {
 	unsigned int cpus;
@@ -177,6 +172,8 @@ PUBLIC void dma_shim_close(struct dma_shim *shim)
 		pthread_cond_wait(&shim->drained, &shim->lock);
 	pthread_mutex_unlock(&shim->lock);
 
+	if (shim->dma)
+		dma_stop(shim->dma);
 	syncer_stop(shim);
 	pool_stop(shim);
 	sigbus_remove();

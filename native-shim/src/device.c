@@ -129,8 +129,11 @@ void device_destroy(struct device *device)
 {
 	if (device->base)
 		munmap(device->base, device->size);
-	if (device->descriptor >= 0)
+	if (device->descriptor >= 0) {
+		/* The kernel module may keep the file open for a moment longer. */
+		flock(device->descriptor, LOCK_UN);
 		close(device->descriptor);
+	}
 	free(device);
 }
 
@@ -229,9 +232,12 @@ PUBLIC int dma_shim_device_close(struct dma_shim *shim, uint32_t handle)
 		list_remove(&device->sync_turn);
 	}
 	pthread_mutex_unlock(&shim->lock);
-	if (!error)
-		device_destroy(device);
-	return error;
+	if (error)
+		return error;
+	if (device->in_dma)
+		dma_forget(shim->dma, device);
+	device_destroy(device);
+	return 0;
 }
 
 /**

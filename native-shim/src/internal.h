@@ -21,7 +21,8 @@
  * ----------------
  * A job is a sequence of steps with a barrier between each two; a step is cut
  * into pieces, and the pieces of one step may run side by side. step.c knows
- * the sequence, piece.c what a piece does, pool.c and sync.c who runs it when.
+ * the sequence, piece.c what a piece does, turns.c whose turn it is; pool.c,
+ * sync.c and dma_engine.c run them.
  */
 #ifndef DMA_SHIM_INTERNAL_H
 #define DMA_SHIM_INTERNAL_H
@@ -60,8 +61,10 @@
 #define SYNC_THREADS 4u
 #define PRIORITIES 3u
 
+struct dma;
 struct dma_shim;
 struct job;
+struct piece;
 
 static inline uint64_t now_ns(void)
 {
@@ -135,6 +138,8 @@ void thread_yield_to_callers(void);
  * @syncing:     a thread is in msync() on it (lock)
  * @sync_errors: how often msync() has failed on it (lock)
  * @sync_error:  what the last failure was (lock)
+ * @in_dma:      the DMA engine knows it (lock)
+ * @dma_region:  by this name; does not change any more
  */
 struct device {
 	unsigned char *base;
@@ -149,6 +154,8 @@ struct device {
 	bool syncing;
 	uint64_t sync_errors;
 	int sync_error;
+	bool in_dma;
+	uint32_t dma_region;
 };
 
 void device_destroy(struct device *device);
@@ -157,6 +164,8 @@ void device_put(struct device *device);
 
 /**
  * struct engine_ops - who moves the bytes of a job
+ * @reaches:   whether it can copy between these, each NULL where it is no
+ *             device. Called with the lock held
  * @begin:     plan the copy of job->segment, and of as many segments after it
  *             as the engine likes to take at once, as the job's next step, and
  *             start on it. When it is over the engine calls job_advance().
@@ -169,19 +178,21 @@ void device_put(struct device *device);
  * Checksums and flushes are not an engine's business: the pools do them.
  */
 struct engine_ops {
+	bool (*reaches)(const struct device *source, const struct device *destination);
 	void (*begin)(struct job *job);
 	void (*withdraw)(struct job *job);
 	bool (*uncached)(const struct job *job, uint64_t size);
 };
 
 extern const struct engine_ops cpu_engine;
-const struct engine_ops *engine_find(uint32_t engine);
+extern const struct engine_ops dma_engine;
 
-/* What a job is doing. RUN, WRITEBACK and SYNC are one piece to a step. */
+/* What a job is doing. All but COPY and CHECK are one piece to a step. */
 enum step {
-	STEP_COPY,       /* one large segment, pieces side by side */
-	STEP_CHECK,      /* its checksums, likewise */
+	STEP_COPY,       /* segments whose order is of no matter, pieces side by side */
+	STEP_CHECK,      /* checksums of a large segment, likewise */
 	STEP_RUN,        /* small segments one by one: copy and checksums */
+	STEP_CHECK_RUN,  /* checksums of small segments, one by one */
 	STEP_WRITEBACK,  /* CPU caches, a piece's worth of lines */
 	STEP_SYNC,       /* msync() of one window */
 	STEP_END,
@@ -207,6 +218,8 @@ struct job {
 	uint32_t priority;
 	uint32_t flags;
 	uint32_t segment_count;
+	bool independent;       /* DMA: see segments_independent() */
+	uint64_t deadline;      /* DMA: UINT64_MAX for none */
 
 	struct job *tag_next;
 	struct list queue;      /* of the pool it waits in; else empty */
@@ -217,11 +230,13 @@ struct job {
 
 	enum step step;
 	uint32_t segment;       /* that the step is about, or begins with */
-	uint32_t run_length;    /* RUN: how many segments */
-	uint64_t run_size;      /* RUN: how many bytes */
-	uint64_t position;      /* COPY, CHECK: handed out so far;
+	uint32_t run_length;    /* how many segments: COPY, RUN and checks */
+	uint64_t run_size;      /* RUN, CHECK_RUN: how many bytes */
+	uint32_t next;          /* of those: the first not handed out whole */
+	uint64_t position;      /* COPY, CHECK: handed out of that one;
 				 * WRITEBACK: done of the segment;
 				 * SYNC: destination offset of the window */
+	uint32_t copied;        /* segments before this one need no copying */
 	uint64_t window_end;    /* SYNC: end of what it covers */
 	bool sorted;            /* SYNC: segments are in destination order */
 	struct job *batch_next; /* SYNC: synced by the same call */
@@ -242,14 +257,20 @@ struct job {
 	uint64_t verify_ns;
 	uint64_t progress_record;               /* see completion.c */
 
+	uint64_t dma_channels;
+	uint32_t dma_channel;
+	uint32_t dma_error;
+	uint32_t dma_retries;
+
 	struct dma_shim_segment segments[];
 };
 
 /**
  * struct piece - one thread's share of a step, and what came of it
  *
- * Filled by step_take(), run by piece_run() without the lock, accounted for
- * by step_piece_done(). @at and @bytes are volatile because a fault may leave
+ * Filled by step_take(), run by piece_run() without the lock, or as a request
+ * to the kernel; accounted for by step_piece_done(). It is of @run_length
+ * segments: the first from @offset on, and @size bytes in all. @at and @bytes are volatile because a fault may leave
  * the code that counts them by siglongjmp(3).
  */
 struct piece {
@@ -277,9 +298,31 @@ void job_fail(struct job *job, int status, uint32_t segment);
 uint32_t job_at(const struct job *job);
 void job_cancel(struct job *job);
 void job_took(struct job *job, uint64_t began, uint64_t ended);
-bool job_plan_run(struct job *job);
+bool job_plan_run(struct job *job, uint32_t end);
 bool step_take(struct job *job, struct piece *piece);
 void step_piece_done(const struct piece *piece);
+
+/**
+ * struct turns - jobs with pieces to hand out; the lock's
+ * @ready:  the jobs, one queue to a priority
+ * @pass:   how much work each priority has had, scaled by its weight
+ * @clock:  the pass of the priority that was served last
+ */
+struct turns {
+	struct list ready[PRIORITIES];
+	uint64_t pass[PRIORITIES];
+	uint64_t clock;
+};
+
+/* turns.c; all with the lock held */
+void turns_init(struct turns *turns);
+void turns_add(struct turns *turns, struct job *job);
+bool turns_take(struct turns *turns, struct piece *piece);
+bool turns_waiting(const struct turns *turns);
+
+/* overlap.c */
+int segments_independent(const struct dma_shim_segment *segments, uint32_t count,
+			 bool same_device, bool *independent);
 
 /* piece.c */
 void piece_run(struct piece *piece);
@@ -294,15 +337,11 @@ void jobs_cancel_all(struct dma_shim *shim);
 
 /**
  * struct pool - the threads that copy, checksum and write back
- * @ready:  jobs with pieces to hand out, one queue to a priority
- * @pass:   how much work each priority has had, scaled by its weight
- * @clock:  the pass of the priority that was served last
+ * @turns:  jobs with work for them
  * @idle:   threads asleep in @work
  */
 struct pool {
-	struct list ready[PRIORITIES];
-	uint64_t pass[PRIORITIES];
-	uint64_t clock;
+	struct turns turns;
 	uint32_t idle;
 	uint32_t thread_count;
 	bool stop;
@@ -334,6 +373,10 @@ struct syncer {
 int syncer_start(struct dma_shim *shim);
 void syncer_stop(struct dma_shim *shim);
 void syncer_add(struct job *job);
+
+/* dma_engine.c */
+void dma_stop(struct dma *dma);
+void dma_forget(struct dma *dma, const struct device *device);
 
 /* completion.c */
 #define BATCH_RECORDS 128u
@@ -391,6 +434,7 @@ struct dma_shim {
 	const struct stream_kernel *kernel;
 	struct pool pool;
 	struct syncer syncer;
+	struct dma *dma;                /* NULL: not open */
 	struct outbox outbox;
 };
 

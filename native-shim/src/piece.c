@@ -55,7 +55,7 @@ static void run_segments(struct piece *piece)
 		bool same;
 
 		piece->at = n;
-		if (job->destination) {
+		if (piece->step == STEP_RUN) {
 			copy(job, segment, 0, segment->size);
 			piece->bytes += segment->size;
 		}
@@ -154,7 +154,7 @@ static void unmap_piece(const struct piece *piece)
 	if (!device || device->kind != DMA_SHIM_FILE ||
 	    (reads && job->destination_device))
 		return;
-	if (piece->step == STEP_RUN) {
+	if (piece->step == STEP_RUN || piece->step == STEP_CHECK_RUN) {
 		for (uint32_t n = 0; n < piece->run_length; n++, segment++)
 			unmap_passed(device, reads ? segment->src_offset :
 						     segment->dst_offset, segment->size);
@@ -178,6 +178,7 @@ static void execute(void *argument)
 		check_part(piece);
 		break;
 	case STEP_RUN:
+	case STEP_CHECK_RUN:
 		run_segments(piece);
 		break;
 	case STEP_WRITEBACK:

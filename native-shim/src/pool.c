@@ -1,26 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/*
- * The threads that copy, and in which order they take up work.
- *
- * Jobs of one priority take turns, a piece each. Between priorities the one
- * that has had the least for its weight is next ("stride scheduling",
- * Waldspurger and Weihl 1995): none starves, and a small job of low priority
- * waits for about one piece's worth of its fair share, not for large jobs of
- * high priority to end.
- */
+/* The threads that copy, checksum and write back. */
 #include <stdio.h>
 
 #include "internal.h"
-
-/* Weights 16 : 4 : 1, as what a byte costs each */
-static const uint64_t stride[PRIORITIES] = {
-	[DMA_SHIM_HIGH] = 1,
-	[DMA_SHIM_NORMAL] = 4,
-	[DMA_SHIM_LOW] = 16,
-};
-
-/* What a piece costs beside its bytes: about what 16 KiB take to copy */
-#define PIECE_COST (UINT64_C(16) << 10)
 
 /*
  * Sending a record costs more than copying a few kilobytes. While every thread
@@ -36,52 +18,13 @@ static const uint64_t stride[PRIORITIES] = {
  */
 void pool_add(struct job *job)
 {
-	struct pool *pool = &job->shim->pool;
-	struct list *ready = &pool->ready[job->priority];
-
-	/* Time without work gives no claim to more of it later. */
-	if (list_empty(ready) && pool->pass[job->priority] < pool->clock)
-		pool->pass[job->priority] = pool->clock;
-	list_add_tail(&job->queue, ready);
-}
-
-/* Take a piece; false where there is none. With the lock held. */
-static bool take(struct pool *pool, struct piece *piece)
-{
-	uint32_t best = PRIORITIES;
-	struct job *job;
-
-	for (uint32_t n = 0; n < PRIORITIES; n++) {
-		if (list_empty(&pool->ready[n]))
-			continue;
-		if (best == PRIORITIES || pool->pass[n] < pool->pass[best])
-			best = n;
-	}
-	if (best == PRIORITIES)
-		return false;
-
-	job = list_entry(pool->ready[best].next, struct job, queue);
-	list_remove(&job->queue);
-	if (step_take(job, piece))
-		list_add_tail(&job->queue, &pool->ready[best]);
-	pool->clock = pool->pass[best];
-	pool->pass[best] += (piece->size + PIECE_COST) * stride[best];
-	return true;
-}
-
-static bool is_waiting(const struct pool *pool)
-{
-	for (uint32_t n = 0; n < PRIORITIES; n++) {
-		if (!list_empty(&pool->ready[n]))
-			return true;
-	}
-	return false;
+	turns_add(&job->shim->pool.turns, job);
 }
 
 /* See to it that somebody takes up what waits. With the lock held. */
 void pool_wake(struct pool *pool)
 {
-	if (pool->idle && is_waiting(pool))
+	if (pool->idle && turns_waiting(&pool->turns))
 		pthread_cond_signal(&pool->work);
 }
 
@@ -97,7 +40,7 @@ static void *worker(void *argument)
 	for (;;) {
 		bool all_busy;
 
-		if (!take(pool, &piece)) {
+		if (!turns_take(&pool->turns, &piece)) {
 			if (deferred) {
 				deferred = 0;
 				pthread_mutex_unlock(&shim->lock);
@@ -137,8 +80,7 @@ int pool_start(struct dma_shim *shim, uint32_t threads)
 {
 	struct pool *pool = &shim->pool;
 
-	for (uint32_t n = 0; n < PRIORITIES; n++)
-		list_init(&pool->ready[n]);
+	turns_init(&pool->turns);
 	pthread_cond_init(&pool->work, NULL);
 
 	while (pool->thread_count < threads) {

@@ -2,7 +2,7 @@
 /*
  * The sequence of a job's steps.
  *
- *   for each segment, or run of small ones:   copy, then checksums
+ *   for each segment, or run of some:         copy, then checksums
  *   once, where the destination needs it:     write back, or sync
  *
  * A step begins when the one before it is wholly over, so a segment sees what
@@ -47,9 +47,9 @@ static enum step segment_step(struct job *job)
 		job->position = 0;
 		return flush_step(job);
 	}
-	if (job->destination)
+	if (job->segment == job->copied)
 		return STEP_COPY;
-	return job->segments[job->segment].size > PIECE_SIZE ? STEP_CHECK : STEP_RUN;
+	return job->segments[job->segment].size > PIECE_SIZE ? STEP_CHECK : STEP_CHECK_RUN;
 }
 
 /* What comes after the step that is over */
@@ -57,14 +57,16 @@ static enum step step_after(struct job *job)
 {
 	switch (job->step) {
 	case STEP_COPY:
-		if (has_checks(job))
-			return STEP_CHECK;
-		job->segment++;
-		return segment_step(job);
-	case STEP_CHECK:
-		job->segment++;
+		job->copied = job->segment + job->run_length;
+		if (!has_checks(job))
+			job->segment = job->copied;
 		return segment_step(job);
 	case STEP_RUN:
+		job->segment += job->run_length;
+		job->copied = job->segment;
+		return segment_step(job);
+	case STEP_CHECK:
+	case STEP_CHECK_RUN:
 		job->segment += job->run_length;
 		return segment_step(job);
 	default:
@@ -77,19 +79,23 @@ static void step_begin(struct job *job, enum step step)
 	job->step = step;
 	job->step_began = 0;
 	job->step_ended = 0;
+	job->next = job->segment;
 
 	switch (step) {
 	case STEP_COPY:
+	case STEP_RUN:
+		job->position = 0;
 		job->engine->begin(job);
 		break;
 	case STEP_CHECK:
+		job->run_length = 1;
 		job->position = 0;
 		job->segment_source_crc = 0;
 		job->segment_destination_crc = 0;
 		pool_add(job);
 		break;
-	case STEP_RUN:
-		job_plan_run(job);
+	case STEP_CHECK_RUN:
+		job_plan_run(job, job->copied);
 		pool_add(job);
 		break;
 	case STEP_WRITEBACK:
@@ -103,35 +109,38 @@ static void step_begin(struct job *job, enum step step)
 	}
 }
 
+static uint64_t cost_of(uint64_t size)
+{
+	return size > SEGMENT_COST ? size : SEGMENT_COST;
+}
+
 /*
- * Make job->segment and the small ones after it, a piece's worth, the job's
- * step; false where it is too large for that.
+ * Make job->segment and the small ones after it, a piece's worth and none from
+ * @end on, the job's run; false where it is too large for that.
  */
-bool job_plan_run(struct job *job)
+bool job_plan_run(struct job *job, uint32_t end)
 {
 	const struct dma_shim_segment *segments = job->segments;
 	uint32_t next = job->segment;
 	uint64_t cost = 0;
 
 	job->run_size = 0;
-	for (; next < job->segment_count; next++) {
+	for (; next < end; next++) {
 		uint64_t size = segments[next].size;
 
-		cost += size > SEGMENT_COST ? size : SEGMENT_COST;
+		cost += cost_of(size);
 		if (cost > PIECE_SIZE)
 			break;
 		job->run_size += size;
 	}
 	job->run_length = next - job->segment;
-	if (!job->run_length)
-		return false;
-	job->step = STEP_RUN;
-	return true;
+	return job->run_length;
 }
 
 void job_begin(struct job *job)
 {
 	job->segment = 0;
+	job->copied = job->destination ? 0 : job->segment_count;
 	step_begin(job, segment_step(job));
 }
 
@@ -151,17 +160,12 @@ static void account_phase(struct job *job)
 	uint64_t time = job->step_ended - job->step_began;
 
 	switch (job->step) {
-	case STEP_RUN:
-		if (!job->destination) {
-			job->verify_ns += time;
-			break;
-		}
-		/* The time of its checksums is taken off by step_piece_done(). */
-		/* fallthrough */
 	case STEP_COPY:
+	case STEP_RUN:  /* step_piece_done() takes off the time of its checksums */
 		job->copy_ns += time;
 		break;
 	case STEP_CHECK:
+	case STEP_CHECK_RUN:
 		job->verify_ns += time;
 		break;
 	case STEP_WRITEBACK:
@@ -191,7 +195,7 @@ static void finish_check(struct job *job)
 static bool all_handed_out(const struct job *job)
 {
 	if (job->step == STEP_COPY || job->step == STEP_CHECK)
-		return job->position == job->segments[job->segment].size;
+		return job->next == job->segment + job->run_length;
 	return true;
 }
 
@@ -228,7 +232,7 @@ bool job_advance(struct job *job)
 /* Nothing more of the job is to be handed out. */
 static void withdraw(struct job *job)
 {
-	if (job->destination && (job->step == STEP_COPY || job->step == STEP_RUN))
+	if (job->step == STEP_COPY || job->step == STEP_RUN)
 		job->engine->withdraw(job);
 	else
 		list_remove(&job->queue);
@@ -264,6 +268,31 @@ void job_cancel(struct job *job)
 	job_retire(job);
 }
 
+/* A piece's worth of the run, from where the last one ended; whether there is more */
+static bool cut(struct job *job, struct piece *piece)
+{
+	uint32_t end = job->segment + job->run_length;
+	uint64_t room = PIECE_SIZE;
+
+	piece->segment = job->next;
+	piece->at = job->next;
+	piece->offset = job->position;
+	while (room && job->next < end) {
+		uint64_t left = job->segments[job->next].size - job->position;
+		uint64_t size = left < room ? left : room;
+
+		piece->run_length++;
+		piece->size += size;
+		room -= cost_of(size) < room ? cost_of(size) : room;
+		job->position += size;
+		if (size == left) {
+			job->position = 0;
+			job->next++;
+		}
+	}
+	return job->next < end;
+}
+
 /* Hand out a piece of a job that has one; whether it has another after that */
 bool step_take(struct job *job, struct piece *piece)
 {
@@ -277,22 +306,20 @@ bool step_take(struct job *job, struct piece *piece)
 	};
 	job->running++;
 
-	if (job->step == STEP_COPY || job->step == STEP_CHECK) {
-		uint64_t left = job->segments[job->segment].size - job->position;
-
-		piece->offset = job->position;
-		piece->size = left < PIECE_SIZE ? left : PIECE_SIZE;
-		job->position += piece->size;
-		return left > PIECE_SIZE;
-	}
-	if (job->step == STEP_RUN) {
+	switch (job->step) {
+	case STEP_COPY:
+	case STEP_CHECK:
+		return cut(job, piece);
+	case STEP_RUN:
+	case STEP_CHECK_RUN:
 		piece->run_length = job->run_length;
 		piece->size = job->run_size;
-	} else {
+		return false;
+	default:
 		piece->offset = job->position;
 		piece->size = PIECE_SIZE;
+		return false;
 	}
-	return false;
 }
 
 static void report_progress(struct job *job, uint64_t now)
@@ -323,12 +350,12 @@ void step_piece_done(const struct piece *piece)
 		job->segment_destination_crc ^= piece->destination_crc;
 		break;
 	case STEP_RUN:
+		job->verify_ns += piece->check_ns;
+		job->copy_ns -= piece->check_ns;
+		/* fallthrough */
+	case STEP_CHECK_RUN:
 		job->source_crc = piece->source_crc;
 		job->destination_crc = piece->destination_crc;
-		if (job->destination) {
-			job->verify_ns += piece->check_ns;
-			job->copy_ns -= piece->check_ns;
-		}
 		break;
 	case STEP_WRITEBACK:
 		job->segment = piece->at;

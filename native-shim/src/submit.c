@@ -69,6 +69,14 @@ static int check_segments(const struct dma_shim_job *job,
 	return 0;
 }
 
+/* Who is to do it, as NULL where that is not to be had */
+static const struct engine_ops *find_engine(const struct dma_shim *shim, uint32_t engine)
+{
+	if (engine == DMA_SHIM_ENGINE_CPU)
+		return &cpu_engine;
+	return shim->dma ? &dma_engine : NULL;
+}
+
 /* The devices that the job names, as NULL where it names none */
 static int get_devices(struct dma_shim *shim, const struct dma_shim_job *job,
 		       struct device **source, struct device **destination)
@@ -77,7 +85,6 @@ static int get_devices(struct dma_shim *shim, const struct dma_shim_job *job,
 
 	*source = NULL;
 	*destination = NULL;
-	pthread_mutex_lock(&shim->lock);
 	if (job->source != DMA_SHIM_MEMORY) {
 		*source = device_get(shim, job->source);
 		if (!*source)
@@ -90,8 +97,27 @@ static int get_devices(struct dma_shim *shim, const struct dma_shim_job *job,
 			error = -EBADF;
 		}
 	}
-	pthread_mutex_unlock(&shim->lock);
 	return error;
+}
+
+/* All of a job's parties; with the lock held. */
+static int get_parties(struct dma_shim *shim, const struct dma_shim_job *job,
+		       const struct engine_ops **engine,
+		       struct device **source, struct device **destination)
+{
+	int error;
+
+	*engine = find_engine(shim, job->engine);
+	if (!*engine)
+		return -ENODEV;
+	error = get_devices(shim, job, source, destination);
+	if (error)
+		return error;
+	if ((*engine)->reaches(*source, *destination))
+		return 0;
+	device_put(*source);
+	device_put(*destination);
+	return -EOPNOTSUPP;
 }
 
 /* The last that can fail; with the lock held. */
@@ -139,8 +165,11 @@ static struct job *job_create(struct dma_shim *shim, const struct dma_shim_job *
 		.priority = from->priority,
 		.flags = from->flags,
 		.segment_count = from->segment_count,
+		.deadline = from->timeout_ms ?
+			    now_ns() + from->timeout_ms * UINT64_C(1000000) : UINT64_MAX,
 		.source_crc = from->crc_seed,
 		.destination_crc = from->crc_seed,
+		.dma_channel = DMA_SHIM_NO_CHANNEL,
 	};
 	list_init(&job->queue);
 	memcpy(job->segments, segments, segments_size);
@@ -160,10 +189,9 @@ PUBLIC int dma_shim_submit(struct dma_shim *shim, const struct dma_shim_job *job
 	error = check_fields(job, segments, memory);
 	if (error)
 		return error;
-	engine = engine_find(job->engine);
-	if (!engine)
-		return -ENODEV;
-	error = get_devices(shim, job, &source, &destination);
+	pthread_mutex_lock(&shim->lock);
+	error = get_parties(shim, job, &engine, &source, &destination);
+	pthread_mutex_unlock(&shim->lock);
 	if (error)
 		return error;
 
@@ -175,6 +203,9 @@ PUBLIC int dma_shim_submit(struct dma_shim *shim, const struct dma_shim_job *job
 		if (!made)
 			error = -ENOMEM;
 	}
+	if (!error && engine == &dma_engine)
+		error = segments_independent(segments, job->segment_count,
+					     source == destination, &made->independent);
 
 	pthread_mutex_lock(&shim->lock);
 	if (!error)

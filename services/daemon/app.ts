@@ -12,7 +12,9 @@ import type { Inventory } from './devices/device.ts';
 import { openDevices } from './devices/open.ts';
 import { deviceRoutes } from './devices/routes.ts';
 import { uploadRoutes } from './devices/upload-routes.ts';
+import { DeviceWatch } from './devices/watch.ts';
 import { EngineChooser } from './engines/choice.ts';
+import { DmaEngine } from './engines/dma.ts';
 import { Engine } from './engines/engine.ts';
 import { engineRoutes } from './engines/routes.ts';
 import { ShimError } from './engines/shim.ts';
@@ -34,6 +36,8 @@ import { transferRoutes } from './transfers/routes.ts';
 import { TransferService } from './transfers/service.ts';
 
 const WRITABLE_BY_OTHERS = 0o022;
+/** How often devices and DMA channels are looked for: there is nothing that tells of them. */
+const HARDWARE_LOOK_MS = 1000;
 /** How long answers may still take to reach their clients once all work is over. */
 const CLOSE_TIMEOUT_MS = 1000;
 
@@ -67,20 +71,26 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
   const engine = new Engine();
   try {
     lockStateDir(engine, config.state_dir);
-    const chooser = new EngineChooser(config.engine);
+    const dma = new DmaEngine({ port: engine, log, enabled: config.engine !== 'cpu' });
+    const chooser = new EngineChooser(config.engine, dma);
     const { state_dir: stateDir, devices: choice } = config;
-    const inventory = openDevices(engine, {
-      choice,
-      stateDir,
-      log,
-      ...(sysfsRoot && { sysfsRoot }),
-    });
+    const sysfs = sysfsRoot === undefined ? {} : { sysfsRoot };
+    const inventory = openDevices(engine, { choice, stateDir, log, ...sysfs });
     checkExposure(config, inventory, log);
 
     const metrics = new Metrics();
     const queue = new WorkQueue();
-    const transfers = new TransferService({ engine, queue, log, observer: metrics });
-    metrics.watch(transfers, inventory, engine);
+    const transfers = new TransferService({
+      ...{ engine, chooser, dma, queue, log },
+      observer: metrics,
+    });
+    metrics.watch(transfers, inventory, engine, dma);
+    const watch = new DeviceWatch({ engine, inventory, choice, log, ...sysfs });
+    const hardwareTimer = setInterval(() => {
+      dma.refresh();
+      watch.scan();
+    }, HARDWARE_LOOK_MS);
+    hardwareTimer.unref();
     const uploads = new AbortController();
 
     const http = createFastify(log);
@@ -103,12 +113,13 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
       idleMs: config.upload_idle_seconds * 1000,
       signal: uploads.signal,
     });
-    await http.register(engineRoutes, { engine, chooser });
-    await http.register(healthRoutes, { engine, queue });
+    await http.register(engineRoutes, { engine, dma });
+    await http.register(healthRoutes, { engine, inventory, dma, chooser, queue });
     await http.register(metricsRoutes, { metrics });
     await http.ready();
 
     const shutDown: App['shutDown'] = async (graceMs, stopListening) => {
+      clearInterval(hardwareTimer);
       const drained = queue.close();
       const grace = new AbortController();
       await Promise.race([drained, sleep(graceMs, undefined, grace)]);

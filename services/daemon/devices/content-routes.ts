@@ -7,7 +7,7 @@ import { jobProblem } from '../engines/failure.ts';
 import { type Completion, NOWHERE } from '../engines/records.ts';
 import { crc32cText } from '../http/crc32c.ts';
 import { problemResponses } from '../problems/schema.ts';
-import { checkBadBlocks, checkBounds, type Device, type Inventory } from './device.ts';
+import { checkBadBlocks, checkBounds, checkOnline, type Device, type Inventory } from './device.ts';
 import { download } from './download.ts';
 import { checksumQuerySchema, checksumSchema, deviceParams, OCTETS } from './schema.ts';
 import { StreamSlots } from './stream-slots.ts';
@@ -94,6 +94,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
         const range = { device, offset, size, offsetPointer: '/offset', sizePointer: '/size' };
         checkBounds(range);
         checkBadBlocks(range);
+        checkOnline(device);
         const { sourceCrc } = await checksum(engine, device, offset, size, reply);
         return { crc32c: crc32cText(sourceCrc) };
       }),

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { DeviceKind, FlushBasis } from '../engines/records.ts';
-import { fieldProblem, Problem } from '../problems/problem.ts';
+import { fieldProblem, Problem, retryLater } from '../problems/problem.ts';
 import { deviceNameOf } from './choice.ts';
 import type { ByteRange } from './sysfs.ts';
+
+export const DEVICE_STATES = ['online', 'gone'] as const;
+export type DeviceState = (typeof DEVICE_STATES)[number];
 
 /** A device that the daemon manages. */
 export interface Device {
@@ -14,9 +17,13 @@ export interface Device {
   align: number;
   numaNode: number | null;
   persistenceDomain: 'cpu_cache' | 'memory_controller' | 'backing_store' | 'volatile' | 'unknown';
+  /** As the kernel last told of them. */
   badBlocks: ByteRange[];
-  state: 'online';
-  /** The engine's name for it. */
+  /** Once it is gone it stays so: should the device come back, that is another one of the name. */
+  state: DeviceState;
+  /** Changes where another device takes its name; see devices/watch.ts. */
+  instance: number;
+  /** The engine's name for it, which is never given to another. */
   handle: number;
   /** How it is made persistent; `none` where it cannot be. */
   flushBasis: FlushBasis;
@@ -24,7 +31,7 @@ export interface Device {
 
 /** The managed devices by name. */
 export class Inventory {
-  readonly #devices: ReadonlyMap<string, Device>;
+  readonly #devices: Map<string, Device>;
 
   constructor(devices: readonly Device[]) {
     this.#devices = new Map(devices.map((device) => [device.name, device]));
@@ -32,6 +39,11 @@ export class Inventory {
 
   list(): Device[] {
     return [...this.#devices.values()];
+  }
+
+  /** Adds a device, in the place of the one that had its name. */
+  put(device: Device): void {
+    this.#devices.set(device.name, device);
   }
 
   /** @param nameOrPath `dax0.0` or `/dev/dax0.0` */
@@ -47,6 +59,12 @@ export class Inventory {
     }
     return device;
   }
+}
+
+/** @throws Problem device_gone, where the device is not there any more */
+export function checkOnline({ name, state }: Device): void {
+  if (state === 'online') return;
+  throw retryLater('device_gone', `${name} has gone: bring it back, or name another device.`, 30);
 }
 
 /** A range in a request, and the fields that said so. */

@@ -5,7 +5,7 @@ import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
 import { readRange } from '../http/content-range.ts';
-import { checkBadBlocks, type Device } from './device.ts';
+import { checkBadBlocks, checkOnline, type Device } from './device.ts';
 import { OCTETS } from './schema.ts';
 import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
 
@@ -29,6 +29,7 @@ export async function download(
   const range = readRange(header, device.size);
   const { offset, size } = range ?? { offset: 0, size: device.size };
   checkBadBlocks({ device, offset, size, offsetPointer: '', sizePointer: '' });
+  checkOnline(device);
 
   const buffers = chunkBuffers();
   const end = offset + size;

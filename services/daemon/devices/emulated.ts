@@ -28,7 +28,10 @@ export const EMULATED_ALIGN = 4096;
  * @returns its path
  * @throws StartError configuration, where it cannot be made or would have to shrink
  */
-export function prepareEmulatedDevice(stateDir: string, name: string, size: number): string {
+export function prepareEmulatedDevice(
+  stateDir: string,
+  { name, size }: { name: string; size: number },
+): string {
   const path = join(stateDir, 'devices', name);
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { statSync } from 'node:fs';
 import type { FastifyBaseLogger } from 'fastify';
 import type { DeviceSpec, Engine, OpenedDevice } from '../engines/engine.ts';
 import { ShimError } from '../engines/shim.ts';
@@ -27,7 +28,7 @@ export function openDevices(engine: Engine, options: OpenOptions): Inventory {
   return new Inventory(
     chosen.map((device) =>
       device.kind === 'emulated'
-        ? openEmulated(engine, device, options.stateDir)
+        ? openEmulated(engine, device, prepareEmulatedDevice(options.stateDir, device))
         : openDevdax(engine, findDevdax(found, device.name)),
     ),
   );
@@ -61,7 +62,7 @@ function findDevdax(found: DaxDevice[], name: string): DaxDevice {
 }
 
 /** Why a device must not be touched, or cannot be. */
-function whyUnusable(device: DaxDevice): string | undefined {
+export function whyUnusable(device: DaxDevice): string | undefined {
   if (device.driver === 'kmem') return 'it is in use as system RAM (driver kmem)';
   if (device.driver !== 'device_dax') {
     return `it is not bound to device_dax but to ${device.driver ?? 'no driver'}`;
@@ -71,9 +72,10 @@ function whyUnusable(device: DaxDevice): string | undefined {
   return undefined;
 }
 
-function openDevdax(engine: Engine, found: DaxDevice): Device {
+/** @throws StartError where it cannot be opened */
+export function openDevdax(engine: Engine, found: DaxDevice): Device {
   const path = `/dev/${found.name}`;
-  const { name, align, size, numaNode, persistenceDomain, badBlocks = [] } = found;
+  const { name, instance, align, size, numaNode, persistenceDomain, badBlocks = [] } = found;
   // A platform that does not say where its persistence domain begins is taken to have none for
   // CPU caches: writing them back is never wrong.
   const persistence = persistenceDomain === 'unknown' ? 'memory_controller' : persistenceDomain;
@@ -88,17 +90,21 @@ function openDevdax(engine: Engine, found: DaxDevice): Device {
     persistenceDomain,
     badBlocks,
     state: 'online',
+    instance,
     handle: opened.handle,
     flushBasis: opened.flushBasis,
   };
 }
 
-function openEmulated(
+/**
+ * @param path of its file
+ * @throws StartError where it cannot be opened
+ */
+export function openEmulated(
   engine: Engine,
   { name, size }: { name: string; size: number },
-  stateDir: string,
+  path: string,
 ): Device {
-  const path = prepareEmulatedDevice(stateDir, name, size);
   const spec: DeviceSpec = { kind: 'emulated', size, align: 0, persistence: 'volatile' };
   const { handle, persistence, flushBasis } = open(engine, path, spec);
   return {
@@ -111,6 +117,7 @@ function openEmulated(
     persistenceDomain: persistence,
     badBlocks: [],
     state: 'online',
+    instance: statSync(path).ino,
     handle,
     flushBasis,
   };

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { byteCount } from '../http/byte-count.ts';
 import { crc32cSchema } from '../http/crc32c.ts';
-import type { Device } from './device.ts';
+import { DEVICE_STATES, type Device } from './device.ts';
 
 /** The media type of a device's content, both ways. */
 export const OCTETS = 'application/octet-stream';
@@ -23,7 +23,10 @@ export const deviceSchema = z
         description: 'What a store must reach to survive a power failure; volatile: nothing does.',
       }),
     bad_blocks: z.array(z.object({ offset: bytes, size: bytes })),
-    state: z.enum(['online']),
+    state: z.enum(DEVICE_STATES).meta({
+      description:
+        'gone: it was removed, or unbound from its driver; it is taken up again when it is back.',
+    }),
   })
   .meta({ id: 'Device' });
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
+import { lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 
 /** A range of a device, in bytes. */
@@ -11,6 +11,8 @@ export interface ByteRange {
 /** A device-dax device, as sysfs tells of it. */
 export interface DaxDevice {
   name: string;
+  /** Another one whenever the device was made, or bound to its driver, anew. */
+  instance: number;
   /** `device_dax` gives the character device; `kmem` has made system RAM of it; null: unbound. */
   driver: string | null;
   size: number;
@@ -36,9 +38,9 @@ export function discoverDaxDevices(root = '/sys'): DaxDevice[] {
   // no link says so.
   const compat = join(root, 'class/dax');
   const devices = [
-    ...listDirectory(bus).map((name) => describe(name, realpathSync(join(bus, name)))),
-    ...listDirectory(compat).map((name) => ({
-      ...describe(name, realpathSync(join(compat, name))),
+    ...listLinks(bus).map(([name, directory]) => describe(name, directory)),
+    ...listLinks(compat).map(([name, directory]) => ({
+      ...describe(name, directory),
       driver: 'device_dax',
     })),
   ];
@@ -51,6 +53,7 @@ function describe(name: string, directory: string): DaxDevice {
   const numaNode = readNumber(directory, 'numa_node') ?? -1;
   return {
     name,
+    instance: inodeOf(join(directory, 'driver')) ?? inodeOf(directory) ?? 0,
     driver: readLinkName(directory, 'driver'),
     size,
     align: readNumber(directory, 'align') ?? 0,
@@ -97,6 +100,15 @@ function readBadBlocks(region: string, directory: string, size: number): DaxDevi
   });
 }
 
+/** sysfs gives no inode number twice. */
+function inodeOf(path: string): number | undefined {
+  try {
+    return lstatSync(path).ino;
+  } catch {
+    return undefined;
+  }
+}
+
 /** What a link such as `driver` or `subsystem` points at; null where there is none. */
 function readLinkName(directory: string, link: string): string | null {
   try {
@@ -119,9 +131,16 @@ function readText(directory: string, attribute: string): string | undefined {
   }
 }
 
-function listDirectory(directory: string): string[] {
+/** The names in a directory of links, and where they lead; what vanishes meanwhile is left out. */
+function listLinks(directory: string): [string, string][] {
   try {
-    return readdirSync(directory);
+    return readdirSync(directory).flatMap((name): [string, string][] => {
+      try {
+        return [[name, realpathSync(join(directory, name))]];
+      } catch {
+        return [];
+      }
+    });
   } catch {
     return [];
   }

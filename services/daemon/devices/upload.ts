@@ -4,7 +4,7 @@ import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
 import { fieldProblem, Problem, retryLater } from '../problems/problem.ts';
-import { checkBadBlocks, type Device } from './device.ts';
+import { checkBadBlocks, checkOnline, type Device } from './device.ts';
 import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
 
 /** Where an upload goes. */
@@ -19,7 +19,7 @@ export interface UploadTarget {
  * Checks what can be known before a byte arrives.
  *
  * @returns how many bytes may be written
- * @throws Problem out_of_range, payload_too_large or bad_block
+ * @throws Problem out_of_range, payload_too_large, bad_block or device_gone
  */
 export function checkUpload({ device, offset, length }: UploadTarget): number {
   if (offset > device.size) {
@@ -31,6 +31,7 @@ export function checkUpload({ device, offset, length }: UploadTarget): number {
   if (length !== undefined) {
     checkBadBlocks({ device, offset, size: length, offsetPointer: '/offset', sizePointer: '' });
   }
+  checkOnline(device);
   return room;
 }
 

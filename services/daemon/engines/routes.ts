@@ -2,18 +2,37 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { problemResponses } from '../problems/schema.ts';
-import type { EngineChooser } from './choice.ts';
+import type { DmaEngine } from './dma.ts';
 import type { Engine } from './engine.ts';
+import { CHANNEL_STATES, type Channel } from './records.ts';
 
-const channelSchema = z.object({
-  name: z.string(),
-  driver: z.string(),
-  numa_node: z.int().nullable(),
-  in_flight: z.int().min(0),
-  bytes: z.int().min(0),
-  errors: z.int().min(0),
-  state: z.string(),
-});
+const count = z.int().min(0);
+
+const channelSchema = z
+  .object({
+    name: z.string(),
+    driver: z.string(),
+    numa_node: z.int().nullable(),
+    state: z.enum(CHANNEL_STATES).meta({
+      description:
+        'recovering: an operation failed or hangs, and it takes nothing new until one of the ' +
+        "module's own has gone through; set_aside: it did not recover, and is tried again from " +
+        'time to time; gone: its device was removed or its driver unbound.',
+    }),
+    in_flight: count.meta({ description: 'Operations that the hardware has now.' }),
+    operations: count,
+    bytes: count,
+    errors: count.meta({ description: 'The sum of errors_by_kind.' }),
+    errors_by_kind: z.object({
+      read: count.meta({ description: 'Operations whose source could not be read.' }),
+      write: count.meta({ description: 'Operations whose destination could not be written.' }),
+      aborted: count.meta({ description: "Operations thrown out with another's fault." }),
+      lost: count.meta({ description: 'Operations whose end the driver never told.' }),
+      timeout: count.meta({ description: 'Requests whose time was over at this channel.' }),
+    }),
+    recoveries: count.meta({ description: 'Times that it came back.' }),
+  })
+  .meta({ id: 'Channel', description: 'A DMA channel; counters since the module found it.' });
 
 const enginesSchema = z
   .object({
@@ -38,8 +57,8 @@ const enginesSchema = z
 
 export const engineRoutes: FastifyPluginAsyncZod<{
   engine: Engine;
-  chooser: EngineChooser;
-}> = async (app, { engine, chooser }) => {
+  dma: DmaEngine;
+}> = async (app, { engine, dma }) => {
   app.get(
     '/engines',
     {
@@ -53,19 +72,32 @@ export const engineRoutes: FastifyPluginAsyncZod<{
         },
       },
     },
-    async () => ({
-      dma: {
-        available: false,
-        reason: chooser.dmaUnavailable,
-        module_version: null,
-        channels: [],
-      },
-      cpu: {
-        available: true,
-        threads: engine.cpu.threads,
-        instruction_set: engine.cpu.instructionSet,
-      },
-      auto: { dma_from_bytes: null },
-    }),
+    async () => {
+      const { unavailable } = dma;
+      return {
+        dma: {
+          available: unavailable === undefined,
+          reason: unavailable ?? 'a DMA channel is ready',
+          module_version: dma.module?.version ?? null,
+          channels: dma.channels().map(channelDocument),
+        },
+        cpu: {
+          available: true,
+          threads: engine.cpu.threads,
+          instruction_set: engine.cpu.instructionSet,
+        },
+        auto: { dma_from_bytes: unavailable === undefined ? 1 : null },
+      };
+    },
   );
 };
+
+function channelDocument({ id, numaNode, inFlight, errors, ...channel }: Channel) {
+  return {
+    ...channel,
+    numa_node: numaNode,
+    in_flight: inFlight,
+    errors: Object.values(errors).reduce((sum, kind) => sum + kind, 0),
+    errors_by_kind: errors,
+  };
+}

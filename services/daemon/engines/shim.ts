@@ -22,6 +22,7 @@ export interface Shim {
   close(context: Context): void;
   completionFd(context: Context): number;
   deviceOpen(context: Context, path: string, spec: Buffer, info: Buffer): number;
+  deviceClose(context: Context, device: number): number;
   submit(context: Context, job: Buffer, segments: Uint32Array, memory: Buffer | null): number;
   /** @param tag as a BigInt or number */
   cancel(context: Context, tag: number): number;
@@ -45,6 +46,7 @@ export function loadShim(path = LIBRARY): Shim {
     close: library.func('dma_shim_close', 'void', ['void *']),
     completionFd: library.func('dma_shim_completion_fd', 'int', ['void *']),
     deviceOpen: library.func('dma_shim_device_open', 'int', ['void *', 'str', 'void *', 'void *']),
+    deviceClose: library.func('dma_shim_device_close', 'int', ['void *', 'uint32_t']),
     submit: library.func('dma_shim_submit', 'int', ['void *', 'void *', 'void *', 'void *']),
     cancel: library.func('dma_shim_cancel', 'int', ['void *', 'uint64_t']),
     cpuInfo: library.func('dma_shim_cpu_info', 'void', ['void *', 'void *']),

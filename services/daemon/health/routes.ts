@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import type { Inventory } from '../devices/device.ts';
+import type { EngineChooser } from '../engines/choice.ts';
+import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { problemResponses } from '../problems/schema.ts';
@@ -10,6 +13,9 @@ const readySchema = z
   .object({
     ready: z.boolean(),
     waiting_for: z.array(z.string()),
+    degraded: z.array(z.string()).optional().meta({
+      description: 'What is missing, though transfers go on without it: such as a DMA channel.',
+    }),
   })
   .meta({ id: 'Readiness' });
 
@@ -25,9 +31,17 @@ const versionSchema = z
 
 const common = problemResponses();
 
-export const healthRoutes: FastifyPluginAsyncZod<{ engine: Engine; queue: WorkQueue }> = async (
+export interface HealthRoutesOptions {
+  engine: Engine;
+  inventory: Inventory;
+  dma: DmaEngine;
+  chooser: EngineChooser;
+  queue: WorkQueue;
+}
+
+export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
   app,
-  { engine, queue },
+  { engine, inventory, dma, chooser, queue },
 ) => {
   app.get(
     '/livez',
@@ -63,9 +77,23 @@ export const healthRoutes: FastifyPluginAsyncZod<{ engine: Engine; queue: WorkQu
       },
     },
     async (_request, reply) => {
-      const waiting_for = queue.closing ? ['shutdown'] : [];
+      const gone = inventory.list().filter(({ state }) => state === 'gone');
+      const noDma = chooser.dmaRequired ? dma.unavailable : undefined;
+      const waiting_for = [
+        ...(queue.closing ? ['shutdown'] : []),
+        ...gone.map(({ name }) => `device ${name}`),
+        ...(noDma === undefined ? [] : [`DMA: ${noDma}`]),
+      ];
+      const degraded = dma
+        .channels()
+        .filter(({ state }) => state !== 'ready')
+        .map(({ name, state }) => `channel ${name}: ${state}`);
       const ready = waiting_for.length === 0;
-      return reply.code(ready ? 200 : 503).send({ ready, waiting_for });
+      return reply.code(ready ? 200 : 503).send({
+        ready,
+        waiting_for,
+        ...(degraded.length > 0 && { degraded }),
+      });
     },
   );
 
@@ -82,8 +110,8 @@ export const healthRoutes: FastifyPluginAsyncZod<{ engine: Engine; queue: WorkQu
     async () => ({
       daemon: DAEMON_VERSION,
       shim: engine.shimVersion,
-      module: null,
-      abi: null,
+      module: dma.module?.version ?? null,
+      abi: dma.module?.abi ?? null,
       node: process.versions.node,
     }),
   );

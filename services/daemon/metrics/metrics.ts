@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Inventory } from '../devices/device.ts';
+import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine } from '../engines/engine.ts';
 import { FAILURE_CODES } from '../engines/failure.ts';
-import { ENGINE_NAMES } from '../engines/records.ts';
+import { DMA_ERRORS, ENGINE_NAMES } from '../engines/records.ts';
 import { ENDS } from '../transfers/schema.ts';
 import type { TransferObserver, TransferService } from '../transfers/service.ts';
 import type { Transfer } from '../transfers/transfer.ts';
 import { DAEMON_VERSION } from '../version.ts';
+import { watchChannels } from './channels.ts';
 
 /** From 10 µs, a page copied by a waiting thread, to minutes, a region on slow media. */
 const PHASE_BUCKETS = [1e-5, 1e-4, 1e-3, 0.01, 0.1, 1, 10, 60, 600];
@@ -44,6 +46,17 @@ export class Metrics implements TransferObserver {
     buckets: PHASE_BUCKETS,
     registers: this.#registers,
   });
+  readonly #dmaErrors = new Counter({
+    name: 'dmad_dma_errors_total',
+    help: 'Transfers that the DMA engine failed, by what became of them.',
+    labelNames: ['error'],
+    registers: this.#registers,
+  });
+  readonly #dmaRetries = new Counter({
+    name: 'dmad_dma_retries_total',
+    help: "Parts of transfers thrown out with another's fault, and tried again.",
+    registers: this.#registers,
+  });
   readonly #requests = new Histogram({
     name: 'dmad_http_request_duration_seconds',
     help: 'Time from the header of a request to the end of its answer.',
@@ -60,24 +73,15 @@ export class Metrics implements TransferObserver {
       this.#bytes.inc({ engine }, 0);
     }
     for (const code of FAILURE_CODES) this.#failures.inc({ code }, 0);
-    // The DMA engine's; without channels they have no samples.
-    new Counter({
-      name: 'dmad_channel_bytes_total',
-      help: 'Bytes that each DMA channel copied.',
-      labelNames: ['channel'],
-      registers: this.#registers,
-    });
-    new Counter({
-      name: 'dmad_channel_errors_total',
-      help: 'Errors of each DMA channel, by kind.',
-      labelNames: ['channel', 'kind'],
-      registers: this.#registers,
-    });
+    for (const error of DMA_ERRORS) {
+      if (error !== 'none') this.#dmaErrors.inc({ error }, 0);
+    }
   }
 
   /** Reads these when it is scraped. */
-  watch(transfers: TransferService, inventory: Inventory, engine: Engine): void {
+  watch(transfers: TransferService, inventory: Inventory, engine: Engine, dma: DmaEngine): void {
     const registers = this.#registers;
+    watchChannels(dma, registers);
     new Gauge({
       name: 'dmad_transfers_in_flight',
       help: 'Transfers that are running.',
@@ -94,13 +98,26 @@ export class Metrics implements TransferObserver {
         this.set(transfers.queued);
       },
     });
-    const sizes = new Gauge({
+    new Gauge({
       name: 'dmad_device_size_bytes',
       help: 'Size of each device.',
       labelNames: ['device'],
       registers,
+      collect() {
+        for (const { name, size } of inventory.list()) this.set({ device: name }, size);
+      },
     });
-    for (const { name, size } of inventory.list()) sizes.set({ device: name }, size);
+    new Gauge({
+      name: 'dmad_device_online',
+      help: 'Whether each device is there.',
+      labelNames: ['device'],
+      registers,
+      collect() {
+        for (const { name, state } of inventory.list()) {
+          this.set({ device: name }, state === 'online' ? 1 : 0);
+        }
+      },
+    });
     new Gauge({
       name: 'dmad_build_info',
       help: 'Always 1; the labels say what runs.',
@@ -110,14 +127,17 @@ export class Metrics implements TransferObserver {
   }
 
   progressed(transfer: Transfer, bytes: number): void {
-    this.#bytes.inc({ engine: transfer.plan.engine }, bytes);
+    this.#bytes.inc({ engine: transfer.choice.engine }, bytes);
   }
 
   finished(transfer: Transfer): void {
-    const { engine, flush, verify } = transfer.plan;
+    const { flush, verify } = transfer.plan;
     const { timings, status, error } = transfer;
+    const { engine } = transfer.choice;
     this.#transfers.inc({ engine, status });
     if (status === 'failed' && error !== undefined) this.#failures.inc({ code: error.code });
+    if (error?.options.dma) this.#dmaErrors.inc({ error: error.options.dma.error });
+    this.#dmaRetries.inc(transfer.retries);
     const observe = (phase: string, ns: number) =>
       this.#phases.observe({ phase, engine }, ns / NS_PER_SECOND);
     observe('queue', timings.queue_ns);

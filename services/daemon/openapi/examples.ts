@@ -25,6 +25,7 @@ const transfer = {
   engine_reason:
     'no DMA engine: there is no /dev/ioat-dma: the kernel module ioat-dma is not loaded',
   channels: [],
+  retries: 0,
   priority: 'normal',
   timeout_ms: null,
   bytes_completed: 33_554_432,

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { DmaError } from '../engines/records.ts';
 
 /**
  * Every error this service can answer with: its stable code, its HTTP status and its title.
@@ -29,6 +30,7 @@ export const PROBLEMS = {
   queue_full: { status: 429, title: 'The queue is full' },
   headers_too_large: { status: 431, title: 'The request header is too large' },
   internal_error: { status: 500, title: 'Internal error' },
+  dma_error: { status: 502, title: 'A DMA channel could not copy' },
   verify_mismatch: { status: 502, title: 'Source and destination differ after the copy' },
   media_error: { status: 502, title: 'The medium could not be read or written' },
   device_gone: { status: 503, title: 'The device, or a part of it, has gone' },
@@ -55,12 +57,23 @@ export interface ProblemDetails {
   instance: string;
   code: ProblemCode;
   errors?: FieldError[];
+  dma?: DmaFailure;
+}
+
+/** Of a copy by the DMA engine. */
+export interface DmaFailure {
+  error: DmaError;
+  /** The channel that failed, where it was one. */
+  channel: string | null;
+  /** How often a part of the copy was thrown out with another's fault, and tried again. */
+  retries: number;
 }
 
 export interface ProblemOptions {
   errors?: FieldError[];
   /** Header fields that belong to this error, such as Retry-After. */
   headers?: Record<string, string>;
+  dma?: DmaFailure;
   /** Further members of the body, such as the transfer that failed. */
   members?: Record<string, unknown>;
 }
@@ -104,5 +117,6 @@ export function problemDetails(problem: Problem, requestId: string): ProblemDeta
     instance: `urn:dmad:request:${requestId}`,
     code: problem.code,
     ...(problem.options.errors && { errors: problem.options.errors }),
+    ...(problem.options.dma && { dma: problem.options.dma }),
   };
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
+import { DMA_ERRORS } from '../engines/records.ts';
 import { PROBLEMS, type ProblemCode } from './problem.ts';
 
 const PROBLEM_CODES = Object.keys(PROBLEMS) as [ProblemCode, ...ProblemCode[]];
@@ -20,6 +21,20 @@ export const problemSchema = z
         }),
       )
       .optional(),
+    dma: z
+      .object({
+        error: z.enum(DMA_ERRORS).meta({
+          description:
+            'read, write: a channel could not read the source, or write the destination; lost: it ' +
+            'was reset or told no end; map: the memory could not be mapped for it; aborted: thrown ' +
+            "out with other copies' faults each time it was tried; timeout: it hung; device_gone, " +
+            'channel_gone: removed or set aside.',
+        }),
+        channel: z.string().nullable().meta({ description: 'The one that failed.' }),
+        retries: z.int().min(0),
+      })
+      .optional()
+      .meta({ description: 'Where the DMA engine failed: what became of the copy.' }),
   })
   .meta({ id: 'Problem', description: 'Problem details (RFC 9457).' });
 

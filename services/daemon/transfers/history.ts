@@ -109,9 +109,9 @@ function matcher({ status, device_name, engine, label }: TransferListQuery) {
     return [pair.slice(0, colon), pair.slice(colon + 1)];
   });
   return (transfer: Transfer): boolean => {
-    const { plan } = transfer;
+    const { plan, choice } = transfer;
     if (status !== undefined && transfer.status !== status) return false;
-    if (engine !== undefined && plan.engine !== engine) return false;
+    if (engine !== undefined && choice.engine !== engine) return false;
     if (device !== undefined && plan.source.name !== device && plan.destination.name !== device) {
       return false;
     }

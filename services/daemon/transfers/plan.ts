@@ -2,6 +2,7 @@
 import {
   checkBadBlocks,
   checkBounds,
+  checkOnline,
   type Device,
   type Inventory,
   type RequestedRange,
@@ -16,7 +17,7 @@ import type { TransferPlan } from './transfer.ts';
  * Checks a request against the devices and engines that are there.
  *
  * @throws Problem the first that applies of unknown_device, out_of_range, overlapping_ranges,
- *   bad_block, engine_unavailable
+ *   bad_block, device_gone, engine_unavailable
  */
 export function planTransfer(
   request: TransferRequest,
@@ -45,7 +46,9 @@ export function planTransfer(
   }
   if (source === destination) checkOverlap(segments, request.segments !== undefined);
   for (const range of ranges) checkBadBlocks(range);
-  const { engine, reason } = chooser.choose(request.engine);
+  checkOnline(source);
+  checkOnline(destination);
+  const choice = chooser.choose(request.engine, source, destination);
 
   return {
     source,
@@ -54,8 +57,7 @@ export function planTransfer(
     segmented: request.segments !== undefined,
     bytes,
     requestedEngine: request.engine,
-    engine,
-    engineReason: reason,
+    choice,
     priority: request.priority,
     flush: request.durability === 'flush',
     verify: request.verify === 'crc32c',

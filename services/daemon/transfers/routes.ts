@@ -78,6 +78,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
           ...problemResponsesWith(
             transferProblemSchema,
             'cancelled',
+            'dma_error',
             'verify_mismatch',
             'media_error',
             'device_gone',
@@ -176,8 +177,8 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
 function describePlan(plan: TransferPlan) {
   return {
     dry_run: true as const,
-    engine: plan.engine,
-    engine_reason: plan.engineReason,
+    engine: plan.choice.engine,
+    engine_reason: plan.choice.reason,
     segments: [...plan.segments],
     bytes: plan.bytes,
   };

@@ -127,6 +127,9 @@ export const transferSchema = z
     engine: z.enum(ENGINE_NAMES),
     engine_reason: z.string(),
     channels: z.array(z.string()).meta({ description: 'DMA channels that copied.' }),
+    retries: z.int().min(0).meta({
+      description: "How often a part was thrown out with another copy's fault, and tried again.",
+    }),
     priority: z.enum(PRIORITY_NAMES),
     timeout_ms: z.int().nullable(),
     bytes_completed: bytes,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
 import { v7 as uuidv7 } from 'uuid';
+import type { EngineChooser } from '../engines/choice.ts';
+import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import type { Completion } from '../engines/records.ts';
@@ -28,6 +30,8 @@ interface Active {
 
 export interface TransferServiceOptions {
   engine: Engine;
+  chooser: EngineChooser;
+  dma: DmaEngine;
   queue: WorkQueue;
   log: FastifyBaseLogger;
   observer: TransferObserver;
@@ -175,8 +179,16 @@ export class TransferService {
 
   #start(active: Active): void {
     const { transfer } = active;
-    const { source, destination, engine, priority, segments, flush, verify } = transfer.plan;
-    transfer.start();
+    const { source, destination, requestedEngine, priority, segments, flush, verify, timeoutMs } =
+      transfer.plan;
+    try {
+      transfer.start(this.#options.chooser.choose(requestedEngine, source, destination));
+    } catch (error) {
+      // There was one when it was accepted.
+      const { message } = error as Problem;
+      this.#finish(active, undefined, new Problem('dma_error', message));
+      return;
+    }
     this.#running++;
     this.feed.publish('status', transfer);
     try {
@@ -184,11 +196,13 @@ export class TransferService {
         {
           source: source.handle,
           destination: destination.handle,
-          engine,
+          engine: transfer.choice.engine,
           priority,
           segments,
           flush,
           verify,
+          // For a channel that hangs; anything else is stopped by the timer.
+          ...(timeoutMs !== undefined && { timeoutMs }),
         },
         {
           progress: (bytesDone) => {
@@ -212,11 +226,16 @@ export class TransferService {
 
   #complete(active: Active, completion: Completion): void {
     this.#running--;
+    const { dma } = completion;
+    active.transfer.channels = this.#options.dma.names(dma.channels);
     if (completion.status === 0) {
       this.#finish(active, completion, undefined);
       return;
     }
-    const problem = jobProblem(completion, active.transfer.plan.destination.name);
+    const [channel] = this.#options.dma.names(
+      dma.failedChannel === undefined ? [] : [dma.failedChannel],
+    );
+    const problem = jobProblem(completion, active.transfer.plan.destination.name, channel);
     const stopped = problem.code === 'cancelled' && active.stop !== undefined;
     this.#finish(active, completion, stopped ? active.stop : problem);
   }
@@ -242,13 +261,13 @@ export class TransferService {
     if (ticket !== undefined) this.#options.queue.release(ticket);
   }
 
-  #logEnd({ id, status, plan, bytesCompleted, timings, error }: Transfer): void {
+  #logEnd({ id, status, choice, bytesCompleted, timings, error }: Transfer): void {
     const unforeseen = error?.code === 'internal_error';
     this.#options.log[unforeseen ? 'error' : 'info'](
       {
         transfer: id,
         status,
-        engine: plan.engine,
+        engine: choice.engine,
         bytes: bytesCompleted,
         total_ns: timings.total_ns,
         ...(error && { code: error.code, detail: error.message }),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Device } from '../devices/device.ts';
-import type { RequestedEngine } from '../engines/choice.ts';
-import type { Completion, EngineName, Priority, Segment } from '../engines/records.ts';
+import type { EngineChoice, RequestedEngine } from '../engines/choice.ts';
+import type { Completion, Priority, Segment } from '../engines/records.ts';
 import { crc32cText } from '../http/crc32c.ts';
 import { type Problem, problemDetails } from '../problems/problem.ts';
 import type { Status, TransferDocument } from './schema.ts';
@@ -16,8 +16,7 @@ export interface TransferPlan {
   /** The sum of the segments. */
   bytes: number;
   requestedEngine: RequestedEngine;
-  engine: EngineName;
-  engineReason: string;
+  choice: EngineChoice;
   priority: Priority;
   flush: boolean;
   verify: boolean;
@@ -52,6 +51,10 @@ export class Transfer {
   /** Of the request that made it. */
   readonly requestId: string;
   status: Status = 'queued';
+  /** Who copies, and why: as planned until it starts. */
+  choice: EngineChoice;
+  /** Names of the DMA channels that had a part of it. */
+  channels: readonly string[] = [];
   bytesCompleted = 0;
   error: Problem | undefined;
   readonly #wallOffsetMs = wallOffset();
@@ -64,13 +67,21 @@ export class Transfer {
     this.id = id;
     this.plan = plan;
     this.requestId = requestId;
+    this.choice = plan.choice;
   }
 
   get over(): boolean {
     return this.#finishedNs !== undefined;
   }
 
-  start(): void {
+  /** How often a part of it was thrown out with another copy's fault, and tried again. */
+  get retries(): number {
+    return this.#completion?.dma.retries ?? 0;
+  }
+
+  /** @param choice made anew, for channels come and go while it waits */
+  start(choice: EngineChoice): void {
+    this.choice = choice;
     this.status = 'running';
     this.#startedNs = monotonicNs();
   }
@@ -122,9 +133,10 @@ export class Transfer {
       dst_offset: plan.segmented || only === undefined ? null : only.dst_offset,
       size: plan.bytes,
       segments: plan.segmented ? [...plan.segments] : null,
-      engine: plan.engine,
-      engine_reason: plan.engineReason,
-      channels: [],
+      engine: this.choice.engine,
+      engine_reason: this.choice.reason,
+      channels: [...this.channels],
+      retries: this.retries,
       priority: plan.priority,
       timeout_ms: plan.timeoutMs ?? null,
       bytes_completed: this.bytesCompleted,

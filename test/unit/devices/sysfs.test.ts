@@ -17,6 +17,7 @@ function discover(tree: SysfsTree): DaxDevice[] {
 
 /** What every recorded machine has: two NVDIMMs of 1 GiB, less what their own records take. */
 const RECORDED: Omit<DaxDevice, 'name'> = {
+  instance: expect.any(Number) as unknown as number,
   driver: 'device_dax',
   size: 1_054_867_456,
   align: 2_097_152,
@@ -64,6 +65,12 @@ describe('discoverDaxDevices', () => {
     expect(discoverDaxDevices('/nowhere/at/all')).toEqual([]);
   });
 
+  test('leaves out what vanishes while it looks', () => {
+    const tree = daxDevices({ name: 'dax0.0' });
+    tree['/sys/bus/dax/devices/dax1.0'] = { link: '../../../devices/nowhere' };
+    expect(discover(tree).map(({ name }) => name)).toEqual(['dax0.0']);
+  });
+
   test('orders by number, not by letter', () => {
     const names = ['dax10.0', 'dax2.0', 'dax1.10', 'dax1.9'];
     const found = discover(daxDevices(...names.map((name) => ({ name }))));
@@ -74,6 +81,7 @@ describe('discoverDaxDevices', () => {
     expect(discover(daxDevices({ name: 'dax3.0' }))).toEqual([
       {
         name: 'dax3.0',
+        instance: expect.any(Number),
         driver: null,
         size: 0,
         align: 0,

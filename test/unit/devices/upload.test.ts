@@ -11,7 +11,7 @@ import { checkUpload, Upload } from '../../../services/daemon/devices/upload.ts'
 import { Engine } from '../../../services/daemon/engines/engine.ts';
 import type { Completion, Job } from '../../../services/daemon/engines/records.ts';
 import { crc32c } from '../../support/crc32c.ts';
-import { makeDevice } from '../transfers/make-transfer.ts';
+import { completion, makeDevice } from '../transfers/make-transfer.ts';
 
 const SIZE = 2 ** 20;
 /** Longer than any test: those that are about the end of a wait set their own. */
@@ -186,7 +186,7 @@ describe('Upload', () => {
     const failing = {
       run: async (job: Job): Promise<Completion> => {
         sizes.push(job.memory?.length ?? 0);
-        return { status: sizes.length < 3 ? 0 : -5, sourceCrc: 7, segment: 0 } as Completion;
+        return completion({ status: sizes.length < 3 ? 0 : -5, sourceCrc: 7 });
       },
     } as unknown as Engine;
     const upload = new Upload(failing, { device, offset: 0, length: SIZE });

@@ -7,7 +7,12 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { Engine } from '../../../services/daemon/engines/engine.ts';
-import { COMPLETION_SIZE, type Job } from '../../../services/daemon/engines/records.ts';
+import {
+  COMPLETION_SIZE,
+  type Job,
+  MEMORY,
+  NOWHERE,
+} from '../../../services/daemon/engines/records.ts';
 import type { Shim } from '../../../services/daemon/engines/shim.ts';
 
 const DONE = 2;
@@ -47,7 +52,10 @@ describe('Engine, reading completions', () => {
     rmSync(directory, { recursive: true, force: true });
   });
 
-  const job = { segments: [{ src_offset: 0, dst_offset: 0, size: 1 }], engine: 'cpu' };
+  const job = {
+    ...{ source: MEMORY, destination: NOWHERE, engine: 'cpu' },
+    segments: [{ src_offset: 0, dst_offset: 0, size: 1 }],
+  };
 
   function record(tag: number, kind: number, bytesDone: number): Buffer {
     const bytes = Buffer.alloc(COMPLETION_SIZE);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
@@ -183,7 +183,6 @@ describe('Engine', () => {
       'EINVAL',
     ],
     ['of no segment', () => ({ segments: [] }), 'EINVAL'],
-    ['with a device that is none', () => ({ source: 250 }), 'EBADF'],
     ['by an engine that is not there', () => ({ engine: 'dma' }), 'ENODEV'],
   ])('refuses a job %s, and never calls back', async (_name, members, code) => {
     const calls: Completion[] = [];
@@ -201,6 +200,44 @@ describe('Engine', () => {
     await engine.run(job({ destination: NOWHERE, checksum: true }));
     expect(calls).toEqual([]);
     expect(content(1).equals(before)).toBe(true);
+  });
+
+  test('ends a job whose device was closed as one whose device has gone', async () => {
+    const path = join(directory, 'closed');
+    writeFileSync(path, Buffer.alloc(SIZE));
+    const closed = openFile(path, SIZE).handle;
+    expect(engine.closeDevice(closed)).toBe(true);
+    expect(engine.closeDevice(closed)).toBe(true);
+    // The shim gives its handle again; ours names the old device for ever.
+    const next = openFile(path, SIZE).handle;
+    expect(next).not.toBe(closed);
+    for (const members of [{ source: closed }, { destination: closed }]) {
+      const completion = await engine.run(job(members));
+      expect(completion).toMatchObject({ status: -constants.errno.ENXIO, bytesDone: 0 });
+    }
+    expect(() => engine.attachDma(closed)).toThrow('ENXIO');
+    expect(engine.closeDevice(next)).toBe(true);
+  });
+
+  test('does not close a device while a job names it', async () => {
+    const path = join(directory, 'busy');
+    writeFileSync(path, Buffer.alloc(SIZE));
+    const { handle: busy } = openFile(path, SIZE);
+    const segments = Array(4096).fill({ src_offset: 0, dst_offset: 0, size: SIZE });
+    const over = new Promise((resolve) => {
+      const tag = engine.submit(job({ source: busy, segments }), { done: resolve });
+      expect(engine.closeDevice(busy)).toBe(false);
+      engine.cancel(tag);
+    });
+    await over;
+    expect(engine.closeDevice(busy)).toBe(true);
+  });
+
+  test('says that there is no kernel module', () => {
+    expect(() => engine.openDma('/nowhere')).toThrow('ENOENT');
+    expect(() => engine.dmaInfo()).toThrow('ENODEV');
+    expect(() => engine.dmaChannels(1)).toThrow('ENODEV');
+    expect(() => engine.attachDma(handle(0))).toThrow('ENODEV');
   });
 
   test('gives each of 20,000 jobs its own end, once', async () => {

@@ -5,18 +5,22 @@ import type { Engine } from '../../../services/daemon/engines/engine.ts';
 import { Metrics } from '../../../services/daemon/metrics/metrics.ts';
 import { Problem } from '../../../services/daemon/problems/problem.ts';
 import type { TransferService } from '../../../services/daemon/transfers/service.ts';
+import { type FakeDmaPort, makeChannel, makeDma, readyPort } from '../../support/fake-dma.ts';
 import { completion, makeDevice, makeTransfer } from '../transfers/make-transfer.ts';
 
 describe('Metrics', () => {
   let metrics: Metrics;
+  let port: FakeDmaPort;
   const transfers = { running: 0, queued: 0 };
   beforeEach(() => {
     metrics = new Metrics();
+    port = readyPort();
     transfers.running = 0;
     metrics.watch(
       transfers as TransferService,
       new Inventory([makeDevice({ size: 4096 }), makeDevice({ name: 'dax1.0', size: 8192 })]),
       { shimVersion: '1.2.3' } as Engine,
+      makeDma(port),
     );
   });
 
@@ -53,7 +57,7 @@ describe('Metrics', () => {
       ['cancelled', 5],
     ] as const) {
       const transfer = makeTransfer();
-      transfer.start();
+      transfer.start(transfer.choice);
       const error = status === 'failed' ? new Problem('media_error', '') : undefined;
       transfer.finish(status, completion({ bytesDone }), error);
       metrics.progressed(transfer, 1);
@@ -84,7 +88,7 @@ describe('Metrics', () => {
 
   test('times only the phases that there were, in seconds', async () => {
     const transfer = makeTransfer({ flush: true, verify: false });
-    transfer.start();
+    transfer.start(transfer.choice);
     transfer.finish('succeeded', completion({ copyNs: 2e9, flushNs: 5e8, verifyNs: 1 }), undefined);
     metrics.finished(transfer);
     const sums = await samples('dmad_transfer_phase_seconds_sum');
@@ -92,6 +96,60 @@ describe('Metrics', () => {
     expect(sums).toContain('dmad_transfer_phase_seconds_sum{phase="flush",engine="cpu"} 0.5');
     expect(sums.some((line) => line.includes('"queue"'))).toBe(true);
     expect(sums.some((line) => line.includes('"verify"'))).toBe(false);
+  });
+
+  test('passes on what the module counts of each channel', async () => {
+    const errors = { read: 1, write: 2, aborted: 3, lost: 4, timeout: 5 };
+    const first = makeChannel({ operations: 7, errors, inFlight: 2, recoveries: 6 });
+    for (const expected of [4096, 8192]) {
+      port.channels = [
+        { ...first, bytes: expected },
+        makeChannel({ id: 1, name: 'dma0chan1', state: 'set_aside' }),
+      ];
+      expect(await samples('dmad_channel_bytes_total')).toEqual([
+        `dmad_channel_bytes_total{channel="dma0chan0"} ${expected}`,
+        'dmad_channel_bytes_total{channel="dma0chan1"} 0',
+      ]);
+    }
+    const failed = await samples('dmad_channel_errors_total');
+    expect(failed.slice(0, 5)).toEqual(
+      Object.entries(errors).map(
+        ([kind, n]) => `dmad_channel_errors_total{channel="dma0chan0",kind="${kind}"} ${n}`,
+      ),
+    );
+    expect(await samples('dmad_channel_operations_total')).toContain(
+      'dmad_channel_operations_total{channel="dma0chan0"} 7',
+    );
+    expect(await samples('dmad_channel_in_flight')).toContain(
+      'dmad_channel_in_flight{channel="dma0chan0"} 2',
+    );
+    expect(await samples('dmad_channel_recoveries_total')).toContain(
+      'dmad_channel_recoveries_total{channel="dma0chan0"} 6',
+    );
+    const states = await samples('dmad_channel_state');
+    expect(states.filter((line) => line.endsWith(' 1'))).toEqual([
+      'dmad_channel_state{channel="dma0chan0",state="ready"} 1',
+      'dmad_channel_state{channel="dma0chan1",state="set_aside"} 1',
+    ]);
+    port.channels = [];
+    expect(await samples('dmad_channel_state')).toEqual([]);
+  });
+
+  test('counts what became of copies by DMA', async () => {
+    const transfer = makeTransfer();
+    const dma = { error: 'read' as const, channel: 'dma0chan0', retries: 3 };
+    transfer.finish(
+      'failed',
+      completion({ dma: { error: 'read', channels: [0], failedChannel: 0, retries: 3 } }),
+      new Problem('dma_error', '', { dma }),
+    );
+    metrics.finished(transfer);
+    expect(await samples('dmad_dma_retries_total')).toEqual(['dmad_dma_retries_total 3']);
+    const counted = await samples('dmad_dma_errors_total');
+    expect(counted.length).toBeGreaterThan(5);
+    expect(counted.filter((line) => !line.endsWith(' 0'))).toEqual([
+      'dmad_dma_errors_total{error="read"} 1',
+    ]);
   });
 
   test('looks at what is under way when it is asked', async () => {

@@ -77,9 +77,9 @@ describe('History', () => {
           });
           const expected = made
             .filter(
-              ({ status, plan }) =>
+              ({ status, plan, choice }) =>
                 (query.status === undefined || status === query.status) &&
-                (query.engine === undefined || plan.engine === query.engine) &&
+                (query.engine === undefined || choice.engine === query.engine) &&
                 (device === undefined ||
                   [plan.source.name, plan.destination.name].includes(device)) &&
                 pairs.every(([key, value]) => plan.labels[key] === value),

@@ -6,6 +6,7 @@ import { IdempotencyKeys } from '../../../services/daemon/transfers/idempotency.
 import { planTransfer } from '../../../services/daemon/transfers/plan.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
 import { Transfer, type TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
+import { noDma } from '../../support/fake-dma.ts';
 import { makeDevice, makePlan, makeTransfer } from './make-transfer.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
@@ -13,7 +14,7 @@ const inventory = new Inventory([
   makeDevice({ name: 'dax0.0', handle: 0 }),
   makeDevice({ name: 'dax1.0', handle: 1 }),
 ]);
-const chooser = new EngineChooser('auto');
+const chooser = new EngineChooser('auto', noDma());
 const plan = (body: object): TransferPlan =>
   planTransfer(transferRequestSchema.parse(body), inventory, chooser);
 

@@ -6,6 +6,7 @@ import { EngineChooser } from '../../../services/daemon/engines/choice.ts';
 import { Problem } from '../../../services/daemon/problems/problem.ts';
 import { planTransfer } from '../../../services/daemon/transfers/plan.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
+import { noDma } from '../../support/fake-dma.ts';
 import { makeDevice } from './make-transfer.ts';
 
 const SIZE = 1000;
@@ -14,7 +15,7 @@ const inventory = new Inventory([
   makeDevice({ name: 'dax1.0', size: SIZE, badBlocks: [{ offset: 500, size: 10 }], handle: 1 }),
   makeDevice({ name: 'dax2.0', size: Number.MAX_SAFE_INTEGER, handle: 2 }),
 ]);
-const chooser = new EngineChooser('auto');
+const chooser = new EngineChooser('auto', noDma());
 const plan = (body: object) => planTransfer(transferRequestSchema.parse(body), inventory, chooser);
 
 /** What is refused: the code, and where. */
@@ -39,7 +40,7 @@ describe('planTransfer', () => {
       segmented: false,
       bytes: 100,
       requestedEngine: 'auto',
-      engine: 'cpu',
+      choice: { engine: 'cpu' },
       priority: 'low',
       flush: true,
       verify: false,
@@ -138,16 +139,5 @@ describe('planTransfer', () => {
     const segments = [1, 2, 3].map(() => ({ src_offset: 0, dst_offset: half, size: half }));
     expect(refusal({ device_name: 'dax2.0', segments })).toEqual(['out_of_range', '/segments']);
     expect(refusal({ device_name: 'dax2.0', segments: segments.slice(1) })).toBeUndefined();
-  });
-});
-
-describe('EngineChooser', () => {
-  test('says why, whatever it chooses', () => {
-    for (const configured of ['auto', 'cpu'] as const) {
-      const choosing = new EngineChooser(configured);
-      expect(choosing.choose('cpu')).toEqual({ engine: 'cpu', reason: expect.stringMatching(/./) });
-      expect(choosing.choose('auto').reason).toMatch(/./);
-      expect(choosing.dmaUnavailable).toMatch(/./);
-    }
   });
 });

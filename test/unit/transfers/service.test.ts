@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
+import { EngineChooser } from '../../../services/daemon/engines/choice.ts';
+import type { DmaEngine } from '../../../services/daemon/engines/dma.ts';
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { Completion, Job } from '../../../services/daemon/engines/records.ts';
 import { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
@@ -9,6 +12,7 @@ import type { TransferEvent } from '../../../services/daemon/transfers/feed.ts';
 import { transferSchema } from '../../../services/daemon/transfers/schema.ts';
 import { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer, TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
+import { FakeDmaPort, makeChannel, makeDma } from '../../support/fake-dma.ts';
 import { completion, makeDevice, makePlan } from './make-transfer.ts';
 
 const ECANCELED = -125;
@@ -41,6 +45,8 @@ class FakeEngine {
 describe('TransferService', () => {
   let engine: FakeEngine;
   let queue: WorkQueue;
+  let port: FakeDmaPort;
+  let dma: DmaEngine;
   let service: TransferService;
   let finished: Transfer[];
   let counted: number;
@@ -49,11 +55,15 @@ describe('TransferService', () => {
   beforeEach(() => {
     engine = new FakeEngine();
     queue = new WorkQueue();
+    port = new FakeDmaPort();
+    dma = makeDma(port);
     finished = [];
     counted = 0;
     events = [];
     service = new TransferService({
       engine: engine as unknown as Engine,
+      dma,
+      chooser: new EngineChooser('auto', dma),
       queue,
       log: pino({ level: 'silent' }),
       observer: {
@@ -103,6 +113,73 @@ describe('TransferService', () => {
     expect(counted).toBe(4096);
     expect([service.running, service.queued]).toEqual([0, 0]);
     await queue.close();
+  });
+
+  describe('with a DMA engine', () => {
+    const plan: Partial<TransferPlan> = {
+      requestedEngine: 'dma',
+      choice: { engine: 'dma', reason: 'the request asks for it' },
+    };
+    beforeEach(() => {
+      port.status = 0;
+      port.channels = [makeChannel(), makeChannel({ id: 3, name: 'dma0chan3' })];
+      dma.refresh();
+    });
+
+    test('says which channels had a part of a copy, and how often it was tried again', () => {
+      const transfer = create({ ...plan, timeoutMs: 5000 });
+      expect(engine.jobs[0]?.job).toMatchObject({ engine: 'dma', timeoutMs: 5000 });
+      engine.end(0, {
+        dma: { error: 'none', channels: [0, 3], failedChannel: undefined, retries: 2 },
+      });
+      expect(document(transfer)).toMatchObject({
+        status: 'succeeded',
+        engine: 'dma',
+        channels: ['dma0chan0', 'dma0chan3'],
+        retries: 2,
+      });
+    });
+
+    test.each([
+      ['read', -constants.errno.EIO, 'dma_error', 502],
+      ['write', -constants.errno.EIO, 'dma_error', 502],
+      ['lost', -constants.errno.EIO, 'dma_error', 502],
+      ['map', -constants.errno.EIO, 'dma_error', 502],
+      ['aborted', -constants.errno.EIO, 'dma_error', 502],
+      ['timeout', -constants.errno.ETIMEDOUT, 'timeout', 504],
+      ['channel_gone', -constants.errno.ENODEV, 'dma_error', 502],
+      ['device_gone', -constants.errno.ENXIO, 'device_gone', 503],
+    ] as const)('tells a copy that failed for "%s" from others', (error, status, code, http) => {
+      const transfer = create(plan);
+      engine.end(0, { status, dma: { error, channels: [3], failedChannel: 3, retries: 1 } });
+      expect(document(transfer)).toMatchObject({
+        status: 'failed',
+        durability: { achieved: 'none' },
+        error: { code, status: http },
+      });
+      if (code === 'device_gone') return;
+      expect(document(transfer).error).toMatchObject({
+        dma: { error, channel: 'dma0chan3', retries: 1 },
+        detail: expect.stringContaining('dma0chan3'),
+      });
+    });
+
+    test('takes the CPU where the channels went while it waited, if it may', () => {
+      const [, auto, strict] = [plan, { ...plan, requestedEngine: 'auto' as const }, plan].map(
+        (each) => create(each),
+      );
+      port.channels = [makeChannel({ state: 'set_aside' })];
+      engine.end(0);
+      expect(auto).toMatchObject({ status: 'running', choice: { engine: 'cpu' } });
+      expect(auto?.choice.reason).toContain('dma0chan0 is set_aside');
+      engine.end(1);
+      expect(strict?.status).toBe('failed');
+      expect(document(strict as Transfer).error).toMatchObject({
+        code: 'dma_error',
+        detail: expect.stringContaining('dma0chan0 is set_aside'),
+      });
+      expect(engine.jobs).toHaveLength(2);
+    });
   });
 
   test('starts what touches the same bytes in order', () => {

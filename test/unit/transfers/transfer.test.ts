@@ -10,7 +10,7 @@ describe('Transfer', () => {
     const transfer = makeTransfer();
     const document = () => transferSchema.parse(JSON.parse(JSON.stringify(transfer)));
     expect(document()).toMatchObject({ status: 'queued', started_at: null, finished_at: null });
-    transfer.start();
+    transfer.start(transfer.choice);
     expect(document()).toMatchObject({ status: 'running', finished_at: null });
     const started = Number(process.hrtime.bigint());
     const finished = started + 3_000_000;

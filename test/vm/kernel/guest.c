@@ -67,7 +67,7 @@ int submit_one(int dma, uint64_t tag, uint32_t src, uint32_t dst, struct ioat_dm
 	return ioctl(dma, IOAT_DMA_SUBMIT, &submit);
 }
 
-struct ioat_dma_completion next_completion(int dma)
+struct ioat_dma_completion next_record(int dma)
 {
 	struct ioat_dma_completion completion;
 	struct pollfd ready = { .fd = dma, .events = POLLIN };
@@ -78,6 +78,17 @@ struct ioat_dma_completion next_completion(int dma)
 	EXPECT_EQ(read(dma, &completion, sizeof(completion)), sizeof(completion));
 	EXPECT_EQ(completion.__reserved, 0);
 	EXPECT(completion.completed_ns >= completion.submitted_ns);
+	return completion;
+}
+
+/* The next first one of a request. */
+struct ioat_dma_completion next_completion(int dma)
+{
+	struct ioat_dma_completion completion;
+
+	do
+		completion = next_record(dma);
+	while (completion.flags & IOAT_DMA_COMPLETION_SETTLED);
 	return completion;
 }
 

@@ -107,6 +107,7 @@ uint32_t region_of(int dma, const char *path, uint64_t offset, uint64_t length);
 struct ioat_dma_submit submission(uint32_t src, uint32_t dst,
 				  const struct ioat_dma_segment *segments, uint32_t count);
 int submit_one(int dma, uint64_t tag, uint32_t src, uint32_t dst, struct ioat_dma_segment segment);
+struct ioat_dma_completion next_record(int dma);
 struct ioat_dma_completion next_completion(int dma);
 struct ioat_dma_channel_info channel_info(int dma, uint32_t channel);
 uint32_t channels_in(int dma, uint32_t state);

@@ -138,6 +138,7 @@ TEST(request_has_a_channel_of_its_own_choice)
 	int dma = dma_open();
 	uint32_t src = region_of(dma, DAX0, 0, MIB), dst = region_of(dma, DAX1, 0, MIB), i;
 	struct ioat_dma_segment segment = { 0, 0, 4096 };
+	struct ioat_dma_completion done;
 
 	for (i = 0; i < 20; i++) {
 		struct ioat_dma_submit submit = submission(src, dst, &segment, 1);
@@ -145,7 +146,9 @@ TEST(request_has_a_channel_of_its_own_choice)
 
 		submit.channel = i & 1;
 		DO(ioctl(dma, IOAT_DMA_SUBMIT, &submit));
-		EXPECT_EQ(next_completion(dma).channel, i & 1);
+		done = next_completion(dma);
+		EXPECT_EQ(done.channel, i & 1);
+		EXPECT_EQ(done.channels, 1 << (i & 1));
 		EXPECT_EQ(channel_info(dma, i & 1).out_operations, before[i & 1].out_operations + 1);
 		EXPECT_EQ(channel_info(dma, i & 1).out_bytes, before[i & 1].out_bytes + 4096);
 		EXPECT_EQ(channel_info(dma, !(i & 1)).out_operations, before[!(i & 1)].out_operations);
@@ -157,10 +160,13 @@ TEST(request_uses_all_channels)
 	int dma = dma_open();
 	uint32_t src = region_of(dma, DAX0, 0, 128 * MIB), dst = region_of(dma, DAX1, 0, 128 * MIB);
 	uint64_t before[2] = { channel_info(dma, 0).out_bytes, channel_info(dma, 1).out_bytes };
+	struct ioat_dma_completion done;
 
 	shell("fault delay=2msx40");
 	DO(submit_one(dma, 1, src, dst, (struct ioat_dma_segment){ 0, 0, 128 * MIB }));
-	EXPECT_EQ(next_completion(dma).bytes_done, 128 * MIB);
+	done = next_completion(dma);
+	EXPECT_EQ(done.bytes_done, 128 * MIB);
+	EXPECT_EQ(done.channels, 3);
 	shell("fault clear");
 	EXPECT(channel_info(dma, 0).out_bytes - before[0] >= 8 * MIB);
 	EXPECT(channel_info(dma, 1).out_bytes - before[1] >= 8 * MIB);
@@ -222,7 +228,7 @@ TEST(request_times_out)
 	uint32_t src = region_of(dma, DAX0, 0, 128 * MIB), dst = region_of(dma, DAX1, 0, 128 * MIB);
 	struct ioat_dma_segment segment = { 0, 0, 128 * MIB };
 	struct ioat_dma_submit submit = submission(src, dst, &segment, 1);
-	struct ioat_dma_completion done;
+	struct ioat_dma_completion done, settled;
 	uint64_t start = now_ms();
 
 	shell("fault delay=20msx*");
@@ -234,9 +240,52 @@ TEST(request_times_out)
 	EXPECT(done.completed_ns - done.submitted_ns >= 200000000);
 	EXPECT(done.completed_ns - done.submitted_ns < 2000000000); /* a busy machine */
 	EXPECT(now_ms() - start < 5000);
-	EXPECT(done.flags & IOAT_DMA_COMPLETION_UNSETTLED);
+	EXPECT_EQ(done.flags, IOAT_DMA_COMPLETION_UNSETTLED);
+	settled = next_record(dma);
+	EXPECT_EQ(settled.flags, IOAT_DMA_COMPLETION_SETTLED);
+	settled.flags = done.flags;
+	settled.channels = done.channels;
+	EXPECT(!memcmp(&settled, &done, sizeof(done)));
 	shell("fault clear");
 	wait_for_channels(dma, IOAT_DMA_CHANNEL_READY, 2, 10000);
+}
+
+/* Who reads of a timeout only when the hardware is through reads of it once. */
+TEST(request_timeout_is_read_late)
+{
+	int dma = dma_open();
+	uint32_t src = region_of(dma, DAX0, 0, 128 * MIB), dst = region_of(dma, DAX1, 0, 128 * MIB);
+	struct ioat_dma_segment segment = { 0, 0, 128 * MIB };
+	struct ioat_dma_submit submit = submission(src, dst, &segment, 1);
+	struct ioat_dma_completion done;
+	struct pollfd ready = { .fd = dma, .events = POLLIN };
+	int i;
+
+	shell("fault delay=20msx*");
+	submit.timeout_ms = 200;
+	DO(ioctl(dma, IOAT_DMA_SUBMIT, &submit));
+	EXPECT_EQ(poll(&ready, 1, 30000), 1);
+	shell("fault clear");
+	for (i = 0; i < 2; i++)
+		while (channel_info(dma, i).out_in_flight)
+			usleep(5000);
+	wait_for_channels(dma, IOAT_DMA_CHANNEL_READY, 2, 10000);
+	/* a channel that has done this one is through with what it had before */
+	segment.length = 1;
+	for (i = 0; i < 2; i++) {
+		uint64_t before = channel_info(dma, i).out_operations;
+
+		submit.channel = i;
+		DO(ioctl(dma, IOAT_DMA_SUBMIT, &submit));
+		while (channel_info(dma, i).out_operations == before)
+			usleep(1000);
+	}
+	done = next_record(dma);
+	EXPECT_EQ(done.status, IOAT_DMA_TIMED_OUT);
+	EXPECT_EQ(done.flags, 0);
+	for (i = 0; i < 2; i++)
+		EXPECT_EQ(next_record(dma).status, IOAT_DMA_DONE);
+	EXPECT_EQ(poll(&ready, 1, 200), 0);
 }
 
 /* A stream of large requests of one file does not keep a small one of another waiting. */

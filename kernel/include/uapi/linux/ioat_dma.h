@@ -237,8 +237,8 @@ struct ioat_dma_segment {
  * @__reserved: zero
  *
  * Starts a request, which may use several channels at a time. It returns
- * before the copy is done; exactly one completion follows. On failure nothing
- * was copied and there is none.
+ * before the copy is done; exactly one completion follows, or two where the
+ * first is UNSETTLED. On failure nothing was copied and there is none.
  *
  * A copy that is done is seen by every CPU, but is not persistent by that: the
  * hardware may have written it into the CPUs' caches, which are the caller's to
@@ -322,9 +322,15 @@ enum ioat_dma_error {
  * The hardware may still write to the destination (and read from the source)
  * of this request. Until it cannot any more, its memory is not given away by
  * the kernel; but other writers of the same bytes are the caller's to hold off,
- * for about 3 s more at most. Closing the file waits for it.
+ * until a second completion of the request says SETTLED: within about 3 s, or
+ * longer where its channel has to be reset. Closing the file waits for it.
  */
 #define IOAT_DMA_COMPLETION_UNSETTLED (1u << 0)
+/*
+ * The second completion of a request whose first was UNSETTLED: the same but
+ * for its flags, and the hardware has nothing more to do with it.
+ */
+#define IOAT_DMA_COMPLETION_SETTLED (1u << 1)
 
 /**
  * struct ioat_dma_completion - what read(2) returns, as many as fit
@@ -340,6 +346,7 @@ enum ioat_dma_error {
  * @segment: index of the segment that failed; else zero
  * @flags: IOAT_DMA_COMPLETION_*
  * @__reserved: zero
+ * @channels: a bit for each channel, by its id, that was given a piece of it
  *
  * read(2) needs room for one at least (EINVAL) and waits for the first, unless
  * the file is non-blocking (EAGAIN). poll(2) says POLLIN when there is one.
@@ -355,6 +362,7 @@ struct ioat_dma_completion {
 	__u32 segment;
 	__u32 flags;
 	__u32 __reserved;
+	__aligned_u64 channels;
 };
 
 /**

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A piece of a job as a request to the kernel, and what its end means.
+ *
+ * To copy a piece again is safe where the hardware is through with it, and no
+ * later segment has overwritten what it reads. Segments of a request that is
+ * not ordered are independent of each other. One that is ordered goes on with
+ * the first segment that was not copied whole: none after it was begun.
+ */
+#include <errno.h>
+
+#include "dma.h"
+
+/* What the kernel takes where nobody says otherwise */
+#define TIMEOUT_MS 10000u
+
+/* How often a piece may be thrown out, and a pause that is twice as long each time */
+#define MAX_TRIES 8u
+#define PAUSE_NS UINT64_C(1000000)
+
+/* When to ask again where the kernel had no room, or no memory */
+#define STALL_NS UINT64_C(10000000)
+
+bool job_is_ending(const struct job *job)
+{
+	return job->status || job->cancelled;
+}
+
+/* Note why the job is to end, unless there was a reason already. */
+void job_fail_dma(struct job *job, int status, uint32_t segment, uint32_t error,
+		  uint32_t channel)
+{
+	if (job->status)
+		return;
+	job->dma_error = error;
+	if (channel != IOAT_DMA_ANY_CHANNEL)
+		job->dma_channel = channel;
+	job_fail(job, status, segment);
+}
+
+static bool is_ordered(const struct piece *piece)
+{
+	return !piece->job->independent && piece->run_length > 1;
+}
+
+/* Of the piece's segment @n, the part that is in it */
+static struct ioat_dma_segment part(const struct piece *piece, uint32_t n, uint64_t left)
+{
+	const struct dma_shim_segment *segment = &piece->job->segments[piece->segment + n];
+	uint64_t skip = n ? 0 : piece->offset;
+	uint64_t size = segment->size - skip;
+
+	return (struct ioat_dma_segment) {
+		.src_offset = segment->src_offset + skip,
+		.dst_offset = segment->dst_offset + skip,
+		.length = size < left ? size : left,
+	};
+}
+
+/* Take the piece whose turn it is; false where there is none, or no room. */
+bool request_take(struct dma *dma)
+{
+	struct request *request;
+	uint64_t least;
+
+	if (list_empty(&dma->free))
+		return false;
+	request = list_entry(dma->free.next, struct request, node);
+	if (!turns_take(&dma->turns, &request->piece))
+		return false;
+	request->piece.began = now_ns();
+	least = request->piece.run_length * SEGMENT_COST;
+	request->cost = request->piece.size > least ? request->piece.size : least;
+	request->tries = 0;
+	request->canceled = false;
+	request->state = REQUEST_READY;
+	dma->window += request->cost;
+	list_remove(&request->node);
+	list_add_tail(&request->node, &dma->ready);
+	return true;
+}
+
+/* What is left of the job's time, and no more than the kernel's own limit */
+static uint32_t timeout_ms(const struct job *job)
+{
+	uint64_t now = now_ns();
+	uint64_t left;
+
+	if (job->deadline <= now)
+		return 1;
+	left = (job->deadline - now) / 1000000 + 1;
+	return left < TIMEOUT_MS ? (uint32_t)left : TIMEOUT_MS;
+}
+
+/* Without the lock. */
+void request_submit(struct dma *dma, struct request *request)
+{
+	const struct piece *piece = &request->piece;
+	const struct job *job = piece->job;
+	struct ioat_dma_submit submit = {
+		.size = sizeof(submit),
+		.flags = is_ordered(piece) ? IOAT_DMA_SUBMIT_ORDERED : 0,
+		.src_region = job->source_device->dma_region,
+		.dst_region = job->destination_device->dma_region,
+		.channel = IOAT_DMA_ANY_CHANNEL,
+		.timeout_ms = timeout_ms(job),
+		.segments = (uintptr_t)dma->segments,
+		.segment_count = piece->run_length,
+	};
+	uint64_t left = piece->size;
+
+	for (uint32_t n = 0; n < piece->run_length; n++) {
+		dma->segments[n] = part(piece, n, left);
+		left -= dma->segments[n].length;
+	}
+	request->tag = dma->sequence++ * DMA_REQUESTS + (uint64_t)(request - dma->requests);
+	submit.tag = request->tag;
+	request->error = module_submit(dma->module, &submit);
+	switch (request->error) {
+	case 0:
+		request->state = REQUEST_SENT;
+		list_remove(&request->node);
+		break;
+	case -EAGAIN:
+	case -ENOMEM:
+		dma->stalled = now_ns() + STALL_NS;
+		break;
+	default:
+		request->state = REQUEST_REFUSED;
+		list_remove(&request->node);
+		list_add_tail(&request->node, &dma->refused);
+		break;
+	}
+}
+
+static void leave_window(struct dma *dma, struct request *request)
+{
+	dma->window -= request->cost;
+	request->cost = 0;
+}
+
+/* The piece is over. The job may be gone afterwards. */
+static void finish(struct dma *dma, struct request *request)
+{
+	leave_window(dma, request);
+	request->state = REQUEST_FREE;
+	list_remove(&request->node);
+	list_add_tail(&request->node, &dma->free);
+	step_piece_done(&request->piece);
+}
+
+static void fail(struct request *request, int status, uint32_t segment, uint32_t error,
+		 uint32_t channel)
+{
+	request->piece.status = status;
+	request->piece.at = segment;
+	/* The job's other pieces are to stop now, not when this one is settled. */
+	job_fail_dma(request->piece.job, status, segment, error, channel);
+}
+
+/* The kernel did not take it: nothing was copied. */
+void request_refused(struct dma *dma, struct request *request)
+{
+	struct piece *piece = &request->piece;
+
+	piece->ended = now_ns();
+	switch (request->error) {
+	case -ENXIO:
+		fail(request, -ENXIO, piece->segment, DMA_SHIM_DMA_ERROR_DEVICE,
+		     IOAT_DMA_ANY_CHANNEL);
+		break;
+	case -ENODEV:
+		fail(request, -ENODEV, piece->segment, DMA_SHIM_DMA_ERROR_CHANNEL,
+		     IOAT_DMA_ANY_CHANNEL);
+		break;
+	default:
+		fail(request, -EIO, piece->segment, DMA_SHIM_DMA_ERROR_NONE,
+		     IOAT_DMA_ANY_CHANNEL);
+		break;
+	}
+	finish(dma, request);
+}
+
+/* A pause is over. */
+void request_resume(struct dma *dma, struct request *request)
+{
+	request->state = REQUEST_READY;
+	list_remove(&request->node);
+	list_add_tail(&request->node, &dma->ready);
+}
+
+/* End a request that is not with the kernel, if its job is to end. */
+bool request_drop(struct dma *dma, struct request *request, uint64_t now)
+{
+	struct piece *piece = &request->piece;
+	const struct job *job = piece->job;
+
+	if (!job_is_ending(job) && now < job->deadline)
+		return false;
+	piece->ended = now;
+	if (job_is_ending(job))
+		piece->status = -ECANCELED;
+	else
+		fail(request, -ETIMEDOUT, piece->segment, DMA_SHIM_DMA_ERROR_TIMEOUT,
+		     IOAT_DMA_ANY_CHANNEL);
+	finish(dma, request);
+	return true;
+}
+
+/* Leave out the segments that an ordered request has copied. */
+static void skip_copied(struct piece *piece, uint64_t bytes_done)
+{
+	while (piece->run_length > 1) {
+		uint64_t size = part(piece, 0, piece->size).length;
+
+		if (size > bytes_done)
+			return;
+		bytes_done -= size;
+		piece->bytes += size;
+		piece->size -= size;
+		piece->segment++;
+		piece->run_length--;
+		piece->offset = 0;
+	}
+}
+
+/* It was thrown out with another's fault, or its channel removed. */
+static bool try_again(struct dma *dma, struct request *request,
+		      const struct ioat_dma_completion *completion)
+{
+	struct job *job = request->piece.job;
+
+	if (job_is_ending(job) || request->tries == MAX_TRIES)
+		return false;
+	if (is_ordered(&request->piece))
+		skip_copied(&request->piece, completion->bytes_done);
+	request->resume = now_ns() + (PAUSE_NS << request->tries);
+	request->tries++;
+	job->dma_retries++;
+	request->state = REQUEST_PAUSED;
+	list_add_tail(&request->node, &dma->paused);
+	return true;
+}
+
+static uint32_t failure_of(uint32_t error)
+{
+	switch (error) {
+	case IOAT_DMA_ERROR_READ:
+		return DMA_SHIM_DMA_ERROR_READ;
+	case IOAT_DMA_ERROR_WRITE:
+		return DMA_SHIM_DMA_ERROR_WRITE;
+	case IOAT_DMA_ERROR_MAP:
+		return DMA_SHIM_DMA_ERROR_MAP;
+	default:
+		return DMA_SHIM_DMA_ERROR_LOST;
+	}
+}
+
+/* How the piece ended; false where it did not, but is to be tried again. */
+static bool judge(struct dma *dma, struct request *request,
+		  const struct ioat_dma_completion *completion)
+{
+	uint32_t segment = request->piece.segment;
+	uint32_t channel = completion->channel;
+
+	if (completion->segment < request->piece.run_length)
+		segment += completion->segment;
+	switch (completion->status) {
+	case IOAT_DMA_DONE:
+		break;
+	case IOAT_DMA_CANCELED:
+		fail(request, -ECANCELED, segment, DMA_SHIM_DMA_ERROR_NONE,
+		     IOAT_DMA_ANY_CHANNEL);
+		break;
+	case IOAT_DMA_TIMED_OUT:
+		fail(request, -ETIMEDOUT, segment, DMA_SHIM_DMA_ERROR_TIMEOUT, channel);
+		break;
+	case IOAT_DMA_ABORTED:
+		if (try_again(dma, request, completion))
+			return false;
+		fail(request, -EIO, segment, DMA_SHIM_DMA_ERROR_ABORTED, channel);
+		break;
+	case IOAT_DMA_GONE:
+		if (completion->error == IOAT_DMA_ERROR_DEVICE) {
+			fail(request, -ENXIO, segment, DMA_SHIM_DMA_ERROR_DEVICE,
+			     IOAT_DMA_ANY_CHANNEL);
+			break;
+		}
+		/* Others may be there; if not, the kernel refuses it. */
+		if (try_again(dma, request, completion))
+			return false;
+		fail(request, -ENODEV, segment, DMA_SHIM_DMA_ERROR_CHANNEL, channel);
+		break;
+	default:
+		fail(request, -EIO, segment, failure_of(completion->error), channel);
+		break;
+	}
+	return true;
+}
+
+/* Take in a completion. */
+void request_answered(struct dma *dma, const struct ioat_dma_completion *completion)
+{
+	struct request *request = &dma->requests[completion->tag % DMA_REQUESTS];
+	struct piece *piece = &request->piece;
+
+	if (request->tag != completion->tag)
+		return;
+	if (request->state == REQUEST_SETTLING) {
+		if (completion->flags & IOAT_DMA_COMPLETION_SETTLED)
+			finish(dma, request);
+		return;
+	}
+	if (request->state != REQUEST_SENT)
+		return;
+	piece->job->dma_channels |= completion->channels;
+	if (!judge(dma, request, completion))
+		return;
+	piece->bytes += completion->bytes_done;
+	piece->ended = completion->completed_ns;
+	if (completion->flags & IOAT_DMA_COMPLETION_UNSETTLED) {
+		leave_window(dma, request);
+		request->state = REQUEST_SETTLING;
+	} else {
+		finish(dma, request);
+	}
+}
