@@ -82,7 +82,6 @@ static int wait_or_kill(pid_t pid, int seconds)
 
 static int run(const struct test *test, int kmsg, const regex_t *trouble)
 {
-	const int slowness = guest_is_slow() ? 10 : 1;
 	pid_t pid;
 	int status;
 
@@ -95,7 +94,7 @@ static int run(const struct test *test, int kmsg, const regex_t *trouble)
 		_exit(PASSED);
 	}
 	setpgid(pid, pid);
-	status = wait_or_kill(pid, test->seconds * slowness);
+	status = wait_or_kill(pid, patience(test->seconds));
 	if (!kernel_is_well(kmsg, trouble))
 		return FAILED;
 	if (WIFSIGNALED(status)) {

@@ -116,7 +116,7 @@ void wait_for_channels(int dma, uint32_t state, uint32_t count, int ms);
 void shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int shell_status(const char *format, ...) __attribute__((format(printf, 1, 2)));
 bool iommu_is_emulated(void);
-bool guest_is_slow(void);
+int patience(int ms);
 void overlaps_are_meant(void);
 uint64_t now_ms(void);
 void pattern(uint8_t *at, uint64_t size, uint32_t seed);
