@@ -250,7 +250,10 @@ TEST(request_times_out)
 	wait_for_channels(dma, IOAT_DMA_CHANNEL_READY, 2, 10000);
 }
 
-/* Who reads of a timeout only when the hardware is through reads of it once. */
+/*
+ * Who reads of a timeout only when the hardware is through reads of it once, and to have
+ * failed to read before does not count.
+ */
 TEST(request_timeout_is_read_late)
 {
 	int dma = dma_open();
@@ -265,6 +268,7 @@ TEST(request_timeout_is_read_late)
 	submit.timeout_ms = 200;
 	DO(ioctl(dma, IOAT_DMA_SUBMIT, &submit));
 	EXPECT_EQ(poll(&ready, 1, patience(30000)), 1);
+	EXPECT_ERRNO(EFAULT, read(dma, (void *)-4096, sizeof(done)));
 	shell("fault clear");
 	for (i = 0; i < 2; i++)
 		while (channel_info(dma, i).out_in_flight)

@@ -90,7 +90,7 @@ lab_debug_compile() { # BUILD KEY
 	while read -r option; do
 		grep -qxF "$option" "$build/.config" || lab_die "$LAB_DEBUG_CONFIG: the kernel does not take $option"
 	done < <(grep ^CONFIG_ "$build/lab.config")
-	lab_say "compiling the debug kernel with $(nproc) processes: about 10 min on two processors to themselves"
+	lab_say "compiling the debug kernel: 20 minutes of processor time on $(nproc) processors; 2 GB meanwhile"
 	lab_debug_make "$build" -j"$(nproc)" vmlinux modules 2>"$build/lab.errors" | lab_debug_progress
 	if [ "${PIPESTATUS[0]}" -ne 0 ]; then
 		tail -n 20 "$build/lab.errors" >&2

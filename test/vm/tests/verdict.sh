@@ -3,14 +3,18 @@
 #
 # A guest that fails makes `run` fail, and say why.
 
+# By when a guest is up for sure, and then some.
+limit=45
+[ "$LAB_KERNEL" != debug ] || limit=180
+
 trouble() { # KIND STATUS TEXT
-	status_is "$2" run --channels 0 --timeout 60 --module "$LAB_DIR/tests/trouble" -- \
+	status_is "$2" run --channels 0 --timeout "$limit" --module "$LAB_DIR/tests/trouble" -- \
 		sh -c "insmod /modules/lab_trouble.ko kind=$1; exit 0" && says "$3" && says "last lines of the console"
 }
 check "a panic" trouble panic 125 "Kernel panic - not syncing: lab_trouble"
 check "an oops" trouble oops 125 "BUG: kernel NULL pointer dereference"
 check "a warning" trouble warning 125 "WARNING: "
-check "a kernel that hangs" trouble hang 124 "did not end within 60 s"
+check "a kernel that hangs" trouble hang 124 "did not end within $limit s"
 
 # Only the debug kernel's checks see these; each is there so that its silence means something.
 if [ "$LAB_KERNEL" = debug ]; then
@@ -24,10 +28,10 @@ fi
 ends() { # STATUS TEXT COMMAND...
 	local status=$1 text=$2
 	shift 2
-	status_is "$status" run --channels 0 --timeout 60 -- "$@" && says "$text"
+	status_is "$status" run --channels 0 --timeout "$limit" -- "$@" && says "$text"
 }
 check "a silent power-off" ends 125 "without a word" poweroff -f
 check "a silent reboot" ends 125 "without a word" reboot -f
 check "init gone" ends 125 "Kernel panic" sh -c 'echo 1 >/proc/sys/kernel/sysrq; kill -SEGV 1; echo c >/proc/sysrq-trigger'
-check "a command that never ends" status_is 124 run --channels 0 --timeout 25 -- sleep 1000
+check "a command that never ends" status_is 124 run --channels 0 --timeout "$limit" -- sleep 1000
 check "a command that there is not" status_is 127 run --channels 0 -- no-such-command
