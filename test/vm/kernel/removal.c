@@ -339,6 +339,44 @@ TEST(removal_of_the_dma_device)
 	copies_work();
 }
 
+/*
+ * Pulled out, not asked: every register reads as all ones from then on. The driver warns
+ * of what it finds, which is its own affair (--allow); requests end, and none is said to
+ * be done that was not.
+ */
+TEST_TIMED(pulled_out, 150)
+{
+	struct device from = device_map(DAX0), to = device_map(DAX1);
+	int dma = dma_open(), i, done = 0;
+	uint32_t src = region_of(dma, DAX0, 0, 16 * MIB), dst = region_of(dma, DAX1, 0, 16 * MIB);
+	char slot[64];
+
+	if (!getenv("LAB_ALLOW") || !*getenv("LAB_ALLOW"))
+		test_skip("the driver warns, and nobody said that it may");
+	strcpy(slot, pci_slot());
+	pattern(from.bytes, 16 * MIB, 41);
+	memset(to.bytes, POISON, 16 * MIB);
+	set_fault("remove@9");
+	for (i = 0; i < 16; i++)
+		DO(submit_one(dma, i, src, dst, (struct ioat_dma_segment){ i * MIB, i * MIB, MIB }));
+	for (i = 0; i < 16; i++) {
+		struct ioat_dma_completion completion = next_completion(dma);
+
+		if (completion.status != IOAT_DMA_DONE)
+			continue;
+		done++;
+		EXPECT(!memcmp(from.bytes + completion.tag * MIB, to.bytes + completion.tag * MIB, MIB));
+	}
+	printf("    %d of 16 were done\n", done);
+	EXPECT(done <= 8);
+	wait_for_channels(dma, IOAT_DMA_CHANNEL_READY, 0, 60000);
+	close(dma);
+	shell("echo 1 > /sys/bus/pci/devices/%s/remove", slot);
+	set_fault("clear");
+	timed("echo 1 > /sys/bus/pci/rescan");
+	copies_work();
+}
+
 TEST(removal_of_the_module)
 {
 	int i;

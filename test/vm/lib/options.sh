@@ -112,5 +112,5 @@ lab_guest_options() {
 	echo "LAB_CHANNELS=$LAB_OPT_CHANNELS"
 	if [ -n "$LAB_OPT_SHARE" ]; then echo LAB_SHARE=1; else echo LAB_SHARE=0; fi
 	# for tests that look for it themselves, to say which of them it was
-	printf 'export LAB_TROUBLE=%q\n' "$LAB_TROUBLE"
+	printf 'export LAB_TROUBLE=%q LAB_ALLOW=%q\n' "$LAB_TROUBLE" "$LAB_OPT_ALLOW"
 }
