@@ -50,17 +50,17 @@ lab_debug_setup() {
 # The tree without the parts that the configuration leaves out, which are most of it:
 # their Kconfig files and Makefiles have to be there.
 lab_debug_unpack() { # LIST BUILD
-	local deb build=$2 part skip=()
+	local deb build=$2 top=${LAB_DEBUG_SOURCE%%/*} part skip=()
 	[ ! -e "$build" ] || return 0
 	lab_apt_fetch "$1"
 	read -r deb _ <"$1"
 	lab_say "unpacking $deb"
-	for part in drivers/{gpu,net,media,infiniband,staging,iio,usb,scsi,mtd,hwmon,clk,pinctrl} \
+	for part in drivers/{gpu,net/ethernet,net/wireless,media,infiniband,staging,iio,usb,scsi,mtd,hwmon,clk,pinctrl} \
 		fs/{xfs,btrfs,ext4,ocfs2,f2fs,nfs,smb} net/{bluetooth,mac80211,netfilter,wireless} sound; do
-		skip+=(--exclude="*/$part/*.[ch]")
+		skip+=(--exclude="$top/$part/*.[ch]")
 	done
-	skip+=(--exclude='*.dts' --exclude='*.dtsi' --exclude='linux-source-*/arch/[!x]*/*.[chS]'
-		--exclude='*/Documentation/*/*' --exclude='*/tools/testing/*' --exclude='*/tools/perf/*')
+	skip+=(--exclude='*.dts' --exclude='*.dtsi' --exclude="$top/arch/[!x]*/*.[chS]"
+		--exclude="$top/Documentation/*/*" --exclude="$top/tools/testing/*" --exclude="$top/tools/perf/*")
 	rm -rf "$build.part"
 	mkdir -p "$build.part"
 	lab_exec_argv /usr/bin/xz
@@ -90,9 +90,8 @@ lab_debug_compile() { # BUILD KEY
 	while read -r option; do
 		grep -qxF "$option" "$build/.config" || lab_die "$LAB_DEBUG_CONFIG: the kernel does not take $option"
 	done < <(grep ^CONFIG_ "$build/lab.config")
-	lab_say "compiling the debug kernel: 20 minutes of processor time on $(nproc) processors; 2 GB meanwhile"
-	lab_debug_make "$build" -j"$(nproc)" vmlinux modules 2>"$build/lab.errors" | lab_debug_progress
-	if [ "${PIPESTATUS[0]}" -ne 0 ]; then
+	lab_say "compiling the debug kernel: 20 minutes of processor time on $(nproc) processors"
+	if ! lab_debug_make "$build" -j"$(nproc)" vmlinux modules 2>"$build/lab.errors" | lab_debug_progress; then
 		tail -n 20 "$build/lab.errors" >&2
 		lab_die "compiling failed; what was compiled is kept"
 	fi
