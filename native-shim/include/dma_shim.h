@@ -468,6 +468,15 @@ int dma_shim_dma_attach(struct dma_shim *shim, uint32_t device);
  */
 int dma_shim_lock_file(const char *path);
 
+/**
+ * dma_shim_peer_uid() - who is on the other end of a Unix socket
+ * @fd: a connected Unix socket
+ *
+ * Return: the user's id when it connected (SO_PEERCRED), -EOPNOTSUPP (not a
+ * Unix socket), -ENOTSOCK or -EBADF.
+ */
+int64_t dma_shim_peer_uid(int fd);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, statSync } from 'node:fs';
+import type { Server as HttpsServer } from 'node:https';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
+import audit, { auditLog } from './access/audit.ts';
 import { checkExposure } from './access/exposure.ts';
 import hosts from './access/hosts.ts';
+import { Keyring } from './access/keyring.ts';
+import access from './access/plugin.ts';
 import type { Config } from './config.ts';
 import { contentRoutes } from './devices/content-routes.ts';
 import type { Inventory } from './devices/device.ts';
@@ -21,9 +25,11 @@ import { ShimError } from './engines/shim.ts';
 import { healthRoutes } from './health/routes.ts';
 import type { EventStream } from './http/event-stream.ts';
 import jsonBody, { JSON_BODY_LIMIT } from './http/json-body.ts';
+import { descriptorOf } from './http/listeners.ts';
 import requestLog from './http/request-log.ts';
 import routing from './http/routing.ts';
-import { createHttpServer, handleClientError, targetPath } from './http/server.ts';
+import { createHttpServer, handleClientError, type TlsOptions, targetPath } from './http/server.ts';
+import { readTls, tlsFilesOf } from './http/tls.ts';
 import validation from './http/validation.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { metricsRoutes } from './metrics/routes.ts';
@@ -52,6 +58,8 @@ export interface AppOptions {
 export interface App {
   http: FastifyInstance;
   inventory: Inventory;
+  /** Reads tokens, certificates and keys again; what is wrong with them is logged, and changes nothing. */
+  reload(): void;
   /**
    * Takes no new work, gives what was taken time to end, stops the rest, and closes everything.
    *
@@ -77,6 +85,8 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
     const sysfs = sysfsRoot === undefined ? {} : { sysfsRoot };
     const inventory = openDevices(engine, { choice, stateDir, log, ...sysfs });
     checkExposure(config, inventory, log);
+    const keyring = openKeyring(config.tokens_file, log);
+    const tlsFiles = tlsFilesOf(config);
 
     const metrics = new Metrics();
     const queue = new WorkQueue();
@@ -93,11 +103,16 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
     hardwareTimer.unref();
     const uploads = new AbortController();
 
-    const http = createFastify(log);
+    const http = createFastify(log, tlsFiles && readTls(tlsFiles));
     http.decorate('eventStreams', new Set<EventStream>());
     await http.register(requestLog, { onAnswered: metrics.requestAnswered.bind(metrics) });
+    await http.register(audit, { audit: auditLog(log) });
     await http.register(hosts, { allowedHosts: config.allowed_hosts });
     await http.register(problemHandler);
+    await http.register(access, {
+      keyring,
+      peerUid: (socket) => engine.peerUid(descriptorOf(socket)),
+    });
     await http.register(routing);
     await http.register(validation);
     await http.register(jsonBody);
@@ -118,6 +133,14 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
     await http.register(metricsRoutes, { metrics });
     await http.ready();
 
+    const reload = () => {
+      attemptReload(log, 'tokens', keyring && (() => keyring.reload()));
+      attemptReload(
+        log,
+        'certificates',
+        tlsFiles && (() => (http.server as HttpsServer).setSecureContext(readTls(tlsFiles))),
+      );
+    };
     const shutDown: App['shutDown'] = async (graceMs, stopListening) => {
       clearInterval(hardwareTimer);
       const drained = queue.close();
@@ -130,7 +153,7 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
       await closeHttp(http, stopListening);
       engine.close();
     };
-    return { http, inventory, shutDown };
+    return { http, inventory, reload, shutDown };
   } catch (error) {
     engine.close();
     throw error;
@@ -162,14 +185,37 @@ function makeDirectory(path: string): void {
   mkdirSync(path, { mode: 0o700 });
 }
 
-function createFastify(log: FastifyBaseLogger): FastifyInstance {
+function openKeyring(path: string | undefined, log: FastifyBaseLogger): Keyring | undefined {
+  if (path === undefined) return undefined;
+  try {
+    const keyring = new Keyring(path);
+    log.info({ tokens: keyring.size }, 'tokens are in use');
+    return keyring;
+  } catch (error) {
+    const why = (error as Error).message;
+    throw new StartError('configuration', `DMAD_TOKENS_FILE ${path}: ${why}`);
+  }
+}
+
+/** @param read undefined where there is nothing to read */
+function attemptReload(log: FastifyBaseLogger, what: string, read: (() => void) | undefined): void {
+  if (read === undefined) return;
+  try {
+    read();
+    log.info(`${what} read again`);
+  } catch (error) {
+    log.error(`${what} stay as they were: ${(error as Error).message}`);
+  }
+}
+
+function createFastify(log: FastifyBaseLogger, tls: TlsOptions): FastifyInstance {
   return Fastify({
     loggerInstance: log,
     // One line a request is written by http/request-log.ts.
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request' }),
     bodyLimit: JSON_BODY_LIMIT,
     genReqId: () => randomUUID(),
-    serverFactory: createHttpServer,
+    serverFactory: (handler) => createHttpServer(handler, tls),
     clientErrorHandler: handleClientError,
     rewriteUrl: targetPath,
     // Such as a path that cannot be decoded; no hook has run yet.

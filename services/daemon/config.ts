@@ -91,7 +91,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
   const result = settingsSchema.safeParse({ ...fromFile, ...fromEnvironment });
   if (!result.success) throw new StartError('configuration', describe(result.error, file));
   const settings = result.data;
-  refuseUnsupported(settings);
+  checkTls(settings);
   return {
     ...settings,
     state_dir: resolve(settings.state_dir ?? defaultStateDir(environment)),
@@ -129,14 +129,15 @@ function defaultStateDir(environment: NodeJS.ProcessEnv): string {
 }
 
 /** What would look like protection and be none is refused, not ignored. */
-function refuseUnsupported(settings: Settings): void {
-  for (const name of ['tokens_file', 'tls_cert', 'tls_key', 'tls_client_ca'] as const) {
-    if (settings[name] !== undefined) {
-      throw new StartError(
-        'configuration',
-        `DMAD_${name.toUpperCase()}: this version has neither tokens nor TLS yet; unset it`,
-      );
-    }
+function checkTls({ tls_cert, tls_key, tls_client_ca }: Settings): void {
+  if ((tls_cert === undefined) !== (tls_key === undefined)) {
+    throw new StartError('configuration', 'DMAD_TLS_CERT and DMAD_TLS_KEY need each other');
+  }
+  if (tls_client_ca !== undefined && tls_cert === undefined) {
+    throw new StartError(
+      'configuration',
+      'DMAD_TLS_CLIENT_CA needs DMAD_TLS_CERT and DMAD_TLS_KEY',
+    );
   }
 }
 

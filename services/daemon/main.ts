@@ -14,6 +14,7 @@ async function main(): Promise<void> {
   // From now on: as PID 1 of a container, a signal that nobody handles would be lost.
   const stop = signalled();
   const app = await buildApp({ config, log });
+  process.on('SIGHUP', () => app.reload());
   try {
     const { server } = app.http;
     const port = await listenTcp(server, config.host, config.port);
@@ -31,8 +32,14 @@ async function main(): Promise<void> {
   log.info('stopped');
 }
 
-function logReady(log: pino.Logger, { host, socket }: Config, port: number, devices: number) {
-  const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+function logReady(
+  log: pino.Logger,
+  { host, socket, tls_cert }: Config,
+  port: number,
+  devices: number,
+) {
+  const scheme = tls_cert === undefined ? 'http' : 'https';
+  const url = `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`;
   // Whatever the level: with port 0 this line is the only place that names the port.
   log
     .child({}, { level: 'info' })

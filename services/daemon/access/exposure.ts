@@ -6,12 +6,18 @@ import { StartError } from '../start-error.ts';
 import { isLoopback } from './hosts.ts';
 
 /**
- * Refuses to serve without access control what is worth protecting: real devices over TCP, or
- * anything beyond loopback. DMAD_INSECURE=1 takes the responsibility.
+ * Refuses to serve without tokens what is worth protecting: real devices over TCP, or anything
+ * beyond loopback. DMAD_INSECURE=1 takes the responsibility. Warns of tokens that travel in clear.
  *
  * @throws StartError configuration
  */
 export function checkExposure(config: Config, inventory: Inventory, log: FastifyBaseLogger): void {
+  if (config.tokens_file !== undefined) {
+    if (config.tls_cert === undefined && !isLoopback(config.host)) {
+      log.warn('tokens and bytes go over the network in clear: set DMAD_TLS_CERT and DMAD_TLS_KEY');
+    }
+    return;
+  }
   const reasons = [
     ...(inventory.list().some(({ kind }) => kind === 'devdax') ? ['real devices'] : []),
     ...(isLoopback(config.host) ? [] : [`a listener beyond loopback (${config.host})`]),
@@ -21,7 +27,7 @@ export function checkExposure(config: Config, inventory: Inventory, log: Fastify
   if (!config.insecure) {
     throw new StartError(
       'configuration',
-      `${what}: over TCP that needs tokens, which this version does not have yet; DMAD_INSECURE=1 ` +
+      `${what}: over TCP that needs DMAD_TOKENS_FILE (npm run token makes one); DMAD_INSECURE=1 ` +
         'serves whoever can connect',
     );
   }

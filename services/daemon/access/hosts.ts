@@ -54,6 +54,6 @@ function isOwnHost(host: string, request: FastifyRequest, allowedHosts: string[]
   const name = (match[1] ?? match[2] ?? '').toLowerCase();
   if (isLoopback(name) || allowedHosts.includes(name)) return true;
   const { localAddress, localPort } = request.raw.socket;
-  const port = Number(match[3] ?? 80);
+  const port = Number(match[3] ?? (request.protocol === 'https' ? 443 : 80));
   return localAddress?.replace(/^::ffff:/, '') === name && localPort === port;
 }

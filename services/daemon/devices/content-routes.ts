@@ -2,6 +2,7 @@
 import type { FastifyReply } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { authorize } from '../access/authorize.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { type Completion, NOWHERE } from '../engines/records.ts';
@@ -28,7 +29,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
   app.get(
     '/devices/:name/content',
     {
-      config: { produces: [OCTETS] },
+      config: { access: 'content:read', produces: [OCTETS] },
       schema: {
         operationId: 'readContent',
         summary: "Read a device's bytes",
@@ -60,13 +61,18 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
         },
       },
     },
-    (request, reply) =>
-      downloads.use(() => download(engine, inventory.get(request.params.name), request, reply)),
+    (request, reply) => {
+      const { name } = request.params;
+      authorize(request, [{ device: name, offset: 0, size: 0, write: false }]);
+      const device = inventory.get(name);
+      return downloads.use(() => download(engine, device, request, reply));
+    },
   );
 
   app.get(
     '/devices/:name/checksum',
     {
+      config: { access: 'content:read' },
       schema: {
         operationId: 'checksumContent',
         summary: "Compute the CRC-32C of a device's bytes",
@@ -87,17 +93,21 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
         },
       },
     },
-    (request, reply) =>
-      checksums.use(async () => {
-        const device = inventory.get(request.params.name);
-        const { offset, size = Math.max(device.size - offset, 1) } = request.query;
+    (request, reply) => {
+      const { name } = request.params;
+      authorize(request, [{ device: name, offset: 0, size: 0, write: false }]);
+      const device = inventory.get(name);
+      const { offset, size = Math.max(device.size - offset, 1) } = request.query;
+      authorize(request, [{ device: name, offset, size, write: false, pointer: '/offset' }]);
+      return checksums.use(async () => {
         const range = { device, offset, size, offsetPointer: '/offset', sizePointer: '/size' };
         checkBounds(range);
         checkBadBlocks(range);
         checkOnline(device);
         const { sourceCrc } = await checksum(engine, device, offset, size, reply);
         return { crc32c: crc32cText(sourceCrc) };
-      }),
+      });
+    },
   );
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { authorize } from '../access/authorize.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
@@ -28,6 +29,7 @@ export async function download(
   const header = request.headers['if-range'] === undefined ? request.headers.range : undefined;
   const range = readRange(header, device.size);
   const { offset, size } = range ?? { offset: 0, size: device.size };
+  authorize(request, [{ device: device.name, offset, size, write: false }]);
   checkBadBlocks({ device, offset, size, offsetPointer: '', sizePointer: '' });
   checkOnline(device);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { authorize, maySee } from '../access/authorize.ts';
 import { problemResponses } from '../problems/schema.ts';
 import type { Inventory } from './device.ts';
 import { deviceDocument, deviceListSchema, deviceParams, deviceSchema } from './schema.ts';
@@ -11,22 +12,31 @@ export const deviceRoutes: FastifyPluginAsyncZod<{ inventory: Inventory }> = asy
   app.get(
     '/devices',
     {
+      config: { access: 'client' },
       schema: {
         operationId: 'listDevices',
         summary: 'List the devices',
         tags: ['devices'],
         response: {
-          200: deviceListSchema.meta({ description: 'All that are managed.' }),
+          200: deviceListSchema.meta({
+            description: 'Those of which the client may read or write some bytes.',
+          }),
           ...problemResponses(),
         },
       },
     },
-    async () => ({ devices: inventory.list().map(deviceDocument) }),
+    async ({ client }) => ({
+      devices: inventory
+        .list()
+        .filter(({ name }) => maySee(client, name))
+        .map(deviceDocument),
+    }),
   );
 
   app.get(
     '/devices/:name',
     {
+      config: { access: 'client' },
       schema: {
         operationId: 'getDevice',
         summary: 'Describe a device',
@@ -38,6 +48,10 @@ export const deviceRoutes: FastifyPluginAsyncZod<{ inventory: Inventory }> = asy
         },
       },
     },
-    async (request) => deviceDocument(inventory.get(request.params.name)),
+    async (request) => {
+      const { name } = request.params;
+      authorize(request, [{ device: name, offset: 0, size: 0, write: false }]);
+      return deviceDocument(inventory.get(name));
+    },
   );
 };

@@ -2,6 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { authorize } from '../access/authorize.ts';
 import type { Engine } from '../engines/engine.ts';
 import { crc32cText } from '../http/crc32c.ts';
 import { UPLOAD_LANE, type WorkQueue } from '../order/work-queue.ts';
@@ -33,7 +34,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
   app.put(
     '/devices/:name/content',
     {
-      config: { streamsBody: true },
+      config: { access: 'content:write', streamsBody: true },
       schema: {
         operationId: 'writeContent',
         summary: "Write a device's bytes",
@@ -63,12 +64,17 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
         },
       },
     },
-    (request, reply) =>
-      receive(request, reply, {
-        device: inventory.get(request.params.name),
-        offset: request.query.offset,
-        length: bodyLength(request),
-      }),
+    (request, reply) => {
+      const { name } = request.params;
+      authorize(request, [{ device: name, offset: 0, size: 0, write: true }]);
+      const device = inventory.get(name);
+      const { offset } = request.query;
+      const length = bodyLength(request);
+      // A body of unknown length may go on to the device's end.
+      const size = length ?? Math.max(device.size - offset, 0);
+      authorize(request, [{ device: name, offset, size, write: true, pointer: '/offset' }]);
+      return receive(request, reply, { device, offset, length });
+    },
   );
 
   /** Waits for the upload's turn, writes it, and lets those behind it go on, however it ends. */

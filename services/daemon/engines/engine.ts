@@ -121,6 +121,11 @@ export class Engine implements DmaPort {
     check(`lock ${path}`, this.#shim.lockFile(path));
   }
 
+  /** Who connected to a Unix socket. @param fd the descriptor of a connection. @throws ShimError */
+  peerUid(fd: number): number {
+    return check('peer of a Unix socket', this.#shim.peerUid(fd));
+  }
+
   /** @throws ShimError EWOULDBLOCK where another process has the device, or what open(2) says */
   openDevice(path: string, spec: DeviceSpec): OpenedDevice {
     const record = Buffer.alloc(SPEC_SIZE);

@@ -62,6 +62,7 @@ export const engineRoutes: FastifyPluginAsyncZod<{
   app.get(
     '/engines',
     {
+      config: { access: 'client' },
       schema: {
         operationId: 'listEngines',
         summary: 'Describe what can copy',

@@ -32,6 +32,7 @@ export interface Shim {
   dmaChannel(context: Context, channel: number, out: Buffer): number;
   dmaAttach(context: Context, device: number): number;
   lockFile(path: string): number;
+  peerUid(fd: number): number;
 }
 
 export function loadShim(path = LIBRARY): Shim {
@@ -54,6 +55,7 @@ export function loadShim(path = LIBRARY): Shim {
     dmaInfo: library.func('dma_shim_dma_info', 'int', ['void *', 'void *']),
     dmaChannel: library.func('dma_shim_dma_channel', 'int', ['void *', 'uint32_t', 'void *']),
     dmaAttach: library.func('dma_shim_dma_attach', 'int', ['void *', 'uint32_t']),
+    peerUid: library.func('dma_shim_peer_uid', 'int64_t', ['int']),
     lockFile: library.func('dma_shim_lock_file', 'int', ['str']),
   };
 }

@@ -46,7 +46,7 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
   app.get(
     '/livez',
     {
-      config: { quiet: true },
+      config: { access: 'public', quiet: true },
       schema: {
         operationId: 'isLive',
         summary: 'Whether the daemon is alive',
@@ -64,7 +64,7 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
   app.get(
     '/readyz',
     {
-      config: { quiet: true },
+      config: { access: 'public', quiet: true },
       schema: {
         operationId: 'isReady',
         summary: 'Whether the daemon takes transfers',
@@ -100,6 +100,7 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
   app.get(
     '/version',
     {
+      config: { access: 'public' },
       schema: {
         operationId: 'getVersion',
         summary: 'What runs here',

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { lstatSync, unlinkSync } from 'node:fs';
 import type { Server } from 'node:http';
+import { Server as HttpsServer } from 'node:https';
 import { createServer, connect as netConnect, type Socket } from 'node:net';
 import { StartError } from '../start-error.ts';
 
@@ -11,6 +12,12 @@ const unixSockets = new WeakSet<Socket>();
 /** Whether a request's connection came in on the Unix socket, and not over TCP. */
 export function cameInOnUnixSocket(socket: Socket): boolean {
   return unixSockets.has(socket);
+}
+
+/** The descriptor of a connection that is open. */
+export function descriptorOf(socket: Socket): number {
+  // Node has no public name for it.
+  return (socket as unknown as { _handle: { fd: number } | null })._handle?.fd ?? -1;
 }
 
 /**
@@ -42,7 +49,8 @@ export async function listenUnix(server: Server, path: string): Promise<() => Pr
   await removeStaleSocket(path);
   const listener = createServer((socket) => {
     unixSockets.add(socket);
-    server.emit('connection', socket);
+    // Behind the TLS of a server that has it: there is nobody between the ends of a Unix socket.
+    server.emit(server instanceof HttpsServer ? 'secureConnection' : 'connection', socket);
   });
   listener.maxConnections = server.maxConnections;
   await new Promise<void>((resolve, reject) => {

@@ -1,31 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomUUID } from 'node:crypto';
 import http from 'node:http';
+import https from 'node:https';
 import type { Duplex } from 'node:stream';
+import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { PROBLEM_TYPE } from '../problems/handler.ts';
 import { PROBLEMS, Problem, problemDetails } from '../problems/problem.ts';
 
 const HEADERS_TIMEOUT_MS = 10_000;
+const HANDSHAKE_TIMEOUT_MS = 10_000;
 const KEEP_ALIVE_TIMEOUT_MS = 30_000;
 /** Waiting clients hold a connection each. Beyond this, on each listener, new ones are closed. */
 const MAX_CONNECTIONS = 8192;
 
+/** Whether TLS is asked for, and whether clients must show a certificate. */
+export type TlsOptions = SecureContextOptions | undefined;
+
 /**
  * Node's HTTP server, with an answer of our own wherever Node would answer, or hang up, before
  * Fastify sees the request: every error carries a problem and a request id.
+ *
+ * @param tls with a `ca`, clients must show a certificate of it; undefined for HTTP in clear
  */
-export function createHttpServer(handler: http.RequestListener): http.Server {
-  const server = http.createServer(
-    {
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
-      // Uploads take as long as they take; each body has a time limit of its own.
-      requestTimeout: 0,
-      // A missing Host is answered by access/hosts.ts.
-      requireHostHeader: false,
-    },
-    handler,
-  );
+export function createHttpServer(handler: http.RequestListener, tls: TlsOptions): http.Server {
+  const options: http.ServerOptions = {
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    // Uploads take as long as they take; each body has a time limit of its own.
+    requestTimeout: 0,
+    // A missing Host is answered by access/hosts.ts.
+    requireHostHeader: false,
+  };
+  const server =
+    tls === undefined
+      ? http.createServer(options, handler)
+      : createTlsServer({ ...options, ...tls }, handler);
   server.maxConnections = MAX_CONNECTIONS;
   // The handler sends "100 Continue" once it wants the body: a refused upload is never sent.
   server.on('checkContinue', handler);
@@ -42,6 +51,25 @@ export function createHttpServer(handler: http.RequestListener): http.Server {
       }),
     );
   });
+  return server;
+}
+
+function createTlsServer(
+  options: https.ServerOptions,
+  handler: http.RequestListener,
+): https.Server {
+  const server = https.createServer(
+    {
+      ...options,
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+      requestCert: options.ca !== undefined,
+      rejectUnauthorized: options.ca !== undefined,
+    },
+    handler,
+  );
+  // Node hands these to the handler of HTTP errors, which would answer one who speaks no HTTP yet.
+  server.removeAllListeners('tlsClientError');
+  server.on('tlsClientError', (_error, socket: TLSSocket) => socket.destroy());
   return server;
 }
 

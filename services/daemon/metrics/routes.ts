@@ -12,7 +12,7 @@ export const metricsRoutes: FastifyPluginAsyncZod<{ metrics: Metrics }> = async 
   app.get(
     '/metrics',
     {
-      config: { quiet: true, produces: [registry.contentType] },
+      config: { access: 'metrics:read', quiet: true, produces: [registry.contentType] },
       schema: {
         operationId: 'getMetrics',
         summary: 'Metrics for Prometheus',

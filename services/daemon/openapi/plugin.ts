@@ -8,6 +8,7 @@ import {
 } from 'fastify-type-provider-zod';
 import type { OpenAPIV3_1 } from 'openapi-types';
 import { z } from 'zod';
+import { TOKEN_SCHEME } from '../access/plugin.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { DAEMON_VERSION } from '../version.ts';
 import { finishDocument } from './document.ts';
@@ -27,6 +28,17 @@ export default fp(
             'DMA as a service: durable, ordered bulk copies inside and across device-dax memory.',
           license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
         },
+        components: {
+          securitySchemes: {
+            [TOKEN_SCHEME]: {
+              type: 'http',
+              scheme: 'bearer',
+              description:
+                'The secret of a token. Where the daemon has no tokens file, and on its Unix ' +
+                'socket, none is needed.',
+            },
+          },
+        },
         servers: [{ url: '/', description: 'This daemon.' }],
         tags: [
           { name: 'transfers', description: 'Copies, and how they stand.' },
@@ -41,16 +53,23 @@ export default fp(
 
     app.addHook('onRoute', (route) => {
       // Pages, scripts and pictures: what a browser accepts, they are.
-      if (route.url.startsWith('/docs')) route.config = { ...route.config, produces: [] };
+      if (route.url.startsWith('/docs')) {
+        route.config = { ...route.config, access: 'public', produces: [] };
+      }
     });
     await app.register(swaggerUi, {
       routePrefix: '/docs',
-      uiConfig: { displayRequestDuration: true, tryItOutEnabled: true },
+      uiConfig: {
+        displayRequestDuration: true,
+        tryItOutEnabled: true,
+        persistAuthorization: false,
+      },
     });
 
     app.get(
       '/openapi.json',
       {
+        config: { access: 'public' },
         schema: {
           operationId: 'getOpenApi',
           summary: 'This document',

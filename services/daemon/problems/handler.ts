@@ -21,6 +21,7 @@ export function sendProblem(
 ): void {
   const problem = asProblem(error, request.routeOptions.schema?.consumes);
   if (problem.code === 'internal_error') request.log.error(error, 'request failed');
+  request.problem = problem.code;
   const { headers, members } = problem.options;
   const body: unknown = { ...problemDetails(problem, request.id), ...members };
   void reply

@@ -7,6 +7,8 @@ import type { DmaError } from '../engines/records.ts';
  */
 export const PROBLEMS = {
   invalid_request: { status: 400, title: 'The request is not valid' },
+  unauthenticated: { status: 401, title: 'The request has no token that is in force' },
+  forbidden: { status: 403, title: 'The token has no right to that' },
   not_found: { status: 404, title: 'There is no such thing' },
   method_not_allowed: { status: 405, title: 'This route does not take that method' },
   not_acceptable: { status: 406, title: 'No representation that the client accepts' },

@@ -23,7 +23,7 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
   app.get(
     '/transfers/:id/events',
     {
-      config: { produces: [`${EVENT_STREAM}; charset=utf-8`] },
+      config: { access: 'transfers:read', produces: [`${EVENT_STREAM}; charset=utf-8`] },
       schema: {
         operationId: 'watchTransfer',
         summary: 'Watch a transfer',
@@ -37,7 +37,7 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
       },
     },
     async (request, reply) => {
-      const transfer = transfers.get(request.params.id);
+      const transfer = transfers.get(request.params.id, request.client.name);
       watch(request, reply, transfers, transfer);
     },
   );
@@ -45,10 +45,10 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
   app.get(
     '/events',
     {
-      config: { produces: [`${EVENT_STREAM}; charset=utf-8`] },
+      config: { access: 'transfers:read', produces: [`${EVENT_STREAM}; charset=utf-8`] },
       schema: {
         operationId: 'watchTransfers',
-        summary: 'Watch all transfers',
+        summary: 'Watch all transfers of the client',
         tags: ['transfers'],
         response: {
           200: eventStreamResponse,
@@ -71,6 +71,7 @@ function watch(
 ): void {
   const stream = new EventStream(request, reply, () => unsubscribe());
   const unsubscribe = transfers.feed.subscribe(only?.id, (event) => {
+    if (event.transfer.origin.client !== request.client.name) return;
     if (event.kind === 'progress') stream.sendIfIdle(() => event.text);
     else stream.send(event.text);
     if (only?.over) stream.end();

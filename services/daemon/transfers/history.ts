@@ -66,18 +66,18 @@ export class History {
   }
 
   /**
-   * One page, newest first. It may be shorter than asked for though more follow.
+   * One page of a client's, newest first. It may be shorter than asked for though more follow.
    *
    * @throws Problem invalid_request where the token is not of a page with the same filters
    */
-  page(query: TransferListQuery): Page {
+  page(query: TransferListQuery, client: string): Page {
     const filters = filterDigest(query);
     const after = query.page_token ? readToken(query.page_token, filters) : undefined;
     const matches = matcher(query);
     const transfers: Transfer[] = [];
     let segments = 0;
     for (const [, transfer] of this.#byId.entriesReversed(after, undefined, true)) {
-      if (!matches(transfer)) continue;
+      if (transfer.origin.client !== client || !matches(transfer)) continue;
       const last = transfers.at(-1);
       segments += transfer.plan.segments.length;
       if (

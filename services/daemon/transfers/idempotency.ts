@@ -39,13 +39,13 @@ export class IdempotencyKeys {
    * @throws Problem invalid_request where the key is none, idempotency_key_reused where another
    *   request used it, queue_full where no more can be remembered
    */
-  find(key: string, plan: TransferPlan): Transfer | undefined {
+  find(client: string, key: string, plan: TransferPlan): Transfer | undefined {
     if (!/^[\x20-\x7e]+$/.test(key) || key.length > MAX_KEY_LENGTH) {
       const detail = `Idempotency-Key must have 1 to ${MAX_KEY_LENGTH} printable ASCII characters.`;
       throw new Problem('invalid_request', detail);
     }
     this.#forgetExpired();
-    const known = this.#keys.get(key);
+    const known = this.#keys.get(nameOf(client, key));
     if (known === undefined) {
       if (this.#keys.size >= MAX_KEYS || this.#segments >= MAX_SEGMENTS) {
         const [oldest] = this.#keys.values();
@@ -62,9 +62,13 @@ export class IdempotencyKeys {
     return known.transfer;
   }
 
-  remember(key: string, transfer: Transfer): void {
+  remember(client: string, key: string, transfer: Transfer): void {
     const expiresAt = this.#options.now() + KEPT_MS;
-    this.#keys.set(key, { fingerprint: fingerprint(transfer.plan), transfer, expiresAt });
+    this.#keys.set(nameOf(client, key), {
+      fingerprint: fingerprint(transfer.plan),
+      transfer,
+      expiresAt,
+    });
     this.#segments += transfer.plan.segments.length;
   }
 
@@ -78,6 +82,11 @@ export class IdempotencyKeys {
       this.#options.onForget(transfer);
     }
   }
+}
+
+/** Each client has keys of its own; neither their names nor keys have line breaks. */
+function nameOf(client: string, key: string): string {
+  return `${client}\n${key}`;
 }
 
 /** What a request means, whatever its spelling: defaults filled in, numbers read, labels in order. */

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Touch } from '../access/authorize.ts';
 import {
   checkBadBlocks,
   checkBounds,
@@ -12,6 +13,24 @@ import type { Segment } from '../engines/records.ts';
 import { fieldProblem } from '../problems/problem.ts';
 import type { TransferRequest } from './schema.ts';
 import type { TransferPlan } from './transfer.ts';
+
+/** The bytes that a request names, before anybody has looked whether they are there. */
+export function touchesOf(request: TransferRequest): Touch[] {
+  const { device_name: source, dst_device_name: destination = source } = request;
+  return segmentsOf(request).flatMap(({ src_offset, dst_offset, size }, index) => {
+    const parent = parentOf(request, index);
+    return [
+      { device: source, offset: src_offset, size, write: false, pointer: `${parent}/src_offset` },
+      {
+        device: destination,
+        offset: dst_offset,
+        size,
+        write: true,
+        pointer: `${parent}/dst_offset`,
+      },
+    ];
+  });
+}
 
 /**
  * Checks a request against the devices and engines that are there.
@@ -29,11 +48,10 @@ export function planTransfer(
     request.dst_device_name === undefined
       ? source
       : findDevice(inventory, request.dst_device_name, '/dst_device_name');
-  const segments = request.segments ?? [onlySegment(request)];
-  const ranges = segments.flatMap((segment, index) => {
-    const parent = request.segments === undefined ? '' : `/segments/${index}`;
-    return rangesOf(segment, parent, source, destination);
-  });
+  const segments = segmentsOf(request);
+  const ranges = segments.flatMap((segment, index) =>
+    rangesOf(segment, parentOf(request, index), source, destination),
+  );
 
   for (const range of ranges) checkBounds(range);
   const bytes = segments.reduce((sum, { size }) => sum + size, 0);
@@ -75,9 +93,14 @@ function findDevice(inventory: Inventory, name: string, pointer: string): Device
   return device;
 }
 
-/** The schema has made sure that all three are there. */
-function onlySegment({ src_offset = 0, dst_offset = 0, size = 0 }: TransferRequest): Segment {
-  return { src_offset, dst_offset, size };
+function segmentsOf({ segments, src_offset = 0, dst_offset = 0, size = 0 }: TransferRequest) {
+  // The schema has made sure that all three are there where there are no segments.
+  return segments ?? [{ src_offset, dst_offset, size }];
+}
+
+/** JSON pointer to where a segment's fields are. */
+function parentOf({ segments }: TransferRequest, index: number): string {
+  return segments === undefined ? '' : `/segments/${index}`;
 }
 
 function rangesOf(

@@ -2,12 +2,13 @@
 import type { FastifyReply } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { authorize } from '../access/authorize.ts';
 import type { Inventory } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import { readPrefer } from '../http/prefer.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
-import { planTransfer } from './plan.ts';
+import { planTransfer, touchesOf } from './plan.ts';
 import {
   dryRunSchema,
   transferListQuerySchema,
@@ -42,6 +43,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
   app.post(
     '/transfers',
     {
+      config: { access: 'transfers:write' },
       schema: {
         operationId: 'createTransfer',
         summary: 'Copy bytes',
@@ -92,11 +94,17 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       },
     },
     async (request, reply) => {
+      authorize(request, touchesOf(request.body));
       const plan = planTransfer(request.body, inventory, chooser);
       if (request.body.dry_run) return describePlan(plan);
       const prefer = readPrefer(request.headers.prefer, DEFAULT_WAIT_MS);
       const key = request.headers['idempotency-key'];
-      const { transfer, replayed } = transfers.create(plan, request.id, key);
+      const { transfer, replayed } = transfers.create(plan, {
+        requestId: request.id,
+        client: request.client.name,
+        key,
+      });
+      request.transferId = transfer.id;
       reply.header('location', `/transfers/${transfer.id}`);
       if (replayed) {
         return transfer.over ? reply.code(200).send(transfer.toJSON()) : answer(transfer, reply);
@@ -110,6 +118,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
   app.get(
     '/transfers',
     {
+      config: { access: 'transfers:read' },
       schema: {
         operationId: 'listTransfers',
         summary: 'List transfers, newest first',
@@ -122,7 +131,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       },
     },
     async (request) => {
-      const { transfers: page, nextPageToken } = transfers.list(request.query);
+      const { transfers: page, nextPageToken } = transfers.list(request.query, request.client.name);
       return {
         transfers: page.map((transfer) => transfer.toJSON()),
         next_page_token: nextPageToken,
@@ -133,6 +142,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
   app.get(
     '/transfers/:id',
     {
+      config: { access: 'transfers:read' },
       schema: {
         operationId: 'getTransfer',
         summary: 'See how a transfer stands',
@@ -146,7 +156,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       },
     },
     async (request, reply) => {
-      const transfer = transfers.get(request.params.id);
+      const transfer = transfers.get(request.params.id, request.client.name);
       const prefer = readPrefer(request.headers.prefer, 0);
       if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
       await transfers.waitForEnd(transfer, prefer.waitMs);
@@ -157,6 +167,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
   app.post(
     '/transfers/:id/cancel',
     {
+      config: { access: 'transfers:write' },
       schema: {
         operationId: 'cancelTransfer',
         summary: 'Stop a transfer',
@@ -170,7 +181,10 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
         },
       },
     },
-    async (request) => (await transfers.cancel(request.params.id)).toJSON(),
+    async (request) => {
+      request.transferId = request.params.id;
+      return (await transfers.cancel(request.params.id, request.client.name)).toJSON();
+    },
   );
 };
 

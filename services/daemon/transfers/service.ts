@@ -13,7 +13,7 @@ import { Feed } from './feed.ts';
 import { History, type Page } from './history.ts';
 import { IdempotencyKeys } from './idempotency.ts';
 import type { TransferListQuery } from './schema.ts';
-import { Transfer, type TransferPlan } from './transfer.ts';
+import { type Origin, Transfer, type TransferPlan } from './transfer.ts';
 
 const HISTORY = { transfers: 10_000, segments: 262_144 };
 
@@ -72,21 +72,17 @@ export class TransferService {
   /**
    * Accepts a transfer; it may have started, though not ended, when this returns.
    *
-   * @param key its Idempotency-Key
    * @returns the transfer, or the one that the same request with the same key made before
    * @throws Problem where it is not accepted; then nothing is kept of it
    */
-  create(
-    plan: TransferPlan,
-    requestId: string,
-    key: string | undefined,
-  ): { transfer: Transfer; replayed: boolean } {
-    const known = key === undefined ? undefined : this.#keys.find(key, plan);
+  create(plan: TransferPlan, origin: Origin): { transfer: Transfer; replayed: boolean } {
+    const { client, key } = origin;
+    const known = key === undefined ? undefined : this.#keys.find(client, key, plan);
     if (known !== undefined) return { transfer: known, replayed: true };
     this.#options.queue.admit();
 
-    const transfer = new Transfer(uuidv7(), plan, requestId);
-    if (key !== undefined) this.#keys.remember(key, transfer);
+    const transfer = new Transfer(uuidv7(), plan, origin);
+    if (key !== undefined) this.#keys.remember(client, key, transfer);
     this.#history.add(transfer, key !== undefined);
     const active: Active = {
       transfer,
@@ -108,10 +104,10 @@ export class TransferService {
     return { transfer, replayed: false };
   }
 
-  /** @throws Problem not_found */
-  get(id: string): Transfer {
+  /** @throws Problem not_found, where it is another client's too */
+  get(id: string, client: string): Transfer {
     const transfer = this.#history.get(id);
-    if (transfer === undefined) {
+    if (transfer?.origin.client !== client) {
       throw new Problem(
         'not_found',
         'There is no such transfer; it ended too long ago, or before the daemon was restarted.',
@@ -121,8 +117,8 @@ export class TransferService {
   }
 
   /** @throws Problem invalid_request for a page token that does not fit */
-  list(query: TransferListQuery): Page {
-    return this.#history.page(query);
+  list(query: TransferListQuery, client: string): Page {
+    return this.#history.page(query, client);
   }
 
   /** @returns once the transfer is over, or `waitMs` have passed */
@@ -147,8 +143,8 @@ export class TransferService {
    * @returns once it has stopped
    * @throws Problem not_found; not_cancellable where it was over, or was quicker
    */
-  async cancel(id: string): Promise<Transfer> {
-    const transfer = this.get(id);
+  async cancel(id: string, client: string): Promise<Transfer> {
+    const transfer = this.get(id, client);
     const active = this.#active.get(id);
     if (active !== undefined) {
       this.#stop(active, new Problem('cancelled', 'It was cancelled by a client.'));
@@ -261,11 +257,12 @@ export class TransferService {
     if (ticket !== undefined) this.#options.queue.release(ticket);
   }
 
-  #logEnd({ id, status, choice, bytesCompleted, timings, error }: Transfer): void {
+  #logEnd({ id, origin, status, choice, bytesCompleted, timings, error }: Transfer): void {
     const unforeseen = error?.code === 'internal_error';
     this.#options.log[unforeseen ? 'error' : 'info'](
       {
         transfer: id,
+        client: origin.client,
         status,
         engine: choice.engine,
         bytes: bytesCompleted,

@@ -44,12 +44,20 @@ function wallOffset(): number {
   return wallOffsetMs;
 }
 
+/** The request that made a transfer. */
+export interface Origin {
+  requestId: string;
+  /** Whose it is, by name: nobody else sees it. */
+  client: string;
+  /** Its Idempotency-Key, which is its client's own. */
+  key: string | undefined;
+}
+
 /** One transfer, from its acceptance on. */
 export class Transfer {
   readonly id: string;
   readonly plan: TransferPlan;
-  /** Of the request that made it. */
-  readonly requestId: string;
+  readonly origin: Origin;
   status: Status = 'queued';
   /** Who copies, and why: as planned until it starts. */
   choice: EngineChoice;
@@ -63,10 +71,10 @@ export class Transfer {
   #finishedNs: number | undefined;
   #completion: Completion | undefined;
 
-  constructor(id: string, plan: TransferPlan, requestId: string) {
+  constructor(id: string, plan: TransferPlan, origin: Origin) {
     this.id = id;
     this.plan = plan;
-    this.requestId = requestId;
+    this.origin = origin;
     this.choice = plan.choice;
   }
 
@@ -150,7 +158,7 @@ export class Transfer {
       throughput_bytes_per_second:
         timings.copy_ns === 0 ? 0 : Math.round((this.bytesCompleted * 1e9) / timings.copy_ns),
       labels: plan.labels,
-      error: this.error === undefined ? null : problemDetails(this.error, this.requestId),
+      error: this.error === undefined ? null : problemDetails(this.error, this.origin.requestId),
     };
   }
 

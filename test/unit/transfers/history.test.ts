@@ -11,7 +11,7 @@ const ROOMY = { transfers: 1000, segments: 1_000_000 };
 const DEVICES = [makeDevice({ name: 'dax0.0' }), makeDevice({ name: 'dax1.0' })] as const;
 
 const list = (history: History, query: Record<string, unknown> = {}) =>
-  history.page(transferListQuerySchema.parse(query));
+  history.page(transferListQuerySchema.parse(query), 'anna');
 
 /** All pages, one after the other. */
 function walk(history: History, query: Record<string, unknown>): Transfer[] {

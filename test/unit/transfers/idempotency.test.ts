@@ -7,7 +7,7 @@ import { planTransfer } from '../../../services/daemon/transfers/plan.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
 import { Transfer, type TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
 import { noDma } from '../../support/fake-dma.ts';
-import { makeDevice, makePlan, makeTransfer } from './make-transfer.ts';
+import { makeDevice, makeOrigin, makePlan, makeTransfer } from './make-transfer.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
 const inventory = new Inventory([
@@ -34,14 +34,14 @@ describe('IdempotencyKeys', () => {
   });
 
   function remember(key: string, given: TransferPlan): Transfer {
-    const transfer = new Transfer('id', given, 'request');
-    keys.remember(key, transfer);
+    const transfer = new Transfer('id', given, makeOrigin(key));
+    keys.remember('anna', key, transfer);
     return transfer;
   }
 
   test('finds nothing under a new key, and keeps nothing of asking', () => {
-    expect(keys.find('a', plan(BODY))).toBeUndefined();
-    expect(keys.find('a', plan({ ...BODY, size: 1 }))).toBeUndefined();
+    expect(keys.find('anna', 'a', plan(BODY))).toBeUndefined();
+    expect(keys.find('anna', 'a', plan({ ...BODY, size: 1 }))).toBeUndefined();
   });
 
   test.each<[string, object]>([
@@ -64,13 +64,19 @@ describe('IdempotencyKeys', () => {
     ['members in another order', Object.fromEntries(Object.entries(BODY).reverse())],
   ])('finds the transfer of %s', (_name, body) => {
     const transfer = remember('a', plan(BODY));
-    expect(keys.find('a', plan(body))).toBe(transfer);
-    expect(keys.find('b', plan(body))).toBeUndefined();
+    expect(keys.find('anna', 'a', plan(body))).toBe(transfer);
+    expect(keys.find('anna', 'b', plan(body))).toBeUndefined();
+  });
+
+  test('keeps the keys of clients apart', () => {
+    const transfer = remember('a', plan(BODY));
+    expect(keys.find('bert', 'a', plan({ ...BODY, size: 1 }))).toBeUndefined();
+    expect(keys.find('anna', 'a', plan(BODY))).toBe(transfer);
   });
 
   test('takes labels in any order', () => {
     const transfer = remember('a', plan({ ...BODY, labels: { x: '1', y: '2' } }));
-    expect(keys.find('a', plan({ ...BODY, labels: { y: '2', x: '1' } }))).toBe(transfer);
+    expect(keys.find('anna', 'a', plan({ ...BODY, labels: { y: '2', x: '1' } }))).toBe(transfer);
   });
 
   test.each<[string, object]>([
@@ -91,27 +97,29 @@ describe('IdempotencyKeys', () => {
     ],
   ])('refuses another %s', (_name, body) => {
     remember('a', plan(BODY));
-    expect(() => keys.find('a', plan(body))).toThrow(
+    expect(() => keys.find('anna', 'a', plan(body))).toThrow(
       expect.objectContaining({ code: 'idempotency_key_reused' }),
     );
   });
 
   test('tells labels apart that look alike when joined', () => {
     remember('a', plan({ ...BODY, labels: { a: 'b,c', d: 'e' } }));
-    expect(() => keys.find('a', plan({ ...BODY, labels: { a: 'b', c: ',d', e: '' } }))).toThrow();
+    expect(() =>
+      keys.find('anna', 'a', plan({ ...BODY, labels: { a: 'b', c: ',d', e: '' } })),
+    ).toThrow();
   });
 
   test('forgets a key after 24 h, and says which transfer that was', () => {
     const first = remember('a', plan(BODY));
     now += DAY_MS - 1;
     const second = remember('b', plan(BODY));
-    expect(keys.find('a', plan(BODY))).toBe(first);
+    expect(keys.find('anna', 'a', plan(BODY))).toBe(first);
     now += 1;
-    expect(keys.find('a', plan({ ...BODY, size: 1 }))).toBeUndefined();
+    expect(keys.find('anna', 'a', plan({ ...BODY, size: 1 }))).toBeUndefined();
     expect(forgotten).toEqual([first]);
-    expect(keys.find('b', plan(BODY))).toBe(second);
+    expect(keys.find('anna', 'b', plan(BODY))).toBe(second);
     now += DAY_MS;
-    expect(keys.find('c', plan(BODY))).toBeUndefined();
+    expect(keys.find('anna', 'c', plan(BODY))).toBeUndefined();
     expect(forgotten).toEqual([first, second]);
   });
 
@@ -128,7 +136,7 @@ describe('IdempotencyKeys', () => {
     ['\u007f', false],
     ['__proto__', true],
   ])('key %j is one: %p', (key, good) => {
-    const find = () => keys.find(key, plan(BODY));
+    const find = () => keys.find('anna', key, plan(BODY));
     if (good) expect(find()).toBeUndefined();
     else expect(find).toThrow(expect.objectContaining({ code: 'invalid_request' }));
   });
@@ -137,16 +145,16 @@ describe('IdempotencyKeys', () => {
     const transfer = makeTransfer();
     for (let i = 0; i < 100_000; i++) {
       if (i === 1) now += 1;
-      keys.remember(`key ${i}`, transfer);
+      keys.remember('anna', `key ${i}`, transfer);
     }
     const full = expect.objectContaining({
       code: 'queue_full',
       options: { headers: { 'retry-after': expect.stringMatching(/^\d+$/) } },
     });
-    expect(() => keys.find('new', transfer.plan)).toThrow(full);
-    expect(keys.find('key 7', transfer.plan)).toBe(transfer);
+    expect(() => keys.find('anna', 'new', transfer.plan)).toThrow(full);
+    expect(keys.find('anna', 'key 7', transfer.plan)).toBe(transfer);
     now += DAY_MS - 1;
-    expect(keys.find('new', transfer.plan)).toBeUndefined();
+    expect(keys.find('anna', 'new', transfer.plan)).toBeUndefined();
     expect(forgotten).toHaveLength(1);
   });
 
@@ -158,12 +166,14 @@ describe('IdempotencyKeys', () => {
     }));
     const large = makeTransfer({ segments });
     const small = makePlan();
-    for (let i = 0; i < 244; i++) keys.remember(`key ${i}`, large);
-    expect(keys.find('new', small)).toBeUndefined();
-    keys.remember('last', large);
-    expect(() => keys.find('new', small)).toThrow(expect.objectContaining({ code: 'queue_full' }));
+    for (let i = 0; i < 244; i++) keys.remember('anna', `key ${i}`, large);
+    expect(keys.find('anna', 'new', small)).toBeUndefined();
+    keys.remember('anna', 'last', large);
+    expect(() => keys.find('anna', 'new', small)).toThrow(
+      expect.objectContaining({ code: 'queue_full' }),
+    );
     now += DAY_MS;
-    expect(keys.find('new', small)).toBeUndefined();
+    expect(keys.find('anna', 'new', small)).toBeUndefined();
     expect(forgotten).toHaveLength(245);
   });
 });

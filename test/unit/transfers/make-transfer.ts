@@ -2,7 +2,11 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { Device } from '../../../services/daemon/devices/device.ts';
 import { type Completion, NO_DMA } from '../../../services/daemon/engines/records.ts';
-import { Transfer, type TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
+import {
+  type Origin,
+  Transfer,
+  type TransferPlan,
+} from '../../../services/daemon/transfers/transfer.ts';
 
 export function makeDevice(members: Partial<Device> = {}): Device {
   const name = members.name ?? 'dax0.0';
@@ -43,8 +47,12 @@ export function makePlan(members: Partial<TransferPlan> = {}): TransferPlan {
   };
 }
 
+export function makeOrigin(key?: string, client = 'anna'): Origin {
+  return { requestId: 'some-request', client, key };
+}
+
 export function makeTransfer(members: Partial<TransferPlan> = {}, id = uuidv7()): Transfer {
-  return new Transfer(id, makePlan(members), 'some-request');
+  return new Transfer(id, makePlan(members), makeOrigin());
 }
 
 /** How a job ended. */

@@ -13,7 +13,7 @@ import { transferSchema } from '../../../services/daemon/transfers/schema.ts';
 import { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer, TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
 import { FakeDmaPort, makeChannel, makeDma } from '../../support/fake-dma.ts';
-import { completion, makeDevice, makePlan } from './make-transfer.ts';
+import { completion, makeDevice, makeOrigin, makePlan } from './make-transfer.ts';
 
 const ECANCELED = -125;
 
@@ -79,7 +79,7 @@ describe('TransferService', () => {
   });
 
   const create = (plan: Partial<TransferPlan> = {}, key?: string) =>
-    service.create(makePlan(plan), 'request', key).transfer;
+    service.create(makePlan(plan), makeOrigin(key)).transfer;
   const document = (transfer: Transfer) =>
     transferSchema.parse(JSON.parse(JSON.stringify(transfer)));
 
@@ -221,7 +221,7 @@ describe('TransferService', () => {
     expect(document(transfer)).toMatchObject({
       status: 'failed',
       bytes_completed: 100,
-      error: { code, instance: 'urn:dmad:request:request' },
+      error: { code, instance: 'urn:dmad:request:some-request' },
       durability: { achieved: 'none', basis: null },
     });
     expect(counted).toBe(100);
@@ -230,7 +230,7 @@ describe('TransferService', () => {
 
   test('cancels one that waits at once, and what waits for it goes on', async () => {
     const [first, second, third] = [create(), create(), create()];
-    expect(await service.cancel(second.id)).toBe(second);
+    expect(await service.cancel(second.id, 'anna')).toBe(second);
     expect(document(second)).toMatchObject({
       status: 'cancelled',
       bytes_completed: 0,
@@ -244,7 +244,7 @@ describe('TransferService', () => {
 
   test('cancels one that runs once the engine has stopped it', async () => {
     const transfer = create();
-    const cancelled = service.cancel(transfer.id);
+    const cancelled = service.cancel(transfer.id, 'anna');
     expect(engine.cancelled).toEqual([1]);
     expect(transfer.over).toBe(false);
     engine.end(0, { status: ECANCELED, bytesDone: 512 });
@@ -254,19 +254,24 @@ describe('TransferService', () => {
 
   test('says so where the transfer was quicker, or is over, or unknown', async () => {
     const transfer = create();
-    const cancelled = service.cancel(transfer.id);
+    const cancelled = service.cancel(transfer.id, 'anna');
     engine.end(0);
     await expect(cancelled).rejects.toMatchObject({
       code: 'not_cancellable',
       options: { members: { transfer } },
     });
-    await expect(service.cancel(transfer.id)).rejects.toMatchObject({ code: 'not_cancellable' });
-    await expect(service.cancel('none')).rejects.toMatchObject({ code: 'not_found' });
+    await expect(service.cancel(transfer.id, 'anna')).rejects.toMatchObject({
+      code: 'not_cancellable',
+    });
+    await expect(service.cancel('none', 'anna')).rejects.toMatchObject({ code: 'not_found' });
   });
 
   test('two who cancel at once are told the same', async () => {
     const transfer = create();
-    const both = Promise.all([service.cancel(transfer.id), service.cancel(transfer.id)]);
+    const both = Promise.all([
+      service.cancel(transfer.id, 'anna'),
+      service.cancel(transfer.id, 'anna'),
+    ]);
     engine.end(0, { status: ECANCELED });
     expect(await both).toEqual([transfer, transfer]);
     expect(engine.cancelled).toEqual([1]);
@@ -306,14 +311,14 @@ describe('TransferService', () => {
 
   test('the same key gives the same transfer, and keeps it past the history', async () => {
     const transfer = create({}, 'key');
-    expect(service.create(makePlan(), 'other', 'key')).toEqual({ transfer, replayed: true });
+    expect(service.create(makePlan(), makeOrigin('key'))).toEqual({ transfer, replayed: true });
     engine.end(0);
     for (let i = 1; i <= 10_001; i++) {
       create();
       engine.end(i);
     }
-    expect(service.get(transfer.id)).toBe(transfer);
-    expect(service.create(makePlan(), 'other', 'key').transfer).toBe(transfer);
+    expect(service.get(transfer.id, 'anna')).toBe(transfer);
+    expect(service.create(makePlan(), makeOrigin('key')).transfer).toBe(transfer);
     expect(engine.jobs).toHaveLength(10_002);
   });
 
@@ -324,10 +329,12 @@ describe('TransferService', () => {
       create();
       engine.end(i);
     }
-    expect(service.get(first.id)).toBe(first);
+    expect(service.get(first.id, 'anna')).toBe(first);
     create();
     engine.end(10_000);
-    expect(() => service.get(first.id)).toThrow(expect.objectContaining({ code: 'not_found' }));
+    expect(() => service.get(first.id, 'anna')).toThrow(
+      expect.objectContaining({ code: 'not_found' }),
+    );
   });
 
   test('takes 10,000 that wait, and then no more until one has started', () => {
@@ -338,7 +345,7 @@ describe('TransferService', () => {
     expect(service.queued).toBe(10_000);
     engine.end(0);
     // A key of a request that was refused is free.
-    expect(service.create(makePlan({ flush: false }), 'x', 'key').replayed).toBe(false);
+    expect(service.create(makePlan({ flush: false }), makeOrigin('key')).replayed).toBe(false);
   });
 
   test('takes nothing while it shuts down, and interrupts what is left', async () => {

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+import { TLSSocket } from 'node:tls';
+import type { FastifyBaseLogger } from 'fastify';
+import fp from 'fastify-plugin';
+import type { ProblemCode } from '../problems/problem.ts';
+import type { Touch } from './authorize.ts';
+import type { Scope } from './scopes.ts';
+
+/** A transfer may have thousands of segments; of those beyond, the line says how many. */
+const MAX_RANGES = 16;
+/** What changes something or gives bytes away. Looking at transfers and metrics does neither. */
+const AUDITED: readonly unknown[] = [
+  'transfers:write',
+  'content:read',
+  'content:write',
+] satisfies Scope[];
+const REFUSED = [401, 403, 421];
+
+/** The log that it goes to, which is there whatever level the daemon's own has. */
+export function auditLog(log: FastifyBaseLogger): FastifyBaseLogger {
+  return log.child({ log: 'audit' }, { level: log.level === 'silent' ? 'silent' : 'info' });
+}
+
+/**
+ * One line for each request that was refused, or that was for bytes or for copying them: who, what,
+ * which bytes, and how it ended. The end of a transfer that outlives its request is in the daemon's
+ * own log, under the same id. Nothing that a client proves itself with is ever in it.
+ */
+export default fp<{ audit: FastifyBaseLogger }>(
+  async (app, { audit }) => {
+    app.decorateRequest('peer');
+    app.decorateRequest('touches');
+    app.decorateRequest('problem');
+    app.decorateRequest('transferId');
+
+    app.addHook('onRequest', async (request) => {
+      const { socket } = request.raw;
+      const certificate =
+        socket instanceof TLSSocket ? socket.getPeerCertificate().subject : undefined;
+      // Noted now: a connection that has gone does not tell.
+      request.peer = { address: socket.remoteAddress ?? null, ...(certificate && { certificate }) };
+    });
+    app.addHook('onResponse', async (request, reply) => {
+      const { access } = request.routeOptions.config;
+      const status = reply.raw.statusCode;
+      const refused = REFUSED.includes(status);
+      if (!refused && !AUDITED.includes(access)) return;
+      const { touches } = request;
+      audit.info(
+        {
+          request: request.id,
+          // Nobody where the request was refused before it was known whose it is.
+          client: request.client?.name ?? null,
+          ...request.peer,
+          method: request.method,
+          path: request.url.split('?', 1)[0],
+          ...(request.transferId && { transfer: request.transferId }),
+          ...(touches && {
+            ranges: touches.slice(0, MAX_RANGES).map(describeTouch),
+            ...(touches.length > MAX_RANGES && { further_ranges: touches.length - MAX_RANGES }),
+          }),
+          outcome: refused ? 'refused' : status < 400 ? 'done' : 'failed',
+          status,
+          ...(request.problem && { code: request.problem }),
+        },
+        'audit',
+      );
+    });
+  },
+  { name: 'audit' },
+);
+
+function describeTouch({ device, offset, size, write }: Touch) {
+  return { device, offset, size, access: write ? 'write' : 'read' };
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Where it comes from, and what its certificate says where one was asked for. */
+    peer: { address: string | null; certificate?: object };
+    /** What it touches, as far as that is known. */
+    touches: readonly Touch[] | undefined;
+    /** What it was answered with, where that was a problem. */
+    problem: ProblemCode | undefined;
+    /** The transfer that it made or cancelled. */
+    transferId: string | undefined;
+  }
+}

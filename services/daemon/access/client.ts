@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ServerResponse } from 'node:http';
+import type { Grants } from './grants.ts';
+import { SCOPES, type Scope } from './scopes.ts';
+
+/** What a client may take of the daemon; absent: what the daemon has. */
+export interface ClientLimits {
+  /** Transfers that are not over. */
+  transfersInFlight?: number | undefined;
+  bytesPerSecond?: number | undefined;
+}
+
+/** Who sends a request, and what it may do. */
+export interface Client {
+  /** A token's name, `uid:N` on the Unix socket, or {@link ANONYMOUS}: whose transfers are whose. */
+  readonly name: string;
+  readonly scopes: ReadonlySet<Scope>;
+  /** Undefined: every byte of every device. */
+  readonly grants: Grants | undefined;
+  readonly limits: ClientLimits;
+  /** Answers to it that are under way: they end where it may no longer do what it could. */
+  readonly answers: Set<ServerResponse>;
+}
+
+/** Who connects over TCP where no tokens are in use. No token can have this name. */
+export const ANONYMOUS = 'anonymous';
+
+/** A client that may do everything. */
+export function trustedClient(name: string): Client {
+  return {
+    name,
+    scopes: new Set(SCOPES),
+    grants: undefined,
+    limits: {},
+    answers: new Set(),
+  };
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
+import type { Client } from './client.ts';
+import { Grants } from './grants.ts';
+import { readTokensFile, type Token } from './tokens-file.ts';
+
+interface Entry {
+  readonly token: Token;
+  readonly digest: Buffer;
+  readonly client: Client;
+}
+
+/** The tokens that are in force, and whom each of them stands for. */
+export class Keyring {
+  readonly #path: string;
+  #entries: readonly Entry[] = [];
+
+  /** @throws Error where the tokens file cannot be used */
+  constructor(path: string) {
+    this.#path = path;
+    this.reload();
+  }
+
+  get size(): number {
+    return this.#entries.length;
+  }
+
+  /** Whose secret that is, if it is one. How long that takes does not tell how much of it fits. */
+  find(secret: string): Client | undefined {
+    const digest = createHash('sha256').update(secret).digest();
+    let found: Client | undefined;
+    for (const entry of this.#entries) {
+      if (timingSafeEqual(entry.digest, digest)) found = entry.client;
+    }
+    return found;
+  }
+
+  /**
+   * Reads the file again. Answers under way to tokens that are gone, or have changed, are broken off.
+   *
+   * @throws Error where the file cannot be used; then all stays as it was
+   */
+  reload(): void {
+    const before = new Map(this.#entries.map((entry) => [entry.token.name, entry]));
+    this.#entries = readTokensFile(this.#path).map((token) => {
+      const known = before.get(token.name);
+      if (known === undefined || !isDeepStrictEqual(known.token, token)) return entryOf(token);
+      before.delete(token.name);
+      return known;
+    });
+    for (const { client } of before.values()) {
+      for (const answer of client.answers) answer.destroy();
+    }
+  }
+}
+
+function entryOf(token: Token): Entry {
+  const { transfers_in_flight, bytes_per_second } = token.limits;
+  const client: Client = {
+    name: token.name,
+    scopes: new Set(token.scopes),
+    grants: token.devices && new Grants(token.devices),
+    limits: { transfersInFlight: transfers_in_flight, bytesPerSecond: bytes_per_second },
+    answers: new Set(),
+  };
+  return { token, digest: Buffer.from(token.sha256, 'hex'), client };
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Socket } from 'node:net';
+import type { FastifyRequest, RouteOptions } from 'fastify';
+import fp from 'fastify-plugin';
+import { cameInOnUnixSocket } from '../http/listeners.ts';
+import { Problem } from '../problems/problem.ts';
+import { problemResponses } from '../problems/schema.ts';
+import { ANONYMOUS, type Client, trustedClient } from './client.ts';
+import type { Keyring } from './keyring.ts';
+import { isScope, type RouteAccess } from './scopes.ts';
+
+/** The name of the security scheme in the OpenAPI document. */
+export const TOKEN_SCHEME = 'token';
+/** RFC 6750, 2.1; the scheme's name in any case (RFC 9110, 11.1). */
+const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]+=*) *$/i;
+const REALM = 'Bearer realm="dmad"';
+
+export interface AccessOptions {
+  /** Undefined: no tokens are in use, and whoever connects may do everything. */
+  keyring: Keyring | undefined;
+  /** Who is on the other end of a Unix socket. */
+  peerUid(socket: Socket): number;
+}
+
+/**
+ * Finds out who sends a request, and refuses it where that client may not use its route. What it
+ * may do with which bytes is asked in authorize.ts, once they are known.
+ */
+export default fp<AccessOptions>(
+  async (app, { keyring, peerUid }) => {
+    const anonymous = trustedClient(ANONYMOUS);
+    const peers = new WeakMap<Socket, Client>();
+    const routes: RouteOptions[] = [];
+
+    app.decorateRequest('client');
+
+    app.addHook('onRoute', (route) => {
+      routes.push(route);
+      describe(route);
+    });
+    app.addHook('onReady', async () => {
+      const silent = routes.find(({ config }) => config?.access === undefined);
+      if (silent === undefined) return;
+      throw new Error(`${silent.method} ${silent.url} does not say what access it needs`);
+    });
+
+    app.addHook('onRequest', async (request, reply) => {
+      // What fits no route is asked for a token too: strangers are told nothing.
+      const { access = 'client' } = request.routeOptions.config;
+      if (access === 'public') return;
+      request.client = identify(request);
+      if (isScope(access) && !request.client.scopes.has(access)) {
+        const detail = `The token ${request.client.name} lacks the scope ${access}.`;
+        const challenge = `${REALM}, error="insufficient_scope", scope="${access}"`;
+        throw new Problem('forbidden', detail, { headers: { 'www-authenticate': challenge } });
+      }
+      // Should its token be taken away, the answer ends there, whatever it is still doing.
+      const { answers } = request.client;
+      answers.add(reply.raw);
+      reply.raw.once('close', () => answers.delete(reply.raw));
+    });
+
+    function identify(request: FastifyRequest): Client {
+      const { socket, rawHeaders } = request.raw;
+      // Guarded by its file mode.
+      if (cameInOnUnixSocket(socket)) return peerOf(socket);
+      if (keyring === undefined) return anonymous;
+      const given = rawHeaders.filter((n, i) => i % 2 === 0 && n.toLowerCase() === 'authorization');
+      if (given.length === 0) {
+        throw unauthenticated('Send a token: "Authorization: Bearer …".', REALM);
+      }
+      // Of several, what stands between might have looked at another one than we would.
+      const [, secret] =
+        given.length > 1 ? [] : (BEARER.exec(request.headers.authorization ?? '') ?? []);
+      const client = secret === undefined ? undefined : keyring.find(secret);
+      if (client !== undefined) return client;
+      throw unauthenticated(
+        'This is no token that is in force.',
+        `${REALM}, error="invalid_token"`,
+      );
+    }
+
+    function peerOf(socket: Socket): Client {
+      let client = peers.get(socket);
+      if (client === undefined) {
+        client = trustedClient(`uid:${peerUid(socket)}`);
+        peers.set(socket, client);
+      }
+      return client;
+    }
+  },
+  { name: 'access', dependencies: ['audit'] },
+);
+
+/** Says in the OpenAPI document what a route asks for, and how it refuses. */
+function describe({ config, schema }: RouteOptions): void {
+  const access: RouteAccess | undefined = config?.access;
+  if (schema === undefined || access === undefined) return;
+  schema.security =
+    access === 'public' ? [] : [{ [TOKEN_SCHEME]: isScope(access) ? [access] : [] }];
+  if (access === 'public') return;
+  schema.response = {
+    ...problemResponses('unauthenticated', 'forbidden'),
+    ...(schema.response as object),
+  };
+}
+
+function unauthenticated(detail: string, challenge: string): Problem {
+  return new Problem('unauthenticated', detail, { headers: { 'www-authenticate': challenge } });
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Who sends it. Not there on public routes, and where nobody was found out. */
+    client: Client;
+  }
+}

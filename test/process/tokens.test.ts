@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { Daemon } from '../support/daemon.ts';
+import { bearer, secretOf, sha256Of, writeTokens } from '../support/tokens.ts';
+import { exchange, request, Wire } from '../support/wire.ts';
+
+let directory: string;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'dmad-test-'));
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+const JSON_TYPE = { 'content-type': 'application/json' };
+const COPY = '{"device_name":"dax0.0","src_offset":0,"dst_offset":4096,"size":4096}';
+const portOf = (url: string) => Number(new URL(url).port);
+
+test('SIGHUP: what is taken away is refused at once, also where a connection is open', async () => {
+  const DMAD_TOKENS_FILE = writeTokens(directory, [{ name: 'stays' }, { name: 'goes' }]);
+  const daemon = new Daemon({ DMAD_TOKENS_FILE });
+  const port = portOf(await daemon.ready());
+  const keepAlive = { ...bearer('goes'), connection: 'keep-alive' };
+  const open = new Wire(port).send(request('GET /devices', keepAlive));
+  expect((await open.answer()).status).toBe(200);
+  const watching = ['goes', 'stays'].map((name) =>
+    new Wire(port).send(request('GET /events', bearer(name))),
+  );
+  for (const wire of watching) await wire.sees('200 OK');
+  const upload = new Wire(port).send(
+    request('PUT /devices/dax1.0/content', { ...bearer('goes'), 'content-length': '9' }, 'half'),
+  );
+  // Its place in the order is taken: a transfer behind it waits.
+  const behind = new Wire(port).send(
+    request(
+      'POST /transfers',
+      { ...JSON_TYPE, ...bearer('stays'), prefer: 'wait=30' },
+      COPY.replace('dax0.0', 'dax1.0'),
+    ),
+  );
+
+  writeFileSync(DMAD_TOKENS_FILE, 'tokens: [');
+  daemon.child.kill('SIGHUP');
+  await daemon.logged(/tokens stay as they were/);
+  expect((await open.send(request('GET /devices', keepAlive)).answer()).status).toBe(200);
+
+  writeTokens(directory, [{ name: 'stays' }]);
+  daemon.child.kill('SIGHUP');
+  await daemon.logged(/tokens read again/);
+  await watching[0]?.closed;
+  await upload.closed;
+  expect((await behind.answer()).status).toBe(201);
+  expect((await open.send(request('GET /devices', keepAlive)).answer()).status).toBe(401);
+  expect((await exchange(port, request('GET /devices', bearer('stays')))).status).toBe(200);
+  await watching[1]?.sees('event: status');
+  for (const wire of [open, ...watching, upload, behind]) wire.end();
+  expect(await daemon.stop()).toMatchObject({ code: 0, stderr: '' });
+});
+
+test('SIGHUP means nothing where there is nothing to read again', async () => {
+  const daemon = new Daemon();
+  const port = portOf(await daemon.ready());
+  daemon.child.kill('SIGHUP');
+  expect((await exchange(port, request('GET /livez'))).status).toBe(200);
+  expect(await daemon.stop()).toMatchObject({ code: 0 });
+});
+
+test('on the Unix socket nobody needs a token, and the audit log says whose process it was', async () => {
+  const DMAD_SOCKET = join(directory, 'one.sock');
+  const DMAD_TOKENS_FILE = writeTokens(directory, [{ name: 'anna' }]);
+  const daemon = new Daemon({ DMAD_SOCKET, DMAD_TOKENS_FILE });
+  const port = portOf(await daemon.ready());
+  const made = await exchange(DMAD_SOCKET, request('POST /transfers', JSON_TYPE, COPY));
+  expect(made.status).toBe(201);
+  const { id } = JSON.parse(made.body.toString());
+  const of = async (target: string | number, fields = {}) =>
+    (await exchange(target, request(`GET /transfers/${id}`, fields))).status;
+  expect(await of(DMAD_SOCKET)).toBe(200);
+  expect(await of(port, bearer('anna'))).toBe(404);
+  const { stdout } = await daemon.stop();
+  expect(stdout).toContain('"log":"audit"');
+  const line = daemon.log().find(({ log }) => log === 'audit');
+  expect(line).toMatchObject({
+    ...{ client: `uid:${process.getuid?.()}`, transfer: id, outcome: 'done', status: 201 },
+    ranges: [
+      { device: 'dax0.0', offset: 0, size: 4096, access: 'read' },
+      { device: 'dax0.0', offset: 4096, size: 4096, access: 'write' },
+    ],
+  });
+});
+
+test('the log tells who was refused what, at any level, and no secret at the lowest', async () => {
+  const devices = [{ name: 'dax0.0', ranges: [{ offset: 0, size: 4096 }], access: 'rw' }];
+  const DMAD_TOKENS_FILE = writeTokens(directory, [{ name: 'anna', devices }]);
+  const wrong = 'a-secret-that-is-none-0123456789';
+  const ask = async (port: number) => {
+    const attempts = [
+      request('POST /transfers', { ...JSON_TYPE, ...bearer('anna') }, COPY),
+      request('GET /devices', { authorization: `Bearer ${wrong}` }),
+      request('GET /devices', { authorization: wrong }),
+      request(`GET /devices?access_token=${wrong}`),
+      request(`GET /devices?access_token=${secretOf('anna')}`, bearer('anna')),
+      request('GET /devices', bearer('anna')),
+      request('GET /devices/dax0.0/checksum?size=4096', bearer('anna')),
+      request('BROKEN /devices', bearer('anna')),
+    ];
+    return Promise.all(attempts.map(async (each) => (await exchange(port, each)).status));
+  };
+  const outputs: string[] = [];
+  for (const DMAD_LOG_LEVEL of ['trace', 'fatal']) {
+    const daemon = new Daemon({ DMAD_TOKENS_FILE, DMAD_LOG_LEVEL });
+    const port = portOf(await daemon.ready());
+    expect(await ask(port)).toEqual([403, 401, 401, 401, 400, 200, 200, 400]);
+    writeFileSync(DMAD_TOKENS_FILE, `tokens: [{name: anna, sha256: "${sha256Of(wrong)}", x: 1}]`);
+    daemon.child.kill('SIGHUP');
+    if (DMAD_LOG_LEVEL === 'trace') await daemon.logged(/tokens stay as they were/);
+    writeTokens(directory, [{ name: 'anna', devices }]);
+    const { stdout, stderr } = await daemon.stop();
+    outputs.push(stdout + stderr);
+    const audit = daemon.log().filter(({ log }) => log === 'audit');
+    expect(audit.map(({ status }) => status).sort()).toEqual([200, 401, 401, 401, 403]);
+    expect(audit.find(({ status }) => status === 403)).toMatchObject({
+      ...{ client: 'anna', method: 'POST', path: '/transfers', outcome: 'refused' },
+      ...{ code: 'forbidden', address: expect.stringContaining('127.0.0.1') },
+      ranges: [{ device: 'dax0.0' }, { offset: 4096, size: 4096, access: 'write' }],
+    });
+    expect(audit.find(({ status }) => status === 401)).toMatchObject({ client: null });
+  }
+  const secrets = [secretOf('anna'), wrong];
+  for (const secret of [...secrets, ...secrets.map(sha256Of)]) {
+    for (const output of outputs) expect(output).not.toContain(secret);
+  }
+});

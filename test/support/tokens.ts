@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+import { createHash } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { SCOPES, type Scope } from '../../services/daemon/access/scopes.ts';
+
+/** A token as a test wants it; what it leaves out is everything. */
+export interface TestToken {
+  name: string;
+  scopes?: readonly Scope[];
+  devices?: object[];
+  limits?: object;
+}
+
+/** What stands behind a test token's name. */
+export function secretOf(name: string): string {
+  return `secret-of-${name}-0123456789abcdef`;
+}
+
+export function sha256Of(secret: string): string {
+  return createHash('sha256').update(secret).digest('hex');
+}
+
+/** The header by which a token is shown. */
+export function bearer(name: string): { authorization: string } {
+  return { authorization: `Bearer ${secretOf(name)}` };
+}
+
+export function tokensText(tokens: readonly TestToken[]): string {
+  return stringify({
+    tokens: tokens.map(({ name, scopes = SCOPES, ...rest }) => ({
+      name,
+      sha256: sha256Of(secretOf(name)),
+      scopes: [...scopes],
+      ...rest,
+    })),
+  });
+}
+
+/** @returns the path of a tokens file */
+export function writeTokens(directory: string, tokens: readonly TestToken[]): string {
+  const path = join(directory, 'tokens.yaml');
+  writeFileSync(path, tokensText(tokens), { mode: 0o600 });
+  return path;
+}

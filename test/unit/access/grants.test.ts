@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { type Grant, Grants } from '../../../services/daemon/access/grants.ts';
+
+const MAX = Number.MAX_SAFE_INTEGER;
+
+describe('Grants', () => {
+  test('nothing is granted that is not said', () => {
+    const grants = new Grants([{ name: 'dax0.0', access: 'ro' }]);
+    expect(grants.knows('dax1.0')).toBe(false);
+    expect(grants.allow('dax1.0', { offset: 0, size: 1 }, false)).toBe(false);
+    expect(grants.allow('dax0.0', { offset: 0, size: 1 }, true)).toBe(false);
+    expect(grants.allow('dax0.0', { offset: MAX, size: MAX }, false)).toBe(true);
+    expect(new Grants([]).knows('dax0.0')).toBe(false);
+    const none = new Grants([{ name: 'dax0.0', ranges: [], access: 'rw' }]);
+    expect(none.allow('dax0.0', { offset: 0, size: 0 }, false)).toBe(false);
+  });
+
+  test('large offsets and sizes lose no digit', () => {
+    const ranges = [{ offset: MAX - 10, size: 10 }];
+    const grants = new Grants([{ name: 'dax0.0', ranges, access: 'rw' }]);
+    expect(grants.allow('dax0.0', { offset: MAX - 10, size: 10 }, true)).toBe(true);
+    expect(grants.allow('dax0.0', { offset: MAX - 10, size: 11 }, true)).toBe(false);
+    expect(grants.allow('dax0.0', { offset: MAX - 9, size: MAX }, true)).toBe(false);
+    expect(grants.allow('dax0.0', { offset: MAX - 11, size: 1 }, true)).toBe(false);
+    expect(grants.allow('dax0.0', { offset: MAX, size: 1 }, true)).toBe(false);
+  });
+
+  const NAMES = ['dax0.0', 'dax1.0', 'dax2.0'];
+  const BYTES = 24;
+  const grant = fc.record({
+    name: fc.constantFrom(...NAMES),
+    ranges: fc.option(
+      fc.array(fc.record({ offset: fc.nat(BYTES), size: fc.integer({ min: 1, max: 8 }) }), {
+        maxLength: 4,
+      }),
+      { nil: undefined, freq: 4 },
+    ),
+    access: fc.constantFrom<'ro' | 'rw'>('ro', 'rw'),
+  });
+
+  /** Byte by byte: what the grants say, and nothing else. */
+  function allowed(grants: readonly Grant[], device: string, byte: number, write: boolean) {
+    return grants.some(
+      ({ name, ranges, access }) =>
+        name === device &&
+        (access === 'rw' || !write) &&
+        (ranges ?? [{ offset: 0, size: MAX }]).some(
+          ({ offset, size }) => offset <= byte && byte < offset + size,
+        ),
+    );
+  }
+
+  test('a range is allowed where each of its bytes is', () => {
+    fc.assert(
+      fc.property(
+        fc.array(grant, { maxLength: 6 }),
+        fc.constantFrom(...NAMES),
+        fc.nat(BYTES + 8),
+        fc.integer({ min: 1, max: 16 }),
+        fc.boolean(),
+        (grants, device, offset, size, write) => {
+          const bytes = Array.from({ length: size }, (_, index) => offset + index);
+          expect(new Grants(grants).allow(device, { offset, size }, write)).toBe(
+            bytes.every((byte) => allowed(grants, device, byte, write)),
+          );
+        },
+      ),
+      { numRuns: 5000 },
+    );
+  });
+});
