@@ -3,6 +3,8 @@
 #
 # The debug kernel: Debian's source with the checks of debug-kernel/config, compiled in
 # the lab's root. In the cache it looks as the stock ones do (kernel.sh), and beside that
+#   bzImage    which QEMU starts: entered through PVH, KASAN's checks in the entry code
+#              itself would want their shadow before there is one
 #   headers/   what modules are built with, which setup links into the root
 
 # Debian 13's own kernel, because the root's gcc-14 is its compiler.
@@ -91,7 +93,7 @@ lab_debug_compile() { # BUILD KEY
 		grep -qxF "$option" "$build/.config" || lab_die "$LAB_DEBUG_CONFIG: the kernel does not take $option"
 	done < <(grep ^CONFIG_ "$build/lab.config")
 	lab_say "compiling the debug kernel: 20 minutes of processor time on $(nproc) processors"
-	if ! lab_debug_make "$build" -j"$(nproc)" vmlinux modules 2>"$build/lab.errors" | lab_debug_progress; then
+	if ! lab_debug_make "$build" -j"$(nproc)" bzImage modules 2>"$build/lab.errors" | lab_debug_progress; then
 		tail -n 20 "$build/lab.errors" >&2
 		lab_die "compiling failed; what was compiled is kept"
 	fi
@@ -121,7 +123,7 @@ lab_debug_collect() { # BUILD PART
 	mv "$build/lab.modules/lib/modules/$abi" "$part/modules"
 	rm -f "$part/modules"/{build,source}
 	lab_kernel_depmod "$part/modules" "$abi"
-	mv "$build/vmlinux" "$part/vmlinux"
+	mv "$build/vmlinux" "$build/arch/x86/boot/bzImage" "$part"
 	# scripts/ has programs that kbuild runs, all else is there to be included
 	find "$build" -type f ! -path "$build/scripts/*" ! -path "$build/tools/objtool/objtool" \
 		! -name '*.h' ! -name 'Makefile*' ! -name 'Kbuild*' ! -name 'Kconfig*' ! -name '*.lds' \
