@@ -276,6 +276,7 @@ TEST(request_timeout_is_read_late)
 	wait_for_channels(dma, IOAT_DMA_CHANNEL_READY, 2, 10000);
 	/* a channel that has done this one is through with what it had before */
 	segment.length = 1;
+	submit.timeout_ms = 0;
 	for (i = 0; i < 2; i++) {
 		uint64_t before = channel_info(dma, i).out_operations;
 
