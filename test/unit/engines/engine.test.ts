@@ -7,7 +7,8 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { Engine, type OpenedDevice } from '../../../services/daemon/engines/engine.ts';
+import { Engine } from '../../../services/daemon/engines/engine.ts';
+import type { OpenedDevice } from '../../../services/daemon/engines/opened-devices.ts';
 import {
   type Completion,
   type Job,
@@ -215,7 +216,7 @@ describe('Engine', () => {
       const completion = await engine.run(job(members));
       expect(completion).toMatchObject({ status: -constants.errno.ENXIO, bytesDone: 0 });
     }
-    expect(() => engine.attachDma(closed)).toThrow('ENXIO');
+    expect(() => engine.dmaPort.attachDma(closed)).toThrow('ENXIO');
     expect(engine.closeDevice(next)).toBe(true);
   });
 
@@ -234,10 +235,10 @@ describe('Engine', () => {
   });
 
   test('says that there is no kernel module', () => {
-    expect(() => engine.openDma('/nowhere')).toThrow('ENOENT');
-    expect(() => engine.dmaInfo()).toThrow('ENODEV');
-    expect(() => engine.dmaChannels(1)).toThrow('ENODEV');
-    expect(() => engine.attachDma(handle(0))).toThrow('ENODEV');
+    expect(() => engine.dmaPort.openDma('/nowhere')).toThrow('ENOENT');
+    expect(() => engine.dmaPort.dmaInfo()).toThrow('ENODEV');
+    expect(() => engine.dmaPort.dmaChannels(1)).toThrow('ENODEV');
+    expect(() => engine.dmaPort.attachDma(handle(0))).toThrow('ENODEV');
   });
 
   test('gives each of 20,000 jobs its own end, once', async () => {
