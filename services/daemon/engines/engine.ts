@@ -55,6 +55,15 @@ export interface OpenedDevice {
   flushBasis: FlushBasis;
 }
 
+/** The CPU engine as it runs here, as it found best by measuring. */
+export interface CpuInfo {
+  threads: number;
+  /** What large copies use. */
+  instructionSet: string;
+  /** Bytes in a job from which it is large. */
+  streamFrom: number;
+}
+
 /** The kernel module behind the DMA engine. */
 export interface DmaInfo {
   version: string;
@@ -78,7 +87,7 @@ export interface JobListener {
  */
 export class Engine implements DmaPort {
   readonly shimVersion: string;
-  readonly cpu: { threads: number; instructionSet: string };
+  readonly cpu: CpuInfo;
   readonly #shim: Shim;
   readonly #context: Context;
   readonly #completions: Socket;
@@ -246,10 +255,14 @@ export class Engine implements DmaPort {
     return device >= MEMORY ? device : this.#devices.get(device);
   }
 
-  #readCpuInfo() {
+  #readCpuInfo(): CpuInfo {
     const info = Buffer.alloc(CPU_INFO_SIZE);
     this.#shim.cpuInfo(this.#context, info);
-    return { threads: info.readUInt32LE(0), instructionSet: cString(info.subarray(8)) };
+    return {
+      threads: info.readUInt32LE(0),
+      instructionSet: cString(info.subarray(8, 32)),
+      streamFrom: readU64(info, 32),
+    };
   }
 
   #receive(bytes: Buffer): void {
