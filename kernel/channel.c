@@ -195,6 +195,7 @@ static void op_ended(struct idma_op *op)
 	struct idma_channel *ch = op->channel;
 	struct ioat_dma_channel_info *info = &ch->info;
 
+	lockdep_assert_held(&ch->lock);
 	switch (op->result) {
 	case DMA_TRANS_NOERROR:
 		info->out_operations++;
@@ -263,6 +264,7 @@ static struct idma_op *next_op(struct idma_channel *ch)
 {
 	struct idma_op *op;
 
+	lockdep_assert_held(&ch->lock);
 	op = list_first_entry_or_null(&ch->retry, struct idma_op, node);
 	if (op)
 		return op;

@@ -31,6 +31,18 @@ next_completion(struct idma_context *context,
 	return request;
 }
 
+/* The caller could not be given @completion, so it did not read UNSETTLED. */
+static void not_told(struct idma_request *request,
+		     const struct ioat_dma_completion *completion)
+{
+	if (!(completion->flags & IOAT_DMA_COMPLETION_UNSETTLED))
+		return;
+	spin_lock(&idma_queue_lock);
+	request->told_unsettled = false;
+	request->completion.flags &= ~IOAT_DMA_COMPLETION_SETTLED;
+	spin_unlock(&idma_queue_lock);
+}
+
 /* One that could not be handed over stays where it is, the next in turn. */
 static ssize_t read_some(struct idma_context *context, char __user *to,
 			 size_t size)
@@ -46,8 +58,10 @@ static ssize_t read_some(struct idma_context *context, char __user *to,
 		request = next_completion(context, &completion);
 		if (!request)
 			break;
-		if (copy_to_user(to + done, &completion, record))
+		if (copy_to_user(to + done, &completion, record)) {
+			not_told(request, &completion);
 			return done ? done : -EFAULT;
+		}
 		spin_lock(&idma_queue_lock);
 		/* it may have come to say SETTLED meanwhile: that is next */
 		taken = request->completion.flags == completion.flags;

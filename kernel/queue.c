@@ -90,6 +90,7 @@ static struct idma_request *pick(struct idma_context *context,
 	struct idma_request *request;
 	unsigned int passed = 0;
 
+	lockdep_assert_held(&idma_queue_lock);
 	request = list_first_entry_or_null(&context->pending[ch->id],
 					   struct idma_request, pending);
 	if (request)
@@ -110,6 +111,7 @@ static void cut(struct idma_request *request, struct idma_op *op)
 		&request->segments[request->next];
 	u64 at = request->next_offset, src_run, dst_run;
 
+	lockdep_assert_held(&idma_queue_lock);
 	op->request = request;
 	op->segment = request->next;
 	op->src = idma_region_lookup(request->src, segment->src_offset + at,

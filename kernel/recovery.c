@@ -57,6 +57,7 @@ static void issue_calm(struct idma_channel *ch)
 {
 	struct idma_op *op = &ch->calm[ch->calm_tries];
 
+	lockdep_assert_held(&ch->lock);
 	op->src_dma = ch->buffer_dma;
 	op->dst_dma = ch->buffer_dma + L1_CACHE_BYTES;
 	op->length = L1_CACHE_BYTES;
@@ -76,6 +77,7 @@ static void give_up_issued(struct idma_channel *ch)
 {
 	struct idma_op *op, *next;
 
+	lockdep_assert_held(&ch->lock);
 	list_for_each_entry_safe(op, next, &ch->issued, node) {
 		ch->info.out_lost++;
 		idma_op_resolve(op, IOAT_DMA_FAILED, IOAT_DMA_ERROR_LOST);

@@ -279,6 +279,7 @@ static void note_failure(struct idma_request *request, const struct idma_op *op,
 {
 	struct ioat_dma_completion *completion = &request->completion;
 
+	lockdep_assert_held(&idma_queue_lock);
 	request->stopped = true;
 	idma_queue_remove(request);
 	/* its own fault says more than that it was hit by another's */

@@ -31,6 +31,8 @@ import routing from './http/routing.ts';
 import { createHttpServer, handleClientError, type TlsOptions, targetPath } from './http/server.ts';
 import { readTls, tlsFilesOf } from './http/tls.ts';
 import validation from './http/validation.ts';
+import type { Journal } from './journal/journal.ts';
+import { type OpenedJournal, openJournal } from './journal/open.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { metricsRoutes } from './metrics/routes.ts';
 import openapi from './openapi/plugin.ts';
@@ -38,6 +40,8 @@ import { WorkQueue } from './order/work-queue.ts';
 import problemHandler, { sendProblem } from './problems/handler.ts';
 import { StartError } from './start-error.ts';
 import { eventRoutes } from './transfers/event-routes.ts';
+import { readRecords } from './transfers/record.ts';
+import { type Recovered, type RecoveryOptions, recover } from './transfers/recovery.ts';
 import { transferRoutes } from './transfers/routes.ts';
 import { TransferService } from './transfers/service.ts';
 
@@ -77,6 +81,7 @@ export interface App {
  */
 export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<App> {
   const engine = new Engine();
+  let journal: Journal | undefined;
   try {
     lockStateDir(engine, config.state_dir);
     const dma = new DmaEngine({ port: engine, log, enabled: config.engine !== 'cpu' });
@@ -89,12 +94,15 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
     const tlsFiles = tlsFilesOf(config);
 
     const metrics = new Metrics();
-    const queue = new WorkQueue();
+    const queue = new WorkQueue((client) => keyring?.limitsOf(client) ?? {});
+    const opened = await openJournal(stateDir, log, metrics);
+    journal = opened.journal;
     const transfers = new TransferService({
-      ...{ engine, chooser, dma, queue, log },
+      ...{ engine, chooser, dma, queue, journal, log },
       observer: metrics,
     });
-    metrics.watch(transfers, inventory, engine, dma);
+    await takeUp(transfers, opened, { inventory, chooser, doubt: opened.doubt }, log);
+    metrics.watch({ transfers, inventory, engine, dma, journal });
     const watch = new DeviceWatch({ engine, inventory, choice, log, ...sysfs });
     const hardwareTimer = setInterval(() => {
       dma.refresh();
@@ -120,7 +128,7 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
     await http.register(transferRoutes, { transfers, inventory, chooser });
     await http.register(eventRoutes, { transfers });
     await http.register(deviceRoutes, { inventory });
-    await http.register(contentRoutes, { engine, inventory });
+    await http.register(contentRoutes, { engine, inventory, queue });
     await http.register(uploadRoutes, {
       engine,
       inventory,
@@ -129,7 +137,10 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
       signal: uploads.signal,
     });
     await http.register(engineRoutes, { engine, dma });
-    await http.register(healthRoutes, { engine, inventory, dma, chooser, queue });
+    await http.register(healthRoutes, {
+      ...{ engine, inventory, dma, chooser, queue },
+      journal: opened.journal,
+    });
     await http.register(metricsRoutes, { metrics });
     await http.ready();
 
@@ -151,13 +162,36 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
       await transfers.interrupt();
       await drained;
       await closeHttp(http, stopListening);
+      transfers.close();
+      await opened.journal.close();
       engine.close();
     };
     return { http, inventory, reload, shutDown };
   } catch (error) {
+    await journal?.close();
     engine.close();
     throw error;
   }
+}
+
+/** Lets the service take up what the journal says of an earlier daemon. */
+async function takeUp(
+  transfers: TransferService,
+  { journal, rows }: OpenedJournal,
+  options: RecoveryOptions,
+  log: FastifyBaseLogger,
+): Promise<void> {
+  const records = readRecords(rows, (key) => {
+    log.error({ key }, 'journal: a row that cannot be read is left out');
+    journal.remove([key]);
+  });
+  const left = records.map((record) => recover(record, options));
+  const count = (kind: Recovered['kind']) => left.filter((one) => one.kind === kind).length;
+  log.info(
+    { over: count('over'), again: count('again'), interrupted: count('interrupted') },
+    'journal: transfers of an earlier daemon',
+  );
+  await transfers.takeUp(left);
 }
 
 /** One daemon for each state directory: two would not know of each other's order. */

@@ -5,11 +5,23 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type BrowserContext, chromium, type Page } from 'playwright-core';
 import { Daemon } from '../support/daemon.ts';
+import { secretOf, writeTokens } from '../support/tokens.ts';
 
 /** Debian's package "chromium". */
 const BROWSER = '/usr/bin/chromium';
 /** Where to put a picture of the page, for the README. */
 const { DMAD_SCREENSHOT: screenshot } = process.env;
+
+/** A daemon that asks for tokens. */
+async function secureDaemon() {
+  const directory = mkdtempSync(join(tmpdir(), 'dmad-browser-'));
+  const daemon = new Daemon({ DMAD_TOKENS_FILE: writeTokens(directory, [{ name: 'anna' }]) });
+  const stop = async () => {
+    await daemon.stop();
+    rmSync(directory, { recursive: true, force: true });
+  };
+  return { url: await daemon.ready(), stop };
+}
 
 describe('Swagger UI in a browser', () => {
   const profile = mkdtempSync(join(tmpdir(), 'dmad-browser-'));
@@ -88,5 +100,29 @@ describe('Swagger UI in a browser', () => {
     const response = await answered;
     expect(response.status()).toBe(200);
     expect(await response.json()).toEqual({ bytes_written: 9, crc32c: 'e3069283' });
+  });
+
+  test('"Authorize" sends the token from then on', async () => {
+    const secured = await secureDaemon();
+    try {
+      const { url } = secured;
+      await page.goto(`${url}/docs`);
+      const operation = page.locator('#operations-devices-listDevices');
+      await operation.locator('.opblock-summary').click();
+      const status = async () => {
+        const answered = page.waitForResponse(`${url}/devices`);
+        await operation.getByRole('button', { name: 'Execute' }).click();
+        return (await answered).status();
+      };
+      expect(await status()).toBe(401);
+      await page.locator('.auth-wrapper .btn.authorize').click();
+      const dialog = page.locator('.dialog-ux');
+      await dialog.locator('input').fill(secretOf('anna'));
+      await dialog.getByRole('button', { name: 'Apply credentials' }).click();
+      await dialog.getByRole('button', { name: 'Close' }).click();
+      expect(await status()).toBe(200);
+    } finally {
+      await secured.stop();
+    }
   });
 });

@@ -8,7 +8,7 @@ import { ROOT, readYaml, run } from './support.ts';
 const BASE = ['-f', 'docker/compose.yaml'];
 const DEVDAX = [...BASE, '-f', 'docker/compose.devdax.yaml'];
 /** What an operator must say to give a real device away. */
-const CHOICES = { DMAD_DEVICE: 'dax0.0', DMAD_INSECURE: '1' };
+const CHOICES = { DMAD_DEVICE: 'dax0.0', DMAD_TOKENS: '/etc/dmad/tokens.yaml' };
 
 const { services, networks, volumes } = readYaml('docker/compose.yaml');
 
@@ -100,6 +100,7 @@ describe('the daemon in compose.yaml', () => {
     expect(read(environment)).toMatchObject({
       unknown_variables: [],
       devices: { kind: 'list', devices: [{ kind: 'devdax', name: 'dax0.0' }] },
+      ...{ insecure: false, tokens_file: '/run/dmad/tokens.yaml' },
     });
     expect(devices).toEqual(['/dev/dax0.0:/dev/dax0.0:rw']);
   });

@@ -1,38 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { expectProblem } from '../support/conformance.ts';
 import { Daemon } from '../support/daemon.ts';
 import { fetchAnswer } from '../support/fetch.ts';
+import { inMounts, whyNot } from '../support/mounts.ts';
 
-/** A command that mounts something on the state directory, for the daemon alone to see. */
-const inMounts = (script: string) => [
-  ...['unshare', ...(process.getuid?.() === 0 ? [] : ['-Ur']), '-m', 'sh', '-ec'],
-  ...[`${script}; exec "$@"`, 'sh'],
-];
 const TMPFS = 'mount -t tmpfs -o size=2m,mode=0700 tmpfs "$DMAD_STATE_DIR"';
-// A disk that loses its end once it is in use: what is written there meets an I/O error.
+// A disk under the devices that loses its end once it is in use: what is written there meets an I/O
+// error. (Without a journal the daemon would not start.)
 const BROKEN_DISK = [
   'mount -t tmpfs tmpfs /mnt',
   'truncate -s 64m /mnt/image',
   'mkfs.ext2 -q -F -b 4096 /mnt/image',
-  'mount -o loop /mnt/image "$DMAD_STATE_DIR"',
+  'mkdir "$DMAD_STATE_DIR/devices"',
+  'mount -o loop /mnt/image "$DMAD_STATE_DIR/devices"',
   'truncate -s 8m /mnt/image',
   'losetup --set-capacity "$(losetup --noheadings --output NAME --associated /mnt/image)"',
 ].join('; ');
-
-/** Why a wrapper does not work here; undefined where it does. */
-function whyNot(wrapper: string[]): string | undefined {
-  const [command = '', ...args] = [...wrapper, 'true'];
-  const directory = mkdtempSync(join(tmpdir(), 'dmad-test-'));
-  const env = { ...process.env, DMAD_STATE_DIR: directory };
-  const { status, stderr } = spawnSync(command, args, { env, encoding: 'utf8', timeout: 20_000 });
-  rmSync(directory, { recursive: true, force: true });
-  return status === 0 ? undefined : stderr?.trim() || `${command} cannot be run`;
-}
 
 describe.each([
   ['storage_full', 507, 'a file system that is full', inMounts(TMPFS)],
@@ -53,7 +37,8 @@ describe.each([
     const post = (body: object) =>
       fetchAnswer(`${url}/transfers`, {
         method: 'POST',
-        headers: { 'content-type': 'application/json' },
+        // A disk that fails takes its time.
+        headers: { 'content-type': 'application/json', prefer: 'wait=60' },
         body: JSON.stringify(body),
       });
     const copy = { device_name: 'dax0.0', dst_device_name: 'dax1.0', src_offset: 0, dst_offset: 0 };

@@ -18,6 +18,8 @@ export interface DaemonOptions {
   wrapper?: string[];
   /** Variables that it shall not have, though it has them by default. */
   unset?: string[];
+  /** How long it may live, in milliseconds. */
+  lifetimeMs?: number;
 }
 
 export interface Exit {
@@ -38,7 +40,7 @@ export class Daemon {
 
   constructor(
     environment: Record<string, string> = {},
-    { wrapper = [], unset = [] }: DaemonOptions = {},
+    { wrapper = [], unset = [], lifetimeMs = LIFETIME_MS }: DaemonOptions = {},
   ) {
     this.#ownsStateDir = environment.DMAD_STATE_DIR === undefined;
     this.stateDir = environment.DMAD_STATE_DIR ?? mkdtempSync(join(tmpdir(), 'dmad-test-'));
@@ -54,7 +56,7 @@ export class Daemon {
     this.child = spawn(command, args, {
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: LIFETIME_MS,
+      timeout: lifetimeMs,
       killSignal: 'SIGKILL',
     });
     this.child.stdout?.on('data', (data) => {

@@ -13,8 +13,6 @@ export interface Touch {
   /** Bytes; 0: none in particular. */
   size: number;
   write: boolean;
-  /** JSON pointer to the field that says where, for errors. */
-  pointer?: string;
 }
 
 /**
@@ -22,22 +20,24 @@ export interface Touch {
  * asked before devices are looked at, so that the answer says nothing about those that the client
  * has no business with.
  *
+ * @param pointerOf which field of the request says where a touch is (a JSON pointer), for errors
  * @throws Problem forbidden
  */
-export function authorize(request: FastifyRequest, touches: readonly Touch[]): void {
+export function authorize(
+  request: FastifyRequest,
+  touches: readonly Touch[],
+  pointerOf?: (index: number) => string,
+): void {
   request.touches = touches;
   const { grants, name } = request.client;
   if (grants === undefined) return;
-  for (const touch of touches) {
+  for (const [index, touch] of touches.entries()) {
     if (grants.allow(deviceNameOf(touch.device), touch, touch.write)) continue;
-    const { offset, size, write, pointer } = touch;
+    const { offset, size, write } = touch;
     const what = size === 0 ? 'there' : `${size} bytes at offset ${offset} of that device`;
     const detail = `The token ${name} has no right to ${write ? 'write' : 'read'} ${what}.`;
-    throw new Problem(
-      'forbidden',
-      detail,
-      pointer === undefined ? {} : { errors: [{ pointer, detail }] },
-    );
+    const errors = pointerOf && [{ pointer: pointerOf(index), detail }];
+    throw new Problem('forbidden', detail, errors && { errors });
   }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
-import type { Client } from './client.ts';
+import type { Client, ClientLimits } from './client.ts';
 import { Grants } from './grants.ts';
 import { readTokensFile, type Token } from './tokens-file.ts';
 
@@ -34,6 +34,11 @@ export class Keyring {
       if (timingSafeEqual(entry.digest, digest)) found = entry.client;
     }
     return found;
+  }
+
+  /** What a client may take; nothing is said of those who have no token. */
+  limitsOf(name: string): ClientLimits {
+    return this.#entries.find(({ client }) => client.name === name)?.client.limits ?? {};
   }
 
   /**

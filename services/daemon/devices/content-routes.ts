@@ -7,20 +7,23 @@ import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { type Completion, NOWHERE } from '../engines/records.ts';
 import { crc32cText } from '../http/crc32c.ts';
+import type { WorkQueue } from '../order/work-queue.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { checkBadBlocks, checkBounds, checkOnline, type Device, type Inventory } from './device.ts';
 import { download } from './download.ts';
+import { rest } from './rest.ts';
 import { checksumQuerySchema, checksumSchema, deviceParams, OCTETS } from './schema.ts';
 import { StreamSlots } from './stream-slots.ts';
 
 export interface ContentRoutesOptions {
   engine: Engine;
   inventory: Inventory;
+  queue: WorkQueue;
 }
 
 export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async (
   app,
-  { engine, inventory },
+  { engine, inventory, queue },
 ) => {
   // Apart, so that neither those who read bytes nor those who want checksums shut the others out.
   const downloads = new StreamSlots();
@@ -65,7 +68,9 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
       const { name } = request.params;
       authorize(request, [{ device: name, offset: 0, size: 0, write: false }]);
       const device = inventory.get(name);
-      return downloads.use(() => download(engine, device, request, reply));
+      const client = request.client.name;
+      const pace = (bytes: number) => queue.pace(client, bytes);
+      return downloads.use(client, () => download(engine, device, request, reply, pace));
     },
   );
 
@@ -98,11 +103,13 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
       authorize(request, [{ device: name, offset: 0, size: 0, write: false }]);
       const device = inventory.get(name);
       const { offset, size = Math.max(device.size - offset, 1) } = request.query;
-      authorize(request, [{ device: name, offset, size, write: false, pointer: '/offset' }]);
-      return checksums.use(async () => {
+      authorize(request, [{ device: name, offset, size, write: false }], () => '/offset');
+      const client = request.client.name;
+      return checksums.use(client, async () => {
         const range = { device, offset, size, offsetPointer: '/offset', sizePointer: '/size' };
         checkBounds(range);
         checkBadBlocks(range);
+        await rest(reply.raw, queue.pace(client, size));
         checkOnline(device);
         const { sourceCrc } = await checksum(engine, device, offset, size, reply);
         return { crc32c: crc32cText(sourceCrc) };

@@ -12,6 +12,8 @@ export interface Device {
   name: string;
   path: string;
   kind: DeviceKind;
+  /** Differs where another device has come under the same name, as far as that can be known. */
+  identity: string;
   /** Bytes. */
   size: number;
   align: number;

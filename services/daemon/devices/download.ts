@@ -7,6 +7,7 @@ import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
 import { readRange } from '../http/content-range.ts';
 import { checkBadBlocks, checkOnline, type Device } from './device.ts';
+import { rest } from './rest.ts';
 import { OCTETS } from './schema.ts';
 import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
 
@@ -16,6 +17,7 @@ const STALL_MS = 30_000;
 /**
  * Answers with a device's bytes, or the range of them that was asked for, through two buffers.
  *
+ * @param pace how long to rest after so many bytes, in milliseconds
  * @throws Problem where nothing was sent yet; later errors break the connection off, so that a
  *   client does not take a part for the whole
  */
@@ -24,6 +26,7 @@ export async function download(
   device: Device,
   request: FastifyRequest,
   reply: FastifyReply,
+  pace: (bytes: number) => number,
 ): Promise<void> {
   // There are no validators to compare, so no If-Range can hold (RFC 9110, 13.1.5).
   const header = request.headers['if-range'] === undefined ? request.headers.range : undefined;
@@ -49,11 +52,13 @@ export async function download(
   try {
     for (let at = offset, turn = 1; chunk !== undefined; turn ^= 1) {
       at += chunk.length;
+      const resting = rest(raw, pace(chunk.length));
       const next = at < end ? read(engine, device, buffers[turn] as Buffer, at, end) : undefined;
       // Both are waited for whatever becomes of one: the engine may still write to the buffer.
       const [written, following] = await Promise.allSettled([write(raw, chunk), next]);
       if (written.status === 'rejected') throw written.reason;
       if (following.status === 'rejected') throw following.reason;
+      await resting;
       chunk = following.value;
     }
     raw.end();

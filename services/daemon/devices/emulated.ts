@@ -7,6 +7,7 @@ import {
   ftruncateSync,
   mkdirSync,
   openSync,
+  statSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { StartError } from '../start-error.ts';
@@ -58,4 +59,10 @@ export function prepareEmulatedDevice(
     throw new StartError('configuration', `cannot make ${path}: ${(error as Error).message}`);
   }
   return path;
+}
+
+/** A file made anew may have the number of the one before, but was not born when that was. */
+export function fileIdentity(path: string): string {
+  const { ino, birthtimeNs } = statSync(path, { bigint: true });
+  return `${ino} ${birthtimeNs}`;
 }

@@ -6,7 +6,7 @@ import { ShimError } from '../engines/shim.ts';
 import { StartError } from '../start-error.ts';
 import type { ChosenDevice, DeviceChoice } from './choice.ts';
 import { type Device, Inventory } from './device.ts';
-import { EMULATED_ALIGN, EMULATED_PAIR, prepareEmulatedDevice } from './emulated.ts';
+import { EMULATED_ALIGN, EMULATED_PAIR, fileIdentity, prepareEmulatedDevice } from './emulated.ts';
 import { type DaxDevice, discoverDaxDevices } from './sysfs.ts';
 
 export interface OpenOptions {
@@ -84,6 +84,7 @@ export function openDevdax(engine: Engine, found: DaxDevice): Device {
     name,
     path,
     kind: 'devdax',
+    identity: `${opened.size} ${align}`,
     size: opened.size,
     align,
     numaNode,
@@ -111,6 +112,7 @@ export function openEmulated(
     name,
     path,
     kind: 'emulated',
+    identity: fileIdentity(path),
     size,
     align: EMULATED_ALIGN,
     numaNode: null,

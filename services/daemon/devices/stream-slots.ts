@@ -5,20 +5,30 @@ import { retryLater } from '../problems/problem.ts';
 export const CHUNK_SIZE = 256 * 2 ** 10;
 const MAX_STREAMS = 256;
 
-/** Bounds how many clients read content at a time, and with that the memory that they take. */
+/** Bounds how much content is read at a time, and with that the memory that it takes. */
 export class StreamSlots {
   #taken = 0;
+  readonly #takenBy = new Map<string, number>();
 
-  /** Runs `work` in a slot. @throws Problem queue_full where all are taken */
-  async use<Result>(work: () => Promise<Result>): Promise<Result> {
-    if (this.#taken >= MAX_STREAMS) {
-      throw retryLater('queue_full', `${MAX_STREAMS} clients are at this already: retry later.`);
+  /**
+   * Runs `work` in a slot. A client that has none gets one though all are taken.
+   *
+   * @throws Problem queue_full
+   */
+  async use<Result>(client: string, work: () => Promise<Result>): Promise<Result> {
+    const own = this.#takenBy.get(client) ?? 0;
+    if (this.#taken >= MAX_STREAMS && own > 0) {
+      throw retryLater('queue_full', `${MAX_STREAMS} are at this already: retry later.`);
     }
     this.#taken++;
+    this.#takenBy.set(client, own + 1);
     try {
       return await work();
     } finally {
       this.#taken--;
+      const left = (this.#takenBy.get(client) ?? 0) - 1;
+      if (left > 0) this.#takenBy.set(client, left);
+      else this.#takenBy.delete(client);
     }
   }
 }

@@ -72,7 +72,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
       const length = bodyLength(request);
       // A body of unknown length may go on to the device's end.
       const size = length ?? Math.max(device.size - offset, 0);
-      authorize(request, [{ device: name, offset, size, write: true, pointer: '/offset' }]);
+      authorize(request, [{ device: name, offset, size, write: true }], () => '/offset');
       return receive(request, reply, { device, offset, length });
     },
   );
@@ -82,7 +82,8 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
     const { device, offset } = target;
     const room = checkUpload(target);
     if (target.length === 0) return { bytes_written: 0, crc32c: crc32cText(0) };
-    queue.admit();
+    const client = request.client.name;
+    queue.admit(client);
     if (request.headers.expect !== undefined) reply.raw.writeContinue();
 
     const size = target.length ?? room;
@@ -91,14 +92,15 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
     const turn = new Promise<void>((resolve) => {
       start = resolve;
     });
-    const ticket = queue.add(start, accesses, UPLOAD_LANE);
+    const ticket = queue.add(start, accesses, UPLOAD_LANE, client, 0);
     let written = 0;
     try {
       await turn;
       // Made now, for it holds buffers, and those that wait are many.
       const upload = new Upload(engine, target);
       try {
-        await upload.receive(request.raw, { idleMs, signal });
+        const pace = (bytes: number) => queue.pace(client, bytes);
+        await upload.receive(request.raw, { idleMs, signal, pace });
       } finally {
         written = upload.bytesWritten;
       }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
@@ -40,6 +41,8 @@ export interface UploadOptions {
   idleMs: number;
   /** Breaks it off. */
   signal: AbortSignal;
+  /** How long to rest after so many bytes, in milliseconds. */
+  pace(bytes: number): number;
 }
 
 /** Writes a body into a device as it arrives, through two buffers. */
@@ -70,7 +73,10 @@ export class Upload {
    */
   async receive(body: Readable, options: UploadOptions): Promise<void> {
     try {
-      for await (const chunk of chunksOf(body, options)) await this.#take(chunk);
+      for await (const chunk of chunksOf(body, options)) {
+        await this.#take(chunk);
+        await rest(options.pace(chunk.length), options.signal);
+      }
     } catch (error) {
       // What arrived before the error is kept; an error of the engine's own comes again here.
       await this.#writeRest().catch(() => {});
@@ -132,6 +138,11 @@ export class Upload {
     this.bytesWritten += size;
     this.crc = completion.sourceCrc;
   }
+}
+
+/** Waits, while the client's bytes wait in its own buffers; no longer than until it is broken off. */
+async function rest(ms: number, signal: AbortSignal): Promise<void> {
+  if (ms > 0) await sleep(ms, undefined, { signal }).catch(() => {});
 }
 
 /** The body's chunks, each within its time. The body is not destroyed: an answer must go out. */

@@ -5,9 +5,11 @@ import type { Inventory } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine } from '../engines/engine.ts';
+import type { Journal } from '../journal/journal.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { DAEMON_VERSION } from '../version.ts';
+import { EventLoopLag } from './event-loop.ts';
 
 const readySchema = z
   .object({
@@ -37,12 +39,16 @@ export interface HealthRoutesOptions {
   dma: DmaEngine;
   chooser: EngineChooser;
   queue: WorkQueue;
+  journal: Journal;
 }
 
 export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
   app,
-  { engine, inventory, dma, chooser, queue },
+  { engine, inventory, dma, chooser, queue, journal },
 ) => {
+  const lag = new EventLoopLag();
+  app.addHook('onClose', async () => lag.stop());
+
   app.get(
     '/livez',
     {
@@ -81,6 +87,8 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
       const noDma = chooser.dmaRequired ? dma.unavailable : undefined;
       const waiting_for = [
         ...(queue.closing ? ['shutdown'] : []),
+        ...(journal.trouble === undefined ? [] : ['journal']),
+        ...(lag.lagging ? ['event_loop'] : []),
         ...gone.map(({ name }) => `device ${name}`),
         ...(noDma === undefined ? [] : [`DMA: ${noDma}`]),
       ];

@@ -10,15 +10,20 @@ const MAX_STREAMS = 2048;
 
 /** Server-sent events to one client, which ends with the client, the caller or the daemon. */
 export class EventStream {
+  /** Whose it is, by name. */
+  readonly client: string;
   readonly #reply: FastifyReply;
   readonly #heartbeat: NodeJS.Timeout;
 
   /** @param onClose is called once, however it ends */
   constructor(request: FastifyRequest, reply: FastifyReply, onClose: () => void) {
     const streams = request.server.eventStreams;
-    if (streams.size >= MAX_STREAMS) {
-      throw retryLater('queue_full', `${MAX_STREAMS} clients are watching already: retry later.`);
+    const { name } = request.client;
+    // One that watches nothing yet may, though others watch a lot.
+    if (streams.size >= MAX_STREAMS && [...streams].some(({ client }) => client === name)) {
+      throw retryLater('queue_full', `${MAX_STREAMS} streams are open already: retry later.`);
     }
+    this.client = name;
     this.#reply = reply.hijack();
     reply.raw.writeHead(200, {
       ...(reply.getHeaders() as Record<string, string>),

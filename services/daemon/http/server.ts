@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import http from 'node:http';
 import https from 'node:https';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { PROBLEM_TYPE } from '../problems/handler.ts';
@@ -9,9 +10,13 @@ import { PROBLEMS, Problem, problemDetails } from '../problems/problem.ts';
 
 const HEADERS_TIMEOUT_MS = 10_000;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** How often it is seen to; Node's own 30 s would make 40 of the 10. */
+const TIMEOUT_CHECK_MS = 1000;
 const KEEP_ALIVE_TIMEOUT_MS = 30_000;
 /** Waiting clients hold a connection each. Beyond this, on each listener, new ones are closed. */
 const MAX_CONNECTIONS = 8192;
+/** Of one address: it takes two to take them all. */
+const MAX_CONNECTIONS_OF_ONE = MAX_CONNECTIONS / 2;
 
 /** Whether TLS is asked for, and whether clients must show a certificate. */
 export type TlsOptions = SecureContextOptions | undefined;
@@ -25,6 +30,7 @@ export type TlsOptions = SecureContextOptions | undefined;
 export function createHttpServer(handler: http.RequestListener, tls: TlsOptions): http.Server {
   const options: http.ServerOptions = {
     headersTimeout: HEADERS_TIMEOUT_MS,
+    connectionsCheckingInterval: TIMEOUT_CHECK_MS,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     // Uploads take as long as they take; each body has a time limit of its own.
     requestTimeout: 0,
@@ -36,6 +42,7 @@ export function createHttpServer(handler: http.RequestListener, tls: TlsOptions)
       ? http.createServer(options, handler)
       : createTlsServer({ ...options, ...tls }, handler);
   server.maxConnections = MAX_CONNECTIONS;
+  boundEachAddress(server);
   // The handler sends "100 Continue" once it wants the body: a refused upload is never sent.
   server.on('checkContinue', handler);
   server.on('checkExpectation', (_request, response: http.ServerResponse) => {
@@ -71,6 +78,23 @@ function createTlsServer(
   server.removeAllListeners('tlsClientError');
   server.on('tlsClientError', (_error, socket: TLSSocket) => socket.destroy());
   return server;
+}
+
+function boundEachAddress(server: http.Server): void {
+  const connections = new Map<string, number>();
+  server.prependListener('connection', (socket: Socket) => {
+    const { remoteAddress: address } = socket;
+    // None on the Unix socket, which only those may use who are let in there.
+    if (address === undefined) return;
+    const open = (connections.get(address) ?? 0) + 1;
+    connections.set(address, open);
+    socket.once('close', () => {
+      const left = (connections.get(address) ?? 0) - 1;
+      if (left > 0) connections.set(address, left);
+      else connections.delete(address);
+    });
+    if (open > MAX_CONNECTIONS_OF_ONE) socket.destroy();
+  });
 }
 
 interface ParserError extends Error {

@@ -5,6 +5,7 @@ import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine } from '../engines/engine.ts';
 import { FAILURE_CODES } from '../engines/failure.ts';
 import { DMA_ERRORS, ENGINE_NAMES } from '../engines/records.ts';
+import type { Journal, JournalObserver } from '../journal/journal.ts';
 import { ENDS } from '../transfers/schema.ts';
 import type { TransferObserver, TransferService } from '../transfers/service.ts';
 import type { Transfer } from '../transfers/transfer.ts';
@@ -13,11 +14,22 @@ import { watchChannels } from './channels.ts';
 
 /** From 10 µs, a page copied by a waiting thread, to minutes, a region on slow media. */
 const PHASE_BUCKETS = [1e-5, 1e-4, 1e-3, 0.01, 0.1, 1, 10, 60, 600];
+/** From a disk with a cache that lasts, to one that is overburdened. */
+const SYNC_BUCKETS = [0.0005, 0.002, 0.01, 0.05, 0.25, 1, 5];
 const REQUEST_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60];
 const NS_PER_SECOND = 1e9;
 
+/** What is read when Prometheus scrapes. */
+export interface Watched {
+  transfers: TransferService;
+  inventory: Inventory;
+  engine: Engine;
+  dma: DmaEngine;
+  journal: Journal;
+}
+
 /** What Prometheus scrapes. No label takes a value that a client chooses. */
-export class Metrics implements TransferObserver {
+export class Metrics implements TransferObserver, JournalObserver {
   readonly registry = new Registry();
   readonly #registers = [this.registry];
 
@@ -64,6 +76,17 @@ export class Metrics implements TransferObserver {
     buckets: REQUEST_BUCKETS,
     registers: this.#registers,
   });
+  readonly #syncs = new Histogram({
+    name: 'dmad_journal_sync_seconds',
+    help: 'Time to write a batch to the journal and sync it.',
+    buckets: SYNC_BUCKETS,
+    registers: this.#registers,
+  });
+  readonly #journalErrors = new Counter({
+    name: 'dmad_journal_errors_total',
+    help: 'Batches that could not be written to the journal.',
+    registers: this.#registers,
+  });
 
   constructor() {
     collectDefaultMetrics({ register: this.registry });
@@ -79,7 +102,7 @@ export class Metrics implements TransferObserver {
   }
 
   /** Reads these when it is scraped. */
-  watch(transfers: TransferService, inventory: Inventory, engine: Engine, dma: DmaEngine): void {
+  watch({ transfers, inventory, engine, dma, journal }: Watched): void {
     const registers = this.#registers;
     watchChannels(dma, registers);
     new Gauge({
@@ -96,6 +119,14 @@ export class Metrics implements TransferObserver {
       registers,
       collect() {
         this.set(transfers.queued);
+      },
+    });
+    new Gauge({
+      name: 'dmad_journal_bytes',
+      help: 'Size of the journal on disk.',
+      registers,
+      async collect() {
+        this.set(await journal.size());
       },
     });
     new Gauge({
@@ -124,6 +155,14 @@ export class Metrics implements TransferObserver {
       labelNames: ['version', 'shim', 'node'],
       registers,
     }).set({ version: DAEMON_VERSION, shim: engine.shimVersion, node: process.versions.node }, 1);
+  }
+
+  synced(seconds: number): void {
+    this.#syncs.observe(seconds);
+  }
+
+  failed(): void {
+    this.#journalErrors.inc();
   }
 
   progressed(transfer: Transfer, bytes: number): void {

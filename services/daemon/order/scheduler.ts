@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { Budget } from './budget.ts';
 import { Claims } from './claims.ts';
 
 /** Bytes that an operation touches. */
@@ -19,12 +20,37 @@ export interface Ticket<Work> {
   readonly state: 'waiting' | 'ready' | 'started' | 'released';
 }
 
+/** Whose an operation is. */
+export interface Share {
+  /** Any name; the operations of one name share what follows. */
+  client: string;
+  /** What it moves, in bytes. */
+  bytes: number;
+  /** What the client may move; undefined: as much as it can. */
+  bytesPerSecond?: number | undefined;
+}
+
+/** What one client has taken of the scheduler. */
+interface Account<Work> {
+  /** Accepted and not started. */
+  waiting: number;
+  waitingBytes: number;
+  accesses: number;
+  /** Of each lane: ready, and started; and accepted without having ended or been withdrawn. */
+  readonly lanes: { ready: Set<Entry<Work>>; started: number; open: number }[];
+  budget: Budget | undefined;
+}
+
+const NOBODY: Share = { client: '', bytes: 0 };
+
 interface Entry<Work> extends Ticket<Work> {
   state: Ticket<Work>['state'];
   readonly accesses: readonly Access[];
   /** How many accesses it was accepted with, before they were merged. */
   readonly weight: number;
-  readonly lane: Lane<Work>;
+  readonly lane: number;
+  readonly account: Account<Work>;
+  readonly bytes: number;
   /** How many earlier operations it still waits for. */
   blockers: number;
   readonly blocked: Set<Entry<Work>>;
@@ -32,48 +58,70 @@ interface Entry<Work> extends Ticket<Work> {
   withdrawn: boolean;
 }
 
-/** Operations of one kind, which share a number of slots: first ready, first started. */
+/**
+ * Operations of one kind, which share a number of slots. Of each client's, first ready, first
+ * started; among clients by turns.
+ */
 interface Lane<Work> {
   readonly slots: number;
   started: number;
-  readonly ready: Set<Entry<Work>>;
+  /** Whoever has something ready, the next one first. */
+  readonly turns: Set<Account<Work>>;
+}
+
+/** How much may wait. */
+export interface WaitingLimits {
+  operations: number;
+  /** What they would move. */
+  bytes: number;
+  /** Accesses that operations may have together until they are released. */
+  accesses: number;
 }
 
 export interface SchedulerOptions {
   /** For each lane, how many of its operations may run at a time. */
   lanes: readonly number[];
-  /** How many operations may wait. */
-  maxWaiting: number;
+  /** How a client with a limited rate shares it among its lanes. */
+  weights?: readonly number[];
+  /** Of all clients together, and of each. One that has nothing waiting is always let in. */
+  maxWaiting: WaitingLimits;
+  maxWaitingOfOne: WaitingLimits;
   /** How much the order may take to remember: claimed fragments, their readers, who waits for whom. */
   maxEntries: number;
-  /** How many accesses the operations that are not released may have together. */
-  maxAccesses: number;
 }
 
 /**
  * The order of operations. Those whose bytes touch, where at least one writes, start one after the
- * other as they were accepted; others run side by side, as many as their lane has slots. Pure: it
- * starts nothing itself and knows no clock.
+ * other as they were accepted; others run side by side, as many as their lane has slots, the
+ * clients by turns. Slots are shared, but one that has nothing running in a lane need not wait for
+ * those who have: so nobody's flood keeps anybody else out. Pure: it starts nothing itself and
+ * knows no clock.
  *
  * Nothing can deadlock: an operation waits only for earlier ones, and holds its slot only while it
  * runs.
  */
 export class Scheduler<Work> {
   readonly #lanes: Lane<Work>[];
-  readonly #maxWaiting: number;
+  readonly #weights: readonly number[];
+  readonly #maxWaiting: WaitingLimits;
+  readonly #maxWaitingOfOne: WaitingLimits;
   readonly #maxEntries: number;
-  readonly #maxAccesses: number;
+  /** One for each name that ever came: those of tokens and users, which are few. */
+  readonly #accounts = new Map<string, Account<Work>>();
   readonly #claims = new Map<number, Claims<Entry<Work>>>();
   #edges = 0;
   #accesses = 0;
   #waiting = 0;
+  #waitingBytes = 0;
   #started = 0;
 
-  constructor({ lanes, maxWaiting, maxEntries, maxAccesses }: SchedulerOptions) {
-    this.#lanes = lanes.map((slots) => ({ slots, started: 0, ready: new Set() }));
-    this.#maxWaiting = maxWaiting;
-    this.#maxEntries = maxEntries;
-    this.#maxAccesses = maxAccesses;
+  constructor(options: SchedulerOptions) {
+    const { lanes } = options;
+    this.#lanes = lanes.map((slots) => ({ slots, started: 0, turns: new Set() }));
+    this.#weights = options.weights ?? lanes.map(() => 1);
+    this.#maxWaiting = options.maxWaiting;
+    this.#maxWaitingOfOne = options.maxWaitingOfOne;
+    this.#maxEntries = options.maxEntries;
   }
 
   /** Operations that were accepted and have not started. */
@@ -85,23 +133,54 @@ export class Scheduler<Work> {
     return this.#started;
   }
 
-  /** Whether {@link accept} would take more than is bounded. */
-  get full(): boolean {
+  /** How much the order remembers: claimed fragments, their readers, who waits for whom. */
+  get entries(): number {
+    let entries = this.#edges;
+    for (const claims of this.#claims.values()) entries += claims.entries;
+    return entries;
+  }
+
+  /** Whether {@link accept} would take more of a client than is bounded. */
+  isFull(client = NOBODY.client): boolean {
+    const account = this.#accounts.get(client);
+    if (account === undefined || account.waiting === 0) return this.entries >= 2 * this.#maxEntries;
+    const { waiting: operations, waitingBytes: bytes, accesses } = account;
     return (
-      this.#waiting >= this.#maxWaiting ||
-      this.#accesses >= this.#maxAccesses ||
-      this.#entries() >= this.#maxEntries
+      reaches({ operations, bytes, accesses }, this.#maxWaitingOfOne) ||
+      reaches(
+        { operations: this.#waiting, bytes: this.#waitingBytes, accesses: this.#accesses },
+        this.#maxWaiting,
+      ) ||
+      this.entries >= this.#maxEntries
     );
   }
 
-  /** Gives an operation its place behind all that were accepted before. */
-  accept(work: Work, accesses: readonly Access[], lane: number): Ticket<Work> {
+  /** How many operations of a client in one lane are not over. */
+  openOf(client: string, lane: number): number {
+    return this.#accounts.get(client)?.lanes[lane]?.open ?? 0;
+  }
+
+  /**
+   * Gives an operation its place behind all that were accepted before.
+   *
+   * @param now milliseconds of a clock that does not step, as in all that follows
+   */
+  accept(
+    work: Work,
+    accesses: readonly Access[],
+    lane: number,
+    share: Share = NOBODY,
+    now = 0,
+  ): Ticket<Work> {
+    const account = this.#accountOf(share, now);
     const entry: Entry<Work> = {
       work,
       state: 'waiting',
       accesses: mergeAccesses(accesses),
       weight: accesses.length,
-      lane: this.#lanes[lane] as Lane<Work>,
+      lane,
+      account,
+      bytes: share.bytes,
       blockers: 0,
       blocked: new Set(),
       withdrawn: false,
@@ -117,54 +196,91 @@ export class Scheduler<Work> {
       claims[write ? 'write' : 'read'](entry, offset, offset + size, mustWaitFor);
     }
     this.#accesses += entry.weight;
-    this.#waiting++;
-    if (entry.blockers === 0) this.#becomeReady(entry);
+    account.accesses += entry.weight;
+    laneOf(entry).open++;
+    this.#count(entry, 1);
+    if (entry.blockers === 0) this.#becomeReady(entry, now);
     return entry;
   }
 
   /** The next operation that may start now, which is then started; undefined where none may. */
-  startNext(): Ticket<Work> | undefined {
-    for (const lane of this.#lanes) {
-      if (lane.started >= lane.slots) continue;
-      const [entry] = lane.ready;
-      if (entry === undefined) continue;
-      lane.ready.delete(entry);
-      entry.state = 'started';
-      lane.started++;
-      this.#started++;
-      this.#waiting--;
-      return entry;
+  startNext(now = 0): Ticket<Work> | undefined {
+    for (const [index, lane] of this.#lanes.entries()) {
+      for (const account of lane.turns) {
+        const { ready, started } = account.lanes[index] as (typeof account.lanes)[number];
+        if (lane.started >= lane.slots && started > 0) continue;
+        const [entry] = ready;
+        account.budget?.advance(now);
+        if (entry === undefined || account.budget?.paid(index) === false) continue;
+        this.#start(entry);
+        return entry;
+      }
     }
     return undefined;
+  }
+
+  /** Milliseconds until a client may spend more, and {@link startNext} is worth a try; or Infinity. */
+  get wait(): number {
+    let wait = Number.POSITIVE_INFINITY;
+    for (const { waiting, budget } of this.#accounts.values()) {
+      if (waiting > 0 && budget !== undefined) wait = Math.min(wait, budget.wait);
+    }
+    return wait;
+  }
+
+  /**
+   * Counts bytes that move as they come, beside operations.
+   *
+   * @returns how long their client should wait before more, in milliseconds
+   */
+  charge(share: Share, now: number): number {
+    return this.#accountOf(share, now).budget?.charge(share.bytes, now) ?? 0;
   }
 
   /**
    * Ends an operation: one that started and is over, or one that shall not start any more. Those
    * that waited for it become ready, if they wait for no other.
    */
-  release(ticket: Ticket<Work>): void {
+  release(ticket: Ticket<Work>, now = 0): void {
     const entry = ticket as Entry<Work>;
+    if (entry.state === 'released' || entry.withdrawn) return;
+    laneOf(entry).open--;
     if (entry.state === 'waiting') {
       entry.withdrawn = true;
       return;
     }
     if (entry.state === 'started') {
-      entry.lane.started--;
+      (this.#lanes[entry.lane] as Lane<Work>).started--;
+      laneOf(entry).started--;
       this.#started--;
-      this.#leave(entry);
-    } else if (entry.state === 'ready') {
-      entry.lane.ready.delete(entry);
-      this.#waiting--;
-      this.#leave(entry);
+    } else {
+      entry.account.budget?.advance(now);
+      this.#leaveTurn(entry);
+      this.#count(entry, -1);
     }
+    this.#leave(entry, now);
   }
 
-  #leave(first: Entry<Work>): void {
+  #start(entry: Entry<Work>): void {
+    const lane = this.#lanes[entry.lane] as Lane<Work>;
+    entry.account.budget?.spend(entry.lane);
+    this.#leaveTurn(entry);
+    // Behind all others whose turn it is.
+    if (lane.turns.delete(entry.account)) lane.turns.add(entry.account);
+    entry.state = 'started';
+    lane.started++;
+    laneOf(entry).started++;
+    this.#started++;
+    this.#count(entry, -1);
+  }
+
+  #leave(first: Entry<Work>, now: number): void {
     // A loop and not a recursion: thousands may have been withdrawn one behind the other.
     const leaving = [first];
     for (let entry = leaving.pop(); entry !== undefined; entry = leaving.pop()) {
       entry.state = 'released';
       this.#accesses -= entry.weight;
+      entry.account.accesses -= entry.weight;
       for (const { device, offset, size } of entry.accesses) {
         const claims = this.#claimsOf(device);
         claims.release(entry, offset, offset + size);
@@ -173,19 +289,58 @@ export class Scheduler<Work> {
       for (const next of entry.blocked) {
         if (--next.blockers > 0) continue;
         if (next.withdrawn) {
-          this.#waiting--;
+          this.#count(next, -1);
           leaving.push(next);
         } else {
-          this.#becomeReady(next);
+          this.#becomeReady(next, now);
         }
       }
       entry.blocked.clear();
     }
   }
 
-  #becomeReady(entry: Entry<Work>): void {
+  #becomeReady(entry: Entry<Work>, now: number): void {
+    const { ready } = laneOf(entry);
     entry.state = 'ready';
-    entry.lane.ready.add(entry);
+    entry.account.budget?.advance(now);
+    ready.add(entry);
+    (this.#lanes[entry.lane] as Lane<Work>).turns.add(entry.account);
+    if (ready.size === 1) entry.account.budget?.want(entry.lane, entry.bytes);
+  }
+
+  /** It is ready no more. */
+  #leaveTurn(entry: Entry<Work>): void {
+    const { ready } = laneOf(entry);
+    ready.delete(entry);
+    const [next] = ready;
+    if (next === undefined) (this.#lanes[entry.lane] as Lane<Work>).turns.delete(entry.account);
+    entry.account.budget?.want(entry.lane, next?.bytes ?? 0);
+  }
+
+  /** @param by 1 when it begins to wait, -1 when it ends */
+  #count({ account, bytes }: Entry<Work>, by: 1 | -1): void {
+    account.waiting += by;
+    account.waitingBytes += by * bytes;
+    this.#waiting += by;
+    this.#waitingBytes += by * bytes;
+  }
+
+  #accountOf({ client, bytesPerSecond }: Share, now: number): Account<Work> {
+    let account = this.#accounts.get(client);
+    if (account === undefined) {
+      const lanes = this.#lanes.map(() => ({ ready: new Set<Entry<Work>>(), started: 0, open: 0 }));
+      account = { waiting: 0, waitingBytes: 0, accesses: 0, lanes, budget: undefined };
+      this.#accounts.set(client, account);
+    }
+    if (account.budget?.bytesPerSecond !== bytesPerSecond) {
+      account.budget =
+        bytesPerSecond === undefined ? undefined : new Budget(bytesPerSecond, this.#weights, now);
+      for (const [lane, { ready }] of account.lanes.entries()) {
+        const [first] = ready;
+        account.budget?.want(lane, first?.bytes ?? 0);
+      }
+    }
+    return account;
   }
 
   #claimsOf(device: number): Claims<Entry<Work>> {
@@ -196,12 +351,18 @@ export class Scheduler<Work> {
     }
     return claims;
   }
+}
 
-  #entries(): number {
-    let entries = this.#edges;
-    for (const claims of this.#claims.values()) entries += claims.entries;
-    return entries;
-  }
+function laneOf<Work>({ account, lane }: Entry<Work>) {
+  return account.lanes[lane] as Account<Work>['lanes'][number];
+}
+
+function reaches(taken: WaitingLimits, limits: WaitingLimits): boolean {
+  return (
+    taken.operations >= limits.operations ||
+    taken.bytes >= limits.bytes ||
+    taken.accesses >= limits.accesses
+  );
 }
 
 /** The same bytes in as few ranges as can be: segments often lie side by side. */

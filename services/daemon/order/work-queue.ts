@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Priority } from '../engines/records.ts';
-import { retryLater } from '../problems/problem.ts';
+import { type Problem, retryLater } from '../problems/problem.ts';
 import { type Access, Scheduler, type Ticket } from './scheduler.ts';
 
 /** Starts an operation whose turn has come. */
@@ -28,11 +28,17 @@ const LANE_SLOTS = [
   // An upload runs at its client's pace and holds half a MiB of buffers.
   256,
 ];
-const MAX_WAITING = 10_000;
+/**
+ * What may wait, of one client and of all together: two clients fill the queue, not one. Bytes:
+ * hours at any speed that memory has.
+ */
+const MAX_WAITING_OF_ONE = { operations: 10_000, bytes: 64 * 2 ** 40, accesses: 262_144 };
+const MAX_WAITING = { operations: 20_000, bytes: 128 * 2 ** 40, accesses: 524_288 };
 /** Some 100 bytes each. */
 const MAX_ENTRIES = 1_000_000;
-/** Two for each segment. Some 100 bytes each, and a microsecond to let go of. */
-const MAX_ACCESSES = 262_144;
+
+/** How a client with a limited rate shares it among what it has waiting, by lane. */
+const LANE_WEIGHTS = [4, 4, 2, 2, 1, 1, 2];
 
 /** The lane of a transfer, by its share of the engine. */
 export function transferLane(priority: Priority, bytes: number): number {
@@ -40,44 +46,92 @@ export function transferLane(priority: Priority, bytes: number): number {
 }
 
 export const UPLOAD_LANE = LANES.upload;
+const TRANSFER_LANES = [...LANE_SLOTS.keys()].filter((lane) => lane !== UPLOAD_LANE);
+
+/** What a client may take; absent: what the queue has. */
+export interface QueueLimits {
+  /** Transfers that are not over. */
+  transfersInFlight?: number | undefined;
+  bytesPerSecond?: number | undefined;
+}
 
 /** Everything that is to touch devices in order: admits it, and starts it when its turn comes. */
 export class WorkQueue {
   readonly #scheduler = new Scheduler<Start>({
     lanes: LANE_SLOTS,
+    weights: LANE_WEIGHTS,
     maxWaiting: MAX_WAITING,
+    maxWaitingOfOne: MAX_WAITING_OF_ONE,
     maxEntries: MAX_ENTRIES,
-    maxAccesses: MAX_ACCESSES,
   });
+  readonly #limitsOf: (client: string) => QueueLimits;
   readonly #whenIdle: (() => void)[] = [];
+  #timer: NodeJS.Timeout | undefined;
   #closing = false;
   #starting = false;
+
+  /** @param limitsOf what the client of that name may take, now */
+  constructor(limitsOf: (client: string) => QueueLimits = () => ({})) {
+    this.#limitsOf = limitsOf;
+  }
 
   /** Whether the daemon is shutting down, and takes no new work. */
   get closing(): boolean {
     return this.#closing;
   }
 
-  /** @throws Problem shutting_down or queue_full, where no new work is taken */
-  admit(): void {
+  /** @throws Problem shutting_down or queue_full, where no new work of that client is taken */
+  admit(client: string): void {
     if (this.#closing) {
       throw retryLater('shutting_down', 'The daemon is shutting down: retry when it is back.');
     }
-    if (this.#scheduler.full) {
+    if (this.#scheduler.isFull(client)) {
       throw retryLater('queue_full', 'Too much is waiting already: retry later.');
     }
   }
 
-  /** Gives an operation its place; `start` may be called before this returns. */
-  add(start: Start, accesses: readonly Access[], lane: number): Ticket<Start> {
-    const ticket = this.#scheduler.accept(start, accesses, lane);
+  /** The same for a transfer, of which a client may have only so many. */
+  admitTransfer(client: string): void {
+    this.admit(client);
+    const { transfersInFlight = Number.POSITIVE_INFINITY } = this.#limitsOf(client);
+    const open = TRANSFER_LANES.reduce(
+      (sum, lane) => sum + this.#scheduler.openOf(client, lane),
+      0,
+    );
+    if (open >= transfersInFlight) throw tooMany(transfersInFlight);
+  }
+
+  /**
+   * Gives an operation its place; `start` may be called before this returns.
+   *
+   * @param client whose it is, by name
+   * @param bytes that it moves, where they are to be reckoned before it starts; else see
+   *   {@link pace}
+   */
+  add(
+    start: Start,
+    accesses: readonly Access[],
+    lane: number,
+    client: string,
+    bytes: number,
+  ): Ticket<Start> {
+    const { bytesPerSecond } = this.#limitsOf(client);
+    const share = { client, bytes, bytesPerSecond };
+    const ticket = this.#scheduler.accept(start, accesses, lane, share, performance.now());
     this.#startAll();
     return ticket;
   }
 
+  /** A client has moved bytes of content. @returns how long it should rest, in milliseconds */
+  pace(client: string, bytes: number): number {
+    const { bytesPerSecond } = this.#limitsOf(client);
+    if (bytesPerSecond === undefined) return 0;
+    return this.#scheduler.charge({ client, bytes, bytesPerSecond }, performance.now());
+  }
+
   /** An operation is over, or shall not start any more. */
   release(ticket: Ticket<Start>): void {
-    this.#scheduler.release(ticket);
+    this.#scheduler.release(ticket, performance.now());
     this.#startAll();
     if (this.#idle) for (const resolve of this.#whenIdle.splice(0)) resolve();
   }
@@ -96,9 +150,18 @@ export class WorkQueue {
     // What ends as soon as it starts comes here again; the loop that is running goes on for it.
     if (this.#starting) return;
     this.#starting = true;
-    for (let next = this.#scheduler.startNext(); next; next = this.#scheduler.startNext()) {
-      next.work();
-    }
+    const next = () => this.#scheduler.startNext(performance.now());
+    for (let ticket = next(); ticket; ticket = next()) ticket.work();
     this.#starting = false;
+    clearTimeout(this.#timer);
+    const { wait } = this.#scheduler;
+    // At most a day: the longest that a timer can wait is 25.
+    const ms = Math.min(Math.ceil(wait), 86_400_000);
+    if (Number.isFinite(wait)) this.#timer = setTimeout(() => this.#startAll(), ms);
   }
+}
+
+function tooMany(transfers: number): Problem {
+  const detail = `This token may have ${transfers} transfers that are not over: wait for one.`;
+  return retryLater('queue_full', detail);
 }

@@ -5,6 +5,8 @@ import { PROBLEMS, type ProblemCode } from './problem.ts';
 
 const PROBLEM_CODES = Object.keys(PROBLEMS) as [ProblemCode, ...ProblemCode[]];
 
+export const problemCodeSchema = z.enum(PROBLEM_CODES);
+
 export const problemSchema = z
   .object({
     type: z.string().meta({ description: 'A stable URI for this kind of error.' }),
@@ -12,7 +14,7 @@ export const problemSchema = z
     status: z.int().min(400).max(599),
     detail: z.string().meta({ description: 'What is wrong, and what to do about it.' }),
     instance: z.string().meta({ description: 'The request, as in its x-request-id.' }),
-    code: z.enum(PROBLEM_CODES).meta({ description: 'Stable, for programs.' }),
+    code: problemCodeSchema.meta({ description: 'Stable, for programs.' }),
     errors: z
       .array(
         z.object({

@@ -17,6 +17,8 @@ export interface HistoryLimits {
   transfers: number;
   /** How many segments they may have together. */
   segments: number;
+  /** For how long, in milliseconds. */
+  ms: number;
 }
 
 export interface Page {
@@ -37,9 +39,12 @@ export class History {
   #finishedSegments = 0;
   /** Those that may not, though they are over. */
   readonly #held = new Set<string>();
+  readonly #onForget: (transfer: Transfer) => void;
 
-  constructor(limits: HistoryLimits) {
+  /** @param onForget is told each transfer that can be asked for no longer */
+  constructor(limits: HistoryLimits, onForget: (transfer: Transfer) => void) {
     this.#limits = limits;
+    this.#onForget = onForget;
   }
 
   /** @param hold keep it until {@link release}, though it be over */
@@ -57,12 +62,25 @@ export class History {
     if (this.#held.has(transfer.id)) return;
     this.#finished.add(transfer);
     this.#finishedSegments += transfer.plan.segments.length;
-    this.#forget();
+    this.forgetOld();
   }
 
   /** Ends a hold. */
   release(transfer: Transfer): void {
     if (this.#held.delete(transfer.id) && transfer.over) this.finish(transfer);
+  }
+
+  /** Forgets what is too old, or too much. */
+  forgetOld(): void {
+    for (const oldest of this.#finished) {
+      const { transfers, segments, ms } = this.#limits;
+      const few = this.#finished.size <= transfers && this.#finishedSegments <= segments;
+      if (few && oldest.overForMs < ms) return;
+      this.#finished.delete(oldest);
+      this.#finishedSegments -= oldest.plan.segments.length;
+      this.#byId.delete(oldest.id);
+      this.#onForget(oldest);
+    }
   }
 
   /**
@@ -89,16 +107,6 @@ export class History {
       transfers.push(transfer);
     }
     return { transfers, nextPageToken: '' };
-  }
-
-  #forget(): void {
-    for (const oldest of this.#finished) {
-      const { transfers, segments } = this.#limits;
-      if (this.#finished.size <= transfers && this.#finishedSegments <= segments) return;
-      this.#finished.delete(oldest);
-      this.#finishedSegments -= oldest.plan.segments.length;
-      this.#byId.delete(oldest.id);
-    }
   }
 }
 

@@ -34,7 +34,7 @@ export class IdempotencyKeys {
   }
 
   /**
-   * The transfer that the same request made before, if it did.
+   * The transfer that the same request made before, if it did. Each client has keys of its own.
    *
    * @throws Problem invalid_request where the key is none, idempotency_key_reused where another
    *   request used it, queue_full where no more can be remembered
@@ -44,7 +44,7 @@ export class IdempotencyKeys {
       const detail = `Idempotency-Key must have 1 to ${MAX_KEY_LENGTH} printable ASCII characters.`;
       throw new Problem('invalid_request', detail);
     }
-    this.#forgetExpired();
+    this.forgetExpired();
     const known = this.#keys.get(nameOf(client, key));
     if (known === undefined) {
       if (this.#keys.size >= MAX_KEYS || this.#segments >= MAX_SEGMENTS) {
@@ -62,17 +62,32 @@ export class IdempotencyKeys {
     return known.transfer;
   }
 
-  remember(client: string, key: string, transfer: Transfer): void {
-    const expiresAt = this.#options.now() + KEPT_MS;
-    this.#keys.set(nameOf(client, key), {
-      fingerprint: fingerprint(transfer.plan),
-      transfer,
-      expiresAt,
-    });
-    this.#segments += transfer.plan.segments.length;
+  /**
+   * Remembers a transfer by its key, if it has one.
+   *
+   * @param ageMs how long its key has been remembered already
+   * @returns whether it is
+   */
+  remember(transfer: Transfer, ageMs = 0): boolean {
+    const { plan, origin } = transfer;
+    if (origin.key === undefined || ageMs >= KEPT_MS) return false;
+    const expiresAt = this.#options.now() + KEPT_MS - ageMs;
+    const remembered = { fingerprint: fingerprint(plan), transfer, expiresAt };
+    this.#keys.set(nameOf(origin.client, origin.key), remembered);
+    this.#segments += plan.segments.length;
+    return true;
   }
 
-  #forgetExpired(): void {
+  /** Its key is free again: the transfer was not accepted. */
+  forget({ plan, origin }: Transfer): void {
+    if (origin.key === undefined) return;
+    if (this.#keys.delete(nameOf(origin.client, origin.key))) {
+      this.#segments -= plan.segments.length;
+    }
+  }
+
+  /** Forgets those that were kept for as long as they are to be. */
+  forgetExpired(): void {
     const now = this.#options.now();
     // A Map keeps the order of insertion, which is that of expiry.
     for (const [key, { expiresAt, transfer }] of this.#keys) {

@@ -17,19 +17,16 @@ import type { TransferPlan } from './transfer.ts';
 /** The bytes that a request names, before anybody has looked whether they are there. */
 export function touchesOf(request: TransferRequest): Touch[] {
   const { device_name: source, dst_device_name: destination = source } = request;
-  return segmentsOf(request).flatMap(({ src_offset, dst_offset, size }, index) => {
-    const parent = parentOf(request, index);
-    return [
-      { device: source, offset: src_offset, size, write: false, pointer: `${parent}/src_offset` },
-      {
-        device: destination,
-        offset: dst_offset,
-        size,
-        write: true,
-        pointer: `${parent}/dst_offset`,
-      },
-    ];
-  });
+  return segmentsOf(request).flatMap(({ src_offset, dst_offset, size }) => [
+    { device: source, offset: src_offset, size, write: false },
+    { device: destination, offset: dst_offset, size, write: true },
+  ]);
+}
+
+/** JSON pointer to the field that says where one of {@link touchesOf} is. */
+export function touchPointer(request: TransferRequest, index: number): string {
+  const field = index % 2 === 0 ? 'src_offset' : 'dst_offset';
+  return `${parentOf(request, Math.floor(index / 2))}/${field}`;
 }
 
 /**

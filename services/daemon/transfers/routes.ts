@@ -8,7 +8,7 @@ import type { EngineChooser } from '../engines/choice.ts';
 import { readPrefer } from '../http/prefer.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
-import { planTransfer, touchesOf } from './plan.ts';
+import { planTransfer, touchesOf, touchPointer } from './plan.ts';
 import {
   dryRunSchema,
   transferListQuerySchema,
@@ -85,6 +85,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
             'media_error',
             'device_gone',
             'interrupted',
+            'journal_unavailable',
             'shutting_down',
             'timeout',
             'storage_full',
@@ -94,16 +95,14 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       },
     },
     async (request, reply) => {
-      authorize(request, touchesOf(request.body));
+      const { body } = request;
+      authorize(request, touchesOf(body), (index) => touchPointer(body, index));
       const plan = planTransfer(request.body, inventory, chooser);
       if (request.body.dry_run) return describePlan(plan);
       const prefer = readPrefer(request.headers.prefer, DEFAULT_WAIT_MS);
       const key = request.headers['idempotency-key'];
-      const { transfer, replayed } = transfers.create(plan, {
-        requestId: request.id,
-        client: request.client.name,
-        key,
-      });
+      const origin = { requestId: request.id, client: request.client.name, key };
+      const { transfer, replayed } = await transfers.create(plan, origin, prefer.waitMs === 0);
       request.transferId = transfer.id;
       reply.header('location', `/transfers/${transfer.id}`);
       if (replayed) {
@@ -111,6 +110,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       }
       if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
       await transfers.waitForEnd(transfer, prefer.waitMs);
+      await transfers.keep(transfer);
       return answer(transfer, reply);
     },
   );

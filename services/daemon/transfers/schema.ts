@@ -7,6 +7,7 @@ import { problemSchema } from '../problems/schema.ts';
 
 /** How a transfer can end. */
 export const ENDS = ['succeeded', 'failed', 'cancelled', 'interrupted'] as const;
+export type End = (typeof ENDS)[number];
 export const STATUSES = ['queued', 'running', ...ENDS] as const;
 export type Status = (typeof STATUSES)[number];
 

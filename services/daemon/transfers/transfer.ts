@@ -4,7 +4,7 @@ import type { EngineChoice, RequestedEngine } from '../engines/choice.ts';
 import type { Completion, Priority, Segment } from '../engines/records.ts';
 import { crc32cText } from '../http/crc32c.ts';
 import { type Problem, problemDetails } from '../problems/problem.ts';
-import type { Status, TransferDocument } from './schema.ts';
+import type { End, Status, TransferDocument } from './schema.ts';
 
 /** What is to be done: a request, checked against the devices and with its engine chosen. */
 export interface TransferPlan {
@@ -53,6 +53,27 @@ export interface Origin {
   key: string | undefined;
 }
 
+/** How a transfer ended. */
+export interface Outcome {
+  status: End;
+  /** Why, unless it succeeded. */
+  error: Problem | undefined;
+  choice: EngineChoice;
+  channels: readonly string[];
+  bytesCompleted: number;
+  /** Nanoseconds from acceptance; undefined where it never started. */
+  startedNs: number | undefined;
+  finishedNs: number;
+  /** What the engine told of its last run. */
+  completion: EngineReport | undefined;
+}
+
+/** What is kept of a completion. */
+export type EngineReport = Pick<
+  Completion,
+  'copyNs' | 'flushNs' | 'verifyNs' | 'segment' | 'sourceCrc' | 'destinationCrc'
+> & { dma: Pick<Completion['dma'], 'retries'> };
+
 /** One transfer, from its acceptance on. */
 export class Transfer {
   readonly id: string;
@@ -65,21 +86,38 @@ export class Transfer {
   channels: readonly string[] = [];
   bytesCompleted = 0;
   error: Problem | undefined;
-  readonly #wallOffsetMs = wallOffset();
-  readonly #acceptedNs = monotonicNs();
+  /** When it was accepted, in milliseconds of the wall clock. */
+  readonly acceptedMs: number;
+  readonly #acceptedNs: number;
   #startedNs: number | undefined;
   #finishedNs: number | undefined;
-  #completion: Completion | undefined;
+  #completion: EngineReport | undefined;
 
-  constructor(id: string, plan: TransferPlan, origin: Origin) {
+  /** @param acceptedMs when an earlier daemon accepted it, in milliseconds of the wall clock */
+  constructor(id: string, plan: TransferPlan, origin: Origin, acceptedMs?: number) {
     this.id = id;
     this.plan = plan;
     this.origin = origin;
     this.choice = plan.choice;
+    const now = monotonicNs();
+    const nowMs = wallOffset() + now / 1e6;
+    this.acceptedMs = acceptedMs ?? nowMs;
+    // The clock may have been set back since.
+    this.#acceptedNs = now - Math.round(Math.max(0, nowMs - this.acceptedMs) * 1e6);
   }
 
   get over(): boolean {
     return this.#finishedNs !== undefined;
+  }
+
+  /** Milliseconds since its acceptance. */
+  get ageMs(): number {
+    return (monotonicNs() - this.#acceptedNs) / 1e6;
+  }
+
+  /** Milliseconds since its end; it must be over. */
+  get overForMs(): number {
+    return (monotonicNs() - (this.#finishedNs as number)) / 1e6;
   }
 
   /** How often a part of it was thrown out with another copy's fault, and tried again. */
@@ -94,25 +132,66 @@ export class Transfer {
     this.#startedNs = monotonicNs();
   }
 
+  /** It shall begin anew, when the daemon runs again. */
+  suspend(): void {
+    this.status = 'queued';
+    this.choice = this.plan.choice;
+    this.bytesCompleted = 0;
+    this.#startedNs = undefined;
+  }
+
   /**
-   * Ends it.
+   * How it ends, now.
    *
    * @param completion what the engine told, where it ever ran
    * @param error why, unless it succeeded
+   * @param channels names of the DMA channels that had a part of it
    */
-  finish(
-    status: Exclude<Status, 'queued' | 'running'>,
+  outcome(
     completion: Completion | undefined,
     error: Problem | undefined,
-  ): void {
+    channels: readonly string[] = [],
+  ): Outcome {
+    const startedNs = completion?.startedNs || this.#startedNs;
+    return {
+      status: statusOf(error),
+      error,
+      choice: this.choice,
+      channels,
+      bytesCompleted: completion?.bytesDone ?? this.bytesCompleted,
+      startedNs: startedNs === undefined ? undefined : startedNs - this.#acceptedNs,
+      finishedNs: (completion?.finishedNs ?? monotonicNs()) - this.#acceptedNs,
+      completion,
+    };
+  }
+
+  /** Ends it. */
+  finish(outcome: Outcome): void {
+    const { status, error, choice, channels } = outcome;
+    const { bytesCompleted, startedNs, finishedNs, completion } = outcome;
     this.status = status;
     this.error = error;
+    this.choice = choice;
+    this.channels = channels;
+    this.bytesCompleted = bytesCompleted;
+    if (startedNs !== undefined) this.#startedNs = this.#acceptedNs + startedNs;
+    this.#finishedNs = this.#acceptedNs + finishedNs;
     this.#completion = completion;
-    this.#finishedNs = completion?.finishedNs ?? monotonicNs();
-    if (completion !== undefined) {
-      this.#startedNs = completion.startedNs || this.#startedNs;
-      this.bytesCompleted = completion.bytesDone;
-    }
+  }
+
+  /** How it ended; undefined while it is not over. */
+  get end(): Outcome | undefined {
+    if (this.#finishedNs === undefined) return undefined;
+    return {
+      status: this.status as End,
+      error: this.error,
+      choice: this.choice,
+      channels: this.channels,
+      bytesCompleted: this.bytesCompleted,
+      startedNs: this.#startedNs === undefined ? undefined : this.#startedNs - this.#acceptedNs,
+      finishedNs: this.#finishedNs - this.#acceptedNs,
+      completion: this.#completion,
+    };
   }
 
   /** Nanoseconds spent in each phase so far; the wait ends when the first byte moves. */
@@ -190,6 +269,12 @@ export class Transfer {
   #timeOf(ns: number): string;
   #timeOf(ns: number | undefined): string | null;
   #timeOf(ns: number | undefined): string | null {
-    return ns === undefined ? null : new Date(this.#wallOffsetMs + ns / 1e6).toISOString();
+    if (ns === undefined) return null;
+    return new Date(this.acceptedMs + (ns - this.#acceptedNs) / 1e6).toISOString();
   }
+}
+
+function statusOf(error: Problem | undefined): End {
+  if (error === undefined) return 'succeeded';
+  return error.code === 'cancelled' || error.code === 'interrupted' ? error.code : 'failed';
 }

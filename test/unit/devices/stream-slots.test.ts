@@ -8,13 +8,14 @@ test('StreamSlots has 256 slots, and gets each back however its work ends', asyn
     const ends: ((fail: boolean) => void)[] = [];
     const running = Array.from({ length: 256 }, (_, i) =>
       slots.use(
+        'anna',
         () =>
           new Promise<number>((resolve, reject) => {
             ends.push((fail) => (fail ? reject(new Error('broken')) : resolve(i)));
           }),
       ),
     );
-    await expect(slots.use(async () => 'one too many')).rejects.toMatchObject({
+    await expect(slots.use('anna', async () => 'one too many')).rejects.toMatchObject({
       code: 'queue_full',
       options: { headers: { 'retry-after': '1' } },
     });
@@ -22,5 +23,5 @@ test('StreamSlots has 256 slots, and gets each back however its work ends', asyn
     const results = await Promise.allSettled(running);
     expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(128);
   }
-  expect(await slots.use(async () => 'free again')).toBe('free again');
+  expect(await slots.use('anna', async () => 'free again')).toBe('free again');
 });

@@ -15,7 +15,7 @@ import { completion, makeDevice } from '../transfers/make-transfer.ts';
 
 const SIZE = 2 ** 20;
 /** Longer than any test: those that are about the end of a wait set their own. */
-const PATIENT = { idleMs: 60_000, signal: new AbortController().signal };
+const PATIENT = { pace: () => 0, idleMs: 60_000, signal: new AbortController().signal };
 
 describe('checkUpload', () => {
   const device = makeDevice({ size: 1000, badBlocks: [{ offset: 512, size: 100 }] });
@@ -159,7 +159,7 @@ describe('Upload', () => {
       body.write(Buffer.from('stop'));
       const upload = new Upload(engine, { device, offset: 0, length: 100 });
       if (early) controller.abort();
-      const over = upload.receive(body, { idleMs: 60_000, signal: controller.signal });
+      const over = upload.receive(body, { ...PATIENT, signal: controller.signal });
       if (!early) {
         await sleep(5);
         controller.abort();

@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
 import type { Engine } from '../../../services/daemon/engines/engine.ts';
+import type { Journal } from '../../../services/daemon/journal/journal.ts';
 import { Metrics } from '../../../services/daemon/metrics/metrics.ts';
 import { Problem } from '../../../services/daemon/problems/problem.ts';
 import type { TransferService } from '../../../services/daemon/transfers/service.ts';
@@ -16,12 +17,16 @@ describe('Metrics', () => {
     metrics = new Metrics();
     port = readyPort();
     transfers.running = 0;
-    metrics.watch(
-      transfers as TransferService,
-      new Inventory([makeDevice({ size: 4096 }), makeDevice({ name: 'dax1.0', size: 8192 })]),
-      { shimVersion: '1.2.3' } as Engine,
-      makeDma(port),
-    );
+    metrics.watch({
+      transfers: transfers as TransferService,
+      inventory: new Inventory([
+        makeDevice({ size: 4096 }),
+        makeDevice({ name: 'dax1.0', size: 8192 }),
+      ]),
+      engine: { shimVersion: '1.2.3' } as Engine,
+      dma: makeDma(port),
+      journal: { size: async () => 12_345 } as Journal,
+    });
   });
 
   const samples = async (name: string) =>
@@ -39,6 +44,9 @@ describe('Metrics', () => {
       ['dmad_queue_depth', 'gauge'],
       ['dmad_channel_bytes_total', 'counter'],
       ['dmad_channel_errors_total', 'counter'],
+      ['dmad_journal_bytes', 'gauge'],
+      ['dmad_journal_errors_total', 'counter'],
+      ['dmad_journal_sync_seconds', 'histogram'],
       ['dmad_device_size_bytes', 'gauge'],
       ['dmad_build_info', 'gauge'],
       ['process_resident_memory_bytes', 'gauge'],
@@ -58,8 +66,9 @@ describe('Metrics', () => {
     ] as const) {
       const transfer = makeTransfer();
       transfer.start(transfer.choice);
-      const error = status === 'failed' ? new Problem('media_error', '') : undefined;
-      transfer.finish(status, completion({ bytesDone }), error);
+      const code = status === 'failed' ? 'media_error' : 'cancelled';
+      const error = status === 'succeeded' ? undefined : new Problem(code, '');
+      transfer.finish(transfer.outcome(completion({ bytesDone }), error));
       metrics.progressed(transfer, 1);
       metrics.progressed(transfer, bytesDone - 1);
       metrics.finished(transfer);
@@ -89,7 +98,9 @@ describe('Metrics', () => {
   test('times only the phases that there were, in seconds', async () => {
     const transfer = makeTransfer({ flush: true, verify: false });
     transfer.start(transfer.choice);
-    transfer.finish('succeeded', completion({ copyNs: 2e9, flushNs: 5e8, verifyNs: 1 }), undefined);
+    transfer.finish(
+      transfer.outcome(completion({ copyNs: 2e9, flushNs: 5e8, verifyNs: 1 }), undefined),
+    );
     metrics.finished(transfer);
     const sums = await samples('dmad_transfer_phase_seconds_sum');
     expect(sums).toContain('dmad_transfer_phase_seconds_sum{phase="copy",engine="cpu"} 2');
@@ -138,11 +149,9 @@ describe('Metrics', () => {
   test('counts what became of copies by DMA', async () => {
     const transfer = makeTransfer();
     const dma = { error: 'read' as const, channel: 'dma0chan0', retries: 3 };
-    transfer.finish(
-      'failed',
-      completion({ dma: { error: 'read', channels: [0], failedChannel: 0, retries: 3 } }),
-      new Problem('dma_error', '', { dma }),
-    );
+    const told = { error: 'read' as const, channels: [0], failedChannel: 0, retries: 3 };
+    const problem = new Problem('dma_error', '', { dma });
+    transfer.finish(transfer.outcome(completion({ dma: told }), problem));
     metrics.finished(transfer);
     expect(await samples('dmad_dma_retries_total')).toEqual(['dmad_dma_retries_total 3']);
     const counted = await samples('dmad_dma_errors_total');
@@ -174,5 +183,15 @@ describe('Metrics', () => {
     expect(await samples('dmad_http_request_duration_seconds_sum')).toContain(
       'dmad_http_request_duration_seconds_sum{method="GET",route="/transfers/:id",status="200"} 1.5',
     );
+  });
+
+  test('tells of the journal', async () => {
+    metrics.synced(0.001);
+    metrics.failed();
+    expect(await samples('dmad_journal_sync_seconds_count')).toEqual([
+      'dmad_journal_sync_seconds_count 1',
+    ]);
+    expect(await samples('dmad_journal_errors_total')).toEqual(['dmad_journal_errors_total 1']);
+    expect(await samples('dmad_journal_bytes')).toEqual(['dmad_journal_bytes 12345']);
   });
 });

@@ -65,10 +65,8 @@ type Live = {
 class Bench {
   readonly scheduler = new Scheduler<Operation>({
     lanes: LANES,
-    maxWaiting: Number.POSITIVE_INFINITY,
-    // Full as soon as it remembers anything at all: the only way to see that it has forgotten.
-    maxEntries: 1,
-    maxAccesses: Number.POSITIVE_INFINITY,
+    ...waiting(),
+    maxEntries: Number.POSITIVE_INFINITY,
   });
   readonly live: Live[] = [];
   readonly memory = createMemory();
@@ -188,7 +186,7 @@ class Bench {
     this.live.splice(0, this.live.length, ...this.live.filter((live) => !gone.has(live)));
     assert.equal(this.scheduler.waiting, waiting);
     assert.equal(this.scheduler.started, this.live.length - waiting);
-    assert.equal(this.scheduler.full, this.live.length > 0);
+    assert.equal(this.scheduler.entries > 0, this.live.length > 0);
     const started = this.#started();
     for (const [at, one] of started.entries()) {
       for (const other of started.slice(at + 1)) {
@@ -208,7 +206,7 @@ class Bench {
       assert.ok(this.#started().length > 0);
       this.finish(picks[turn % picks.length] ?? 0);
     }
-    assert.equal(this.scheduler.full, false);
+    assert.equal(this.scheduler.entries, 0);
   }
 
   /** What must have come of it. */
@@ -373,9 +371,8 @@ describe('Scheduler', () => {
   test('each lane starts as many as it has slots, first come first', () => {
     const scheduler = new Scheduler<string>({
       lanes: [2, 1],
-      maxWaiting: 99,
+      ...waiting(99),
       maxEntries: 99,
-      maxAccesses: Number.POSITIVE_INFINITY,
     });
     const accept = (name: string, lane: number, at: number) =>
       scheduler.accept(name, [write(at, 1)], lane);
@@ -399,35 +396,33 @@ describe('Scheduler', () => {
   test('is full at maxWaiting, and no longer once one has started', () => {
     const scheduler = new Scheduler<number>({
       lanes: [1],
-      maxWaiting: 3,
+      ...waiting(3),
       maxEntries: 1000,
-      maxAccesses: Number.POSITIVE_INFINITY,
     });
     for (let i = 0; i < 3; i++) {
-      expect(scheduler.full).toBe(false);
+      expect(scheduler.isFull()).toBe(false);
       scheduler.accept(i, [write(i, 1)], 0);
     }
-    expect(scheduler.full).toBe(true);
+    expect(scheduler.isFull()).toBe(true);
     scheduler.startNext();
-    expect(scheduler.full).toBe(false);
+    expect(scheduler.isFull()).toBe(false);
     const other = scheduler.accept(3, [write(0, 1)], 0);
-    expect(scheduler.full).toBe(true);
+    expect(scheduler.isFull()).toBe(true);
     // Withdrawn, but still in its place: it counts until it leaves.
     scheduler.release(other);
-    expect(scheduler.full).toBe(true);
+    expect(scheduler.isFull()).toBe(true);
   });
 
   test('is full at maxEntries: fragments, readers in them, and who waits for whom', () => {
     const fullAt = (maxEntries: number) => {
       const scheduler = new Scheduler<number>({
         lanes: [1],
-        maxWaiting: 1000,
+        ...waiting(1000),
         maxEntries,
-        maxAccesses: Number.POSITIVE_INFINITY,
       });
       scheduler.accept(0, [write(0, 8)], 0); // a fragment
       scheduler.accept(1, [read(4, 4)], 0); // another, a reader, and an edge
-      return scheduler.full;
+      return scheduler.isFull();
     };
     expect(fullAt(4)).toBe(true);
     expect(fullAt(5)).toBe(false);
@@ -436,21 +431,20 @@ describe('Scheduler', () => {
   test('is full at maxAccesses, though the same bytes take no more to remember', () => {
     const scheduler = new Scheduler<number>({
       lanes: [1],
-      maxWaiting: 1000,
+      ...waiting(1000, 9),
       maxEntries: 1000,
-      maxAccesses: 9,
     });
     const scattered = [write(0, 1), write(2, 1), write(4, 1)];
     const tickets = [];
     for (let i = 0; i < 3; i++) {
-      expect(scheduler.full).toBe(false);
+      expect(scheduler.isFull()).toBe(false);
       tickets.push(scheduler.accept(i, scattered, 0));
     }
-    expect(scheduler.full).toBe(true);
+    expect(scheduler.isFull()).toBe(true);
     scheduler.startNext();
-    expect(scheduler.full).toBe(true);
+    expect(scheduler.isFull()).toBe(true);
     scheduler.release(tickets[0] as (typeof tickets)[0]);
-    expect(scheduler.full).toBe(false);
+    expect(scheduler.isFull()).toBe(false);
   });
 
   describe('with 10,000 waiting', () => {
@@ -460,9 +454,8 @@ describe('Scheduler', () => {
     const bounded = (maxEntries: number) =>
       new Scheduler<number>({
         lanes: [4],
-        maxWaiting: 2 * COUNT,
+        ...waiting(2 * COUNT),
         maxEntries,
-        maxAccesses: Number.POSITIVE_INFINITY,
       });
 
     test.each(['first to last', 'last to first'])('one behind the other, withdrawn %s', (order) => {
@@ -471,7 +464,7 @@ describe('Scheduler', () => {
       const tickets = Array.from({ length: COUNT }, (_, i) =>
         scheduler.accept(i, [write(0, 8)], 0),
       );
-      expect(scheduler.full).toBe(false);
+      expect(scheduler.isFull()).toBe(false);
       const first = scheduler.startNext() as Ticket<number>;
       const rest = tickets.slice(1);
       for (const ticket of order === 'first to last' ? rest : rest.reverse()) {
@@ -479,7 +472,7 @@ describe('Scheduler', () => {
       }
       expect(scheduler.waiting).toBe(COUNT - 1);
       scheduler.release(first);
-      expect(scheduler).toMatchObject({ waiting: 0, started: 0, full: false });
+      expect(scheduler).toMatchObject({ waiting: 0, started: 0, entries: 0 });
       expect(tickets.every(({ state }) => state === 'released')).toBe(true);
     });
 
@@ -489,7 +482,7 @@ describe('Scheduler', () => {
         const access = i % 4 === 0 ? write(0, 64) : read((i % 4) * 8, 8);
         scheduler.accept(i, [access], 0);
       }
-      expect(scheduler.full).toBe(false);
+      expect(scheduler.isFull()).toBe(false);
       drain(scheduler);
       expect(scheduler).toMatchObject({ waiting: 0, started: 0 });
     });
@@ -500,11 +493,11 @@ describe('Scheduler', () => {
       const tickets = Array.from({ length: COUNT }, (_, i) =>
         scheduler.accept(i, [write(8 * i, 8)], 0),
       );
-      expect(scheduler.full).toBe(false);
+      expect(scheduler.isFull()).toBe(false);
       scheduler.release(scheduler.startNext() as Ticket<number>);
       expect(tickets.every(({ state }) => state === 'ready')).toBe(true);
       for (const ticket of tickets) scheduler.release(ticket);
-      expect(scheduler).toMatchObject({ waiting: 0, started: 0, full: false });
+      expect(scheduler).toMatchObject({ waiting: 0, started: 0, entries: 0 });
     });
 
     test('segments side by side are remembered as one', () => {
@@ -515,10 +508,10 @@ describe('Scheduler', () => {
       ]).flat();
       scheduler.accept(0, accesses.reverse(), 0);
       // One fragment for the writer; one, and its reader, for the other device.
-      expect(scheduler.full).toBe(true);
+      expect(scheduler.isFull()).toBe(true);
       const roomy = bounded(4);
       roomy.accept(0, accesses, 0);
-      expect(roomy.full).toBe(false);
+      expect(roomy.isFull()).toBe(false);
     });
   });
 });
@@ -526,10 +519,15 @@ describe('Scheduler', () => {
 function create() {
   return new Scheduler<string>({
     lanes: [4],
-    maxWaiting: 100,
+    ...waiting(100),
     maxEntries: 1000,
-    maxAccesses: Number.POSITIVE_INFINITY,
   });
+}
+
+/** Bounds of all clients together, and of each. */
+function waiting(operations = Number.POSITIVE_INFINITY, accesses = Number.POSITIVE_INFINITY) {
+  const limits = { operations, bytes: Number.POSITIVE_INFINITY, accesses };
+  return { maxWaiting: limits, maxWaitingOfOne: limits };
 }
 
 function read(offset: number, size: number): Access {

@@ -43,6 +43,7 @@ const CONTRACT: Record<string, number> = {
   media_error: 502,
   device_gone: 503,
   interrupted: 503,
+  journal_unavailable: 503,
   shutting_down: 503,
   timeout: 504,
   storage_full: 507,

@@ -2,13 +2,18 @@
 import assert from 'node:assert/strict';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { History } from '../../../services/daemon/transfers/history.ts';
+import { v7 as uuidv7 } from 'uuid';
+import { History, type HistoryLimits } from '../../../services/daemon/transfers/history.ts';
 import { type Status, transferListQuerySchema } from '../../../services/daemon/transfers/schema.ts';
-import type { Transfer } from '../../../services/daemon/transfers/transfer.ts';
-import { makeDevice, makeTransfer } from './make-transfer.ts';
+import { Transfer } from '../../../services/daemon/transfers/transfer.ts';
+import { makeDevice, makeOrigin, makePlan, makeTransfer } from './make-transfer.ts';
 
-const ROOMY = { transfers: 1000, segments: 1_000_000 };
+const WEEK_MS = 7 * 24 * 3600 * 1000;
+const ROOMY = { transfers: 1000, segments: 1_000_000, ms: WEEK_MS };
 const DEVICES = [makeDevice({ name: 'dax0.0' }), makeDevice({ name: 'dax1.0' })] as const;
+
+const makeHistory = (limits: HistoryLimits, forgotten: Transfer[] = []) =>
+  new History(limits, (transfer) => forgotten.push(transfer));
 
 const list = (history: History, query: Record<string, unknown> = {}) =>
   history.page(transferListQuerySchema.parse(query), 'anna');
@@ -30,8 +35,8 @@ function add(history: History, transfer: Transfer, hold = false): Transfer {
   return transfer;
 }
 
-function end(history: History, transfer: Transfer, status: 'succeeded' | 'failed' = 'succeeded') {
-  transfer.finish(status, undefined, undefined);
+function end(history: History, transfer: Transfer) {
+  transfer.finish(transfer.outcome(undefined, undefined));
   history.finish(transfer);
 }
 
@@ -64,7 +69,7 @@ describe('History', () => {
         filters,
         fc.integer({ min: 1, max: 8 }),
         (given, query, size) => {
-          const history = new History(ROOMY);
+          const history = makeHistory(ROOMY);
           const made = given.map(({ status, ...plan }) => {
             const one = add(history, makeTransfer(plan));
             one.status = status;
@@ -100,7 +105,7 @@ describe('History', () => {
   });
 
   test('a page is not disturbed by what comes and goes between pages', () => {
-    const history = new History({ transfers: 2, segments: 100 });
+    const history = makeHistory({ transfers: 2, segments: 100, ms: WEEK_MS });
     const made = Array.from({ length: 6 }, () => add(history, makeTransfer()));
     const first = list(history, { page_size: '3' });
     expect(first.transfers).toEqual([made[5], made[4], made[3]]);
@@ -113,7 +118,7 @@ describe('History', () => {
   });
 
   test('a token is good for the filters it was made with, whatever the page size', () => {
-    const history = new History(ROOMY);
+    const history = makeHistory(ROOMY);
     for (let i = 0; i < 5; i++) add(history, makeTransfer({ labels: { a: 'x' } }));
     const query = { label: 'a:x', status: 'queued' };
     const { nextPageToken } = list(history, { ...query, page_size: '2' });
@@ -139,7 +144,7 @@ describe('History', () => {
   });
 
   test('a token that was made up is refused', () => {
-    const history = new History(ROOMY);
+    const history = makeHistory(ROOMY);
     add(history, makeTransfer());
     const valid = list(history, { page_size: '1' }).nextPageToken;
     expect(valid).toBe('');
@@ -154,7 +159,7 @@ describe('History', () => {
   });
 
   test('a page ends before it has too many segments, but has one transfer at least', () => {
-    const history = new History(ROOMY);
+    const history = makeHistory(ROOMY);
     const large = segments(4096);
     for (let i = 0; i < 20; i++) add(history, makeTransfer({ segments: large, segmented: true }));
     const { transfers, nextPageToken } = list(history, { page_size: '1000' });
@@ -164,7 +169,7 @@ describe('History', () => {
   });
 
   test('keeps the last to finish, as many as may be, and all that are not over', () => {
-    const history = new History({ transfers: 3, segments: 1000 });
+    const history = makeHistory({ transfers: 3, segments: 1000, ms: WEEK_MS });
     const running = add(history, makeTransfer());
     const made = Array.from({ length: 5 }, () => add(history, makeTransfer()));
     // In another order than they were made.
@@ -174,8 +179,28 @@ describe('History', () => {
     expect(history.get(running.id)).toBe(running);
   });
 
+  test('keeps what is young enough, and says what it forgets', () => {
+    const forgotten: Transfer[] = [];
+    const history = makeHistory({ ...ROOMY, ms: 60_000 }, forgotten);
+    const ended = (agoMs: number) => {
+      const accepted = Date.now() - agoMs;
+      const transfer = new Transfer(uuidv7(), makePlan(), makeOrigin(), accepted);
+      transfer.finish({ ...transfer.outcome(undefined, undefined), finishedNs: 0 });
+      history.add(transfer, false);
+      history.finish(transfer);
+      return transfer;
+    };
+    const old = ended(120_000);
+    const young = ended(30_000);
+    const running = add(history, makeTransfer());
+    expect(forgotten).toEqual([old]);
+    history.forgetOld();
+    expect(list(history).transfers).toEqual(expect.arrayContaining([young, running]));
+    expect(history.get(old.id)).toBeUndefined();
+  });
+
   test('keeps as many segments as may be', () => {
-    const history = new History({ transfers: 100, segments: 10 });
+    const history = makeHistory({ transfers: 100, segments: 10, ms: WEEK_MS });
     const counts = [4, 4, 4, 10, 1];
     const kept = counts.map((count) => {
       const transfer = add(history, makeTransfer({ segments: segments(count) }));
@@ -191,7 +216,7 @@ describe('History', () => {
   });
 
   test('keeps what is held until it is let go, over or not', () => {
-    const history = new History({ transfers: 1, segments: 100 });
+    const history = makeHistory({ transfers: 1, segments: 100, ms: WEEK_MS });
     const held = add(history, makeTransfer(), true);
     const running = add(history, makeTransfer(), true);
     end(history, held);

@@ -7,7 +7,7 @@ import { planTransfer } from '../../../services/daemon/transfers/plan.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
 import { Transfer, type TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
 import { noDma } from '../../support/fake-dma.ts';
-import { makeDevice, makeOrigin, makePlan, makeTransfer } from './make-transfer.ts';
+import { makeDevice, makeOrigin, makePlan } from './make-transfer.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
 const inventory = new Inventory([
@@ -34,14 +34,14 @@ describe('IdempotencyKeys', () => {
   });
 
   function remember(key: string, given: TransferPlan): Transfer {
-    const transfer = new Transfer('id', given, makeOrigin(key));
-    keys.remember('anna', key, transfer);
+    const transfer = new Transfer('id', given, makeOrigin(key, 'client'));
+    keys.remember(transfer);
     return transfer;
   }
 
   test('finds nothing under a new key, and keeps nothing of asking', () => {
-    expect(keys.find('anna', 'a', plan(BODY))).toBeUndefined();
-    expect(keys.find('anna', 'a', plan({ ...BODY, size: 1 }))).toBeUndefined();
+    expect(keys.find('client', 'a', plan(BODY))).toBeUndefined();
+    expect(keys.find('client', 'a', plan({ ...BODY, size: 1 }))).toBeUndefined();
   });
 
   test.each<[string, object]>([
@@ -64,19 +64,13 @@ describe('IdempotencyKeys', () => {
     ['members in another order', Object.fromEntries(Object.entries(BODY).reverse())],
   ])('finds the transfer of %s', (_name, body) => {
     const transfer = remember('a', plan(BODY));
-    expect(keys.find('anna', 'a', plan(body))).toBe(transfer);
-    expect(keys.find('anna', 'b', plan(body))).toBeUndefined();
-  });
-
-  test('keeps the keys of clients apart', () => {
-    const transfer = remember('a', plan(BODY));
-    expect(keys.find('bert', 'a', plan({ ...BODY, size: 1 }))).toBeUndefined();
-    expect(keys.find('anna', 'a', plan(BODY))).toBe(transfer);
+    expect(keys.find('client', 'a', plan(body))).toBe(transfer);
+    expect(keys.find('client', 'b', plan(body))).toBeUndefined();
   });
 
   test('takes labels in any order', () => {
     const transfer = remember('a', plan({ ...BODY, labels: { x: '1', y: '2' } }));
-    expect(keys.find('anna', 'a', plan({ ...BODY, labels: { y: '2', x: '1' } }))).toBe(transfer);
+    expect(keys.find('client', 'a', plan({ ...BODY, labels: { y: '2', x: '1' } }))).toBe(transfer);
   });
 
   test.each<[string, object]>([
@@ -97,7 +91,7 @@ describe('IdempotencyKeys', () => {
     ],
   ])('refuses another %s', (_name, body) => {
     remember('a', plan(BODY));
-    expect(() => keys.find('anna', 'a', plan(body))).toThrow(
+    expect(() => keys.find('client', 'a', plan(body))).toThrow(
       expect.objectContaining({ code: 'idempotency_key_reused' }),
     );
   });
@@ -105,7 +99,7 @@ describe('IdempotencyKeys', () => {
   test('tells labels apart that look alike when joined', () => {
     remember('a', plan({ ...BODY, labels: { a: 'b,c', d: 'e' } }));
     expect(() =>
-      keys.find('anna', 'a', plan({ ...BODY, labels: { a: 'b', c: ',d', e: '' } })),
+      keys.find('client', 'a', plan({ ...BODY, labels: { a: 'b', c: ',d', e: '' } })),
     ).toThrow();
   });
 
@@ -113,14 +107,37 @@ describe('IdempotencyKeys', () => {
     const first = remember('a', plan(BODY));
     now += DAY_MS - 1;
     const second = remember('b', plan(BODY));
-    expect(keys.find('anna', 'a', plan(BODY))).toBe(first);
+    expect(keys.find('client', 'a', plan(BODY))).toBe(first);
     now += 1;
-    expect(keys.find('anna', 'a', plan({ ...BODY, size: 1 }))).toBeUndefined();
+    expect(keys.find('client', 'a', plan({ ...BODY, size: 1 }))).toBeUndefined();
     expect(forgotten).toEqual([first]);
-    expect(keys.find('anna', 'b', plan(BODY))).toBe(second);
+    expect(keys.find('client', 'b', plan(BODY))).toBe(second);
     now += DAY_MS;
-    expect(keys.find('anna', 'c', plan(BODY))).toBeUndefined();
+    expect(keys.find('client', 'c', plan(BODY))).toBeUndefined();
     expect(forgotten).toEqual([first, second]);
+  });
+
+  test('each client has keys of its own', () => {
+    const transfer = remember('a', plan(BODY));
+    expect(keys.find('client', 'a', plan(BODY))).toBe(transfer);
+    expect(keys.find('another', 'a', plan({ ...BODY, size: 1 }))).toBeUndefined();
+  });
+
+  test('a key is free again once its transfer was not accepted', () => {
+    const transfer = remember('a', plan(BODY));
+    keys.forget(transfer);
+    expect(keys.find('client', 'a', plan({ ...BODY, size: 1 }))).toBeUndefined();
+  });
+
+  test('remembers a key for what is left of its time, and none without a key', () => {
+    const transfer = new Transfer('id', plan(BODY), makeOrigin('a', 'client'));
+    expect(keys.remember(transfer, DAY_MS - 10)).toBe(true);
+    now += 9;
+    expect(keys.find('client', 'a', plan(BODY))).toBe(transfer);
+    now += 1;
+    expect(keys.find('client', 'a', plan(BODY))).toBeUndefined();
+    expect(keys.remember(transfer, DAY_MS)).toBe(false);
+    expect(keys.remember(new Transfer('id', plan(BODY), makeOrigin()))).toBe(false);
   });
 
   test.each([
@@ -136,25 +153,25 @@ describe('IdempotencyKeys', () => {
     ['\u007f', false],
     ['__proto__', true],
   ])('key %j is one: %p', (key, good) => {
-    const find = () => keys.find('anna', key, plan(BODY));
+    const find = () => keys.find('client', key, plan(BODY));
     if (good) expect(find()).toBeUndefined();
     else expect(find).toThrow(expect.objectContaining({ code: 'invalid_request' }));
   });
 
   test('remembers 100,000 keys, and then no new one until one is forgotten', () => {
-    const transfer = makeTransfer();
+    const given = makePlan();
     for (let i = 0; i < 100_000; i++) {
       if (i === 1) now += 1;
-      keys.remember('anna', `key ${i}`, transfer);
+      remember(`key ${i}`, given);
     }
     const full = expect.objectContaining({
       code: 'queue_full',
       options: { headers: { 'retry-after': expect.stringMatching(/^\d+$/) } },
     });
-    expect(() => keys.find('anna', 'new', transfer.plan)).toThrow(full);
-    expect(keys.find('anna', 'key 7', transfer.plan)).toBe(transfer);
+    expect(() => keys.find('client', 'new', given)).toThrow(full);
+    expect(keys.find('client', 'key 7', given)?.origin.key).toBe('key 7');
     now += DAY_MS - 1;
-    expect(keys.find('anna', 'new', transfer.plan)).toBeUndefined();
+    expect(keys.find('client', 'new', given)).toBeUndefined();
     expect(forgotten).toHaveLength(1);
   });
 
@@ -164,16 +181,16 @@ describe('IdempotencyKeys', () => {
       dst_offset: 8192,
       size: 1,
     }));
-    const large = makeTransfer({ segments });
+    const large = makePlan({ segments });
     const small = makePlan();
-    for (let i = 0; i < 244; i++) keys.remember('anna', `key ${i}`, large);
-    expect(keys.find('anna', 'new', small)).toBeUndefined();
-    keys.remember('anna', 'last', large);
-    expect(() => keys.find('anna', 'new', small)).toThrow(
+    for (let i = 0; i < 244; i++) remember(`key ${i}`, large);
+    expect(keys.find('client', 'new', small)).toBeUndefined();
+    remember('last', large);
+    expect(() => keys.find('client', 'new', small)).toThrow(
       expect.objectContaining({ code: 'queue_full' }),
     );
     now += DAY_MS;
-    expect(keys.find('anna', 'new', small)).toBeUndefined();
+    expect(keys.find('client', 'new', small)).toBeUndefined();
     expect(forgotten).toHaveLength(245);
   });
 });

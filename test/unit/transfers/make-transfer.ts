@@ -14,6 +14,7 @@ export function makeDevice(members: Partial<Device> = {}): Device {
     name,
     path: `/dev/${name}`,
     kind: 'emulated',
+    identity: 'some file',
     size: 2 ** 20,
     align: 4096,
     numaNode: null,

@@ -13,6 +13,7 @@ import { transferSchema } from '../../../services/daemon/transfers/schema.ts';
 import { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer, TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
 import { FakeDmaPort, makeChannel, makeDma } from '../../support/fake-dma.ts';
+import { MemoryStore, memoryJournal } from '../../support/memory-store.ts';
 import { completion, makeDevice, makeOrigin, makePlan } from './make-transfer.ts';
 
 const ECANCELED = -125;
@@ -45,6 +46,7 @@ class FakeEngine {
 describe('TransferService', () => {
   let engine: FakeEngine;
   let queue: WorkQueue;
+  let store: MemoryStore;
   let port: FakeDmaPort;
   let dma: DmaEngine;
   let service: TransferService;
@@ -55,6 +57,7 @@ describe('TransferService', () => {
   beforeEach(() => {
     engine = new FakeEngine();
     queue = new WorkQueue();
+    store = new MemoryStore();
     port = new FakeDmaPort();
     dma = makeDma(port);
     finished = [];
@@ -65,6 +68,7 @@ describe('TransferService', () => {
       dma,
       chooser: new EngineChooser('auto', dma),
       queue,
+      journal: memoryJournal(store).journal,
       log: pino({ level: 'silent' }),
       observer: {
         progressed: (_transfer, bytes) => {
@@ -78,13 +82,13 @@ describe('TransferService', () => {
     });
   });
 
-  const create = (plan: Partial<TransferPlan> = {}, key?: string) =>
-    service.create(makePlan(plan), makeOrigin(key)).transfer;
+  const create = async (plan: Partial<TransferPlan> = {}, key?: string) =>
+    (await service.create(makePlan(plan), makeOrigin(key), false)).transfer;
   const document = (transfer: Transfer) =>
     transferSchema.parse(JSON.parse(JSON.stringify(transfer)));
 
   test('sees a transfer through', async () => {
-    const transfer = create({ verify: true });
+    const transfer = await create({ verify: true });
     expect(transfer.status).toBe('running');
     expect([service.running, service.queued]).toEqual([1, 0]);
     expect(engine.jobs[0]?.job).toMatchObject({ flush: true, verify: true, engine: 'cpu' });
@@ -126,8 +130,8 @@ describe('TransferService', () => {
       dma.refresh();
     });
 
-    test('says which channels had a part of a copy, and how often it was tried again', () => {
-      const transfer = create({ ...plan, timeoutMs: 5000 });
+    test('says which channels had a part of a copy, and how often it was tried again', async () => {
+      const transfer = await create({ ...plan, timeoutMs: 5000 });
       expect(engine.jobs[0]?.job).toMatchObject({ engine: 'dma', timeoutMs: 5000 });
       engine.end(0, {
         dma: { error: 'none', channels: [0, 3], failedChannel: undefined, retries: 2 },
@@ -149,25 +153,27 @@ describe('TransferService', () => {
       ['timeout', -constants.errno.ETIMEDOUT, 'timeout', 504],
       ['channel_gone', -constants.errno.ENODEV, 'dma_error', 502],
       ['device_gone', -constants.errno.ENXIO, 'device_gone', 503],
-    ] as const)('tells a copy that failed for "%s" from others', (error, status, code, http) => {
-      const transfer = create(plan);
-      engine.end(0, { status, dma: { error, channels: [3], failedChannel: 3, retries: 1 } });
-      expect(document(transfer)).toMatchObject({
-        status: 'failed',
-        durability: { achieved: 'none' },
-        error: { code, status: http },
-      });
-      if (code === 'device_gone') return;
-      expect(document(transfer).error).toMatchObject({
-        dma: { error, channel: 'dma0chan3', retries: 1 },
-        detail: expect.stringContaining('dma0chan3'),
-      });
-    });
+    ] as const)(
+      'tells a copy that failed for "%s" from others',
+      async (error, status, code, http) => {
+        const transfer = await create(plan);
+        engine.end(0, { status, dma: { error, channels: [3], failedChannel: 3, retries: 1 } });
+        expect(document(transfer)).toMatchObject({
+          status: 'failed',
+          durability: { achieved: 'none' },
+          error: { code, status: http },
+        });
+        if (code === 'device_gone') return;
+        expect(document(transfer).error).toMatchObject({
+          dma: { error, channel: 'dma0chan3', retries: 1 },
+          detail: expect.stringContaining('dma0chan3'),
+        });
+      },
+    );
 
-    test('takes the CPU where the channels went while it waited, if it may', () => {
-      const [, auto, strict] = [plan, { ...plan, requestedEngine: 'auto' as const }, plan].map(
-        (each) => create(each),
-      );
+    test('takes the CPU where the channels went while it waited, if it may', async () => {
+      const plans = [plan, { ...plan, requestedEngine: 'auto' as const }, plan];
+      const [, auto, strict] = await Promise.all(plans.map((each) => create(each)));
       port.channels = [makeChannel({ state: 'set_aside' })];
       engine.end(0);
       expect(auto).toMatchObject({ status: 'running', choice: { engine: 'cpu' } });
@@ -182,24 +188,24 @@ describe('TransferService', () => {
     });
   });
 
-  test('starts what touches the same bytes in order', () => {
-    const made = [1, 2, 3].map(() => create());
+  test('starts what touches the same bytes in order', async () => {
+    const made = [await create(), await create(), await create()];
     expect(made.map(({ status }) => status)).toEqual(['running', 'queued', 'queued']);
     engine.end(0);
     expect(made.map(({ status }) => status)).toEqual(['succeeded', 'running', 'queued']);
     expect(engine.jobs).toHaveLength(2);
   });
 
-  test('a destination that is volatile, or not to be flushed, is told as such', () => {
+  test('a destination that is volatile, or not to be flushed, is told as such', async () => {
     const volatile = makeDevice({ flushBasis: 'none' });
-    const first = create({ source: volatile, destination: volatile });
+    const first = await create({ source: volatile, destination: volatile });
     engine.end(0);
     expect(document(first).durability).toEqual({
       requested: 'flush',
       achieved: 'volatile',
       basis: null,
     });
-    const second = create({ flush: false });
+    const second = await create({ flush: false });
     engine.end(1);
     expect(document(second).durability).toEqual({
       requested: 'none',
@@ -214,8 +220,8 @@ describe('TransferService', () => {
     [-28, 'storage_full'],
     [-74, 'verify_mismatch'],
     [-9999, 'internal_error'],
-  ])('status %i fails it as %s', (status, code) => {
-    const transfer = create({ verify: true });
+  ])('status %i fails it as %s', async (status, code) => {
+    const transfer = await create({ verify: true });
     engine.jobs[0]?.listener.progress?.(60);
     engine.end(0, { status, bytesDone: 100, segment: 0, sourceCrc: 1, destinationCrc: 2 });
     expect(document(transfer)).toMatchObject({
@@ -229,7 +235,7 @@ describe('TransferService', () => {
   });
 
   test('cancels one that waits at once, and what waits for it goes on', async () => {
-    const [first, second, third] = [create(), create(), create()];
+    const [first, second, third] = [await create(), await create(), await create()];
     expect(await service.cancel(second.id, 'anna')).toBe(second);
     expect(document(second)).toMatchObject({
       status: 'cancelled',
@@ -243,7 +249,7 @@ describe('TransferService', () => {
   });
 
   test('cancels one that runs once the engine has stopped it', async () => {
-    const transfer = create();
+    const transfer = await create();
     const cancelled = service.cancel(transfer.id, 'anna');
     expect(engine.cancelled).toEqual([1]);
     expect(transfer.over).toBe(false);
@@ -253,7 +259,7 @@ describe('TransferService', () => {
   });
 
   test('says so where the transfer was quicker, or is over, or unknown', async () => {
-    const transfer = create();
+    const transfer = await create();
     const cancelled = service.cancel(transfer.id, 'anna');
     engine.end(0);
     await expect(cancelled).rejects.toMatchObject({
@@ -267,7 +273,7 @@ describe('TransferService', () => {
   });
 
   test('two who cancel at once are told the same', async () => {
-    const transfer = create();
+    const transfer = await create();
     const both = Promise.all([
       service.cancel(transfer.id, 'anna'),
       service.cancel(transfer.id, 'anna'),
@@ -278,8 +284,8 @@ describe('TransferService', () => {
   });
 
   test('its timeout stops it, waiting or running', async () => {
-    const running = create({ timeoutMs: 1 });
-    const waiting = create({ timeoutMs: 1 });
+    const running = await create({ timeoutMs: 1 });
+    const waiting = await create({ timeoutMs: 1 });
     await service.waitForEnd(waiting);
     expect(document(waiting)).toMatchObject({ status: 'failed', error: { code: 'timeout' } });
     expect(engine.cancelled).toEqual([1]);
@@ -288,7 +294,7 @@ describe('TransferService', () => {
   });
 
   test('its timeout means nothing once it is over', async () => {
-    const transfer = create({ timeoutMs: 5 });
+    const transfer = await create({ timeoutMs: 5 });
     engine.end(0);
     await sleep(30);
     expect(transfer.status).toBe('succeeded');
@@ -297,62 +303,69 @@ describe('TransferService', () => {
 
   test('a job that the engine refuses fails alone', async () => {
     engine.refuse = true;
-    const transfer = create();
+    const transfer = await create();
     expect(document(transfer)).toMatchObject({
       status: 'failed',
       error: { code: 'internal_error' },
     });
     engine.refuse = false;
-    expect(create().status).toBe('running');
+    expect((await create()).status).toBe('running');
     engine.end(0);
     expect([service.running, service.queued]).toEqual([0, 0]);
     await queue.close();
   });
 
   test('the same key gives the same transfer, and keeps it past the history', async () => {
-    const transfer = create({}, 'key');
-    expect(service.create(makePlan(), makeOrigin('key'))).toEqual({ transfer, replayed: true });
+    const transfer = await create({}, 'key');
+    const over = service.waitForEnd(transfer);
+    expect(await service.create(makePlan(), makeOrigin('key'), false)).toEqual({
+      ...{ transfer, replayed: true },
+    });
     engine.end(0);
+    await over;
     for (let i = 1; i <= 10_001; i++) {
-      create();
+      await create();
       engine.end(i);
     }
     expect(service.get(transfer.id, 'anna')).toBe(transfer);
-    expect(service.create(makePlan(), makeOrigin('key')).transfer).toBe(transfer);
+    expect(await create({}, 'key')).toBe(transfer);
     expect(engine.jobs).toHaveLength(10_002);
   });
 
-  test('forgets the first to end beyond 10,000', () => {
-    const first = create();
+  test('forgets the first to end beyond 10,000', async () => {
+    const first = await create();
     engine.end(0);
     for (let i = 1; i < 10_000; i++) {
-      create();
+      await create();
       engine.end(i);
     }
     expect(service.get(first.id, 'anna')).toBe(first);
-    create();
+    await create();
     engine.end(10_000);
     expect(() => service.get(first.id, 'anna')).toThrow(
       expect.objectContaining({ code: 'not_found' }),
     );
   });
 
-  test('takes 10,000 that wait, and then no more until one has started', () => {
-    for (let i = 0; i <= 10_000; i++) create();
+  test('takes 10,000 that wait, and then no more until one has started', async () => {
+    for (let i = 0; i <= 10_000; i++) await create();
     const full = expect.objectContaining({ code: 'queue_full' });
-    expect(() => create()).toThrow(full);
-    expect(() => create({}, 'key')).toThrow(full);
+    await expect(create()).rejects.toEqual(full);
+    await expect(create({}, 'key')).rejects.toEqual(full);
     expect(service.queued).toBe(10_000);
     engine.end(0);
     // A key of a request that was refused is free.
-    expect(service.create(makePlan({ flush: false }), makeOrigin('key')).replayed).toBe(false);
+    const origin = makeOrigin('key');
+    const again = await service.create(makePlan({ flush: false }), origin, false);
+    expect(again.replayed).toBe(false);
   });
 
   test('takes nothing while it shuts down, and interrupts what is left', async () => {
-    const [running, waiting] = [create(), create()];
+    const [running, waiting] = [await create(), await create()];
     const closed = queue.close();
-    expect(() => create()).toThrow(expect.objectContaining({ code: 'shutting_down' }));
+    await expect(create()).rejects.toMatchObject({ code: 'shutting_down' });
     const interrupted = service.interrupt();
+    await service.waitForEnd(waiting as Transfer);
     expect(waiting.status).toBe('interrupted');
     engine.end(0, { status: ECANCELED, bytesDone: 1 });
     await interrupted;
@@ -365,7 +378,7 @@ describe('TransferService', () => {
   });
 
   test('waits no longer than it is told', async () => {
-    const transfer = create();
+    const transfer = await create();
     await service.waitForEnd(transfer, 0);
     await service.waitForEnd(transfer, 1);
     expect(transfer.over).toBe(false);
@@ -373,21 +386,21 @@ describe('TransferService', () => {
     await service.waitForEnd(transfer);
   });
 
-  test('small ones do not queue behind large ones, nor one priority behind another', () => {
+  test('small ones do not queue behind large ones, nor one priority behind another', async () => {
     const device = makeDevice({ size: 2 ** 40 });
     let at = 0;
-    const apart = (size: number, priority: TransferPlan['priority']) => {
+    const apart = async (size: number, priority: TransferPlan['priority']) => {
       const segments = [{ src_offset: at, dst_offset: at + size, size }];
       at += 2 * size;
-      return create({ source: device, destination: device, segments, bytes: size, priority });
+      return await create({ source: device, destination: device, segments, bytes: size, priority });
     };
-    for (let i = 0; i < 20; i++) apart(2 ** 21, 'normal');
+    for (let i = 0; i < 20; i++) await apart(2 ** 21, 'normal');
     expect(service.queued).toBe(12);
     for (const priority of ['high', 'normal', 'low'] as const) {
-      expect(apart(2 ** 20, priority).status).toBe('running');
+      expect((await apart(2 ** 20, priority)).status).toBe('running');
     }
-    expect(apart(2 ** 21, 'low').status).toBe('running');
-    expect(apart(2 ** 21, 'high').status).toBe('running');
-    expect(apart(2 ** 21, 'normal').status).toBe('queued');
+    expect((await apart(2 ** 21, 'low')).status).toBe('running');
+    expect((await apart(2 ** 21, 'high')).status).toBe('running');
+    expect((await apart(2 ** 21, 'normal')).status).toBe('queued');
   });
 });

@@ -15,9 +15,10 @@ describe('Transfer', () => {
     const started = Number(process.hrtime.bigint());
     const finished = started + 3_000_000;
     transfer.finish(
-      'succeeded',
-      completion({ startedNs: started, finishedNs: finished, copyNs: 2_000_000 }),
-      undefined,
+      transfer.outcome(
+        completion({ startedNs: started, finishedNs: finished, copyNs: 2_000_000 }),
+        undefined,
+      ),
     );
     const { created_at, started_at, finished_at, timings } = document();
     expect(Date.parse(started_at ?? '')).toBeGreaterThanOrEqual(Date.parse(created_at));
@@ -59,7 +60,7 @@ describe('Transfer', () => {
         fc.integer({ min: 1, max: 2 ** 31 - 1 }),
         (bytesDone, copyNs) => {
           const transfer = makeTransfer();
-          transfer.finish('succeeded', completion({ bytesDone, copyNs }), undefined);
+          transfer.finish(transfer.outcome(completion({ bytesDone, copyNs }), undefined));
           const exact = (BigInt(bytesDone) * 1_000_000_000n) / BigInt(copyNs);
           const told = transfer.toJSON().throughput_bytes_per_second;
           // As exact as a double is.
@@ -69,23 +70,23 @@ describe('Transfer', () => {
       { numRuns: 300 },
     );
     const idle = makeTransfer();
-    idle.finish('cancelled', undefined, new Problem('cancelled', ''));
+    idle.finish(idle.outcome(undefined, new Problem('cancelled', '')));
     expect(idle.toJSON()).toMatchObject({ throughput_bytes_per_second: 0, bytes_completed: 0 });
   });
 
   test('tells both checksums only where they were compared', () => {
     const crcs = { sourceCrc: 0, destinationCrc: 0xffffffff };
-    const end = (status: 'succeeded' | 'failed', code?: 'verify_mismatch' | 'media_error') => {
+    const end = (code?: 'verify_mismatch' | 'media_error') => {
       const segments = [1, 2, 3].map((n) => ({ src_offset: 0, dst_offset: n * 10, size: 1 }));
       const transfer = makeTransfer({ verify: true, segments });
       const error = code && new Problem(code, '');
-      transfer.finish(status, completion({ ...crcs, segment: error ? 1 : 0 }), error);
+      transfer.finish(transfer.outcome(completion({ ...crcs, segment: error ? 1 : 0 }), error));
       return transfer.toJSON().verification;
     };
     const both = { method: 'crc32c', src: '00000000', dst: 'ffffffff' };
-    expect(end('succeeded')).toEqual({ ...both, segments: 3 });
-    expect(end('failed', 'verify_mismatch')).toEqual({ ...both, segments: 2 });
-    expect(end('failed', 'media_error')).toBeNull();
+    expect(end()).toEqual({ ...both, segments: 3 });
+    expect(end('verify_mismatch')).toEqual({ ...both, segments: 2 });
+    expect(end('media_error')).toBeNull();
     expect(makeTransfer({ verify: false }).toJSON().verification).toBeNull();
   });
 });

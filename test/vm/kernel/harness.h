@@ -104,15 +104,20 @@ struct device {
 struct device device_map(const char *path);
 int dma_open(void);
 uint32_t region_of(int dma, const char *path, uint64_t offset, uint64_t length);
+struct ioat_dma_submit submission(uint32_t src, uint32_t dst,
+				  const struct ioat_dma_segment *segments, uint32_t count);
 int submit_one(int dma, uint64_t tag, uint32_t src, uint32_t dst, struct ioat_dma_segment segment);
 struct ioat_dma_completion next_record(int dma);
 struct ioat_dma_completion next_completion(int dma);
 struct ioat_dma_channel_info channel_info(int dma, uint32_t channel);
 uint32_t channels_in(int dma, uint32_t state);
+void set_fault(const char *spec);
 void wait_for_channels(int dma, uint32_t state, uint32_t count, int ms);
 void shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int shell_status(const char *format, ...) __attribute__((format(printf, 1, 2)));
 bool iommu_is_emulated(void);
+int patience(int ms);
+void overlaps_are_meant(void);
 uint64_t now_ms(void);
 void pattern(uint8_t *at, uint64_t size, uint32_t seed);
 bool is_pattern(const uint8_t *at, uint64_t size, uint32_t seed);

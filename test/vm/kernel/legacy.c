@@ -6,13 +6,16 @@
 
 #include "harness.h"
 
-/* Not the module's header: what a program that was built long ago has in it. */
+/* Not the module's header: the lines that the original's README gives its users. */
 struct ioctl_dma_args {
-	char device_name[64];
-	uint64_t src_offset;
-	uint64_t dst_offset;
-	uint64_t size;
-} __attribute__((packed));
+  char device_name[64];
+  uint64_t src_offset;
+  uint64_t dst_offset;
+  uint64_t size;
+} __attribute__ ((packed));
+#define IOCTL_IOAT_DMA_SUBMIT _IOW(0xad, 0, struct ioctl_dma_args)
+
+/* Its second interface, as programs that were built long ago have it in them. */
 
 struct ioctl_dma_start_args {
 	uint64_t device_id;
@@ -27,7 +30,6 @@ struct ioctl_dma_wait_args {
 	uint64_t completed;
 } __attribute__((packed));
 
-#define OLD_SUBMIT _IOW(0xad, 0, struct ioctl_dma_args)
 #define OLD_COUNT _IOR(0xad, 0, uint64_t)
 #define OLD_RESERVE _IOR(0xad, 1, uint64_t)
 #define OLD_START _IOW(0xad, 0, struct ioctl_dma_start_args)
@@ -36,7 +38,7 @@ struct ioctl_dma_wait_args {
 _Static_assert(sizeof(struct ioctl_dma_args) == 88, "as of the original");
 _Static_assert(sizeof(struct ioctl_dma_start_args) == 64, "as of the original");
 _Static_assert(sizeof(struct ioctl_dma_wait_args) == 16, "as of the original");
-_Static_assert(OLD_SUBMIT == IOAT_DMA_LEGACY_COPY, "the header tells the same");
+_Static_assert(IOCTL_IOAT_DMA_SUBMIT == IOAT_DMA_LEGACY_COPY, "the header tells the same");
 _Static_assert(OLD_COUNT == IOAT_DMA_LEGACY_COUNT, "the header tells the same");
 _Static_assert(OLD_RESERVE == IOAT_DMA_LEGACY_RESERVE, "the header tells the same");
 _Static_assert(OLD_START == IOAT_DMA_LEGACY_START, "the header tells the same");
@@ -45,14 +47,20 @@ _Static_assert(OLD_WAIT == IOAT_DMA_LEGACY_WAIT, "the header tells the same");
 TEST(legacy_copy)
 {
 	struct device dax = device_map(DAX0);
-	int fd = dma_open();
-	struct ioctl_dma_args args = {
-		.device_name = DAX0, .src_offset = 0, .dst_offset = 32 * MIB, .size = 2 * MIB,
-	};
+	uint64_t src_offset = 0, dst_offset = 32 * MIB, size = 2 * MIB;
 
 	pattern(dax.bytes, 2 * MIB, 1);
 	memset(dax.bytes + 31 * MIB, POISON, 4 * MIB);
-	DO(ioctl(fd, OLD_SUBMIT, &args));
+	{
+		int fd = open("/dev/ioat-dma", O_RDWR);
+		struct ioctl_dma_args args = {
+		  .device_name = "/dev/dax0.0",
+		  .src_offset = src_offset,
+		  .dst_offset = dst_offset,
+		  .size = size,
+		};
+		EXPECT_EQ(ioctl(fd, IOCTL_IOAT_DMA_SUBMIT, &args), 0);
+	}
 	EXPECT(is_pattern(dax.bytes + 32 * MIB, 2 * MIB, 1));
 	EXPECT(is_byte(dax.bytes + 31 * MIB, MIB, POISON));
 	EXPECT(is_byte(dax.bytes + 34 * MIB, MIB, POISON));
@@ -68,7 +76,7 @@ TEST(legacy_copy_of_any_bytes)
 
 	pattern(dax.bytes, MIB, 2);
 	memset(dax.bytes + MIB, POISON, 2 * MIB);
-	DO(ioctl(fd, OLD_SUBMIT, &args));
+	DO(ioctl(fd, IOCTL_IOAT_DMA_SUBMIT, &args));
 	EXPECT(!memcmp(dax.bytes + 2 * MIB - 3, dax.bytes + 4097, 5));
 	EXPECT(is_byte(dax.bytes + MIB, MIB - 3, POISON));
 	EXPECT(is_byte(dax.bytes + 2 * MIB + 2, MIB - 2, POISON));
@@ -83,7 +91,7 @@ TEST(legacy_copy_up_to_the_last_byte)
 	};
 
 	pattern(dax.bytes, 4096, 3);
-	DO(ioctl(fd, OLD_SUBMIT, &args));
+	DO(ioctl(fd, IOCTL_IOAT_DMA_SUBMIT, &args));
 	EXPECT(is_pattern(dax.bytes + dax.size - 4096, 4096, 3));
 }
 
@@ -137,27 +145,27 @@ TEST(legacy_copy_refuses)
 		args = good;
 		memset(args.device_name, 0, sizeof(args.device_name));
 		strcpy(args.device_name, paths[i].path);
-		EXPECT_IOCTL_ERRNO(paths[i].error, fd, OLD_SUBMIT, &args);
+		EXPECT_IOCTL_ERRNO(paths[i].error, fd, IOCTL_IOAT_DMA_SUBMIT, &args);
 	}
 	args = good;
 	memset(args.device_name, '/', sizeof(args.device_name));
-	EXPECT_IOCTL_ERRNO(EINVAL, fd, OLD_SUBMIT, &args);
+	EXPECT_IOCTL_ERRNO(EINVAL, fd, IOCTL_IOAT_DMA_SUBMIT, &args);
 	for (i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
 		args = good;
 		args.src_offset = ranges[i].src;
 		args.dst_offset = ranges[i].dst;
 		args.size = ranges[i].size;
-		EXPECT_IOCTL_ERRNO(ranges[i].error, fd, OLD_SUBMIT, &args);
+		EXPECT_IOCTL_ERRNO(ranges[i].error, fd, IOCTL_IOAT_DMA_SUBMIT, &args);
 	}
 	/* one byte past the end */
 	args = good;
 	args.dst_offset = dax.size - 4095;
-	EXPECT_IOCTL_ERRNO(ERANGE, fd, OLD_SUBMIT, &args);
+	EXPECT_IOCTL_ERRNO(ERANGE, fd, IOCTL_IOAT_DMA_SUBMIT, &args);
 	args.dst_offset = 0;
 	args.src_offset = dax.size - 4095;
-	EXPECT_IOCTL_ERRNO(ERANGE, fd, OLD_SUBMIT, &args);
-	EXPECT_ERRNO(EFAULT, ioctl(fd, OLD_SUBMIT, NULL));
-	EXPECT_ERRNO(EFAULT, ioctl(fd, OLD_SUBMIT, (void *)-4096));
+	EXPECT_IOCTL_ERRNO(ERANGE, fd, IOCTL_IOAT_DMA_SUBMIT, &args);
+	EXPECT_ERRNO(EFAULT, ioctl(fd, IOCTL_IOAT_DMA_SUBMIT, NULL));
+	EXPECT_ERRNO(EFAULT, ioctl(fd, IOCTL_IOAT_DMA_SUBMIT, (void *)-4096));
 	EXPECT_ERRNO(ENOTTY, ioctl(fd, _IOW(0xad, 0, uint64_t), &args));
 	EXPECT_ERRNO(ENOTTY, ioctl(fd, _IOW(0xac, 0, struct ioctl_dma_args), &args));
 	EXPECT(is_byte(dax.bytes, 16 * MIB, POISON));
@@ -177,7 +185,7 @@ TEST(legacy_copy_wants_the_callers_own_right)
 	if (pid == 0) {
 		DO(setgid(65534));
 		DO(setuid(65534));
-		EXPECT_IOCTL_ERRNO(EACCES, fd, OLD_SUBMIT, &args);
+		EXPECT_IOCTL_ERRNO(EACCES, fd, IOCTL_IOAT_DMA_SUBMIT, &args);
 		_exit(0);
 	}
 	DO(waitpid(pid, &status, 0));
@@ -187,7 +195,7 @@ TEST(legacy_copy_wants_the_callers_own_right)
 	if (pid == 0) {
 		DO(setgid(65534));
 		DO(setuid(65534));
-		EXPECT_IOCTL_ERRNO(EACCES, fd, OLD_SUBMIT, &args);
+		EXPECT_IOCTL_ERRNO(EACCES, fd, IOCTL_IOAT_DMA_SUBMIT, &args);
 		_exit(0);
 	}
 	DO(waitpid(pid, &status, 0));

@@ -230,6 +230,7 @@ TEST_TIMED(random_ioctls, 400)
 	struct device guard = device_map(DAX1);
 	int i, dma;
 
+	overlaps_are_meant();
 	fuzz_dax[0] = DO(open(DAX0, O_RDWR));
 	fuzz_dax[1] = DO(open(DAX1, O_RDONLY)); /* so nothing may write to it but by its path */
 	memset(guard.bytes + 210 * MIB, POISON, MIB);

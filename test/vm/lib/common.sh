@@ -24,8 +24,14 @@ lab_suite_of() {
 	6.1) echo bookworm-security ;;
 	6.12) echo trixie-security ;;
 	7.3) echo trixie-backports ;;
-	*) lab_die "no such kernel: $1 (there are: ${LAB_KERNELS[*]})" ;;
+	*) return 1 ;;
 	esac
+}
+
+# The debug kernel goes by a name of its own, and is in no list of all.
+lab_check_kernel() {
+	[ "$1" = debug ] || lab_suite_of "$1" >/dev/null ||
+		lab_die "no such kernel: $1 (there are: ${LAB_KERNELS[*]} debug)"
 }
 
 lab_say() { printf 'lab: %s\n' "$*" >&2; }

@@ -7,7 +7,7 @@ lab_run_usage() {
 	cat <<-'EOF'
 		usage: test/vm/run [OPTION...] -- COMMAND [ARGUMENT...]
 
-		  --kernel K      5.10, 6.1 (default), 6.12 or 7.3
+		  --kernel K      5.10, 6.1 (default), 6.12, 7.3 or debug
 		  --channels N    DMA channels, 0 to 16 (default 2); 0 is a machine without I/OAT
 		  --devices N     device-dax devices, 0 to 8 (default 2): /dev/dax0.0, /dev/dax1.0 ...
 		  --size SIZE     of each NVDIMM (default 1GiB); its device is 2 to 3 % smaller
@@ -86,7 +86,7 @@ lab_parse_run_options() {
 		shift
 	done
 	[ ${#LAB_OPT_COMMAND[@]} -gt 0 ] || lab_usage_error "no command: it goes after --"
-	lab_suite_of "$LAB_OPT_KERNEL" >/dev/null || exit
+	lab_check_kernel "$LAB_OPT_KERNEL"
 	case $LAB_OPT_PERSISTENCE in
 	mem-ctrl | cpu | none) ;;
 	*) lab_usage_error "--persistence is mem-ctrl, cpu or none, not '$LAB_OPT_PERSISTENCE'" ;;
@@ -96,9 +96,9 @@ lab_parse_run_options() {
 	lab_number --cpus "$LAB_OPT_CPUS" 1 8
 	lab_number --timeout "$LAB_OPT_TIMEOUT" 1 86400
 	LAB_OPT_SIZE=$(lab_size "$LAB_OPT_SIZE") || exit
-	# QEMU asks for the alignment, and ndctl for room for its own metadata
-	if [ $((LAB_OPT_SIZE % (2 << 20))) -ne 0 ] || [ "$LAB_OPT_SIZE" -lt $((64 << 20)) ]; then
-		lab_usage_error "--size must be a multiple of 2MiB, and 64MiB at least"
+	# the kernel asks for the alignment, and ndctl for room for its own metadata
+	if [ $((LAB_OPT_SIZE % (16 << 20))) -ne 0 ] || [ "$LAB_OPT_SIZE" -lt $((64 << 20)) ]; then
+		lab_usage_error "--size must be a multiple of 16MiB, and 64MiB at least"
 	fi
 	for dir in "${LAB_OPT_MODULES[@]}"; do
 		[ -e "$dir/Kbuild" ] || [ -e "$dir/Makefile" ] || lab_usage_error "--module: no Kbuild in '$dir'"
@@ -111,4 +111,6 @@ lab_guest_options() {
 	echo "LAB_DEVICES=$LAB_OPT_DEVICES"
 	echo "LAB_CHANNELS=$LAB_OPT_CHANNELS"
 	if [ -n "$LAB_OPT_SHARE" ]; then echo LAB_SHARE=1; else echo LAB_SHARE=0; fi
+	# for tests that look for it themselves, to say which of them it was
+	printf 'export LAB_TROUBLE=%q LAB_ALLOW=%q\n' "$LAB_TROUBLE" "$LAB_OPT_ALLOW"
 }

@@ -8,12 +8,14 @@
 LAB_GUEST_MEMORY=2G
 
 lab_qemu_machine() { # KERNEL_DIR INITRD TMP
-	local root data machine=q35,memory-backend=mem0,nvdimm=on append
+	local root data kernel=$1/vmlinux machine=q35,memory-backend=mem0,nvdimm=on append
 	root=$(lab_root_dir) || exit
 	data=$root/usr/share
 	# where it is told nothing, the kernel shows no persistence_domain at all
 	[ "$LAB_OPT_PERSISTENCE" = none ] || machine+=,nvdimm-persistence=$LAB_OPT_PERSISTENCE
 	lab_exec_argv /usr/bin/qemu-system-x86_64
+	# where there is one, because vmlinux does not start
+	[ ! -e "$1/bzImage" ] || kernel=$1/bzImage
 	# panic=-1 with -no-reboot: a panic ends QEMU, at once and without the debug-exit
 	# device. mitigations cost time and have nothing to protect here.
 	append="console=ttyS0 loglevel=7 oops=panic panic=-1 softlockup_panic=1 mitigations=off nokaslr"
@@ -24,7 +26,7 @@ lab_qemu_machine() { # KERNEL_DIR INITRD TMP
 		-name "dmad-lab-$LAB_OPT_KERNEL" -machine "$machine" -smp "$LAB_OPT_CPUS"
 		-m "$LAB_GUEST_MEMORY,slots=$((LAB_OPT_DEVICES + 1)),maxmem=256G"
 		-object "memory-backend-memfd,id=mem0,size=$LAB_GUEST_MEMORY,share=on"
-		-kernel "$1/vmlinux" -initrd "$2" -append "$append $LAB_OPT_APPEND"
+		-kernel "$kernel" -initrd "$2" -append "$append $LAB_OPT_APPEND"
 		-chardev "file,id=console,path=$3/console" -serial chardev:console
 		-device isa-debug-exit,iobase=0x501,iosize=1
 		-device virtio-rng-pci)

@@ -11,6 +11,8 @@ LAB_ROOT_PACKAGES=(
 	# builds the model and the modules of all four kernels; 6.12's and 7.3's
 	# headers want pahole, 7.3's objtool wants libelf, W=1 perl and C=1 sparse
 	gcc-14 libc6-dev make pahole libelf1t64 perl sparse
+	# builds the debug kernel, with xz-utils
+	flex bison bc libelf-dev
 	# serves in the guest, and in setup
 	busybox-static kmod ndctl daxctl xz-utils zstd cpio
 	# a userland for make and for the guest, which no dependency names

@@ -12,8 +12,11 @@ LAB_QEMU_DONE=$((2 * 0x2a + 1))
 LAB_BOOT_SECONDS=240
 
 # What a kernel prints when something is wrong with it. Other code in the guest may warn
-# as well: a driver's WARN is a failure of whoever made it warn.
-LAB_TROUBLE='BUG: |WARNING: |Oops: |Oops\[#|Kernel panic|general protection fault|UBSAN: |KASAN: |refcount_t: |scheduling while atomic|blocked for more than|lab guest: '
+# as well: a driver's WARN is a failure of whoever made it warn. Most checks say BUG or
+# WARNING; the last ones are the debug kernel's, also where a check has given up.
+LAB_TROUBLE='BUG[: ]|WARNING: |Oops: |Oops\[#|Kernel panic|general protection fault|UBSAN: |KASAN: |refcount_t: |scheduling while atomic|blocked for more than|lab guest: '
+LAB_TROUBLE+='|list_(add|del) corruption|(Poison|Redzone) overwritten|Object already free'
+LAB_TROUBLE+='|kmemleak: .*(suspected|disabled|pool empty)|DMA-API: .*(out of memory|disabling)|ODEBUG: |lockdep is turned off|register non-static key'
 
 # lab_wait_for_guest TMP QEMU: until it ends, or its time does.
 lab_wait_for_guest() {

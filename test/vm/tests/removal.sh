@@ -25,3 +25,10 @@ unbound() {
 		echo "$device" >bind && copy copies=10 && expect good -eq 10'
 }
 check "unbound and bound again" unbound
+
+# The driver warns of the device that it asks for anew.
+module_pulled_out() {
+	status_is 0 "$LAB_DIR/kernel/test" --kernel "$LAB_KERNEL" --allow 'WARNING: .*ioat' --append nohz=off pulled_out &&
+		says "1 passed, 0 failed, 0 skipped"
+}
+check "pulled out under the module" module_pulled_out

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { ClassicLevel } from 'classic-level';
+import { StartError } from '../start-error.ts';
+import { endsWhole } from './tail.ts';
+
+/** Rows to write, by key; undefined takes a row away. */
+export type Rows = ReadonlyMap<string, string | undefined>;
+
+/** Rows on disk. */
+export interface Store {
+  /** Writes all rows or none. @param sync whether they outlive a power failure once it resolves */
+  write(rows: Rows, sync: boolean): Promise<void>;
+  /** Makes it usable again after a write that failed. */
+  reopen(): Promise<void>;
+  /** Bytes on disk. */
+  size(): Promise<number>;
+  close(): Promise<void>;
+}
+
+export interface OpenedStore {
+  store: Store;
+  /** In the order of their keys. */
+  rows: [key: string, value: string][];
+  /** What was found wrong, where some rows may be lost. */
+  damage: string | undefined;
+}
+
+/** What LevelDB writes into its log of events when it passes over a part of its journal. */
+const DROPPED = /dropping \d+ bytes; .*/;
+const HEADLESS = 'its file CURRENT is missing';
+
+/**
+ * Opens the LevelDB store in a directory, with all that is intact in it.
+ *
+ * @throws StartError where it cannot be opened; it never begins anew in the place of a broken one
+ */
+export async function openStore(directory: string): Promise<OpenedStore> {
+  let damage: string | undefined;
+  try {
+    damage = damageIn(directory);
+    if (damage === HEADLESS) await ClassicLevel.repair(directory);
+    return await read(directory, damage);
+  } catch (error) {
+    if (!isDamage(error)) throw cannotOpen(directory, error);
+    damage ??= causeOf(error);
+  }
+  try {
+    await ClassicLevel.repair(directory);
+    return await read(directory, damage);
+  } catch (error) {
+    throw cannotOpen(directory, error);
+  }
+}
+
+/** What is wrong that LevelDB would not tell. */
+function damageIn(directory: string): string | undefined {
+  if (!existsSync(directory)) return undefined;
+  const names = readdirSync(directory);
+  // It takes a directory without CURRENT for a new one, whatever else is there.
+  const used = names.some((name) => /\.(?:ldb|sst|log)$/.test(name));
+  if (used && !names.includes('CURRENT')) return HEADLESS;
+  const torn = names.find((name) => name.endsWith('.log') && !endsWhole(join(directory, name)));
+  return torn && `${torn} ends in the middle of a record`;
+}
+
+async function read(directory: string, damageSoFar: string | undefined): Promise<OpenedStore> {
+  const database = new ClassicLevel(directory);
+  await database.open();
+  try {
+    const dropped = DROPPED.exec(readFileSync(join(directory, 'LOG'), 'latin1'))?.[0];
+    let damage = damageSoFar ?? dropped;
+    const rows: OpenedStore['rows'] = [];
+    for await (const [key, text] of database.iterator()) {
+      const value = unseal(key, text);
+      if (value === undefined) damage ??= `the row ${JSON.stringify(key)} is not as it was written`;
+      else rows.push([key, value]);
+    }
+    return { store: new LevelStore(database, directory), rows, damage };
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}
+
+class LevelStore implements Store {
+  readonly #database: ClassicLevel;
+  readonly #directory: string;
+
+  constructor(database: ClassicLevel, directory: string) {
+    this.#database = database;
+    this.#directory = directory;
+  }
+
+  async write(rows: Rows, sync: boolean): Promise<void> {
+    const operations = Array.from(rows, ([key, value]) =>
+      value === undefined
+        ? { type: 'del' as const, key }
+        : { type: 'put' as const, key, value: seal(key, value) },
+    );
+    await this.#database.batch(operations, { sync });
+  }
+
+  /** LevelDB goes on behind a torn record, where it would not find again what it wrote. */
+  async reopen(): Promise<void> {
+    await this.#database.close();
+    await this.#database.open();
+  }
+
+  async size(): Promise<number> {
+    const names = await readdir(this.#directory);
+    const sizes = names.map((name) =>
+      // Compaction removes files at any time.
+      stat(join(this.#directory, name)).then(
+        (file) => file.size,
+        () => 0,
+      ),
+    );
+    return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+  }
+
+  close(): Promise<void> {
+    return this.#database.close();
+  }
+}
+
+/** LevelDB does not check its tables' checksums when it reads them; so each row has its own. */
+function seal(key: string, value: string): string {
+  return checksum(key, value) + value;
+}
+
+function unseal(key: string, text: string): string | undefined {
+  const value = text.slice(8);
+  return text.slice(0, 8) === checksum(key, value) ? value : undefined;
+}
+
+function checksum(key: string, value: string): string {
+  return crc32(value, crc32(key)).toString(16).padStart(8, '0');
+}
+
+/** Whether LevelDB found that files are missing, or not as it wrote them. */
+function isDamage(error: unknown): boolean {
+  const { code, cause } = error as { code?: string; cause?: { code?: string } };
+  const corrupt = code === 'LEVEL_CORRUPTION' || cause?.code === 'LEVEL_CORRUPTION';
+  return corrupt || /No such file/.test(causeOf(error));
+}
+
+/** What LevelDB says is wrong: abstract-level tells only that opening failed. */
+export function causeOf(error: unknown): string {
+  const { message, cause } = error as Error & { cause?: Error };
+  return cause?.message ?? message;
+}
+
+function cannotOpen(directory: string, error: unknown): StartError {
+  return new StartError(
+    'failure',
+    `cannot open the journal ${directory}: ${causeOf(error)}; make it readable and its disk ` +
+      'writable, or, to begin without it, move it away: transfers and keys in it are then forgotten',
+  );
+}

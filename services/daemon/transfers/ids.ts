@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+import { v7 as uuidv7 } from 'uuid';
+
+const MAX_SEQUENCE = 0xffff_ffff;
+
+/**
+ * Names transfers so that the order of their ids is that of their acceptance: UUIDs of version 7,
+ * which never go back, though the clock may be set back, also while the daemon does not run.
+ */
+export class TransferIds {
+  #msecs = 0;
+  #sequence = 0;
+
+  /** Those to come are greater than this one. */
+  passOver(id: string): void {
+    this.#msecs = Math.max(this.#msecs, Number.parseInt(id.replace('-', '').slice(0, 12), 16));
+    this.#sequence = MAX_SEQUENCE;
+  }
+
+  next(): string {
+    const now = Date.now();
+    if (now > this.#msecs) {
+      this.#msecs = now;
+      this.#sequence = 0;
+    } else if (this.#sequence === MAX_SEQUENCE) {
+      this.#msecs++;
+      this.#sequence = 0;
+    } else {
+      this.#sequence++;
+    }
+    return uuidv7({ msecs: this.#msecs, seq: this.#sequence });
+  }
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { FastifyBaseLogger } from 'fastify';
+import { pino } from 'pino';
+import { Journal } from '../../services/daemon/journal/journal.ts';
+import type { Rows, Store } from '../../services/daemon/journal/store.ts';
+
+/** A disk in memory, that fails as it is told to. */
+export class MemoryStore implements Store {
+  /** What a crash leaves. */
+  readonly rows: Map<string, string>;
+  readonly batches: { rows: Rows; sync: boolean }[] = [];
+  /** What every write fails with. */
+  failure: Error | undefined;
+  /** A write that fails leaves its rows all the same. */
+  leavesRows = false;
+  reopened = 0;
+  closed = false;
+  #gate: Promise<void> | undefined;
+  #open = () => {};
+
+  constructor(rows: Iterable<[string, string]> = []) {
+    this.rows = new Map(rows);
+  }
+
+  /** Writes wait from now on. @returns what lets them through */
+  hold(): () => void {
+    this.#gate = new Promise((resolve) => {
+      this.#open = resolve;
+    });
+    return () => {
+      this.#gate = undefined;
+      this.#open();
+    };
+  }
+
+  /** The rows as they come from a disk. */
+  sorted(): [string, string][] {
+    return [...this.rows].sort(([a], [b]) => (a < b ? -1 : 1));
+  }
+
+  async write(rows: Rows, sync: boolean): Promise<void> {
+    await this.#gate;
+    if (this.failure === undefined || this.leavesRows) {
+      for (const [key, value] of rows) {
+        if (value === undefined) this.rows.delete(key);
+        else this.rows.set(key, value);
+      }
+    }
+    if (this.failure !== undefined) throw this.failure;
+    this.batches.push({ rows: new Map(rows), sync });
+  }
+
+  async reopen(): Promise<void> {
+    this.reopened++;
+    if (this.failure !== undefined) throw this.failure;
+  }
+
+  async size(): Promise<number> {
+    return [...this.rows].join('').length;
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+  }
+}
+
+/** The mark beside a journal, in memory. */
+export class MemoryMark {
+  set = false;
+  failure: Error | undefined;
+
+  async make(): Promise<void> {
+    if (this.failure !== undefined) throw this.failure;
+    this.set = true;
+  }
+
+  async clear(): Promise<void> {
+    this.set = false;
+    if (this.failure === undefined) return;
+    this.set = true;
+    throw this.failure;
+  }
+
+  async close(): Promise<void> {}
+}
+
+export const FULL = new Error('IO error: /state/journal/000005.log: No space left on device');
+
+/** A journal over a disk in memory. */
+export function memoryJournal(
+  store = new MemoryStore(),
+  mark = new MemoryMark(),
+  log: FastifyBaseLogger = pino({ level: 'silent' }),
+) {
+  const counted = { synced: 0, failed: 0 };
+  const journal = new Journal({
+    ...{ store, mark, log, keys: store.rows.keys() },
+    observer: {
+      synced: () => {
+        counted.synced++;
+      },
+      failed: () => {
+        counted.failed++;
+      },
+    },
+  });
+  return { journal, store, mark, counted };
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+import { beforeEach, describe, expect, test } from '@jest/globals';
+import { pino } from 'pino';
+import { EngineChooser } from '../../../services/daemon/engines/choice.ts';
+import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
+import { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
+import { transferListQuerySchema } from '../../../services/daemon/transfers/schema.ts';
+import { TransferService } from '../../../services/daemon/transfers/service.ts';
+import { noDma } from '../../support/fake-dma.ts';
+import { FULL, MemoryStore, memoryJournal } from '../../support/memory-store.ts';
+import { completion, makeOrigin, makePlan } from './make-transfer.ts';
+
+const ECANCELED = -125;
+const SWAP = [
+  { src_offset: 0, dst_offset: 8192, size: 4096 },
+  { src_offset: 8192, dst_offset: 0, size: 4096 },
+];
+
+describe('a transfer that has to be kept', () => {
+  let jobs: JobListener[];
+  let store: MemoryStore;
+  let queue: WorkQueue;
+  let service: TransferService;
+  let events: string[];
+  beforeEach(() => {
+    jobs = [];
+    events = [];
+    store = new MemoryStore();
+    queue = new WorkQueue();
+    const dma = noDma();
+    const engine = {
+      submit: (_job: unknown, listener: JobListener) => jobs.push(listener),
+      cancel: (tag: number) => jobs[tag - 1]?.done(completion({ status: ECANCELED, bytesDone: 5 })),
+    };
+    service = new TransferService({
+      ...{ engine: engine as unknown as Engine, dma, chooser: new EngineChooser('auto', dma) },
+      ...{ queue, journal: memoryJournal(store).journal, log: pino({ level: 'silent' }) },
+      observer: { progressed: () => {}, finished: () => {} },
+    });
+    service.feed.subscribe(undefined, ({ transfer }) => events.push(transfer.status));
+  });
+
+  const create = async (journaled: boolean, key?: string, plan = {}) =>
+    (await service.create(makePlan(plan), makeOrigin(key), journaled)).transfer;
+  const listed = () => service.list(transferListQuerySchema.parse({}), 'anna').transfers;
+  const rows = (part: string) => [...store.rows.keys()].filter((key) => key.endsWith(part));
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+  test('is on disk before it starts, and before anyone hears of it', async () => {
+    const letThrough = store.hold();
+    const created = create(true);
+    await turn();
+    expect([jobs.length, listed().length, events.length]).toEqual([0, 0, 0]);
+    letThrough();
+    const transfer = await created;
+    expect(rows('/accepted')).toEqual([`${transfer.id}/accepted`]);
+    expect([jobs.length, listed()]).toEqual([1, [transfer]]);
+    expect(events).toEqual(['queued', 'running']);
+  });
+
+  test('has its place in the order from the start', async () => {
+    const letThrough = store.hold();
+    const first = create(true);
+    await turn();
+    const second = await create(false);
+    expect(second.status).toBe('queued');
+    letThrough();
+    expect((await first).status).toBe('running');
+    expect(second.status).toBe('queued');
+  });
+
+  test('is over, and lets others go on, once its end is on disk', async () => {
+    const transfer = await create(true);
+    const behind = await create(false);
+    const letThrough = store.hold();
+    jobs[0]?.done(completion());
+    await turn();
+    expect([transfer.status, behind.status]).toEqual(['running', 'queued']);
+    letThrough();
+    await service.waitForEnd(transfer);
+    expect([transfer.status, behind.status]).toEqual(['succeeded', 'running']);
+    expect(rows('/ended')).toHaveLength(1);
+  });
+
+  test('is answered as cancelled once that is on disk', async () => {
+    const transfer = await create(true);
+    await service.cancel(transfer.id, 'anna');
+    expect(transfer.status).toBe('cancelled');
+    expect(rows('/ended')).toHaveLength(1);
+  });
+
+  test('that cannot be kept leaves nothing: no key, no place, no row', async () => {
+    store.failure = FULL;
+    await expect(create(true)).rejects.toMatchObject({ code: 'storage_full' });
+    await expect(create(false, 'key')).rejects.toMatchObject({ code: 'storage_full' });
+    expect([listed(), events, jobs, [...store.rows]]).toEqual([[], [], [], []]);
+    expect([service.queued, service.running]).toEqual([0, 0]);
+    // Behind nothing.
+    expect((await create(false)).status).toBe('running');
+    jobs[0]?.done(completion());
+    store.failure = undefined;
+    for (;;) {
+      try {
+        await create(false, 'key', { flush: false });
+        break;
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    }
+    expect(rows('/accepted')).toHaveLength(1);
+    jobs[1]?.done(completion());
+    while (service.running > 0) await turn();
+    await queue.close();
+  });
+
+  test('requests with one key at once are one, also where it is refused', async () => {
+    const letThrough = store.hold();
+    const both = Promise.all([create(false, 'key'), create(true, 'key')]);
+    await turn();
+    letThrough();
+    const [one, other] = await both;
+    expect(one).toBe(other);
+    expect(jobs).toHaveLength(1);
+    store.failure = FULL;
+    const refused = await Promise.allSettled([create(true, 'new'), create(true, 'new')]);
+    expect(refused.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+  });
+
+  test('one that nobody waits for any more is kept then, or stopped', async () => {
+    const transfer = await create(false);
+    expect(store.rows.size).toBe(0);
+    await service.keep(transfer);
+    expect(rows('/accepted')).toHaveLength(1);
+    // It runs already, and might have overwritten its own source.
+    expect(rows('/begun')).toHaveLength(1);
+    jobs[0]?.done(completion());
+    await service.waitForEnd(transfer);
+    await service.keep(transfer);
+
+    store.failure = FULL;
+    const other = await create(false);
+    await service.keep(other);
+    expect(other).toMatchObject({ status: 'failed', error: { code: 'storage_full' } });
+  });
+
+  test('one that overwrites its own source starts once that is on disk', async () => {
+    const transfer = await create(true, undefined, { segments: SWAP });
+    expect(jobs).toHaveLength(0);
+    while (jobs.length === 0) await turn();
+    expect(rows('/begun')).toEqual([`${transfer.id}/begun`]);
+  });
+
+  test('one that is cancelled before that never starts', async () => {
+    const transfer = await create(true, undefined, { segments: SWAP });
+    await service.cancel(transfer.id, 'anna');
+    for (let i = 0; i < 10; i++) await turn();
+    expect([transfer.status, jobs.length]).toEqual(['cancelled', 0]);
+  });
+
+  test('at the end of the daemon it is left to the next, unless that could not run it', async () => {
+    const again = await create(true);
+    const behind = await create(true, undefined, { segments: SWAP });
+    const awaited = await create(false);
+    const waits = [again, behind].map((transfer) => service.waitForEnd(transfer));
+    const closed = queue.close();
+    await service.interrupt();
+    await Promise.all([...waits, closed]);
+    expect([again, behind, awaited].map(({ status }) => status)).toEqual([
+      ...['queued', 'queued', 'interrupted'],
+    ]);
+    expect(again.toJSON()).toMatchObject({ bytes_completed: 0, started_at: null });
+    expect(rows('/ended')).toHaveLength(0);
+  });
+
+  test('at the end of the daemon, one that has overwritten its source is interrupted', async () => {
+    const transfer = await create(true, undefined, { segments: SWAP });
+    while (jobs.length === 0) await turn();
+    const closed = queue.close();
+    await service.interrupt();
+    await closed;
+    expect(transfer.status).toBe('interrupted');
+    expect(rows('/ended')).toHaveLength(1);
+  });
+
+  test('what its client waited for is written without haste, and at the end', async () => {
+    const transfer = await create(false);
+    jobs[0]?.done(completion());
+    expect(transfer.status).toBe('succeeded');
+    expect(store.rows.size).toBe(0);
+    while (rows('/ended').length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(store.batches.every(({ sync }) => !sync)).toBe(true);
+  });
+});

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from 'node:assert/strict';
+import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import fc from 'fast-check';
+import { v7 as uuidv7 } from 'uuid';
+import { Problem } from '../../../services/daemon/problems/problem.ts';
+import { TransferIds } from '../../../services/daemon/transfers/ids.ts';
+import {
+  acceptedRows,
+  begunRows,
+  endedRows,
+  keysOf,
+  readRecords,
+  requestOf,
+  transferOf,
+} from '../../../services/daemon/transfers/record.ts';
+import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
+import { type Outcome, Transfer } from '../../../services/daemon/transfers/transfer.ts';
+import { completion, makeDevice, makeOrigin, makePlan, makeTransfer } from './make-transfer.ts';
+
+type Row = [string, string];
+const rowsOf = (...all: ReadonlyMap<string, string | undefined>[]) =>
+  all.flatMap((rows) => [...rows] as Row[]).sort(([a], [b]) => (a < b ? -1 : 1));
+const read = (rows: Row[]) => readRecords(rows, (key) => assert.fail(key));
+
+const segment = fc.record({
+  src_offset: fc.nat(2 ** 31 - 1),
+  dst_offset: fc.maxSafeNat(),
+  size: fc.integer({ min: 1, max: 1000 }),
+});
+const plan = fc.record({
+  source: fc.constantFrom(makeDevice(), makeDevice({ name: 'dax1.0', kind: 'devdax' })),
+  destination: fc.constantFrom(makeDevice(), makeDevice({ name: 'dax2.0', flushBasis: 'none' })),
+  segments: fc.array(segment, { minLength: 1, maxLength: 5 }),
+  requestedEngine: fc.constantFrom('auto', 'cpu', 'dma'),
+  choice: fc.record({ engine: fc.constantFrom('cpu', 'dma'), reason: fc.string() }),
+  priority: fc.constantFrom('high', 'normal', 'low'),
+  flush: fc.boolean(),
+  verify: fc.boolean(),
+  timeoutMs: fc.option(fc.integer({ min: 1, max: 86_400_000 }), { nil: undefined }),
+  labels: fc.dictionary(fc.string({ minLength: 1 }), fc.string(), { maxKeys: 3 }),
+});
+const origin = fc.record({
+  requestId: fc.uuid(),
+  client: fc.string(),
+  key: fc.option(fc.string({ minLength: 1 }), { nil: undefined }),
+});
+const error = fc.option(
+  fc.constantFrom(
+    new Problem('media_error', 'The medium.'),
+    new Problem('cancelled', 'By a client.'),
+    new Problem('dma_error', 'A channel.', {
+      dma: { error: 'read', channel: 'dma0chan0', retries: 1 },
+    }),
+    new Problem('timeout', 'Late.', { errors: [{ pointer: '/x', detail: 'y' }] }),
+  ),
+  { nil: undefined },
+);
+
+describe('rows of a transfer', () => {
+  test('give back the same document, whatever it is', () => {
+    fc.assert(
+      fc.property(
+        ...[plan, origin, error, fc.boolean(), fc.boolean()],
+        fc.nat(1_000_000),
+        (given, from, failure, ran, segmented, agoMs) => {
+          const segments = segmented ? given.segments : given.segments.slice(0, 1);
+          const made = makePlan({ ...(given as object), segments, segmented });
+          const transfer = new Transfer(uuidv7(), made, from, Date.now() - agoMs - 0.123);
+          if (ran) transfer.start({ engine: 'cpu', reason: 'the channels have gone' });
+          const told = completion({ sourceCrc: 1, destinationCrc: 2 ** 32 - 1, bytesDone: 77 });
+          const outcome = transfer.outcome(ran ? told : undefined, failure, ['dma0chan0']);
+          transfer.finish(outcome);
+          const [record] = read(
+            rowsOf(acceptedRows(transfer, false), endedRows(transfer, transfer.end as Outcome)),
+          );
+          assert.ok(record);
+          const back = transferOf(record);
+          assert.deepEqual(JSON.parse(JSON.stringify(back)), JSON.parse(JSON.stringify(transfer)));
+          assert.deepEqual(back.origin, { ...transfer.origin });
+          assert.ok(Math.abs(back.ageMs - transfer.ageMs) < 5000);
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+
+  test('give back the request, as its schema would have read it', () => {
+    const body = { device_name: 'dax0.0', src_offset: 1, dst_offset: 9, size: 8 };
+    const segments = [{ src_offset: 1, dst_offset: 9, size: 8 }];
+    for (const segmented of [false, true]) {
+      const [record] = read(rowsOf(acceptedRows(makeTransfer({ segments, segmented }), false)));
+      const { device_name } = body;
+      expect(record && requestOf(record)).toEqual({
+        ...transferRequestSchema.parse(segmented ? { device_name, segments } : body),
+        dst_device_name: 'dax0.0',
+      });
+    }
+  });
+
+  test('say whether it has begun, and belong together by their ids', () => {
+    const transfers = [makeTransfer(), makeTransfer(), makeTransfer()];
+    const [first, second, third] = transfers as [Transfer, Transfer, Transfer];
+    const rows = rowsOf(
+      acceptedRows(third, true),
+      acceptedRows(first, false),
+      ...[acceptedRows(second, false), begunRows(second)],
+      new Map([['format', '1']]),
+    );
+    expect(read(rows).map(({ id, begun }) => [id, begun])).toEqual([
+      [first.id, false],
+      [second.id, true],
+      [third.id, true],
+    ]);
+    const keys = rows.map(([key]) => key).filter((key) => key !== 'format');
+    expect(transfers.flatMap(keysOf)).toEqual(expect.arrayContaining(keys));
+  });
+
+  test('that say nothing are left out, and told', () => {
+    const [good, orphan, bad] = [makeTransfer(), makeTransfer(), makeTransfer()];
+    const outcome = good.outcome(undefined, undefined);
+    const unreadable: string[] = [];
+    const rows: Row[] = [
+      ...rowsOf(acceptedRows(good, false)),
+      [`${good.id}/ended`, '{"status":"lost"}'],
+      ...rowsOf(endedRows(orphan, outcome)),
+      [`${bad.id}/accepted`, '{"torn'],
+    ];
+    const records = readRecords(rows, (key) => unreadable.push(key));
+    expect(records.map(({ id, outcome }) => [id, outcome])).toEqual([[good.id, undefined]]);
+    expect(unreadable).toEqual([`${good.id}/ended`, `${orphan.id}/ended`, `${bad.id}/accepted`]);
+  });
+});
+
+describe('when the clock is set', () => {
+  afterEach(() => {
+    jest.restoreAllMocks();
+  });
+  const setClock = (ms: number) => jest.spyOn(Date, 'now').mockReturnValue(ms);
+
+  test('ids go on in order, in one life and in the next', () => {
+    const ids = new TransferIds();
+    const now = Date.now();
+    const made: string[] = [];
+    for (const clock of [now, now, now - 3_600_000, now + 1, now - 5, now + 3_600_000, 0]) {
+      setClock(clock);
+      made.push(ids.next(), ids.next());
+    }
+    const next = new TransferIds();
+    for (const id of made) next.passOver(id);
+    made.push(next.next(), next.next());
+    expect([...made].sort()).toEqual(made);
+    expect(new Set(made).size).toBe(made.length);
+  });
+
+  test.each([-86_400_000, 86_400_000])(
+    'by %i ms between two lives, times stay as they were',
+    (ms) => {
+      const now = Date.now();
+      const transfer = new Transfer(uuidv7(), makePlan({ timeoutMs: 5000 }), makeOrigin('k'));
+      const rows = rowsOf(acceptedRows(transfer, false));
+      setClock(now + ms);
+      const [record] = read(rows);
+      assert.ok(record);
+      const back = transferOf(record);
+      const { created_at, timings } = back.toJSON();
+      expect(created_at).toBe(transfer.toJSON().created_at);
+      // It may have gone on for a day; it cannot have begun in the future.
+      expect(timings.total_ns).toBeGreaterThanOrEqual(0);
+      expect(Math.abs(back.ageMs - Math.max(0, ms))).toBeLessThan(60_000);
+      back.finish(back.outcome(undefined, undefined));
+      expect(Date.parse(back.toJSON().finished_at ?? '')).toBeGreaterThanOrEqual(
+        Date.parse(created_at),
+      );
+    },
+  );
+});

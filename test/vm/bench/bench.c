@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the module's own interface costs, against the original's in the same run. Rounds
+ * of all the measurements take turns, and each figure is the median of its rounds.
+ *
+ * Prints a table, and writes the same as JSON to the file that it is given.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/ioat_dma.h>
+
+#define ROUNDS 9
+#define DEPTH 32
+#define PIECE 4096
+#define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
+
+/* Operations of a round: enough for some 100 ms even under emulation. */
+#define SYNC_OPERATIONS 256
+#define ASYNC_OPERATIONS 2048
+#define SUBMISSIONS 64
+
+static int dma;
+/* regions: of a gigabyte each, and of so little */
+static uint32_t src, dst, small_src, small_dst;
+
+static void die(const char *what)
+{
+	fprintf(stderr, "bench: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * UINT64_C(1000000000) + now.tv_nsec;
+}
+
+static uint32_t region_of(const char *path, uint64_t length)
+{
+	struct ioat_dma_region_create create = { .size = sizeof(create), .length = length };
+
+	create.fd = open(path, O_RDWR);
+	if (create.fd < 0 || ioctl(dma, IOAT_DMA_REGION_CREATE, &create))
+		die(path);
+	close(create.fd);
+	return create.out_region;
+}
+
+static void submit(uint32_t from, uint32_t to, const struct ioat_dma_segment *segments, uint32_t count)
+{
+	struct ioat_dma_submit submit = {
+		.size = sizeof(submit), .src_region = from, .dst_region = to,
+		.channel = IOAT_DMA_ANY_CHANNEL, .segments = (uintptr_t)segments,
+		.segment_count = count,
+	};
+
+	if (ioctl(dma, IOAT_DMA_SUBMIT, &submit))
+		die("submit");
+}
+
+/* How many were there. All have to be of @status. */
+static int collect(uint32_t status)
+{
+	struct ioat_dma_completion done[DEPTH];
+	ssize_t got = read(dma, done, sizeof(done)), i;
+
+	if (got < 0)
+		die("read");
+	got /= sizeof(done[0]);
+	for (i = 0; i < got; i++)
+		if (done[i].status != status) {
+			fprintf(stderr, "bench: a copy ended with status %u\n", done[i].status);
+			exit(1);
+		}
+	return got;
+}
+
+/* Operations a second, as are the next three. */
+static double sync_copies(void)
+{
+	struct ioat_dma_legacy_copy copy = { .device_name = "/dev/dax0.0", .size = PIECE };
+	uint64_t start = now_ns();
+	int i;
+
+	for (i = 0; i < SYNC_OPERATIONS; i++) {
+		copy.src_offset = i % DEPTH * PIECE;
+		copy.dst_offset = MIB + i % DEPTH * PIECE;
+		if (ioctl(dma, IOAT_DMA_LEGACY_COPY, &copy))
+			die("the original's copy");
+	}
+	return SYNC_OPERATIONS * 1e9 / (now_ns() - start);
+}
+
+/* @depth requests of one piece each, a new one for each that ended. */
+static double requests(int depth, int operations)
+{
+	uint64_t start = now_ns();
+	int submitted = 0, done = 0;
+
+	while (done < operations) {
+		while (submitted < operations && submitted - done < depth) {
+			uint64_t at = submitted++ % DEPTH * PIECE;
+			struct ioat_dma_segment segment = { at, at, PIECE };
+
+			submit(src, dst, &segment, 1);
+		}
+		done += collect(IOAT_DMA_DONE);
+	}
+	return operations * 1e9 / (now_ns() - start);
+}
+
+static double requests_one_by_one(void)
+{
+	return requests(1, SYNC_OPERATIONS);
+}
+
+static double requests_at_depth(void)
+{
+	return requests(DEPTH, ASYNC_OPERATIONS);
+}
+
+/* Requests of DEPTH pieces, one after the other. */
+static double segments_of_one_request(void)
+{
+	struct ioat_dma_segment segments[DEPTH];
+	uint64_t start;
+	int i;
+
+	for (i = 0; i < DEPTH; i++)
+		segments[i] = (struct ioat_dma_segment){ i * PIECE, i * PIECE, PIECE };
+	start = now_ns();
+	for (i = 0; i < ASYNC_OPERATIONS / DEPTH; i++) {
+		submit(src, dst, segments, DEPTH);
+		collect(IOAT_DMA_DONE);
+	}
+	return ASYNC_OPERATIONS * 1e9 / (now_ns() - start);
+}
+
+/* Microseconds from a submission's entry to its return, nothing else being in flight. */
+static double submission(uint32_t from, uint32_t to, uint64_t length)
+{
+	struct ioat_dma_segment segment = { 0, 0, length };
+	struct ioat_dma_cancel cancel = { .size = sizeof(cancel) };
+	uint64_t took = 0, start;
+	int i;
+
+	for (i = 0; i < SUBMISSIONS; i++) {
+		start = now_ns();
+		submit(from, to, &segment, 1);
+		took += now_ns() - start;
+		if (length == PIECE) {
+			collect(IOAT_DMA_DONE);
+			continue;
+		}
+		/* what it has to copy is nobody's interest here */
+		if (ioctl(dma, IOAT_DMA_CANCEL, &cancel))
+			die("cancel");
+		collect(IOAT_DMA_CANCELED);
+	}
+	return took / 1e3 / SUBMISSIONS;
+}
+
+static double submission_of_4_kib(void)
+{
+	return submission(src, dst, PIECE);
+}
+
+static double submission_in_2_mib(void)
+{
+	return submission(small_src, small_dst, PIECE);
+}
+
+static double submission_of_1_gib(void)
+{
+	return submission(src, dst, GIB);
+}
+
+static struct row {
+	const char *name, *unit, *peer;
+	double (*measure)(void);
+	double rounds[ROUNDS];
+	double median, spread, ratio;
+} rows[] = {
+	{ .name = "original_sync_4KiB", .unit = "1/s", .measure = sync_copies },
+	{ .name = "requests_depth1_4KiB", .unit = "1/s", .peer = "original_sync_4KiB", .measure = requests_one_by_one },
+	{ .name = "requests_depth32_4KiB", .unit = "1/s", .peer = "original_sync_4KiB", .measure = requests_at_depth },
+	{ .name = "segments_depth32_4KiB", .unit = "1/s", .peer = "original_sync_4KiB", .measure = segments_of_one_request },
+	{ .name = "submit_4KiB_region_2MiB", .unit = "us", .measure = submission_in_2_mib },
+	{ .name = "submit_4KiB_region_1GiB", .unit = "us", .peer = "submit_4KiB_region_2MiB", .measure = submission_of_4_kib },
+	{ .name = "submit_1GiB", .unit = "us", .peer = "submit_4KiB_region_1GiB", .measure = submission_of_1_gib },
+};
+
+#define ROWS (sizeof(rows) / sizeof(rows[0]))
+
+static int ascending(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static const struct row *find(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < ROWS; i++)
+		if (!strcmp(rows[i].name, name))
+			return &rows[i];
+	abort();
+}
+
+static void summarize(void)
+{
+	struct row *row;
+
+	for (row = rows; row < rows + ROWS; row++) {
+		qsort(row->rounds, ROUNDS, sizeof(double), ascending);
+		row->median = row->rounds[ROUNDS / 2];
+		row->spread = (row->rounds[ROUNDS - 1] - row->rounds[0]) / row->median;
+		if (row->peer)
+			row->ratio = row->median / find(row->peer)->median;
+	}
+}
+
+static void print_table(void)
+{
+	const struct row *row;
+
+	printf("%-26s %10s %5s %8s  %s\n", "", "median", "", "spread", "against");
+	for (row = rows; row < rows + ROWS; row++) {
+		printf("%-26s %10.1f %5s %6.0f %%", row->name, row->median, row->unit, row->spread * 100);
+		if (row->peer)
+			printf("  %.2f x %s", row->ratio, row->peer);
+		printf("\n");
+	}
+}
+
+static void print_json(const char *path)
+{
+	const struct row *row;
+	struct utsname name;
+	FILE *file = fopen(path, "w");
+
+	if (!file || uname(&name))
+		die(path);
+	fprintf(file, "{\"machine\": \"emulated, Linux %s\", \"rows\": [", name.release);
+	for (row = rows; row < rows + ROWS; row++) {
+		fprintf(file, "%s\n  {\"name\": \"%s\", \"value\": %.3f, \"unit\": \"%s\", \"spread\": %.3f",
+			row == rows ? "" : ",", row->name, row->median, row->unit, row->spread);
+		if (row->peer)
+			fprintf(file, ", \"peer\": \"%s\", \"ratio\": %.3f", row->peer, row->ratio);
+		fprintf(file, "}");
+	}
+	fprintf(file, "\n]}\n");
+	if (fclose(file))
+		die(path);
+}
+
+int main(int argc, char **argv)
+{
+	int round;
+	size_t i;
+
+	dma = open("/dev/ioat-dma", O_RDWR);
+	if (dma < 0)
+		die("/dev/ioat-dma");
+	src = region_of("/dev/dax0.0", GIB);
+	dst = region_of("/dev/dax1.0", GIB);
+	small_src = region_of("/dev/dax0.0", 2 * MIB);
+	small_dst = region_of("/dev/dax1.0", 2 * MIB);
+	for (i = 0; i < ROWS; i++)
+		rows[i].measure(); /* its code and memory are warm then */
+	for (round = 0; round < ROUNDS; round++)
+		for (i = 0; i < ROWS; i++)
+			rows[i].rounds[round] = rows[i].measure();
+	summarize();
+	print_table();
+	if (argc > 1)
+		print_json(argv[1]);
+	return 0;
+}
