@@ -13,9 +13,19 @@ import {
   type Job,
   MAX_SEGMENTS,
   OPTIONS_SIZE,
+  readU64,
   SEGMENT_SIZE,
 } from './records.ts';
 import { type Context, check, loadShim, type Shim, ShimError } from './shim.ts';
+
+/** The CPU engine as it runs here, as it found best by measuring. */
+export interface CpuInfo {
+  threads: number;
+  /** What large copies use. */
+  instructionSet: string;
+  /** Bytes in a job from which it is large. */
+  streamFrom: number;
+}
 
 /** What hears of a job. */
 export interface JobListener {
@@ -29,7 +39,7 @@ export interface JobListener {
  */
 export class Engine {
   readonly shimVersion: string;
-  readonly cpu: { threads: number; instructionSet: string };
+  readonly cpu: CpuInfo;
   /** The kernel module behind the DMA engine. */
   readonly dmaPort: DmaPort;
   readonly #shim: Shim;
@@ -129,10 +139,14 @@ export class Engine {
     return this.#context;
   }
 
-  #readCpuInfo() {
+  #readCpuInfo(): CpuInfo {
     const info = Buffer.alloc(CPU_INFO_SIZE);
     this.#shim.cpuInfo(this.#context, info);
-    return { threads: info.readUInt32LE(0), instructionSet: cString(info.subarray(8)) };
+    return {
+      threads: info.readUInt32LE(0),
+      instructionSet: cString(info.subarray(8, 32)),
+      streamFrom: readU64(info, 32),
+    };
   }
 
   #deliver(completion: Completion): void {
