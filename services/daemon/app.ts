@@ -105,8 +105,12 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
     metrics.watch({ transfers, inventory, engine, dma, journal });
     const watch = new DeviceWatch({ engine, inventory, choice, log, ...sysfs });
     const hardwareTimer = setInterval(() => {
-      dma.refresh();
-      watch.scan();
+      try {
+        dma.refresh();
+        watch.scan();
+      } catch (error) {
+        log.error({ err: error }, 'could not look for devices and channels');
+      }
     }, HARDWARE_LOOK_MS);
     hardwareTimer.unref();
     const uploads = new AbortController();

@@ -13,8 +13,11 @@ async function main(): Promise<void> {
   }
   // From now on: as PID 1 of a container, a signal that nobody handles would be lost.
   const stop = signalled();
+  let reload = () => {};
+  process.on('SIGHUP', () => reload());
   const app = await buildApp({ config, log });
-  process.on('SIGHUP', () => app.reload());
+  // What came before was read just now.
+  reload = app.reload;
   try {
     const { server } = app.http;
     const port = await listenTcp(server, config.host, config.port);

@@ -145,11 +145,37 @@ test('a refused request does not use up its key', async () => {
   expect((await post(key, COPY)).status).toBe(201);
 });
 
-test('a body that is refused is refused with a known key too', async () => {
+test('a body that is none is refused with a known key too, and any other is another one', async () => {
   const key = newKey();
   expect((await post(key, COPY)).status).toBe(201);
   expectProblem(await post(key, { ...COPY, size: 0 }), 400, 'invalid_request');
-  expectProblem(await post(key, { ...COPY, device_name: 'dax9.0' }), 422, 'unknown_device');
+  const other = { ...COPY, device_name: 'dax9.0' };
+  expectProblem(await post(key, other), 422, 'idempotency_key_reused');
+});
+
+test('a replay is given though the copy would not be possible any more', async () => {
+  const key = newKey();
+  const id = idOf(await post(key, COPY));
+  const device = app.inventory.get(COPY.device_name);
+  device.state = 'gone';
+  try {
+    expectProblem(await post(newKey(), COPY), 503, 'device_gone');
+    const replay = await post(key, COPY);
+    expect({ status: replay.status, id: idOf(replay) }).toEqual({ status: 200, id });
+  } finally {
+    device.state = 'online';
+  }
+});
+
+test('what is no key is told before what the body names is looked at', async () => {
+  const none = 'k'.repeat(256);
+  const problem = expectProblem(
+    await post(none, { ...COPY, device_name: 'dax9.0' }),
+    400,
+    'invalid_request',
+  );
+  expect(problem.errors).toMatchObject([{ pointer: '/idempotency-key' }]);
+  expectProblem(await post(none, { ...COPY, dry_run: true }), 400, 'invalid_request');
 });
 
 test('keys', async () => {

@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream';
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { PROBLEM_TYPE } from '../problems/handler.ts';
 import { PROBLEMS, Problem, problemDetails } from '../problems/problem.ts';
+import { boundPipelines } from './pipelining.ts';
 
 const HEADERS_TIMEOUT_MS = 10_000;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
@@ -45,6 +46,7 @@ export function createHttpServer(handler: http.RequestListener, tls: TlsOptions)
   boundEachAddress(server);
   // The handler sends "100 Continue" once it wants the body: a refused upload is never sent.
   server.on('checkContinue', handler);
+  boundPipelines(server);
   server.on('checkExpectation', (_request, response: http.ServerResponse) => {
     const detail = 'The only expectation that can be met is 100-continue.';
     const { head, body } = renderProblem(new Problem('expectation_failed', detail));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
+import { checkOnline } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine } from '../engines/engine.ts';
@@ -167,6 +168,11 @@ export class ActiveTransfer {
     const { chooser, engine, feed, log, observer } = this.#around;
     const { source, destination, requestedEngine, priority, segments, flush, verify, timeoutMs } =
       transfer.plan;
+    const gone = whyGone(transfer.plan);
+    if (gone !== undefined) {
+      this.#end(undefined, gone);
+      return;
+    }
     try {
       transfer.start(chooser.choose(requestedEngine, source, destination));
     } catch (error) {
@@ -206,7 +212,8 @@ export class ActiveTransfer {
 
   #complete(completion: Completion): void {
     if (completion.status === 0) {
-      this.#end(completion, undefined);
+      // Bytes that were copied into what nobody finds again are not where they should be.
+      this.#end(completion, whyGone(this.transfer.plan));
       return;
     }
     const { failedChannel } = completion.dma;
@@ -261,6 +268,16 @@ export class ActiveTransfer {
   #letOthersGoOn(): void {
     this.#around.feed.publish('status', this.transfer);
     if (this.#ticket !== undefined) this.#around.queue.release(this.#ticket);
+  }
+}
+
+function whyGone({ source, destination }: TransferPlan): Problem | undefined {
+  try {
+    checkOnline(source);
+    checkOnline(destination);
+    return undefined;
+  } catch (error) {
+    return error as Problem;
   }
 }
 

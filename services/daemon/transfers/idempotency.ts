@@ -5,7 +5,7 @@ import type { Transfer, TransferPlan } from './transfer.ts';
 
 /** How long a key is remembered, in milliseconds; the HTTP contract's figure. */
 const KEPT_MS = 24 * 3600 * 1000;
-const MAX_KEY_LENGTH = 255;
+export const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/;
 /** Each key keeps its transfer in memory. */
 const MAX_KEYS = 100_000;
 const MAX_SEGMENTS = 1_000_000;
@@ -36,14 +36,10 @@ export class IdempotencyKeys {
   /**
    * The transfer that the same request made before, if it did. Each client has keys of its own.
    *
-   * @throws Problem invalid_request where the key is none, idempotency_key_reused where another
-   *   request used it, queue_full where no more can be remembered
+   * @throws Problem idempotency_key_reused where another request used it, queue_full where no more
+   *   can be remembered
    */
-  find(client: string, key: string, plan: TransferPlan): Transfer | undefined {
-    if (!/^[\x20-\x7e]+$/.test(key) || key.length > MAX_KEY_LENGTH) {
-      const detail = `Idempotency-Key must have 1 to ${MAX_KEY_LENGTH} printable ASCII characters.`;
-      throw new Problem('invalid_request', detail);
-    }
+  find(client: string, key: string, request: Meaning): Transfer | undefined {
     this.forgetExpired();
     const known = this.#keys.get(nameOf(client, key));
     if (known === undefined) {
@@ -55,7 +51,7 @@ export class IdempotencyKeys {
       }
       return undefined;
     }
-    if (known.fingerprint !== fingerprint(plan)) {
+    if (known.fingerprint !== fingerprint(request)) {
       const detail = 'This Idempotency-Key was used with another body: use a new key.';
       throw new Problem('idempotency_key_reused', detail);
     }
@@ -104,8 +100,14 @@ function nameOf(client: string, key: string): string {
   return `${client}\n${key}`;
 }
 
-/** What a request means, whatever its spelling: defaults filled in, numbers read, labels in order. */
-function fingerprint(plan: TransferPlan): string {
+/** What a request means: the part of its plan that does not depend on what the host has now. */
+export type Meaning = Omit<TransferPlan, 'source' | 'destination' | 'bytes' | 'choice'> & {
+  source: { name: string };
+  destination: { name: string };
+};
+
+/** Whatever its spelling: defaults filled in, numbers read, labels in order. */
+function fingerprint(plan: Meaning): string {
   const labels = Object.entries(plan.labels).sort(([a], [b]) => (a < b ? -1 : 1));
   const pieces = plan.segments.map(({ src_offset, dst_offset, size }) => [
     src_offset,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Touch } from '../access/authorize.ts';
+import { deviceNameOf } from '../devices/choice.ts';
 import {
   checkBadBlocks,
   checkBounds,
@@ -11,6 +12,7 @@ import {
 import type { EngineChooser } from '../engines/choice.ts';
 import type { Segment } from '../engines/records.ts';
 import { fieldProblem } from '../problems/problem.ts';
+import type { Meaning } from './idempotency.ts';
 import type { TransferRequest } from './schema.ts';
 import type { TransferPlan } from './transfer.ts';
 
@@ -45,7 +47,8 @@ export function planTransfer(
     request.dst_device_name === undefined
       ? source
       : findDevice(inventory, request.dst_device_name, '/dst_device_name');
-  const segments = segmentsOf(request);
+  const meaning = meaningOf(request);
+  const { segments } = meaning;
   const ranges = segments.flatMap((segment, index) =>
     rangesOf(segment, parentOf(request, index), source, destination),
   );
@@ -65,14 +68,18 @@ export function planTransfer(
   checkOnline(destination);
   const choice = chooser.choose(request.engine, source, destination);
 
+  return { ...meaning, source, destination, bytes, choice };
+}
+
+/** What a request means, whether or not it can be done now. */
+export function meaningOf(request: TransferRequest): Meaning {
+  const { device_name: source, dst_device_name: destination = source } = request;
   return {
-    source,
-    destination,
-    segments,
+    source: { name: deviceNameOf(source) },
+    destination: { name: deviceNameOf(destination) },
+    segments: segmentsOf(request),
     segmented: request.segments !== undefined,
-    bytes,
     requestedEngine: request.engine,
-    choice,
     priority: request.priority,
     flush: request.durability === 'flush',
     verify: request.verify === 'crc32c',

@@ -60,8 +60,9 @@ const endedSchema = z.object({
   choice: choiceSchema,
   channels: z.array(z.string()).readonly(),
   bytes_completed: z.int().min(0),
-  started_ns: z.int().nullable(),
-  finished_ns: z.int(),
+  /** Since its acceptance, by a clock that may have been set: any number. */
+  started_ns: z.number().nullable(),
+  finished_ns: z.number(),
   completion: z
     .object({
       copyNs: z.int(),
@@ -81,6 +82,8 @@ export interface TransferRecord {
   accepted: z.output<typeof acceptedSchema>;
   /** It has begun to copy; known only of one that touches its own source. */
   begun: boolean;
+  /** A row that says what became of it cannot be read. */
+  spoilt: boolean;
   /** Undefined where it was not over. */
   outcome: Outcome | undefined;
 }
@@ -159,7 +162,7 @@ export function readRecords(
     try {
       if (part === 'accepted') {
         const accepted = acceptedSchema.parse(JSON.parse(value));
-        records.push({ id, accepted, begun: false, outcome: undefined });
+        records.push({ id, accepted, begun: false, spoilt: false, outcome: undefined });
       } else if (last?.id !== id) {
         throw new Error('what was accepted is missing');
       } else if (part === 'begun') {
@@ -168,6 +171,7 @@ export function readRecords(
         last.outcome = readOutcome(endedSchema.parse(JSON.parse(value)));
       }
     } catch {
+      if (last?.id === id) last.spoilt = true;
       onUnreadable(key);
     }
   }

@@ -69,7 +69,10 @@ export function recover(record: TransferRecord, options: RecoveryOptions): Recov
   const transfer = transferOf(record);
   if (transfer.over) return { kind: 'over', transfer };
   const history = { begun: record.begun, touchesItself: touchesItself(transfer.plan), doubt };
-  const reason = whyNotAgain(history) ?? whyDeviceIsAnother(transfer.plan, inventory);
+  const reason =
+    (record.spoilt ? 'what the journal says of its end cannot be read' : undefined) ??
+    whyNotAgain(history) ??
+    whyDeviceIsAnother(transfer.plan, inventory);
   if (reason !== undefined) return interrupted(transfer, reason);
   try {
     const plan = planTransfer(requestOf(record), inventory, chooser);

@@ -8,7 +8,8 @@ import type { EngineChooser } from '../engines/choice.ts';
 import { readPrefer } from '../http/prefer.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
-import { planTransfer, touchesOf, touchPointer } from './plan.ts';
+import { IDEMPOTENCY_KEY } from './idempotency.ts';
+import { meaningOf, planTransfer, touchesOf, touchPointer } from './plan.ts';
 import {
   dryRunSchema,
   transferListQuerySchema,
@@ -34,6 +35,9 @@ const preferHeader = z.string().optional().meta({
   description:
     '`wait=N` waits up to N seconds (0 to 60) for the end; `respond-async` does not wait.',
 });
+const idempotencyKey = z
+  .string()
+  .regex(IDEMPOTENCY_KEY, 'must have 1 to 255 printable ASCII characters');
 const idParam = z.object({ id: z.string().meta({ description: 'The id of a transfer.' }) });
 
 export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = async (
@@ -54,7 +58,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
         tags: ['transfers'],
         headers: z.object({
           prefer: preferHeader,
-          'idempotency-key': z.string().optional().meta({
+          'idempotency-key': idempotencyKey.optional().meta({
             description: 'The same key with the same body gives the first transfer again.',
           }),
         }),
@@ -97,12 +101,18 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
     async (request, reply) => {
       const { body } = request;
       authorize(request, touchesOf(body), (index) => touchPointer(body, index));
-      const plan = planTransfer(request.body, inventory, chooser);
-      if (request.body.dry_run) return describePlan(plan);
+      if (body.dry_run) return describePlan(planTransfer(body, inventory, chooser));
       const prefer = readPrefer(request.headers.prefer, DEFAULT_WAIT_MS);
       const key = request.headers['idempotency-key'];
       const origin = { requestId: request.id, client: request.client.name, key };
-      const { transfer, replayed } = await transfers.create(plan, origin, prefer.waitMs === 0);
+      // A replay first: what was possible then may not be any more.
+      const { transfer, replayed } =
+        (await transfers.find(origin, meaningOf(body))) ??
+        (await transfers.create(
+          planTransfer(body, inventory, chooser),
+          origin,
+          prefer.waitMs === 0,
+        ));
       request.transferId = transfer.id;
       reply.header('location', `/transfers/${transfer.id}`);
       if (replayed) {

@@ -4,7 +4,7 @@ import { ActiveTransfer, type Surroundings } from './active.ts';
 import { Archive } from './archive.ts';
 import { Feed } from './feed.ts';
 import { History, type Page } from './history.ts';
-import { IdempotencyKeys } from './idempotency.ts';
+import { IdempotencyKeys, type Meaning } from './idempotency.ts';
 import { TransferIds } from './ids.ts';
 import { reportEnd } from './observer.ts';
 import { endedRows } from './record.ts';
@@ -17,6 +17,12 @@ const HISTORY = { transfers: 10_000, segments: 262_144, ms: 7 * 24 * 3600 * 1000
 const FORGET_EVERY_MS = 60_000;
 
 export type TransferServiceOptions = Omit<Surroundings, 'archive' | 'feed' | 'left'>;
+
+export interface Created {
+  transfer: Transfer;
+  /** Whether a request before this one made it. */
+  replayed: boolean;
+}
 
 /** Accepts transfers, sees them through, and knows how each of them stands. */
 export class TransferService {
@@ -65,6 +71,18 @@ export class TransferService {
   }
 
   /**
+   * The transfer that the same request with the same key made before.
+   *
+   * @throws Problem idempotency_key_reused where another request used the key; queue_full
+   */
+  async find(origin: Origin, request: Meaning): Promise<Created | undefined> {
+    const transfer = this.#known(origin, request);
+    if (transfer === undefined) return undefined;
+    await this.#active.get(transfer.id)?.accepting;
+    return { transfer, replayed: true };
+  }
+
+  /**
    * Accepts a transfer; it may have started, though not ended, when this resolves.
    *
    * @param journaled whether it must be in the journal by then, and before it starts; one with an
@@ -72,17 +90,10 @@ export class TransferService {
    * @returns the transfer, or the one that the same request with the same key made before
    * @throws Problem where it is not accepted; then nothing is kept of it
    */
-  async create(
-    plan: TransferPlan,
-    origin: Origin,
-    journaled: boolean,
-  ): Promise<{ transfer: Transfer; replayed: boolean }> {
+  async create(plan: TransferPlan, origin: Origin, journaled: boolean): Promise<Created> {
     const { client, key } = origin;
-    const known = key === undefined ? undefined : this.#keys.find(client, key, plan);
-    if (known !== undefined) {
-      await this.#active.get(known.id)?.accepting;
-      return { transfer: known, replayed: true };
-    }
+    // At once, so that of two requests with one key the second finds the first.
+    if (this.#known(origin, plan) !== undefined) return (await this.find(origin, plan)) as Created;
     this.#options.queue.admitTransfer(client);
 
     const transfer = new Transfer(this.#ids.next(), plan, origin);
@@ -104,6 +115,10 @@ export class TransferService {
       active.place();
     }
     return { transfer, replayed: false };
+  }
+
+  #known({ client, key }: Origin, request: Meaning): Transfer | undefined {
+    return key === undefined ? undefined : this.#keys.find(client, key, request);
   }
 
   /**

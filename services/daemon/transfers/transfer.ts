@@ -30,6 +30,8 @@ export function monotonicNs(): number {
   return Number(process.hrtime.bigint());
 }
 
+/** 52 days: with the daemon's own time on top, a double still tells nanoseconds. */
+const MAX_AGE_NS = 2 ** 52;
 /** The wall clock may be slewed this far, in milliseconds, before it counts as having been set. */
 const MAX_DRIFT_MS = 100;
 let wallOffsetMs = Number.NaN;
@@ -102,8 +104,9 @@ export class Transfer {
     const now = monotonicNs();
     const nowMs = wallOffset() + now / 1e6;
     this.acceptedMs = acceptedMs ?? nowMs;
-    // The clock may have been set back since.
-    this.#acceptedNs = now - Math.round(Math.max(0, nowMs - this.acceptedMs) * 1e6);
+    // The clock may have been set back since, or far ahead.
+    const ageNs = Math.max(0, nowMs - this.acceptedMs) * 1e6;
+    this.#acceptedNs = now - Math.round(Math.min(ageNs, MAX_AGE_NS));
   }
 
   get over(): boolean {

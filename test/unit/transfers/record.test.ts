@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import fc from 'fast-check';
 import { v7 as uuidv7 } from 'uuid';
+import { Inventory } from '../../../services/daemon/devices/device.ts';
 import { Problem } from '../../../services/daemon/problems/problem.ts';
 import { TransferIds } from '../../../services/daemon/transfers/ids.ts';
 import {
@@ -12,8 +13,10 @@ import {
   keysOf,
   readRecords,
   requestOf,
+  type TransferRecord,
   transferOf,
 } from '../../../services/daemon/transfers/record.ts';
+import { recover } from '../../../services/daemon/transfers/recovery.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
 import { type Outcome, Transfer } from '../../../services/daemon/transfers/transfer.ts';
 import { completion, makeDevice, makeOrigin, makePlan, makeTransfer } from './make-transfer.ts';
@@ -127,12 +130,29 @@ describe('rows of a transfer', () => {
       [`${bad.id}/accepted`, '{"torn'],
     ];
     const records = readRecords(rows, (key) => unreadable.push(key));
-    expect(records.map(({ id, outcome }) => [id, outcome])).toEqual([[good.id, undefined]]);
+    // What became of it is not known, so it must not be taken for one that did not end.
+    expect(records).toMatchObject([{ id: good.id, spoilt: true, outcome: undefined }]);
+    const options = { inventory: new Inventory([]), chooser: {} as never, doubt: undefined };
+    expect(recover(records[0] as TransferRecord, options)).toMatchObject({
+      kind: 'interrupted',
+      error: { code: 'interrupted', message: expect.stringContaining('cannot be read') },
+    });
     expect(unreadable).toEqual([`${good.id}/ended`, `${orphan.id}/ended`, `${bad.id}/accepted`]);
   });
 });
 
 describe('when the clock is set', () => {
+  test('far ahead, the end of what was accepted before can be written and read', () => {
+    for (const days of [50, 200, 40_000]) {
+      const past = Date.now() - days * 86_400_000;
+      const old = new Transfer(uuidv7(), makePlan(), makeOrigin(), past);
+      old.start(old.choice);
+      const outcome = old.outcome(completion(), undefined);
+      const [record] = read(rowsOf(acceptedRows(old, true), endedRows(old, outcome)));
+      expect(record).toMatchObject({ spoilt: false, outcome: { status: 'succeeded' } });
+    }
+  });
+
   afterEach(() => {
     jest.restoreAllMocks();
   });

@@ -119,6 +119,18 @@ describe('TransferService', () => {
     await queue.close();
   });
 
+  test('starts nothing on a device that has gone while it waited', async () => {
+    const destination = makeDevice({ name: 'dax1.0', handle: 1 });
+    const first = await create({ destination });
+    const second = await create({ destination });
+    destination.state = 'gone';
+    engine.end(0);
+    // What went well was written to where nobody finds it.
+    expect(first).toMatchObject({ status: 'failed', error: { code: 'device_gone' } });
+    expect(second).toMatchObject({ status: 'failed', error: { code: 'device_gone' } });
+    expect(engine.jobs).toHaveLength(1);
+  });
+
   describe('with a DMA engine', () => {
     const plan: Partial<TransferPlan> = {
       requestedEngine: 'dma',

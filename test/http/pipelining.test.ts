@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { startTestApp, type TestApp } from '../support/app.ts';
+import { Wire } from '../support/wire.ts';
+
+let app: TestApp;
+beforeAll(async () => {
+  app = await startTestApp();
+});
+afterAll(() => app.close());
+
+const request = (path: string) => `GET ${path} HTTP/1.1\r\nhost: localhost\r\n\r\n`;
+
+test('streams that wait behind one on their connection end with it', async () => {
+  const wire = new Wire(await app.listen());
+  wire.send(request('/events').repeat(10));
+  while (app.http.eventStreams.size < 10) await sleep(5);
+  wire.end();
+  while (app.http.eventStreams.size > 0) await sleep(5);
+});
+
+test('a connection that asks for much before it is answered is closed', async () => {
+  const port = await app.listen();
+  const modest = new Wire(port);
+  modest.send(request('/livez').repeat(16));
+  for (let i = 0; i < 16; i++) expect((await modest.answer()).status).toBe(200);
+  modest.send(request('/livez'));
+  expect((await modest.answer()).status).toBe(200);
+  modest.end();
+
+  const greedy = new Wire(port);
+  greedy.send(request('/events').repeat(17));
+  await greedy.closed;
+  while (app.http.eventStreams.size > 0) await sleep(5);
+});
