@@ -31,7 +31,7 @@
 extern "C" {
 #endif
 
-#define DMA_SHIM_ABI 2
+#define DMA_SHIM_ABI 3
 
 #define DMA_SHIM_MAX_SEGMENTS 4096u
 #define DMA_SHIM_MAX_DEVICES 256u
@@ -51,9 +51,9 @@ struct dma_shim;
 
 /**
  * struct dma_shim_options - what a context is made with
- * @cpu_threads: threads that copy, 1 to 64; 0 chooses: one fewer than the CPUs
- *               this process may run on, at least one, so that the caller's
- *               event loop keeps a CPU
+ * @cpu_threads: threads that copy, 1 to 64; 0 chooses: as many as memory keeps
+ *               busy, but one fewer than the CPUs this process may run on, so
+ *               that the caller's event loop keeps one; at least one
  * @reserved:    zero
  */
 struct dma_shim_options {
@@ -267,13 +267,16 @@ struct dma_shim_completion {
  * struct dma_shim_cpu_info - the CPU engine as it runs here
  * @threads:         threads that copy
  * @reserved:        zero
- * @instruction_set: what large copies use, such as "avx512", "avx2", "sse2";
- *                   NUL-terminated
+ * @instruction_set: what large copies use: "avx512", "avx2", "sse2" (stores that
+ *                   pass the caches by) or "movsb"; NUL-terminated
+ * @stream_from:     jobs of so many bytes and more are large; smaller ones go
+ *                   through the caches
  */
 struct dma_shim_cpu_info {
 	uint32_t threads;
 	uint32_t reserved;
 	char instruction_set[24];
+	uint64_t stream_from;
 };
 
 /** dma_shim_version() - the library's version, "MAJOR.MINOR.PATCH" */
@@ -286,6 +289,9 @@ uint32_t dma_shim_abi(void);
  * dma_shim_open() - make a context: its threads and its completion socket
  * @options: see struct dma_shim_options
  * @out:     the context
+ *
+ * The first call in a process measures how memory is copied best, which takes
+ * tens of milliseconds.
  *
  * Installs a process-wide SIGBUS handler that turns a fault inside a job into
  * that job's failure and hands any other fault on to the handler before it.

@@ -88,10 +88,11 @@ ASSERT_AT(dma_shim_channel_info, lost, 120);
 ASSERT_AT(dma_shim_channel_info, timeouts, 128);
 ASSERT_AT(dma_shim_channel_info, recoveries, 136);
 
-ASSERT_SIZE(dma_shim_cpu_info, 32);
+ASSERT_SIZE(dma_shim_cpu_info, 40);
 ASSERT_AT(dma_shim_cpu_info, threads, 0);
 ASSERT_AT(dma_shim_cpu_info, reserved, 4);
 ASSERT_AT(dma_shim_cpu_info, instruction_set, 8);
+ASSERT_AT(dma_shim_cpu_info, stream_from, 32);
 
 PUBLIC const char *dma_shim_version(void)
 {
@@ -101,18 +102,6 @@ PUBLIC const char *dma_shim_version(void)
 PUBLIC uint32_t dma_shim_abi(void)
 {
 	return DMA_SHIM_ABI;
-}
-
-static uint32_t thread_count(const struct dma_shim_options *options)
-{
-	unsigned int cpus;
-
-	if (options->cpu_threads)
-		return options->cpu_threads;
-	cpus = cpu_count();
-	if (cpus <= 2)
-		return 1;
-	return cpus - 1 < MAX_COPY_THREADS ? cpus - 1 : MAX_COPY_THREADS;
 }
 
 PUBLIC int dma_shim_open(const struct dma_shim_options *options, struct dma_shim **out)
@@ -129,7 +118,7 @@ PUBLIC int dma_shim_open(const struct dma_shim_options *options, struct dma_shim
 		return -ENOMEM;
 	pthread_mutex_init(&shim->lock, NULL);
 	pthread_cond_init(&shim->drained, NULL);
-	shim->kernel = stream_kernel_best();
+	shim->plan = *copy_plan();
 	crc32c_init();
 
 	error = outbox_start(&shim->outbox);
@@ -138,7 +127,8 @@ PUBLIC int dma_shim_open(const struct dma_shim_options *options, struct dma_shim
 	error = sigbus_install();
 	if (error)
 		goto stop_outbox;
-	error = pool_start(shim, thread_count(options));
+	error = pool_start(shim, options->cpu_threads ? options->cpu_threads :
+						       shim->plan.threads);
 	if (error)
 		goto stop_pool;
 	error = syncer_start(shim);
@@ -195,9 +185,12 @@ PUBLIC int dma_shim_completion_fd(struct dma_shim *shim)
 
 PUBLIC void dma_shim_cpu_info(struct dma_shim *shim, struct dma_shim_cpu_info *out)
 {
-	*out = (struct dma_shim_cpu_info) { .threads = shim->pool.thread_count };
+	*out = (struct dma_shim_cpu_info) {
+		.threads = shim->pool.thread_count,
+		.stream_from = shim->plan.stream_from,
+	};
 	snprintf(out->instruction_set, sizeof(out->instruction_set), "%s",
-		 shim->kernel->name);
+		 shim->plan.fastest->name);
 }
 
 PUBLIC int dma_shim_lock_file(const char *path)

@@ -26,13 +26,9 @@ static void withdraw(struct job *job)
 	list_remove(&job->queue);
 }
 
-/*
- * Whoever asked for bytes in memory is about to read them, so those go
- * through the cache whatever their size.
- */
 static bool uncached(const struct job *job, uint64_t size)
 {
-	return job->destination_device && stream_worthwhile(size);
+	return job->kernel && job->kernel->uncached && size >= STREAM_SEGMENT_MIN;
 }
 
 const struct engine_ops cpu_engine = {

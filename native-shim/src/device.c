@@ -91,6 +91,7 @@ static int identify_file(struct device *device, const struct stat *stat,
 		device->persistence = DMA_SHIM_BACKING_STORE;
 		device->flush_basis = DMA_SHIM_FLUSH_MSYNC;
 	}
+	device->plain_io = filesystem.f_type != HUGETLBFS_MAGIC;
 	device->size = (uint64_t)stat->st_size;
 	return 0;
 }

@@ -90,19 +90,38 @@ unsigned int cpu_count(void);
 /* copy.c: moving bytes between two ranges that do not overlap */
 struct stream_kernel {
 	const char *name;
+	bool uncached;          /* leaves no line dirty that it wrote whole */
 	/* @to is CACHE_LINE-aligned, @size a multiple of CACHE_LINE */
 	void (*copy)(unsigned char *to, const unsigned char *from, size_t size);
 };
 
-#define STREAM_KERNELS 3u
+#define STREAM_KERNELS 4u
 extern const struct stream_kernel stream_kernels[STREAM_KERNELS];
 
+/* Smaller segments go through the cache: a fence and two ragged ends each cost too much. */
+#define STREAM_SEGMENT_MIN (UINT64_C(64) << 10)
+
 bool stream_kernel_usable(const struct stream_kernel *kernel);
-const struct stream_kernel *stream_kernel_best(void);
-bool stream_worthwhile(uint64_t size);
 void copy_streaming(const struct stream_kernel *kernel, unsigned char *to,
 		    const unsigned char *from, size_t size);
 void store_fence(void);
+
+/**
+ * struct copy_plan - how this machine copies best
+ * @fastest:     of all kernels, for what is too large for the caches
+ * @uncached:    of those that leave nothing to write back
+ * @stream_from: bytes in a job from which @fastest is not slower than memcpy(3)
+ * @threads:     that copy, 1 to MAX_COPY_THREADS
+ */
+struct copy_plan {
+	const struct stream_kernel *fastest;
+	const struct stream_kernel *uncached;
+	uint64_t stream_from;
+	uint32_t threads;
+};
+
+/* calibrate.c */
+const struct copy_plan *copy_plan(void);
 
 /* writeback.c: from CPU caches to the memory controller */
 void write_back(const unsigned char *start, size_t size);
@@ -140,6 +159,7 @@ void thread_yield_to_callers(void);
  * @sync_error:  what the last failure was (lock)
  * @in_dma:      the DMA engine knows it (lock)
  * @dma_region:  by this name; does not change any more
+ * @plain_io:    read(2) and write(2) reach its bytes as its mapping does
  */
 struct device {
 	unsigned char *base;
@@ -156,6 +176,7 @@ struct device {
 	int sync_error;
 	bool in_dma;
 	uint32_t dma_region;
+	bool plain_io;
 };
 
 void device_destroy(struct device *device);
@@ -213,6 +234,7 @@ struct job {
 	struct device *destination_device;      /* NULL: memory or nowhere */
 	const unsigned char *source;
 	unsigned char *destination;             /* NULL: nowhere */
+	const struct stream_kernel *kernel;     /* CPU: NULL for memcpy(3) */
 	uint64_t tag;
 	uint64_t sync_errors;                   /* the device's, at submission */
 	uint32_t priority;
@@ -324,6 +346,12 @@ bool turns_waiting(const struct turns *turns);
 int segments_independent(const struct dma_shim_segment *segments, uint32_t count,
 			 bool same_device, bool *independent);
 
+/* file.c */
+int file_read(const struct device *device, unsigned char *to, uint64_t offset,
+	      uint64_t size);
+int file_write(const struct device *device, const unsigned char *from,
+	       uint64_t offset, uint64_t size);
+
 /* piece.c */
 void piece_run(struct piece *piece);
 int device_fault_status(const struct device *device, const struct fault *fault);
@@ -431,7 +459,7 @@ struct dma_shim {
 	struct job **tags;              /* in flight, by tag */
 	uint64_t tags_size;
 	struct device *devices[DMA_SHIM_MAX_DEVICES];
-	const struct stream_kernel *kernel;
+	struct copy_plan plan;
 	struct pool pool;
 	struct syncer syncer;
 	struct dma *dma;                /* NULL: not open */

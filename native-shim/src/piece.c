@@ -11,16 +11,32 @@
 
 #define PAGE_SIZE UINT64_C(4096)
 
-static void copy(const struct job *job, const struct dma_shim_segment *segment,
-		 uint64_t offset, uint64_t size)
+/*
+ * Bytes that pass through a file once, on their way to or from memory, go by
+ * read and write: faulting its pages in costs several times what copying them
+ * does, and mapped they count as this process's memory.
+ *
+ * Return: 0, -EIO, -ENXIO or -ENOSPC.
+ */
+static int copy(const struct job *job, const struct dma_shim_segment *segment,
+		uint64_t offset, uint64_t size)
 {
-	const unsigned char *from = job->source + segment->src_offset + offset;
-	unsigned char *to = job->destination + segment->dst_offset + offset;
+	const struct device *source = job->source_device;
+	const struct device *destination = job->destination_device;
+	uint64_t from_offset = segment->src_offset + offset;
+	uint64_t to_offset = segment->dst_offset + offset;
+	const unsigned char *from = job->source + from_offset;
+	unsigned char *to = job->destination + to_offset;
 
-	if (job->engine->uncached(job, size))
-		copy_streaming(job->shim->kernel, to, from, size);
+	if (!source && destination && destination->plain_io)
+		return file_write(destination, from, to_offset, size);
+	if (!destination && source && source->plain_io)
+		return file_read(source, to, from_offset, size);
+	if (job->kernel && size >= STREAM_SEGMENT_MIN)
+		copy_streaming(job->kernel, to, from, size);
 	else
 		memcpy(to, from, size);
+	return 0;
 }
 
 /* Continue the piece's checksums; false where they differ and must not. */
@@ -56,7 +72,9 @@ static void run_segments(struct piece *piece)
 
 		piece->at = n;
 		if (piece->step == STEP_RUN) {
-			copy(job, segment, 0, segment->size);
+			piece->status = copy(job, segment, 0, segment->size);
+			if (piece->status)
+				return;
 			piece->bytes += segment->size;
 		}
 		if (!checks)
@@ -130,9 +148,9 @@ static void write_back_segments(struct piece *piece)
 }
 
 /*
- * Bytes that pass through a file once, on their way to or from memory or into a
- * checksum, would leave its pages mapped, and so count as this process's
- * memory for as long as it lives. The page cache keeps the bytes.
+ * Where checksums read a file through its mapping, once, its pages would stay
+ * mapped, and so count as this process's memory for as long as it lives. The
+ * page cache keeps the bytes.
  */
 static void unmap_passed(const struct device *device, uint64_t offset, uint64_t size)
 {
@@ -147,18 +165,19 @@ static void unmap_piece(const struct piece *piece)
 {
 	const struct job *job = piece->job;
 	bool reads = job->source_device;
+	uint32_t mapped = DMA_SHIM_JOB_VERIFY | (reads ? DMA_SHIM_JOB_CHECKSUM : 0);
 	const struct device *device = reads ? job->source_device :
 					      job->destination_device;
 	const struct dma_shim_segment *segment = &job->segments[piece->segment];
 
-	if (!device || device->kind != DMA_SHIM_FILE ||
+	if (!(job->flags & mapped) || !device || device->kind != DMA_SHIM_FILE ||
 	    (reads && job->destination_device))
 		return;
 	if (piece->step == STEP_RUN || piece->step == STEP_CHECK_RUN) {
 		for (uint32_t n = 0; n < piece->run_length; n++, segment++)
 			unmap_passed(device, reads ? segment->src_offset :
 						     segment->dst_offset, segment->size);
-	} else if (piece->step == STEP_COPY || piece->step == STEP_CHECK) {
+	} else if (piece->step == STEP_CHECK) {
 		unmap_passed(device, (reads ? segment->src_offset : segment->dst_offset) +
 				     piece->offset, piece->size);
 	}
@@ -171,8 +190,10 @@ static void execute(void *argument)
 
 	switch (piece->step) {
 	case STEP_COPY:
-		copy(job, &job->segments[piece->segment], piece->offset, piece->size);
-		piece->bytes = piece->size;
+		piece->status = copy(job, &job->segments[piece->segment],
+				     piece->offset, piece->size);
+		if (!piece->status)
+			piece->bytes = piece->size;
 		break;
 	case STEP_CHECK:
 		check_part(piece);

@@ -143,6 +143,32 @@ static int admit(struct dma_shim *shim, struct job *job)
 	return 0;
 }
 
+static bool is_written_back(const struct device *device)
+{
+	return device->flush_basis == DMA_SHIM_FLUSH_CLWB ||
+	       device->flush_basis == DMA_SHIM_FLUSH_CLFLUSHOPT ||
+	       device->flush_basis == DMA_SHIM_FLUSH_CLFLUSH;
+}
+
+/*
+ * Whoever asked for bytes in memory is about to read them, so those go through
+ * the cache whatever their size. What is to be written back from there at once
+ * gains nothing by going through it.
+ */
+static const struct stream_kernel *choose_kernel(const struct copy_plan *plan,
+						 const struct job *job)
+{
+	uint64_t size = 0;
+
+	if (!job->destination_device)
+		return NULL;
+	if (job->flags & DMA_SHIM_JOB_FLUSH && is_written_back(job->destination_device))
+		return plan->uncached;
+	for (uint32_t n = 0; n < job->segment_count; n++)
+		size += job->segments[n].size;
+	return size >= plan->stream_from ? plan->fastest : NULL;
+}
+
 static struct job *job_create(struct dma_shim *shim, const struct dma_shim_job *from,
 			      const struct dma_shim_segment *segments,
 			      const struct engine_ops *engine, void *memory,
@@ -173,6 +199,7 @@ static struct job *job_create(struct dma_shim *shim, const struct dma_shim_job *
 	};
 	list_init(&job->queue);
 	memcpy(job->segments, segments, segments_size);
+	job->kernel = choose_kernel(&shim->plan, job);
 	return job;
 }
 

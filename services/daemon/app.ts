@@ -84,7 +84,7 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
   let journal: Journal | undefined;
   try {
     lockStateDir(engine, config.state_dir);
-    const dma = new DmaEngine({ port: engine, log, enabled: config.engine !== 'cpu' });
+    const dma = new DmaEngine({ port: engine.dmaPort, log, enabled: config.engine !== 'cpu' });
     const chooser = new EngineChooser(config.engine, dma);
     const { state_dir: stateDir, devices: choice } = config;
     const sysfs = sysfsRoot === undefined ? {} : { sysfsRoot };

@@ -193,6 +193,40 @@ void __wrap_copy_streaming(const struct stream_kernel *kernel, unsigned char *to
 		__real_copy_streaming(kernel, to, from, size);
 }
 
+/* What is measured differs from run to run; a test has to know what happens. */
+const struct copy_plan *__wrap_copy_plan(void);
+const struct copy_plan *__wrap_copy_plan(void)
+{
+	static _Thread_local struct copy_plan plan;
+	unsigned int best = 0;
+
+	if (hooks.plan)
+		return hooks.plan;
+	while (!stream_kernel_usable(&stream_kernels[best]))
+		best++;
+	plan = (struct copy_plan) {
+		.fastest = &stream_kernels[best],
+		.uncached = &stream_kernels[best],
+		.stream_from = STREAM_SEGMENT_MIN,
+		.threads = 1,
+	};
+	return &plan;
+}
+
+ssize_t __wrap_pread(int file, void *bytes, size_t size, off_t offset);
+ssize_t __wrap_pread(int file, void *bytes, size_t size, off_t offset)
+{
+	return hooks.pread ? hooks.pread(file, bytes, size, offset) :
+			     __real_pread(file, bytes, size, offset);
+}
+
+ssize_t __wrap_pwrite(int file, const void *bytes, size_t size, off_t offset);
+ssize_t __wrap_pwrite(int file, const void *bytes, size_t size, off_t offset)
+{
+	return hooks.pwrite ? hooks.pwrite(file, bytes, size, offset) :
+			      __real_pwrite(file, bytes, size, offset);
+}
+
 uint32_t __wrap_crc32c(uint32_t crc, const void *bytes, size_t size);
 uint32_t __wrap_crc32c(uint32_t crc, const void *bytes, size_t size)
 {
@@ -227,6 +261,12 @@ const struct cpu_features *__wrap_cpu_features(void);
 const struct cpu_features *__wrap_cpu_features(void)
 {
 	return hooks.features ? hooks.features : __real_cpu_features();
+}
+
+unsigned int __wrap_cpu_count(void);
+unsigned int __wrap_cpu_count(void)
+{
+	return hooks.cpus ? hooks.cpus : __real_cpu_count();
 }
 
 ssize_t __wrap_readlink(const char *path, char *target, size_t size);

@@ -56,11 +56,15 @@ void no_more_records(struct context *context);
 struct hooks {
 	void (*copy_streaming)(const struct stream_kernel *kernel, unsigned char *to,
 			       const unsigned char *from, size_t size);
+	const struct copy_plan *plan;   /* else large segments are streamed */
+	ssize_t (*pread)(int file, void *bytes, size_t size, off_t offset);
+	ssize_t (*pwrite)(int file, const void *bytes, size_t size, off_t offset);
 	uint32_t (*crc32c)(uint32_t crc, const void *bytes, size_t size);
 	void (*write_back)(const unsigned char *start, size_t size);
 	int (*msync)(void *start, size_t size, int flags);
 	ssize_t (*send)(int socket, const void *bytes, size_t size, int flags);
 	const struct cpu_features *features;
+	unsigned int cpus;              /* that this process may run on */
 	const char *subsystem;          /* of every character device in sysfs */
 	_Atomic int allocations;        /* which one fails, counted from 1; 0: none */
 	_Atomic int threads;            /* likewise */
@@ -70,11 +74,15 @@ extern struct hooks hooks;
 
 void __real_copy_streaming(const struct stream_kernel *kernel, unsigned char *to,
 			   const unsigned char *from, size_t size);
+const struct copy_plan *__real_copy_plan(void);
+ssize_t __real_pread(int file, void *bytes, size_t size, off_t offset);
+ssize_t __real_pwrite(int file, const void *bytes, size_t size, off_t offset);
 uint32_t __real_crc32c(uint32_t crc, const void *bytes, size_t size);
 void __real_write_back(const unsigned char *start, size_t size);
 int __real_msync(void *start, size_t size, int flags);
 ssize_t __real_send(int socket, const void *bytes, size_t size, int flags);
 const struct cpu_features *__real_cpu_features(void);
+unsigned int __real_cpu_count(void);
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,

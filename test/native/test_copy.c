@@ -63,6 +63,97 @@ TEST(streaming_reads_nothing_past_the_end)
 	}
 }
 
+/* Whatever it measures, what it chooses can be used. */
+TEST(calibration_chooses_what_this_cpu_can_run)
+{
+	struct dma_shim_cpu_info info;
+	struct context context;
+	struct copy_plan plan;
+
+	hooks.plan = __real_copy_plan();
+	plan = *hooks.plan;
+	CHECK(stream_kernel_usable(plan.fastest));
+	CHECK(stream_kernel_usable(plan.uncached) && plan.uncached->uncached);
+	CHECK(plan.stream_from >= STREAM_SEGMENT_MIN && plan.stream_from <= 16 * MIB);
+	CHECK(plan.threads >= 1 && plan.threads <= MAX_COPY_THREADS);
+	CHECK(plan.threads < cpu_count() || plan.threads == 1);
+
+	context = context_open(0);
+	dma_shim_cpu_info(context.shim, &info);
+	CHECK_EQ(info.threads, plan.threads);
+	CHECK_EQ(info.stream_from, plan.stream_from);
+	CHECK(strcmp(info.instruction_set, plan.fastest->name) == 0);
+	context_close(&context);
+}
+
+TEST(calibration_leaves_a_cpu_to_the_caller)
+{
+	const struct copy_plan *plan;
+
+	hooks.cpus = 6;
+	plan = __real_copy_plan();
+	CHECK(plan->threads >= 1 && plan->threads <= 5);
+}
+
+TEST(calibration_does_without_threads)
+{
+	hooks.cpus = 4;
+	hooks.threads = 2;
+	CHECK(__real_copy_plan()->threads >= 1);
+}
+
+/* Which jobs pass the caches by, and how: the kernels that were called tell. */
+static _Atomic(const struct stream_kernel *) streamed_with;
+
+static void note_kernel(const struct stream_kernel *kernel, unsigned char *to,
+			const unsigned char *from, size_t size)
+{
+	streamed_with = kernel;
+	__real_copy_streaming(kernel, to, from, size);
+}
+
+static const struct stream_kernel *kernel_of(struct context *context, uint32_t device,
+					     const struct dma_shim_segment *segments,
+					     uint32_t count)
+{
+	streamed_with = NULL;
+	CHECK_EQ(submit(context, job_of(1, device, device), segments, count), 0);
+	CHECK_EQ(next_done(context).status, 0);
+	return streamed_with;
+}
+
+TEST(a_job_is_streamed_from_the_threshold_on)
+{
+	struct copy_plan plan = {
+		.fastest = &stream_kernels[STREAM_KERNELS - 1],
+		.uncached = &stream_kernels[STREAM_KERNELS - 2],
+		.stream_from = 3 * MIB,
+		.threads = 1,
+	};
+	struct dma_shim_segment whole = { 0, 4 * MIB, 3 * MIB };
+	struct dma_shim_segment less = { 0, 4 * MIB, 3 * MIB - 1 };
+	struct dma_shim_segment parts[48];
+	struct context context;
+	struct file a;
+
+	hooks.plan = &plan;
+	hooks.copy_streaming = note_kernel;
+	context = context_open(0);
+	a = file_device(&context, "a", 8 * MIB);
+	CHECK(kernel_of(&context, a.handle, &whole, 1) == plan.fastest);
+	CHECK(kernel_of(&context, a.handle, &less, 1) == NULL);
+	/* Its segments together, unless each is too small by itself */
+	for (unsigned int n = 0; n < 48; n++)
+		parts[n] = (struct dma_shim_segment) { 0, 4 * MIB, STREAM_SEGMENT_MIN };
+	CHECK(kernel_of(&context, a.handle, parts, 48) == plan.fastest);
+	CHECK(kernel_of(&context, a.handle, parts, 47) == NULL);
+	for (unsigned int n = 0; n < 48; n++)
+		parts[n].size = STREAM_SEGMENT_MIN - 1;
+	plan.stream_from = 48 * (STREAM_SEGMENT_MIN - 1);
+	CHECK(kernel_of(&context, a.handle, parts, 48) == NULL);
+	context_close(&context);
+}
+
 TEST(write_back_runs_with_each_instruction)
 {
 	struct cpu_features features = *cpu_features();

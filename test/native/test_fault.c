@@ -99,6 +99,100 @@ TEST(a_fault_in_the_callers_memory_is_an_io_error)
 	context_close(&context);
 }
 
+/* Between a file and memory by read and write: what each of their answers means. */
+static int io_error;
+static unsigned int io_calls;
+
+static ssize_t fail_io(void)
+{
+	/* An interruption and a short count are no failures. */
+	if (io_calls++ == 0) {
+		errno = EINTR;
+		return -1;
+	}
+	errno = io_error;
+	return -1;
+}
+
+static ssize_t failing_pread(int file, void *bytes, size_t size, off_t offset)
+{
+	if (io_calls == 1) {
+		io_calls++;
+		return __real_pread(file, bytes, size / 2, offset);
+	}
+	return io_error || !io_calls ? fail_io() : __real_pread(file, bytes, size, offset);
+}
+
+static ssize_t failing_pwrite(int file, const void *bytes, size_t size, off_t offset)
+{
+	if (io_calls == 1) {
+		io_calls++;
+		return __real_pwrite(file, bytes, size / 2, offset);
+	}
+	return io_error || !io_calls ? fail_io() : __real_pwrite(file, bytes, size, offset);
+}
+
+TEST(what_read_and_write_answer)
+{
+	static const struct { int error; int status; } answers[] = {
+		{ 0, 0 }, { EIO, -EIO }, { EFAULT, -EIO },
+		{ ENOSPC, -ENOSPC }, { EDQUOT, -ENOSPC },
+	};
+	struct context context = context_open(1);
+	struct file a = file_device(&context, "a", 2 * MIB);
+	unsigned char *memory = malloc(2 * MIB);
+	struct dma_shim_segment segments[] = { { 0, 0, 4096 }, { 4096, 4096, MIB + 5 } };
+
+	hooks.pread = failing_pread;
+	hooks.pwrite = failing_pwrite;
+	for (unsigned int n = 0; n < 2 * sizeof(answers) / sizeof(*answers); n++) {
+		bool reads = n % 2;
+		struct dma_shim_job job = reads ?
+			job_of(1, a.handle, DMA_SHIM_MEMORY) :
+			job_of(1, DMA_SHIM_MEMORY, a.handle);
+
+		random_fill(reads ? a.bytes : memory, 2 * MIB);
+		job.memory_size = 2 * MIB;
+		job.segment_count = 2;
+		io_error = answers[n / 2].error;
+		io_calls = 0;
+		CHECK_EQ(dma_shim_submit(context.shim, &job, segments, memory), 0);
+		CHECK_EQ(next_done(&context).status, answers[n / 2].status);
+		if (!io_error)
+			CHECK(memcmp(a.bytes, memory, MIB + 4096 + 5) == 0);
+	}
+	free(memory);
+	context_close(&context);
+}
+
+TEST(a_file_cut_short_is_neither_read_nor_made_longer)
+{
+	struct context context = context_open(1);
+	struct file a = file_device(&context, "a", 2 * MIB);
+	unsigned char *memory = calloc(1, 2 * MIB);
+	struct dma_shim_segment segments[] = { { 0, 0, 4096 }, { MIB, MIB, 4096 } };
+
+	SYS(ftruncate(a.descriptor, 64 * KIB));
+	for (unsigned int n = 0; n < 2; n++) {
+		struct dma_shim_job job = n ? job_of(1, a.handle, DMA_SHIM_MEMORY) :
+					      job_of(1, DMA_SHIM_MEMORY, a.handle);
+		struct dma_shim_completion done;
+		struct stat stat;
+
+		job.memory_size = 2 * MIB;
+		job.segment_count = 2;
+		CHECK_EQ(dma_shim_submit(context.shim, &job, segments, memory), 0);
+		done = next_done(&context);
+		CHECK_EQ(done.status, -ENXIO);
+		CHECK_EQ(done.segment, 1);
+		CHECK_EQ(done.bytes_done, 4096);
+		SYS(fstat(a.descriptor, &stat));
+		CHECK_EQ(stat.st_size, 64 * KIB);
+	}
+	free(memory);
+	context_close(&context);
+}
+
 TEST(a_full_file_system_is_told_apart)
 {
 	struct context context = context_open(1);
@@ -106,7 +200,11 @@ TEST(a_full_file_system_is_told_apart)
 	struct file full;
 	char directory[300];
 	struct dma_shim_completion done;
+	struct dma_shim_job upload = job_of(1, DMA_SHIM_MEMORY, 0);
+	struct dma_shim_segment segment = { 0, 0, 8 * MIB };
+	void *memory;
 
+	upload.memory_size = 8 * MIB;
 	snprintf(directory, sizeof(directory), "%s/full", scratch());
 	SYS(mkdir(directory, 0700));
 	/* In a mount namespace of this process, so that it goes with it */
@@ -115,6 +213,11 @@ TEST(a_full_file_system_is_told_apart)
 		SKIP("cannot mount a file system: %s", strerror(errno));
 	full = file_make(directory, "full", 8 * MIB);
 	file_open(&context, &full);
+	memory = calloc(1, 8 * MIB);
+	upload.destination = full.handle;
+	CHECK_EQ(dma_shim_submit(context.shim, &upload, &segment, memory), 0);
+	CHECK_EQ(next_done(&context).status, -ENOSPC);
+	free(memory);
 
 	CHECK_EQ(submit_one(&context, job_of(1, a.handle, full.handle), 0, 0, 8 * MIB), 0);
 	done = next_done(&context);

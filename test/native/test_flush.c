@@ -71,7 +71,7 @@ static void mark_dirty(const struct dma_shim_segment *segments, unsigned int cou
 
 		/* Bit 0: streaming cleans it. Bit 1: a smaller store comes after. */
 		for (uint64_t at = first; at <= last; at++)
-			dirty[at] |= segments[n].size < 256 * KIB ? 2 : 1;
+			dirty[at] |= segments[n].size < STREAM_SEGMENT_MIN ? 2 : 1;
 	}
 }
 
@@ -146,6 +146,54 @@ TEST(large_copies_leave_little_to_write_back)
 	CHECK_EQ(submit_one(&context, job, 0, DAX_SIZE / 2 + 3, DAX_SIZE / 2 - 3), 0);
 	CHECK_EQ(next_done(&context).status, 0);
 	CHECK(written_back > 0 && written_back <= 2 * (DAX_SIZE / 2 / PIECE_SIZE));
+	context_close(&context);
+}
+
+/* What is written back at once passes the caches by whatever the size of the job. */
+TEST(what_is_to_be_written_back_is_streamed_below_the_threshold)
+{
+	struct copy_plan plan = *copy_plan();
+	struct dma_shim_device_info info;
+	struct context context;
+	struct dma_shim_job job;
+	uint32_t dax;
+
+	plan.stream_from = DAX_SIZE;
+	plan.fastest = &stream_kernels[STREAM_KERNELS - 1];
+	CHECK(!plan.fastest->uncached);
+	hooks.plan = &plan;
+	context = context_open(1);
+	dax = fake_dax(&context, DMA_SHIM_MEMORY_CONTROLLER, &info);
+	dax_base = context.shim->devices[dax]->base;
+	hooks.write_back = note_write_back;
+	job = job_of(1, dax, dax);
+	job.flags = DMA_SHIM_JOB_FLUSH;
+	CHECK_EQ(submit_one(&context, job, 0, MIB, STREAM_SEGMENT_MIN), 0);
+	CHECK_EQ(next_done(&context).status, 0);
+	CHECK_EQ(written_back, 2);
+	context_close(&context);
+}
+
+/* A string move may leave lines in the caches, so all that it wrote is written back. */
+TEST(a_kernel_that_goes_through_the_cache_is_never_taken_for_one_that_does_not)
+{
+	struct copy_plan plan = *copy_plan();
+	struct dma_shim_device_info info;
+	struct context context;
+	struct dma_shim_job job;
+	uint32_t dax;
+
+	plan.uncached = &stream_kernels[STREAM_KERNELS - 1];
+	hooks.plan = &plan;
+	context = context_open(1);
+	dax = fake_dax(&context, DMA_SHIM_MEMORY_CONTROLLER, &info);
+	dax_base = context.shim->devices[dax]->base;
+	hooks.write_back = note_write_back;
+	job = job_of(1, dax, dax);
+	job.flags = DMA_SHIM_JOB_FLUSH;
+	CHECK_EQ(submit_one(&context, job, 0, 2 * MIB, MIB), 0);
+	CHECK_EQ(next_done(&context).status, 0);
+	CHECK_EQ(written_back, MIB / CACHE_LINE);
 	context_close(&context);
 }
 

@@ -166,7 +166,7 @@ TEST(random_jobs_do_what_the_model_does_with_each_kernel)
 	for (unsigned int n = 0; n < STREAM_KERNELS; n++) {
 		if (!stream_kernel_usable(&stream_kernels[n]))
 			continue;
-		world.context.shim->kernel = &stream_kernels[n];
+		world.context.shim->plan.fastest = &stream_kernels[n];
 		for (unsigned int round = 0; round < 60 / SLOWNESS; round++)
 			random_job(&world, round);
 	}

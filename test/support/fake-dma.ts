@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
 import { pino } from 'pino';
-import { DmaEngine, type DmaPort } from '../../services/daemon/engines/dma.ts';
-import type { DmaInfo } from '../../services/daemon/engines/engine.ts';
+import { DmaEngine } from '../../services/daemon/engines/dma.ts';
+import type { DmaInfo, DmaPort } from '../../services/daemon/engines/dma-module.ts';
 import type { Channel } from '../../services/daemon/engines/records.ts';
 import { check } from '../../services/daemon/engines/shim.ts';
 

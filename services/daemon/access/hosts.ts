@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { BlockList, isIP } from 'node:net';
+import { BlockList, isIP, type Socket } from 'node:net';
 import type { FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { cameInOnUnixSocket } from '../http/listeners.ts';
@@ -24,6 +24,9 @@ export function isLoopback(address: string): boolean {
  */
 export default fp<{ allowedHosts: string[] }>(
   async (app, { allowedHosts }) => {
+    /** What each connection's requests have named, and found to be ours: nearly always the same. */
+    const known = new WeakMap<Socket, string>();
+
     app.addHook('onRequest', async (request) => {
       const { socket, httpVersion, rawHeaders } = request.raw;
       // The Unix socket is guarded by its file mode, and no browser can reach it.
@@ -37,12 +40,14 @@ export default fp<{ allowedHosts: string[] }>(
         if (httpVersion === '1.0') return;
         throw new Problem('invalid_request', 'The Host header is missing.');
       }
+      if (known.get(socket) === host) return;
       if (!isOwnHost(host, request, allowedHosts)) {
         throw new Problem(
           'misdirected_request',
           "The Host header names none of this daemon's own hosts; add names to DMAD_ALLOWED_HOSTS.",
         );
       }
+      known.set(socket, host);
     });
   },
   { name: 'hosts' },

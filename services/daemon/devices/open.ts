@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { statSync } from 'node:fs';
 import type { FastifyBaseLogger } from 'fastify';
-import type { DeviceSpec, Engine, OpenedDevice } from '../engines/engine.ts';
+import type { Engine } from '../engines/engine.ts';
+import type { DeviceSpec, OpenedDevice } from '../engines/opened-devices.ts';
 import { ShimError } from '../engines/shim.ts';
 import { StartError } from '../start-error.ts';
 import type { ChosenDevice, DeviceChoice } from './choice.ts';

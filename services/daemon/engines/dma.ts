@@ -1,22 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
-import type { DmaInfo } from './engine.ts';
+import type { DmaInfo, DmaPort } from './dma-module.ts';
 import type { Channel } from './records.ts';
 import { ShimError } from './shim.ts';
 
 export const MODULE_DEVICE = '/dev/ioat-dma';
-
-/** The part of the engine that speaks to the kernel module. */
-export interface DmaPort {
-  /** @throws ShimError */
-  openDma(path: string): DmaInfo;
-  /** @throws ShimError ENODEV where it is not open */
-  dmaInfo(): DmaInfo;
-  /** Those that the module knows, gone ones included. */
-  dmaChannels(limit: number): Channel[];
-  /** Makes a device known to the module; does nothing where it is. @throws ShimError */
-  attachDma(device: number): void;
-}
 
 export interface DmaOptions {
   port: DmaPort;

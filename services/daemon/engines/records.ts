@@ -4,7 +4,7 @@
  * The shim's structs as bytes. Layouts and constants are those of native-shim/include/dma_shim.h,
  * ABI {@link SHIM_ABI}; that number changes with any of them.
  */
-export const SHIM_ABI = 2;
+export const SHIM_ABI = 3;
 export const MAX_SEGMENTS = 4096;
 
 /** Device handles that name no device. */
@@ -94,7 +94,7 @@ export interface Completion {
 export const OPTIONS_SIZE = 8;
 export const SPEC_SIZE = 24;
 export const INFO_SIZE = 16;
-export const CPU_INFO_SIZE = 32;
+export const CPU_INFO_SIZE = 40;
 export const DMA_INFO_SIZE = 16;
 export const CHANNEL_INFO_SIZE = 144;
 export const JOB_SIZE = 48;

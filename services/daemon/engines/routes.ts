@@ -46,6 +46,9 @@ const enginesSchema = z
       available: z.boolean(),
       threads: z.int().min(1),
       instruction_set: z.string().meta({ description: 'What large copies use.' }),
+      stream_from_bytes: z.int().min(1).meta({
+        description: 'The size from which a copy passes the caches by; measured at start.',
+      }),
     }),
     auto: z.object({
       dma_from_bytes: z.int().nullable().meta({
@@ -86,6 +89,7 @@ export const engineRoutes: FastifyPluginAsyncZod<{
           available: true,
           threads: engine.cpu.threads,
           instruction_set: engine.cpu.instructionSet,
+          stream_from_bytes: engine.cpu.streamFrom,
         },
         auto: { dma_from_bytes: unavailable === undefined ? 1 : null },
       };

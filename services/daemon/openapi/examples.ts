@@ -257,7 +257,12 @@ export const EXAMPLES: Record<string, Record<string, Example>> = {
           module_version: null,
           channels: [],
         },
-        cpu: { available: true, threads: 1, instruction_set: 'avx2' },
+        cpu: {
+          available: true,
+          threads: 1,
+          instruction_set: 'avx2',
+          stream_from_bytes: 4194304,
+        },
         auto: { dma_from_bytes: null },
       },
     },

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Priority } from '../engines/records.ts';
 import { type Problem, retryLater } from '../problems/problem.ts';
-import { type Access, Scheduler, type Ticket } from './scheduler.ts';
+import type { Access } from './precedence.ts';
+import { Scheduler, type Ticket } from './scheduler.ts';
 
 /** Starts an operation whose turn has come. */
 export type Start = () => void;

@@ -30,7 +30,7 @@ const STRUCTS = {
     ...['state', 'numa_node', 'in_flight', 'reserved', 'name', 'driver', 'operations', 'bytes'],
     ...['read_errors', 'write_errors', 'aborted', 'lost', 'timeouts', 'recoveries'],
   ],
-  dma_shim_cpu_info: ['threads', 'reserved', 'instruction_set'],
+  dma_shim_cpu_info: ['threads', 'reserved', 'instruction_set', 'stream_from'],
 } as const;
 type StructName = keyof typeof STRUCTS;
 
@@ -164,6 +164,7 @@ describe('the layouts of dma_shim.h', () => {
       'dma_shim_device_info.flush_basis': 12,
       'dma_shim_cpu_info.threads': 0,
       'dma_shim_cpu_info.instruction_set': 8,
+      'dma_shim_cpu_info.stream_from': 32,
     });
   });
 

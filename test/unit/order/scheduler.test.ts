@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { type Access, Scheduler, type Ticket } from '../../../services/daemon/order/scheduler.ts';
+import type { Access } from '../../../services/daemon/order/precedence.ts';
+import { Scheduler, type Ticket } from '../../../services/daemon/order/scheduler.ts';
 import {
   conflict,
   createMemory,

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Budget } from './budget.ts';
+
+/** Whose an operation is. */
+export interface Share {
+  /** Any name; the operations of one name share what follows. */
+  client: string;
+  /** What it moves, in bytes. */
+  bytes: number;
+  /** What the client may move; undefined: as much as it can. */
+  bytesPerSecond?: number | undefined;
+}
+
+/** What one client has taken. */
+export interface Account<Operation> {
+  /** Accepted and not started. */
+  waiting: number;
+  waitingBytes: number;
+  accesses: number;
+  /** Of each lane: ready, and started; and accepted without having ended or been withdrawn. */
+  readonly lanes: { ready: Set<Operation>; started: number; open: number }[];
+  budget: Budget | undefined;
+}
+
+/** What lanes have to know of an operation. */
+export interface InLane<Operation> {
+  readonly lane: number;
+  readonly account: Account<Operation>;
+  readonly bytes: number;
+}
+
+/**
+ * Operations of one kind, which share a number of slots. Of each client's, first ready, first
+ * started; among clients by turns.
+ */
+interface Lane<Operation> {
+  readonly slots: number;
+  started: number;
+  /** Whoever has something ready, the next one first. */
+  readonly turns: Set<Account<Operation>>;
+}
+
+/** Whose turn it is among operations that may start: their slots, their clients, and what those may spend. */
+export class Lanes<Operation extends InLane<Operation>> {
+  readonly #lanes: Lane<Operation>[];
+  readonly #weights: readonly number[];
+  /** One for each name that ever came: those of tokens and users, which are few. */
+  readonly #accounts = new Map<string, Account<Operation>>();
+
+  /** @param slots of each lane. @param weights by which a client with a limited rate shares it */
+  constructor(slots: readonly number[], weights: readonly number[] = slots.map(() => 1)) {
+    this.#lanes = slots.map((count) => ({ slots: count, started: 0, turns: new Set() }));
+    this.#weights = weights;
+  }
+
+  /** The account of a client that has come before. */
+  find(client: string): Account<Operation> | undefined {
+    return this.#accounts.get(client);
+  }
+
+  /** The account of a client, by the rate that it has now. */
+  accountOf({ client, bytesPerSecond }: Share, now: number): Account<Operation> {
+    let account = this.#accounts.get(client);
+    if (account === undefined) {
+      const lanes = this.#lanes.map(() => ({ ready: new Set<Operation>(), started: 0, open: 0 }));
+      account = { waiting: 0, waitingBytes: 0, accesses: 0, lanes, budget: undefined };
+      this.#accounts.set(client, account);
+    }
+    if (account.budget?.bytesPerSecond !== bytesPerSecond) {
+      account.budget =
+        bytesPerSecond === undefined ? undefined : new Budget(bytesPerSecond, this.#weights, now);
+      for (const [lane, { ready }] of account.lanes.entries()) {
+        const [first] = ready;
+        account.budget?.want(lane, first?.bytes ?? 0);
+      }
+    }
+    return account;
+  }
+
+  /** Milliseconds until a client may spend more; or Infinity. */
+  get wait(): number {
+    let wait = Number.POSITIVE_INFINITY;
+    for (const { waiting, budget } of this.#accounts.values()) {
+      if (waiting > 0 && budget !== undefined) wait = Math.min(wait, budget.wait);
+    }
+    return wait;
+  }
+
+  /** An operation may start when its turn comes. */
+  queue(operation: Operation, now: number): void {
+    const { account, lane, bytes } = operation;
+    const { ready } = laneOf(operation);
+    account.budget?.advance(now);
+    ready.add(operation);
+    this.#lane(operation).turns.add(account);
+    if (ready.size === 1) account.budget?.want(lane, bytes);
+  }
+
+  /** Starts the operation whose turn it is; undefined where none may start. */
+  startNext(now: number): Operation | undefined {
+    for (const [index, lane] of this.#lanes.entries()) {
+      for (const account of lane.turns) {
+        const { ready, started } = account.lanes[index] as (typeof account.lanes)[number];
+        if (lane.started >= lane.slots && started > 0) continue;
+        const [operation] = ready;
+        account.budget?.advance(now);
+        if (operation === undefined || account.budget?.paid(index) === false) continue;
+        this.#start(operation);
+        return operation;
+      }
+    }
+    return undefined;
+  }
+
+  /** One that was queued shall not start any more. */
+  withdraw(operation: Operation, now: number): void {
+    operation.account.budget?.advance(now);
+    this.#leaveTurn(operation);
+  }
+
+  /** One that was started is over. */
+  end(operation: Operation): void {
+    this.#lane(operation).started--;
+    laneOf(operation).started--;
+  }
+
+  #start(operation: Operation): void {
+    const { account } = operation;
+    const lane = this.#lane(operation);
+    account.budget?.spend(operation.lane);
+    this.#leaveTurn(operation);
+    // Behind all others whose turn it is.
+    if (lane.turns.delete(account)) lane.turns.add(account);
+    lane.started++;
+    laneOf(operation).started++;
+  }
+
+  /** It is ready no more. */
+  #leaveTurn(operation: Operation): void {
+    const { account, lane } = operation;
+    const { ready } = laneOf(operation);
+    ready.delete(operation);
+    const [next] = ready;
+    if (next === undefined) this.#lane(operation).turns.delete(account);
+    account.budget?.want(lane, next?.bytes ?? 0);
+  }
+
+  #lane({ lane }: Operation): Lane<Operation> {
+    return this.#lanes[lane] as Lane<Operation>;
+  }
+}
+
+/** What its client has in an operation's lane. */
+export function laneOf<Operation>({ account, lane }: InLane<Operation>) {
+  return account.lanes[lane] as Account<Operation>['lanes'][number];
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Claims } from './claims.ts';
+
+/** Bytes that an operation touches. */
+export interface Access {
+  /** Any value that is the same for the same device. */
+  device: number;
+  offset: number;
+  size: number;
+  write: boolean;
+}
+
+/** Where an operation stands in the order. */
+export interface Place<Operation> {
+  readonly accesses: readonly Access[];
+  /** How many accesses it was accepted with, before they were merged. */
+  readonly weight: number;
+  /** How many earlier operations it still waits for. */
+  blockers: number;
+  /** Later ones that wait for it. */
+  readonly blocked: Set<Operation>;
+}
+
+/** A place for an operation that is not in the order yet. */
+export function placeFor<Operation>(accesses: readonly Access[]): Place<Operation> {
+  return {
+    accesses: mergeAccesses(accesses),
+    weight: accesses.length,
+    blockers: 0,
+    blocked: new Set(),
+  };
+}
+
+/**
+ * Who waits for whom: an operation for all earlier ones whose bytes it touches, where at least one
+ * of the two writes.
+ */
+export class Precedence<Operation extends Place<Operation>> {
+  readonly #claims = new Map<number, Claims<Operation>>();
+  #edges = 0;
+  #accesses = 0;
+
+  /** How much it remembers: claimed fragments, their readers, who waits for whom. */
+  get entries(): number {
+    let entries = this.#edges;
+    for (const claims of this.#claims.values()) entries += claims.entries;
+    return entries;
+  }
+
+  /** Of all operations in the order together. */
+  get accesses(): number {
+    return this.#accesses;
+  }
+
+  /** Puts an operation behind all others. */
+  enter(operation: Operation): void {
+    const mustWaitFor = (other: Operation) => {
+      if (other.blocked.has(operation)) return;
+      other.blocked.add(operation);
+      operation.blockers++;
+      this.#edges++;
+    };
+    for (const { device, offset, size, write } of operation.accesses) {
+      const claims = this.#claimsOf(device);
+      claims[write ? 'write' : 'read'](operation, offset, offset + size, mustWaitFor);
+    }
+    this.#accesses += operation.weight;
+  }
+
+  /** Takes out an operation that waits for no other. @returns those that now do not either */
+  leave(operation: Operation): Operation[] {
+    this.#accesses -= operation.weight;
+    for (const { device, offset, size } of operation.accesses) {
+      this.#claimsOf(device).release(operation, offset, offset + size);
+    }
+    this.#edges -= operation.blocked.size;
+    const free = [...operation.blocked].filter((next) => --next.blockers === 0);
+    operation.blocked.clear();
+    return free;
+  }
+
+  #claimsOf(device: number): Claims<Operation> {
+    let claims = this.#claims.get(device);
+    if (claims === undefined) {
+      claims = new Claims();
+      this.#claims.set(device, claims);
+    }
+    return claims;
+  }
+}
+
+/** The same bytes in as few ranges as can be: segments often lie side by side. */
+function mergeAccesses(accesses: readonly Access[]): Access[] {
+  const sorted = [...accesses].sort(
+    (a, b) => a.device - b.device || Number(a.write) - Number(b.write) || a.offset - b.offset,
+  );
+  const merged: Access[] = [];
+  for (const access of sorted) {
+    const last = merged.at(-1);
+    if (
+      last?.device === access.device &&
+      last.write === access.write &&
+      access.offset <= last.offset + last.size
+    ) {
+      last.size = Math.max(last.size, access.offset + access.size - last.offset);
+    } else {
+      merged.push({ ...access });
+    }
+  }
+  return merged;
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { FastifyBaseLogger } from 'fastify';
+import type { Transfer } from './transfer.ts';
+
+/** Hears of what is worth counting. */
+export interface TransferObserver {
+  /** @param bytes that were copied since it last heard of that transfer */
+  progressed(transfer: Transfer, bytes: number): void;
+  /** After the last bytes of it. */
+  finished(transfer: Transfer): void;
+}
+
+/** Has a transfer that is over counted, and logged. */
+export function reportEnd(
+  { observer, log }: { observer: TransferObserver; log: FastifyBaseLogger },
+  transfer: Transfer,
+): void {
+  observer.finished(transfer);
+  const { id, origin, status, choice, bytesCompleted, timings, error } = transfer;
+  log[error?.code === 'internal_error' ? 'error' : 'info'](
+    {
+      transfer: id,
+      client: origin.client,
+      status,
+      engine: choice.engine,
+      bytes: bytesCompleted,
+      total_ns: timings.total_ns,
+      ...(error && { code: error.code, detail: error.message }),
+    },
+    'transfer over',
+  );
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+import { execFile } from 'node:child_process';
+import { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { Client } from 'undici';
+import { MEMORY_DIR, type Workshop } from './copier.ts';
+import { type Pair, type Row, repeat, rowOf } from './figures.ts';
+import { type Server, withServers } from './server.ts';
+
+const LOAD = fileURLToPath(new URL('./load.js', import.meta.url));
+const MIB = 2 ** 20;
+const LARGE = 256 * MIB;
+
+interface Load {
+  perSecond: number;
+  p50: number;
+  p99: number;
+}
+
+/** Sends transfers of 4 KiB to a server, from a process of its own. */
+export async function load(
+  server: Server,
+  options: { connections: number; offset?: number; count?: number; seconds?: number },
+): Promise<Load> {
+  const { connections, offset = 0, count = 1e9, seconds = 600 } = options;
+  const args = [LOAD, server.url, connections, offset, count, seconds].map(String);
+  const { stdout } = await promisify(execFile)(process.execPath, args);
+  return JSON.parse(stdout);
+}
+
+/** Sends a transfer and waits for its end. */
+export async function transfer(client: Client, body: object): Promise<void> {
+  const answer = await client.request({
+    method: 'POST',
+    path: '/transfers',
+    headers: { 'content-type': 'application/json', prefer: 'wait=60' },
+    body: JSON.stringify({ device_name: 'dax0.0', dst_device_name: 'dax1.0', ...body }),
+  });
+  const text = await answer.body.text();
+  if (answer.statusCode !== 201) throw new Error(`${answer.statusCode}: ${text}`);
+}
+
+async function timed(work: () => Promise<void>): Promise<number> {
+  const began = performance.now();
+  await work();
+  return performance.now() - began;
+}
+
+export const SMALL_ROWS = ['http_4KiB_rps', 'http_4KiB_p99'];
+
+/** Transfers of 4 KiB on 64 connections, against a bare route: how many, and how long they take. */
+export function smallRows(workshop: Workshop): Promise<Row[]> {
+  return withServers(workshop.directory, MIB, async (daemon, bare) => {
+    const rates: Pair[] = [];
+    const delays: Pair[] = [];
+    const one = (server: Server, seconds: number) => load(server, { connections: 64, seconds });
+    // The just-in-time compiler is done with both after that.
+    for (const server of [daemon, bare]) await one(server, 3);
+    for (let round = 0; round < 7; round++) {
+      const first = round % 2 === 0 ? daemon : bare;
+      const loads = new Map([[first, await one(first, 2)]]);
+      const second = first === daemon ? bare : daemon;
+      loads.set(second, await one(second, 2));
+      const [ours, theirs] = [loads.get(daemon) as Load, loads.get(bare) as Load];
+      rates.push({ value: ours.perSecond, peer: theirs.perSecond });
+      delays.push({ value: ours.p99, peer: theirs.p99 });
+    }
+    const peer = 'bare Fastify route, same schemas and logger; 64 connections';
+    return [
+      rowOf('http_4KiB_rps', 'transfers/s', rates, peer),
+      rowOf('http_4KiB_p99', 'ms', delays, peer),
+    ];
+  });
+}
+
+export const LARGE_ROW = 'http_256MiB';
+
+/** One large transfer over HTTP against the engine alone, each between files of its own. */
+export function largeRow(workshop: Workshop): Promise<Row> {
+  return withServers(workshop.directory, LARGE, (daemon) =>
+    workshop.withFiles(LARGE, async (copier) => {
+      const client = new Client(daemon.url);
+      const body = { src_offset: 0, dst_offset: 0, size: LARGE, durability: 'none' };
+      const ours = async () => LARGE / (await timed(() => transfer(client, body))) / 1e6;
+      const engine = () => copier.speed('job', LARGE, 1);
+      await repeat(2, ours, engine);
+      const row = rowOf(LARGE_ROW, 'GB/s', await repeat(15, ours, engine), 'the engine alone');
+      await client.close();
+      return row;
+    }),
+  );
+}
+
+export const SEGMENT_ROWS = ['segments_4096', 'segments_4096_engine'];
+
+/** Many small pieces at once against memcpy of the same: as one request, and as one job. */
+export function segmentRow(workshop: Workshop, name: string): Promise<Row> {
+  const count = 4096;
+  const size = 4096;
+  if (name === 'segments_4096_engine') {
+    return workshop.withFiles(count * size, async (copier) => {
+      const ours = () => copier.speed('job', size, count);
+      const memcpy = () => copier.speed('memcpy', size, count);
+      await repeat(2, ours, memcpy);
+      return rowOf(name, 'GB/s', await repeat(41, ours, memcpy), 'memcpy; the job without HTTP');
+    });
+  }
+  return withServers(workshop.directory, count * size, async (daemon) => {
+    const client = new Client(daemon.url);
+    const copier = workshop.copier(daemon.deviceFiles);
+    const segments = Array.from({ length: count }, (_, index) => ({
+      ...{ src_offset: index * size, dst_offset: index * size, size },
+    }));
+    const ours = async () => {
+      const ms = await timed(() => transfer(client, { segments, durability: 'none' }));
+      return (count * size) / ms / 1e6;
+    };
+    const memcpy = () => copier.speed('memcpy', size, count);
+    await repeat(10, ours, memcpy);
+    const row = rowOf(name, 'GB/s', await repeat(41, ours, memcpy), 'memcpy of the same pieces');
+    copier.end();
+    await client.close();
+    return row;
+  });
+}
+
+export const STREAM_ROWS = ['upload', 'download'];
+
+/** Content up or down against a bare stream that discards it, or has it in memory. */
+export function streamRow(workshop: Workshop, name: string): Promise<Row> {
+  return withServers(workshop.directory, LARGE, async (daemon, bare) => {
+    const move = name === 'upload' ? upload : download;
+    const speed = async (server: Server) => LARGE / (await timed(() => move(server))) / 1e6;
+    await repeat(
+      2,
+      () => speed(daemon),
+      () => speed(bare),
+    );
+    const pairs = await repeat(
+      15,
+      () => speed(daemon),
+      () => speed(bare),
+    );
+    const peer = name === 'upload' ? 'that discards' : 'from memory';
+    return rowOf(name, 'GB/s', pairs, `bare Fastify stream ${peer}; devices in ${MEMORY_DIR}`);
+  });
+}
+
+async function upload(server: Server): Promise<void> {
+  const client = new Client(server.url);
+  const answer = await client.request({
+    method: 'PUT',
+    path: '/devices/dax0.0/content?offset=0',
+    headers: { 'content-type': 'application/octet-stream', 'content-length': String(LARGE) },
+    body: Readable.from(Array(LARGE / MIB).fill(Buffer.alloc(MIB, 7))),
+  });
+  const text = await answer.body.text();
+  if (answer.statusCode !== 200) throw new Error(`${answer.statusCode}: ${text}`);
+  await client.close();
+}
+
+async function download(server: Server): Promise<void> {
+  const client = new Client(server.url);
+  const answer = await client.request({
+    method: 'GET',
+    path: '/devices/dax0.0/content',
+    headers: { range: `bytes=0-${LARGE - 1}` },
+  });
+  let size = 0;
+  for await (const chunk of answer.body) size += (chunk as Buffer).length;
+  if (size !== LARGE) throw new Error(`${answer.statusCode}: ${size} bytes`);
+  await client.close();
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Client } from 'undici';
+import type { Workshop } from './copier.ts';
+import { median, type Pair, type Row, repeat, rowOf } from './figures.ts';
+import { load, transfer } from './http.ts';
+import { Server, withServers } from './server.ts';
+
+const MIB = 2 ** 20;
+const LARGE = 256 * MIB;
+/** 10 GiB, all between the same two ranges. */
+const ALL_DAY = {
+  segments: Array(40).fill({ src_offset: 0, dst_offset: 0, size: LARGE }),
+  ...{ durability: 'none', priority: 'low' },
+};
+
+/** Copies 10 GiB of low priority, again and again, while something is measured. */
+async function whileCopying<Result>(daemon: Server, work: () => Promise<Result>): Promise<Result> {
+  const client = new Client(daemon.url);
+  let busy = true;
+  const copying = (async () => {
+    while (busy) await transfer(client, ALL_DAY);
+  })();
+  try {
+    return await work();
+  } finally {
+    busy = false;
+    await copying;
+    await client.close();
+  }
+}
+
+export const MIXED_ROW = 'mixed_p99';
+
+/** 1,000 small transfers beside a large one, against the same without. */
+export function mixedRow(workshop: Workshop): Promise<Row> {
+  return withServers(workshop.directory, LARGE + MIB, async (daemon) => {
+    // Beside the bytes of the large one, for which it would have to wait.
+    const small = { connections: 4, offset: LARGE, count: 1000 };
+    await load(daemon, { ...small, count: 20_000 });
+    const p99 = async () => (await load(daemon, small)).p99;
+    const pairs = await repeat(7, () => whileCopying(daemon, p99), p99);
+    return rowOf(MIXED_ROW, 'ms', pairs, 'the same without the large transfer; 4 connections');
+  });
+}
+
+export const LAG_ROW = 'event_loop_p99';
+
+/** How long a request waits that needs nothing but the event loop: GET /livez, during copies. */
+export function lagRow(workshop: Workshop): Promise<Row> {
+  return withServers(workshop.directory, LARGE, async (daemon) => {
+    const client = new Client(daemon.url);
+    const p99 = async () => {
+      const taken: number[] = [];
+      for (let n = 0; n < 500; n++) {
+        const began = performance.now();
+        await (await client.request({ method: 'GET', path: '/livez' })).body.text();
+        taken.push(performance.now() - began);
+      }
+      return taken.sort((a, b) => a - b)[495] as number;
+    };
+    await p99();
+    const pairs = await repeat(7, () => whileCopying(daemon, p99), p99);
+    await client.close();
+    return rowOf(LAG_ROW, 'ms', pairs, 'the same while nothing is copied');
+  });
+}
+
+export const START_ROW = 'start';
+
+/** From the start of the process until it serves, against a bare Fastify server. */
+export async function startRow(workshop: Workshop): Promise<Row> {
+  const time = async (start: Promise<Server>) => {
+    const server = await start;
+    await server.stop();
+    return server.startMs;
+  };
+  const pairs = await repeat(
+    7,
+    () => time(Server.daemon(workshop.directory, MIB)),
+    () => time(Server.bare(workshop.directory)),
+  );
+  return rowOf(START_ROW, 'ms', pairs, 'bare Fastify server');
+}
+
+export const MEMORY_ROW = 'rss_1M';
+
+/** Resident memory after 1,000,000 transfers against after 10,000. */
+export function memoryRow(workshop: Workshop): Promise<Row> {
+  return withServers(workshop.directory, MIB, async (daemon) => {
+    await load(daemon, { connections: 64, count: 10_000 });
+    const before = await settled(daemon);
+    await load(daemon, { connections: 64, count: 990_000 });
+    const pair: Pair = { value: (await settled(daemon)) / 1e6, peer: before / 1e6 };
+    const grown = (pair.value - pair.peer).toFixed(1);
+    return rowOf(MEMORY_ROW, 'MB', [pair], `after 10,000 transfers: ${grown} MB more`);
+  });
+}
+
+/** The middle of what it has in some seconds: garbage comes and goes. */
+async function settled(daemon: Server): Promise<number> {
+  const samples: number[] = [];
+  for (let n = 0; n < 21; n++) {
+    samples.push(daemon.memory);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  return median(samples);
+}
