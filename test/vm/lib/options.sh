@@ -20,7 +20,7 @@ lab_run_usage() {
 		                  may be repeated
 		  --share DIR     DIR is /share in the guest, writable
 		  --allow REGEX   trouble in the kernel's log that the command means to cause
-		  --timeout S     seconds until the guest counts as hung (default 300)
+		  --timeout S     seconds until the guest counts as hung (default 300; 1200 for debug)
 		  --append ARGS   more arguments for the kernel
 		  --console       copy the guest's console to stderr
 		  --keep          keep the console, QEMU's log and the NVDIMMs, and say where
@@ -54,7 +54,7 @@ lab_size() {
 lab_parse_run_options() {
 	local dir
 	LAB_OPT_KERNEL=6.1 LAB_OPT_CHANNELS=2 LAB_OPT_DEVICES=2 LAB_OPT_SIZE=1GiB LAB_OPT_IOMMU=0
-	LAB_OPT_PERSISTENCE=mem-ctrl LAB_OPT_MSI=0 LAB_OPT_CPUS=1 LAB_OPT_FAULTS=() LAB_OPT_MODULES=() LAB_OPT_SHARE='' LAB_OPT_TIMEOUT=300
+	LAB_OPT_PERSISTENCE=mem-ctrl LAB_OPT_MSI=0 LAB_OPT_CPUS=1 LAB_OPT_FAULTS=() LAB_OPT_MODULES=() LAB_OPT_SHARE='' LAB_OPT_TIMEOUT=''
 	LAB_OPT_APPEND='' LAB_OPT_ALLOW='' LAB_OPT_CONSOLE=0 LAB_OPT_KEEP=0 LAB_OPT_GDB='' LAB_OPT_COMMAND=()
 	while [ $# -gt 0 ]; do
 		case $1 in
@@ -87,6 +87,9 @@ lab_parse_run_options() {
 	done
 	[ ${#LAB_OPT_COMMAND[@]} -gt 0 ] || lab_usage_error "no command: it goes after --"
 	lab_check_kernel "$LAB_OPT_KERNEL"
+	if [ -z "$LAB_OPT_TIMEOUT" ]; then
+		if [ "$LAB_OPT_KERNEL" = debug ]; then LAB_OPT_TIMEOUT=1200; else LAB_OPT_TIMEOUT=300; fi
+	fi
 	case $LAB_OPT_PERSISTENCE in
 	mem-ctrl | cpu | none) ;;
 	*) lab_usage_error "--persistence is mem-ctrl, cpu or none, not '$LAB_OPT_PERSISTENCE'" ;;

@@ -19,6 +19,10 @@ lab_qemu_machine() { # KERNEL_DIR INITRD TMP
 	# panic=-1 with -no-reboot: a panic ends QEMU, at once and without the debug-exit
 	# device. mitigations cost time and have nothing to protect here.
 	append="console=ttyS0 loglevel=7 oops=panic panic=-1 softlockup_panic=1 mitigations=off nokaslr"
+	# ioatdma frees 65536 descriptors at a time with soft interrupts off: under the checks,
+	# on a busy machine, that takes longer than a processor may seem stuck
+	[ "$LAB_OPT_KERNEL" != debug ] ||
+		append+=" watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120 sysctl.kernel.hung_task_timeout_secs=600"
 	[ "$LAB_OPT_IOMMU" = 0 ] || append+=" intel_iommu=on iommu=nopt iommu.strict=1"
 	# shellcheck disable=SC2054 # the commas are QEMU's
 	LAB_QEMU=("${LAB_ARGV[@]}"

@@ -55,13 +55,14 @@ lab_root_skeleton() {
 }
 
 # lab_root_run DIR COMMAND...: runs COMMAND in the root, with DIR at
-# /mnt. The mounts are made in a mount namespace of their own and end with COMMAND,
-# whatever becomes of this shell; nothing of this machine's /dev is bound but null.
+# /mnt. The mounts are made in a mount namespace of their own and end with COMMAND;
+# nothing of this machine's /dev is bound but null. COMMAND and all it started end with
+# the shell that called: unshare itself takes no notice of SIGTERM and SIGINT.
 lab_root_run() {
 	local dir=$1 root
 	shift
 	root=$(lab_root_dir) || exit
-	unshare --mount --pid --fork --kill-child --propagation private \
+	setpriv --pdeathsig KILL -- unshare --mount --pid --fork --kill-child --propagation private \
 		/bin/sh -euc '
 			root=$1 dir=$2; shift 2
 			mount --bind "$dir" "$root/mnt"

@@ -8,8 +8,8 @@
 LAB_QEMU_DONE=$((2 * 0x2a + 1))
 
 # A guest is up within seconds, or half a minute where many share the machine; one that is
-# not by then has hung on its way.
-LAB_BOOT_SECONDS=240
+# not by then has hung on its way. The debug kernel takes minutes where others take seconds.
+lab_boot_seconds() { if [ "$LAB_OPT_KERNEL" = debug ]; then echo 900; else echo 240; fi; }
 
 # What a kernel prints when something is wrong with it. Other code in the guest may warn
 # as well: a driver's WARN is a failure of whoever made it warn. Most checks say BUG or
@@ -20,14 +20,15 @@ LAB_TROUBLE+='|kmemleak: .*(suspected|disabled|pool empty)|DMA-API: .*(out of me
 
 # lab_wait_for_guest TMP QEMU: until it ends, or its time does.
 lab_wait_for_guest() {
-	local tmp=$1 qemu=$2 started=$SECONDS
+	local tmp=$1 qemu=$2 started=$SECONDS boot
+	boot=$(lab_boot_seconds)
 	LAB_QEMU_STATUS='' LAB_HUNG=''
 	# wait has no time limit of its own
 	while kill -0 "$qemu" 2>/dev/null; do
 		if [ $((SECONDS - started)) -ge "$LAB_OPT_TIMEOUT" ]; then
 			LAB_HUNG="it did not end within $LAB_OPT_TIMEOUT s"
-		elif [ $((SECONDS - started)) -ge "$LAB_BOOT_SECONDS" ] && [ ! -s "$tmp/status" ] && [ -z "$LAB_OPT_GDB" ]; then
-			LAB_HUNG="it was not up within $LAB_BOOT_SECONDS s"
+		elif [ $((SECONDS - started)) -ge "$boot" ] && [ ! -s "$tmp/status" ] && [ -z "$LAB_OPT_GDB" ]; then
+			LAB_HUNG="it was not up within $boot s"
 		fi
 		[ -z "$LAB_HUNG" ] || { kill -KILL "$qemu"; break; }
 		sleep 0.2

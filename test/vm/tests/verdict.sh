@@ -5,7 +5,7 @@
 
 # By when a guest is up for sure, and then some.
 limit=45
-[ "$LAB_KERNEL" != debug ] || limit=180
+[ "$LAB_KERNEL" != debug ] || limit=600
 
 trouble() { # KIND STATUS TEXT
 	status_is "$2" run --channels 0 --timeout "$limit" --module "$LAB_DIR/tests/trouble" -- \
