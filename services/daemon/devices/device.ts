@@ -63,10 +63,16 @@ export class Inventory {
   }
 }
 
+/** What is wrong with using a device that is not there any more; undefined while it is. */
+export function goneProblem({ name, state }: Device): Problem | undefined {
+  if (state === 'online') return undefined;
+  return retryLater('device_gone', `${name} has gone: bring it back, or name another device.`, 30);
+}
+
 /** @throws Problem device_gone, where the device is not there any more */
-export function checkOnline({ name, state }: Device): void {
-  if (state === 'online') return;
-  throw retryLater('device_gone', `${name} has gone: bring it back, or name another device.`, 30);
+export function checkOnline(device: Device): void {
+  const problem = goneProblem(device);
+  if (problem !== undefined) throw problem;
 }
 
 /** A range in a request, and the fields that said so. */

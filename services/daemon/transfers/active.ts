@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
-import { checkOnline } from '../devices/device.ts';
+import { goneProblem } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine } from '../engines/engine.ts';
@@ -272,13 +272,7 @@ export class ActiveTransfer {
 }
 
 function whyGone({ source, destination }: TransferPlan): Problem | undefined {
-  try {
-    checkOnline(source);
-    checkOnline(destination);
-    return undefined;
-  } catch (error) {
-    return error as Problem;
-  }
+  return goneProblem(source) ?? goneProblem(destination);
 }
 
 function accessesOf({ source, destination, segments }: TransferPlan): Access[] {
