@@ -3,7 +3,7 @@ import { TLSSocket } from 'node:tls';
 import type { FastifyBaseLogger } from 'fastify';
 import fp from 'fastify-plugin';
 import type { ProblemCode } from '../problems/problem.ts';
-import type { Touch } from './authorize.ts';
+import type { Touch, Touches } from './authorize.ts';
 import type { Scope } from './scopes.ts';
 
 /** A transfer may have thousands of segments; of those beyond, the line says how many. */
@@ -56,7 +56,7 @@ export default fp<{ audit: FastifyBaseLogger }>(
           path: request.url.split('?', 1)[0],
           ...(request.transferId && { transfer: request.transferId }),
           ...(touches && {
-            ranges: touches.slice(0, MAX_RANGES).map(describeTouch),
+            ranges: firstOf(touches).map(describeTouch),
             ...(touches.length > MAX_RANGES && { further_ranges: touches.length - MAX_RANGES }),
           }),
           outcome: refused ? 'refused' : status < 400 ? 'done' : 'failed',
@@ -70,6 +70,11 @@ export default fp<{ audit: FastifyBaseLogger }>(
   { name: 'audit' },
 );
 
+function firstOf(touches: Touches): Touch[] {
+  const length = Math.min(touches.length, MAX_RANGES);
+  return Array.from({ length }, (_, index) => touches.at(index) as Touch);
+}
+
 function describeTouch({ device, offset, size, write }: Touch) {
   return { device, offset, size, access: write ? 'write' : 'read' };
 }
@@ -79,7 +84,7 @@ declare module 'fastify' {
     /** Where it comes from, and what its certificate says where one was asked for. */
     peer: { address: string | null; certificate?: object };
     /** What it touches, as far as that is known. */
-    touches: readonly Touch[] | undefined;
+    touches: Touches | undefined;
     /** What it was answered with, where that was a problem. */
     problem: ProblemCode | undefined;
     /** The transfer that it made or cancelled. */

@@ -119,14 +119,19 @@ export function encodeJob(out: Buffer, tag: number, job: Job): void {
   out.writeUInt32LE(job.timeoutMs ?? 0, 44);
 }
 
-/** Writes segments into `out`, of {@link SEGMENT_SIZE} bytes each, as pairs of 32-bit words. */
+/**
+ * Writes segments into `out`, of {@link SEGMENT_SIZE} bytes each, as pairs of 32-bit words: of a
+ * number that does not fit into one, an Uint32Array keeps the low part.
+ */
 export function encodeSegments(out: Uint32Array, segments: readonly Segment[]): void {
   let word = 0;
   for (const { src_offset, dst_offset, size } of segments) {
-    for (const value of [src_offset, dst_offset, size]) {
-      out[word++] = value % HIGH;
-      out[word++] = value / HIGH;
-    }
+    out[word++] = src_offset;
+    out[word++] = src_offset / HIGH;
+    out[word++] = dst_offset;
+    out[word++] = dst_offset / HIGH;
+    out[word++] = size;
+    out[word++] = size / HIGH;
   }
 }
 

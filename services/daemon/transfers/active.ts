@@ -5,7 +5,7 @@ import type { EngineChooser } from '../engines/choice.ts';
 import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
-import type { Completion } from '../engines/records.ts';
+import type { Completion, Segment } from '../engines/records.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Access } from '../order/precedence.ts';
 import type { Ticket } from '../order/scheduler.ts';
@@ -276,8 +276,27 @@ function whyGone({ source, destination }: TransferPlan): Problem | undefined {
 }
 
 function accessesOf({ source, destination, segments }: TransferPlan): Access[] {
-  return segments.flatMap(({ src_offset, dst_offset, size }) => [
-    { device: source.handle, offset: src_offset, size, write: false },
-    { device: destination.handle, offset: dst_offset, size, write: true },
-  ]);
+  const reads = { device: source.handle, write: false };
+  const writes = { device: destination.handle, write: true };
+  return [...joined(segments, 'src_offset', reads), ...joined(segments, 'dst_offset', writes)];
+}
+
+/** Segments that lie one behind the other, as most do, make one access. */
+function joined(
+  segments: readonly Segment[],
+  at: 'src_offset' | 'dst_offset',
+  what: Pick<Access, 'device' | 'write'>,
+): Access[] {
+  const accesses: Required<Access>[] = [];
+  let last: Required<Access> | undefined;
+  for (const { [at]: offset, size } of segments) {
+    if (last !== undefined && offset === last.offset + last.size) {
+      last.size += size;
+      last.pieces++;
+    } else {
+      last = { ...what, offset, size, pieces: 1 };
+      accesses.push(last);
+    }
+  }
+  return accesses;
 }
