@@ -33,18 +33,19 @@ export default fp<{ audit: FastifyBaseLogger }>(
     app.decorateRequest('problem');
     app.decorateRequest('transferId');
 
-    app.addHook('onRequest', async (request) => {
+    app.addHook('onRequest', (request, _reply, done) => {
       const { socket } = request.raw;
       const certificate =
         socket instanceof TLSSocket ? socket.getPeerCertificate().subject : undefined;
       // Noted now: a connection that has gone does not tell.
       request.peer = { address: socket.remoteAddress ?? null, ...(certificate && { certificate }) };
+      done();
     });
-    app.addHook('onResponse', async (request, reply) => {
+    app.addHook('onResponse', (request, reply, done) => {
       const { access } = request.routeOptions.config;
       const status = reply.raw.statusCode;
       const refused = REFUSED.includes(status);
-      if (!refused && !AUDITED.includes(access)) return;
+      if (!refused && !AUDITED.includes(access)) return done();
       const { touches } = request;
       audit.info(
         {
@@ -65,6 +66,7 @@ export default fp<{ audit: FastifyBaseLogger }>(
         },
         'audit',
       );
+      done();
     });
   },
   { name: 'audit' },

@@ -165,7 +165,7 @@ export class ActiveTransfer {
 
   #submit(): void {
     const { transfer } = this;
-    const { chooser, engine, feed, log, observer } = this.#around;
+    const { chooser, engine, feed, observer } = this.#around;
     const { source, destination, requestedEngine, priority, segments, flush, verify, timeoutMs } =
       transfer.plan;
     const gone = whyGone(transfer.plan);
@@ -182,32 +182,27 @@ export class ActiveTransfer {
       return;
     }
     feed.publish('status', transfer);
-    try {
-      this.#tag = engine.submit(
-        {
-          source: source.handle,
-          destination: destination.handle,
-          engine: transfer.choice.engine,
-          priority,
-          segments,
-          flush,
-          verify,
-          // For a channel that hangs; anything else is stopped by the timer.
-          ...(timeoutMs !== undefined && { timeoutMs }),
+    this.#tag = engine.submit(
+      {
+        source: source.handle,
+        destination: destination.handle,
+        engine: transfer.choice.engine,
+        priority,
+        segments,
+        flush,
+        verify,
+        // For a channel that hangs; anything else is stopped by the timer.
+        ...(timeoutMs !== undefined && { timeoutMs }),
+      },
+      {
+        progress: (bytesDone) => {
+          observer.progressed(transfer, bytesDone - transfer.bytesCompleted);
+          transfer.bytesCompleted = bytesDone;
+          feed.publish('progress', transfer);
         },
-        {
-          progress: (bytesDone) => {
-            observer.progressed(transfer, bytesDone - transfer.bytesCompleted);
-            transfer.bytesCompleted = bytesDone;
-            feed.publish('progress', transfer);
-          },
-          done: (completion) => this.#complete(completion),
-        },
-      );
-    } catch (error) {
-      log.error({ err: error, transfer: transfer.id }, 'the engine refused a job');
-      this.#end(undefined, new Problem('internal_error', 'The engine refused the copy.'));
-    }
+        done: (completion) => this.#complete(completion),
+      },
+    );
   }
 
   #complete(completion: Completion): void {
@@ -219,6 +214,10 @@ export class ActiveTransfer {
     const { failedChannel } = completion.dma;
     const [channel] = this.#around.dma.names(failedChannel === undefined ? [] : [failedChannel]);
     const problem = jobProblem(completion, this.transfer.plan.destination.name, channel);
+    if (problem.code === 'internal_error') {
+      const { status } = completion;
+      this.#around.log.error({ transfer: this.transfer.id, status }, 'the engine refused a job');
+    }
     if (problem.code !== 'cancelled' || this.#stopped === undefined) {
       this.#end(completion, problem);
     } else if (this.#stopped === 'suspended') {
