@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A channel that has no room for an operation, which then waits with it: provider/ makes
- * one. What must hold is that it is copied once there is room, unless it is not wanted
+ * A channel that has no room for an operation, which then waits with it: modules/lab_dma.c
+ * is one. What must hold is that it is copied once there is room, unless it is not wanted
  * any more; then it never is, and its request ends without waiting for the hardware.
  */
 #include "harness.h"
