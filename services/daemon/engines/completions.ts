@@ -44,8 +44,12 @@ export class CompletionStream {
   }
 }
 
-/** How a job ends that could not start. @param status a negative errno */
-export function unstartedCompletion(tag: number, status: number): Completion {
+/**
+ * How a job ends that could not start.
+ *
+ * @param status a negative errno
+ */
+export function failedCompletion(tag: number, status: number): Completion {
   const now = Number(process.hrtime.bigint());
   return {
     tag,

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
 import { JobBatch } from './batch.ts';
-import { CompletionStream, unstartedCompletion } from './completions.ts';
+import { CompletionStream, failedCompletion } from './completions.ts';
 import { DmaModule, type DmaPort } from './dma-module.ts';
 import { type DeviceSpec, type OpenedDevice, OpenedDevices } from './opened-devices.ts';
 import {
   type Completion,
   CPU_INFO_SIZE,
   cString,
+  type EngineName,
   encodeJob,
   encodeSegments,
   JOB_SIZE,
@@ -46,7 +47,8 @@ export class Engine {
   readonly #context: Context;
   readonly #completions: CompletionStream;
   readonly #devices: OpenedDevices;
-  readonly #inFlight = new Map<number, { job: Job; listener: JobListener }>();
+  readonly #inFlight = new Map<number, { job: Job; listener: JobListener; pending: number }>();
+  readonly #pending = { cpu: 0, dma: 0 };
   readonly #batch: JobBatch;
   #lastTag = 0;
   #closed = false;
@@ -64,6 +66,11 @@ export class Engine {
     this.#devices = new OpenedDevices(this.#shim, () => this.#live());
     this.#batch = new JobBatch(this.#shim, (tag, status) => this.#refuse(tag, status));
     this.dmaPort = new DmaModule(this.#shim, () => this.#live(), this.#devices);
+  }
+
+  /** Bytes that it has been given to copy and has not copied yet, as far as it told. */
+  get pending(): Readonly<Record<EngineName, number>> {
+    return this.#pending;
   }
 
   /** Takes a lock that other processes see, until this process ends. @throws ShimError */
@@ -103,7 +110,9 @@ export class Engine {
     const source = this.#devices.shimHandleOf(job.source);
     const destination = this.#devices.shimHandleOf(job.destination);
     // Holds the job's memory for as long as the shim may touch it.
-    this.#inFlight.set(tag, { job, listener });
+    const pending = job.segments.reduce((sum, { size }) => sum + size, 0);
+    this.#inFlight.set(tag, { job, listener, pending });
+    this.#pending[job.engine] += pending;
     if (source === undefined || destination === undefined) {
       this.#refuse(tag, -constants.errno.ENXIO);
     } else if (job.memory === undefined) {
@@ -157,7 +166,7 @@ export class Engine {
   }
 
   #refuse(tag: number, status: number): void {
-    queueMicrotask(() => this.#deliver(unstartedCompletion(tag, status)));
+    queueMicrotask(() => this.#deliver(failedCompletion(tag, status)));
   }
 
   #readCpuInfo(): CpuInfo {
@@ -175,6 +184,7 @@ export class Engine {
     if (entry === undefined) return;
     if (completion.done) {
       this.#inFlight.delete(completion.tag);
+      this.#pending[entry.job.engine] -= entry.pending;
       entry.listener.done(completion);
     } else {
       entry.listener.progress?.(completion.bytesDone);

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import sortedBtree from 'sorted-btree';
 import { deviceNameOf } from '../devices/choice.ts';
+import { Fifo } from '../order/fifo.ts';
 import { Problem } from '../problems/problem.ts';
 import type { TransferListQuery } from './schema.ts';
 import type { Transfer } from './transfer.ts';
@@ -35,7 +36,7 @@ export class History {
   readonly #limits: HistoryLimits;
   readonly #byId = new BTree<string, Transfer>();
   /** Those that may be forgotten, the first to finish first. */
-  readonly #finished = new Set<Transfer>();
+  readonly #finished = new Fifo<Transfer>();
   #finishedSegments = 0;
   /** Those that may not, though they are over. */
   readonly #held = new Set<string>();
@@ -72,7 +73,7 @@ export class History {
 
   /** Forgets what is too old, or too much. */
   forgetOld(): void {
-    for (const oldest of this.#finished) {
+    for (let { first: oldest } = this.#finished; oldest; oldest = this.#finished.first) {
       const { transfers, segments, ms } = this.#limits;
       const few = this.#finished.size <= transfers && this.#finishedSegments <= segments;
       if (few && oldest.overForMs < ms) return;
