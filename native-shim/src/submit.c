@@ -245,11 +245,16 @@ static int submit(struct dma_shim *shim, const struct dma_shim_job *job,
 	return error;
 }
 
+/* Not with the lock held: who is woken wants it at once. */
 static void wake(struct dma_shim *shim)
 {
+	bool due;
+
 	pthread_mutex_lock(&shim->lock);
-	pool_wake(&shim->pool);
+	due = pool_wants(&shim->pool);
 	pthread_mutex_unlock(&shim->lock);
+	if (due)
+		pthread_cond_signal(&shim->pool.work);
 }
 
 PUBLIC int dma_shim_submit(struct dma_shim *shim, const struct dma_shim_job *job,

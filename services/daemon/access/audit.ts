@@ -38,7 +38,7 @@ export default fp<{ audit: FastifyBaseLogger }>(
       const certificate =
         socket instanceof TLSSocket ? socket.getPeerCertificate().subject : undefined;
       // Noted now: a connection that has gone does not tell.
-      request.peer = { address: socket.remoteAddress ?? null, ...(certificate && { certificate }) };
+      request.peer = { address: socket.remoteAddress ?? null, certificate };
       done();
     });
     app.addHook('onResponse', (request, reply, done) => {
@@ -52,17 +52,17 @@ export default fp<{ audit: FastifyBaseLogger }>(
           request: request.id,
           // Nobody where the request was refused before it was known whose it is.
           client: request.client?.name ?? null,
-          ...request.peer,
+          // Not there where the request was refused before any hook ran.
+          address: request.peer?.address,
+          certificate: request.peer?.certificate,
           method: request.method,
           path: request.url.split('?', 1)[0],
-          ...(request.transferId && { transfer: request.transferId }),
-          ...(touches && {
-            ranges: firstOf(touches).map(describeTouch),
-            ...(touches.length > MAX_RANGES && { further_ranges: touches.length - MAX_RANGES }),
-          }),
+          transfer: request.transferId,
+          ranges: touches && firstOf(touches).map(describeTouch),
+          further_ranges: touches && furtherThan(touches),
           outcome: refused ? 'refused' : status < 400 ? 'done' : 'failed',
           status,
-          ...(request.problem && { code: request.problem }),
+          code: request.problem,
         },
         'audit',
       );
@@ -77,6 +77,11 @@ function firstOf(touches: Touches): Touch[] {
   return Array.from({ length }, (_, index) => touches.at(index) as Touch);
 }
 
+/** Undefined, and so left out, where there are none. */
+function furtherThan({ length }: Touches): number | undefined {
+  return length > MAX_RANGES ? length - MAX_RANGES : undefined;
+}
+
 function describeTouch({ device, offset, size, write }: Touch) {
   return { device, offset, size, access: write ? 'write' : 'read' };
 }
@@ -84,7 +89,7 @@ function describeTouch({ device, offset, size, write }: Touch) {
 declare module 'fastify' {
   interface FastifyRequest {
     /** Where it comes from, and what its certificate says where one was asked for. */
-    peer: { address: string | null; certificate?: object };
+    peer: { address: string | null; certificate: object | undefined };
     /** What it touches, as far as that is known. */
     touches: Touches | undefined;
     /** What it was answered with, where that was a problem. */

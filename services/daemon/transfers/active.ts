@@ -281,27 +281,28 @@ function whyGone({ source, destination }: TransferPlan): Problem | undefined {
 }
 
 function accessesOf({ source, destination, segments }: TransferPlan): Access[] {
-  const reads = { device: source.handle, write: false };
-  const writes = { device: destination.handle, write: true };
-  return [...joined(segments, 'src_offset', reads), ...joined(segments, 'dst_offset', writes)];
+  const accesses: Access[] = [];
+  addAccesses(accesses, segments, source.handle, false);
+  addAccesses(accesses, segments, destination.handle, true);
+  return accesses;
 }
 
 /** Segments that lie one behind the other, as most do, make one access. */
-function joined(
+function addAccesses(
+  accesses: Access[],
   segments: readonly Segment[],
-  at: 'src_offset' | 'dst_offset',
-  what: Pick<Access, 'device' | 'write'>,
-): Access[] {
-  const accesses: Required<Access>[] = [];
+  device: number,
+  write: boolean,
+): void {
   let last: Required<Access> | undefined;
-  for (const { [at]: offset, size } of segments) {
+  for (const { src_offset, dst_offset, size } of segments) {
+    const offset = write ? dst_offset : src_offset;
     if (last !== undefined && offset === last.offset + last.size) {
       last.size += size;
       last.pieces++;
     } else {
-      last = { ...what, offset, size, pieces: 1 };
+      last = { device, offset, size, write, pieces: 1 };
       accesses.push(last);
     }
   }
-  return accesses;
 }
