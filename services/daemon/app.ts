@@ -24,6 +24,7 @@ import { engineRoutes } from './engines/routes.ts';
 import { ShimError } from './engines/shim.ts';
 import { healthRoutes } from './health/routes.ts';
 import type { EventStream } from './http/event-stream.ts';
+import gatePlugin, { Gate } from './http/gate.ts';
 import jsonBody, { JSON_BODY_LIMIT } from './http/json-body.ts';
 import { descriptorOf } from './http/listeners.ts';
 import requestLog from './http/request-log.ts';
@@ -32,7 +33,7 @@ import { createHttpServer, handleClientError, type TlsOptions, targetPath } from
 import { readTls, tlsFilesOf } from './http/tls.ts';
 import validation from './http/validation.ts';
 import type { Journal } from './journal/journal.ts';
-import { type OpenedJournal, openJournal } from './journal/open.ts';
+import { openJournal } from './journal/open.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { metricsRoutes } from './metrics/routes.ts';
 import openapi from './openapi/plugin.ts';
@@ -40,10 +41,9 @@ import { WorkQueue } from './order/work-queue.ts';
 import problemHandler, { sendProblem } from './problems/handler.ts';
 import { StartError } from './start-error.ts';
 import { eventRoutes } from './transfers/event-routes.ts';
-import { readRecords } from './transfers/record.ts';
-import { type Recovered, type RecoveryOptions, recover } from './transfers/recovery.ts';
 import { transferRoutes } from './transfers/routes.ts';
 import { TransferService } from './transfers/service.ts';
+import { takeUp } from './transfers/take-up.ts';
 
 const WRITABLE_BY_OTHERS = 0o022;
 /** How often devices and DMA channels are looked for: there is nothing that tells of them. */
@@ -62,6 +62,11 @@ export interface AppOptions {
 export interface App {
   http: FastifyInstance;
   inventory: Inventory;
+  /**
+   * Takes up what an earlier daemon left, and then lets clients in, who wait meanwhile. To be called
+   * once it listens: a daemon that cannot shall leave the journal as it is.
+   */
+  start(): Promise<void>;
   /** Reads tokens, certificates and keys again; what is wrong with them is logged, and changes nothing. */
   reload(): void;
   /**
@@ -101,7 +106,6 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
       ...{ engine, chooser, dma, queue, journal, log },
       observer: metrics,
     });
-    await takeUp(transfers, opened, { inventory, chooser, doubt: opened.doubt }, log);
     metrics.watch({ transfers, inventory, engine, dma, journal });
     const watch = new DeviceWatch({ engine, inventory, choice, log, ...sysfs });
     const hardwareTimer = setInterval(() => {
@@ -114,6 +118,7 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
     }, HARDWARE_LOOK_MS);
     hardwareTimer.unref();
     const uploads = new AbortController();
+    const gate = new Gate();
 
     const http = createFastify(log, tlsFiles && readTls(tlsFiles));
     http.decorate('eventStreams', new Set<EventStream>());
@@ -125,6 +130,7 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
       keyring,
       peerUid: (socket) => engine.peerUid(descriptorOf(socket)),
     });
+    await http.register(gatePlugin, { gate });
     await http.register(routing);
     await http.register(validation);
     await http.register(jsonBody);
@@ -142,12 +148,16 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
     });
     await http.register(engineRoutes, { engine, dma });
     await http.register(healthRoutes, {
-      ...{ engine, inventory, dma, chooser, queue },
+      ...{ engine, inventory, dma, chooser, queue, gate },
       journal: opened.journal,
     });
     await http.register(metricsRoutes, { metrics });
     await http.ready();
 
+    const start = async () => {
+      await takeUp(transfers, opened, { inventory, chooser }, log);
+      gate.open();
+    };
     const reload = () => {
       attemptReload(log, 'tokens', keyring && (() => keyring.reload()));
       attemptReload(
@@ -170,32 +180,12 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
       await opened.journal.close();
       engine.close();
     };
-    return { http, inventory, reload, shutDown };
+    return { http, inventory, start, reload, shutDown };
   } catch (error) {
     await journal?.close();
     engine.close();
     throw error;
   }
-}
-
-/** Lets the service take up what the journal says of an earlier daemon. */
-async function takeUp(
-  transfers: TransferService,
-  { journal, rows }: OpenedJournal,
-  options: RecoveryOptions,
-  log: FastifyBaseLogger,
-): Promise<void> {
-  const records = readRecords(rows, (key) => {
-    log.error({ key }, 'journal: a row that cannot be read is left out');
-    journal.remove([key]);
-  });
-  const left = records.map((record) => recover(record, options));
-  const count = (kind: Recovered['kind']) => left.filter((one) => one.kind === kind).length;
-  log.info(
-    { over: count('over'), again: count('again'), interrupted: count('interrupted') },
-    'journal: transfers of an earlier daemon',
-  );
-  await transfers.takeUp(left);
 }
 
 /** One daemon for each state directory: two would not know of each other's order. */

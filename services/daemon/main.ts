@@ -22,7 +22,10 @@ async function main(): Promise<void> {
     const { server } = app.http;
     const port = await listenTcp(server, config.host, config.port);
     const stopUnix = config.socket ? await listenUnix(server, config.socket) : undefined;
-    logReady(log, config, port, app.inventory.list().length);
+    const started = app.start().then(() => {
+      logReady(log, config, port, app.inventory.list().length);
+    });
+    await Promise.race([started, stop]);
     await stop;
     log.info(
       `shutting down: work under way has ${config.drain_seconds} s; signals change nothing now`,

@@ -80,6 +80,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   try {
     const { sysfsRoot } = options;
     app = await buildApp({ config, log, ...(sysfsRoot !== undefined && { sysfsRoot }) });
+    await app.start();
   } catch (error) {
     rmSync(stateDir, { recursive: true, force: true });
     throw error;

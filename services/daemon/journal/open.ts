@@ -12,7 +12,7 @@ export interface OpenedJournal {
   rows: [key: string, value: string][];
   /**
    * Why rows may be older than what happened to the bytes; undefined where they are not. The mark
-   * that says so is cleared with the next batch that is written.
+   * that says so stays until the journal is told to trust them again.
    */
   doubt: string | undefined;
 }
@@ -34,9 +34,9 @@ export async function openJournal(
         await mark.make();
       }
       const keys = rows.map(([key]) => key);
-      const journal = new Journal({ store, mark, keys, log, observer });
-      journal.keep(new Map([[FORMAT_KEY, FORMAT]]));
       const doubt = damage === undefined ? unwritten(mark) : 'its journal was damaged';
+      const doubted = doubt !== undefined;
+      const journal = new Journal({ store, mark, keys, doubted, log, observer });
       return { journal, rows, doubt };
     } catch (error) {
       await store.close();

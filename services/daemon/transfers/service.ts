@@ -161,6 +161,8 @@ export class TransferService {
     over.sort((a, b) => b.overForMs - a.overForMs);
     for (const transfer of over) this.#history.finish(transfer);
     await this.#options.journal.settle(interrupted);
+    // Where the daemon ends meanwhile, the next one will do.
+    if (this.#options.queue.closing) return;
     for (const { kind, transfer } of left) {
       if (kind !== 'again') continue;
       const active = this.#activate(transfer, true);

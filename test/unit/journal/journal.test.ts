@@ -138,6 +138,19 @@ describe('Journal', () => {
     expect(mark.set).toBe(false);
   });
 
+  test('a mark from before stays until what it is for has been dealt with', async () => {
+    mark.set = true;
+    const { journal: doubted } = memoryJournal(store, mark, undefined, true);
+    await doubted.add(row('a'));
+    await ticks();
+    expect(mark.set).toBe(true);
+    const settled = doubted.settle(row('b'));
+    doubted.trust();
+    await settled;
+    await ticks();
+    expect(mark.set).toBe(false);
+  });
+
   test('the mark stays while rows that rely on it are missing', async () => {
     store.failure = FULL;
     await journal.settle(row('a'));
