@@ -25,12 +25,13 @@ export async function openJournal(
 ): Promise<OpenedJournal> {
   const mark = await openMark(join(stateDir, 'journal.trust'));
   try {
-    const { store, rows, damage } = await openStore(join(stateDir, 'journal'));
+    const doubtIt = () => mark.make();
+    const { store, rows, damage } = await openStore(join(stateDir, 'journal'), doubtIt);
     try {
       checkFormat(stateDir, rows);
       if (damage !== undefined) {
         log.error({ damage }, 'journal: damaged; what is intact in it is used');
-        // The next start would not see the damage any more.
+        // Where it showed only once the store was open, too.
         await mark.make();
       }
       const keys = rows.map(([key]) => key);
