@@ -103,6 +103,7 @@ export class Journal {
   async settle(rows: Rows): Promise<void> {
     if (this.#trouble !== undefined && (this.#mark.set || !this.#patient)) {
       this.#hurry(rows);
+      await this.#makeMark();
       return;
     }
     await new Promise<void>((resolve, reject) => {
@@ -233,13 +234,18 @@ export class Journal {
     this.#urgent = true;
     this.#settling.unshift(...settling);
     if (this.#settling.length === 0) return;
+    if ((await this.#makeMark()) || !this.#patient) this.#settled();
+  }
+
+  /** @returns whether it is marked on disk that rows are missing */
+  async #makeMark(): Promise<boolean> {
     try {
       await this.#mark.make();
-    } catch (cause) {
-      this.#log.error({ err: cause }, 'journal: nor can the mark beside it');
-      if (this.#patient) return;
+      return true;
+    } catch (error) {
+      this.#log.error({ err: error }, 'journal: nor can the mark beside it');
+      return false;
     }
-    this.#settled();
   }
 
   #settled(): void {

@@ -228,7 +228,7 @@ export class TransferService {
    */
   async interrupt(): Promise<void> {
     this.#options.journal.letGo();
-    await Promise.allSettled([...this.#active.values()].map(({ accepting }) => accepting));
+    await Promise.allSettled([...this.#active.values()].map(({ journaling }) => journaling));
     const left = [...this.#active.values()];
     for (const active of left) active.interrupt();
     await Promise.all(left.map(({ transfer }) => this.waitForEnd(transfer)));

@@ -175,6 +175,17 @@ describe('Journal', () => {
     expect(store.closed).toBe(true);
   });
 
+  test('at the end, too, it is marked that rows are missing', async () => {
+    store.failure = FULL;
+    await expect(journal.add(row('a'))).rejects.toMatchObject({ code: 'storage_full' });
+    expect(mark.set).toBe(false);
+    journal.letGo();
+    await journal.settle(row('b'));
+    expect(mark.set).toBe(true);
+    await journal.close();
+    expect(mark.set).toBe(true);
+  });
+
   test('at the end nobody waits for a disk that cannot be written', async () => {
     store.failure = READ_ONLY;
     mark.failure = READ_ONLY;
