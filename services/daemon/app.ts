@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import type { Server as HttpsServer } from 'node:https';
 import { dirname, join } from 'node:path';
@@ -118,6 +119,8 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
     }, HARDWARE_LOOK_MS);
     hardwareTimer.unref();
     const uploads = new AbortController();
+    // Each upload hears of it.
+    setMaxListeners(0, uploads.signal);
     const gate = new Gate();
 
     const http = createFastify(log, tlsFiles && readTls(tlsFiles));

@@ -5,6 +5,7 @@ import { authorize } from '../access/authorize.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
+import { clientLeft } from '../http/client-left.ts';
 import { readRange } from '../http/content-range.ts';
 import { checkBadBlocks, checkOnline, type Device } from './device.ts';
 import { rest } from './rest.ts';
@@ -42,6 +43,7 @@ export async function download(
   let chunk =
     request.method === 'HEAD' ? undefined : await read(engine, device, buffers[0], offset, end);
   const { raw } = reply.hijack();
+  const left = clientLeft(reply);
   raw.writeHead(range === undefined ? 200 : 206, {
     ...(reply.getHeaders() as Record<string, string>),
     'content-type': OCTETS,
@@ -52,7 +54,7 @@ export async function download(
   try {
     for (let at = offset, turn = 1; chunk !== undefined; turn ^= 1) {
       at += chunk.length;
-      const resting = rest(raw, pace(chunk.length));
+      const resting = rest(pace(chunk.length), left);
       const next = at < end ? read(engine, device, buffers[turn] as Buffer, at, end) : undefined;
       // Both are waited for whatever becomes of one: the engine may still write to the buffer.
       const [written, following] = await Promise.allSettled([write(raw, chunk), next]);

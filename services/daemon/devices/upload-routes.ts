@@ -4,6 +4,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { authorize } from '../access/authorize.ts';
 import type { Engine } from '../engines/engine.ts';
+import { clientLeft } from '../http/client-left.ts';
 import { crc32cText } from '../http/crc32c.ts';
 import { UPLOAD_LANE, type WorkQueue } from '../order/work-queue.ts';
 import { Problem } from '../problems/problem.ts';
@@ -92,6 +93,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
     const turn = new Promise<void>((resolve) => {
       start = resolve;
     });
+    const left = clientLeft(reply, signal);
     const ticket = queue.add(start, accesses, UPLOAD_LANE, client, 0);
     let written = 0;
     try {
@@ -100,7 +102,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
       const upload = new Upload(engine, target);
       try {
         const pace = (bytes: number) => queue.pace(client, bytes);
-        await upload.receive(request.raw, { idleMs, signal, pace });
+        await upload.receive(request.raw, { idleMs, signal, left, pace });
       } finally {
         written = upload.bytesWritten;
       }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Readable } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
 import { fieldProblem, Problem, retryLater } from '../problems/problem.ts';
 import { checkBadBlocks, checkOnline, type Device } from './device.ts';
+import { rest } from './rest.ts';
 import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
 
 /** Where an upload goes. */
@@ -41,6 +41,8 @@ export interface UploadOptions {
   idleMs: number;
   /** Breaks it off. */
   signal: AbortSignal;
+  /** Ends a rest: it was broken off, or its client went away. */
+  left: AbortSignal;
   /** How long to rest after so many bytes, in milliseconds. */
   pace(bytes: number): number;
 }
@@ -75,7 +77,8 @@ export class Upload {
     try {
       for await (const chunk of chunksOf(body, options)) {
         await this.#take(chunk);
-        await rest(options.pace(chunk.length), options.signal);
+        // While the client's bytes wait in its own buffers.
+        await rest(options.pace(chunk.length), options.left);
       }
     } catch (error) {
       // What arrived before the error is kept; an error of the engine's own comes again here.
@@ -138,11 +141,6 @@ export class Upload {
     this.bytesWritten += size;
     this.crc = completion.sourceCrc;
   }
-}
-
-/** Waits, while the client's bytes wait in its own buffers; no longer than until it is broken off. */
-async function rest(ms: number, signal: AbortSignal): Promise<void> {
-  if (ms > 0) await sleep(ms, undefined, { signal }).catch(() => {});
 }
 
 /** The body's chunks, each within its time. The body is not destroyed: an answer must go out. */
