@@ -11,7 +11,7 @@ import { Problem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
 import type { Inventory } from './device.ts';
 import { deviceParams, OCTETS, uploadQuerySchema, uploadResultSchema } from './schema.ts';
-import { checkUpload, Upload, type UploadTarget } from './upload.ts';
+import { checkUpload, shuttingDown, Upload, type UploadTarget } from './upload.ts';
 
 export interface UploadRoutesOptions {
   engine: Engine;
@@ -89,11 +89,14 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
 
     const size = target.length ?? room;
     const accesses = size === 0 ? [] : [{ device: device.handle, offset, size, write: true }];
-    let start = () => {};
-    const turn = new Promise<void>((resolve) => {
-      start = resolve;
-    });
     const left = clientLeft(reply, signal);
+    let start = () => {};
+    const turn = new Promise<void>((resolve, reject) => {
+      start = resolve;
+      const leave = () => reject(signal.aborted ? shuttingDown() : cutShort());
+      if (left.aborted) leave();
+      left.addEventListener('abort', leave);
+    });
     const ticket = queue.add(start, accesses, UPLOAD_LANE, client, 0);
     let written = 0;
     try {
@@ -114,14 +117,16 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
       );
       // The rest of the body is still coming; the connection is of no further use.
       reply.header('connection', 'close');
-      throw request.raw.errored === error
-        ? new Problem('invalid_request', 'The body was cut short.')
-        : error;
+      throw request.raw.errored === error ? cutShort() : error;
     } finally {
       queue.release(ticket);
     }
   }
 };
+
+function cutShort(): Problem {
+  return new Problem('invalid_request', 'The body was cut short.');
+}
 
 /** @returns undefined where it is not known beforehand */
 function bodyLength({ headers }: FastifyRequest): number | undefined {

@@ -157,9 +157,7 @@ async function* chunksOf(body: Readable, { idleMs, signal }: UploadOptions) {
 function deadline(idleMs: number, signal: AbortSignal) {
   let end = () => {};
   const promise = new Promise<never>((_resolve, reject) => {
-    const stop = () => {
-      reject(retryLater('shutting_down', 'The daemon is shutting down: send it again later.'));
-    };
+    const stop = () => reject(shuttingDown());
     const timer = setTimeout(() => {
       const detail = `Nothing more arrived within ${idleMs / 1000} s; what did arrive is written.`;
       reject(new Problem('request_timeout', detail));
@@ -172,6 +170,10 @@ function deadline(idleMs: number, signal: AbortSignal) {
     };
   });
   return { promise, end };
+}
+
+export function shuttingDown(): Problem {
+  return retryLater('shutting_down', 'The daemon is shutting down: send it again later.');
 }
 
 function doesNotFit(device: Device, offset: number, written: number): Problem {

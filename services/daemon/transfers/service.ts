@@ -185,15 +185,24 @@ export class TransferService {
     return this.#history.page(query, client);
   }
 
-  /** @returns once the transfer is over, or left to the next daemon, or `waitMs` have passed */
-  async waitForEnd(transfer: Transfer, waitMs = Number.POSITIVE_INFINITY): Promise<void> {
-    if (!this.#active.has(transfer.id) || waitMs <= 0) return;
+  /**
+   * @param left ends the wait, as nobody wants to know any more
+   * @returns once the transfer is over, or left to the next daemon, or `waitMs` have passed
+   */
+  async waitForEnd(
+    transfer: Transfer,
+    waitMs = Number.POSITIVE_INFINITY,
+    left?: AbortSignal,
+  ): Promise<void> {
+    if (!this.#active.has(transfer.id) || waitMs <= 0 || left?.aborted) return;
     await new Promise<void>((resolve) => {
       const timer = Number.isFinite(waitMs) ? setTimeout(end, waitMs) : undefined;
       const unsubscribe = this.feed.subscribe(transfer.id, () => {
         if (!this.#active.has(transfer.id)) end();
       });
+      left?.addEventListener('abort', end);
       function end() {
+        left?.removeEventListener('abort', end);
         clearTimeout(timer);
         unsubscribe();
         resolve();

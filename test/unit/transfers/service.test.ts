@@ -119,6 +119,18 @@ describe('TransferService', () => {
     await queue.close();
   });
 
+  test('nobody waits for the end who has left, and the transfer goes on', async () => {
+    const transfer = await create();
+    const left = new AbortController();
+    const waits = [undefined, 60_000].map((ms) => service.waitForEnd(transfer, ms, left.signal));
+    left.abort();
+    await Promise.all(waits);
+    await service.waitForEnd(transfer, 60_000, left.signal);
+    expect(transfer.status).toBe('running');
+    engine.end(0);
+    expect(transfer.status).toBe('succeeded');
+  });
+
   test('starts nothing on a device that has gone while it waited', async () => {
     const destination = makeDevice({ name: 'dax1.0', handle: 1 });
     const first = await create({ destination });
