@@ -8,6 +8,7 @@ import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { PROBLEM_TYPE } from '../problems/handler.ts';
 import { PROBLEMS, Problem, problemDetails } from '../problems/problem.ts';
 import { boundPipelines } from './pipelining.ts';
+import { closeStalled } from './stalled.ts';
 
 const HEADERS_TIMEOUT_MS = 10_000;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
@@ -47,6 +48,7 @@ export function createHttpServer(handler: http.RequestListener, tls: TlsOptions)
   // The handler sends "100 Continue" once it wants the body: a refused upload is never sent.
   server.on('checkContinue', handler);
   boundPipelines(server);
+  closeStalled(server);
   server.on('checkExpectation', (_request, response: http.ServerResponse) => {
     const detail = 'The only expectation that can be met is 100-continue.';
     const { head, body } = renderProblem(new Problem('expectation_failed', detail));
