@@ -8,6 +8,13 @@ import { checkBadBlocks, checkOnline, type Device } from './device.ts';
 import { rest } from './rest.ts';
 import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
 
+/**
+ * An upload keeps others from its range, so it may be slow, but not for ever: so many bytes must
+ * arrive, or the end, within so many times what it may be idle.
+ */
+const MIN_PROGRESS = 2 ** 16;
+const PROGRESS_IDLES = 6;
+
 /** Where an upload goes. */
 export interface UploadTarget {
   device: Device;
@@ -37,7 +44,7 @@ export function checkUpload({ device, offset, length }: UploadTarget): number {
 }
 
 export interface UploadOptions {
-  /** How long to wait for more, in milliseconds. */
+  /** How long to wait for more, in milliseconds; and six times that for 64 KiB. Rests do not count. */
   idleMs: number;
   /** Breaks it off. */
   signal: AbortSignal;
@@ -143,25 +150,35 @@ export class Upload {
   }
 }
 
-/** The body's chunks, each within its time. The body is not destroyed: an answer must go out. */
+/** The body's chunks, each in time. The body is not destroyed: an answer must go out. */
 async function* chunksOf(body: Readable, { idleMs, signal }: UploadOptions) {
   const chunks = body.iterator({ destroyOnReturn: false })[Symbol.asyncIterator]();
+  let leftMs = PROGRESS_IDLES * idleMs;
+  let arrived = 0;
   for (;;) {
-    const { promise, end } = deadline(idleMs, signal);
+    const began = performance.now();
+    const { promise, end } = deadline(Math.min(idleMs, leftMs), signal);
     const result = await Promise.race([chunks.next(), promise]).finally(end);
     if (result.done) return;
-    yield result.value as Buffer;
+    const chunk = result.value as Buffer;
+    leftMs -= performance.now() - began;
+    arrived += chunk.length;
+    if (arrived >= MIN_PROGRESS) {
+      leftMs = PROGRESS_IDLES * idleMs;
+      arrived = 0;
+    }
+    yield chunk;
   }
 }
 
-function deadline(idleMs: number, signal: AbortSignal) {
+function deadline(ms: number, signal: AbortSignal) {
   let end = () => {};
   const promise = new Promise<never>((_resolve, reject) => {
     const stop = () => reject(shuttingDown());
     const timer = setTimeout(() => {
-      const detail = `Nothing more arrived within ${idleMs / 1000} s; what did arrive is written.`;
+      const detail = 'Nothing more arrived in time, or too little; what did arrive is written.';
       reject(new Problem('request_timeout', detail));
-    }, idleMs);
+    }, ms);
     if (signal.aborted) stop();
     signal.addEventListener('abort', stop);
     end = () => {

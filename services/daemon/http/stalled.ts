@@ -55,7 +55,13 @@ export function closeStalled(server: Server): void {
 
 /** What was written whole, less what libuv still has of the write that is under way. */
 function takenOf(socket: Socket): number {
-  // Node has no public name for it.
-  const { _handle: handle } = socket as { _handle?: { writeQueueSize: number } | null };
-  return socket.bytesWritten - socket.writableLength - (handle?.writeQueueSize ?? 0);
+  // Node has no public name for it. Under TLS only the connection below knows.
+  const { _handle: handle } = socket as { _handle?: Handle | null };
+  const { writeQueueSize = 0 } = handle?._parent ?? handle ?? {};
+  return socket.bytesWritten - socket.writableLength - writeQueueSize;
+}
+
+interface Handle {
+  writeQueueSize: number;
+  _parent?: Handle;
 }

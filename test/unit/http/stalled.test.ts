@@ -8,7 +8,7 @@ import { STALL_MS, StalledReaders } from '../../../services/daemon/http/stalled.
 class FakeSocket extends EventEmitter {
   bytesWritten = 0;
   writableLength = 0;
-  _handle = { writeQueueSize: 0 };
+  _handle: { writeQueueSize: number; _parent?: { writeQueueSize: number } } = { writeQueueSize: 0 };
   destroyed = false;
 
   /** @param inFlight whether libuv has it already */
@@ -53,6 +53,15 @@ describe('StalledReaders', () => {
       socket.writableLength = 100;
       socket.bytesWritten += 100;
       socket._handle.writeQueueSize = 50;
+      readers.check(now);
+    }
+    expect(socket.destroyed).toBe(false);
+  });
+
+  test('under TLS the connection below tells', () => {
+    socket.write(100, true);
+    for (let now = 0; now < 10 * STALL_MS; now += STALL_MS / 2) {
+      socket._handle._parent = { writeQueueSize: 1000 - now / STALL_MS };
       readers.check(now);
     }
     expect(socket.destroyed).toBe(false);
