@@ -23,6 +23,7 @@ import { DmaEngine } from './engines/dma.ts';
 import { Engine } from './engines/engine.ts';
 import { engineRoutes } from './engines/routes.ts';
 import { ShimError } from './engines/shim.ts';
+import { EventLoopLag } from './health/event-loop.ts';
 import { healthRoutes } from './health/routes.ts';
 import type { EventStream } from './http/event-stream.ts';
 import gatePlugin, { Gate } from './http/gate.ts';
@@ -100,7 +101,11 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
     const tlsFiles = tlsFilesOf(config);
 
     const metrics = new Metrics();
-    const queue = new WorkQueue((client) => keyring?.limitsOf(client) ?? {});
+    const lag = new EventLoopLag();
+    const queue = new WorkQueue({
+      limitsOf: (client) => keyring?.limitsOf(client) ?? {},
+      overloaded: () => lag.lagging,
+    });
     const opened = await openJournal(stateDir, log, metrics);
     journal = opened.journal;
     const transfers = new TransferService({
@@ -151,7 +156,7 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
     });
     await http.register(engineRoutes, { engine, dma });
     await http.register(healthRoutes, {
-      ...{ engine, inventory, dma, chooser, queue, gate },
+      ...{ engine, inventory, dma, chooser, queue, gate, lag },
       journal: opened.journal,
     });
     await http.register(metricsRoutes, { metrics });

@@ -59,6 +59,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
             'queue_full',
             'media_error',
             'device_gone',
+            'overloaded',
             'shutting_down',
             'storage_full',
           ),

@@ -10,7 +10,7 @@ import type { Journal } from '../journal/journal.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { DAEMON_VERSION } from '../version.ts';
-import { EventLoopLag } from './event-loop.ts';
+import type { EventLoopLag } from './event-loop.ts';
 
 const readySchema = z
   .object({
@@ -41,14 +41,14 @@ export interface HealthRoutesOptions {
   chooser: EngineChooser;
   queue: WorkQueue;
   gate: Gate;
+  lag: EventLoopLag;
   journal: Journal;
 }
 
 export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
   app,
-  { engine, inventory, dma, chooser, queue, gate, journal },
+  { engine, inventory, dma, chooser, queue, gate, lag, journal },
 ) => {
-  const lag = new EventLoopLag();
   app.addHook('onClose', async () => lag.stop());
 
   app.get(

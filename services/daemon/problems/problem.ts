@@ -37,6 +37,7 @@ export const PROBLEMS = {
   media_error: { status: 502, title: 'The medium could not be read or written' },
   device_gone: { status: 503, title: 'The device, or a part of it, has gone' },
   interrupted: { status: 503, title: 'The daemon stopped before the transfer ended' },
+  overloaded: { status: 503, title: 'The daemon has too much to do' },
   journal_unavailable: { status: 503, title: 'The journal cannot be written' },
   shutting_down: { status: 503, title: 'The daemon is shutting down' },
   timeout: { status: 504, title: 'The transfer did not end within its timeout' },

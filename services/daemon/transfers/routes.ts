@@ -91,6 +91,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
             'device_gone',
             'interrupted',
             'journal_unavailable',
+            'overloaded',
             'shutting_down',
             'timeout',
             'storage_full',

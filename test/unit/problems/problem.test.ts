@@ -44,6 +44,7 @@ const CONTRACT: Record<string, number> = {
   device_gone: 503,
   interrupted: 503,
   journal_unavailable: 503,
+  overloaded: 503,
   shutting_down: 503,
   timeout: 504,
   storage_full: 507,

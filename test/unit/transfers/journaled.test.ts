@@ -3,12 +3,12 @@ import { beforeEach, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { EngineChooser } from '../../../services/daemon/engines/choice.ts';
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
-import { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
+import type { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
 import { transferListQuerySchema } from '../../../services/daemon/transfers/schema.ts';
 import { TransferService } from '../../../services/daemon/transfers/service.ts';
 import { noDma } from '../../support/fake-dma.ts';
 import { FULL, MemoryStore, memoryJournal } from '../../support/memory-store.ts';
-import { completion, makeOrigin, makePlan } from './make-transfer.ts';
+import { completion, makeOrigin, makePlan, makeQueue } from './make-transfer.ts';
 
 const ECANCELED = -125;
 const SWAP = [
@@ -26,7 +26,7 @@ describe('a transfer that has to be kept', () => {
     jobs = [];
     events = [];
     store = new MemoryStore();
-    queue = new WorkQueue();
+    queue = makeQueue();
     const dma = noDma();
     const engine = {
       submit: (_job: unknown, listener: JobListener) => jobs.push(listener),

@@ -2,6 +2,7 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { Device } from '../../../services/daemon/devices/device.ts';
 import { type Completion, NO_DMA } from '../../../services/daemon/engines/records.ts';
+import { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
 import {
   type Origin,
   Transfer,
@@ -54,6 +55,11 @@ export function makeOrigin(key?: string, client = 'anna'): Origin {
 
 export function makeTransfer(members: Partial<TransferPlan> = {}, id = uuidv7()): Transfer {
   return new Transfer(id, makePlan(members), makeOrigin());
+}
+
+/** A queue for clients without limits. */
+export function makeQueue(): WorkQueue {
+  return new WorkQueue({ limitsOf: () => ({}), overloaded: () => false });
 }
 
 /** How a job ended. */

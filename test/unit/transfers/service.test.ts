@@ -7,14 +7,14 @@ import { EngineChooser } from '../../../services/daemon/engines/choice.ts';
 import type { DmaEngine } from '../../../services/daemon/engines/dma.ts';
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { Completion, Job } from '../../../services/daemon/engines/records.ts';
-import { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
+import type { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
 import type { TransferEvent } from '../../../services/daemon/transfers/feed.ts';
 import { transferSchema } from '../../../services/daemon/transfers/schema.ts';
 import { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer, TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
 import { FakeDmaPort, makeChannel, makeDma } from '../../support/fake-dma.ts';
 import { MemoryStore, memoryJournal } from '../../support/memory-store.ts';
-import { completion, makeDevice, makeOrigin, makePlan } from './make-transfer.ts';
+import { completion, makeDevice, makeOrigin, makePlan, makeQueue } from './make-transfer.ts';
 
 const ECANCELED = -125;
 
@@ -56,7 +56,7 @@ describe('TransferService', () => {
 
   beforeEach(() => {
     engine = new FakeEngine();
-    queue = new WorkQueue();
+    queue = makeQueue();
     store = new MemoryStore();
     port = new FakeDmaPort();
     dma = makeDma(port);
