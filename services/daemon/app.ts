@@ -58,6 +58,8 @@ export interface AppOptions {
   log: FastifyBaseLogger;
   /** Where sysfs is mounted, for tests. */
   sysfsRoot?: string;
+  /** How often devices and DMA channels are looked for, in milliseconds; for tests. */
+  lookMs?: number;
 }
 
 /** The daemon, put together but not yet listening. */
@@ -86,7 +88,12 @@ export interface App {
  *
  * @throws StartError where the configuration asks for what cannot be had
  */
-export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<App> {
+export async function buildApp({
+  config,
+  log,
+  sysfsRoot,
+  lookMs = HARDWARE_LOOK_MS,
+}: AppOptions): Promise<App> {
   const engine = new Engine();
   let journal: Journal | undefined;
   try {
@@ -121,7 +128,7 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
       } catch (error) {
         log.error({ err: error }, 'could not look for devices and channels');
       }
-    }, HARDWARE_LOOK_MS);
+    }, lookMs);
     hardwareTimer.unref();
     const uploads = new AbortController();
     // Each upload hears of it.

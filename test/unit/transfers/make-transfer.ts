@@ -22,6 +22,7 @@ export function makeDevice(members: Partial<Device> = {}): Device {
     persistenceDomain: 'backing_store',
     badBlocks: [],
     state: 'online',
+    stateReason: null,
     instance: 1,
     handle: 0,
     flushBasis: 'msync',
