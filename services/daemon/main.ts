@@ -13,11 +13,15 @@ async function main(): Promise<void> {
   }
   // From now on: as PID 1 of a container, a signal that nobody handles would be lost.
   const stop = signalled();
-  let reload = () => {};
+  let reloadEarly = false;
+  let reload = () => {
+    reloadEarly = true;
+  };
   process.on('SIGHUP', () => reload());
   const app = await buildApp({ config, log });
-  // What came before was read just now.
   reload = app.reload;
+  // Some files were read before it came.
+  if (reloadEarly) reload();
   try {
     const { server } = app.http;
     const port = await listenTcp(server, config.host, config.port);

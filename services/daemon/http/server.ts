@@ -44,7 +44,7 @@ export function createHttpServer(handler: http.RequestListener, tls: TlsOptions)
       ? http.createServer(options, handler)
       : createTlsServer({ ...options, ...tls }, handler);
   server.maxConnections = MAX_CONNECTIONS;
-  boundEachAddress(server);
+  boundEachAddress(server, MAX_CONNECTIONS_OF_ONE);
   // The handler sends "100 Continue" once it wants the body: a refused upload is never sent.
   server.on('checkContinue', handler);
   boundPipelines(server);
@@ -84,7 +84,8 @@ function createTlsServer(
   return server;
 }
 
-function boundEachAddress(server: http.Server): void {
+/** @param most connections that one address may have open; further ones are closed at once */
+export function boundEachAddress(server: http.Server, most: number): void {
   const connections = new Map<string, number>();
   server.prependListener('connection', (socket: Socket) => {
     const { remoteAddress: address } = socket;
@@ -97,7 +98,7 @@ function boundEachAddress(server: http.Server): void {
       if (left > 0) connections.set(address, left);
       else connections.delete(address);
     });
-    if (open > MAX_CONNECTIONS_OF_ONE) socket.destroy();
+    if (open > most) socket.destroy();
   });
 }
 
