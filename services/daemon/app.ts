@@ -11,6 +11,7 @@ import { checkExposure } from './access/exposure.ts';
 import hosts from './access/hosts.ts';
 import { Keyring } from './access/keyring.ts';
 import access from './access/plugin.ts';
+import refusals from './access/refusals.ts';
 import type { Config } from './config.ts';
 import { contentRoutes } from './devices/content-routes.ts';
 import type { Inventory } from './devices/device.ts';
@@ -145,6 +146,7 @@ export async function buildApp({
       keyring,
       peerUid: (socket) => engine.peerUid(descriptorOf(socket)),
     });
+    await http.register(refusals);
     await http.register(gatePlugin, { gate });
     await http.register(routing);
     await http.register(validation);

@@ -29,6 +29,7 @@ export const PROBLEMS = {
     status: 422,
     title: 'The Idempotency-Key was used with another request',
   },
+  too_many_refusals: { status: 429, title: "Too many of this client's requests were refused" },
   queue_full: { status: 429, title: 'The queue is full' },
   headers_too_large: { status: 431, title: 'The request header is too large' },
   internal_error: { status: 500, title: 'Internal error' },

@@ -36,6 +36,7 @@ const CONTRACT: Record<string, number> = {
   engine_unavailable: 422,
   idempotency_key_reused: 422,
   queue_full: 429,
+  too_many_refusals: 429,
   headers_too_large: 431,
   internal_error: 500,
   dma_error: 502,
