@@ -260,6 +260,18 @@ void idma_channel_poll(struct idma_channel *ch)
 	idma_channel_reap(ch);
 }
 
+/* Of what prep had no room for, that whose request was stopped meanwhile. */
+static void drop_stopped(struct idma_channel *ch)
+{
+	struct idma_op *op, *next;
+
+	lockdep_assert_held(&ch->lock);
+	list_for_each_entry_safe(op, next, &ch->retry, node)
+		if (idma_request_is_stopped(op->request))
+			idma_op_resolve(op, IOAT_DMA_ABORTED,
+					IOAT_DMA_ERROR_NONE);
+}
+
 static struct idma_op *next_op(struct idma_channel *ch)
 {
 	struct idma_op *op;
@@ -281,6 +293,7 @@ void idma_channel_pump(struct idma_channel *ch, unsigned int budget)
 	bool issued = false;
 
 	lockdep_assert_held(&ch->lock);
+	drop_stopped(ch);
 	while (budget && ch->state == IOAT_DMA_CHANNEL_READY &&
 	       ch->bytes_in_flight < IDMA_BYTES_IN_FLIGHT) {
 		op = next_op(ch);

@@ -381,6 +381,7 @@ int idma_request_check(const struct idma_request *request);
 int idma_request_start(struct idma_request *request, u32 timeout_ms);
 void idma_request_stop(struct idma_request *request, u32 status, u32 error,
 		       struct list_head *settled);
+bool idma_request_is_stopped(const struct idma_request *request);
 void idma_requests_put(struct list_head *settled);
 void idma_request_piece_done(struct idma_op *op, u32 status, u32 error);
 void idma_request_put(struct idma_request *request);

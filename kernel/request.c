@@ -274,6 +274,17 @@ void idma_request_stop(struct idma_request *request, u32 status, u32 error,
 		settle(request, settled);
 }
 
+/* From outside the queue's lock; then it is so for good. */
+bool idma_request_is_stopped(const struct idma_request *request)
+{
+	bool stopped;
+
+	spin_lock(&idma_queue_lock);
+	stopped = request->stopped;
+	spin_unlock(&idma_queue_lock);
+	return stopped;
+}
+
 static void note_failure(struct idma_request *request, const struct idma_op *op,
 			 u32 status, u32 error)
 {

@@ -12,6 +12,8 @@ import hosts from './access/hosts.ts';
 import { Keyring } from './access/keyring.ts';
 import access from './access/plugin.ts';
 import refusals from './access/refusals.ts';
+import { Calibrator } from './calibration/calibration.ts';
+import { calibrationRoutes } from './calibration/routes.ts';
 import type { Config } from './config.ts';
 import { contentRoutes } from './devices/content-routes.ts';
 import type { Inventory } from './devices/device.ts';
@@ -100,8 +102,12 @@ export async function buildApp({
   try {
     lockStateDir(engine, config.state_dir);
     const dma = new DmaEngine({ port: engine.dmaPort, log, enabled: config.engine !== 'cpu' });
-    const chooser = new EngineChooser(config.engine, dma);
     const { state_dir: stateDir, devices: choice } = config;
+    const calibrator = new Calibrator({ engine, dma, stateDir, log });
+    const chooser = new EngineChooser(config.engine, dma, () => ({
+      speeds: calibrator.speeds,
+      pending: engine.pending,
+    }));
     const sysfs = sysfsRoot === undefined ? {} : { sysfsRoot };
     const inventory = openDevices(engine, { choice, stateDir, log, ...sysfs });
     checkExposure(config, inventory, log);
@@ -163,7 +169,8 @@ export async function buildApp({
       idleMs: config.upload_idle_seconds * 1000,
       signal: uploads.signal,
     });
-    await http.register(engineRoutes, { engine, dma });
+    await http.register(engineRoutes, { engine, dma, calibrator });
+    await http.register(calibrationRoutes, { engine, dma, calibrator, inventory, queue });
     await http.register(healthRoutes, {
       ...{ engine, inventory, dma, chooser, queue, gate, lag },
       journal: opened.journal,

@@ -55,12 +55,18 @@ function requestOf({ method, path }: Operation, id = 'none'): InjectOptions {
     };
   }
   if (path === '/transfers' && method === 'POST') return copy(0, 4096, 16);
+  if (path === '/engines/calibrate') return calibration(0);
   return { method, url };
 }
 
 function copy(src_offset: number, dst_offset: number, size: number, dst = 'dax0.0'): InjectOptions {
   const payload = { device_name: 'dax0.0', dst_device_name: dst, src_offset, dst_offset, size };
   return { method: 'POST', url: '/transfers', payload };
+}
+
+function calibration(offset: number): InjectOptions {
+  const payload = { device_name: 'dax0.0', offset, size: '8MiB' };
+  return { method: 'POST', url: '/engines/calibrate', payload };
 }
 
 const as = (name: string, request: InjectOptions): InjectOptions => ({
@@ -96,7 +102,12 @@ beforeAll(async () => {
       { name: only(scope), scopes: [scope] },
     ]),
   ];
-  app = await startTestApp({ environment: { DMAD_TOKENS_FILE: writeTokens(directory, tokens) } });
+  app = await startTestApp({
+    environment: {
+      DMAD_TOKENS_FILE: writeTokens(directory, tokens),
+      DMAD_DEVICES: 'emulated:dax0.0=8MiB,emulated:dax1.0=8MiB',
+    },
+  });
 });
 afterAll(async () => {
   await app.close();
@@ -200,14 +211,15 @@ describe('every operation of the document', () => {
 
   test.each(NAMES)('%s on a device that the token has nothing of', async (id) => {
     const found = operation(id);
-    const touches = found.path.includes('{name}') || id === 'createTransfer';
+    const named = ['createTransfer', 'calibrate'].includes(id);
+    const touches = found.path.includes('{name}') || named;
     if (!touches) return;
     for (const name of ['nowhere', 'elsewhere']) {
       const there = await send(as(name, requestOf(found)));
       const forbidden = expectProblem(there, 403, 'forbidden');
       // The same answer where there is no such device.
       const request = requestOf({ ...found, path: found.path.replace('{name}', 'dax7.7') });
-      if (id === 'createTransfer') {
+      if (named) {
         request.payload = { ...(request.payload as object), device_name: 'dax7.7' };
       }
       const missing = expectProblem(await send(as(name, request)), 403, 'forbidden');
@@ -275,6 +287,7 @@ describe('the byte before and the byte behind', () => {
     ['write of what may only be read', write(12_288, 1)],
     ['write of nothing, where nothing may be written', write(8192, 0, 'dax1.0')],
     ['write past the end', write(2 ** 53 - 1, 1)],
+    ['measuring where nothing may be written', calibration(0), ['/offset']],
   ];
 
   function write(offset: number, size: number, device = 'dax0.0'): InjectOptions {

@@ -64,11 +64,14 @@ export interface TestAppOptions {
   lookMs?: number;
   /** Where state goes: memory is quick, a disk can be synced. */
   parentDir?: string;
+  /** Puts something into the state directory beforehand. */
+  prepare?(stateDir: string): void;
 }
 
 /** The daemon without a listener, on devices of its own. */
 export async function startTestApp(options: TestAppOptions = {}): Promise<TestApp> {
   const stateDir = mkdtempSync(join(options.parentDir ?? tmpdir(), 'dmad-test-'));
+  options.prepare?.(stateDir);
   const config = readConfig({
     DMAD_DEVICES: SMALL_DEVICES,
     DMAD_STATE_DIR: stateDir,

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
 import { pino } from 'pino';
+import {
+  type ChoiceBasis,
+  EngineChooser,
+  type RequestedEngine,
+} from '../../services/daemon/engines/choice.ts';
 import { DmaEngine } from '../../services/daemon/engines/dma.ts';
 import type { DmaInfo, DmaPort } from '../../services/daemon/engines/dma-module.ts';
 import type { Channel } from '../../services/daemon/engines/records.ts';
@@ -71,4 +76,13 @@ export function readyPort(...channels: Channel[]): FakeDmaPort {
 
 export function makeDma(port: DmaPort, enabled = true): DmaEngine {
   return new DmaEngine({ port, log: pino({ level: 'silent' }), enabled });
+}
+
+/** @param basis what `auto` goes by; nothing, where it is left out */
+export function makeChooser(
+  configured: RequestedEngine,
+  dma: DmaEngine,
+  basis: ChoiceBasis = { speeds: undefined, pending: { cpu: 0, dma: 0 } },
+): EngineChooser {
+  return new EngineChooser(configured, dma, () => basis);
 }

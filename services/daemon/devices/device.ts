@@ -55,6 +55,19 @@ export class Inventory {
     return this.#devices.get(deviceNameOf(nameOrPath));
   }
 
+  /**
+   * @param pointer the field of the request's body that names the device
+   * @throws Problem unknown_device
+   */
+  named(nameOrPath: string, pointer: string): Device {
+    const device = this.find(nameOrPath);
+    if (device === undefined) {
+      const detail = 'No managed device has that name; GET /devices lists them.';
+      throw fieldProblem('unknown_device', pointer, detail);
+    }
+    return device;
+  }
+
   /** @throws Problem not_found, for a device named in a path */
   get(nameOrPath: string): Device {
     const device = this.find(nameOrPath);

@@ -1,29 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
+import { divide, type Speeds } from '../calibration/speeds.ts';
 import type { Device } from '../devices/device.ts';
 import { fieldProblem } from '../problems/problem.ts';
 import { StartError } from '../start-error.ts';
 import type { DmaEngine } from './dma.ts';
-import type { EngineName } from './records.ts';
+import type { EngineName, Segment } from './records.ts';
 
 export type RequestedEngine = 'auto' | EngineName;
 
 export interface EngineChoice {
   engine: EngineName;
   reason: string;
+  /** Bytes at its end that the CPU copies, beside DMA; see division.ts. 0: the engine has all. */
+  cpuBytes: number;
+}
+
+/** What is to be copied, as far as the choice depends on it. */
+export interface ChoiceRequest {
+  requestedEngine: RequestedEngine;
+  source: Device;
+  destination: Device;
+  segments: readonly Segment[];
+  bytes: number;
+  verify: boolean;
+}
+
+/** What `auto` goes by. */
+export interface ChoiceBasis {
+  /** How fast the engines are here; undefined where DMA has not been measured. */
+  speeds: Speeds | undefined;
+  /** Bytes that each engine has been given and has not copied yet. */
+  pending: Readonly<Record<EngineName, number>>;
 }
 
 /** Decides which engine copies. */
 export class EngineChooser {
   readonly #configured: RequestedEngine;
   readonly #dma: DmaEngine;
+  readonly #basis: () => ChoiceBasis;
 
   /**
    * @param configured DMAD_ENGINE: what `auto` may choose from
    * @throws StartError configuration, where DMA is required and there is none
    */
-  constructor(configured: RequestedEngine, dma: DmaEngine) {
+  constructor(configured: RequestedEngine, dma: DmaEngine, basis: () => ChoiceBasis) {
     this.#configured = configured;
     this.#dma = dma;
+    this.#basis = basis;
     if (configured === 'dma' && dma.unavailable !== undefined) {
       throw new StartError('configuration', `DMAD_ENGINE: no DMA engine: ${dma.unavailable}`);
     }
@@ -35,19 +58,28 @@ export class EngineChooser {
   }
 
   /** @throws Problem engine_unavailable */
-  choose(requested: RequestedEngine, source: Device, destination: Device): EngineChoice {
-    if (requested === 'cpu') return { engine: 'cpu', reason: 'the request asks for it' };
+  choose(request: ChoiceRequest): EngineChoice {
+    const { requestedEngine: requested, source, destination } = request;
+    if (requested === 'cpu') return only('cpu', 'the request asks for it');
     const unavailable = this.#whyNotDma(source, destination);
     if (unavailable === undefined) {
-      return requested === 'dma'
-        ? { engine: 'dma', reason: 'the request asks for it' }
-        : { engine: 'dma', reason: 'a DMA channel is ready' };
+      return requested === 'dma' ? only('dma', 'the request asks for it') : this.#decide(request);
     }
     if (requested === 'dma' || this.dmaRequired) {
       const detail = `No DMA engine is available: ${unavailable}. Ask for ${this.dmaRequired ? '' : 'auto or '}cpu.`;
       throw fieldProblem('engine_unavailable', '/engine', detail);
     }
-    return { engine: 'cpu', reason: `no DMA engine: ${unavailable}` };
+    return only('cpu', `no DMA engine: ${unavailable}`);
+  }
+
+  #decide({ segments, bytes, verify }: ChoiceRequest): EngineChoice {
+    if (this.dmaRequired) return only('dma', 'DMAD_ENGINE is dma');
+    const { speeds, pending } = this.#basis();
+    if (speeds === undefined) {
+      return only('dma', 'a DMA channel is ready, and how fast it is has not been measured');
+    }
+    // What is verified has one checksum; and segments may build on each other.
+    return divide(speeds, bytes, pending, segments.length === 1 && !verify);
   }
 
   #whyNotDma(source: Device, destination: Device): string | undefined {
@@ -57,4 +89,8 @@ export class EngineChooser {
       this.#dma.whyUnreachable(destination)
     );
   }
+}
+
+function only(engine: EngineName, reason: string): EngineChoice {
+  return { engine, reason, cpuBytes: 0 };
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type OnReadOpts, Socket, type SocketConstructorOpts } from 'node:net';
-import { constants } from 'node:os';
 import { COMPLETION_SIZE, type Completion, decodeCompletion, NO_DMA } from './records.ts';
 
 /** Room for the completions of a busy tick in one read. */
@@ -45,13 +44,17 @@ export class CompletionStream {
   }
 }
 
-/** How a job ends that names a device which has gone before it could start. */
-export function goneCompletion(tag: number): Completion {
+/**
+ * How a job ends that could not start.
+ *
+ * @param status a negative errno
+ */
+export function failedCompletion(tag: number, status: number): Completion {
   const now = Number(process.hrtime.bigint());
   return {
     tag,
     done: true,
-    status: -constants.errno.ENXIO,
+    status,
     bytesDone: 0,
     startedNs: now,
     finishedNs: now,

@@ -28,6 +28,7 @@ export class DmaEngine {
   readonly #unreachable = new Map<number, string>();
   #names: string[] = [];
   #seen = '';
+  #hardware: readonly string[] = [];
 
   constructor({ port, log, enabled, path = MODULE_DEVICE }: DmaOptions) {
     this.#port = port;
@@ -46,12 +47,18 @@ export class DmaEngine {
     const states = channels.map(({ name, state }) => `${name} ${state}`).join(', ');
     if (states === this.#seen) return;
     this.#seen = states;
+    this.#hardware = channels.map(({ name, driver }) => `${driver} ${name}`).sort();
     this.#log.info({ channels: channels.map(({ name, state }) => ({ name, state })) }, 'channels');
   }
 
   /** Of the module; undefined where it is not loaded. `version` and `abi` do not change. */
   get module(): DmaInfo | undefined {
     return this.#module;
+  }
+
+  /** Drivers and names of the channels that were found, whatever their state, in order. */
+  get hardware(): readonly string[] {
+    return this.#hardware;
   }
 
   /** Why nothing can be copied by DMA now; undefined where it can. */

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
-import { CompletionStream, goneCompletion } from './completions.ts';
+import { CompletionStream, failedCompletion } from './completions.ts';
 import { DmaModule, type DmaPort } from './dma-module.ts';
 import { type DeviceSpec, type OpenedDevice, OpenedDevices } from './opened-devices.ts';
 import {
   type Completion,
   CPU_INFO_SIZE,
   cString,
+  type EngineName,
   encodeJob,
   encodeSegments,
   JOB_SIZE,
@@ -46,7 +47,8 @@ export class Engine {
   readonly #context: Context;
   readonly #completions: CompletionStream;
   readonly #devices: OpenedDevices;
-  readonly #inFlight = new Map<number, { job: Job; listener: JobListener }>();
+  readonly #inFlight = new Map<number, { job: Job; listener: JobListener; pending: number }>();
+  readonly #pending = { cpu: 0, dma: 0 };
   readonly #jobRecord = Buffer.alloc(JOB_SIZE);
   readonly #segmentRecords = new Uint32Array((MAX_SEGMENTS * SEGMENT_SIZE) / 4);
   #lastTag = 0;
@@ -64,6 +66,11 @@ export class Engine {
     this.#completions = new CompletionStream(fd, (completion) => this.#deliver(completion));
     this.#devices = new OpenedDevices(this.#shim, () => this.#live());
     this.dmaPort = new DmaModule(this.#shim, () => this.#live(), this.#devices);
+  }
+
+  /** Bytes that it has been given to copy and has not copied yet, as far as it told. */
+  get pending(): Readonly<Record<EngineName, number>> {
+    return this.#pending;
   }
 
   /** Takes a lock that other processes see, until this process ends. @throws ShimError */
@@ -99,7 +106,7 @@ export class Engine {
     const source = this.#devices.shimHandleOf(job.source);
     const destination = this.#devices.shimHandleOf(job.destination);
     if (source === undefined || destination === undefined) {
-      queueMicrotask(() => listener.done(goneCompletion(tag)));
+      queueMicrotask(() => listener.done(failedCompletion(tag, -constants.errno.ENXIO)));
       return tag;
     }
     encodeJob(this.#jobRecord, tag, { ...job, source, destination });
@@ -110,7 +117,9 @@ export class Engine {
       this.#shim.submit(context, this.#jobRecord, this.#segmentRecords, memory),
     );
     // Holds the job's memory for as long as the shim may touch it.
-    this.#inFlight.set(tag, { job, listener });
+    const pending = job.segments.reduce((sum, { size }) => sum + size, 0);
+    this.#inFlight.set(tag, { job, listener, pending });
+    this.#pending[job.engine] += pending;
     return tag;
   }
 
@@ -154,6 +163,7 @@ export class Engine {
     if (entry === undefined) return;
     if (completion.done) {
       this.#inFlight.delete(completion.tag);
+      this.#pending[entry.job.engine] -= entry.pending;
       entry.listener.done(completion);
     } else {
       entry.listener.progress?.(completion.bytesDone);

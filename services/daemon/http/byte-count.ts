@@ -26,7 +26,7 @@ export function parseByteCount(text: string): number | undefined {
  *
  * @param minimum the least that is valid
  */
-export function byteCount(minimum: 0 | 1) {
+export function byteCount(minimum: number) {
   const expected =
     `must be a whole number of bytes, ${minimum} to 2^53-1: an integer, or a string such as ` +
     '"4096", "0x1000" or "32MiB" (KiB, MiB or GiB, and no space)';

@@ -47,6 +47,22 @@ const transfer = {
   error: null,
 };
 
+const engines = {
+  dma: {
+    available: false,
+    reason: 'there is no /dev/ioat-dma: the kernel module ioat-dma is not loaded',
+    module_version: null,
+    channels: [],
+  },
+  cpu: {
+    available: true,
+    threads: 1,
+    instruction_set: 'avx2',
+    stream_from_bytes: 4_194_304,
+  },
+  auto: { dma_from_bytes: null, both_from_bytes: null, calibration: null },
+};
+
 const notFound = {
   type: 'urn:dmad:problem:not_found',
   title: 'There is no such thing',
@@ -248,23 +264,25 @@ export const EXAMPLES: Record<string, Record<string, Example>> = {
     },
   },
   listEngines: {
+    cpuOnly: { summary: 'On a machine without a DMA engine', status: 200, response: engines },
+  },
+  calibrate: {
     cpuOnly: {
       summary: 'On a machine without a DMA engine',
+      body: { device_name: 'dax0.0', offset: '128MiB', size: '64MiB' },
       status: 200,
       response: {
-        dma: {
-          available: false,
-          reason: 'there is no /dev/ioat-dma: the kernel module ioat-dma is not loaded',
-          module_version: null,
-          channels: [],
+        ...engines,
+        auto: {
+          ...engines.auto,
+          calibration: {
+            measured_at: '2026-11-22T22:05:12.120Z',
+            device_name: 'dax0.0',
+            cpu: { latency_ns: 38_911, bytes_per_second: 11_915_600_417 },
+            dma: null,
+            both: null,
+          },
         },
-        cpu: {
-          available: true,
-          threads: 1,
-          instruction_set: 'avx2',
-          stream_from_bytes: 4194304,
-        },
-        auto: { dma_from_bytes: null },
       },
     },
   },

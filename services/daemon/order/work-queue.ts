@@ -30,13 +30,13 @@ const LANE_SLOTS = [
   256,
 ];
 /**
- * What may wait, of one client and of all together: two clients fill the queue, not one. Bytes:
- * hours at any speed that memory has.
+ * What may wait, of one client and of all together: two clients fill the queue, not one. A transfer
+ * that waits takes some 2.5 KB. Bytes: hours at any speed that memory has.
  */
-const MAX_WAITING_OF_ONE = { operations: 10_000, bytes: 64 * 2 ** 40, accesses: 262_144 };
-const MAX_WAITING = { operations: 20_000, bytes: 128 * 2 ** 40, accesses: 524_288 };
+const MAX_WAITING_OF_ONE = { operations: 100_000, bytes: 64 * 2 ** 40, accesses: 262_144 };
+const MAX_WAITING = { operations: 200_000, bytes: 128 * 2 ** 40, accesses: 524_288 };
 /** Some 100 bytes each. */
-const MAX_ENTRIES = 1_000_000;
+const MAX_ENTRIES = 2_000_000;
 
 /** By then it may be over. */
 const OVERLOAD_SECONDS = 5;

@@ -2,10 +2,11 @@
 import type { FastifyBaseLogger } from 'fastify';
 import { goneProblem } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
+import { submitDivided } from '../engines/division.ts';
 import type { DmaEngine } from '../engines/dma.ts';
-import type { Engine } from '../engines/engine.ts';
+import type { Engine, JobListener } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
-import type { Completion } from '../engines/records.ts';
+import type { Completion, Job, Segment } from '../engines/records.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Access } from '../order/precedence.ts';
 import type { Ticket } from '../order/scheduler.ts';
@@ -38,8 +39,8 @@ export class ActiveTransfer {
   readonly transfer: Transfer;
   readonly #around: Surroundings;
   #ticket: Ticket<Start> | undefined;
-  /** The engine's name for it, once it runs. */
-  #tag: number | undefined;
+  /** The engine's names for its jobs, once it runs. */
+  #tags: readonly number[] | undefined;
   /** Why it was told to stop; `suspended`: to begin anew when the daemon runs again. */
   #stopped: Problem | 'suspended' | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -126,7 +127,7 @@ export class ActiveTransfer {
   async keep(): Promise<void> {
     if (this.#journaled) return;
     this.#journaled = true;
-    this.#keeping = this.#around.journal.add(acceptedRows(this.transfer, this.#tag !== undefined));
+    this.#keeping = this.#around.journal.add(acceptedRows(this.transfer, this.#tags !== undefined));
     try {
       await this.#keeping;
     } catch (error) {
@@ -141,7 +142,7 @@ export class ActiveTransfer {
   stop(reason: Problem | 'suspended'): void {
     if (this.#stopped !== undefined || this.#ending) return;
     this.#stopped = reason;
-    if (this.#tag !== undefined) this.#around.engine.cancel(this.#tag);
+    if (this.#tags !== undefined) for (const tag of this.#tags) this.#around.engine.cancel(tag);
     else if (reason === 'suspended') this.#suspend();
     else this.#end(undefined, reason);
   }
@@ -149,7 +150,7 @@ export class ActiveTransfer {
   /** Stops it for the daemon's end, and leaves it to the next one where that can run it again. */
   interrupt(): void {
     const history = {
-      begun: this.#tag !== undefined,
+      begun: this.#tags !== undefined,
       touchesItself: touchesItself(this.transfer.plan),
       doubt: undefined,
     };
@@ -175,16 +176,15 @@ export class ActiveTransfer {
 
   #submit(): void {
     const { transfer } = this;
-    const { chooser, engine, feed, log, observer } = this.#around;
-    const { source, destination, requestedEngine, priority, segments, flush, verify, timeoutMs } =
-      transfer.plan;
+    const { chooser, feed, log, observer } = this.#around;
+    const { source, destination, priority, segments, flush, verify, timeoutMs } = transfer.plan;
     const gone = whyGone(transfer.plan);
     if (gone !== undefined) {
       this.#end(undefined, gone);
       return;
     }
     try {
-      transfer.start(chooser.choose(requestedEngine, source, destination));
+      transfer.start(chooser.choose(transfer.plan));
     } catch (error) {
       // There was one when it was accepted.
       const { message } = error as Problem;
@@ -192,32 +192,39 @@ export class ActiveTransfer {
       return;
     }
     feed.publish('status', transfer);
+    const job: Job = {
+      source: source.handle,
+      destination: destination.handle,
+      engine: transfer.choice.engine,
+      priority,
+      segments,
+      flush,
+      verify,
+      // For a channel that hangs; anything else is stopped by the timer.
+      ...(timeoutMs !== undefined && { timeoutMs }),
+    };
     try {
-      this.#tag = engine.submit(
-        {
-          source: source.handle,
-          destination: destination.handle,
-          engine: transfer.choice.engine,
-          priority,
-          segments,
-          flush,
-          verify,
-          // For a channel that hangs; anything else is stopped by the timer.
-          ...(timeoutMs !== undefined && { timeoutMs }),
+      this.#tags = this.#hand(job, {
+        progress: (bytesDone) => {
+          observer.progressed(transfer, bytesDone - transfer.bytesCompleted);
+          transfer.bytesCompleted = bytesDone;
+          feed.publish('progress', transfer);
         },
-        {
-          progress: (bytesDone) => {
-            observer.progressed(transfer, bytesDone - transfer.bytesCompleted);
-            transfer.bytesCompleted = bytesDone;
-            feed.publish('progress', transfer);
-          },
-          done: (completion) => this.#complete(completion),
-        },
-      );
+        done: (completion) => this.#complete(completion),
+      });
     } catch (error) {
       log.error({ err: error, transfer: transfer.id }, 'the engine refused a job');
       this.#end(undefined, new Problem('internal_error', 'The engine refused the copy.'));
     }
+  }
+
+  /** @throws ShimError where the shim refuses it */
+  #hand(job: Job, listener: JobListener): readonly number[] {
+    const { engine } = this.#around;
+    const { cpuBytes } = this.transfer.choice;
+    if (cpuBytes === 0) return [engine.submit(job, listener)];
+    const segments = job.segments as readonly [Segment];
+    return submitDivided(engine, { ...job, segments }, cpuBytes, listener);
   }
 
   #complete(completion: Completion): void {

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import sortedBtree from 'sorted-btree';
 import { deviceNameOf } from '../devices/choice.ts';
+import { Fifo } from '../order/fifo.ts';
 import { Problem } from '../problems/problem.ts';
 import type { TransferListQuery } from './schema.ts';
 import { type Transfer, weightOf } from './transfer.ts';
@@ -30,7 +31,7 @@ export interface Page {
 /** Finished transfers of one client that may be forgotten. */
 interface Shelf {
   /** The first to finish first. */
-  readonly transfers: Set<Transfer>;
+  readonly transfers: Fifo<Transfer>;
   /** See {@link weightOf}. */
   weight: number;
 }
@@ -72,7 +73,7 @@ export class History {
     const { client } = transfer.origin;
     let shelf = this.#shelves.get(client);
     if (shelf === undefined) {
-      shelf = { transfers: new Set(), weight: 0 };
+      shelf = { transfers: new Fifo(), weight: 0 };
       this.#shelves.set(client, shelf);
     }
     shelf.transfers.add(transfer);
@@ -95,7 +96,8 @@ export class History {
   }
 
   #forgetOldOf(shelf: Shelf): void {
-    for (const oldest of shelf.transfers) {
+    const { transfers } = shelf;
+    for (let oldest = transfers.first; oldest; oldest = transfers.first) {
       if (oldest.overForMs < this.#limits.ms) return;
       this.#forget(oldest, shelf);
     }
@@ -115,7 +117,7 @@ export class History {
     for (const shelf of this.#shelves.values()) {
       if (most === undefined || amountOf(shelf) > amountOf(most)) most = shelf;
     }
-    const [oldest] = most?.transfers ?? [];
+    const oldest = most?.transfers.first;
     if (most !== undefined && oldest !== undefined) this.#forget(oldest, most);
   }
 

@@ -42,11 +42,11 @@ export function planTransfer(
   inventory: Inventory,
   chooser: EngineChooser,
 ): TransferPlan {
-  const source = findDevice(inventory, request.device_name, '/device_name');
+  const source = inventory.named(request.device_name, '/device_name');
   const destination =
     request.dst_device_name === undefined
       ? source
-      : findDevice(inventory, request.dst_device_name, '/dst_device_name');
+      : inventory.named(request.dst_device_name, '/dst_device_name');
   const meaning = meaningOf(request);
   const { segments } = meaning;
   const ranges = segments.flatMap((segment, index) =>
@@ -66,9 +66,8 @@ export function planTransfer(
   for (const range of ranges) checkBadBlocks(range);
   checkOnline(source);
   checkOnline(destination);
-  const choice = chooser.choose(request.engine, source, destination);
-
-  return { ...meaning, source, destination, bytes, choice };
+  const plan = { ...meaning, source, destination, bytes };
+  return { ...plan, choice: chooser.choose(plan) };
 }
 
 /** What a request means, whether or not it can be done now. */
@@ -86,15 +85,6 @@ export function meaningOf(request: TransferRequest): Meaning {
     timeoutMs: request.timeout_ms,
     labels: request.labels,
   };
-}
-
-function findDevice(inventory: Inventory, name: string, pointer: string): Device {
-  const device = inventory.find(name);
-  if (device === undefined) {
-    const detail = 'No managed device has that name; GET /devices lists them.';
-    throw fieldProblem('unknown_device', pointer, detail);
-  }
-  return device;
 }
 
 function segmentsOf({ segments, src_offset = 0, dst_offset = 0, size = 0 }: TransferRequest) {

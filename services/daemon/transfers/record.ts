@@ -26,7 +26,10 @@ const deviceSchema = z.object({
   flush_basis: z.enum(FLUSH_BASES),
 });
 
-const choiceSchema = z.object({ engine: z.enum(ENGINE_NAMES), reason: z.string() });
+const choiceSchema = z
+  .object({ engine: z.enum(ENGINE_NAMES), reason: z.string() })
+  // Decided anew, should it run again.
+  .transform((choice) => ({ ...choice, cpuBytes: 0 }));
 
 const acceptedSchema = z.object({
   source: deviceSchema,

@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
 import { describe, expect, test } from '@jest/globals';
-import { EngineChooser } from '../../../services/daemon/engines/choice.ts';
+import type { EngineChooser } from '../../../services/daemon/engines/choice.ts';
 import { StartError } from '../../../services/daemon/start-error.ts';
-import { FakeDmaPort, makeChannel, makeDma, noDma, readyPort } from '../../support/fake-dma.ts';
+import {
+  FakeDmaPort,
+  makeChannel,
+  makeChooser,
+  makeDma,
+  noDma,
+  readyPort,
+} from '../../support/fake-dma.ts';
 import { makeDevice } from '../transfers/make-transfer.ts';
 
 const { EACCES, EOPNOTSUPP, EPROTONOSUPPORT, ENXIO } = constants.errno;
@@ -77,13 +84,24 @@ describe('DmaEngine', () => {
   });
 });
 
+const copy = {
+  ...{ source, destination },
+  segments: [{ src_offset: 0, dst_offset: 0, size: 2 ** 30 }],
+  bytes: 2 ** 30,
+  verify: false,
+};
+
 describe('EngineChooser', () => {
   const choose = (chooser: EngineChooser, requested: 'auto' | 'cpu' | 'dma') =>
-    chooser.choose(requested, source, destination);
+    chooser.choose({ requestedEngine: requested, ...copy });
 
   test('takes DMA where there is some, and says why', () => {
-    const chooser = new EngineChooser('auto', makeDma(readyPort()));
-    expect(choose(chooser, 'auto')).toEqual({ engine: 'dma', reason: 'a DMA channel is ready' });
+    const chooser = makeChooser('auto', makeDma(readyPort()));
+    expect(choose(chooser, 'auto')).toEqual({
+      engine: 'dma',
+      reason: expect.stringContaining('a DMA channel is ready'),
+      cpuBytes: 0,
+    });
   });
 
   test.each([
@@ -95,15 +113,19 @@ describe('EngineChooser', () => {
     ['cpu', 'auto', 'cpu'],
     ['cpu', 'cpu', 'cpu'],
   ] as const)('with DMAD_ENGINE=%s, %s is %s', (configured, requested, engine) => {
-    const chooser = new EngineChooser(configured, makeDma(readyPort(), configured !== 'cpu'));
+    const chooser = makeChooser(configured, makeDma(readyPort(), configured !== 'cpu'));
     const choice = choose(chooser, requested);
     expect(choice.engine).toBe(engine);
     expect(choice.reason).toMatch(/\w/);
   });
 
   test('takes the CPU where there is no DMA engine, and says why not', () => {
-    const choice = choose(new EngineChooser('auto', noDma()), 'auto');
-    expect(choice).toEqual({ engine: 'cpu', reason: expect.stringContaining('not loaded') });
+    const choice = choose(makeChooser('auto', noDma()), 'auto');
+    expect(choice).toEqual({
+      engine: 'cpu',
+      reason: expect.stringContaining('not loaded'),
+      cpuBytes: 0,
+    });
   });
 
   test.each([
@@ -111,14 +133,14 @@ describe('EngineChooser', () => {
     ['cpu', true],
   ] as const)('refuses DMA where there is none (DMAD_ENGINE=%s)', (configured, loaded) => {
     const dma = makeDma(loaded ? readyPort() : new FakeDmaPort(), configured !== 'cpu');
-    expect(() => choose(new EngineChooser(configured, dma), 'dma')).toThrow(
+    expect(() => choose(makeChooser(configured, dma), 'dma')).toThrow(
       expect.objectContaining({ code: 'engine_unavailable' }),
     );
   });
 
   test('does not fall back where DMA is required', () => {
     const port = readyPort();
-    const chooser = new EngineChooser('dma', makeDma(port));
+    const chooser = makeChooser('dma', makeDma(port));
     port.channels = [];
     expect(() => choose(chooser, 'auto')).toThrow(
       expect.objectContaining({ code: 'engine_unavailable' }),
@@ -127,19 +149,20 @@ describe('EngineChooser', () => {
   });
 
   test('does not start where DMA is required and there is none', () => {
-    expect(() => new EngineChooser('dma', noDma())).toThrow(StartError);
-    expect(
-      () => new EngineChooser('dma', makeDma(readyPort(makeChannel({ state: 'gone' })))),
-    ).toThrow(/DMAD_ENGINE/);
+    expect(() => makeChooser('dma', noDma())).toThrow(StartError);
+    expect(() => makeChooser('dma', makeDma(readyPort(makeChannel({ state: 'gone' }))))).toThrow(
+      /DMAD_ENGINE/,
+    );
   });
 
   test('takes the CPU for a device that DMA cannot reach', () => {
     const port = readyPort();
     port.attach.set(2, -EOPNOTSUPP);
-    const chooser = new EngineChooser('auto', makeDma(port));
+    const chooser = makeChooser('auto', makeDma(port));
     expect(choose(chooser, 'auto')).toEqual({
       engine: 'cpu',
       reason: expect.stringContaining('dax1.0'),
+      cpuBytes: 0,
     });
   });
 });

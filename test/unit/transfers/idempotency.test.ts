@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
-import { EngineChooser } from '../../../services/daemon/engines/choice.ts';
 import {
   IDEMPOTENCY_KEY,
   IdempotencyKeys,
@@ -9,7 +8,7 @@ import {
 import { planTransfer } from '../../../services/daemon/transfers/plan.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
 import { Transfer, type TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
-import { noDma } from '../../support/fake-dma.ts';
+import { makeChooser, noDma } from '../../support/fake-dma.ts';
 import { makeDevice, makeOrigin, makePlan } from './make-transfer.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
@@ -17,7 +16,7 @@ const inventory = new Inventory([
   makeDevice({ name: 'dax0.0', handle: 0 }),
   makeDevice({ name: 'dax1.0', handle: 1 }),
 ]);
-const chooser = new EngineChooser('auto', noDma());
+const chooser = makeChooser('auto', noDma());
 const plan = (body: object): TransferPlan =>
   planTransfer(transferRequestSchema.parse(body), inventory, chooser);
 

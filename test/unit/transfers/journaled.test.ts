@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
-import { EngineChooser } from '../../../services/daemon/engines/choice.ts';
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
 import { transferListQuerySchema } from '../../../services/daemon/transfers/schema.ts';
 import { TransferService } from '../../../services/daemon/transfers/service.ts';
-import { noDma } from '../../support/fake-dma.ts';
+import { makeChooser, noDma } from '../../support/fake-dma.ts';
 import { FULL, MemoryStore, memoryJournal } from '../../support/memory-store.ts';
 import { completion, makeOrigin, makePlan, makeQueue } from './make-transfer.ts';
 
@@ -33,7 +32,7 @@ describe('a transfer that has to be kept', () => {
       cancel: (tag: number) => jobs[tag - 1]?.done(completion({ status: ECANCELED, bytesDone: 5 })),
     };
     service = new TransferService({
-      ...{ engine: engine as unknown as Engine, dma, chooser: new EngineChooser('auto', dma) },
+      ...{ engine: engine as unknown as Engine, dma, chooser: makeChooser('auto', dma) },
       ...{ queue, journal: memoryJournal(store).journal, log: pino({ level: 'silent' }) },
       observer: { progressed: () => {}, finished: () => {} },
     });

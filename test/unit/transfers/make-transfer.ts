@@ -40,7 +40,7 @@ export function makePlan(members: Partial<TransferPlan> = {}): TransferPlan {
     segmented: false,
     bytes: segments.reduce((sum, { size }) => sum + size, 0),
     requestedEngine: 'auto',
-    choice: { engine: 'cpu', reason: 'there is no other' },
+    choice: { engine: 'cpu', reason: 'there is no other', cpuBytes: 0 },
     priority: 'normal',
     flush: true,
     verify: false,

@@ -2,11 +2,10 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
-import { EngineChooser } from '../../../services/daemon/engines/choice.ts';
 import { Problem } from '../../../services/daemon/problems/problem.ts';
 import { planTransfer } from '../../../services/daemon/transfers/plan.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
-import { noDma } from '../../support/fake-dma.ts';
+import { makeChooser, noDma } from '../../support/fake-dma.ts';
 import { makeDevice } from './make-transfer.ts';
 
 const SIZE = 1000;
@@ -15,7 +14,7 @@ const inventory = new Inventory([
   makeDevice({ name: 'dax1.0', size: SIZE, badBlocks: [{ offset: 500, size: 10 }], handle: 1 }),
   makeDevice({ name: 'dax2.0', size: Number.MAX_SAFE_INTEGER, handle: 2 }),
 ]);
-const chooser = new EngineChooser('auto', noDma());
+const chooser = makeChooser('auto', noDma());
 const plan = (body: object) => planTransfer(transferRequestSchema.parse(body), inventory, chooser);
 
 /** What is refused: the code, and where. */

@@ -70,7 +70,7 @@ describe('rows of a transfer', () => {
           const segments = segmented ? given.segments : given.segments.slice(0, 1);
           const made = makePlan({ ...(given as object), segments, segmented });
           const transfer = new Transfer(uuidv7(), made, from, Date.now() - agoMs - 0.123);
-          if (ran) transfer.start({ engine: 'cpu', reason: 'the channels have gone' });
+          if (ran) transfer.start({ engine: 'cpu', reason: 'the channels have gone', cpuBytes: 0 });
           const told = completion({ sourceCrc: 1, destinationCrc: 2 ** 32 - 1, bytesDone: 77 });
           const outcome = transfer.outcome(ran ? told : undefined, failure, ['dma0chan0']);
           transfer.finish(outcome);

@@ -4,7 +4,6 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { pino } from 'pino';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
-import { EngineChooser } from '../../../services/daemon/engines/choice.ts';
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { Job, Segment } from '../../../services/daemon/engines/records.ts';
 import { UPLOAD_LANE } from '../../../services/daemon/order/work-queue.ts';
@@ -17,7 +16,7 @@ import {
 } from '../../../services/daemon/transfers/recovery.ts';
 import { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer } from '../../../services/daemon/transfers/transfer.ts';
-import { noDma } from '../../support/fake-dma.ts';
+import { makeChooser, noDma } from '../../support/fake-dma.ts';
 import { FULL, MemoryMark, MemoryStore, memoryJournal } from '../../support/memory-store.ts';
 import { createMemory, DEVICE_BYTES, type Memory } from '../order/sequential-model.ts';
 import { completion, makeDevice, makeOrigin, makePlan, makeQueue } from './make-transfer.ts';
@@ -26,7 +25,7 @@ const DEVICES = [0, 1].map((handle) =>
   makeDevice({ name: `dax${handle}.0`, handle, size: DEVICE_BYTES }),
 );
 const inventory = new Inventory(DEVICES);
-const chooser = new EngineChooser('auto', noDma());
+const chooser = makeChooser('auto', noDma());
 
 /** What a client asks for: bytes copied one by one, or written. */
 interface Operation {

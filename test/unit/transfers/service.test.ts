@@ -3,7 +3,6 @@ import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
-import { EngineChooser } from '../../../services/daemon/engines/choice.ts';
 import type { DmaEngine } from '../../../services/daemon/engines/dma.ts';
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { Completion, Job } from '../../../services/daemon/engines/records.ts';
@@ -12,7 +11,7 @@ import type { TransferEvent } from '../../../services/daemon/transfers/feed.ts';
 import { transferSchema } from '../../../services/daemon/transfers/schema.ts';
 import { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer, TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
-import { FakeDmaPort, makeChannel, makeDma } from '../../support/fake-dma.ts';
+import { FakeDmaPort, makeChannel, makeChooser, makeDma } from '../../support/fake-dma.ts';
 import { MemoryStore, memoryJournal } from '../../support/memory-store.ts';
 import { completion, makeDevice, makeOrigin, makePlan, makeQueue } from './make-transfer.ts';
 
@@ -66,7 +65,7 @@ describe('TransferService', () => {
     service = new TransferService({
       engine: engine as unknown as Engine,
       dma,
-      chooser: new EngineChooser('auto', dma),
+      chooser: makeChooser('auto', dma),
       queue,
       journal: memoryJournal(store).journal,
       log: pino({ level: 'silent' }),
@@ -146,7 +145,7 @@ describe('TransferService', () => {
   describe('with a DMA engine', () => {
     const plan: Partial<TransferPlan> = {
       requestedEngine: 'dma',
-      choice: { engine: 'dma', reason: 'the request asks for it' },
+      choice: { engine: 'dma', reason: 'the request asks for it', cpuBytes: 0 },
     };
     beforeEach(() => {
       port.status = 0;

@@ -287,6 +287,23 @@ TEST(abi_region_create)
 	EXPECT(create.out_region != 0x5c5c && create.out_numa_node >= -1);
 }
 
+/* What it cannot look at safely it leaves alone. */
+TEST(abi_region_of_an_unknown_kind)
+{
+	int dma = dma_open();
+	struct ioat_dma_region_create create = { .size = sizeof(create), .length = 4096 };
+	struct ioat_dma_legacy_copy copy = {
+		.device_name = "/dev/lab_strange", .dst_offset = 4096, .size = 4096,
+	};
+
+	shell("insmod /modules/lab_strange.ko");
+	create.fd = DO(open("/dev/lab_strange", O_RDWR));
+	EXPECT_IOCTL_ERRNO(EOPNOTSUPP, dma, IOAT_DMA_REGION_CREATE, &create);
+	EXPECT_IOCTL_ERRNO(EOPNOTSUPP, dma, IOAT_DMA_LEGACY_COPY, &copy);
+	close(create.fd);
+	shell("rmmod lab_strange");
+}
+
 TEST(abi_region_destroy)
 {
 	int dma = dma_open(), other = dma_open();

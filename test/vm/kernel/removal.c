@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include "harness.h"
@@ -284,6 +285,68 @@ TEST_TIMED(removal_of_the_memory_while_regions_are_made, 120)
 	copies_work();
 }
 
+TEST(removal_of_the_process_while_it_makes_regions)
+{
+	atomic_bool never = false;
+	int round, status;
+
+	for (round = 0; round < 20; round++) {
+		pid_t pid = fork();
+
+		if (pid == 0)
+			maker(&never);
+		usleep(20000 + round * 3100);
+		kill(pid, SIGKILL);
+		DO(waitpid(pid, &status, 0));
+		EXPECT(WIFSIGNALED(status));
+	}
+	copies_work();
+}
+
+static void on_alarm(int signal)
+{
+	(void)signal;
+}
+
+/*
+ * While the device loses its driver, which waits for a channel that hangs, a region of it
+ * is waited for, and a signal ends that.
+ */
+TEST(removal_of_the_memory_and_a_signal)
+{
+	const struct itimerval often = { { 0, 20000 }, { 0, 20000 } }, never = { 0 };
+	const struct sigaction action = { .sa_handler = on_alarm };
+	int dma = dma_open(), status;
+	uint32_t src = region_of(dma, DAX0, 0, MIB), dst = region_of(dma, DAX1, 0, MIB);
+	struct ioat_dma_region_create create = {
+		.size = sizeof(create), .length = 4096, .fd = DO(open(DAX1, O_RDWR)),
+	};
+	pid_t administrator;
+
+	set_fault("hang");
+	DO(submit_one(dma, 1, src, dst, (struct ioat_dma_segment){ 0, 0, 65536 }));
+	administrator = fork();
+	if (administrator == 0) {
+		/* a shell may take longer to start than the channel hangs */
+		DO(write(DO(open("/sys/bus/dax/drivers/device_dax/unbind", O_WRONLY)), "dax1.0", 6));
+		_exit(0);
+	}
+	while (!submit_one(dma, 2, src, dst, (struct ioat_dma_segment){ 0, 65536, 1 }))
+		usleep(5000);
+	EXPECT_EQ(errno, ENXIO);
+	DO(sigaction(SIGALRM, &action, NULL));
+	DO(setitimer(ITIMER_REAL, &often, NULL));
+	EXPECT_IOCTL_ERRNO(EINTR, dma, IOAT_DMA_REGION_CREATE, &create);
+	DO(setitimer(ITIMER_REAL, &never, NULL));
+	DO(waitpid(administrator, &status, 0));
+	EXPECT_EQ(status, 0);
+	EXPECT_IOCTL_ERRNO(ENXIO, dma, IOAT_DMA_REGION_CREATE, &create);
+	set_fault("clear");
+	timed("echo dax1.0 > /sys/bus/dax/drivers/device_dax/bind");
+	close(create.fd);
+	copies_work();
+}
+
 TEST(removal_of_the_driver)
 {
 	const char *slot = pci_slot();
@@ -292,13 +355,14 @@ TEST(removal_of_the_driver)
 
 	for (i = 0; i < 3; i++) {
 		struct stream *self = stream_start(DAX1);
+		uint32_t gone = channels_in(self->dma, IOAT_DMA_CHANNEL_GONE);
 
 		snprintf(command, sizeof(command),
 			 "echo %s > /sys/bus/pci/drivers/ioatdma/unbind", slot);
 		timed(command);
 		stream_end(self);
 		EXPECT_EQ(self->refused, ENODEV);
-		EXPECT_EQ(channels_in(self->dma, IOAT_DMA_CHANNEL_GONE), 2);
+		EXPECT_EQ(channels_in(self->dma, IOAT_DMA_CHANNEL_GONE), gone + 2);
 		snprintf(command, sizeof(command),
 			 "echo %s > /sys/bus/pci/drivers/ioatdma/bind", slot);
 		timed(command);

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { json, metric, read, startDaemon, transfer, until, write } from './daemon-client.mjs';
 
 const MiB = 1024 * 1024;
@@ -41,6 +41,42 @@ const tests = {
     assert.equal((await transfer({ ...auto, dry_run: true })).body.engine, 'dma');
     assert.equal((await transfer(auto)).body.engine, 'dma');
     assert.equal((await transfer({ ...auto, engine: 'cpu' })).body.engine, 'cpu');
+  },
+
+  async 'auto goes by what was measured, and both engines share a copy where that pays'() {
+    const scratch = { device_name: 'dax0.0', offset: 128 * MiB, size: 16 * MiB };
+    assert.equal((await calibrate()).body.code, 'invalid_request');
+    const { status, body } = await calibrate(scratch);
+    assert.equal(status, 200);
+    const { calibration, dma_from_bytes: from } = body.auto;
+    assert.equal(calibration.device_name, 'dax0.0');
+    for (const { bytes_per_second: speed } of [calibration.dma, calibration.both]) {
+      assert.ok(speed > 0);
+    }
+    const plan = await transfer({ ...copy, engine: 'auto', dry_run: true });
+    assert.equal(plan.body.engine, from !== null && from <= SIZE ? 'dma' : 'cpu');
+    assert.match(plan.body.engine_reason, /DMA would take .*, the CPU /);
+
+    await stop();
+    const path = '/tmp/dmad/calibration.json';
+    const speed = { latencyNs: 1000, bytesPerSecond: 1e9 };
+    const kept = JSON.parse(readFileSync(path, 'utf8'));
+    const both = { latencyNs: 1000, bytesPerSecond: 2e9 };
+    writeFileSync(path, JSON.stringify({ ...kept, cpu: speed, dma: speed, both }));
+    stop = await startDaemon(environment);
+    assert.equal((await json('/engines')).body.auto.both_from_bytes, 4 * MiB);
+    const shared = await transfer({ ...copy, engine: 'auto' });
+    assert.equal(shared.status, 201);
+    assert.match(shared.body.engine_reason, /share it, the CPU has the last 2097152 bytes/);
+    assert.equal(shared.body.engine, 'dma');
+    assert.equal(shared.body.bytes_completed, SIZE);
+    assert.ok(shared.body.channels.length > 0);
+    assert.ok((await read('dax1.0', 8192, SIZE)).equals(pattern));
+    fault('error=0x200@2');
+    const failed = await transfer({ ...copy, engine: 'auto' });
+    assert.deepEqual([failed.status, failed.body.dma?.error], [502, 'write']);
+    writeFileSync(path, JSON.stringify(kept));
+    await copiesAgain();
   },
 
   async 'segments as if one after the other, verified'() {
@@ -136,6 +172,8 @@ const tests = {
     const refused = await transfer(copy);
     assert.deepEqual([refused.status, refused.body.code], [422, 'engine_unavailable']);
     assert.equal((await transfer({ ...copy, engine: 'auto' })).body.engine, 'cpu');
+    const unmeasured = await calibrate({ device_name: 'dax0.0', offset: 128 * MiB, size: 8 * MiB });
+    assert.equal(unmeasured.body.code, 'engine_unavailable');
     const ready = await json('/readyz');
     assert.equal(ready.status, 200);
     assert.ok(ready.body.degraded.some((text) => /channel dma\d+chan\d+: gone/.test(text)));
@@ -177,6 +215,13 @@ const tests = {
   },
 };
 
+function calibrate(body) {
+  return json('/engines/calibrate', {
+    method: 'POST',
+    ...(body && { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
+  });
+}
+
 /** Once the channel is well again, or the others have taken over. */
 async function copiesAgain() {
   await until('DMA copies again', async () => {
@@ -203,7 +248,8 @@ async function fails(spec, error) {
 }
 
 const only = process.argv.slice(2);
-const stop = await startDaemon({ DMAD_LOG_LEVEL: 'warn' });
+const environment = { DMAD_LOG_LEVEL: 'warn' };
+let stop = await startDaemon(environment);
 await write('dax0.0', 4096, pattern);
 for (const [name, test] of Object.entries(tests)) {
   if (only.length > 0 && !only.some((part) => name.includes(part))) continue;

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+import { constants } from 'node:os';
+import { failedCompletion } from './completions.ts';
+import type { Engine, JobListener } from './engine.ts';
+import type { Completion, Job, Segment } from './records.ts';
+import { ShimError } from './shim.ts';
+
+type Submitter = Pick<Engine, 'submit' | 'cancel'>;
+
+/**
+ * Starts a job of one segment on both engines: DMA copies the front, the CPU the last `cpuBytes`.
+ * Where one of them fails the other one is stopped, and the job has failed.
+ *
+ * @param job without checksums: there would be two of them
+ * @param listener hears of both as of one
+ * @returns the tags by which to cancel it
+ * @throws ShimError where the shim refuses the job; then nothing was touched
+ */
+export function submitDivided(
+  engine: Submitter,
+  job: Job & { segments: readonly [Segment] },
+  cpuBytes: number,
+  listener: JobListener,
+): number[] {
+  const [{ src_offset, dst_offset, size }] = job.segments;
+  const front = size - cpuBytes;
+  const parts = [
+    { engine: 'dma', segment: { src_offset, dst_offset, size: front } },
+    {
+      engine: 'cpu',
+      segment: { src_offset: src_offset + front, dst_offset: dst_offset + front, size: cpuBytes },
+    },
+  ] as const;
+  const tags: number[] = [];
+  const progress = parts.map(() => 0);
+  const ends: Completion[] = [];
+  let failed: Completion | undefined;
+
+  const done = (index: number, completion: Completion) => {
+    ends[index] = completion;
+    if (completion.status !== 0 && failed === undefined) {
+      failed = completion;
+      for (const tag of tags) if (tag !== completion.tag) engine.cancel(tag);
+    }
+    const [dma, cpu] = ends;
+    if (dma !== undefined && cpu !== undefined) listener.done(merge(dma, cpu, failed));
+  };
+  for (const [index, { engine: name, segment }] of parts.entries()) {
+    try {
+      const tag = engine.submit(
+        { ...job, engine: name, segments: [segment] },
+        {
+          progress: (bytesDone) => {
+            progress[index] = bytesDone;
+            listener.progress?.(progress.reduce((sum, bytes) => sum + bytes, 0));
+          },
+          done: (completion) => {
+            progress[index] = completion.bytesDone;
+            done(index, completion);
+          },
+        },
+      );
+      tags.push(tag);
+    } catch (error) {
+      if (index === 0 || !(error instanceof ShimError)) throw error;
+      // The front is on its way: the job ends once that has stopped.
+      done(index, failedCompletion(0, -constants.errno.ENOMEM));
+    }
+  }
+  return tags;
+}
+
+function merge(dma: Completion, cpu: Completion, failed: Completion | undefined): Completion {
+  return {
+    ...(failed ?? dma),
+    tag: dma.tag,
+    bytesDone: dma.bytesDone + cpu.bytesDone,
+    startedNs: Math.min(dma.startedNs, cpu.startedNs),
+    finishedNs: Math.max(dma.finishedNs, cpu.finishedNs),
+    copyNs: Math.max(dma.copyNs, cpu.copyNs),
+    flushNs: Math.max(dma.flushNs, cpu.flushNs),
+    dma: failed === cpu ? { ...dma.dma, error: 'none', failedChannel: undefined } : dma.dma,
+  };
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * lab_dma - a DMA channel in software, on the platform bus, with as much room as a test
+ * gives it. The I/OAT device cannot be brought to refuse an operation: its driver's ring
+ * is larger than what the module ever gives a channel.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/dmaengine.h>
+#include <linux/io.h>
+#include <linux/module.h>
+#include <linux/platform_device.h>
+#include <linux/slab.h>
+
+static unsigned int room = 64;
+module_param(room, uint, 0644);
+MODULE_PARM_DESC(room, "operations that it takes at a time");
+
+static bool hold;
+module_param(hold, bool, 0644);
+MODULE_PARM_DESC(hold, "leave them undone for now");
+
+/* What is held is looked at again so often. */
+#define PAUSE msecs_to_jiffies(10)
+
+struct lab_op {
+	struct dma_async_tx_descriptor tx;
+	struct list_head node;
+	dma_addr_t src, dst;
+	size_t length;
+};
+
+static struct {
+	struct dma_device device;
+	struct dma_chan chan;
+	struct delayed_work work;
+	spinlock_t lock; /* all below */
+	struct list_head submitted;
+	struct list_head issued;
+	unsigned int count;
+} lab;
+
+static dma_cookie_t lab_submit(struct dma_async_tx_descriptor *tx)
+{
+	struct lab_op *op = container_of(tx, struct lab_op, tx);
+	dma_cookie_t cookie;
+
+	spin_lock_bh(&lab.lock);
+	cookie = lab.chan.cookie + 1;
+	if (cookie < DMA_MIN_COOKIE)
+		cookie = DMA_MIN_COOKIE;
+	tx->cookie = cookie;
+	lab.chan.cookie = cookie;
+	list_add_tail(&op->node, &lab.submitted);
+	spin_unlock_bh(&lab.lock);
+	return cookie;
+}
+
+static struct dma_async_tx_descriptor *lab_prep(struct dma_chan *chan, dma_addr_t dst,
+						dma_addr_t src, size_t length,
+						unsigned long flags)
+{
+	struct lab_op *op = kzalloc(sizeof(*op), GFP_NOWAIT);
+	bool full;
+
+	if (!op)
+		return NULL;
+	spin_lock_bh(&lab.lock);
+	full = lab.count >= room;
+	if (!full)
+		lab.count++;
+	spin_unlock_bh(&lab.lock);
+	if (full) {
+		kfree(op);
+		return NULL;
+	}
+	dma_async_tx_descriptor_init(&op->tx, chan);
+	op->tx.tx_submit = lab_submit;
+	op->tx.flags = flags;
+	op->src = src;
+	op->dst = dst;
+	op->length = length;
+	return &op->tx;
+}
+
+static void lab_issue_pending(struct dma_chan *chan)
+{
+	spin_lock_bh(&lab.lock);
+	list_splice_tail_init(&lab.submitted, &lab.issued);
+	spin_unlock_bh(&lab.lock);
+	schedule_delayed_work(&lab.work, 0);
+}
+
+static struct lab_op *lab_next(void)
+{
+	struct lab_op *op;
+
+	spin_lock_bh(&lab.lock);
+	op = list_first_entry_or_null(&lab.issued, struct lab_op, node);
+	if (op)
+		list_del(&op->node);
+	spin_unlock_bh(&lab.lock);
+	return op;
+}
+
+/* No IOMMU is before the platform bus: a DMA address is a physical one. */
+static void lab_work(struct work_struct *work)
+{
+	struct dmaengine_result result = { .result = DMA_TRANS_NOERROR };
+	struct lab_op *op;
+
+	while (!READ_ONCE(hold)) {
+		op = lab_next();
+		if (!op)
+			return;
+		memcpy(phys_to_virt(op->dst), phys_to_virt(op->src), op->length);
+		spin_lock_bh(&lab.lock);
+		lab.chan.completed_cookie = op->tx.cookie;
+		lab.count--;
+		spin_unlock_bh(&lab.lock);
+		if (op->tx.callback_result)
+			op->tx.callback_result(op->tx.callback_param, &result);
+		kfree(op);
+	}
+	schedule_delayed_work(&lab.work, PAUSE);
+}
+
+static enum dma_status lab_status(struct dma_chan *chan, dma_cookie_t cookie,
+				  struct dma_tx_state *state)
+{
+	dma_cookie_t last = READ_ONCE(chan->completed_cookie), used = READ_ONCE(chan->cookie);
+
+	dma_set_tx_state(state, last, used, 0);
+	return dma_async_is_complete(cookie, last, used);
+}
+
+static int lab_alloc(struct dma_chan *chan)
+{
+	chan->cookie = DMA_MIN_COOKIE;
+	chan->completed_cookie = DMA_MIN_COOKIE;
+	return 1;
+}
+
+static void lab_free(struct dma_chan *chan)
+{
+	struct lab_op *op;
+
+	cancel_delayed_work_sync(&lab.work);
+	list_splice_tail_init(&lab.submitted, &lab.issued);
+	while ((op = lab_next()))
+		kfree(op);
+	lab.count = 0;
+}
+
+static int lab_probe(struct platform_device *pdev)
+{
+	struct dma_device *device = &lab.device;
+	int error = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+
+	if (error)
+		return error;
+	memset(&lab, 0, sizeof(lab));
+	spin_lock_init(&lab.lock);
+	INIT_LIST_HEAD(&lab.submitted);
+	INIT_LIST_HEAD(&lab.issued);
+	INIT_DELAYED_WORK(&lab.work, lab_work);
+	dma_cap_set(DMA_MEMCPY, device->cap_mask);
+	dma_cap_set(DMA_PRIVATE, device->cap_mask);
+	device->dev = &pdev->dev;
+	device->device_alloc_chan_resources = lab_alloc;
+	device->device_free_chan_resources = lab_free;
+	device->device_prep_dma_memcpy = lab_prep;
+	device->device_issue_pending = lab_issue_pending;
+	device->device_tx_status = lab_status;
+	INIT_LIST_HEAD(&device->channels);
+	lab.chan.device = device;
+	list_add_tail(&lab.chan.device_node, &device->channels);
+	return dmaenginem_async_device_register(device);
+}
+
+static struct platform_driver lab_driver = {
+	.probe = lab_probe,
+	.driver = { .name = "lab_dma" },
+};
+
+static struct platform_device *lab_device;
+
+static int __init lab_init(void)
+{
+	int error = platform_driver_register(&lab_driver);
+
+	if (error)
+		return error;
+	lab_device = platform_device_register_simple("lab_dma", PLATFORM_DEVID_NONE, NULL, 0);
+	if (IS_ERR(lab_device)) {
+		platform_driver_unregister(&lab_driver);
+		return PTR_ERR(lab_device);
+	}
+	return 0;
+}
+
+static void __exit lab_exit(void)
+{
+	platform_device_unregister(lab_device);
+	platform_driver_unregister(&lab_driver);
+}
+
+module_init(lab_init);
+module_exit(lab_exit);
+
+MODULE_DESCRIPTION("A DMA channel in software that has little room");
+MODULE_AUTHOR("The dmad authors");
+MODULE_LICENSE("GPL");
