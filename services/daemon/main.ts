@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-import { pino } from 'pino';
+import type { Logger } from 'pino';
 import { buildApp } from './app.ts';
 import { type Config, readConfig } from './config.ts';
 import { listenTcp, listenUnix } from './http/listeners.ts';
+import { openLog } from './log.ts';
 import { EXIT_CODES, StartError } from './start-error.ts';
 
 async function main(): Promise<void> {
   const config = readConfig(process.env);
-  const log = pino({ level: config.log_level });
+  const log = openLog({ level: config.log_level });
   if (config.unknown_variables.length > 0) {
     log.warn(`these mean nothing to dmad: ${config.unknown_variables.join(', ')}`);
   }
@@ -42,12 +43,7 @@ async function main(): Promise<void> {
   log.info('stopped');
 }
 
-function logReady(
-  log: pino.Logger,
-  { host, socket, tls_cert }: Config,
-  port: number,
-  devices: number,
-) {
+function logReady(log: Logger, { host, socket, tls_cert }: Config, port: number, devices: number) {
   const scheme = tls_cert === undefined ? 'http' : 'https';
   const url = `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`;
   // Whatever the level: with port 0 this line is the only place that names the port.

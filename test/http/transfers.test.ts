@@ -334,7 +334,7 @@ describe('timeout_ms', () => {
   });
 
   test('504, for one that runs', async () => {
-    const response = await app.post({ ...longTransfer(SIZE), timeout_ms: 300 });
+    const response = await app.post({ ...longTransfer(SIZE), timeout_ms: 1000 });
     const answer = {
       status: response.statusCode,
       headers: response.headers,

@@ -27,20 +27,20 @@ export default fp<{ allowedHosts: string[] }>(
     /** What each connection's requests have named, and found to be ours: nearly always the same. */
     const known = new WeakMap<Socket, string>();
 
-    app.addHook('onRequest', async (request) => {
+    app.addHook('onRequest', (request, _reply, done) => {
       const { socket, httpVersion, rawHeaders } = request.raw;
       // The Unix socket is guarded by its file mode, and no browser can reach it.
-      if (cameInOnUnixSocket(socket)) return;
+      if (cameInOnUnixSocket(socket)) return done();
       const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host');
       if (hosts.length > 1) {
         throw new Problem('invalid_request', 'There is more than one Host header.');
       }
       const host = request.headers.host;
       if (host === undefined) {
-        if (httpVersion === '1.0') return;
+        if (httpVersion === '1.0') return done();
         throw new Problem('invalid_request', 'The Host header is missing.');
       }
-      if (known.get(socket) === host) return;
+      if (known.get(socket) === host) return done();
       if (!isOwnHost(host, request, allowedHosts)) {
         throw new Problem(
           'misdirected_request',
@@ -48,6 +48,7 @@ export default fp<{ allowedHosts: string[] }>(
         );
       }
       known.set(socket, host);
+      done();
     });
   },
   { name: 'hosts' },

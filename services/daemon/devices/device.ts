@@ -99,11 +99,16 @@ export interface RequestedRange extends ByteRange {
   sizePointer: string;
 }
 
+/** Whether a device has all bytes of a range. */
+export function isInside(device: Device, offset: number, size: number): boolean {
+  // Subtracting cannot overflow, adding could.
+  return offset < device.size && size <= device.size - offset;
+}
+
 /** @throws Problem out_of_range, where the range ends, or begins, past the device's end */
 export function checkBounds(range: RequestedRange): void {
   const { device, offset, size } = range;
-  // Subtracting cannot overflow, adding could.
-  if (offset < device.size && size <= device.size - offset) return;
+  if (isInside(device, offset, size)) return;
   const beginsOutside = offset >= device.size;
   const detail = beginsOutside
     ? `${device.name} has ${device.size} bytes: offset ${offset} lies past its end.`
@@ -115,12 +120,24 @@ export function checkBounds(range: RequestedRange): void {
   );
 }
 
+/** The first bad block that is known in a range. */
+function badBlockIn({ badBlocks }: Device, offset: number, size: number): ByteRange | undefined {
+  // Nearly every device has none.
+  if (badBlocks.length === 0) return undefined;
+  return badBlocks.find(
+    (block) => block.offset < offset + size && offset < block.offset + block.size,
+  );
+}
+
+/** Whether no bad block is known in a range. */
+export function isSound(device: Device, offset: number, size: number): boolean {
+  return badBlockIn(device, offset, size) === undefined;
+}
+
 /** @throws Problem bad_block, where the range touches one that is known */
 export function checkBadBlocks(range: RequestedRange): void {
   const { device, offset, size } = range;
-  const bad = device.badBlocks.find(
-    (block) => block.offset < offset + size && offset < block.offset + block.size,
-  );
+  const bad = badBlockIn(device, offset, size);
   if (bad === undefined) return;
   throw fieldProblem(
     'bad_block',

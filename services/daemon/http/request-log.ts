@@ -12,10 +12,11 @@ export interface RequestLogOptions {
 /** Gives each request an id in its answer, and one line in the log once it is answered. */
 export default fp<RequestLogOptions>(
   async (app, { onAnswered }) => {
-    app.addHook('onRequest', async (request, reply) => {
+    app.addHook('onRequest', (request, reply, done) => {
       reply.header('x-request-id', request.id);
+      done();
     });
-    app.addHook('onResponse', async (request, reply) => {
+    app.addHook('onResponse', (request, reply, done) => {
       const { method, routeOptions } = request;
       const url = request.url.replace(TOKEN_IN_QUERY, '$1…');
       const { elapsedTime } = reply;
@@ -25,6 +26,7 @@ export default fp<RequestLogOptions>(
       const level = routeOptions.config.quiet ? 'debug' : 'info';
       const duration_ms = Math.round(elapsedTime * 1000) / 1000;
       request.log[level]({ method, url, status, duration_ms }, 'request');
+      done();
     });
   },
   { name: 'request-log' },

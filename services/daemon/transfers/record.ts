@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
 import type { Device } from '../devices/device.ts';
-import { DEVICE_KINDS, ENGINE_NAMES, FLUSH_BASES, NOWHERE } from '../engines/records.ts';
+import {
+  DEVICE_KINDS,
+  ENGINE_NAMES,
+  FLUSH_BASES,
+  NOWHERE,
+  type Segment,
+} from '../engines/records.ts';
 import type { Rows } from '../journal/store.ts';
 import { type DmaFailure, type FieldError, Problem } from '../problems/problem.ts';
 import { problemCodeSchema } from '../problems/schema.ts';
@@ -97,7 +103,7 @@ export function acceptedRows(transfer: Transfer, begun: boolean): Rows {
   const record: z.input<typeof acceptedSchema> = {
     source: deviceRecord(plan.source),
     destination: deviceRecord(plan.destination),
-    segments: plan.segments.flatMap((s) => [s.src_offset, s.dst_offset, s.size]),
+    segments: numbersOf(plan.segments),
     segmented: plan.segmented,
     requested_engine: plan.requestedEngine,
     choice: plan.choice,
@@ -217,6 +223,13 @@ function deviceRecord(device: Device): z.input<typeof deviceSchema> {
 
 function originOf({ request_id, client, key }: TransferRecord['accepted']) {
   return { requestId: request_id, client, key: key ?? undefined };
+}
+
+function numbersOf(segments: readonly Segment[]): number[] {
+  const numbers: number[] = [];
+  for (const { src_offset, dst_offset, size } of segments)
+    numbers.push(src_offset, dst_offset, size);
+  return numbers;
 }
 
 function segmentsOf({ segments: numbers }: TransferRecord['accepted']) {
