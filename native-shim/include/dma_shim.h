@@ -332,8 +332,8 @@ int dma_shim_completion_fd(struct dma_shim *shim);
  * their copies apart from each other.
  *
  * Return: a handle (0 and up), or -EWOULDBLOCK (another process holds it),
- * -EINVAL (not of that kind, size or alignment wrong), -ENFILE (more than
- * DMA_SHIM_MAX_DEVICES), or what open(2) and mmap(2) say.
+ * -EINVAL (not of that kind, size or alignment wrong), -ELOOP (a link in a
+ * file's place), -ENFILE (more than DMA_SHIM_MAX_DEVICES), or what open(2) and mmap(2) say.
  */
 int dma_shim_device_open(struct dma_shim *shim, const char *path,
 			 const struct dma_shim_device_spec *spec,

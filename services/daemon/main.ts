@@ -14,16 +14,23 @@ async function main(): Promise<void> {
   }
   // From now on: as PID 1 of a container, a signal that nobody handles would be lost.
   const stop = signalled();
-  let reload = () => {};
+  let reloadEarly = false;
+  let reload = () => {
+    reloadEarly = true;
+  };
   process.on('SIGHUP', () => reload());
   const app = await buildApp({ config, log });
-  // What came before was read just now.
   reload = app.reload;
+  // Some files were read before it came.
+  if (reloadEarly) reload();
   try {
     const { server } = app.http;
     const port = await listenTcp(server, config.host, config.port);
     const stopUnix = config.socket ? await listenUnix(server, config.socket) : undefined;
-    logReady(log, config, port, app.inventory.list().length);
+    const started = app.start().then(() => {
+      logReady(log, config, port, app.inventory.list().length);
+    });
+    await Promise.race([started, stop]);
     await stop;
     log.info(
       `shutting down: work under way has ${config.drain_seconds} s; signals change nothing now`,

@@ -23,6 +23,8 @@ export interface Device {
   badBlocks: ByteRange[];
   /** Once it is gone it stays so: should the device come back, that is another one of the name. */
   state: DeviceState;
+  /** Why it counts as gone; null while it is online. */
+  stateReason: string | null;
   /** Changes where another device takes its name; see devices/watch.ts. */
   instance: number;
   /** The engine's name for it, which is never given to another. */
@@ -77,9 +79,10 @@ export class Inventory {
 }
 
 /** What is wrong with using a device that is not there any more; undefined while it is. */
-export function goneProblem({ name, state }: Device): Problem | undefined {
+export function goneProblem({ name, state, stateReason }: Device): Problem | undefined {
   if (state === 'online') return undefined;
-  return retryLater('device_gone', `${name} has gone: bring it back, or name another device.`, 30);
+  const detail = `${name} has gone (${stateReason}): bring it back, or name another device.`;
+  return retryLater('device_gone', detail, 30);
 }
 
 /** @throws Problem device_gone, where the device is not there any more */

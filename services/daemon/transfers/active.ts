@@ -47,6 +47,7 @@ export class ActiveTransfer {
   /** Whether the journal has it, or is about to: then its end must get there too. */
   #journaled: boolean;
   #accepting: Promise<void> | undefined;
+  #keeping: Promise<void> | undefined;
   /** Its turn has come; only the journal keeps it waiting. */
   #due = false;
   /** It has stopped, and only its end is not in the journal yet. */
@@ -62,6 +63,11 @@ export class ActiveTransfer {
   /** While it is on its way into the journal, before it may start. */
   get accepting(): Promise<void> | undefined {
     return this.#accepting;
+  }
+
+  /** While it is on its way into the journal, and may yet fail to get there. */
+  get journaling(): Promise<void> | undefined {
+    return this.#accepting ?? this.#keeping;
   }
 
   /** Gives it its place in the order; it may start, and end, before this returns. */
@@ -121,11 +127,14 @@ export class ActiveTransfer {
   async keep(): Promise<void> {
     if (this.#journaled) return;
     this.#journaled = true;
+    this.#keeping = this.#around.journal.add(acceptedRows(this.transfer, this.#tags !== undefined));
     try {
-      await this.#around.journal.add(acceptedRows(this.transfer, this.#tags !== undefined));
+      await this.#keeping;
     } catch (error) {
       this.#journaled = false;
       throw error;
+    } finally {
+      this.#keeping = undefined;
     }
   }
 
@@ -153,7 +162,8 @@ export class ActiveTransfer {
   /** Its turn has come. */
   #start(): void {
     this.#due = true;
-    if (this.#accepting !== undefined) return;
+    // One that was told to stop keeps its place until its end is in the journal.
+    if (this.#accepting !== undefined || this.#stopped !== undefined) return;
     if (!this.#journaled || !touchesItself(this.transfer.plan)) {
       this.#submit();
       return;

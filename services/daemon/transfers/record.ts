@@ -262,7 +262,13 @@ function deviceOf({ name, kind, size, identity, flush_basis }: z.output<typeof d
   return {
     ...{ name, kind, size, identity, flushBasis: flush_basis },
     ...{ path: '', align: 0, numaNode: null, badBlocks: [] },
-    ...{ persistenceDomain: 'unknown', state: 'online', instance: 0, handle: NOWHERE },
+    ...{
+      persistenceDomain: 'unknown',
+      state: 'online',
+      stateReason: null,
+      instance: 0,
+      handle: NOWHERE,
+    },
   } satisfies Device;
 }
 

@@ -6,7 +6,7 @@ const MANY = 100_000;
 const FULL = expect.objectContaining({ code: 'queue_full' });
 
 test('a client may have 100,000 waiting, each of which gets its turn, in order', () => {
-  const queue = new WorkQueue();
+  const queue = new WorkQueue({ limitsOf: () => ({}), overloaded: () => false });
   const started: number[] = [];
   const add = (n: number) => {
     const at = (n % 1000) * 4096;

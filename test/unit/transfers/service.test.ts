@@ -6,14 +6,14 @@ import { pino } from 'pino';
 import type { DmaEngine } from '../../../services/daemon/engines/dma.ts';
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { Completion, Job } from '../../../services/daemon/engines/records.ts';
-import { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
+import type { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
 import type { TransferEvent } from '../../../services/daemon/transfers/feed.ts';
 import { transferSchema } from '../../../services/daemon/transfers/schema.ts';
 import { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer, TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
 import { FakeDmaPort, makeChannel, makeChooser, makeDma } from '../../support/fake-dma.ts';
 import { MemoryStore, memoryJournal } from '../../support/memory-store.ts';
-import { completion, makeDevice, makeOrigin, makePlan } from './make-transfer.ts';
+import { completion, makeDevice, makeOrigin, makePlan, makeQueue } from './make-transfer.ts';
 
 const ECANCELED = -125;
 
@@ -53,7 +53,7 @@ describe('TransferService', () => {
 
   beforeEach(() => {
     engine = new FakeEngine();
-    queue = new WorkQueue();
+    queue = makeQueue();
     store = new MemoryStore();
     port = new FakeDmaPort();
     dma = makeDma(port);
@@ -114,6 +114,18 @@ describe('TransferService', () => {
     expect(counted).toBe(4096);
     expect([service.running, service.queued]).toEqual([0, 0]);
     await queue.close();
+  });
+
+  test('nobody waits for the end who has left, and the transfer goes on', async () => {
+    const transfer = await create();
+    const left = new AbortController();
+    const waits = [undefined, 60_000].map((ms) => service.waitForEnd(transfer, ms, left.signal));
+    left.abort();
+    await Promise.all(waits);
+    await service.waitForEnd(transfer, 60_000, left.signal);
+    expect(transfer.status).toBe('running');
+    engine.end(0);
+    expect(transfer.status).toBe('succeeded');
   });
 
   test('starts nothing on a device that has gone while it waited', async () => {
