@@ -33,13 +33,12 @@ export default fp<{ audit: FastifyBaseLogger }>(
     app.decorateRequest('problem');
     app.decorateRequest('transferId');
 
-    app.addHook('onRequest', (request, _reply, done) => {
+    app.addHook('onRequest', async (request) => {
       const { socket } = request.raw;
       const certificate =
         socket instanceof TLSSocket ? socket.getPeerCertificate().subject : undefined;
       // Noted now: a connection that has gone does not tell.
       request.peer = { address: socket.remoteAddress ?? null, certificate };
-      done();
     });
     app.addHook('onResponse', (request, reply, done) => {
       const { access } = request.routeOptions.config;

@@ -27,20 +27,20 @@ export default fp<{ allowedHosts: string[] }>(
     /** What each connection's requests have named, and found to be ours: nearly always the same. */
     const known = new WeakMap<Socket, string>();
 
-    app.addHook('onRequest', (request, _reply, done) => {
+    app.addHook('onRequest', async (request) => {
       const { socket, httpVersion, rawHeaders } = request.raw;
       // The Unix socket is guarded by its file mode, and no browser can reach it.
-      if (cameInOnUnixSocket(socket)) return done();
+      if (cameInOnUnixSocket(socket)) return;
       const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host');
       if (hosts.length > 1) {
         throw new Problem('invalid_request', 'There is more than one Host header.');
       }
       const host = request.headers.host;
       if (host === undefined) {
-        if (httpVersion === '1.0') return done();
+        if (httpVersion === '1.0') return;
         throw new Problem('invalid_request', 'The Host header is missing.');
       }
-      if (known.get(socket) === host) return done();
+      if (known.get(socket) === host) return;
       if (!isOwnHost(host, request, allowedHosts)) {
         throw new Problem(
           'misdirected_request',
@@ -48,7 +48,6 @@ export default fp<{ allowedHosts: string[] }>(
         );
       }
       known.set(socket, host);
-      done();
     });
   },
   { name: 'hosts' },

@@ -44,10 +44,10 @@ export default fp<AccessOptions>(
       throw new Error(`${silent.method} ${silent.url} does not say what access it needs`);
     });
 
-    app.addHook('onRequest', (request, reply, done) => {
+    app.addHook('onRequest', async (request, reply) => {
       // What fits no route is asked for a token too: strangers are told nothing.
       const { access = 'client' } = request.routeOptions.config;
-      if (access === 'public') return done();
+      if (access === 'public') return;
       request.client = identify(request);
       if (isScope(access) && !request.client.scopes.has(access)) {
         const detail = `The token ${request.client.name} lacks the scope ${access}.`;
@@ -58,7 +58,6 @@ export default fp<AccessOptions>(
       const { answers } = request.client;
       answers.add(reply.raw);
       reply.raw.once('close', () => answers.delete(reply.raw));
-      done();
     });
 
     function identify(request: FastifyRequest): Client {

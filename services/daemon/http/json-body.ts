@@ -41,13 +41,13 @@ export default fp(
       },
     );
 
-    app.addHook('preParsing', (request, reply, payload, done) => {
+    app.addHook('preParsing', async (request, reply, payload) => {
       const { headers, routeOptions } = request;
       const hasBody =
         headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
       // Nobody reads the body of a GET.
       const parsed = request.method === 'POST' && !routeOptions.config.streamsBody;
-      if (!hasBody || !parsed) return done(null, payload);
+      if (!hasBody || !parsed) return payload;
       // The client waits for this before it sends the body (RFC 9110, 10.1.1).
       if (headers.expect !== undefined) reply.raw.writeContinue();
       const timer = setTimeout(() => {
@@ -59,7 +59,7 @@ export default fp(
       }, BODY_TIMEOUT_MS);
       payload.once('end', () => clearTimeout(timer));
       reply.raw.once('close', () => clearTimeout(timer));
-      done(null, payload);
+      return payload;
     });
   },
   { name: 'json-body' },

@@ -12,9 +12,8 @@ export interface RequestLogOptions {
 /** Gives each request an id in its answer, and one line in the log once it is answered. */
 export default fp<RequestLogOptions>(
   async (app, { onAnswered }) => {
-    app.addHook('onRequest', (request, reply, done) => {
+    app.addHook('onRequest', async (request, reply) => {
       reply.header('x-request-id', request.id);
-      done();
     });
     app.addHook('onResponse', (request, reply, done) => {
       const { method, routeOptions } = request;

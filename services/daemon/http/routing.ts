@@ -33,7 +33,7 @@ export default fp(
       throw new Problem('not_found', `There is nothing at ${path}; GET /docs shows what there is.`);
     });
 
-    app.addHook('onRequest', (request, _reply, done) => {
+    app.addHook('onRequest', async (request) => {
       if (request.is404) {
         const [path = ''] = request.url.split('?', 1);
         const found = paths.find('GET', path);
@@ -59,7 +59,6 @@ export default fp(
         const detail = `This route answers with ${produces.join(' or ')}: accept that.`;
         throw new Problem('not_acceptable', detail);
       }
-      done();
     });
   },
   { name: 'routing' },
