@@ -34,11 +34,6 @@ export class JobBatch {
     return this.#tags.length;
   }
 
-  /** Whether it holds so much that waiting for more would gain nothing. */
-  get full(): boolean {
-    return this.size === MAX_JOBS || this.#segmentCount >= MAX_SEGMENTS / 2;
-  }
-
   /** Whether there is room for a job. */
   takes({ segments }: Job): boolean {
     return this.size < MAX_JOBS && this.#segmentCount + segments.length <= MAX_SEGMENTS;

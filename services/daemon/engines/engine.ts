@@ -159,7 +159,6 @@ export class Engine {
     if (!this.#batch.takes(job)) this.#sendBatch();
     if (this.#batch.size === 0) setImmediate(() => this.#sendBatch());
     this.#batch.add(tag, job);
-    if (this.#batch.full) this.#sendBatch();
   }
 
   #sendBatch(): void {

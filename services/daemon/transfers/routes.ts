@@ -13,7 +13,6 @@ import { IDEMPOTENCY_KEY } from './idempotency.ts';
 import { meaningOf, planTransfer, touchesOf, touchPointer } from './plan.ts';
 import {
   dryRunSchema,
-  type TransferDocument,
   transferListQuerySchema,
   transferListSchema,
   transferProblemSchema,
@@ -122,11 +121,9 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
         return transfer.over ? reply.code(200).send(transfer.toJSON()) : answer(transfer, reply);
       }
       if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
-      // Now, while they are copied: to write thousands takes as long as to copy them.
-      const segments = transfer.plan.segmented ? JSON.stringify(transfer.plan.segments) : undefined;
       await transfers.waitForEnd(transfer, prefer.waitMs, clientLeft(reply));
       await transfers.keep(transfer);
-      return answer(transfer, reply, segments);
+      return answer(transfer, reply);
     },
   );
 
@@ -213,23 +210,12 @@ function describePlan(plan: TransferPlan) {
   };
 }
 
-/**
- * How a transfer went, to the client that made it.
- *
- * @param segments as JSON, where they have been written already
- */
-function answer(transfer: Transfer, reply: FastifyReply, segments?: string) {
-  if (segments !== undefined) reply.serializer(writerWith(segments));
+/** How a transfer went, to the client that made it. */
+function answer(transfer: Transfer, reply: FastifyReply) {
   if (transfer.status === 'succeeded') return reply.code(201).send(transfer.toJSON());
   if (!transfer.over) {
     return reply.code(202).header('retry-after', RETRY_AFTER_SECONDS).send(transfer.toJSON());
   }
   const { code, message, options } = transfer.error ?? new Problem('internal_error', '');
   throw new Problem(code, message, { ...options, members: { transfer } });
-}
-
-/** Writes a transfer as JSON whose segments have been written already; they come last. */
-function writerWith(segments: string) {
-  return ({ segments: _, ...rest }: TransferDocument): string =>
-    `${JSON.stringify(rest).slice(0, -1)},"segments":${segments}}`;
 }
