@@ -244,7 +244,8 @@ function openKeyring(path: string | undefined, log: FastifyBaseLogger): Keyring 
     log.info({ tokens: keyring.size }, 'tokens are in use');
     return keyring;
   } catch (error) {
-    const why = (error as Error).message;
+    const { code, message } = error as NodeJS.ErrnoException;
+    const why = code === 'ENOENT' ? 'there is no such file; npm run token makes it' : message;
     throw new StartError('configuration', `DMAD_TOKENS_FILE ${path}: ${why}`);
   }
 }

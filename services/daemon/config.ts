@@ -6,15 +6,18 @@ import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { type DeviceChoice, parseDevices } from './devices/choice.ts';
 import { StartError } from './start-error.ts';
+import './wording.ts';
 
 /** "1" and "true" are yes, "0" and "false" no. */
 const flag = z.enum(['0', '1', 'false', 'true']).transform((v) => v === '1' || v === 'true');
-const wholeNumber = (minimum: number, maximum: number) =>
-  z
+const wholeNumber = (minimum: number, maximum: number) => {
+  const error = `must be a whole number from ${minimum} to ${maximum}`;
+  return z
     .string()
-    .regex(/^[0-9]+$/, `must be a whole number from ${minimum} to ${maximum}`)
+    .regex(/^[0-9]+$/, error)
     .transform(Number)
-    .pipe(z.number().min(minimum).max(maximum));
+    .pipe(z.number().min(minimum, error).max(maximum, error));
+};
 const nonEmpty = z.string().min(1, 'must not be empty');
 /** A name or an address. */
 const HOST = /^(?:[0-9a-z](?:[0-9a-z.-]*[0-9a-z])?|[0-9a-f:.]*:[0-9a-f:.]*)$/i;

@@ -47,7 +47,10 @@ function openDraft(draft: string): number {
   try {
     return openSync(draft, 'wx', 0o600);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT')
+      throw new Error(`there is no directory ${dirname(draft)}: make it first`);
+    if (code !== 'EEXIST') throw error;
     throw new Error(`${draft} is there: somebody else is at it; if nobody is, remove it`);
   }
 }

@@ -37,6 +37,8 @@ function main(): void {
   const named = name !== undefined && more.length === 0;
   if (values.file === '') throw new Error('name the tokens file: --file PATH, or DMAD_TOKENS_FILE');
   if (command === 'add' && named) {
+    if (values.scope.length === 0)
+      throw new Error('add needs scopes, such as --scope transfers:read');
     const secret = addToken(values.file, {
       name,
       scopes: values.scope,
@@ -51,7 +53,11 @@ function main(): void {
   } else if (command === 'remove' && named) {
     removeToken(values.file, name);
   } else {
-    throw new Error(`that is no command\n\n${USAGE}`);
+    const known = ['add', 'list', 'remove'].includes(command ?? '');
+    const why = known
+      ? `${command} takes ${command === 'list' ? 'no' : 'one'} name`
+      : 'that is no command';
+    throw new Error(`${why}\n\n${USAGE}`);
   }
 }
 

@@ -130,6 +130,11 @@ describe('npm run token', () => {
       /limits/,
     ],
     ['one that is not there', ['remove', 'bert'], /no token bert/],
+    [
+      'a file in no directory',
+      ['add', 'b', '--scope', 'metrics:read', '--file', '/nowhere/tokens.yaml'],
+      /no directory \/nowhere/,
+    ],
   ])('%s changes nothing, and says why', (_name, args, message) => {
     token('add', 'anna', '--scope', 'metrics:read');
     const before = readFileSync(path, 'utf8');

@@ -75,7 +75,7 @@ export default fp<AccessOptions>(
       const client = secret === undefined ? undefined : keyring.find(secret);
       if (client !== undefined) return client;
       throw unauthenticated(
-        'This is no token that is in force.',
+        'This is no token that is in force; tokens are read at the start and at SIGHUP.',
         `${REALM}, error="invalid_token"`,
       );
     }

@@ -4,6 +4,7 @@ import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { deviceNameOf } from '../devices/choice.ts';
 import { byteCount } from '../http/byte-count.ts';
+import '../wording.ts';
 import { ANONYMOUS } from './client.ts';
 import { SCOPES } from './scopes.ts';
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { lstatSync, unlinkSync } from 'node:fs';
+import { existsSync, lstatSync, unlinkSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { Server as HttpsServer } from 'node:https';
 import { createServer, connect as netConnect, type Socket } from 'node:net';
+import { dirname } from 'node:path';
 import { StartError } from '../start-error.ts';
 
 /** Leaves the socket mode 0660 from its first moment on. */
@@ -46,6 +47,10 @@ export async function listenTcp(server: Server, host: string, port: number): Pro
  * @throws StartError address_in_use; configuration where something else has that name
  */
 export async function listenUnix(server: Server, path: string): Promise<() => Promise<void>> {
+  // Node calls that EACCES.
+  if (!existsSync(dirname(path))) {
+    throw new StartError('configuration', `DMAD_SOCKET: there is no directory ${dirname(path)}`);
+  }
   await removeStaleSocket(path);
   const listener = createServer((socket) => {
     unixSockets.add(socket);

@@ -57,7 +57,9 @@ async function openMark(path: string): Promise<DoubtMark> {
   try {
     return await DoubtMark.open(path);
   } catch (error) {
-    throw new StartError('failure', `cannot use ${path}: ${(error as Error).message}`);
+    const { code, message } = error as NodeJS.ErrnoException;
+    const remedy = code === 'ENOSPC' ? '; free some space' : '';
+    throw new StartError('failure', `cannot use ${path}: ${message}${remedy}`);
   }
 }
 

@@ -165,9 +165,10 @@ export function causeOf(error: unknown): string {
 }
 
 function cannotOpen(directory: string, error: unknown): StartError {
-  return new StartError(
-    'failure',
-    `cannot open the journal ${directory}: ${causeOf(error)}; make it readable and its disk ` +
-      'writable, or, to begin without it, move it away: transfers and keys in it are then forgotten',
-  );
+  const cause = causeOf(error);
+  const remedy = /No space left/.test(cause)
+    ? 'free some space, and start again'
+    : 'make it readable and its disk writable, or, to begin without it, move it away: transfers ' +
+      'and keys in it are then forgotten';
+  return new StartError('failure', `cannot open the journal ${directory}: ${cause}; ${remedy}`);
 }
