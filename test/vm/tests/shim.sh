@@ -1,39 +1,21 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# The native shim's DMA engine on the kernel module and the stock driver.
+# The native shim's DMA engine on the kernel module and the stock driver, with the compiler's
+# sanitizers where it has them.
 
-sources=("$LAB_REPO"/native-shim/src/*.c "$LAB_REPO"/test/native/harness.c "$LAB_DIR"/shim/*.c)
-mkdir "$LAB_TEST_TMP/share"
+# shellcheck source=../lib/shim.sh
+. "$LAB_DIR/lib/shim.sh"
 
-# build NAME FLAG...: the tests with the library in them.
-build() {
-	local name=$1
-	shift
-	gcc -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -pthread -DLIMIT_SECONDS=120u \
-		-I"$LAB_REPO/kernel/include/uapi" "$@" -o "$LAB_TEST_TMP/share/$name" "${sources[@]}"
+build_sanitized() {
+	build_shim tests -fsanitize=address,undefined -fno-sanitize-recover=all -static-libasan -static-libubsan
 }
 
-# shim NAME RUN-OPTION... -- TEST...: names are parts of tests' names.
-shim() {
-	local name=$1 options=()
-	shift
-	while [ "$1" != -- ]; do
-		options+=("$1")
-		shift
-	done
-	shift
-	run --module "$LAB_REPO/kernel" --cpus 2 --size 256MiB --timeout 900 --share "$LAB_TEST_TMP/share" \
-		"${options[@]}" -- test/vm/shim/in-guest "/share/$name" "$@"
-}
-
-# The guest's C library is another one.
-check "builds" build plain -static
-check "on four channels" shim plain --channels 4 --
-check "on two devices, one of which goes" shim plain --channels 8 -- one_of_two
-check "behind an IOMMU" shim plain --channels 4 --iommu --
-if build address -fsanitize=address,undefined -fno-sanitize-recover=all -static-libasan -static-libubsan; then
-	check "with the address sanitizer" shim address --channels 4 --
+if [ -n "$(gcc -print-file-name=libasan.a | grep /)" ]; then
+	check "builds with the address sanitizer" build_sanitized
 else
-	skip "with the address sanitizer" "this compiler has none"
+	skip "the address sanitizer" "this compiler has none"
+	check "builds" build_shim tests -static
 fi
+check "on four channels" test_shim tests --channels 4 --
+check "on two devices, one of which goes" test_shim tests --channels 8 -- one_of_two

@@ -1,0 +1,11 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The same as shim.sh as it is built for a host, and behind an IOMMU, which takes minutes.
+
+# shellcheck source=../lib/shim.sh
+. "$LAB_DIR/lib/shim.sh"
+
+check "builds" build_shim tests -static
+check "on four channels" test_shim tests --channels 4 --
+check "behind an IOMMU" test_shim tests --channels 4 --iommu --
