@@ -31,7 +31,7 @@
 extern "C" {
 #endif
 
-#define DMA_SHIM_ABI 3
+#define DMA_SHIM_ABI 4
 
 #define DMA_SHIM_MAX_SEGMENTS 4096u
 #define DMA_SHIM_MAX_DEVICES 256u
@@ -332,8 +332,8 @@ int dma_shim_completion_fd(struct dma_shim *shim);
  * their copies apart from each other.
  *
  * Return: a handle (0 and up), or -EWOULDBLOCK (another process holds it),
- * -EINVAL (not of that kind, size or alignment wrong), -ENFILE (more than
- * DMA_SHIM_MAX_DEVICES), or what open(2) and mmap(2) say.
+ * -EINVAL (not of that kind, size or alignment wrong), -ELOOP (a link in a
+ * file's place), -ENFILE (more than DMA_SHIM_MAX_DEVICES), or what open(2) and mmap(2) say.
  */
 int dma_shim_device_open(struct dma_shim *shim, const char *path,
 			 const struct dma_shim_device_spec *spec,
@@ -364,6 +364,23 @@ int dma_shim_device_close(struct dma_shim *shim, uint32_t device);
  */
 int dma_shim_submit(struct dma_shim *shim, const struct dma_shim_job *job,
 		    const struct dma_shim_segment *segments, void *memory);
+
+/**
+ * dma_shim_submit_batch() - start several jobs, none of which names memory
+ * @shim:     the context
+ * @jobs:     @count of them, copied
+ * @segments: the first job's, then the second's, and so on; copied
+ * @errors:   for each job what dma_shim_submit() would have returned
+ *
+ * Costs less than one call for each: threads are woken once, and send the ends
+ * of small jobs together. A job that is refused does not keep others from
+ * being started.
+ *
+ * Return: 0, or -EINVAL (a pointer is NULL), and then no job was started.
+ */
+int dma_shim_submit_batch(struct dma_shim *shim, const struct dma_shim_job *jobs,
+			  uint32_t count, const struct dma_shim_segment *segments,
+			  int32_t *errors);
 
 /**
  * dma_shim_cancel() - stop a job at the next piece boundary

@@ -160,6 +160,7 @@ PUBLIC int dma_shim_device_open(struct dma_shim *shim, const char *path,
 {
 	struct device *device;
 	struct dma_shim_device_info found;
+	int flags;
 	int error;
 	int handle;
 
@@ -174,7 +175,11 @@ PUBLIC int dma_shim_device_open(struct dma_shim *shim, const char *path,
 	list_init(&device->sync_turn);
 	device->kind = spec->kind;
 	/* O_NONBLOCK and O_NOCTTY: what is opened may be anything at all. */
-	device->descriptor = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	flags = O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+	/* Whoever could put a link in a file's place could have any file written to. */
+	if (spec->kind == DMA_SHIM_FILE)
+		flags |= O_NOFOLLOW;
+	device->descriptor = open(path, flags);
 	error = device->descriptor < 0 ? -errno : take(device, spec);
 	if (error) {
 		device_destroy(device);

@@ -380,6 +380,7 @@ struct pool {
 int pool_start(struct dma_shim *shim, uint32_t threads);
 void pool_stop(struct dma_shim *shim);
 void pool_add(struct job *job);
+bool pool_wants(const struct pool *pool);
 void pool_wake(struct pool *pool);
 
 /**

@@ -21,10 +21,16 @@ void pool_add(struct job *job)
 	turns_add(&job->shim->pool.turns, job);
 }
 
+/* Whether work waits that an idle thread could take up. With the lock held. */
+bool pool_wants(const struct pool *pool)
+{
+	return pool->idle && turns_waiting(&pool->turns);
+}
+
 /* See to it that somebody takes up what waits. With the lock held. */
 void pool_wake(struct pool *pool)
 {
-	if (pool->idle && turns_waiting(&pool->turns))
+	if (pool_wants(pool))
 		pthread_cond_signal(&pool->work);
 }
 

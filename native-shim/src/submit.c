@@ -139,7 +139,6 @@ static int admit(struct dma_shim *shim, struct job *job)
 	tag_insert(shim, job);
 	shim->jobs++;
 	job_begin(job);
-	pool_wake(&shim->pool);
 	return 0;
 }
 
@@ -203,16 +202,15 @@ static struct job *job_create(struct dma_shim *shim, const struct dma_shim_job *
 	return job;
 }
 
-PUBLIC int dma_shim_submit(struct dma_shim *shim, const struct dma_shim_job *job,
-			   const struct dma_shim_segment *segments, void *memory)
+/* All but waking a thread that takes it up */
+static int submit(struct dma_shim *shim, const struct dma_shim_job *job,
+		  const struct dma_shim_segment *segments, void *memory)
 {
 	const struct engine_ops *engine;
 	struct device *source, *destination;
 	struct job *made = NULL;
 	int error;
 
-	if (!shim || !job)
-		return -EINVAL;
 	error = check_fields(job, segments, memory);
 	if (error)
 		return error;
@@ -245,4 +243,44 @@ PUBLIC int dma_shim_submit(struct dma_shim *shim, const struct dma_shim_job *job
 	if (error)
 		free(made);
 	return error;
+}
+
+/* Not with the lock held: who is woken wants it at once. */
+static void wake(struct dma_shim *shim)
+{
+	bool due;
+
+	pthread_mutex_lock(&shim->lock);
+	due = pool_wants(&shim->pool);
+	pthread_mutex_unlock(&shim->lock);
+	if (due)
+		pthread_cond_signal(&shim->pool.work);
+}
+
+PUBLIC int dma_shim_submit(struct dma_shim *shim, const struct dma_shim_job *job,
+			   const struct dma_shim_segment *segments, void *memory)
+{
+	int error;
+
+	if (!shim || !job)
+		return -EINVAL;
+	error = submit(shim, job, segments, memory);
+	if (!error)
+		wake(shim);
+	return error;
+}
+
+PUBLIC int dma_shim_submit_batch(struct dma_shim *shim,
+				 const struct dma_shim_job *jobs, uint32_t count,
+				 const struct dma_shim_segment *segments,
+				 int32_t *errors)
+{
+	if (!shim || !jobs || !segments || !errors)
+		return -EINVAL;
+	for (uint32_t n = 0; n < count; n++) {
+		errors[n] = submit(shim, &jobs[n], segments, NULL);
+		segments += jobs[n].segment_count;
+	}
+	wake(shim);
+	return 0;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import type { Server as HttpsServer } from 'node:https';
 import { dirname, join } from 'node:path';
@@ -10,6 +11,7 @@ import { checkExposure } from './access/exposure.ts';
 import hosts from './access/hosts.ts';
 import { Keyring } from './access/keyring.ts';
 import access from './access/plugin.ts';
+import refusals from './access/refusals.ts';
 import { Calibrator } from './calibration/calibration.ts';
 import { calibrationRoutes } from './calibration/routes.ts';
 import type { Config } from './config.ts';
@@ -24,8 +26,10 @@ import { DmaEngine } from './engines/dma.ts';
 import { Engine } from './engines/engine.ts';
 import { engineRoutes } from './engines/routes.ts';
 import { ShimError } from './engines/shim.ts';
+import { EventLoopLag } from './health/event-loop.ts';
 import { healthRoutes } from './health/routes.ts';
 import type { EventStream } from './http/event-stream.ts';
+import gatePlugin, { Gate } from './http/gate.ts';
 import jsonBody, { JSON_BODY_LIMIT } from './http/json-body.ts';
 import { descriptorOf } from './http/listeners.ts';
 import requestLog from './http/request-log.ts';
@@ -34,7 +38,7 @@ import { createHttpServer, handleClientError, type TlsOptions, targetPath } from
 import { readTls, tlsFilesOf } from './http/tls.ts';
 import validation from './http/validation.ts';
 import type { Journal } from './journal/journal.ts';
-import { type OpenedJournal, openJournal } from './journal/open.ts';
+import { openJournal } from './journal/open.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { metricsRoutes } from './metrics/routes.ts';
 import openapi from './openapi/plugin.ts';
@@ -42,10 +46,9 @@ import { WorkQueue } from './order/work-queue.ts';
 import problemHandler, { sendProblem } from './problems/handler.ts';
 import { StartError } from './start-error.ts';
 import { eventRoutes } from './transfers/event-routes.ts';
-import { readRecords } from './transfers/record.ts';
-import { type Recovered, type RecoveryOptions, recover } from './transfers/recovery.ts';
 import { transferRoutes } from './transfers/routes.ts';
 import { TransferService } from './transfers/service.ts';
+import { takeUp } from './transfers/take-up.ts';
 
 const WRITABLE_BY_OTHERS = 0o022;
 /** How often devices and DMA channels are looked for: there is nothing that tells of them. */
@@ -58,12 +61,19 @@ export interface AppOptions {
   log: FastifyBaseLogger;
   /** Where sysfs is mounted, for tests. */
   sysfsRoot?: string;
+  /** How often devices and DMA channels are looked for, in milliseconds; for tests. */
+  lookMs?: number;
 }
 
 /** The daemon, put together but not yet listening. */
 export interface App {
   http: FastifyInstance;
   inventory: Inventory;
+  /**
+   * Takes up what an earlier daemon left, and then lets clients in, who wait meanwhile. To be called
+   * once it listens: a daemon that cannot shall leave the journal as it is.
+   */
+  start(): Promise<void>;
   /** Reads tokens, certificates and keys again; what is wrong with them is logged, and changes nothing. */
   reload(): void;
   /**
@@ -81,7 +91,12 @@ export interface App {
  *
  * @throws StartError where the configuration asks for what cannot be had
  */
-export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<App> {
+export async function buildApp({
+  config,
+  log,
+  sysfsRoot,
+  lookMs = HARDWARE_LOOK_MS,
+}: AppOptions): Promise<App> {
   const engine = new Engine();
   let journal: Journal | undefined;
   try {
@@ -100,14 +115,17 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
     const tlsFiles = tlsFilesOf(config);
 
     const metrics = new Metrics();
-    const queue = new WorkQueue((client) => keyring?.limitsOf(client) ?? {});
+    const lag = new EventLoopLag();
+    const queue = new WorkQueue({
+      limitsOf: (client) => keyring?.limitsOf(client) ?? {},
+      overloaded: () => lag.lagging,
+    });
     const opened = await openJournal(stateDir, log, metrics);
     journal = opened.journal;
     const transfers = new TransferService({
       ...{ engine, chooser, dma, queue, journal, log },
       observer: metrics,
     });
-    await takeUp(transfers, opened, { inventory, chooser, doubt: opened.doubt }, log);
     metrics.watch({ transfers, inventory, engine, dma, journal });
     const watch = new DeviceWatch({ engine, inventory, choice, log, ...sysfs });
     const hardwareTimer = setInterval(() => {
@@ -117,9 +135,12 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
       } catch (error) {
         log.error({ err: error }, 'could not look for devices and channels');
       }
-    }, HARDWARE_LOOK_MS);
+    }, lookMs);
     hardwareTimer.unref();
     const uploads = new AbortController();
+    // Each upload hears of it.
+    setMaxListeners(0, uploads.signal);
+    const gate = new Gate();
 
     const http = createFastify(log, tlsFiles && readTls(tlsFiles));
     http.decorate('eventStreams', new Set<EventStream>());
@@ -131,6 +152,8 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
       keyring,
       peerUid: (socket) => engine.peerUid(descriptorOf(socket)),
     });
+    await http.register(refusals);
+    await http.register(gatePlugin, { gate });
     await http.register(routing);
     await http.register(validation);
     await http.register(jsonBody);
@@ -149,12 +172,16 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
     await http.register(engineRoutes, { engine, dma, calibrator });
     await http.register(calibrationRoutes, { engine, dma, calibrator, inventory, queue });
     await http.register(healthRoutes, {
-      ...{ engine, inventory, dma, chooser, queue },
+      ...{ engine, inventory, dma, chooser, queue, gate, lag },
       journal: opened.journal,
     });
     await http.register(metricsRoutes, { metrics });
     await http.ready();
 
+    const start = async () => {
+      await takeUp(transfers, opened, { inventory, chooser }, log);
+      gate.open();
+    };
     const reload = () => {
       attemptReload(log, 'tokens', keyring && (() => keyring.reload()));
       attemptReload(
@@ -177,32 +204,12 @@ export async function buildApp({ config, log, sysfsRoot }: AppOptions): Promise<
       await opened.journal.close();
       engine.close();
     };
-    return { http, inventory, reload, shutDown };
+    return { http, inventory, start, reload, shutDown };
   } catch (error) {
     await journal?.close();
     engine.close();
     throw error;
   }
-}
-
-/** Lets the service take up what the journal says of an earlier daemon. */
-async function takeUp(
-  transfers: TransferService,
-  { journal, rows }: OpenedJournal,
-  options: RecoveryOptions,
-  log: FastifyBaseLogger,
-): Promise<void> {
-  const records = readRecords(rows, (key) => {
-    log.error({ key }, 'journal: a row that cannot be read is left out');
-    journal.remove([key]);
-  });
-  const left = records.map((record) => recover(record, options));
-  const count = (kind: Recovered['kind']) => left.filter((one) => one.kind === kind).length;
-  log.info(
-    { over: count('over'), again: count('again'), interrupted: count('interrupted') },
-    'journal: transfers of an earlier daemon',
-  );
-  await transfers.takeUp(left);
 }
 
 /** One daemon for each state directory: two would not know of each other's order. */

@@ -4,8 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import Fastify, { LogController } from 'fastify';
 import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
-import { pino } from 'pino';
 import { v7 } from 'uuid';
+import { openLog } from '../../services/daemon/log.ts';
 import { transferRequestSchema, transferSchema } from '../../services/daemon/transfers/schema.ts';
 import { aTransfer } from './transfer.ts';
 
@@ -15,7 +15,7 @@ const CHUNK = Buffer.alloc(256 * 2 ** 10);
  * What the daemon's HTTP path is held against: Fastify, the same schemas, the same logger, one
  * line in the log for each request; and behind it nothing at all.
  */
-const log = pino();
+const log = openLog({});
 const app = Fastify({
   loggerInstance: log,
   logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request' }),

@@ -29,13 +29,18 @@ export async function load(
   return JSON.parse(stdout);
 }
 
+/** The body of a transfer between the daemon's two devices. */
+export function transferBody(members: object): string {
+  return JSON.stringify({ device_name: 'dax0.0', dst_device_name: 'dax1.0', ...members });
+}
+
 /** Sends a transfer and waits for its end. */
-export async function transfer(client: Client, body: object): Promise<void> {
+export async function transfer(client: Client, body: string): Promise<void> {
   const answer = await client.request({
     method: 'POST',
     path: '/transfers',
     headers: { 'content-type': 'application/json', prefer: 'wait=60' },
-    body: JSON.stringify({ device_name: 'dax0.0', dst_device_name: 'dax1.0', ...body }),
+    body,
   });
   const text = await answer.body.text();
   if (answer.statusCode !== 201) throw new Error(`${answer.statusCode}: ${text}`);
@@ -81,7 +86,8 @@ export function largeRow(workshop: Workshop): Promise<Row> {
   return withServers(workshop.directory, LARGE, (daemon) =>
     workshop.withFiles(LARGE, async (copier) => {
       const client = new Client(daemon.url);
-      const body = { src_offset: 0, dst_offset: 0, size: LARGE, durability: 'none' };
+      const range = { src_offset: 0, dst_offset: 0, size: LARGE };
+      const body = transferBody({ ...range, durability: 'none' });
       const ours = async () => LARGE / (await timed(() => transfer(client, body))) / 1e6;
       const engine = () => copier.speed('job', LARGE, 1);
       await repeat(2, ours, engine);
@@ -112,8 +118,9 @@ export function segmentRow(workshop: Workshop, name: string): Promise<Row> {
     const segments = Array.from({ length: count }, (_, index) => ({
       ...{ src_offset: index * size, dst_offset: index * size, size },
     }));
+    const body = transferBody({ segments, durability: 'none' });
     const ours = async () => {
-      const ms = await timed(() => transfer(client, { segments, durability: 'none' }));
+      const ms = await timed(() => transfer(client, body));
       return (count * size) / ms / 1e6;
     };
     const memcpy = () => copier.speed('memcpy', size, count);

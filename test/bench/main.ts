@@ -18,6 +18,7 @@ import {
 } from './http.ts';
 import { describeMachine, machineText } from './machine.ts';
 import { ratioPlot } from './plot.ts';
+import { QUEUE_ROW, queueRow, STREAMS_ROW, streamsRow } from './scale.ts';
 import {
   LAG_ROW,
   lagRow,
@@ -53,6 +54,8 @@ const MEASUREMENTS: readonly Measurement[] = [
   ...each([LAG_ROW], lagRow),
   ...each([START_ROW], startRow),
   ...each([MEMORY_ROW], memoryRow),
+  ...each([QUEUE_ROW], queueRow),
+  ...each([STREAMS_ROW], streamsRow),
 ];
 
 const { values } = parseArgs({

@@ -2,16 +2,16 @@
 import { Client } from 'undici';
 import type { Workshop } from './copier.ts';
 import { median, type Pair, type Row, repeat, rowOf } from './figures.ts';
-import { load, transfer } from './http.ts';
+import { load, transfer, transferBody } from './http.ts';
 import { Server, withServers } from './server.ts';
 
 const MIB = 2 ** 20;
 const LARGE = 256 * MIB;
 /** 10 GiB, all between the same two ranges. */
-const ALL_DAY = {
+const ALL_DAY = transferBody({
   segments: Array(40).fill({ src_offset: 0, dst_offset: 0, size: LARGE }),
   ...{ durability: 'none', priority: 'low' },
-};
+});
 
 /** Copies 10 GiB of low priority, again and again, while something is measured. */
 async function whileCopying<Result>(daemon: Server, work: () => Promise<Result>): Promise<Result> {

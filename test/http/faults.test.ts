@@ -18,6 +18,8 @@ describe('faults', () => {
     app = await startTestApp({
       environment: { DMAD_DEVICES: `emulated:dax0.0=${SIZE},emulated:dax1.0=${SIZE}` },
       parentDir: MEMORY_DIR,
+      // What happens before anybody has noticed.
+      lookMs: 3_600_000,
     });
     file = join(app.stateDir, 'devices', 'dax0.0');
   });
@@ -146,4 +148,39 @@ describe('faults', () => {
       expect((await post({ ...COPY, size: SIZE, verify: 'crc32c' })).status).toBe(201);
     });
   });
+});
+
+test('a device whose file was cut short is gone, and says why, until that is mended', async () => {
+  const app = await startTestApp({ lookMs: 10 });
+  try {
+    const url = '/devices/dax0.0';
+    const until = async (state: string) => {
+      for (;;) {
+        const device = (await app.inject({ url })).json();
+        if (device.state === state) return device;
+        await turn();
+      }
+    };
+    const file = (await until('online')).path;
+    truncateSync(file, 4096);
+    expect((await until('gone')).state_reason).toBe('its file was cut short to 4096 bytes');
+    const copy = { device_name: 'dax0.0', src_offset: 0, dst_offset: 1024, size: 16 };
+    const transfer = { method: 'POST', url: '/transfers', payload: copy } as const;
+    const content = `${url}/content`;
+    for (const refused of [
+      await app.ask(transfer),
+      await app.ask({ url: content }),
+      await app.ask({ method: 'PUT', url: content, payload: 'x' }),
+      await app.ask({ url: `${url}/checksum?size=1` }),
+    ]) {
+      expect(expectProblem(refused, 503, 'device_gone').detail).toContain('cut short');
+    }
+    const ready = (await app.inject({ url: '/readyz' })).json();
+    expect(ready.waiting_for).toEqual(['device dax0.0']);
+    truncateSync(file, 2 ** 20);
+    await until('online');
+    expect((await app.ask(transfer)).status).toBe(201);
+  } finally {
+    await app.close();
+  }
 });

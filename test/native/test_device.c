@@ -77,6 +77,12 @@ TEST(a_file_must_be_what_was_said)
 	CHECK_EQ(dma_shim_device_open(NULL, a.path, &spec, &info), -EINVAL);
 	CHECK_EQ(open_descriptors(), descriptors);
 
+	/* Nor what a link leads to. */
+	snprintf(path, sizeof(path), "%s/link", scratch());
+	SYS(symlink(a.path, path));
+	CHECK_EQ(try_file(&context, path), -ELOOP);
+	CHECK_EQ(open_descriptors(), descriptors);
+
 	CHECK_EQ(try(&context, a.path, spec), 0);
 	SYS(ftruncate(file_make(scratch(), "empty", 1).descriptor, 0));
 	snprintf(path, sizeof(path), "%s/empty", scratch());

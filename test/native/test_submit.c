@@ -292,6 +292,47 @@ TEST(running_out_of_memory_is_reported)
 	CHECK_EQ(refused, 3);
 }
 
+TEST(a_batch_is_taken_but_for_what_is_refused)
+{
+	struct refusal *r = refusal_make();
+	struct dma_shim_job jobs[5];
+	/* One for each of the first three, two for the fourth, one for the last */
+	struct dma_shim_segment segments[] = {
+		{ 0, 0, 100 }, { 0, SIZE, 1 }, { 100, 100, 100 },
+		{ 200, 200, 50 }, { 250, 250, 50 }, { 300, 300, 100 },
+	};
+	const int32_t expected[] = { 0, -ERANGE, -EBADF, 0, 0 };
+	int32_t errors[5] = { 7, 7, 7, 7, 7 };
+
+	for (uint32_t n = 0; n < SIZE; n++)
+		r->a.bytes[n] = (unsigned char)(n * 7 + 1);
+	for (uint64_t n = 0; n < 5; n++)
+		jobs[n] = job_of(n, n == 2 ? 99 : r->a.handle, r->b.handle);
+	for (uint32_t n = 0; n < 5; n++)
+		jobs[n].segment_count = n == 3 ? 2 : 1;
+
+	CHECK_EQ(dma_shim_submit_batch(NULL, jobs, 5, segments, errors), -EINVAL);
+	CHECK_EQ(dma_shim_submit_batch(r->context.shim, NULL, 5, segments, errors), -EINVAL);
+	CHECK_EQ(dma_shim_submit_batch(r->context.shim, jobs, 5, NULL, errors), -EINVAL);
+	CHECK_EQ(dma_shim_submit_batch(r->context.shim, jobs, 5, segments, NULL), -EINVAL);
+	CHECK_EQ(dma_shim_submit_batch(r->context.shim, jobs, 0, segments, errors), 0);
+	no_more_records(&r->context);
+	CHECK_EQ(errors[0], 7);
+
+	CHECK_EQ(dma_shim_submit_batch(r->context.shim, jobs, 5, segments, errors), 0);
+	for (uint32_t n = 0; n < 5; n++)
+		CHECK_EQ(errors[n], expected[n]);
+	for (uint32_t n = 0; n < 3; n++)
+		CHECK_EQ(next_done(&r->context).status, 0);
+	no_more_records(&r->context);
+	CHECK(!memcmp(r->b.bytes, r->a.bytes, 100));
+	CHECK(!memcmp(r->b.bytes + 200, r->a.bytes + 200, 200));
+	for (uint32_t n = 100; n < 200; n++)
+		CHECK_EQ(r->b.bytes[n], 0);
+	context_close(&r->context);
+	free(r);
+}
+
 static unsigned int descriptors(void)
 {
 	unsigned int count = 0;

@@ -60,6 +60,30 @@ describe('clients that hold connections for nothing', () => {
   });
 });
 
+test('who goes away while its upload waits for its turn does not wait any more', async () => {
+  const daemon = new Daemon({ DMAD_UPLOAD_IDLE_SECONDS: '3600' });
+  const port = portOf(await daemon.ready());
+  const put = (body: string) =>
+    new Wire(port).send(
+      request(
+        'PUT /devices/dax0.0/content',
+        { 'content-length': '6', expect: '100-continue' },
+        body,
+      ),
+    );
+  const first = put('one');
+  await first.sees('100 Continue');
+  const waiting = ['second', 'thi'].map(put);
+  for (const wire of waiting) await wire.sees('100 Continue');
+  for (const wire of waiting) wire.end();
+  // The first one is still there, and sends nothing.
+  while (daemon.log().filter(({ msg }) => msg === 'upload cut short').length < 2) await sleep(5);
+  expect((await first.send('two').answer()).status).toBe(200);
+  const read = await exchange(port, request('GET /devices/dax0.0/content', { range: 'bytes=0-5' }));
+  expect(read.body.toString()).toBe('onetwo');
+  expect(await daemon.stop()).toMatchObject({ code: 0, stderr: '' });
+}, 60_000);
+
 test('SIGSTOP and SIGCONT: what was under way goes on, and ends right', async () => {
   const daemon = new Daemon();
   const port = portOf(await daemon.ready());

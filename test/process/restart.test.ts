@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -131,6 +132,23 @@ describe('a restart', () => {
     expect((await content('dax1.0')).equals(bytes)).toBe(true);
     bytes.copyWithin(0, 1, 4097);
     expect((await content('dax0.0')).equals(bytes)).toBe(true);
+  });
+
+  test('where the port is taken changes nothing: what was unfinished runs later', async () => {
+    await start();
+    const other = createServer().listen(0, '127.0.0.1');
+    await new Promise((resolve) => other.once('listening', resolve));
+    const upload = await block('dax0.0');
+    // Once it has begun it could not run again.
+    const swaps = await post({ ...SWAPS, segments: SWAPS.segments.slice(0, 2000) }, ASYNC);
+    await daemon.stop('SIGKILL');
+    upload.end();
+    const DMAD_PORT = String((other.address() as AddressInfo).port);
+    await expect(start({ DMAD_PORT })).rejects.toThrow('"code":69');
+    await new Promise((resolve) => other.close(resolve));
+
+    await start();
+    expect((await get(swaps.id, WAIT)).status).toBe('succeeded');
   });
 
   test.each(['SIGKILL', 'SIGTERM'] as const)(

@@ -58,6 +58,19 @@ test('SIGHUP: what is taken away is refused at once, also where a connection is 
   expect(await daemon.stop()).toMatchObject({ code: 0, stderr: '' });
 });
 
+test('SIGHUP while the daemon starts is not lost', async () => {
+  const DMAD_TOKENS_FILE = writeTokens(directory, [{ name: 'old' }]);
+  const daemon = new Daemon({ DMAD_TOKENS_FILE });
+  await daemon.logged(/tokens are in use/);
+  writeTokens(directory, [{ name: 'new' }]);
+  daemon.child.kill('SIGHUP');
+  const port = portOf(await daemon.ready());
+  await daemon.logged(/tokens read again/);
+  expect((await exchange(port, request('GET /devices', bearer('new')))).status).toBe(200);
+  expect((await exchange(port, request('GET /devices', bearer('old')))).status).toBe(401);
+  expect(await daemon.stop()).toMatchObject({ code: 0, stderr: '' });
+});
+
 test('SIGHUP means nothing where there is nothing to read again', async () => {
   const daemon = new Daemon();
   const port = portOf(await daemon.ready());

@@ -60,6 +60,8 @@ export interface TestAppOptions {
   /** DMAD_ variables; the state directory is a temporary one. */
   environment?: Record<string, string>;
   sysfsRoot?: string;
+  /** How often devices are looked for, in milliseconds. */
+  lookMs?: number;
   /** Where state goes: memory is quick, a disk can be synced. */
   parentDir?: string;
   /** Puts something into the state directory beforehand. */
@@ -81,8 +83,13 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   const log = pino({ level: config.log_level });
   let app: App;
   try {
-    const { sysfsRoot } = options;
-    app = await buildApp({ config, log, ...(sysfsRoot !== undefined && { sysfsRoot }) });
+    const { sysfsRoot, lookMs } = options;
+    app = await buildApp({
+      ...{ config, log },
+      ...(sysfsRoot !== undefined && { sysfsRoot }),
+      ...(lookMs !== undefined && { lookMs }),
+    });
+    await app.start();
   } catch (error) {
     rmSync(stateDir, { recursive: true, force: true });
     throw error;

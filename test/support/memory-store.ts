@@ -91,10 +91,11 @@ export function memoryJournal(
   store = new MemoryStore(),
   mark = new MemoryMark(),
   log: FastifyBaseLogger = pino({ level: 'silent' }),
+  doubted = false,
 ) {
   const counted = { synced: 0, failed: 0 };
   const journal = new Journal({
-    ...{ store, mark, log, keys: store.rows.keys() },
+    ...{ store, mark, log, keys: store.rows.keys(), doubted },
     observer: {
       synced: () => {
         counted.synced++;

@@ -3,7 +3,7 @@ import { TLSSocket } from 'node:tls';
 import type { FastifyBaseLogger } from 'fastify';
 import fp from 'fastify-plugin';
 import type { ProblemCode } from '../problems/problem.ts';
-import type { Touch } from './authorize.ts';
+import type { Touch, Touches } from './authorize.ts';
 import type { Scope } from './scopes.ts';
 
 /** A transfer may have thousands of segments; of those beyond, the line says how many. */
@@ -38,37 +38,48 @@ export default fp<{ audit: FastifyBaseLogger }>(
       const certificate =
         socket instanceof TLSSocket ? socket.getPeerCertificate().subject : undefined;
       // Noted now: a connection that has gone does not tell.
-      request.peer = { address: socket.remoteAddress ?? null, ...(certificate && { certificate }) };
+      request.peer = { address: socket.remoteAddress ?? null, certificate };
     });
-    app.addHook('onResponse', async (request, reply) => {
+    app.addHook('onResponse', (request, reply, done) => {
       const { access } = request.routeOptions.config;
       const status = reply.raw.statusCode;
       const refused = REFUSED.includes(status);
-      if (!refused && !AUDITED.includes(access)) return;
+      if (!refused && !AUDITED.includes(access)) return done();
       const { touches } = request;
       audit.info(
         {
           request: request.id,
           // Nobody where the request was refused before it was known whose it is.
           client: request.client?.name ?? null,
-          ...request.peer,
+          // Not there where the request was refused before any hook ran.
+          address: request.peer?.address,
+          certificate: request.peer?.certificate,
           method: request.method,
           path: request.url.split('?', 1)[0],
-          ...(request.transferId && { transfer: request.transferId }),
-          ...(touches && {
-            ranges: touches.slice(0, MAX_RANGES).map(describeTouch),
-            ...(touches.length > MAX_RANGES && { further_ranges: touches.length - MAX_RANGES }),
-          }),
+          transfer: request.transferId,
+          ranges: touches && firstOf(touches).map(describeTouch),
+          further_ranges: touches && furtherThan(touches),
           outcome: refused ? 'refused' : status < 400 ? 'done' : 'failed',
           status,
-          ...(request.problem && { code: request.problem }),
+          code: request.problem,
         },
         'audit',
       );
+      done();
     });
   },
   { name: 'audit' },
 );
+
+function firstOf(touches: Touches): Touch[] {
+  const length = Math.min(touches.length, MAX_RANGES);
+  return Array.from({ length }, (_, index) => touches.at(index) as Touch);
+}
+
+/** Undefined, and so left out, where there are none. */
+function furtherThan({ length }: Touches): number | undefined {
+  return length > MAX_RANGES ? length - MAX_RANGES : undefined;
+}
 
 function describeTouch({ device, offset, size, write }: Touch) {
   return { device, offset, size, access: write ? 'write' : 'read' };
@@ -77,9 +88,9 @@ function describeTouch({ device, offset, size, write }: Touch) {
 declare module 'fastify' {
   interface FastifyRequest {
     /** Where it comes from, and what its certificate says where one was asked for. */
-    peer: { address: string | null; certificate?: object };
+    peer: { address: string | null; certificate: object | undefined };
     /** What it touches, as far as that is known. */
-    touches: readonly Touch[] | undefined;
+    touches: Touches | undefined;
     /** What it was answered with, where that was a problem. */
     problem: ProblemCode | undefined;
     /** The transfer that it made or cancelled. */

@@ -15,6 +15,8 @@ interface Entry {
 export class Keyring {
   readonly #path: string;
   #entries: readonly Entry[] = [];
+  /** Of every token that there has been: what was accepted of one that is gone still goes on. */
+  readonly #limits = new Map<string, ClientLimits>();
 
   /** @throws Error where the tokens file cannot be used */
   constructor(path: string) {
@@ -36,9 +38,9 @@ export class Keyring {
     return found;
   }
 
-  /** What a client may take; nothing is said of those who have no token. */
+  /** What a client may take, or might last; nothing is said of those who never had a token. */
   limitsOf(name: string): ClientLimits {
-    return this.#entries.find(({ client }) => client.name === name)?.client.limits ?? {};
+    return this.#limits.get(name) ?? {};
   }
 
   /**
@@ -54,6 +56,7 @@ export class Keyring {
       before.delete(token.name);
       return known;
     });
+    for (const { client } of this.#entries) this.#limits.set(client.name, client.limits);
     for (const { client } of before.values()) {
       for (const answer of client.answers) answer.destroy();
     }

@@ -63,6 +63,7 @@ export const calibrationRoutes: FastifyPluginAsyncZod<CalibrationRoutesOptions> 
             'timeout',
             'media_error',
             'device_gone',
+            'overloaded',
             'shutting_down',
             'storage_full',
           ),

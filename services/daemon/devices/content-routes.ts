@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { FastifyReply } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { authorize } from '../access/authorize.ts';
 import type { Engine } from '../engines/engine.ts';
-import { jobProblem } from '../engines/failure.ts';
-import { type Completion, NOWHERE } from '../engines/records.ts';
+import { clientLeft } from '../http/client-left.ts';
 import { crc32cText } from '../http/crc32c.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { problemResponses } from '../problems/schema.ts';
-import { checkBadBlocks, checkBounds, checkOnline, type Device, type Inventory } from './device.ts';
+import { checksum } from './checksum.ts';
+import { checkBadBlocks, checkBounds, type Inventory } from './device.ts';
 import { download } from './download.ts';
-import { rest } from './rest.ts';
 import { checksumQuerySchema, checksumSchema, deviceParams, OCTETS } from './schema.ts';
 import { StreamSlots } from './stream-slots.ts';
 
@@ -109,42 +107,10 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
         const range = { device, offset, size, offsetPointer: '/offset', sizePointer: '/size' };
         checkBounds(range);
         checkBadBlocks(range);
-        await rest(reply.raw, queue.pace(client, size));
-        checkOnline(device);
-        const { sourceCrc } = await checksum(engine, device, offset, size, reply);
-        return { crc32c: crc32cText(sourceCrc) };
+        const pace = (bytes: number) => queue.pace(client, bytes);
+        const crc = await checksum(engine, device, range, pace, clientLeft(reply));
+        return { crc32c: crc32cText(crc) };
       });
     },
   );
 };
-
-/** Stops when the client goes away: a large device takes long to read. */
-function checksum(
-  engine: Engine,
-  device: Device,
-  offset: number,
-  size: number,
-  reply: FastifyReply,
-): Promise<Completion> {
-  return new Promise((resolve, reject) => {
-    const tag = engine.submit(
-      {
-        source: device.handle,
-        destination: NOWHERE,
-        engine: 'cpu',
-        priority: 'normal',
-        segments: [{ src_offset: offset, dst_offset: 0, size }],
-        checksum: true,
-      },
-      {
-        done: (completion) => {
-          reply.raw.removeListener('close', stop);
-          if (completion.status === 0) resolve(completion);
-          else reject(jobProblem(completion, device.name));
-        },
-      },
-    );
-    const stop = () => engine.cancel(tag);
-    reply.raw.once('close', stop);
-  });
-}

@@ -23,6 +23,8 @@ export interface Device {
   badBlocks: ByteRange[];
   /** Once it is gone it stays so: should the device come back, that is another one of the name. */
   state: DeviceState;
+  /** Why it counts as gone; null while it is online. */
+  stateReason: string | null;
   /** Changes where another device takes its name; see devices/watch.ts. */
   instance: number;
   /** The engine's name for it, which is never given to another. */
@@ -77,9 +79,10 @@ export class Inventory {
 }
 
 /** What is wrong with using a device that is not there any more; undefined while it is. */
-export function goneProblem({ name, state }: Device): Problem | undefined {
+export function goneProblem({ name, state, stateReason }: Device): Problem | undefined {
   if (state === 'online') return undefined;
-  return retryLater('device_gone', `${name} has gone: bring it back, or name another device.`, 30);
+  const detail = `${name} has gone (${stateReason}): bring it back, or name another device.`;
+  return retryLater('device_gone', detail, 30);
 }
 
 /** @throws Problem device_gone, where the device is not there any more */
@@ -96,11 +99,16 @@ export interface RequestedRange extends ByteRange {
   sizePointer: string;
 }
 
+/** Whether a device has all bytes of a range. */
+export function isInside(device: Device, offset: number, size: number): boolean {
+  // Subtracting cannot overflow, adding could.
+  return offset < device.size && size <= device.size - offset;
+}
+
 /** @throws Problem out_of_range, where the range ends, or begins, past the device's end */
 export function checkBounds(range: RequestedRange): void {
   const { device, offset, size } = range;
-  // Subtracting cannot overflow, adding could.
-  if (offset < device.size && size <= device.size - offset) return;
+  if (isInside(device, offset, size)) return;
   const beginsOutside = offset >= device.size;
   const detail = beginsOutside
     ? `${device.name} has ${device.size} bytes: offset ${offset} lies past its end.`
@@ -112,12 +120,24 @@ export function checkBounds(range: RequestedRange): void {
   );
 }
 
+/** The first bad block that is known in a range. */
+function badBlockIn({ badBlocks }: Device, offset: number, size: number): ByteRange | undefined {
+  // Nearly every device has none.
+  if (badBlocks.length === 0) return undefined;
+  return badBlocks.find(
+    (block) => block.offset < offset + size && offset < block.offset + block.size,
+  );
+}
+
+/** Whether no bad block is known in a range. */
+export function isSound(device: Device, offset: number, size: number): boolean {
+  return badBlockIn(device, offset, size) === undefined;
+}
+
 /** @throws Problem bad_block, where the range touches one that is known */
 export function checkBadBlocks(range: RequestedRange): void {
   const { device, offset, size } = range;
-  const bad = device.badBlocks.find(
-    (block) => block.offset < offset + size && offset < block.offset + block.size,
-  );
+  const bad = badBlockIn(device, offset, size);
   if (bad === undefined) return;
   throw fieldProblem(
     'bad_block',

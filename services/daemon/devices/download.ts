@@ -5,14 +5,12 @@ import { authorize } from '../access/authorize.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
+import { clientLeft } from '../http/client-left.ts';
 import { readRange } from '../http/content-range.ts';
 import { checkBadBlocks, checkOnline, type Device } from './device.ts';
 import { rest } from './rest.ts';
 import { OCTETS } from './schema.ts';
 import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
-
-/** How long a client may take to read one chunk, so that nobody holds a slot for nothing. */
-const STALL_MS = 30_000;
 
 /**
  * Answers with a device's bytes, or the range of them that was asked for, through two buffers.
@@ -42,6 +40,7 @@ export async function download(
   let chunk =
     request.method === 'HEAD' ? undefined : await read(engine, device, buffers[0], offset, end);
   const { raw } = reply.hijack();
+  const left = clientLeft(reply);
   raw.writeHead(range === undefined ? 200 : 206, {
     ...(reply.getHeaders() as Record<string, string>),
     'content-type': OCTETS,
@@ -52,7 +51,7 @@ export async function download(
   try {
     for (let at = offset, turn = 1; chunk !== undefined; turn ^= 1) {
       at += chunk.length;
-      const resting = rest(raw, pace(chunk.length));
+      const resting = rest(pace(chunk.length), left);
       const next = at < end ? read(engine, device, buffers[turn] as Buffer, at, end) : undefined;
       // Both are waited for whatever becomes of one: the engine may still write to the buffer.
       const [written, following] = await Promise.allSettled([write(raw, chunk), next]);
@@ -94,16 +93,9 @@ function write(raw: ServerResponse, chunk: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
     // The callback alone is not enough: it never comes where an answer waits behind another one
     // on a connection that closes.
-    const onClose = () => {
-      clearTimeout(timer);
-      reject(new Error('the client went away'));
-    };
-    const timer = setTimeout(() => {
-      reject(new Error(`the client read nothing for ${STALL_MS / 1000} s`));
-    }, STALL_MS);
+    const onClose = () => reject(new Error('the client went away, or read nothing for too long'));
     raw.once('close', onClose);
     raw.write(chunk, (error) => {
-      clearTimeout(timer);
       raw.removeListener('close', onClose);
       if (error) reject(error);
       else resolve();

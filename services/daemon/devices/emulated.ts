@@ -5,9 +5,9 @@ import {
   fstatSync,
   fsyncSync,
   ftruncateSync,
+  lstatSync,
   mkdirSync,
   openSync,
-  statSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { StartError } from '../start-error.ts';
@@ -63,6 +63,6 @@ export function prepareEmulatedDevice(
 
 /** A file made anew may have the number of the one before, but was not born when that was. */
 export function fileIdentity(path: string): string {
-  const { ino, birthtimeNs } = statSync(path, { bigint: true });
+  const { ino, birthtimeNs } = lstatSync(path, { bigint: true });
   return `${ino} ${birthtimeNs}`;
 }

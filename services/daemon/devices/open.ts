@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { statSync } from 'node:fs';
+import { lstatSync } from 'node:fs';
 import type { FastifyBaseLogger } from 'fastify';
 import type { Engine } from '../engines/engine.ts';
 import type { DeviceSpec, OpenedDevice } from '../engines/opened-devices.ts';
@@ -92,6 +92,7 @@ export function openDevdax(engine: Engine, found: DaxDevice): Device {
     persistenceDomain,
     badBlocks,
     state: 'online',
+    stateReason: null,
     instance,
     handle: opened.handle,
     flushBasis: opened.flushBasis,
@@ -120,7 +121,8 @@ export function openEmulated(
     persistenceDomain: persistence,
     badBlocks: [],
     state: 'online',
-    instance: statSync(path).ino,
+    stateReason: null,
+    instance: lstatSync(path).ino,
     handle,
     flushBasis,
   };

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ServerResponse } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Waits so many milliseconds, but no longer than the client is there. */
-export function rest(raw: ServerResponse, ms: number): Promise<void> {
-  if (ms <= 0) return Promise.resolve();
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      raw.removeListener('close', end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    raw.once('close', end);
-  });
+/** Of a timer, in milliseconds; one that is longer ends at once. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+/** Waits so many milliseconds, however many, but no longer than until the signal. */
+export async function rest(ms: number, signal: AbortSignal): Promise<void> {
+  if (ms <= 0) return;
+  const until = performance.now() + ms;
+  for (let left = ms; left > 0 && !signal.aborted; left = until - performance.now()) {
+    await sleep(Math.min(left, LONGEST_MS), undefined, { signal }).catch(() => {});
+  }
 }

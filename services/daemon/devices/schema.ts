@@ -25,8 +25,10 @@ export const deviceSchema = z
     bad_blocks: z.array(z.object({ offset: bytes, size: bytes })),
     state: z.enum(DEVICE_STATES).meta({
       description:
-        'gone: it was removed, or unbound from its driver; it is taken up again when it is back.',
+        'gone: it was removed, unbound from its driver, or lost some of its bytes; it is taken up ' +
+        'again when it is back.',
     }),
+    state_reason: z.string().nullable().meta({ description: 'Why it is gone.' }),
   })
   .meta({ id: 'Device' });
 
@@ -68,5 +70,6 @@ export function deviceDocument(device: Device): z.output<typeof deviceSchema> {
     persistence_domain: device.persistenceDomain,
     bad_blocks: device.badBlocks,
     state: device.state,
+    state_reason: device.stateReason,
   };
 }

@@ -4,13 +4,14 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { authorize } from '../access/authorize.ts';
 import type { Engine } from '../engines/engine.ts';
+import { clientLeft } from '../http/client-left.ts';
 import { crc32cText } from '../http/crc32c.ts';
 import { UPLOAD_LANE, type WorkQueue } from '../order/work-queue.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
 import type { Inventory } from './device.ts';
 import { deviceParams, OCTETS, uploadQuerySchema, uploadResultSchema } from './schema.ts';
-import { checkUpload, Upload, type UploadTarget } from './upload.ts';
+import { checkUpload, shuttingDown, Upload, type UploadTarget } from './upload.ts';
 
 export interface UploadRoutesOptions {
   engine: Engine;
@@ -58,6 +59,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
             'queue_full',
             'media_error',
             'device_gone',
+            'overloaded',
             'shutting_down',
             'storage_full',
           ),
@@ -88,9 +90,13 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
 
     const size = target.length ?? room;
     const accesses = size === 0 ? [] : [{ device: device.handle, offset, size, write: true }];
+    const left = clientLeft(reply, signal);
     let start = () => {};
-    const turn = new Promise<void>((resolve) => {
+    const turn = new Promise<void>((resolve, reject) => {
       start = resolve;
+      const leave = () => reject(signal.aborted ? shuttingDown() : cutShort());
+      if (left.aborted) leave();
+      left.addEventListener('abort', leave);
     });
     const ticket = queue.add(start, accesses, UPLOAD_LANE, client, 0);
     let written = 0;
@@ -100,7 +106,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
       const upload = new Upload(engine, target);
       try {
         const pace = (bytes: number) => queue.pace(client, bytes);
-        await upload.receive(request.raw, { idleMs, signal, pace });
+        await upload.receive(request.raw, { idleMs, signal, left, pace });
       } finally {
         written = upload.bytesWritten;
       }
@@ -112,14 +118,16 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
       );
       // The rest of the body is still coming; the connection is of no further use.
       reply.header('connection', 'close');
-      throw request.raw.errored === error
-        ? new Problem('invalid_request', 'The body was cut short.')
-        : error;
+      throw request.raw.errored === error ? cutShort() : error;
     } finally {
       queue.release(ticket);
     }
   }
 };
+
+function cutShort(): Problem {
+  return new Problem('invalid_request', 'The body was cut short.');
+}
 
 /** @returns undefined where it is not known beforehand */
 function bodyLength({ headers }: FastifyRequest): number | undefined {

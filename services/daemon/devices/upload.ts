@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Readable } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
 import { fieldProblem, Problem, retryLater } from '../problems/problem.ts';
 import { checkBadBlocks, checkOnline, type Device } from './device.ts';
+import { rest } from './rest.ts';
 import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
+
+/**
+ * An upload keeps others from its range, so it may be slow, but not for ever: so many bytes must
+ * arrive, or the end, within so many times what it may be idle.
+ */
+const MIN_PROGRESS = 2 ** 16;
+const PROGRESS_IDLES = 6;
 
 /** Where an upload goes. */
 export interface UploadTarget {
@@ -37,10 +44,12 @@ export function checkUpload({ device, offset, length }: UploadTarget): number {
 }
 
 export interface UploadOptions {
-  /** How long to wait for more, in milliseconds. */
+  /** How long to wait for more, in milliseconds; and six times that for 64 KiB. Rests do not count. */
   idleMs: number;
   /** Breaks it off. */
   signal: AbortSignal;
+  /** Ends a rest: it was broken off, or its client went away. */
+  left: AbortSignal;
   /** How long to rest after so many bytes, in milliseconds. */
   pace(bytes: number): number;
 }
@@ -75,7 +84,8 @@ export class Upload {
     try {
       for await (const chunk of chunksOf(body, options)) {
         await this.#take(chunk);
-        await rest(options.pace(chunk.length), options.signal);
+        // While the client's bytes wait in its own buffers.
+        await rest(options.pace(chunk.length), options.left);
       }
     } catch (error) {
       // What arrived before the error is kept; an error of the engine's own comes again here.
@@ -140,32 +150,35 @@ export class Upload {
   }
 }
 
-/** Waits, while the client's bytes wait in its own buffers; no longer than until it is broken off. */
-async function rest(ms: number, signal: AbortSignal): Promise<void> {
-  if (ms > 0) await sleep(ms, undefined, { signal }).catch(() => {});
-}
-
-/** The body's chunks, each within its time. The body is not destroyed: an answer must go out. */
+/** The body's chunks, each in time. The body is not destroyed: an answer must go out. */
 async function* chunksOf(body: Readable, { idleMs, signal }: UploadOptions) {
   const chunks = body.iterator({ destroyOnReturn: false })[Symbol.asyncIterator]();
+  let leftMs = PROGRESS_IDLES * idleMs;
+  let arrived = 0;
   for (;;) {
-    const { promise, end } = deadline(idleMs, signal);
+    const began = performance.now();
+    const { promise, end } = deadline(Math.min(idleMs, leftMs), signal);
     const result = await Promise.race([chunks.next(), promise]).finally(end);
     if (result.done) return;
-    yield result.value as Buffer;
+    const chunk = result.value as Buffer;
+    leftMs -= performance.now() - began;
+    arrived += chunk.length;
+    if (arrived >= MIN_PROGRESS) {
+      leftMs = PROGRESS_IDLES * idleMs;
+      arrived = 0;
+    }
+    yield chunk;
   }
 }
 
-function deadline(idleMs: number, signal: AbortSignal) {
+function deadline(ms: number, signal: AbortSignal) {
   let end = () => {};
   const promise = new Promise<never>((_resolve, reject) => {
-    const stop = () => {
-      reject(retryLater('shutting_down', 'The daemon is shutting down: send it again later.'));
-    };
+    const stop = () => reject(shuttingDown());
     const timer = setTimeout(() => {
-      const detail = `Nothing more arrived within ${idleMs / 1000} s; what did arrive is written.`;
+      const detail = 'Nothing more arrived in time, or too little; what did arrive is written.';
       reject(new Problem('request_timeout', detail));
-    }, idleMs);
+    }, ms);
     if (signal.aborted) stop();
     signal.addEventListener('abort', stop);
     end = () => {
@@ -174,6 +187,10 @@ function deadline(idleMs: number, signal: AbortSignal) {
     };
   });
   return { promise, end };
+}
+
+export function shuttingDown(): Problem {
+  return retryLater('shutting_down', 'The daemon is shutting down: send it again later.');
 }
 
 function doesNotFit(device: Device, offset: number, written: number): Problem {

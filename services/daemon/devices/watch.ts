@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { statSync } from 'node:fs';
+import { lstatSync } from 'node:fs';
 import type { FastifyBaseLogger } from 'fastify';
 import type { Engine } from '../engines/engine.ts';
 import { StartError } from '../start-error.ts';
@@ -53,12 +53,12 @@ export class DeviceWatch {
   }
 
   #check(device: Device, found: DaxDevice | undefined): void {
-    const same =
-      device.kind === 'emulated' ? isSameFile(device) : found && isSameDevice(device, found);
-    if (!same) {
+    const reason = device.kind === 'emulated' ? whyNotFile(device) : whyNotDevice(device, found);
+    if (reason !== undefined) {
       device.state = 'gone';
+      device.stateReason = reason;
       this.#closing.push(device.handle);
-      this.#options.log.warn({ device: device.name }, 'device gone');
+      this.#options.log.warn({ device: device.name, reason }, 'device gone');
     } else if (found?.badBlocks !== undefined && device.kind === 'devdax') {
       if (found.badBlocks.length > device.badBlocks.length) {
         this.#options.log.warn({ device: device.name, bad_blocks: found.badBlocks }, 'bad blocks');
@@ -71,7 +71,8 @@ export class DeviceWatch {
   #reopen(gone: Device, found: ReadonlyMap<string, DaxDevice>): Device | undefined {
     const { engine } = this.#options;
     if (gone.kind === 'emulated') {
-      return fileAt(gone.path)?.size === gone.size
+      const file = fileAt(gone.path);
+      return file?.isFile() && file.size === gone.size
         ? openEmulated(engine, gone, gone.path)
         : undefined;
     }
@@ -97,22 +98,27 @@ export class DeviceWatch {
   }
 }
 
-function isSameDevice(device: Device, found: DaxDevice): boolean {
-  return (
-    whyUnusable(found) === undefined &&
-    found.instance === device.instance &&
-    found.size === device.size
-  );
+/** Why what was found is not the device any more; undefined where it is. */
+function whyNotDevice(device: Device, found: DaxDevice | undefined): string | undefined {
+  if (found === undefined) return 'it was removed';
+  const unusable = whyUnusable(found);
+  if (unusable !== undefined) return unusable;
+  if (found.instance !== device.instance) return 'it was bound to its driver anew';
+  return found.size === device.size ? undefined : `it has ${found.size} bytes now`;
 }
 
-/** One that was cut short still has its other bytes, and may be given its size again. */
-function isSameFile({ path, instance }: Device): boolean {
-  return fileAt(path)?.ino === instance;
+/** The same of a file that stands in for one. */
+function whyNotFile({ path, instance, size }: Device): string | undefined {
+  const file = fileAt(path);
+  if (file === undefined) return 'its file was removed';
+  if (file.ino !== instance || !file.isFile()) return 'its file was replaced';
+  return file.size < size ? `its file was cut short to ${file.size} bytes` : undefined;
 }
 
+/** Never through a link, as it is not opened through one. */
 function fileAt(path: string) {
   try {
-    return statSync(path);
+    return lstatSync(path);
   } catch {
     return undefined;
   }

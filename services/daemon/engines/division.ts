@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { constants } from 'node:os';
-import { failedCompletion } from './completions.ts';
 import type { Engine, JobListener } from './engine.ts';
 import type { Completion, Job, Segment } from './records.ts';
-import { ShimError } from './shim.ts';
 
 type Submitter = Pick<Engine, 'submit' | 'cancel'>;
 
@@ -14,7 +11,6 @@ type Submitter = Pick<Engine, 'submit' | 'cancel'>;
  * @param job without checksums: there would be two of them
  * @param listener hears of both as of one
  * @returns the tags by which to cancel it
- * @throws ShimError where the shim refuses the job; then nothing was touched
  */
 export function submitDivided(
   engine: Submitter,
@@ -46,26 +42,20 @@ export function submitDivided(
     if (dma !== undefined && cpu !== undefined) listener.done(merge(dma, cpu, failed));
   };
   for (const [index, { engine: name, segment }] of parts.entries()) {
-    try {
-      const tag = engine.submit(
-        { ...job, engine: name, segments: [segment] },
-        {
-          progress: (bytesDone) => {
-            progress[index] = bytesDone;
-            listener.progress?.(progress.reduce((sum, bytes) => sum + bytes, 0));
-          },
-          done: (completion) => {
-            progress[index] = completion.bytesDone;
-            done(index, completion);
-          },
+    const tag = engine.submit(
+      { ...job, engine: name, segments: [segment] },
+      {
+        progress: (bytesDone) => {
+          progress[index] = bytesDone;
+          listener.progress?.(progress.reduce((sum, bytes) => sum + bytes, 0));
         },
-      );
-      tags.push(tag);
-    } catch (error) {
-      if (index === 0 || !(error instanceof ShimError)) throw error;
-      // The front is on its way: the job ends once that has stopped.
-      done(index, failedCompletion(0, -constants.errno.ENOMEM));
-    }
+        done: (completion) => {
+          progress[index] = completion.bytesDone;
+          done(index, completion);
+        },
+      },
+    );
+    tags.push(tag);
   }
   return tags;
 }

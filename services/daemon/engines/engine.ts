@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
+import { JobBatch } from './batch.ts';
 import { CompletionStream, failedCompletion } from './completions.ts';
 import { DmaModule, type DmaPort } from './dma-module.ts';
 import { type DeviceSpec, type OpenedDevice, OpenedDevices } from './opened-devices.ts';
@@ -12,7 +13,6 @@ import {
   encodeSegments,
   JOB_SIZE,
   type Job,
-  MAX_SEGMENTS,
   OPTIONS_SIZE,
   readU64,
   SEGMENT_SIZE,
@@ -49,8 +49,7 @@ export class Engine {
   readonly #devices: OpenedDevices;
   readonly #inFlight = new Map<number, { job: Job; listener: JobListener; pending: number }>();
   readonly #pending = { cpu: 0, dma: 0 };
-  readonly #jobRecord = Buffer.alloc(JOB_SIZE);
-  readonly #segmentRecords = new Uint32Array((MAX_SEGMENTS * SEGMENT_SIZE) / 4);
+  readonly #batch: JobBatch;
   #lastTag = 0;
   #closed = false;
 
@@ -65,6 +64,7 @@ export class Engine {
     const fd = check('dma_shim_completion_fd', this.#shim.completionFd(this.#context));
     this.#completions = new CompletionStream(fd, (completion) => this.#deliver(completion));
     this.#devices = new OpenedDevices(this.#shim, () => this.#live());
+    this.#batch = new JobBatch(this.#shim, (tag, status) => this.#refuse(tag, status));
     this.dmaPort = new DmaModule(this.#shim, () => this.#live(), this.#devices);
   }
 
@@ -90,47 +90,54 @@ export class Engine {
 
   /** Lets a device go. @returns false while a job in flight names it: try again later */
   closeDevice(device: number): boolean {
+    // The shim may give the handle again, to another device.
+    this.#sendBatch();
     return this.#devices.close(device);
   }
 
   /**
-   * Starts a job. The listener's `done` is called exactly once, later, unless this throws. A job
-   * that names a device which was closed ends as one whose device has gone.
+   * Starts a job, at the end of this turn of the event loop where it has no memory of its own. The
+   * listener's `done` is called exactly once, later. A job that the shim refuses has touched
+   * nothing, and ends with what the shim says; one that names a device which was closed as one whose
+   * device has gone.
    *
    * @returns the tag by which to cancel it
-   * @throws ShimError where the shim refuses the job; then nothing was touched
+   * @throws ShimError where the engine is closed
    */
   submit(job: Job, listener: JobListener): number {
     const context = this.#live();
     const tag = ++this.#lastTag;
     const source = this.#devices.shimHandleOf(job.source);
     const destination = this.#devices.shimHandleOf(job.destination);
-    if (source === undefined || destination === undefined) {
-      queueMicrotask(() => listener.done(failedCompletion(tag, -constants.errno.ENXIO)));
-      return tag;
-    }
-    encodeJob(this.#jobRecord, tag, { ...job, source, destination });
-    encodeSegments(this.#segmentRecords, job.segments);
-    const memory = job.memory ?? null;
-    check(
-      'dma_shim_submit',
-      this.#shim.submit(context, this.#jobRecord, this.#segmentRecords, memory),
-    );
     // Holds the job's memory for as long as the shim may touch it.
     const pending = job.segments.reduce((sum, { size }) => sum + size, 0);
     this.#inFlight.set(tag, { job, listener, pending });
     this.#pending[job.engine] += pending;
+    if (source === undefined || destination === undefined) {
+      this.#refuse(tag, -constants.errno.ENXIO);
+    } else if (job.memory === undefined) {
+      this.#addToBatch(tag, { ...job, source, destination });
+    } else {
+      const record = Buffer.alloc(JOB_SIZE);
+      const segments = new Uint32Array((job.segments.length * SEGMENT_SIZE) / 4);
+      encodeJob(record, tag, { ...job, source, destination });
+      encodeSegments(segments, job.segments);
+      const status = this.#shim.submit(context, record, segments, job.memory);
+      if (status < 0) this.#refuse(tag, status);
+    }
     return tag;
   }
 
-  /** Submits a job and waits for its end. @throws ShimError where the shim refuses the job */
+  /** Submits a job and waits for its end. @throws ShimError where the engine is closed */
   run(job: Job): Promise<Completion> {
     return new Promise((resolve) => this.submit(job, { done: resolve }));
   }
 
   /** Stops a job at its next piece boundary; its `done` still comes. Nothing where it is over. */
   cancel(tag: number): void {
-    if (!this.#closed) this.#shim.cancel(this.#context, tag);
+    if (this.#closed) return;
+    this.#sendBatch();
+    this.#shim.cancel(this.#context, tag);
   }
 
   /** Cancels what is in flight, and waits, off the event loop's turn, for its pieces to end. */
@@ -146,6 +153,20 @@ export class Engine {
   #live(): Context {
     if (this.#closed) throw new ShimError('the engine is closed', -constants.errno.ECANCELED);
     return this.#context;
+  }
+
+  #addToBatch(tag: number, job: Job): void {
+    if (!this.#batch.takes(job)) this.#sendBatch();
+    if (this.#batch.size === 0) setImmediate(() => this.#sendBatch());
+    this.#batch.add(tag, job);
+  }
+
+  #sendBatch(): void {
+    if (!this.#closed && this.#batch.size > 0) this.#batch.send(this.#context);
+  }
+
+  #refuse(tag: number, status: number): void {
+    queueMicrotask(() => this.#deliver(failedCompletion(tag, status)));
   }
 
   #readCpuInfo(): CpuInfo {

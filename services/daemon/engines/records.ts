@@ -4,7 +4,7 @@
  * The shim's structs as bytes. Layouts and constants are those of native-shim/include/dma_shim.h,
  * ABI {@link SHIM_ABI}; that number changes with any of them.
  */
-export const SHIM_ABI = 3;
+export const SHIM_ABI = 4;
 export const MAX_SEGMENTS = 4096;
 
 /** Device handles that name no device. */
@@ -105,28 +105,33 @@ const KIND_DONE = 2;
 const NO_CHANNEL = 0xffff_ffff;
 const HIGH = 2 ** 32;
 
-/** Writes a job into `out`, of {@link JOB_SIZE} bytes. */
-export function encodeJob(out: Buffer, tag: number, job: Job): void {
-  writeU64(out, 0, tag);
-  writeU64(out, 8, job.memory?.length ?? 0);
-  out.writeUInt32LE(job.source, 16);
-  out.writeUInt32LE(job.destination, 20);
-  out.writeUInt32LE(ENGINES[job.engine], 24);
-  out.writeUInt32LE(PRIORITIES[job.priority], 28);
-  out.writeUInt32LE((job.flush ? 1 : 0) | (job.verify ? 2 : 0) | (job.checksum ? 4 : 0), 32);
-  out.writeUInt32LE(job.crcSeed ?? 0, 36);
-  out.writeUInt32LE(job.segments.length, 40);
-  out.writeUInt32LE(job.timeoutMs ?? 0, 44);
+/** Writes a job into `out`, {@link JOB_SIZE} bytes from `at`. */
+export function encodeJob(out: Buffer, tag: number, job: Job, at = 0): void {
+  writeU64(out, at, tag);
+  writeU64(out, at + 8, job.memory?.length ?? 0);
+  out.writeUInt32LE(job.source, at + 16);
+  out.writeUInt32LE(job.destination, at + 20);
+  out.writeUInt32LE(ENGINES[job.engine], at + 24);
+  out.writeUInt32LE(PRIORITIES[job.priority], at + 28);
+  out.writeUInt32LE((job.flush ? 1 : 0) | (job.verify ? 2 : 0) | (job.checksum ? 4 : 0), at + 32);
+  out.writeUInt32LE(job.crcSeed ?? 0, at + 36);
+  out.writeUInt32LE(job.segments.length, at + 40);
+  out.writeUInt32LE(job.timeoutMs ?? 0, at + 44);
 }
 
-/** Writes segments into `out`, of {@link SEGMENT_SIZE} bytes each, as pairs of 32-bit words. */
-export function encodeSegments(out: Uint32Array, segments: readonly Segment[]): void {
-  let word = 0;
+/**
+ * Writes segments into `out`, of {@link SEGMENT_SIZE} bytes each, from the one numbered `first`, as
+ * pairs of 32-bit words: of a number that does not fit into one, an Uint32Array keeps the low part.
+ */
+export function encodeSegments(out: Uint32Array, segments: readonly Segment[], first = 0): void {
+  let word = first * (SEGMENT_SIZE / 4);
   for (const { src_offset, dst_offset, size } of segments) {
-    for (const value of [src_offset, dst_offset, size]) {
-      out[word++] = value % HIGH;
-      out[word++] = value / HIGH;
-    }
+    out[word++] = src_offset;
+    out[word++] = src_offset / HIGH;
+    out[word++] = dst_offset;
+    out[word++] = dst_offset / HIGH;
+    out[word++] = size;
+    out[word++] = size / HIGH;
   }
 }
 

@@ -24,6 +24,13 @@ export interface Shim {
   deviceOpen(context: Context, path: string, spec: Buffer, info: Buffer): number;
   deviceClose(context: Context, device: number): number;
   submit(context: Context, job: Buffer, segments: Uint32Array, memory: Buffer | null): number;
+  submitBatch(
+    context: Context,
+    jobs: Buffer,
+    count: number,
+    segments: Uint32Array,
+    errors: Int32Array,
+  ): number;
   /** @param tag as a BigInt or number */
   cancel(context: Context, tag: number): number;
   cpuInfo(context: Context, out: Buffer): void;
@@ -49,6 +56,9 @@ export function loadShim(path = LIBRARY): Shim {
     deviceOpen: library.func('dma_shim_device_open', 'int', ['void *', 'str', 'void *', 'void *']),
     deviceClose: library.func('dma_shim_device_close', 'int', ['void *', 'uint32_t']),
     submit: library.func('dma_shim_submit', 'int', ['void *', 'void *', 'void *', 'void *']),
+    submitBatch: library.func('dma_shim_submit_batch', 'int', [
+      ...['void *', 'void *', 'uint32_t', 'void *', 'void *'],
+    ]),
     cancel: library.func('dma_shim_cancel', 'int', ['void *', 'uint64_t']),
     cpuInfo: library.func('dma_shim_cpu_info', 'void', ['void *', 'void *']),
     dmaOpen: library.func('dma_shim_dma_open', 'int', ['void *', 'str', 'void *']),

@@ -6,15 +6,17 @@ const WINDOW_MS = 5000;
 /** Beyond this, whoever asks waits for the daemon itself; a balancer had better ask another one. */
 const LAGGING_MS = 500;
 
-/** How late the event loop is, over the last seconds: a single stall is no trouble. */
+/** How late the event loop is, over the last two windows: a stall, or a start, is no trouble. */
 export class EventLoopLag {
   readonly #histogram: IntervalHistogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   readonly #timer: NodeJS.Timeout;
   #lagMs = 0;
+  #lagBeforeMs = 0;
 
   constructor() {
     this.#histogram.enable();
     this.#timer = setInterval(() => {
+      this.#lagBeforeMs = this.#lagMs;
       // In nanoseconds, and with the interval in it.
       this.#lagMs = Math.max(0, this.#histogram.percentile(50) / 1e6 - RESOLUTION_MS);
       this.#histogram.reset();
@@ -23,7 +25,7 @@ export class EventLoopLag {
   }
 
   get lagging(): boolean {
-    return this.#lagMs > LAGGING_MS;
+    return Math.min(this.#lagMs, this.#lagBeforeMs) > LAGGING_MS;
   }
 
   stop(): void {

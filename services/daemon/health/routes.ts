@@ -5,11 +5,12 @@ import type { Inventory } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine } from '../engines/engine.ts';
+import type { Gate } from '../http/gate.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { DAEMON_VERSION } from '../version.ts';
-import { EventLoopLag } from './event-loop.ts';
+import type { EventLoopLag } from './event-loop.ts';
 
 const readySchema = z
   .object({
@@ -39,14 +40,15 @@ export interface HealthRoutesOptions {
   dma: DmaEngine;
   chooser: EngineChooser;
   queue: WorkQueue;
+  gate: Gate;
+  lag: EventLoopLag;
   journal: Journal;
 }
 
 export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
   app,
-  { engine, inventory, dma, chooser, queue, journal },
+  { engine, inventory, dma, chooser, queue, gate, lag, journal },
 ) => {
-  const lag = new EventLoopLag();
   app.addHook('onClose', async () => lag.stop());
 
   app.get(
@@ -86,6 +88,7 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
       const gone = inventory.list().filter(({ state }) => state === 'gone');
       const noDma = chooser.dmaRequired ? dma.unavailable : undefined;
       const waiting_for = [
+        ...(gate.isOpen ? [] : ['recovery']),
         ...(queue.closing ? ['shutdown'] : []),
         ...(journal.trouble === undefined ? [] : ['journal']),
         ...(lag.lagging ? ['event_loop'] : []),

@@ -20,6 +20,11 @@ export function parseByteCount(text: string): number | undefined {
   return Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 
+/** Whether a value is a number of bytes as {@link byteCount} gives them back. */
+export function isByteCount(value: unknown, minimum: 0 | 1): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= minimum && !Object.is(value, -0);
+}
+
 /**
  * A number of bytes in a request: a JSON integer, or a string as {@link parseByteCount} reads it
  * (in a query always the latter). A number once parsed.

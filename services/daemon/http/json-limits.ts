@@ -13,42 +13,52 @@ const MAX_DEPTH = 8;
  * says what is wrong with it: that takes seconds, in which nobody else is answered.
  */
 export function beyondLimits(value: unknown): Problem | undefined {
-  return search(value, undefined, 0);
+  const found = search(value, 0);
+  if (found === undefined) return undefined;
+  const pointer = jsonPointer(found.path.reverse());
+  return fieldProblem('invalid_request', pointer, `${pointer || 'The body'} ${found.detail}.`);
 }
 
-/** Where a value is; put together only where something is wrong with it. */
-interface Place {
-  parent: Place | undefined;
-  key: string;
+interface Found {
+  /** Where it is, innermost first; put together on the way back from it. */
+  path: PropertyKey[];
+  detail: string;
 }
 
-function search(value: unknown, place: Place | undefined, depth: number): Problem | undefined {
+function search(value: unknown, depth: number): Found | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  const keys = Object.keys(value);
-  const [limit, what] = Array.isArray(value)
-    ? [MAX_ELEMENTS, 'elements']
-    : [MAX_MEMBERS, 'members'];
-  if (keys.length > limit) return problem(place, `may not have more than ${limit} ${what}`);
-  if (depth > MAX_DEPTH) return problem(place, `lies deeper than ${MAX_DEPTH} levels`);
-  for (const key of keys) {
-    const member = (value as Record<string, unknown>)[key];
-    if (key === '__proto__') {
-      return problem({ parent: place, key }, 'is a reserved name: choose another');
-    }
-    if (typeof member !== 'object' || member === null) continue;
-    const found = search(member, { parent: place, key }, depth + 1);
-    if (found !== undefined) return found;
+  return Array.isArray(value) ? searchArray(value, depth) : searchObject(value, depth);
+}
+
+function searchArray(elements: readonly unknown[], depth: number): Found | undefined {
+  const found = beyond(elements.length, MAX_ELEMENTS, 'elements', depth);
+  if (found !== undefined) return found;
+  for (let index = 0; index < elements.length; index++) {
+    const inside = search(elements[index], depth + 1);
+    if (inside !== undefined) return within(inside, index);
   }
   return undefined;
 }
 
-function pathOf(place: Place | undefined): string[] {
-  const path: string[] = [];
-  for (let at = place; at !== undefined; at = at.parent) path.unshift(at.key);
-  return path;
+function searchObject(members: object, depth: number): Found | undefined {
+  const keys = Object.keys(members);
+  const found = beyond(keys.length, MAX_MEMBERS, 'members', depth);
+  if (found !== undefined) return found;
+  for (const key of keys) {
+    if (key === '__proto__') return { path: [key], detail: 'is a reserved name: choose another' };
+    const inside = search((members as Record<string, unknown>)[key], depth + 1);
+    if (inside !== undefined) return within(inside, key);
+  }
+  return undefined;
 }
 
-function problem(place: Place | undefined, detail: string): Problem {
-  const pointer = jsonPointer(pathOf(place));
-  return fieldProblem('invalid_request', pointer, `${pointer || 'The body'} ${detail}.`);
+function beyond(count: number, limit: number, what: string, depth: number): Found | undefined {
+  if (count > limit) return { path: [], detail: `may not have more than ${limit} ${what}` };
+  if (depth > MAX_DEPTH) return { path: [], detail: `lies deeper than ${MAX_DEPTH} levels` };
+  return undefined;
+}
+
+function within(found: Found, key: PropertyKey): Found {
+  found.path.push(key);
+  return found;
 }

@@ -15,7 +15,7 @@ export default fp<RequestLogOptions>(
     app.addHook('onRequest', async (request, reply) => {
       reply.header('x-request-id', request.id);
     });
-    app.addHook('onResponse', async (request, reply) => {
+    app.addHook('onResponse', (request, reply, done) => {
       const { method, routeOptions } = request;
       const url = request.url.replace(TOKEN_IN_QUERY, '$1…');
       const { elapsedTime } = reply;
@@ -25,6 +25,7 @@ export default fp<RequestLogOptions>(
       const level = routeOptions.config.quiet ? 'debug' : 'info';
       const duration_ms = Math.round(elapsedTime * 1000) / 1000;
       request.log[level]({ method, url, status, duration_ms }, 'request');
+      done();
     });
   },
   { name: 'request-log' },

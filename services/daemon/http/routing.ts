@@ -4,6 +4,8 @@ import fp from 'fastify-plugin';
 import findMyWay from 'find-my-way';
 import { Problem } from '../problems/problem.ts';
 
+const JSON_ONLY = ['application/json; charset=utf-8'];
+
 /**
  * What is decided from the request line and header alone, before a body is read: whether there is
  * such a route (404), whether it takes the method (405), and whether it takes bodies so encoded (415), and whether
@@ -50,8 +52,10 @@ export default fp(
           headers: { 'accept-encoding': 'identity' },
         });
       }
-      const { produces = ['application/json; charset=utf-8'] } = request.routeOptions.config;
-      if (produces.length > 0 && accepts(request.raw).type(produces) === false) {
+      const { produces = JSON_ONLY } = request.routeOptions.config;
+      // A client that says nothing accepts anything (RFC 9110, 12.5.1).
+      const chooses = request.headers.accept !== undefined && produces.length > 0;
+      if (chooses && accepts(request.raw).type(produces) === false) {
         const detail = `This route answers with ${produces.join(' or ')}: accept that.`;
         throw new Problem('not_acceptable', detail);
       }

@@ -8,6 +8,7 @@ import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { PROBLEM_TYPE } from '../problems/handler.ts';
 import { PROBLEMS, Problem, problemDetails } from '../problems/problem.ts';
 import { boundPipelines } from './pipelining.ts';
+import { closeStalled } from './stalled.ts';
 
 const HEADERS_TIMEOUT_MS = 10_000;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
@@ -43,10 +44,11 @@ export function createHttpServer(handler: http.RequestListener, tls: TlsOptions)
       ? http.createServer(options, handler)
       : createTlsServer({ ...options, ...tls }, handler);
   server.maxConnections = MAX_CONNECTIONS;
-  boundEachAddress(server);
+  boundEachAddress(server, MAX_CONNECTIONS_OF_ONE);
   // The handler sends "100 Continue" once it wants the body: a refused upload is never sent.
   server.on('checkContinue', handler);
   boundPipelines(server);
+  closeStalled(server);
   server.on('checkExpectation', (_request, response: http.ServerResponse) => {
     const detail = 'The only expectation that can be met is 100-continue.';
     const { head, body } = renderProblem(new Problem('expectation_failed', detail));
@@ -82,7 +84,8 @@ function createTlsServer(
   return server;
 }
 
-function boundEachAddress(server: http.Server): void {
+/** @param most connections that one address may have open; further ones are closed at once */
+export function boundEachAddress(server: http.Server, most: number): void {
   const connections = new Map<string, number>();
   server.prependListener('connection', (socket: Socket) => {
     const { remoteAddress: address } = socket;
@@ -95,7 +98,7 @@ function boundEachAddress(server: http.Server): void {
       if (left > 0) connections.set(address, left);
       else connections.delete(address);
     });
-    if (open > MAX_CONNECTIONS_OF_ONE) socket.destroy();
+    if (open > most) socket.destroy();
   });
 }
 

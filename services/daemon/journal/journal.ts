@@ -26,6 +26,8 @@ export interface JournalOptions {
   mark: Mark;
   /** Keys of the rows that are on disk. */
   keys: Iterable<string>;
+  /** Whether what they say is in doubt: the mark then stays until {@link Journal.trust}. */
+  doubted: boolean;
   log: FastifyBaseLogger;
   observer: JournalObserver;
 }
@@ -58,12 +60,14 @@ export class Journal {
   #committing: Promise<void> | undefined;
   #trouble: Problem | undefined;
   #patient = true;
+  #doubted: boolean;
   #closed = false;
 
-  constructor({ store, mark, keys, log, observer }: JournalOptions) {
+  constructor({ store, mark, keys, doubted, log, observer }: JournalOptions) {
     this.#store = store;
     this.#mark = mark;
     this.#present = new Set(keys);
+    this.#doubted = doubted;
     this.#log = log;
     this.#observer = observer;
   }
@@ -99,6 +103,7 @@ export class Journal {
   async settle(rows: Rows): Promise<void> {
     if (this.#trouble !== undefined && (this.#mark.set || !this.#patient)) {
       this.#hurry(rows);
+      await this.#makeMark();
       return;
     }
     await new Promise<void>((resolve, reject) => {
@@ -119,6 +124,12 @@ export class Journal {
       if (this.#present.delete(key)) this.#rows.set(key, undefined);
     }
     this.#later(LAZY_MS);
+  }
+
+  /** What was unfinished at the start has been dealt with: the mark may go, once all is written. */
+  trust(): void {
+    this.#doubted = false;
+    this.keep(new Map([[FORMAT_KEY, FORMAT]]));
   }
 
   /** The daemon ends: from now on nobody waits for a disk that cannot be written. */
@@ -200,7 +211,7 @@ export class Journal {
     this.#trouble = undefined;
     for (const { resolve } of [...adding, ...settling]) resolve();
     // What came meanwhile may rely on the mark.
-    if (this.#mark.set && this.#rows.size === 0) await this.#clearMark();
+    if (this.#mark.set && !this.#doubted && this.#rows.size === 0) await this.#clearMark();
     return true;
   }
 
@@ -223,13 +234,18 @@ export class Journal {
     this.#urgent = true;
     this.#settling.unshift(...settling);
     if (this.#settling.length === 0) return;
+    if ((await this.#makeMark()) || !this.#patient) this.#settled();
+  }
+
+  /** @returns whether it is marked on disk that rows are missing */
+  async #makeMark(): Promise<boolean> {
     try {
       await this.#mark.make();
-    } catch (cause) {
-      this.#log.error({ err: cause }, 'journal: nor can the mark beside it');
-      if (this.#patient) return;
+      return true;
+    } catch (error) {
+      this.#log.error({ err: error }, 'journal: nor can the mark beside it');
+      return false;
     }
-    this.#settled();
   }
 
   #settled(): void {

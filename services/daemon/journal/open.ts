@@ -12,7 +12,7 @@ export interface OpenedJournal {
   rows: [key: string, value: string][];
   /**
    * Why rows may be older than what happened to the bytes; undefined where they are not. The mark
-   * that says so is cleared with the next batch that is written.
+   * that says so stays until the journal is told to trust them again.
    */
   doubt: string | undefined;
 }
@@ -25,18 +25,19 @@ export async function openJournal(
 ): Promise<OpenedJournal> {
   const mark = await openMark(join(stateDir, 'journal.trust'));
   try {
-    const { store, rows, damage } = await openStore(join(stateDir, 'journal'));
+    const doubtIt = () => mark.make();
+    const { store, rows, damage } = await openStore(join(stateDir, 'journal'), doubtIt);
     try {
       checkFormat(stateDir, rows);
       if (damage !== undefined) {
         log.error({ damage }, 'journal: damaged; what is intact in it is used');
-        // The next start would not see the damage any more.
+        // Where it showed only once the store was open, too.
         await mark.make();
       }
       const keys = rows.map(([key]) => key);
-      const journal = new Journal({ store, mark, keys, log, observer });
-      journal.keep(new Map([[FORMAT_KEY, FORMAT]]));
       const doubt = damage === undefined ? unwritten(mark) : 'its journal was damaged';
+      const doubted = doubt !== undefined;
+      const journal = new Journal({ store, mark, keys, doubted, log, observer });
       return { journal, rows, doubt };
     } catch (error) {
       await store.close();

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { ClassicLevel } from 'classic-level';
 import { StartError } from '../start-error.ts';
-import { endsWhole } from './tail.ts';
+import { damageOfLog } from './log-file.ts';
 
 /** Rows to write, by key; undefined takes a row away. */
 export type Rows = ReadonlyMap<string, string | undefined>;
@@ -36,12 +36,18 @@ const HEADLESS = 'its file CURRENT is missing';
 /**
  * Opens the LevelDB store in a directory, with all that is intact in it.
  *
+ * @param beforeRepair is called where something is wrong, before that is mended in place: whoever
+ *   opens it next would not see it any more
  * @throws StartError where it cannot be opened; it never begins anew in the place of a broken one
  */
-export async function openStore(directory: string): Promise<OpenedStore> {
+export async function openStore(
+  directory: string,
+  beforeRepair: () => Promise<void>,
+): Promise<OpenedStore> {
   let damage: string | undefined;
   try {
     damage = damageIn(directory);
+    if (damage !== undefined) await beforeRepair();
     if (damage === HEADLESS) await ClassicLevel.repair(directory);
     return await read(directory, damage);
   } catch (error) {
@@ -49,6 +55,7 @@ export async function openStore(directory: string): Promise<OpenedStore> {
     damage ??= causeOf(error);
   }
   try {
+    await beforeRepair();
     await ClassicLevel.repair(directory);
     return await read(directory, damage);
   } catch (error) {
@@ -63,8 +70,11 @@ function damageIn(directory: string): string | undefined {
   // It takes a directory without CURRENT for a new one, whatever else is there.
   const used = names.some((name) => /\.(?:ldb|sst|log)$/.test(name));
   if (used && !names.includes('CURRENT')) return HEADLESS;
-  const torn = names.find((name) => name.endsWith('.log') && !endsWhole(join(directory, name)));
-  return torn && `${torn} ends in the middle of a record`;
+  for (const name of names.filter((each) => each.endsWith('.log'))) {
+    const damage = damageOfLog(join(directory, name));
+    if (damage !== undefined) return `${name} ${damage}`;
+  }
+  return undefined;
 }
 
 async function read(directory: string, damageSoFar: string | undefined): Promise<OpenedStore> {

@@ -3,77 +3,86 @@ import { Counter, Gauge, type Registry } from 'prom-client';
 import type { DmaEngine } from '../engines/dma.ts';
 import { CHANNEL_STATES, type Channel } from '../engines/records.ts';
 
-/** Passes on what the kernel module counts of each DMA channel, whenever it is scraped. */
-export function watchChannels(dma: DmaEngine, registers: Registry[]): void {
-  const each = (visit: (channel: Channel) => void) => {
-    for (const channel of dma.channels()) visit(channel);
-  };
-  new Counter({
+/** A metric of each DMA channel, and what a channel adds to it: one value, or one for each label. */
+interface ChannelMetric {
+  Kind: typeof Counter<string> | typeof Gauge<string>;
+  name: string;
+  help: string;
+  /** Beside the channel's name. */
+  label?: string;
+  values(channel: Channel): [label: string, value: number][];
+}
+
+const CHANNEL_METRICS: readonly ChannelMetric[] = [
+  {
+    Kind: Counter,
     name: 'dmad_channel_bytes_total',
     help: 'Bytes that each DMA channel copied.',
-    labelNames: ['channel'],
-    registers,
-    collect() {
-      this.reset();
-      each(({ name, bytes }) => this.inc({ channel: name }, bytes));
-    },
-  });
-  new Counter({
+    values: ({ bytes }) => [['', bytes]],
+  },
+  {
+    Kind: Counter,
     name: 'dmad_channel_operations_total',
     help: 'Operations that each DMA channel did.',
-    labelNames: ['channel'],
-    registers,
-    collect() {
-      this.reset();
-      each(({ name, operations }) => this.inc({ channel: name }, operations));
-    },
-  });
-  new Counter({
+    values: ({ operations }) => [['', operations]],
+  },
+  {
+    Kind: Counter,
     name: 'dmad_channel_errors_total',
     help: 'Errors of each DMA channel, by kind.',
-    labelNames: ['channel', 'kind'],
-    registers,
-    collect() {
-      this.reset();
-      each(({ name, errors }) => {
-        for (const [kind, count] of Object.entries(errors)) {
-          this.inc({ channel: name, kind }, count);
-        }
-      });
-    },
-  });
-  new Counter({
+    label: 'kind',
+    values: ({ errors }) => Object.entries(errors),
+  },
+  {
+    Kind: Counter,
     name: 'dmad_channel_recoveries_total',
     help: 'Times that each DMA channel came back after trouble.',
-    labelNames: ['channel'],
-    registers,
-    collect() {
-      this.reset();
-      each(({ name, recoveries }) => this.inc({ channel: name }, recoveries));
-    },
-  });
-  new Gauge({
+    values: ({ recoveries }) => [['', recoveries]],
+  },
+  {
+    Kind: Gauge,
     name: 'dmad_channel_in_flight',
     help: 'Operations that the hardware of each DMA channel has now.',
-    labelNames: ['channel'],
-    registers,
-    collect() {
-      this.reset();
-      each(({ name, inFlight }) => this.set({ channel: name }, inFlight));
-    },
-  });
-  new Gauge({
+    values: ({ inFlight }) => [['', inFlight]],
+  },
+  {
+    Kind: Gauge,
     name: 'dmad_channel_state',
     help: '1 for the state that each DMA channel is in.',
-    labelNames: ['channel', 'state'],
-    registers,
-    collect() {
-      this.reset();
-      each(({ name, state }) => {
-        for (const each of CHANNEL_STATES) {
-          this.set({ channel: name, state: each }, each === state ? 1 : 0);
+    label: 'state',
+    values: ({ state }) => CHANNEL_STATES.map((each) => [each, each === state ? 1 : 0]),
+  },
+];
+
+/** Passes on what the kernel module counts of each DMA channel, whenever it is scraped. */
+export function watchChannels(dma: DmaEngine, registers: Registry[]): void {
+  const channels = onceAScrape(() => dma.channels());
+  for (const { Kind, name, help, label, values } of CHANNEL_METRICS) {
+    const labelNames = label === undefined ? ['channel'] : ['channel', label];
+    new Kind({
+      ...{ name, help, labelNames, registers },
+      collect(this: Counter<string> | Gauge<string>) {
+        this.reset();
+        for (const channel of channels()) {
+          for (const [of, value] of values(channel)) {
+            this.inc({ channel: channel.name, ...(label !== undefined && { [label]: of }) }, value);
+          }
         }
+      },
+    });
+  }
+}
+
+/** A scrape collects all its metrics at one go, so that they can be of one moment. */
+function onceAScrape<Result>(read: () => Result): () => Result {
+  let result: Result | undefined;
+  return () => {
+    if (result === undefined) {
+      result = read();
+      queueMicrotask(() => {
+        result = undefined;
       });
-    },
-  });
+    }
+    return result;
+  };
 }

@@ -177,7 +177,7 @@ export class Metrics implements TransferObserver, JournalObserver {
     this.#transfers.inc({ engine, status });
     if (status === 'failed' && error !== undefined) this.#failures.inc({ code: error.code });
     if (error?.options.dma) this.#dmaErrors.inc({ error: error.options.dma.error });
-    this.#dmaRetries.inc(transfer.retries);
+    if (transfer.retries > 0) this.#dmaRetries.inc(transfer.retries);
     const observe = (phase: string, ns: number) =>
       this.#phases.observe({ phase, engine }, ns / NS_PER_SECOND);
     observe('queue', timings.queue_ns);
@@ -189,7 +189,12 @@ export class Metrics implements TransferObserver, JournalObserver {
   /** Counts a request that is answered. @param route its pattern; undefined where there is none */
   requestAnswered(method: string, route: string | undefined, status: number, ms: number): void {
     // A method is what a client sends: without a route it could be anything.
-    const labels = route === undefined ? { method: 'other', route: 'none' } : { method, route };
-    this.#requests.observe({ ...labels, status: String(status) }, ms / 1000);
+    const known = route !== undefined;
+    const labels = {
+      method: known ? method : 'other',
+      route: known ? route : 'none',
+      status: String(status),
+    };
+    this.#requests.observe(labels, ms / 1000);
   }
 }

@@ -82,6 +82,7 @@ const device = {
   persistence_domain: 'backing_store',
   bad_blocks: [],
   state: 'online',
+  state_reason: null,
 };
 
 /** By operationId. `ID` as a parameter stands for the id of a transfer that is over. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Budget } from './budget.ts';
+import { Fifo } from './fifo.ts';
 
 /** Whose an operation is. */
 export interface Share {
@@ -18,7 +19,7 @@ export interface Account<Operation> {
   waitingBytes: number;
   accesses: number;
   /** Of each lane: ready, and started; and accepted without having ended or been withdrawn. */
-  readonly lanes: { ready: Set<Operation>; started: number; open: number }[];
+  readonly lanes: { ready: Fifo<Operation>; started: number; open: number }[];
   budget: Budget | undefined;
 }
 
@@ -62,7 +63,7 @@ export class Lanes<Operation extends InLane<Operation>> {
   accountOf({ client, bytesPerSecond }: Share, now: number): Account<Operation> {
     let account = this.#accounts.get(client);
     if (account === undefined) {
-      const lanes = this.#lanes.map(() => ({ ready: new Set<Operation>(), started: 0, open: 0 }));
+      const lanes = this.#lanes.map(() => ({ ready: new Fifo<Operation>(), started: 0, open: 0 }));
       account = { waiting: 0, waitingBytes: 0, accesses: 0, lanes, budget: undefined };
       this.#accounts.set(client, account);
     }
@@ -70,8 +71,7 @@ export class Lanes<Operation extends InLane<Operation>> {
       account.budget =
         bytesPerSecond === undefined ? undefined : new Budget(bytesPerSecond, this.#weights, now);
       for (const [lane, { ready }] of account.lanes.entries()) {
-        const [first] = ready;
-        account.budget?.want(lane, first?.bytes ?? 0);
+        account.budget?.want(lane, ready.first?.bytes ?? 0);
       }
     }
     return account;
@@ -102,7 +102,7 @@ export class Lanes<Operation extends InLane<Operation>> {
       for (const account of lane.turns) {
         const { ready, started } = account.lanes[index] as (typeof account.lanes)[number];
         if (lane.started >= lane.slots && started > 0) continue;
-        const [operation] = ready;
+        const operation = ready.first;
         account.budget?.advance(now);
         if (operation === undefined || account.budget?.paid(index) === false) continue;
         this.#start(operation);
@@ -140,7 +140,7 @@ export class Lanes<Operation extends InLane<Operation>> {
     const { account, lane } = operation;
     const { ready } = laneOf(operation);
     ready.delete(operation);
-    const [next] = ready;
+    const next = ready.first;
     if (next === undefined) this.#lane(operation).turns.delete(account);
     account.budget?.want(lane, next?.bytes ?? 0);
   }

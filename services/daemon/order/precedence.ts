@@ -8,12 +8,14 @@ export interface Access {
   offset: number;
   size: number;
   write: boolean;
+  /** How many it was put together of, 1 where absent; each counts towards what may wait. */
+  pieces?: number;
 }
 
 /** Where an operation stands in the order. */
 export interface Place<Operation> {
   readonly accesses: readonly Access[];
-  /** How many accesses it was accepted with, before they were merged. */
+  /** Of how many pieces its accesses were, before they were merged. */
   readonly weight: number;
   /** How many earlier operations it still waits for. */
   blockers: number;
@@ -25,7 +27,7 @@ export interface Place<Operation> {
 export function placeFor<Operation>(accesses: readonly Access[]): Place<Operation> {
   return {
     accesses: mergeAccesses(accesses),
-    weight: accesses.length,
+    weight: accesses.reduce((sum, { pieces = 1 }) => sum + pieces, 0),
     blockers: 0,
     blocked: new Set(),
   };

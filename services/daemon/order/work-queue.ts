@@ -30,13 +30,16 @@ const LANE_SLOTS = [
   256,
 ];
 /**
- * What may wait, of one client and of all together: two clients fill the queue, not one. Bytes:
- * hours at any speed that memory has.
+ * What may wait, of one client and of all together: two clients fill the queue, not one. A transfer
+ * that waits takes some 2.5 KB. Bytes: hours at any speed that memory has.
  */
-const MAX_WAITING_OF_ONE = { operations: 10_000, bytes: 64 * 2 ** 40, accesses: 262_144 };
-const MAX_WAITING = { operations: 20_000, bytes: 128 * 2 ** 40, accesses: 524_288 };
+const MAX_WAITING_OF_ONE = { operations: 100_000, bytes: 64 * 2 ** 40, accesses: 262_144 };
+const MAX_WAITING = { operations: 200_000, bytes: 128 * 2 ** 40, accesses: 524_288 };
 /** Some 100 bytes each. */
-const MAX_ENTRIES = 1_000_000;
+const MAX_ENTRIES = 2_000_000;
+
+/** By then it may be over. */
+const OVERLOAD_SECONDS = 5;
 
 /** How a client with a limited rate shares it among what it has waiting, by lane. */
 const LANE_WEIGHTS = [4, 4, 2, 2, 1, 1, 2];
@@ -56,6 +59,13 @@ export interface QueueLimits {
   bytesPerSecond?: number | undefined;
 }
 
+export interface WorkQueueOptions {
+  /** What the client of that name may take, now. */
+  limitsOf(client: string): QueueLimits;
+  /** Whether the daemon has so much to do that new work had better go elsewhere, or come later. */
+  overloaded(): boolean;
+}
+
 /** Everything that is to touch devices in order: admits it, and starts it when its turn comes. */
 export class WorkQueue {
   readonly #scheduler = new Scheduler<Start>({
@@ -65,15 +75,14 @@ export class WorkQueue {
     maxWaitingOfOne: MAX_WAITING_OF_ONE,
     maxEntries: MAX_ENTRIES,
   });
-  readonly #limitsOf: (client: string) => QueueLimits;
+  readonly #options: WorkQueueOptions;
   readonly #whenIdle: (() => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
   #closing = false;
   #starting = false;
 
-  /** @param limitsOf what the client of that name may take, now */
-  constructor(limitsOf: (client: string) => QueueLimits = () => ({})) {
-    this.#limitsOf = limitsOf;
+  constructor(options: WorkQueueOptions) {
+    this.#options = options;
   }
 
   /** Whether the daemon is shutting down, and takes no new work. */
@@ -81,10 +90,14 @@ export class WorkQueue {
     return this.#closing;
   }
 
-  /** @throws Problem shutting_down or queue_full, where no new work of that client is taken */
+  /** @throws Problem shutting_down, overloaded or queue_full, where no new work of that client is taken */
   admit(client: string): void {
     if (this.#closing) {
       throw retryLater('shutting_down', 'The daemon is shutting down: retry when it is back.');
+    }
+    if (this.#options.overloaded()) {
+      const detail = 'The daemon has more requests than it can answer in time: retry later.';
+      throw retryLater('overloaded', detail, OVERLOAD_SECONDS);
     }
     if (this.#scheduler.isFull(client)) {
       throw retryLater('queue_full', 'Too much is waiting already: retry later.');
@@ -94,7 +107,7 @@ export class WorkQueue {
   /** The same for a transfer, of which a client may have only so many. */
   admitTransfer(client: string): void {
     this.admit(client);
-    const { transfersInFlight = Number.POSITIVE_INFINITY } = this.#limitsOf(client);
+    const { transfersInFlight = Number.POSITIVE_INFINITY } = this.#options.limitsOf(client);
     const open = TRANSFER_LANES.reduce(
       (sum, lane) => sum + this.#scheduler.openOf(client, lane),
       0,
@@ -116,7 +129,7 @@ export class WorkQueue {
     client: string,
     bytes: number,
   ): Ticket<Start> {
-    const { bytesPerSecond } = this.#limitsOf(client);
+    const { bytesPerSecond } = this.#options.limitsOf(client);
     const share = { client, bytes, bytesPerSecond };
     const ticket = this.#scheduler.accept(start, accesses, lane, share, performance.now());
     this.#startAll();
@@ -125,7 +138,7 @@ export class WorkQueue {
 
   /** A client has moved bytes of content. @returns how long it should rest, in milliseconds */
   pace(client: string, bytes: number): number {
-    const { bytesPerSecond } = this.#limitsOf(client);
+    const { bytesPerSecond } = this.#options.limitsOf(client);
     if (bytesPerSecond === undefined) return 0;
     return this.#scheduler.charge({ client, bytes, bytesPerSecond }, performance.now());
   }

@@ -47,6 +47,7 @@ export class ActiveTransfer {
   /** Whether the journal has it, or is about to: then its end must get there too. */
   #journaled: boolean;
   #accepting: Promise<void> | undefined;
+  #keeping: Promise<void> | undefined;
   /** Its turn has come; only the journal keeps it waiting. */
   #due = false;
   /** It has stopped, and only its end is not in the journal yet. */
@@ -62,6 +63,11 @@ export class ActiveTransfer {
   /** While it is on its way into the journal, before it may start. */
   get accepting(): Promise<void> | undefined {
     return this.#accepting;
+  }
+
+  /** While it is on its way into the journal, and may yet fail to get there. */
+  get journaling(): Promise<void> | undefined {
+    return this.#accepting ?? this.#keeping;
   }
 
   /** Gives it its place in the order; it may start, and end, before this returns. */
@@ -121,11 +127,14 @@ export class ActiveTransfer {
   async keep(): Promise<void> {
     if (this.#journaled) return;
     this.#journaled = true;
+    this.#keeping = this.#around.journal.add(acceptedRows(this.transfer, this.#tags !== undefined));
     try {
-      await this.#around.journal.add(acceptedRows(this.transfer, this.#tags !== undefined));
+      await this.#keeping;
     } catch (error) {
       this.#journaled = false;
       throw error;
+    } finally {
+      this.#keeping = undefined;
     }
   }
 
@@ -153,7 +162,8 @@ export class ActiveTransfer {
   /** Its turn has come. */
   #start(): void {
     this.#due = true;
-    if (this.#accepting !== undefined) return;
+    // One that was told to stop keeps its place until its end is in the journal.
+    if (this.#accepting !== undefined || this.#stopped !== undefined) return;
     if (!this.#journaled || !touchesItself(this.transfer.plan)) {
       this.#submit();
       return;
@@ -166,7 +176,7 @@ export class ActiveTransfer {
 
   #submit(): void {
     const { transfer } = this;
-    const { chooser, feed, log, observer } = this.#around;
+    const { chooser, feed, observer } = this.#around;
     const { source, destination, priority, segments, flush, verify, timeoutMs } = transfer.plan;
     const gone = whyGone(transfer.plan);
     if (gone !== undefined) {
@@ -193,22 +203,16 @@ export class ActiveTransfer {
       // For a channel that hangs; anything else is stopped by the timer.
       ...(timeoutMs !== undefined && { timeoutMs }),
     };
-    try {
-      this.#tags = this.#hand(job, {
-        progress: (bytesDone) => {
-          observer.progressed(transfer, bytesDone - transfer.bytesCompleted);
-          transfer.bytesCompleted = bytesDone;
-          feed.publish('progress', transfer);
-        },
-        done: (completion) => this.#complete(completion),
-      });
-    } catch (error) {
-      log.error({ err: error, transfer: transfer.id }, 'the engine refused a job');
-      this.#end(undefined, new Problem('internal_error', 'The engine refused the copy.'));
-    }
+    this.#tags = this.#hand(job, {
+      progress: (bytesDone) => {
+        observer.progressed(transfer, bytesDone - transfer.bytesCompleted);
+        transfer.bytesCompleted = bytesDone;
+        feed.publish('progress', transfer);
+      },
+      done: (completion) => this.#complete(completion),
+    });
   }
 
-  /** @throws ShimError where the shim refuses it */
   #hand(job: Job, listener: JobListener): readonly number[] {
     const { engine } = this.#around;
     const { cpuBytes } = this.transfer.choice;
@@ -226,6 +230,10 @@ export class ActiveTransfer {
     const { failedChannel } = completion.dma;
     const [channel] = this.#around.dma.names(failedChannel === undefined ? [] : [failedChannel]);
     const problem = jobProblem(completion, this.transfer.plan.destination.name, channel);
+    if (problem.code === 'internal_error') {
+      const { status } = completion;
+      this.#around.log.error({ transfer: this.transfer.id, status }, 'the engine refused a job');
+    }
     if (problem.code !== 'cancelled' || this.#stopped === undefined) {
       this.#end(completion, problem);
     } else if (this.#stopped === 'suspended') {
@@ -283,8 +291,28 @@ function whyGone({ source, destination }: TransferPlan): Problem | undefined {
 }
 
 function accessesOf({ source, destination, segments }: TransferPlan): Access[] {
-  return segments.flatMap(({ src_offset, dst_offset, size }) => [
-    { device: source.handle, offset: src_offset, size, write: false },
-    { device: destination.handle, offset: dst_offset, size, write: true },
-  ]);
+  const accesses: Access[] = [];
+  addAccesses(accesses, segments, source.handle, false);
+  addAccesses(accesses, segments, destination.handle, true);
+  return accesses;
+}
+
+/** Segments that lie one behind the other, as most do, make one access. */
+function addAccesses(
+  accesses: Access[],
+  segments: readonly Segment[],
+  device: number,
+  write: boolean,
+): void {
+  let last: Required<Access> | undefined;
+  for (const { src_offset, dst_offset, size } of segments) {
+    const offset = write ? dst_offset : src_offset;
+    if (last !== undefined && offset === last.offset + last.size) {
+      last.size += size;
+      last.pieces++;
+    } else {
+      last = { device, offset, size, write, pieces: 1 };
+      accesses.push(last);
+    }
+  }
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Journal } from '../journal/journal.ts';
 import { acceptedRows, endedRows, keysOf } from './record.ts';
-import type { Transfer } from './transfer.ts';
+import type { Outcome, Transfer } from './transfer.ts';
 
 const BATCH_MS = 1000;
-/** Some 10 µs each: a flood of small transfers leaves the rest for the end, or forgets them first. */
-const BATCH_SIZE = 500;
+/** Some 20 µs each, and 1 µs each of their segments. */
+const BATCH = { transfers: 500, segments: 16_384 };
 
 /**
  * Keeps in the journal what did not have to be there before its answer: transfers that ended while
@@ -15,17 +15,23 @@ export class Archive {
   readonly #journal: Journal;
   readonly #waiting = new Set<Transfer>();
   readonly #timer: NodeJS.Timeout;
+  /** Since the last batch was due. */
+  #added = 0;
 
   constructor(journal: Journal) {
     this.#journal = journal;
     this.#timer = setInterval(() => {
-      if (journal.trouble === undefined) this.#write(BATCH_SIZE);
+      // Of a flood, what could be kept would be forgotten again for what comes behind it.
+      const flood = this.#added > BATCH.transfers;
+      this.#added = 0;
+      if (!flood && journal.trouble === undefined) this.#write(BATCH);
     }, BATCH_MS).unref();
   }
 
   /** Keeps a transfer that is over. */
   add(transfer: Transfer): void {
     this.#waiting.add(transfer);
+    this.#added++;
   }
 
   /** Forgets a transfer, kept by this or otherwise. */
@@ -36,16 +42,21 @@ export class Archive {
   /** Hands the rest to the journal. */
   close(): void {
     clearInterval(this.#timer);
-    this.#write(Number.POSITIVE_INFINITY);
+    this.#write({ transfers: Number.POSITIVE_INFINITY, segments: Number.POSITIVE_INFINITY });
   }
 
-  #write(most: number): void {
-    let left = most;
+  #write(most: typeof BATCH): void {
+    let { transfers, segments } = most;
     for (const transfer of this.#waiting) {
-      if (left-- <= 0 || transfer.end === undefined) return;
+      if (transfers <= 0 || segments <= 0 || !transfer.over) return;
+      transfers--;
+      segments -= transfer.plan.segments.length;
       this.#waiting.delete(transfer);
       this.#journal.keep(
-        new Map([...acceptedRows(transfer, false), ...endedRows(transfer, transfer.end)]),
+        new Map([
+          ...acceptedRows(transfer, false),
+          ...endedRows(transfer, transfer.end as Outcome),
+        ]),
       );
     }
   }

@@ -30,10 +30,11 @@ export class Feed {
   readonly #ofOne = new Map<string, Set<Subscriber>>();
 
   publish(kind: EventKind, transfer: Transfer): void {
+    const ofOne = this.#ofOne.get(transfer.id);
+    if (ofOne === undefined && this.#ofAll.size === 0) return;
     const event = new TransferEvent(kind, transfer);
-    // Copies, for a subscriber may end its subscription when it hears of the end.
-    for (const subscriber of [...(this.#ofOne.get(transfer.id) ?? [])]) subscriber(event);
-    for (const subscriber of [...this.#ofAll]) subscriber(event);
+    // A copy, for a subscriber may end its subscription when it hears of the end.
+    for (const subscriber of [...(ofOne ?? []), ...this.#ofAll]) subscriber(event);
   }
 
   /** @param id of one transfer; undefined for all. @returns a function that ends it */

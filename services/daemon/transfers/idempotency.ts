@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto';
 import { Problem, retryLater } from '../problems/problem.ts';
-import type { Transfer, TransferPlan } from './transfer.ts';
+import { type Transfer, type TransferPlan, weightOf } from './transfer.ts';
 
 /** How long a key is remembered, in milliseconds; the HTTP contract's figure. */
 const KEPT_MS = 24 * 3600 * 1000;
 export const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/;
-/** Each key keeps its transfer in memory. */
-const MAX_KEYS = 100_000;
-const MAX_SEGMENTS = 1_000_000;
+/** Each key keeps its transfer in memory; weights are in segments. */
+const MAX = { keys: 100_000, weight: 1_000_000 };
+/** What each client may have remembered, though others have taken all. */
+const RESERVED = { keys: 100, weight: 1000 };
 
 interface Remembered {
   fingerprint: string;
@@ -27,7 +28,8 @@ export interface IdempotencyOptions {
 export class IdempotencyKeys {
   readonly #keys = new Map<string, Remembered>();
   readonly #options: IdempotencyOptions;
-  #segments = 0;
+  readonly #total = { keys: 0, weight: 0 };
+  readonly #ofClient = new Map<string, typeof RESERVED>();
 
   constructor(options: IdempotencyOptions) {
     this.#options = options;
@@ -43,7 +45,8 @@ export class IdempotencyKeys {
     this.forgetExpired();
     const known = this.#keys.get(nameOf(client, key));
     if (known === undefined) {
-      if (this.#keys.size >= MAX_KEYS || this.#segments >= MAX_SEGMENTS) {
+      const own = this.#ofClient.get(client) ?? { keys: 0, weight: 0 };
+      if (reaches(this.#total, MAX) && reaches(own, RESERVED)) {
         const [oldest] = this.#keys.values();
         const detail = 'No more Idempotency-Keys can be remembered now: retry later, or without.';
         const ms = (oldest?.expiresAt ?? 0) - this.#options.now();
@@ -70,16 +73,14 @@ export class IdempotencyKeys {
     const expiresAt = this.#options.now() + KEPT_MS - ageMs;
     const remembered = { fingerprint: fingerprint(plan), transfer, expiresAt };
     this.#keys.set(nameOf(origin.client, origin.key), remembered);
-    this.#segments += plan.segments.length;
+    this.#count(transfer, 1);
     return true;
   }
 
   /** Its key is free again: the transfer was not accepted. */
-  forget({ plan, origin }: Transfer): void {
-    if (origin.key === undefined) return;
-    if (this.#keys.delete(nameOf(origin.client, origin.key))) {
-      this.#segments -= plan.segments.length;
-    }
+  forget(transfer: Transfer): void {
+    const { client, key } = transfer.origin;
+    if (key !== undefined && this.#keys.delete(nameOf(client, key))) this.#count(transfer, -1);
   }
 
   /** Forgets those that were kept for as long as they are to be. */
@@ -89,10 +90,25 @@ export class IdempotencyKeys {
     for (const [key, { expiresAt, transfer }] of this.#keys) {
       if (expiresAt > now) return;
       this.#keys.delete(key);
-      this.#segments -= transfer.plan.segments.length;
+      this.#count(transfer, -1);
       this.#options.onForget(transfer);
     }
   }
+
+  /** @param by 1 when it is remembered, -1 when it is forgotten */
+  #count({ plan, origin: { client } }: Transfer, by: 1 | -1): void {
+    const own = this.#ofClient.get(client) ?? { keys: 0, weight: 0 };
+    for (const counted of [own, this.#total]) {
+      counted.keys += by;
+      counted.weight += by * weightOf(plan);
+    }
+    if (own.keys > 0) this.#ofClient.set(client, own);
+    else this.#ofClient.delete(client);
+  }
+}
+
+function reaches(taken: typeof MAX, limit: typeof MAX): boolean {
+  return taken.keys >= limit.keys || taken.weight >= limit.weight;
 }
 
 /** Each client has keys of its own; neither their names nor keys have line breaks. */

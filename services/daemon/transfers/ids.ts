@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+import { randomFillSync } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 
 const MAX_SEQUENCE = 0xffff_ffff;
+/** Random bytes that an id takes, of which some go into it; and of how many ids they are made at once. */
+const RANDOM_SIZE = 16;
+const RANDOM_COUNT = 256;
 
 /**
  * Names transfers so that the order of their ids is that of their acceptance: UUIDs of version 7,
@@ -10,6 +14,8 @@ const MAX_SEQUENCE = 0xffff_ffff;
 export class TransferIds {
   #msecs = 0;
   #sequence = 0;
+  readonly #random = Buffer.alloc(RANDOM_SIZE * RANDOM_COUNT);
+  #randomAt = this.#random.length;
 
   /** Those to come are greater than this one. */
   passOver(id: string): void {
@@ -28,6 +34,16 @@ export class TransferIds {
     } else {
       this.#sequence++;
     }
-    return uuidv7({ msecs: this.#msecs, seq: this.#sequence });
+    return uuidv7({ msecs: this.#msecs, seq: this.#sequence, random: this.#nextRandom() });
+  }
+
+  #nextRandom(): Uint8Array {
+    if (this.#randomAt === this.#random.length) {
+      randomFillSync(this.#random);
+      this.#randomAt = 0;
+    }
+    const at = this.#randomAt;
+    this.#randomAt += RANDOM_SIZE;
+    return this.#random.subarray(at, this.#randomAt);
   }
 }

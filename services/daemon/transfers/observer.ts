@@ -25,7 +25,8 @@ export function reportEnd(
       engine: choice.engine,
       bytes: bytesCompleted,
       total_ns: timings.total_ns,
-      ...(error && { code: error.code, detail: error.message }),
+      code: error?.code,
+      detail: error?.message,
     },
     'transfer over',
   );

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Touch } from '../access/authorize.ts';
+import type { Touches } from '../access/authorize.ts';
 import { deviceNameOf } from '../devices/choice.ts';
 import {
   checkBadBlocks,
@@ -7,6 +7,8 @@ import {
   checkOnline,
   type Device,
   type Inventory,
+  isInside,
+  isSound,
   type RequestedRange,
 } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
@@ -17,12 +19,18 @@ import type { TransferRequest } from './schema.ts';
 import type { TransferPlan } from './transfer.ts';
 
 /** The bytes that a request names, before anybody has looked whether they are there. */
-export function touchesOf(request: TransferRequest): Touch[] {
+export function touchesOf(request: TransferRequest): Touches {
   const { device_name: source, dst_device_name: destination = source } = request;
-  return segmentsOf(request).flatMap(({ src_offset, dst_offset, size }) => [
-    { device: source, offset: src_offset, size, write: false },
-    { device: destination, offset: dst_offset, size, write: true },
-  ]);
+  const segments = segmentsOf(request);
+  return {
+    length: 2 * segments.length,
+    at(index) {
+      const { src_offset, dst_offset, size } = segments[Math.floor(index / 2)] as Segment;
+      return index % 2 === 0
+        ? { device: source, offset: src_offset, size, write: false }
+        : { device: destination, offset: dst_offset, size, write: true };
+    },
+  };
 }
 
 /** JSON pointer to the field that says where one of {@link touchesOf} is. */
@@ -49,11 +57,22 @@ export function planTransfer(
       : inventory.named(request.dst_device_name, '/dst_device_name');
   const meaning = meaningOf(request);
   const { segments } = meaning;
-  const ranges = segments.flatMap((segment, index) =>
-    rangesOf(segment, parentOf(request, index), source, destination),
-  );
 
-  for (const range of ranges) checkBounds(range);
+  /** Has a check refuse the first segment that does not pass. */
+  const checkEach = (
+    passes: (device: Device, offset: number, size: number) => boolean,
+    check: (range: RequestedRange) => void,
+  ) => {
+    const index = segments.findIndex(
+      ({ src_offset, dst_offset, size }) =>
+        !passes(source, src_offset, size) || !passes(destination, dst_offset, size),
+    );
+    const segment = segments[index];
+    if (segment === undefined) return;
+    rangesOf(segment, parentOf(request, index), source, destination).forEach(check);
+  };
+
+  checkEach(isInside, checkBounds);
   const bytes = segments.reduce((sum, { size }) => sum + size, 0);
   if (!Number.isSafeInteger(bytes)) {
     throw fieldProblem(
@@ -63,7 +82,7 @@ export function planTransfer(
     );
   }
   if (source === destination) checkOverlap(segments, request.segments !== undefined);
-  for (const range of ranges) checkBadBlocks(range);
+  checkEach(isSound, checkBadBlocks);
   checkOnline(source);
   checkOnline(destination);
   const plan = { ...meaning, source, destination, bytes };
@@ -123,12 +142,15 @@ function rangesOf(
 }
 
 function checkOverlap(segments: readonly Segment[], segmented: boolean): void {
-  for (const [index, { src_offset, dst_offset, size }] of segments.entries()) {
-    if (Math.abs(src_offset - dst_offset) >= size) continue;
-    throw fieldProblem(
-      'overlapping_ranges',
-      segmented ? `/segments/${index}/dst_offset` : '/dst_offset',
-      `Source and destination overlap: offsets ${src_offset} and ${dst_offset} are less than ${size} bytes apart on one device; move one of them, or name another dst_device_name.`,
-    );
-  }
+  const index = segments.findIndex(
+    ({ src_offset, dst_offset, size }) => Math.abs(src_offset - dst_offset) < size,
+  );
+  const overlapping = segments[index];
+  if (overlapping === undefined) return;
+  const { src_offset, dst_offset, size } = overlapping;
+  throw fieldProblem(
+    'overlapping_ranges',
+    segmented ? `/segments/${index}/dst_offset` : '/dst_offset',
+    `Source and destination overlap: offsets ${src_offset} and ${dst_offset} are less than ${size} bytes apart on one device; move one of them, or name another dst_device_name.`,
+  );
 }

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
 import type { Device } from '../devices/device.ts';
-import { DEVICE_KINDS, ENGINE_NAMES, FLUSH_BASES, NOWHERE } from '../engines/records.ts';
+import {
+  DEVICE_KINDS,
+  ENGINE_NAMES,
+  FLUSH_BASES,
+  NOWHERE,
+  type Segment,
+} from '../engines/records.ts';
 import type { Rows } from '../journal/store.ts';
 import { type DmaFailure, type FieldError, Problem } from '../problems/problem.ts';
 import { problemCodeSchema } from '../problems/schema.ts';
@@ -97,7 +103,7 @@ export function acceptedRows(transfer: Transfer, begun: boolean): Rows {
   const record: z.input<typeof acceptedSchema> = {
     source: deviceRecord(plan.source),
     destination: deviceRecord(plan.destination),
-    segments: plan.segments.flatMap((s) => [s.src_offset, s.dst_offset, s.size]),
+    segments: numbersOf(plan.segments),
     segmented: plan.segmented,
     requested_engine: plan.requestedEngine,
     choice: plan.choice,
@@ -219,6 +225,13 @@ function originOf({ request_id, client, key }: TransferRecord['accepted']) {
   return { requestId: request_id, client, key: key ?? undefined };
 }
 
+function numbersOf(segments: readonly Segment[]): number[] {
+  const numbers: number[] = [];
+  for (const { src_offset, dst_offset, size } of segments)
+    numbers.push(src_offset, dst_offset, size);
+  return numbers;
+}
+
 function segmentsOf({ segments: numbers }: TransferRecord['accepted']) {
   return Array.from({ length: Math.floor(numbers.length / 3) }, (_, index) => {
     const [src_offset = 0, dst_offset = 0, size = 0] = numbers.slice(3 * index, 3 * index + 3);
@@ -249,7 +262,13 @@ function deviceOf({ name, kind, size, identity, flush_basis }: z.output<typeof d
   return {
     ...{ name, kind, size, identity, flushBasis: flush_basis },
     ...{ path: '', align: 0, numaNode: null, badBlocks: [] },
-    ...{ persistenceDomain: 'unknown', state: 'online', instance: 0, handle: NOWHERE },
+    ...{
+      persistenceDomain: 'unknown',
+      state: 'online',
+      stateReason: null,
+      instance: 0,
+      handle: NOWHERE,
+    },
   } satisfies Device;
 }
 

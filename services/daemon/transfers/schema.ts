@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
-import { ENGINE_NAMES, FLUSH_BASES, MAX_SEGMENTS, PRIORITY_NAMES } from '../engines/records.ts';
-import { byteCount } from '../http/byte-count.ts';
+import {
+  ENGINE_NAMES,
+  FLUSH_BASES,
+  MAX_SEGMENTS,
+  PRIORITY_NAMES,
+  type Segment,
+} from '../engines/records.ts';
+import { byteCount, isByteCount } from '../http/byte-count.ts';
 import { crc32cSchema } from '../http/crc32c.ts';
+import { passPlain } from '../http/pass-plain.ts';
 import { problemSchema } from '../problems/schema.ts';
 
 /** How a transfer can end. */
@@ -44,6 +51,24 @@ const segmentSchema = z.strictObject({
   size: byteCount(1),
 });
 
+/** Whether these are segments as the schema gives them back. */
+function arePlainSegments(value: unknown): boolean {
+  return Array.isArray(value) && value.every(isPlainSegment);
+}
+
+function isPlainSegment(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { src_offset, dst_offset, size } = value as Partial<Segment>;
+  return (
+    isByteCount(src_offset, 0) &&
+    isByteCount(dst_offset, 0) &&
+    isByteCount(size, 1) &&
+    Object.keys(value).length === 3
+  );
+}
+
+const segments = passPlain(z.array(segmentSchema).min(1).max(MAX_SEGMENTS), arePlainSegments);
+
 const PIECE_FIELDS = ['src_offset', 'dst_offset', 'size'] as const;
 
 export const transferRequestSchema = z
@@ -58,7 +83,7 @@ export const transferRequestSchema = z
       src_offset: byteCount(0).optional(),
       dst_offset: byteCount(0).optional(),
       size: byteCount(1).optional(),
-      segments: z.array(segmentSchema).min(1).max(MAX_SEGMENTS).optional().meta({
+      segments: segments.optional().meta({
         description:
           'Instead of src_offset, dst_offset and size: pieces applied as if one after the other.',
       }),

@@ -161,6 +161,8 @@ export class TransferService {
     over.sort((a, b) => b.overForMs - a.overForMs);
     for (const transfer of over) this.#history.finish(transfer);
     await this.#options.journal.settle(interrupted);
+    // Where the daemon ends meanwhile, the next one will do.
+    if (this.#options.queue.closing) return;
     for (const { kind, transfer } of left) {
       if (kind !== 'again') continue;
       const active = this.#activate(transfer, true);
@@ -183,15 +185,24 @@ export class TransferService {
     return this.#history.page(query, client);
   }
 
-  /** @returns once the transfer is over, or left to the next daemon, or `waitMs` have passed */
-  async waitForEnd(transfer: Transfer, waitMs = Number.POSITIVE_INFINITY): Promise<void> {
-    if (!this.#active.has(transfer.id) || waitMs <= 0) return;
+  /**
+   * @param left ends the wait, as nobody wants to know any more
+   * @returns once the transfer is over, or left to the next daemon, or `waitMs` have passed
+   */
+  async waitForEnd(
+    transfer: Transfer,
+    waitMs = Number.POSITIVE_INFINITY,
+    left?: AbortSignal,
+  ): Promise<void> {
+    if (!this.#active.has(transfer.id) || waitMs <= 0 || left?.aborted) return;
     await new Promise<void>((resolve) => {
       const timer = Number.isFinite(waitMs) ? setTimeout(end, waitMs) : undefined;
       const unsubscribe = this.feed.subscribe(transfer.id, () => {
         if (!this.#active.has(transfer.id)) end();
       });
+      left?.addEventListener('abort', end);
       function end() {
+        left?.removeEventListener('abort', end);
         clearTimeout(timer);
         unsubscribe();
         resolve();
@@ -226,7 +237,7 @@ export class TransferService {
    */
   async interrupt(): Promise<void> {
     this.#options.journal.letGo();
-    await Promise.allSettled([...this.#active.values()].map(({ accepting }) => accepting));
+    await Promise.allSettled([...this.#active.values()].map(({ journaling }) => journaling));
     const left = [...this.#active.values()];
     for (const active of left) active.interrupt();
     await Promise.all(left.map(({ transfer }) => this.waitForEnd(transfer)));

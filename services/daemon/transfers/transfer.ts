@@ -25,6 +25,18 @@ export interface TransferPlan {
   labels: Readonly<Record<string, string>>;
 }
 
+/** Characters of labels that take about as much memory as a segment. */
+const LABEL_CHARACTERS = 32;
+
+/** How much memory a plan takes, in segments: labels count too. */
+export function weightOf({ segments, labels }: Pick<TransferPlan, 'segments' | 'labels'>): number {
+  let weight = segments.length;
+  for (const [key, value] of Object.entries(labels)) {
+    weight += 1 + Math.floor((key.length + value.length) / LABEL_CHARACTERS);
+  }
+  return weight;
+}
+
 /** CLOCK_MONOTONIC, the clock of the shim's completions, in nanoseconds. */
 export function monotonicNs(): number {
   return Number(process.hrtime.bigint());

@@ -154,6 +154,17 @@ describe('Keyring', () => {
     expect(keyring.find(secretOf('goes'))).toBeUndefined();
   });
 
+  test('what was accepted of a token that is gone keeps its limits', () => {
+    const limits = { transfers_in_flight: 2, bytes_per_second: 1024 };
+    const path = writeTokens(directory, [{ name: 'goes', limits }, { name: 'stays' }]);
+    const keyring = new Keyring(path);
+    writeTokens(directory, [{ name: 'stays', limits: { bytes_per_second: 1 } }]);
+    keyring.reload();
+    expect(keyring.limitsOf('goes')).toEqual({ transfersInFlight: 2, bytesPerSecond: 1024 });
+    expect(keyring.limitsOf('stays')).toMatchObject({ bytesPerSecond: 1 });
+    expect(keyring.limitsOf('uid:0')).toEqual({});
+  });
+
   test('a broken file changes nothing', () => {
     const path = writeTokens(directory, [{ name: 'anna' }]);
     const keyring = new Keyring(path);

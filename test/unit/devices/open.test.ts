@@ -95,6 +95,7 @@ describe('openDevices', () => {
       persistenceDomain: 'memory_controller',
       flushBasis: 'clwb',
       state: 'online',
+      stateReason: null,
     });
     expect(warnings).toEqual([]);
   });

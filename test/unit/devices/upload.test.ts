@@ -15,7 +15,8 @@ import { completion, makeDevice } from '../transfers/make-transfer.ts';
 
 const SIZE = 2 ** 20;
 /** Longer than any test: those that are about the end of a wait set their own. */
-const PATIENT = { pace: () => 0, idleMs: 60_000, signal: new AbortController().signal };
+const NEVER = new AbortController().signal;
+const PATIENT = { pace: () => 0, idleMs: 60_000, signal: NEVER, left: NEVER };
 
 describe('checkUpload', () => {
   const device = makeDevice({ size: 1000, badBlocks: [{ offset: 512, size: 100 }] });
@@ -151,6 +152,29 @@ describe('Upload', () => {
     // An answer must still go out on its connection.
     expect(body.destroyed).toBe(false);
   });
+
+  test('gives up on a body that comes byte by byte', async () => {
+    const body = new PassThrough();
+    const timer = setInterval(() => body.write('x'), 2);
+    const upload = new Upload(engine, { device, offset: 0, length: undefined });
+    const over = upload.receive(body, { ...PATIENT, idleMs: 100 });
+    await expect(over).rejects.toMatchObject({ code: 'request_timeout' });
+    clearInterval(timer);
+    expect(upload.bytesWritten).toBeGreaterThan(1);
+  });
+
+  test('a slow body goes on as long as it gets on', async () => {
+    // Longer in all than six times the idle time.
+    async function* slow() {
+      for (let i = 0; i < 13; i++) {
+        await sleep(500);
+        yield Buffer.alloc(65_536);
+      }
+    }
+    const upload = new Upload(engine, { device, offset: 0, length: undefined });
+    await upload.receive(Readable.from(slow()), { ...PATIENT, idleMs: 1000 });
+    expect(upload.bytesWritten).toBe(13 * 65_536);
+  }, 30_000);
 
   test('is broken off by its signal, before or while it waits', async () => {
     for (const early of [true, false]) {

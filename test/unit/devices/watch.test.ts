@@ -240,7 +240,7 @@ describe('DeviceWatch', () => {
     expect(device('dax0.0')).toMatchObject({ badBlocks: [], state: 'online' });
   });
 
-  test('notices a file that stands in for a device vanish and come back, whatever is cut off another', () => {
+  test('notices a file that stands in for a device vanish, or be cut short, and come back', () => {
     start('emulated:dax0.0=1MiB,emulated:dax1.0=1MiB');
     watch.scan();
     expect(states()).toEqual(['dax0.0 online', 'dax1.0 online']);
@@ -248,12 +248,34 @@ describe('DeviceWatch', () => {
     unlinkSync(path);
     truncateSync(device('dax1.0').path, 4096);
     watch.scan();
-    expect(states()).toEqual(['dax0.0 gone', 'dax1.0 online']);
+    expect(states()).toEqual(['dax0.0 gone', 'dax1.0 gone']);
+    expect(device('dax0.0').stateReason).toBe('its file was removed');
+    expect(device('dax1.0').stateReason).toBe('its file was cut short to 4096 bytes');
     writeFileSync(path, Buffer.alloc(4096));
     watch.scan();
-    expect(states()).toEqual(['dax0.0 gone', 'dax1.0 online']);
+    expect(states()).toEqual(['dax0.0 gone', 'dax1.0 gone']);
     truncateSync(path, 2 ** 20);
     watch.scan();
+    expect(states()).toEqual(['dax0.0 online', 'dax1.0 gone']);
+    const cut = device('dax1.0');
+    truncateSync(cut.path, 2 ** 20);
+    watch.scan();
     expect(states()).toEqual(['dax0.0 online', 'dax1.0 online']);
+    expect(device('dax1.0').handle).not.toBe(cut.handle);
+    expect(device('dax1.0').stateReason).toBeNull();
+  });
+
+  test('takes no link for the file that stands in for a device', () => {
+    start('emulated:dax0.0=1MiB');
+    const { path } = device('dax0.0');
+    const elsewhere = join(stateDir, 'precious');
+    writeFileSync(elsewhere, Buffer.alloc(2 ** 20));
+    unlinkSync(path);
+    symlinkSync(elsewhere, path);
+    watch.scan();
+    watch.scan();
+    expect(device('dax0.0')).toMatchObject({
+      ...{ state: 'gone', stateReason: 'its file was replaced' },
+    });
   });
 });

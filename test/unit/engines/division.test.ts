@@ -5,7 +5,6 @@ import fc from 'fast-check';
 import { submitDivided } from '../../../services/daemon/engines/division.ts';
 import type { JobListener } from '../../../services/daemon/engines/engine.ts';
 import { type Completion, type Job, NO_DMA } from '../../../services/daemon/engines/records.ts';
-import { ShimError } from '../../../services/daemon/engines/shim.ts';
 import { completion } from '../transfers/make-transfer.ts';
 
 const { ECANCELED, EIO, ENOMEM } = constants.errno;
@@ -19,11 +18,8 @@ const job = {
 class FakeEngine {
   readonly jobs: { job: Job; listener: JobListener }[] = [];
   readonly cancelled: number[] = [];
-  /** From this job on it refuses them. */
-  refuseFrom = Number.POSITIVE_INFINITY;
 
   submit(submitted: Job, listener: JobListener): number {
-    if (this.jobs.length >= this.refuseFrom) throw new ShimError('submit', -ENOMEM);
     return this.jobs.push({ job: submitted, listener });
   }
 
@@ -124,15 +120,9 @@ describe('a job for both engines', () => {
     expect(heard).toEqual([expect.objectContaining({ status: -EIO, dma })]);
   });
 
-  test('is refused whole where its front is refused', () => {
-    engine.refuseFrom = 0;
-    expect(() => submitDivided(engine, job, 300, listener)).toThrow(ShimError);
-    expect(heard).toEqual([]);
-  });
-
   test('fails, once its front has stopped, where its rest is refused', () => {
-    engine.refuseFrom = 1;
-    expect(submitDivided(engine, job, 300, listener)).toEqual([1]);
+    expect(submitDivided(engine, job, 300, listener)).toEqual([1, 2]);
+    engine.end(2, { status: -ENOMEM, bytesDone: 0 });
     expect(engine.cancelled).toEqual([1]);
     expect(heard).toEqual([]);
     engine.end(1, { status: -ECANCELED, bytesDone: 50 });

@@ -36,7 +36,7 @@ describe('Engine, reading completions', () => {
       open: () => 0,
       close: () => {},
       completionFd: () => reader,
-      submit: () => 0,
+      submitBatch: () => 0,
       cpuInfo: () => {},
     };
     jest.unstable_mockModule('../../../services/daemon/engines/shim.js', () => ({

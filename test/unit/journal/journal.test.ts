@@ -138,6 +138,19 @@ describe('Journal', () => {
     expect(mark.set).toBe(false);
   });
 
+  test('a mark from before stays until what it is for has been dealt with', async () => {
+    mark.set = true;
+    const { journal: doubted } = memoryJournal(store, mark, undefined, true);
+    await doubted.add(row('a'));
+    await ticks();
+    expect(mark.set).toBe(true);
+    const settled = doubted.settle(row('b'));
+    doubted.trust();
+    await settled;
+    await ticks();
+    expect(mark.set).toBe(false);
+  });
+
   test('the mark stays while rows that rely on it are missing', async () => {
     store.failure = FULL;
     await journal.settle(row('a'));
@@ -160,6 +173,17 @@ describe('Journal', () => {
     await journal.close();
     expect(store.rows.has('lazy')).toBe(true);
     expect(store.closed).toBe(true);
+  });
+
+  test('at the end, too, it is marked that rows are missing', async () => {
+    store.failure = FULL;
+    await expect(journal.add(row('a'))).rejects.toMatchObject({ code: 'storage_full' });
+    expect(mark.set).toBe(false);
+    journal.letGo();
+    await journal.settle(row('b'));
+    expect(mark.set).toBe(true);
+    await journal.close();
+    expect(mark.set).toBe(true);
   });
 
   test('at the end nobody waits for a disk that cannot be written', async () => {

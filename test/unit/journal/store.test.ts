@@ -25,9 +25,11 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
+const ignore = async () => {};
+
 /** Some rows that end up in LevelDB's own log, in the order of the given numbers. */
 async function write(numbers: number[]): Promise<void> {
-  const { store } = await openStore(directory);
+  const { store } = await openStore(directory, ignore);
   for (const number of numbers) {
     await store.write(new Map([[key(number), `value ${number} ${'x'.repeat(100)}`]]), true);
   }
@@ -53,7 +55,7 @@ function garble(path: string, fromEnd: number): void {
 }
 
 async function read() {
-  const { store, rows, damage } = await openStore(directory);
+  const { store, rows, damage } = await openStore(directory, ignore);
   await store.close();
   return { rows, damage };
 }
@@ -63,7 +65,7 @@ describe('openStore', () => {
 
   test('gives back what was written, in order, without what was taken away', async () => {
     await write([3, 1, 2]);
-    const { store } = await openStore(directory);
+    const { store } = await openStore(directory, ignore);
     await store.write(new Map([[key(2), undefined]]), true);
     expect(await store.size()).toBeGreaterThan(100);
     await store.reopen();
@@ -102,7 +104,7 @@ describe('openStore', () => {
   });
 
   test('records that are cut at the ends of blocks are no damage', async () => {
-    const { store } = await openStore(directory);
+    const { store } = await openStore(directory, ignore);
     for (let i = 0; i < 30; i++) {
       // Of all lengths, so that some leave too little of a block for a header.
       await store.write(new Map([[key(i), 'x'.repeat(32_700 + i * 3)]]), false);
@@ -147,6 +149,26 @@ describe('openStore', () => {
     expect((await read()).damage).toBeUndefined();
   });
 
+  test.each([
+    ['a torn log', () => truncateSync(file(/\.log$/), statSync(file(/\.log$/)).size - 60)],
+    ['a garbled log', () => garble(file(/\.log$/), 1000)],
+    ['no CURRENT', () => rmSync(join(directory, 'CURRENT'))],
+    ['no manifest', () => rmSync(file(/^MANIFEST/))],
+  ])(
+    '%s is told before it is mended, so that a crash in between hides nothing',
+    async (_, spoil) => {
+      await write(hundred);
+      spoil();
+      const crash = async () => {
+        throw new Error('crash');
+      };
+      for (let i = 0; i < 2; i++)
+        await expect(openStore(directory, crash)).rejects.toThrow('crash');
+      expect((await read()).damage).toBeDefined();
+      expect((await read()).damage).toBeUndefined();
+    },
+  );
+
   test('a table that is missing is told, and the rest is used', async () => {
     await write(hundred);
     await write([100]);
@@ -158,7 +180,7 @@ describe('openStore', () => {
 
   test('where it cannot be opened, it says so, and what to do', async () => {
     writeFileSync(join(directory, 'file'), '');
-    const opened = openStore(join(directory, 'file'));
+    const opened = openStore(join(directory, 'file'), ignore);
     await expect(opened).rejects.toBeInstanceOf(StartError);
     await expect(opened).rejects.toThrow(/cannot open the journal .*move it away/);
   });
@@ -169,7 +191,7 @@ describe('openJournal', () => {
   const log = pino({ level: 'silent' });
   const open = () => openJournal(directory, log, observer);
 
-  test('is in doubt from the damage on, until it has been written', async () => {
+  test('is in doubt from the damage on, until that has been dealt with', async () => {
     const { journal } = await open();
     for (let i = 0; i < 50; i++) await journal.add(new Map([[key(i), 'x']]));
     await journal.close();
@@ -178,9 +200,17 @@ describe('openJournal', () => {
     garble(file(/\.log$/), 30);
     directory = store;
 
-    const damaged = await open();
-    expect(damaged.doubt).toMatch(/damaged/);
-    await damaged.journal.close();
+    // A daemon that does not get as far as to do something about it leaves it to the next one.
+    for (const doubt of [/damaged/, /could not be written/]) {
+      const damaged = await open();
+      expect(damaged.doubt).toMatch(doubt);
+      await damaged.journal.add(new Map([['a', 'b']]));
+      await damaged.journal.close();
+    }
+    const dealtWith = await open();
+    expect(dealtWith.doubt).toBeDefined();
+    dealtWith.journal.trust();
+    await dealtWith.journal.close();
     const mark = await DoubtMark.open(join(directory, 'journal.trust'));
     expect(mark.set).toBe(false);
     await mark.make();
@@ -188,7 +218,7 @@ describe('openJournal', () => {
 
     const marked = await open();
     expect(marked.doubt).toMatch(/could not be written/);
-    await marked.journal.add(new Map([['a', 'b']]));
+    marked.journal.trust();
     await marked.journal.close();
     const trusted = await open();
     expect(trusted.doubt).toBeUndefined();

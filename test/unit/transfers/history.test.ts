@@ -215,6 +215,36 @@ describe('History', () => {
     expect(list(history).transfers).toHaveLength(2);
   });
 
+  test("one client's flood pushes out its own, and nobody else's", () => {
+    const history = makeHistory({ transfers: 10, segments: 100, ms: WEEK_MS });
+    const endOf = (client: string, count = 1) => {
+      const plan = makePlan({ segments: segments(count) });
+      const transfer = new Transfer(uuidv7(), plan, makeOrigin(undefined, client));
+      end(history, add(history, transfer));
+      return () => history.get(transfer.id) !== undefined;
+    };
+    const others = [endOf('bert'), endOf('bert', 30), endOf('carl')];
+    const flood = Array.from({ length: 20 }, () => endOf('anna'));
+    expect(others.map((is) => is())).toEqual([true, true, true]);
+    expect(flood.map((is) => is())).toEqual([...Array(13).fill(false), ...Array(7).fill(true)]);
+    // Of segments bert has most then.
+    endOf('bert', 60);
+    endOf('anna', 20);
+    expect(others.map((is) => is())).toEqual([false, false, true]);
+    expect(list(history).transfers).toHaveLength(6);
+  });
+
+  test('labels count as segments, by what they take', () => {
+    const history = makeHistory({ transfers: 100, segments: 400, ms: WEEK_MS });
+    const labels = Object.fromEntries(
+      Array.from({ length: 16 }, (_, i) => [`${i}`.padEnd(63, 'k'), 'v'.repeat(255)]),
+    );
+    for (let i = 0; i < 10; i++) end(history, add(history, makeTransfer({ labels })));
+    expect(list(history).transfers).toHaveLength(2);
+    for (let i = 0; i < 10; i++) end(history, add(history, makeTransfer()));
+    expect(list(history).transfers).toHaveLength(12);
+  });
+
   test('keeps what is held until it is let go, over or not', () => {
     const history = makeHistory({ transfers: 1, segments: 100, ms: WEEK_MS });
     const held = add(history, makeTransfer(), true);

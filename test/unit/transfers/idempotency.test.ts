@@ -174,6 +174,13 @@ describe('IdempotencyKeys', () => {
     now += DAY_MS - 1;
     expect(keys.find('client', 'new', given)).toBeUndefined();
     expect(forgotten).toHaveLength(1);
+    remember('new', given);
+    // Others have some room of their own.
+    for (let i = 0; i < 100; i++) {
+      expect(keys.find('another', `key ${i}`, given)).toBeUndefined();
+      keys.remember(new Transfer('id', given, makeOrigin(`key ${i}`, 'another')));
+    }
+    expect(() => keys.find('another', 'new', given)).toThrow(full);
   });
 
   test('remembers a million segments in all', () => {

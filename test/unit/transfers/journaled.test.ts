@@ -2,12 +2,12 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
-import { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
+import type { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
 import { transferListQuerySchema } from '../../../services/daemon/transfers/schema.ts';
 import { TransferService } from '../../../services/daemon/transfers/service.ts';
 import { makeChooser, noDma } from '../../support/fake-dma.ts';
 import { FULL, MemoryStore, memoryJournal } from '../../support/memory-store.ts';
-import { completion, makeOrigin, makePlan } from './make-transfer.ts';
+import { completion, makeOrigin, makePlan, makeQueue } from './make-transfer.ts';
 
 const ECANCELED = -125;
 const SWAP = [
@@ -25,7 +25,7 @@ describe('a transfer that has to be kept', () => {
     jobs = [];
     events = [];
     store = new MemoryStore();
-    queue = new WorkQueue();
+    queue = makeQueue();
     const dma = noDma();
     const engine = {
       submit: (_job: unknown, listener: JobListener) => jobs.push(listener),
@@ -155,6 +155,58 @@ describe('a transfer that has to be kept', () => {
     for (let i = 0; i < 10; i++) await turn();
     expect([transfer.status, jobs.length]).toEqual(['cancelled', 0]);
   });
+
+  test('one that is cancelled does not start while that is on its way to the disk', async () => {
+    await create(false);
+    const transfer = await create(true);
+    const behind = await create(false);
+    const letThrough = store.hold();
+    const cancelled = service.cancel(transfer.id, 'anna');
+    // Its turn comes meanwhile.
+    jobs[0]?.done(completion());
+    await turn();
+    expect([jobs.length, behind.status]).toEqual([1, 'queued']);
+    letThrough();
+    expect((await cancelled).status).toBe('cancelled');
+    expect([jobs.length, behind.status]).toEqual([2, 'running']);
+    expect(events.filter((status) => status === 'cancelled')).toHaveLength(1);
+  });
+
+  test.each([
+    ['and is left to the next where it gets there', undefined, 'queued'],
+    ['and is over, and not said to go on, where it does not', FULL, 'failed'],
+  ])('the daemon ends while it is on its way to the disk, %s', async (_, failure, status) => {
+    const transfer = await create(false);
+    const letThrough = store.hold();
+    const kept = service.keep(transfer);
+    await turn();
+    const closed = queue.close();
+    const interrupted = service.interrupt();
+    await turn();
+    expect(transfer.status).toBe('running');
+    store.failure = failure;
+    letThrough();
+    await Promise.all([kept, interrupted, closed]);
+    expect(transfer.status).toBe(status);
+    expect(rows('/accepted')).toHaveLength(failure === undefined ? 1 : 0);
+  });
+
+  test.each([false, true])(
+    'one that ends while it is on its way to a disk that fails ends once; journaled: %s',
+    async (journaled) => {
+      const transfer = await create(journaled);
+      const letThrough = store.hold();
+      const kept = service.keep(transfer);
+      await turn();
+      jobs[0]?.done(completion());
+      store.failure = FULL;
+      letThrough();
+      await kept;
+      await service.waitForEnd(transfer);
+      expect(transfer.status).toBe('succeeded');
+      expect(events).toEqual(['queued', 'running', 'succeeded']);
+    },
+  );
 
   test('at the end of the daemon it is left to the next, unless that could not run it', async () => {
     const again = await create(true);

@@ -2,6 +2,7 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { Device } from '../../../services/daemon/devices/device.ts';
 import { type Completion, NO_DMA } from '../../../services/daemon/engines/records.ts';
+import { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
 import {
   type Origin,
   Transfer,
@@ -21,6 +22,7 @@ export function makeDevice(members: Partial<Device> = {}): Device {
     persistenceDomain: 'backing_store',
     badBlocks: [],
     state: 'online',
+    stateReason: null,
     instance: 1,
     handle: 0,
     flushBasis: 'msync',
@@ -54,6 +56,11 @@ export function makeOrigin(key?: string, client = 'anna'): Origin {
 
 export function makeTransfer(members: Partial<TransferPlan> = {}, id = uuidv7()): Transfer {
   return new Transfer(id, makePlan(members), makeOrigin());
+}
+
+/** A queue for clients without limits. */
+export function makeQueue(): WorkQueue {
+  return new WorkQueue({ limitsOf: () => ({}), overloaded: () => false });
 }
 
 /** How a job ended. */

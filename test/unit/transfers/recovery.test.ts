@@ -6,7 +6,7 @@ import { pino } from 'pino';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { Job, Segment } from '../../../services/daemon/engines/records.ts';
-import { UPLOAD_LANE, WorkQueue } from '../../../services/daemon/order/work-queue.ts';
+import { UPLOAD_LANE } from '../../../services/daemon/order/work-queue.ts';
 import { readRecords } from '../../../services/daemon/transfers/record.ts';
 import {
   type Recovered,
@@ -19,7 +19,7 @@ import type { Transfer } from '../../../services/daemon/transfers/transfer.ts';
 import { makeChooser, noDma } from '../../support/fake-dma.ts';
 import { FULL, MemoryMark, MemoryStore, memoryJournal } from '../../support/memory-store.ts';
 import { createMemory, DEVICE_BYTES, type Memory } from '../order/sequential-model.ts';
-import { completion, makeDevice, makeOrigin, makePlan } from './make-transfer.ts';
+import { completion, makeDevice, makeOrigin, makePlan, makeQueue } from './make-transfer.ts';
 
 const DEVICES = [0, 1].map((handle) =>
   makeDevice({ name: `dax${handle}.0`, handle, size: DEVICE_BYTES }),
@@ -88,7 +88,7 @@ const settled = async () => {
 /** A daemon over some memory and a disk, both of which outlive it. */
 class Life {
   readonly runs: Run[] = [];
-  readonly queue = new WorkQueue();
+  readonly queue = makeQueue();
   readonly service: TransferService;
   readonly #memory: Memory;
   readonly #journal: ReturnType<typeof memoryJournal>['journal'];

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { z } from 'zod';
+import { byteCount } from '../../../services/daemon/http/byte-count.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
 
 const good = { device_name: 'dax0.0', src_offset: 0, dst_offset: 4096, size: 4096 };
@@ -45,4 +48,49 @@ describe('transferRequestSchema', () => {
       }).success;
     expect([0, 1, 4096, 4097].map(of)).toEqual([false, true, true, false]);
   });
+});
+
+describe('segments', () => {
+  const plainly = z.array(
+    z.strictObject({ src_offset: byteCount(0), dst_offset: byteCount(0), size: byteCount(1) }),
+  );
+  const count = fc.oneof(
+    { weight: 12, arbitrary: fc.nat() },
+    {
+      weight: 1,
+      arbitrary: fc.constantFrom(
+        ...[0, -0, -1, 0.5, 2 ** 53 - 1, 2 ** 53, 1e300, '7', '1KiB', '0x10', 'x', '', null],
+        ...[true, [], {}, [1]],
+      ),
+    },
+  );
+  const all = { src_offset: count, dst_offset: count, size: count };
+  const segment = fc.oneof(
+    { weight: 12, arbitrary: fc.record(all) },
+    { weight: 1, arbitrary: fc.record(all, { requiredKeys: ['size'] }) },
+    { weight: 1, arbitrary: fc.record({ ...all, more: count }) },
+    { weight: 1, arbitrary: fc.constantFrom(null, 'x', 7, [1, 2, 3], {}) },
+  );
+  const few = fc.array(segment, { minLength: 1, maxLength: 4 });
+
+  test('are taken, refused and read as if each were parsed', () => {
+    let taken = 0;
+    fc.assert(
+      fc.property(few, (segments) => {
+        const expected = plainly.safeParse(segments);
+        const found = transferRequestSchema.safeParse({ device_name: 'dax0.0', segments });
+        expect(found.success).toBe(expected.success);
+        if (found.success) taken++;
+        // Object.is: that -0 becomes 0 must show.
+        if (found.success) expect(found.data.segments).toStrictEqual(expected.data);
+        else expect(within(found.error)).toEqual(expected.error?.issues.map(described));
+      }),
+      { numRuns: 2000 },
+    );
+    expect(taken).toBeGreaterThan(100);
+  });
+
+  const described = ({ path, message }: z.core.$ZodIssue) => ({ path, message });
+  const within = ({ issues }: z.ZodError) =>
+    issues.map(({ path, ...rest }) => described({ ...rest, path: path.slice(1) } as never));
 });

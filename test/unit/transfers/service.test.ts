@@ -6,14 +6,14 @@ import { pino } from 'pino';
 import type { DmaEngine } from '../../../services/daemon/engines/dma.ts';
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { Completion, Job } from '../../../services/daemon/engines/records.ts';
-import { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
+import type { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
 import type { TransferEvent } from '../../../services/daemon/transfers/feed.ts';
 import { transferSchema } from '../../../services/daemon/transfers/schema.ts';
 import { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer, TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
 import { FakeDmaPort, makeChannel, makeChooser, makeDma } from '../../support/fake-dma.ts';
 import { MemoryStore, memoryJournal } from '../../support/memory-store.ts';
-import { completion, makeDevice, makeOrigin, makePlan } from './make-transfer.ts';
+import { completion, makeDevice, makeOrigin, makePlan, makeQueue } from './make-transfer.ts';
 
 const ECANCELED = -125;
 
@@ -21,10 +21,8 @@ const ECANCELED = -125;
 class FakeEngine {
   readonly jobs: { tag: number; job: Job; listener: JobListener; over: boolean }[] = [];
   readonly cancelled: number[] = [];
-  refuse = false;
 
   submit(job: Job, listener: JobListener): number {
-    if (this.refuse) throw new Error('refused');
     const tag = this.jobs.length + 1;
     this.jobs.push({ tag, job, listener, over: false });
     return tag;
@@ -55,7 +53,7 @@ describe('TransferService', () => {
 
   beforeEach(() => {
     engine = new FakeEngine();
-    queue = new WorkQueue();
+    queue = makeQueue();
     store = new MemoryStore();
     port = new FakeDmaPort();
     dma = makeDma(port);
@@ -116,6 +114,18 @@ describe('TransferService', () => {
     expect(counted).toBe(4096);
     expect([service.running, service.queued]).toEqual([0, 0]);
     await queue.close();
+  });
+
+  test('nobody waits for the end who has left, and the transfer goes on', async () => {
+    const transfer = await create();
+    const left = new AbortController();
+    const waits = [undefined, 60_000].map((ms) => service.waitForEnd(transfer, ms, left.signal));
+    left.abort();
+    await Promise.all(waits);
+    await service.waitForEnd(transfer, 60_000, left.signal);
+    expect(transfer.status).toBe('running');
+    engine.end(0);
+    expect(transfer.status).toBe('succeeded');
   });
 
   test('starts nothing on a device that has gone while it waited', async () => {
@@ -313,15 +323,14 @@ describe('TransferService', () => {
   });
 
   test('a job that the engine refuses fails alone', async () => {
-    engine.refuse = true;
     const transfer = await create();
+    engine.end(0, { status: -constants.errno.EINVAL });
     expect(document(transfer)).toMatchObject({
       status: 'failed',
       error: { code: 'internal_error' },
     });
-    engine.refuse = false;
     expect((await create()).status).toBe('running');
-    engine.end(0);
+    engine.end(1);
     expect([service.running, service.queued]).toEqual([0, 0]);
     await queue.close();
   });
@@ -358,12 +367,13 @@ describe('TransferService', () => {
     );
   });
 
-  test('takes 10,000 that wait, and then no more until one has started', async () => {
-    for (let i = 0; i <= 10_000; i++) await create();
+  test('takes so many segments that wait, and then no more until some have started', async () => {
+    const segments = Array(4096).fill({ src_offset: 0, dst_offset: 4096, size: 4096 });
+    for (let i = 0; i < 32; i++) await create({ segments });
     const full = expect.objectContaining({ code: 'queue_full' });
     await expect(create()).rejects.toEqual(full);
     await expect(create({}, 'key')).rejects.toEqual(full);
-    expect(service.queued).toBe(10_000);
+    expect(service.queued).toBe(31);
     engine.end(0);
     // A key of a request that was refused is free.
     const origin = makeOrigin('key');

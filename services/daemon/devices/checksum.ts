@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Engine } from '../engines/engine.ts';
+import { jobProblem } from '../engines/failure.ts';
+import { type Completion, type Job, NOWHERE } from '../engines/records.ts';
+import { Problem } from '../problems/problem.ts';
+import { checkOnline, type Device } from './device.ts';
+import { rest } from './rest.ts';
+import type { ByteRange } from './sysfs.ts';
+
+/** So much is paid for, and then read: who goes away has paid for no more than that. In bytes. */
+const PIECE_SIZE = 16 * 2 ** 20;
+
+/**
+ * The CRC-32C of a range.
+ *
+ * @param pace how long to rest for so many bytes, in milliseconds
+ * @param left stops it: a large device takes long to read
+ * @throws Problem device_gone, media_error, or cancelled where it was stopped
+ */
+export async function checksum(
+  engine: Engine,
+  device: Device,
+  { offset, size }: ByteRange,
+  pace: (bytes: number) => number,
+  left: AbortSignal,
+): Promise<number> {
+  let crc = 0;
+  for (let done = 0; done < size; done += PIECE_SIZE) {
+    const piece = {
+      src_offset: offset + done,
+      dst_offset: 0,
+      size: Math.min(PIECE_SIZE, size - done),
+    };
+    await rest(pace(piece.size), left);
+    if (left.aborted) throw new Problem('cancelled', 'The client went away.');
+    checkOnline(device);
+    const completion = await run(
+      engine,
+      {
+        ...{ source: device.handle, destination: NOWHERE, segments: [piece] },
+        ...{ engine: 'cpu', priority: 'normal', checksum: true, crcSeed: crc },
+      },
+      left,
+    );
+    if (completion.status !== 0) throw jobProblem(completion, device.name);
+    crc = completion.sourceCrc;
+  }
+  return crc;
+}
+
+function run(engine: Engine, job: Job, left: AbortSignal): Promise<Completion> {
+  return new Promise((resolve) => {
+    const stop = () => engine.cancel(tag);
+    const tag = engine.submit(job, {
+      done: (completion) => {
+        left.removeEventListener('abort', stop);
+        resolve(completion);
+      },
+    });
+    left.addEventListener('abort', stop);
+  });
+}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ServerResponse } from 'node:http';
+
+/**
+ * A signal that nobody waits for an answer any more: its client went away, or it was sent.
+ *
+ * @param also what ends the wait as well
+ */
+export function clientLeft({ raw }: { raw: ServerResponse }, also?: AbortSignal): AbortSignal {
+  const left = new AbortController();
+  const leave = () => left.abort();
+  if (raw.closed || also?.aborted) leave();
+  raw.once('close', leave);
+  if (also !== undefined) {
+    also.addEventListener('abort', leave);
+    raw.once('close', () => also.removeEventListener('abort', leave));
+  }
+  return left.signal;
+}

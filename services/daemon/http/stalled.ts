@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Server } from 'node:http';
+import { Server as HttpsServer } from 'node:https';
+import type { Socket } from 'node:net';
+
+/** How long a client may take none of what waits for it: its connection is then closed. */
+export const STALL_MS = 30_000;
+const CHECK_MS = 1000;
+
+interface Reader {
+  /** Changes whenever the client's kernel takes something. */
+  taken: number;
+  /** Since when it has not, in milliseconds; undefined where nothing waits. */
+  since: number | undefined;
+}
+
+/** Closes the connections of clients that ask and do not read: their answers take memory. */
+export class StalledReaders {
+  readonly #readers = new Map<Socket, Reader>();
+
+  /** A client has connected. */
+  add(socket: Socket): void {
+    this.#readers.set(socket, { taken: 0, since: undefined });
+    socket.once('close', () => this.#readers.delete(socket));
+  }
+
+  /** @param now milliseconds of a clock that does not step */
+  check(now: number): void {
+    for (const [socket, reader] of this.#readers) {
+      if (socket.writableLength === 0) {
+        reader.since = undefined;
+        continue;
+      }
+      const taken = takenOf(socket);
+      if (reader.since === undefined || taken !== reader.taken) {
+        Object.assign(reader, { taken, since: now });
+      } else if (now - reader.since >= STALL_MS) {
+        socket.destroy();
+      }
+    }
+  }
+}
+
+/** Has a server close them. */
+export function closeStalled(server: Server): void {
+  const readers = new StalledReaders();
+  server.on(server instanceof HttpsServer ? 'secureConnection' : 'connection', (socket: Socket) =>
+    readers.add(socket),
+  );
+  server.on('listening', () => {
+    const timer = setInterval(() => readers.check(performance.now()), CHECK_MS).unref();
+    server.once('close', () => clearInterval(timer));
+  });
+}
+
+/** What was written whole, less what libuv still has of the write that is under way. */
+function takenOf(socket: Socket): number {
+  // Node has no public name for it. Under TLS only the connection below knows.
+  const { _handle: handle } = socket as { _handle?: Handle | null };
+  const { writeQueueSize = 0 } = handle?._parent ?? handle ?? {};
+  return socket.bytesWritten - socket.writableLength - writeQueueSize;
+}
+
+interface Handle {
+  writeQueueSize: number;
+  _parent?: Handle;
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+import { spawnSync } from 'node:child_process';
+import { expect, test } from '@jest/globals';
+
+const LOG = new URL('../../services/daemon/log.js', import.meta.url).href;
+
+/** What a process that logs as the daemon does has written by its end. */
+function logged(script: string) {
+  const source = `import { openLog } from ${JSON.stringify(LOG)}; const log = openLog({}); ${script}`;
+  const { status, stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', source], {
+    encoding: 'utf8',
+  });
+  const lines = stdout.split('\n').filter((line) => line !== '');
+  return { status, lines: lines.map((line) => JSON.parse(line).msg) };
+}
+
+test.each([
+  ['by itself', '', 0],
+  ['by process.exit()', 'process.exit(7);', 7],
+  ['by an exception that nobody catches', 'throw new Error("no");', 1],
+  ['by a promise that nobody catches', 'await Promise.reject(new Error("no"));', 1],
+])('a process that ends %s has written all that it logged, in order', (_how, end, status) => {
+  const script = `log.info('first'); setImmediate(() => { log.info('second'); log.info('third'); ${end} });`;
+  const awaited = script.replace('() =>', 'async () =>');
+  expect(logged(awaited)).toEqual({ status, lines: ['first', 'second', 'third'] });
+});
+
+test('a turn is written at its end, and not held back', () => {
+  const script = `
+    log.info('first');
+    await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setImmediate(resolve));
+    log.info('lost');
+    process.kill(process.pid, 'SIGKILL');`;
+  expect(logged(script)).toEqual({ status: null, lines: ['first'] });
+});

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+import { EventEmitter } from 'node:events';
+import type { Socket } from 'node:net';
+import { beforeEach, describe, expect, test } from '@jest/globals';
+import { STALL_MS, StalledReaders } from '../../../services/daemon/http/stalled.ts';
+
+/** A connection, as far as it is looked at. */
+class FakeSocket extends EventEmitter {
+  bytesWritten = 0;
+  writableLength = 0;
+  _handle: { writeQueueSize: number; _parent?: { writeQueueSize: number } } = { writeQueueSize: 0 };
+  destroyed = false;
+
+  /** @param inFlight whether libuv has it already */
+  write(bytes: number, inFlight: boolean): void {
+    this.bytesWritten += bytes;
+    this.writableLength += bytes;
+    if (inFlight) this._handle.writeQueueSize += bytes;
+  }
+
+  destroy(): void {
+    this.destroyed = true;
+    this.emit('close');
+  }
+}
+
+describe('StalledReaders', () => {
+  let readers: StalledReaders;
+  let socket: FakeSocket;
+  beforeEach(() => {
+    readers = new StalledReaders();
+    socket = new FakeSocket();
+    readers.add(socket as unknown as Socket);
+  });
+
+  test('whoever takes nothing is closed in the end, also where more is written', () => {
+    socket.write(1000, true);
+    readers.check(0);
+    socket.write(1000, false);
+    readers.check(STALL_MS - 1);
+    expect(socket.destroyed).toBe(false);
+    readers.check(STALL_MS);
+    expect(socket.destroyed).toBe(true);
+  });
+
+  test('whoever takes a part of one large write, or write after write, is not', () => {
+    socket.write(100, true);
+    for (let now = 0; now < 10 * STALL_MS; now += STALL_MS / 2) {
+      readers.check(now);
+      socket._handle.writeQueueSize -= 1;
+    }
+    for (let now = 10 * STALL_MS; now < 20 * STALL_MS; now += STALL_MS / 2) {
+      socket.writableLength = 100;
+      socket.bytesWritten += 100;
+      socket._handle.writeQueueSize = 50;
+      readers.check(now);
+    }
+    expect(socket.destroyed).toBe(false);
+  });
+
+  test('under TLS the connection below tells', () => {
+    socket.write(100, true);
+    for (let now = 0; now < 10 * STALL_MS; now += STALL_MS / 2) {
+      socket._handle._parent = { writeQueueSize: 1000 - now / STALL_MS };
+      readers.check(now);
+    }
+    expect(socket.destroyed).toBe(false);
+  });
+
+  test('a connection on which nothing waits may be silent, and begins anew', () => {
+    readers.check(0);
+    readers.check(10 * STALL_MS);
+    socket.write(10, true);
+    readers.check(11 * STALL_MS);
+    socket.writableLength = 0;
+    socket._handle.writeQueueSize = 0;
+    readers.check(13 * STALL_MS);
+    socket.write(10, true);
+    readers.check(14 * STALL_MS);
+    expect(socket.destroyed).toBe(false);
+  });
+});
