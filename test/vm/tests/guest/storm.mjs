@@ -4,7 +4,7 @@
 // the hardware. None may say that it succeeded where the bytes are wrong: not without `verify` for
 // a fault that the driver reports, and not with it for any fault. None writes outside its segments.
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { json, metric, read, startDaemon, transfer, until, write } from './daemon-client.mjs';
@@ -81,15 +81,28 @@ function holds(end, { part, segments, before, after }, found) {
   return is.equals(was);
 }
 
+/** The daemon may close an idle connection just as it is used again, here where all is slow. */
+async function again(call) {
+  try {
+    return await call();
+  } catch (error) {
+    if (error.cause?.code !== 'ECONNRESET') throw error;
+    return call();
+  }
+}
+
 /** Whether it succeeded, failed, or was refused because all channels are in trouble at once. */
 async function send({ segments, verify }) {
-  const { status, body } = await transfer({
+  const asked = {
     device_name: 'dax0.0',
     dst_device_name: 'dax1.0',
     segments,
     engine: 'dma',
     verify,
-  });
+  };
+  // With a key it is the same transfer, however often it is sent.
+  const key = { 'idempotency-key': randomUUID() };
+  const { status, body } = await again(() => transfer(asked, key));
   const outcome = status === 201 ? 'succeeded' : (body.dma?.error ?? body.code);
   outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
   if (status === 201) return 'succeeded';
@@ -113,7 +126,7 @@ async function client(index) {
       batch.push(plan(base + at, model.subarray(at, at + PART)));
     }
     const ends = await Promise.all(batch.map(send));
-    const found = await read('dax1.0', base, model.length);
+    const found = await again(() => read('dax1.0', base, model.length));
     batch.forEach((each, n) => {
       assert.ok(
         holds(ends[n], each, found.subarray(n * PART, (n + 1) * PART)),
