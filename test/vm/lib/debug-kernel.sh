@@ -92,7 +92,7 @@ lab_debug_compile() { # BUILD KEY
 	while read -r option; do
 		grep -qxF "$option" "$build/.config" || lab_die "$LAB_DEBUG_CONFIG: the kernel does not take $option"
 	done < <(grep ^CONFIG_ "$build/lab.config")
-	lab_say "compiling the debug kernel: 20 minutes of processor time on $(nproc) processors"
+	lab_say "compiling the debug kernel: 25 minutes of processor time on $(nproc) processors"
 	# no pipeline: make has to be this shell's own child, to end with it
 	if ! lab_debug_make "$build" -j"$(nproc)" bzImage modules > >(lab_debug_progress) 2>"$build/lab.errors"; then
 		tail -n 20 "$build/lab.errors" >&2

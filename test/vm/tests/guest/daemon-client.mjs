@@ -9,9 +9,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const base = 'http://127.0.0.1:8080';
 
 /** Starts the daemon. @returns a function that ends it, and sees that it ends well */
-export async function startDaemon(environment = {}) {
+export async function startDaemon(environment = {}, stdio = 'inherit') {
   const daemon = spawn(process.execPath, ['/repo/dist/services/daemon/main.js'], {
-    stdio: 'inherit',
+    stdio,
     env: {
       ...process.env,
       DMAD_INSECURE: '1', // real devices without tokens: refused otherwise
