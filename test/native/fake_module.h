@@ -49,6 +49,7 @@ struct fake_module {
 	_Atomic bool settle;            /* what hung comes to its end */
 	_Atomic int64_t gone;           /* this region's device is; -1: none */
 	/* What it counts */
+	_Atomic uint32_t operations;
 	_Atomic uint32_t submissions;
 	_Atomic uint32_t refusals;
 	_Atomic uint32_t in_flight;
