@@ -34,3 +34,20 @@ test('a connection that asks for much before it is answered is closed', async ()
   await greedy.closed;
   while (app.http.eventStreams.size > 0) await sleep(5);
 });
+
+test('downloads that wait behind a stream on their connection keep none of the slots', async () => {
+  const port = await app.listen();
+  const wires = Array.from({ length: 18 }, () => new Wire(port));
+  for (const wire of wires) {
+    wire.send(request('/events') + request('/devices/dax0.0/content').repeat(15));
+  }
+  while (app.http.eventStreams.size < wires.length) await sleep(5);
+  // More than there are slots for.
+  const own = new Wire(port);
+  for (let i = 0; i < 10; i++) {
+    own.send('HEAD /devices/dax0.0/content HTTP/1.1\r\nhost: localhost\r\n\r\n');
+    expect((await own.answer('HEAD')).status).toBe(200);
+  }
+  for (const wire of [...wires, own]) wire.end();
+  while (app.http.eventStreams.size > 0) await sleep(5);
+});

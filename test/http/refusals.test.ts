@@ -33,3 +33,15 @@ test('whoever sends one wrong request after the other has the next refused unrea
   await sleep(1000);
   expect((await app.ask(good('127.0.0.1'))).status).toBe(201);
 });
+
+test('bodies that are refused unread count for little', async () => {
+  const headers = { 'content-type': 'application/json' };
+  const tooLong = ' '.repeat(2 ** 20 + 1);
+  const upload = { url: '/devices/dax0.0/content?offset=1GiB', payload: Buffer.alloc(2 ** 20) };
+  for (let i = 0; i < 30; i++) {
+    const url = '/transfers';
+    const long = await app.ask({ method: 'POST', url, headers, payload: tooLong });
+    expectProblem(long, 413, 'payload_too_large');
+    expectProblem(await app.ask({ method: 'PUT', ...upload }), 422, 'out_of_range');
+  }
+});

@@ -63,10 +63,12 @@ function nameOf({ client, peer }: FastifyRequest): string {
   return client.name === ANONYMOUS ? `${ANONYMOUS} ${peer.address}` : client.name;
 }
 
-function weightOf({ headers }: FastifyRequest): number {
+function weightOf({ headers, routeOptions }: FastifyRequest): number {
   const bytes =
     headers['transfer-encoding'] === undefined
       ? Number(headers['content-length'] ?? 0)
       : UNKNOWN_LENGTH;
-  return 1 + Math.min(bytes, JSON_BODY_LIMIT) / 1024;
+  // What is too long is refused unread; an upload is looked at as little.
+  const unread = bytes > JSON_BODY_LIMIT || routeOptions.config.streamsBody;
+  return unread ? 1 : 1 + bytes / 1024;
 }

@@ -43,6 +43,8 @@ export class Calibrator {
   readonly #path: string;
   readonly #memory: string;
   readonly #log: FastifyBaseLogger;
+  /** Found once: each look takes some 50 µs a processor, and every transfer asks. */
+  readonly #processors = describeProcessors();
   #kept: Calibration | undefined;
   #measuring = false;
 
@@ -121,8 +123,7 @@ export class Calibrator {
 
   /** The processors, and the DMA channels that were found since the start. */
   #hardware(): string {
-    const all = cpus();
-    return [`${all.length} x ${all[0]?.model ?? 'CPU'}`, ...this.#dma.hardware].join('; ');
+    return [this.#processors, ...this.#dma.hardware].join('; ');
   }
 
   #read(): Calibration | undefined {
@@ -148,4 +149,9 @@ export class Calibrator {
       );
     }
   }
+}
+
+function describeProcessors(): string {
+  const all = cpus();
+  return `${all.length} x ${all[0]?.model ?? 'CPU'}`;
 }

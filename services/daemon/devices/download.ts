@@ -5,17 +5,22 @@ import { authorize } from '../access/authorize.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
-import { clientLeft } from '../http/client-left.ts';
 import { readRange } from '../http/content-range.ts';
 import { checkBadBlocks, checkOnline, type Device } from './device.ts';
 import { rest } from './rest.ts';
 import { OCTETS } from './schema.ts';
 import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
 
+export interface DownloadOptions {
+  /** How long to rest after so many bytes, in milliseconds. */
+  pace(bytes: number): number;
+  /** Ends a rest: the client went away. */
+  left: AbortSignal;
+}
+
 /**
  * Answers with a device's bytes, or the range of them that was asked for, through two buffers.
  *
- * @param pace how long to rest after so many bytes, in milliseconds
  * @throws Problem where nothing was sent yet; later errors break the connection off, so that a
  *   client does not take a part for the whole
  */
@@ -24,7 +29,7 @@ export async function download(
   device: Device,
   request: FastifyRequest,
   reply: FastifyReply,
-  pace: (bytes: number) => number,
+  { pace, left }: DownloadOptions,
 ): Promise<void> {
   // There are no validators to compare, so no If-Range can hold (RFC 9110, 13.1.5).
   const header = request.headers['if-range'] === undefined ? request.headers.range : undefined;
@@ -40,7 +45,6 @@ export async function download(
   let chunk =
     request.method === 'HEAD' ? undefined : await read(engine, device, buffers[0], offset, end);
   const { raw } = reply.hijack();
-  const left = clientLeft(reply);
   raw.writeHead(range === undefined ? 200 : 206, {
     ...(reply.getHeaders() as Record<string, string>),
     'content-type': OCTETS,

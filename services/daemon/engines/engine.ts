@@ -34,6 +34,15 @@ export interface JobListener {
   done(completion: Completion): void;
 }
 
+interface InFlight {
+  /** Holds the job's memory for as long as the shim may touch it. */
+  job: Job;
+  listener: JobListener;
+  /** All its bytes, and those that are not copied yet as far as it told. */
+  size: number;
+  pending: number;
+}
+
 /**
  * The native engine: devices that are open, and jobs in flight between them. No call waits for
  * bytes to move; completions arrive in batches on one socket.
@@ -47,7 +56,7 @@ export class Engine {
   readonly #context: Context;
   readonly #completions: CompletionStream;
   readonly #devices: OpenedDevices;
-  readonly #inFlight = new Map<number, { job: Job; listener: JobListener; pending: number }>();
+  readonly #inFlight = new Map<number, InFlight>();
   readonly #pending = { cpu: 0, dma: 0 };
   readonly #batch: JobBatch;
   #lastTag = 0;
@@ -109,10 +118,9 @@ export class Engine {
     const tag = ++this.#lastTag;
     const source = this.#devices.shimHandleOf(job.source);
     const destination = this.#devices.shimHandleOf(job.destination);
-    // Holds the job's memory for as long as the shim may touch it.
-    const pending = job.segments.reduce((sum, { size }) => sum + size, 0);
-    this.#inFlight.set(tag, { job, listener, pending });
-    this.#pending[job.engine] += pending;
+    const size = job.segments.reduce((sum, segment) => sum + segment.size, 0);
+    this.#inFlight.set(tag, { job, listener, size, pending: size });
+    this.#pending[job.engine] += size;
     if (source === undefined || destination === undefined) {
       this.#refuse(tag, -constants.errno.ENXIO);
     } else if (job.memory === undefined) {
@@ -182,9 +190,11 @@ export class Engine {
   #deliver(completion: Completion): void {
     const entry = this.#inFlight.get(completion.tag);
     if (entry === undefined) return;
+    const pending = completion.done ? 0 : entry.size - completion.bytesDone;
+    this.#pending[entry.job.engine] += pending - entry.pending;
+    entry.pending = pending;
     if (completion.done) {
       this.#inFlight.delete(completion.tag);
-      this.#pending[entry.job.engine] -= entry.pending;
       entry.listener.done(completion);
     } else {
       entry.listener.progress?.(completion.bytesDone);

@@ -40,7 +40,7 @@ export function byteCount(minimum: number) {
   return z
     .union(
       [
-        z.int().min(minimum, { error }),
+        z.int({ error }).min(minimum, { error }),
         z.string().max(MAX_LENGTH, { error }).regex(PATTERN, { error }),
       ],
       { error },

@@ -9,7 +9,8 @@ import type { ServerResponse } from 'node:http';
 export function clientLeft({ raw }: { raw: ServerResponse }, also?: AbortSignal): AbortSignal {
   const left = new AbortController();
   const leave = () => left.abort();
-  if (raw.closed || also?.aborted) leave();
+  // What waited behind another answer when its connection closed is destroyed, and not closed.
+  if (raw.closed || raw.destroyed || also?.aborted) leave();
   raw.once('close', leave);
   if (also !== undefined) {
     also.addEventListener('abort', leave);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+import { once } from 'node:events';
 import type http from 'node:http';
 import type { Socket } from 'node:net';
+import { Problem } from '../problems/problem.ts';
 
 /** Nearly no client pipelines at all. Each answer may be megabytes that are not read, or a wait. */
 const MAX_UNANSWERED = 16;
@@ -19,7 +21,11 @@ export function boundPipelines(server: http.Server): void {
     const unanswered = new Set<http.ServerResponse>();
     connections.set(socket, unanswered);
     socket.once('close', () => {
-      for (const response of unanswered) if (response.socket === null) response.emit('close');
+      for (const response of unanswered) {
+        if (response.socket !== null) continue;
+        response.destroy();
+        response.emit('close');
+      }
     });
     return unanswered;
   }
@@ -33,4 +39,19 @@ export function boundPipelines(server: http.Server): void {
 
   server.prependListener('request', track);
   server.prependListener('checkContinue', track);
+}
+
+/**
+ * Waits until all that was asked for before on the same connection has been answered. For what holds
+ * something that others want until its answer has been taken: what comes before may never end.
+ *
+ * @param left ends the wait, as nobody wants an answer any more
+ * @throws Problem cancelled, where it does
+ */
+export async function untilItsTurn(
+  { raw }: { raw: http.ServerResponse },
+  left: AbortSignal,
+): Promise<void> {
+  if (raw.socket === null) await once(raw, 'socket', { signal: left }).catch(() => {});
+  if (left.aborted) throw new Problem('cancelled', 'The client went away.');
 }

@@ -106,4 +106,24 @@ describe('Engine, reading completions', () => {
       { numRuns: 60 },
     );
   });
+
+  test('counts as pending what it has not been told of', async () => {
+    const pending: number[] = [];
+    const segments = [{ src_offset: 0, dst_offset: 0, size: 1000 }];
+    const over = new Promise<void>((resolve) => {
+      const tag = engine.submit({ ...job, segments } as unknown as Job, {
+        progress: () => pending.push(engine.pending.cpu),
+        done: () => {
+          pending.push(engine.pending.cpu);
+          resolve();
+        },
+      });
+      pending.push(engine.pending.cpu);
+      writeSync(writer, record(tag, PROGRESS, 400));
+      writeSync(writer, record(tag, PROGRESS, 900));
+      writeSync(writer, record(tag, DONE, 900));
+    });
+    await over;
+    expect(pending).toEqual([1000, 600, 100, 0]);
+  });
 });
