@@ -157,7 +157,11 @@ for (silent of [false, true]) {
 }
 console.log(`retries: ${await metric('dmad_dma_retries_total')}`);
 assert.ok((outcomes.get('succeeded') ?? 0) > COUNT / 4);
-for (const met of ['read', 'write', 'verify_mismatch']) assert.ok(outcomes.has(met), met);
+assert.ok(
+  outcomes.has('read') || outcomes.has('write') || outcomes.has('lost'),
+  'no fault that is reported was ever met',
+);
+assert.ok(outcomes.has('verify_mismatch'), 'no silent fault was ever met');
 await until('all channels are well again', async () => {
   const { channels } = (await json('/engines')).body.dma;
   return channels.every((channel) => channel.state === 'ready');
