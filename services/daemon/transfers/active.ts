@@ -94,6 +94,7 @@ export class ActiveTransfer {
    */
   placeJournaled(): Promise<void> {
     this.#journaled = true;
+    this.transfer.promised = true;
     this.#accepting = this.#around.journal.add(acceptedRows(this.transfer, false));
     this.place();
     return this.#accepting;
@@ -127,6 +128,7 @@ export class ActiveTransfer {
   async keep(): Promise<void> {
     if (this.#journaled) return;
     this.#journaled = true;
+    this.transfer.promised = true;
     this.#keeping = this.#around.journal.add(acceptedRows(this.transfer, this.#tags !== undefined));
     try {
       await this.#keeping;

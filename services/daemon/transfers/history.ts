@@ -2,10 +2,10 @@
 import { createHash } from 'node:crypto';
 import sortedBtree from 'sorted-btree';
 import { deviceNameOf } from '../devices/choice.ts';
-import { Fifo } from '../order/fifo.ts';
 import { Problem } from '../problems/problem.ts';
+import { Finished, type FinishedLimits } from './finished.ts';
 import type { TransferListQuery } from './schema.ts';
-import { type Transfer, weightOf } from './transfer.ts';
+import type { Transfer } from './transfer.ts';
 
 // The package is CommonJS: its class is a property of what Node imports as the default.
 const BTree = sortedBtree.default;
@@ -13,14 +13,8 @@ const BTree = sortedBtree.default;
 /** A page ends before its transfers have more segments than this, which make some 6 MiB of JSON. */
 const MAX_PAGE_SEGMENTS = 65_536;
 
-export interface HistoryLimits {
-  /** How many finished transfers are kept. */
-  transfers: number;
-  /** How many segments they may have together, or labels in their place. */
-  segments: number;
-  /** For how long, in milliseconds. */
-  ms: number;
-}
+/** What is kept of those that are over. */
+export type HistoryLimits = Record<'told' | 'promised', FinishedLimits>;
 
 export interface Page {
   transfers: Transfer[];
@@ -28,33 +22,27 @@ export interface Page {
   nextPageToken: string;
 }
 
-/** Finished transfers of one client that may be forgotten. */
-interface Shelf {
-  /** The first to finish first. */
-  readonly transfers: Fifo<Transfer>;
-  /** See {@link weightOf}. */
-  weight: number;
-}
-
 /**
  * The transfers that can be asked for: all that are not over, and the latest of those that are.
- * Where those are too many, the client that has most loses its oldest.
  * Ids are UUIDs of version 7, so their order is that of acceptance.
  */
 export class History {
-  readonly #limits: HistoryLimits;
   readonly #byId = new BTree<string, Transfer>();
-  /** Those that may be forgotten, by client. */
-  readonly #shelves = new Map<string, Shelf>();
-  readonly #total = { transfers: 0, weight: 0 };
-  /** Those that may not, though they are over. */
+  /** Those whose clients have been told how they ended. */
+  readonly #told: Finished;
+  /** Those whose clients were told that they go on, and may come back for their ends. */
+  readonly #promised: Finished;
+  /** Those that are not to be forgotten, though they are over. */
   readonly #held = new Set<string>();
-  readonly #onForget: (transfer: Transfer) => void;
 
   /** @param onForget is told each transfer that can be asked for no longer */
   constructor(limits: HistoryLimits, onForget: (transfer: Transfer) => void) {
-    this.#limits = limits;
-    this.#onForget = onForget;
+    const forget = (transfer: Transfer) => {
+      this.#byId.delete(transfer.id);
+      onForget(transfer);
+    };
+    this.#told = new Finished(limits.told, forget);
+    this.#promised = new Finished(limits.promised, forget);
   }
 
   /** @param hold keep it until {@link release}, though it be over */
@@ -70,19 +58,7 @@ export class History {
   /** A transfer is over: from now on it may be forgotten for newer ones. */
   finish(transfer: Transfer): void {
     if (this.#held.has(transfer.id)) return;
-    const { client } = transfer.origin;
-    let shelf = this.#shelves.get(client);
-    if (shelf === undefined) {
-      shelf = { transfers: new Fifo(), weight: 0 };
-      this.#shelves.set(client, shelf);
-    }
-    shelf.transfers.add(transfer);
-    const weight = weightOf(transfer.plan);
-    shelf.weight += weight;
-    this.#total.transfers++;
-    this.#total.weight += weight;
-    this.#forgetOldOf(shelf);
-    this.#forgetSurplus();
+    (transfer.promised ? this.#promised : this.#told).add(transfer);
   }
 
   /** Ends a hold. */
@@ -92,44 +68,8 @@ export class History {
 
   /** Forgets what is too old. */
   forgetOld(): void {
-    for (const shelf of [...this.#shelves.values()]) this.#forgetOldOf(shelf);
-  }
-
-  #forgetOldOf(shelf: Shelf): void {
-    const { transfers } = shelf;
-    for (let oldest = transfers.first; oldest; oldest = transfers.first) {
-      if (oldest.overForMs < this.#limits.ms) return;
-      this.#forget(oldest, shelf);
-    }
-  }
-
-  #forgetSurplus(): void {
-    const { transfers, segments } = this.#limits;
-    while (this.#total.transfers > transfers) {
-      this.#forgetFirst((shelf) => shelf.transfers.size);
-    }
-    while (this.#total.weight > segments) this.#forgetFirst((shelf) => shelf.weight);
-  }
-
-  /** The first of the client that has most. Clients are few: see order/lanes.ts. */
-  #forgetFirst(amountOf: (shelf: Shelf) => number): void {
-    let most: Shelf | undefined;
-    for (const shelf of this.#shelves.values()) {
-      if (most === undefined || amountOf(shelf) > amountOf(most)) most = shelf;
-    }
-    const oldest = most?.transfers.first;
-    if (most !== undefined && oldest !== undefined) this.#forget(oldest, most);
-  }
-
-  #forget(transfer: Transfer, shelf: Shelf): void {
-    const weight = weightOf(transfer.plan);
-    shelf.transfers.delete(transfer);
-    shelf.weight -= weight;
-    this.#total.transfers--;
-    this.#total.weight -= weight;
-    if (shelf.transfers.size === 0) this.#shelves.delete(transfer.origin.client);
-    this.#byId.delete(transfer.id);
-    this.#onForget(transfer);
+    this.#told.forgetOld();
+    this.#promised.forgetOld();
   }
 
   /**

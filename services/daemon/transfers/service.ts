@@ -12,8 +12,15 @@ import type { Recovered } from './recovery.ts';
 import type { TransferListQuery } from './schema.ts';
 import { type Origin, Transfer, type TransferPlan } from './transfer.ts';
 
-/** As many as an operator looks through, and a week for those who come back from one. */
-const HISTORY = { transfers: 10_000, segments: 262_144, ms: 7 * 24 * 3600 * 1000 };
+/**
+ * A week for those who come back from one. Of those whose clients were told the end, as many as an
+ * operator looks through; of the others, as many as a client may have waiting.
+ */
+const WEEK_MS = 7 * 24 * 3600 * 1000;
+const HISTORY = {
+  told: { transfers: 10_000, segments: 262_144, ms: WEEK_MS },
+  promised: { transfers: 100_000, segments: 262_144, ms: WEEK_MS },
+};
 const FORGET_EVERY_MS = 60_000;
 
 export type TransferServiceOptions = Omit<Surroundings, 'archive' | 'feed' | 'left'>;
@@ -148,6 +155,7 @@ export class TransferService {
     for (const { transfer } of left) this.#ids.passOver(transfer.id);
     for (const recovered of left) {
       const { transfer } = recovered;
+      transfer.promised = true;
       if (recovered.kind === 'interrupted') {
         const outcome = transfer.outcome(undefined, recovered.error);
         for (const [key, row] of endedRows(transfer, outcome)) interrupted.set(key, row as string);

@@ -99,6 +99,8 @@ export class Transfer {
   /** Names of the DMA channels that had a part of it. */
   channels: readonly string[] = [];
   bytesCompleted = 0;
+  /** Whether its client was told that it goes on, and may come back for its end. */
+  promised = false;
   error: Problem | undefined;
   /** When it was accepted, in milliseconds of the wall clock. */
   readonly acceptedMs: number;

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { v7 as uuidv7 } from 'uuid';
-import { History, type HistoryLimits } from '../../../services/daemon/transfers/history.ts';
+import type { FinishedLimits } from '../../../services/daemon/transfers/finished.ts';
+import { History } from '../../../services/daemon/transfers/history.ts';
 import { type Status, transferListQuerySchema } from '../../../services/daemon/transfers/schema.ts';
 import { Transfer } from '../../../services/daemon/transfers/transfer.ts';
 import { makeDevice, makeOrigin, makePlan, makeTransfer } from './make-transfer.ts';
@@ -12,8 +13,11 @@ const WEEK_MS = 7 * 24 * 3600 * 1000;
 const ROOMY = { transfers: 1000, segments: 1_000_000, ms: WEEK_MS };
 const DEVICES = [makeDevice({ name: 'dax0.0' }), makeDevice({ name: 'dax1.0' })] as const;
 
-const makeHistory = (limits: HistoryLimits, forgotten: Transfer[] = []) =>
-  new History(limits, (transfer) => forgotten.push(transfer));
+const makeHistory = (
+  told: FinishedLimits,
+  forgotten: Transfer[] = [],
+  promised: FinishedLimits = told,
+) => new History({ told, promised }, (transfer) => forgotten.push(transfer));
 
 const list = (history: History, query: Record<string, unknown> = {}) =>
   history.page(transferListQuerySchema.parse(query), 'anna');
@@ -177,6 +181,21 @@ describe('History', () => {
     const kept = made.map(({ id }) => history.get(id) !== undefined);
     expect(kept).toEqual([false, true, true, true, false]);
     expect(history.get(running.id)).toBe(running);
+  });
+
+  test('keeps those whose clients may come back for their ends apart from the others', () => {
+    const history = makeHistory({ ...ROOMY, transfers: 2 }, [], { ...ROOMY, transfers: 4 });
+    const make = (promised: boolean) =>
+      Array.from({ length: 5 }, () => {
+        const transfer = add(history, makeTransfer());
+        transfer.promised = promised;
+        return transfer;
+      });
+    const [promised, told] = [make(true), make(false)];
+    for (const transfer of [...promised, ...told]) end(history, transfer);
+    const kept = (all: Transfer[]) => all.map(({ id }) => history.get(id) !== undefined);
+    expect(kept(promised)).toEqual([false, true, true, true, true]);
+    expect(kept(told)).toEqual([false, false, false, true, true]);
   });
 
   test('keeps what is young enough, and says what it forgets', () => {
