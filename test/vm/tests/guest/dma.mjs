@@ -43,6 +43,38 @@ const tests = {
     assert.equal((await transfer({ ...auto, engine: 'cpu' })).body.engine, 'cpu');
   },
 
+  async 'segments as if one after the other, verified'() {
+    await write('dax1.0', 0, Buffer.alloc(MiB));
+    const segment = (src_offset, dst_offset) => ({ src_offset, dst_offset, size: 65_536 });
+    // Each takes what the one before it wrote.
+    const segments = Array.from({ length: 8 }, (_, n) => segment(n * 65_536, (n + 1) * 65_536));
+    await write('dax1.0', 0, pattern.subarray(0, 65_536));
+    const { status, body } = await transfer({
+      device_name: 'dax1.0',
+      segments,
+      engine: 'dma',
+      verify: 'crc32c',
+    });
+    assert.equal(status, 201);
+    assert.deepEqual(body.verification.src, body.verification.dst);
+    const expected = pattern.subarray(0, 65_536);
+    assert.ok((await read('dax1.0', 8 * 65_536, 65_536)).equals(expected));
+  },
+
+  async 'the channels, in /engines, /version and /metrics'() {
+    const { dma } = (await json('/engines')).body;
+    assert.equal(dma.available, true);
+    assert.equal(dma.channels.length, 4);
+    for (const channel of dma.channels) {
+      assert.deepEqual([channel.driver, channel.state, channel.errors], ['ioatdma', 'ready', 0]);
+    }
+    assert.ok(dma.channels.reduce((sum, { bytes }) => sum + bytes, 0) >= SIZE);
+    const version = (await json('/version')).body;
+    assert.deepEqual([version.module, version.abi], [dma.module_version, 1]);
+    const [{ name, bytes }] = dma.channels;
+    assert.equal(await metric(`dmad_channel_bytes_total{channel="${name}"}`), bytes);
+  },
+
   async 'auto goes by what was measured, and both engines share a copy where that pays'() {
     const scratch = { device_name: 'dax0.0', offset: 128 * MiB, size: 16 * MiB };
     assert.equal((await calibrate()).body.code, 'invalid_request');
@@ -77,38 +109,6 @@ const tests = {
     assert.deepEqual([failed.status, failed.body.dma?.error], [502, 'write']);
     writeFileSync(path, JSON.stringify(kept));
     await copiesAgain();
-  },
-
-  async 'segments as if one after the other, verified'() {
-    await write('dax1.0', 0, Buffer.alloc(MiB));
-    const segment = (src_offset, dst_offset) => ({ src_offset, dst_offset, size: 65_536 });
-    // Each takes what the one before it wrote.
-    const segments = Array.from({ length: 8 }, (_, n) => segment(n * 65_536, (n + 1) * 65_536));
-    await write('dax1.0', 0, pattern.subarray(0, 65_536));
-    const { status, body } = await transfer({
-      device_name: 'dax1.0',
-      segments,
-      engine: 'dma',
-      verify: 'crc32c',
-    });
-    assert.equal(status, 201);
-    assert.deepEqual(body.verification.src, body.verification.dst);
-    const expected = pattern.subarray(0, 65_536);
-    assert.ok((await read('dax1.0', 8 * 65_536, 65_536)).equals(expected));
-  },
-
-  async 'the channels, in /engines, /version and /metrics'() {
-    const { dma } = (await json('/engines')).body;
-    assert.equal(dma.available, true);
-    assert.equal(dma.channels.length, 4);
-    for (const channel of dma.channels) {
-      assert.deepEqual([channel.driver, channel.state, channel.errors], ['ioatdma', 'ready', 0]);
-    }
-    assert.ok(dma.channels.reduce((sum, { bytes }) => sum + bytes, 0) >= SIZE);
-    const version = (await json('/version')).body;
-    assert.deepEqual([version.module, version.abi], [dma.module_version, 1]);
-    const [{ name, bytes }] = dma.channels;
-    assert.equal(await metric(`dmad_channel_bytes_total{channel="${name}"}`), bytes);
   },
 
   async 'a cancelled transfer stops, and says how far it came'() {
