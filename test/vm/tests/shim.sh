@@ -18,4 +18,3 @@ else
 	check "builds" build_shim tests -static
 fi
 check "on four channels" test_shim tests --channels 4 --
-check "on two devices, one of which goes" test_shim tests --channels 8 -- one_of_two
