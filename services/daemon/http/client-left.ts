@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ServerResponse } from 'node:http';
 
+/** Not the reason that it has by itself: that is made anew each time, stack and all. */
+const LEFT = new Error('nobody waits for the answer');
+
 /**
  * A signal that nobody waits for an answer any more: its client went away, or it was sent.
  *
@@ -8,7 +11,7 @@ import type { ServerResponse } from 'node:http';
  */
 export function clientLeft({ raw }: { raw: ServerResponse }, also?: AbortSignal): AbortSignal {
   const left = new AbortController();
-  const leave = () => left.abort();
+  const leave = () => left.abort(LEFT);
   // What waited behind another answer when its connection closed is destroyed, and not closed.
   if (raw.closed || raw.destroyed || also?.aborted) leave();
   raw.once('close', leave);
