@@ -7,6 +7,7 @@ import {
   checkBounds,
   checkOnline,
   type Device,
+  flushedByCpu,
   type Inventory,
 } from '../devices/device.ts';
 import type { DmaEngine } from '../engines/dma.ts';
@@ -121,8 +122,7 @@ function checkReached(dma: DmaEngine, device: Device): void {
 
 function scratchOf(device: Device, { offset, size }: CalibrationRequest, dma: boolean): Scratch {
   // Syncing a file would measure its disk.
-  const flush = device.flushBasis !== 'none' && device.flushBasis !== 'msync';
-  return { device, offset, size, flush, dma };
+  return { device, offset, size, flush: flushedByCpu(device), dma };
 }
 
 /** Waits until nothing accepted before touches the range, and keeps what comes later waiting. */

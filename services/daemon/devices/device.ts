@@ -78,6 +78,11 @@ export class Inventory {
   }
 }
 
+/** Whether the CPU makes it persistent by writing its caches back, which is cheap beside a sync. */
+export function flushedByCpu({ flushBasis }: Device): boolean {
+  return flushBasis !== 'none' && flushBasis !== 'msync';
+}
+
 /** What is wrong with using a device that is not there any more; undefined while it is. */
 export function goneProblem({ name, state, stateReason }: Device): Problem | undefined {
   if (state === 'online') return undefined;

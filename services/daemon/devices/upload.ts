@@ -4,7 +4,7 @@ import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
 import { fieldProblem, Problem, retryLater } from '../problems/problem.ts';
-import { checkBadBlocks, checkOnline, type Device } from './device.ts';
+import { checkBadBlocks, checkOnline, type Device, flushedByCpu } from './device.ts';
 import { rest } from './rest.ts';
 import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
 
@@ -141,7 +141,7 @@ export class Upload {
       crcSeed: this.crc,
       // Cheap where the CPU writes its caches back. A file is left to the kernel's write-back,
       // which outlives the daemon: syncing each piece would cost more than writing it.
-      flush: device.flushBasis !== 'none' && device.flushBasis !== 'msync',
+      flush: flushedByCpu(device),
     });
     this.#inFlight = 0;
     if (completion.status !== 0) throw jobProblem(completion, device.name);
