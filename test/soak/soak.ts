@@ -2,7 +2,7 @@
 // Runs the daemon under a mixed load, kills it at random moments, and ends with an error where a
 // transfer is lost, a byte is wrong, or memory grows. Usage: soak [SECONDS], 180 by default.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -17,8 +17,9 @@ const QUIET_PART = 1 / 3;
 const WARM_UP_PART = 1 / 4;
 /** What a transfer with a key takes of memory, for a day. In bytes. */
 const KEPT_BYTES = 2500;
-/** What V8, in no hurry, may take beside what is kept. In bytes. */
-const MAX_GROWTH = 60e6;
+/** What the history of transfers without a key may take beside that. In bytes. */
+const MAX_GROWTH = 50e6;
+const REPORT_MEMORY = new URL('./report-memory.js', import.meta.url).href;
 const FLOODED = 'dax9.0';
 
 const seconds = Number(process.argv[2] ?? 180);
@@ -87,10 +88,17 @@ async function annoy(url: string): Promise<void> {
   }
 }
 
-/** Memory of the daemon's own, in bytes. */
-function memoryOf(daemon: Daemon): number {
-  const status = readFileSync(`/proc/${daemon.child.pid}/status`, 'utf8');
-  return Number(/^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+/** Memory that the daemon holds, in bytes. */
+async function memoryOf(daemon: Daemon): Promise<number> {
+  const reports = () => daemon.log().flatMap(({ heldBytes }) => heldBytes ?? []);
+  const known = reports().length;
+  daemon.child.kill('SIGUSR2');
+  while (reports().length === known) {
+    const { exitCode, signalCode } = daemon.child;
+    assert.ok(exitCode === null && signalCode === null, 'the daemon ended');
+    await sleep(50);
+  }
+  return Number(reports().at(-1));
 }
 
 function journalSize(stateDir: string): number {
@@ -105,6 +113,7 @@ async function soak(stateDir: string): Promise<void> {
   const workers = Array.from({ length: WORKERS }, (_, index) => new Worker(index, random));
   const environment = {
     ...{ DMAD_STATE_DIR: stateDir, DMAD_LOG_LEVEL: 'error' },
+    NODE_OPTIONS: `--import=${REPORT_MEMORY}`,
     DMAD_DEVICES: `${devicesFor(WORKERS)},emulated:${FLOODED}=1MiB`,
   };
   const end = performance.now() + seconds * 1000;
@@ -121,6 +130,7 @@ async function soak(stateDir: string): Promise<void> {
         await checkKeys(url);
       };
       await settle();
+      const unexplained = async () => (await memoryOf(daemon)) - acceptedBy(workers) * KEPT_BYTES;
       const clients = Promise.all([
         ...workers.map((worker) => worker.work(url)),
         ...Array.from({ length: FLOODERS }, () => flood(url)),
@@ -130,9 +140,9 @@ async function soak(stateDir: string): Promise<void> {
       const failed = clients.finally(() => done.abort());
       if (last) {
         await sleepOr(quietMs * WARM_UP_PART, done.signal);
-        const before = memoryOf(daemon) - acceptedBy(workers) * KEPT_BYTES;
+        const before = await unexplained();
         await sleepOr(quietMs * (1 - WARM_UP_PART), done.signal);
-        figures.grownBytes = memoryOf(daemon) - acceptedBy(workers) * KEPT_BYTES - before;
+        figures.grownBytes = (await unexplained()) - before;
         figures.journalBytes = journalSize(stateDir);
       } else {
         await sleepOr(random.logInteger(50, 10_000), done.signal);

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Loaded into the daemon of the soak: at SIGUSR2 it logs the memory that the daemon holds, which
+// leaves out what a busy V8 has not looked at yet, and what it keeps at hand for later.
+import { readFileSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+
+setFlagsFromString('--expose-gc');
+const collectGarbage: () => void = runInNewContext('gc');
+
+process.on('SIGUSR2', () => {
+  collectGarbage();
+  const { heapTotal, heapUsed } = process.memoryUsage();
+  const status = readFileSync('/proc/self/status', 'utf8');
+  const ownBytes = Number(/^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+  process.stdout.write(`${JSON.stringify({ heldBytes: ownBytes - heapTotal + heapUsed })}\n`);
+});
