@@ -373,8 +373,9 @@ int dma_shim_submit(struct dma_shim *shim, const struct dma_shim_job *job,
  * @errors:   for each job what dma_shim_submit() would have returned
  *
  * Costs less than one call for each: threads are woken once, and send the ends
- * of small jobs together. A job that is refused does not keep others from
- * being started.
+ * of small jobs together. While no thread is at work, the caller copies himself
+ * what takes less than waking one: up to 256 KiB in a call, between devices that
+ * are memory. A job that is refused does not keep others from being started.
  *
  * Return: 0, or -EINVAL (a pointer is NULL), and then no job was started.
  */

@@ -237,6 +237,8 @@ struct job {
 	const struct stream_kernel *kernel;     /* CPU: NULL for memcpy(3) */
 	uint64_t tag;
 	uint64_t sync_errors;                   /* the device's, at submission */
+	uint64_t brief;                         /* what it costs, in bytes, where it is
+						 * over at once; else 0 */
 	uint32_t priority;
 	uint32_t flags;
 	uint32_t segment_count;
@@ -339,6 +341,7 @@ struct turns {
 /* turns.c; all with the lock held */
 void turns_init(struct turns *turns);
 void turns_add(struct turns *turns, struct job *job);
+struct job *turns_next(const struct turns *turns);
 bool turns_take(struct turns *turns, struct piece *piece);
 bool turns_waiting(const struct turns *turns);
 
@@ -380,6 +383,7 @@ struct pool {
 int pool_start(struct dma_shim *shim, uint32_t threads);
 void pool_stop(struct dma_shim *shim);
 void pool_add(struct job *job);
+void pool_help(struct dma_shim *shim);
 bool pool_wants(const struct pool *pool);
 void pool_wake(struct pool *pool);
 

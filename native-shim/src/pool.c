@@ -12,6 +12,9 @@
 #define DEFER_PIECE_SIZE (UINT64_C(64) << 10)
 #define DEFER_PIECES 32u
 
+/* What a caller copies himself in one call: some 50 us */
+#define HELP_SIZE (UINT64_C(256) << 10)
+
 /*
  * Queue a job that has pieces to hand out. With the lock held. Wakes nobody: a
  * thread of the pool that goes on to a job's next step takes it up itself.
@@ -32,6 +35,30 @@ void pool_wake(struct pool *pool)
 {
 	if (pool_wants(pool))
 		pthread_cond_signal(&pool->work);
+}
+
+/*
+ * Waking a thread costs more than copying a few kilobytes, and where CPUs are
+ * few it takes the caller's. So the caller does brief jobs himself, unless a
+ * thread is up already; no more of them at once than he would not notice.
+ * With the lock held, which is let go meanwhile.
+ */
+void pool_help(struct dma_shim *shim)
+{
+	struct pool *pool = &shim->pool;
+	uint64_t left = HELP_SIZE;
+	struct piece piece;
+	struct job *job;
+
+	while (pool->idle == pool->thread_count &&
+	       (job = turns_next(&pool->turns)) && job->brief && left >= job->brief) {
+		left -= job->brief;
+		turns_take(&pool->turns, &piece);
+		pthread_mutex_unlock(&shim->lock);
+		piece_run(&piece);
+		pthread_mutex_lock(&shim->lock);
+		step_piece_done(&piece);
+	}
 }
 
 static void *worker(void *argument)

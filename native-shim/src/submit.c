@@ -6,6 +6,9 @@
 
 #include "internal.h"
 
+/* The most that a job may cost that its caller does himself; see pool_help() */
+#define BRIEF_SIZE (UINT64_C(64) << 10)
+
 #define ALL_FLAGS \
 	(DMA_SHIM_JOB_FLUSH | DMA_SHIM_JOB_VERIFY | DMA_SHIM_JOB_CHECKSUM)
 
@@ -155,17 +158,31 @@ static bool is_written_back(const struct device *device)
  * gains nothing by going through it.
  */
 static const struct stream_kernel *choose_kernel(const struct copy_plan *plan,
-						 const struct job *job)
+						 const struct job *job, uint64_t size)
 {
-	uint64_t size = 0;
-
 	if (!job->destination_device)
 		return NULL;
 	if (job->flags & DMA_SHIM_JOB_FLUSH && is_written_back(job->destination_device))
 		return plan->uncached;
-	for (uint32_t n = 0; n < job->segment_count; n++)
-		size += job->segments[n].size;
 	return size >= plan->stream_from ? plan->fastest : NULL;
+}
+
+/* What is touched there is there, and does not come from a disk first. */
+static bool is_memory(const struct device *device)
+{
+	return device && (device->kind == DMA_SHIM_DEVDAX ||
+			  device->persistence == DMA_SHIM_VOLATILE);
+}
+
+/* See struct job */
+static uint64_t brief_cost(const struct job *job, uint64_t size)
+{
+	uint64_t cost = size + job->segment_count * SEGMENT_COST;
+
+	if (job->engine != &cpu_engine || size > BRIEF_SIZE || cost > BRIEF_SIZE ||
+	    !is_memory(job->source_device) || !is_memory(job->destination_device))
+		return 0;
+	return cost;
 }
 
 static struct job *job_create(struct dma_shim *shim, const struct dma_shim_job *from,
@@ -175,6 +192,7 @@ static struct job *job_create(struct dma_shim *shim, const struct dma_shim_job *
 {
 	size_t segments_size = from->segment_count * sizeof(*segments);
 	struct job *job = malloc(sizeof(*job) + segments_size);
+	uint64_t size = 0;
 
 	if (!job)
 		return NULL;
@@ -198,7 +216,10 @@ static struct job *job_create(struct dma_shim *shim, const struct dma_shim_job *
 	};
 	list_init(&job->queue);
 	memcpy(job->segments, segments, segments_size);
-	job->kernel = choose_kernel(&shim->plan, job);
+	for (uint32_t n = 0; n < job->segment_count; n++)
+		size += segments[n].size;
+	job->kernel = choose_kernel(&shim->plan, job, size);
+	job->brief = brief_cost(job, size);
 	return job;
 }
 
@@ -281,6 +302,10 @@ PUBLIC int dma_shim_submit_batch(struct dma_shim *shim,
 		errors[n] = submit(shim, &jobs[n], segments, NULL);
 		segments += jobs[n].segment_count;
 	}
+	pthread_mutex_lock(&shim->lock);
+	pool_help(shim);
+	pthread_mutex_unlock(&shim->lock);
+	outbox_send(&shim->outbox);
 	wake(shim);
 	return 0;
 }

@@ -37,11 +37,10 @@ void turns_add(struct turns *turns, struct job *job)
 	list_add_tail(&job->queue, ready);
 }
 
-/* Take the piece whose turn it is; false where there is none. */
-bool turns_take(struct turns *turns, struct piece *piece)
+/* The job whose turn it is, NULL where there is none */
+struct job *turns_next(const struct turns *turns)
 {
 	uint32_t best = PRIORITIES;
-	struct job *job;
 
 	for (uint32_t n = 0; n < PRIORITIES; n++) {
 		if (list_empty(&turns->ready[n]))
@@ -50,14 +49,24 @@ bool turns_take(struct turns *turns, struct piece *piece)
 			best = n;
 	}
 	if (best == PRIORITIES)
-		return false;
+		return NULL;
+	return list_entry(turns->ready[best].next, struct job, queue);
+}
 
-	job = list_entry(turns->ready[best].next, struct job, queue);
+/* Take the piece whose turn it is; false where there is none. */
+bool turns_take(struct turns *turns, struct piece *piece)
+{
+	struct job *job = turns_next(turns);
+	uint32_t priority;
+
+	if (!job)
+		return false;
+	priority = job->priority;
 	list_remove(&job->queue);
 	if (step_take(job, piece))
-		list_add_tail(&job->queue, &turns->ready[best]);
-	turns->clock = turns->pass[best];
-	turns->pass[best] += (piece->size + PIECE_COST) * stride[best];
+		list_add_tail(&job->queue, &turns->ready[priority]);
+	turns->clock = turns->pass[priority];
+	turns->pass[priority] += (piece->size + PIECE_COST) * stride[priority];
 	return true;
 }
 

@@ -10,13 +10,17 @@ export interface TransferObserver {
   finished(transfer: Transfer): void;
 }
 
-/** Has a transfer that is over counted, and logged. */
+/**
+ * Has a transfer that is over counted, and logged, unless it has succeeded while its client waits:
+ * then the lines of that request say as much.
+ */
 export function reportEnd(
   { observer, log }: { observer: TransferObserver; log: FastifyBaseLogger },
   transfer: Transfer,
 ): void {
   observer.finished(transfer);
-  const { id, origin, status, choice, bytesCompleted, timings, error } = transfer;
+  const { id, origin, status, choice, bytesCompleted, timings, error, promised } = transfer;
+  if (!promised && status === 'succeeded') return;
   log[error?.code === 'internal_error' ? 'error' : 'info'](
     {
       transfer: id,

@@ -5,7 +5,6 @@ import { z } from 'zod';
 import { authorize } from '../access/authorize.ts';
 import type { Inventory } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
-import { clientLeft } from '../http/client-left.ts';
 import { readPrefer } from '../http/prefer.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
@@ -121,7 +120,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
         return transfer.over ? reply.code(200).send(transfer.toJSON()) : answer(transfer, reply);
       }
       if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
-      await transfers.waitForEnd(transfer, prefer.waitMs, clientLeft(reply));
+      await transfers.waitForEnd(transfer, prefer.waitMs, reply.raw);
       await transfers.keep(transfer);
       return answer(transfer, reply);
     },
@@ -171,7 +170,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       const transfer = transfers.get(request.params.id, request.client.name);
       const prefer = readPrefer(request.headers.prefer, 0);
       if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
-      await transfers.waitForEnd(transfer, prefer.waitMs, clientLeft(reply));
+      await transfers.waitForEnd(transfer, prefer.waitMs, reply.raw);
       return transfer.toJSON();
     },
   );

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Writable } from 'node:stream';
+import { isClosed } from '../http/client-left.ts';
 import { Problem } from '../problems/problem.ts';
 import { ActiveTransfer, type Surroundings } from './active.ts';
 import { Archive } from './archive.ts';
@@ -194,23 +196,24 @@ export class TransferService {
   }
 
   /**
-   * @param left ends the wait, as nobody wants to know any more
+   * @param answer for which it waits: where that is closed, nobody wants to know any more
    * @returns once the transfer is over, or left to the next daemon, or `waitMs` have passed
    */
   async waitForEnd(
     transfer: Transfer,
     waitMs = Number.POSITIVE_INFINITY,
-    left?: AbortSignal,
+    answer?: Writable,
   ): Promise<void> {
-    if (!this.#active.has(transfer.id) || waitMs <= 0 || left?.aborted) return;
+    if (!this.#active.has(transfer.id) || waitMs <= 0) return;
+    if (answer !== undefined && isClosed(answer)) return;
     await new Promise<void>((resolve) => {
       const timer = Number.isFinite(waitMs) ? setTimeout(end, waitMs) : undefined;
       const unsubscribe = this.feed.subscribe(transfer.id, () => {
         if (!this.#active.has(transfer.id)) end();
       });
-      left?.addEventListener('abort', end);
+      answer?.on('close', end);
       function end() {
-        left?.removeEventListener('abort', end);
+        answer?.off('close', end);
         clearTimeout(timer);
         unsubscribe();
         resolve();
