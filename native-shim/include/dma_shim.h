@@ -31,7 +31,7 @@
 extern "C" {
 #endif
 
-#define DMA_SHIM_ABI 4
+#define DMA_SHIM_ABI 5
 
 #define DMA_SHIM_MAX_SEGMENTS 4096u
 #define DMA_SHIM_MAX_DEVICES 256u
@@ -370,7 +370,10 @@ int dma_shim_submit(struct dma_shim *shim, const struct dma_shim_job *job,
  * @shim:     the context
  * @jobs:     @count of them, copied
  * @segments: the first job's, then the second's, and so on; copied
- * @errors:   for each job what dma_shim_submit() would have returned
+ * @errors:   for each job what dma_shim_submit() would have returned, or 1: it
+ *            is over
+ * @over:     for each job room for its DONE record, which is there where @errors
+ *            says 1, and then does not come on the socket
  *
  * Costs less than one call for each: threads are woken once, and send the ends
  * of small jobs together. While no thread is at work, the caller copies himself
@@ -381,7 +384,7 @@ int dma_shim_submit(struct dma_shim *shim, const struct dma_shim_job *job,
  */
 int dma_shim_submit_batch(struct dma_shim *shim, const struct dma_shim_job *jobs,
 			  uint32_t count, const struct dma_shim_segment *segments,
-			  int32_t *errors);
+			  int32_t *errors, struct dma_shim_completion *over);
 
 /**
  * dma_shim_cancel() - stop a job at the next piece boundary

@@ -131,6 +131,10 @@ void outbox_done(struct outbox *outbox, const struct job *job)
 	if (job->flags & DMA_SHIM_JOB_VERIFY)
 		record.destination_crc = job->destination_crc;
 
+	if (job->over) {
+		*job->over = record;
+		return;
+	}
 	pthread_mutex_lock(&outbox->lock);
 	put(outbox, job, &record);
 	pthread_mutex_unlock(&outbox->lock);

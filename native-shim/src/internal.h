@@ -280,6 +280,8 @@ struct job {
 	uint64_t flush_ns;
 	uint64_t verify_ns;
 	uint64_t progress_record;               /* see completion.c */
+	struct dma_shim_completion *over;       /* where its DONE record goes; NULL:
+						 * to the outbox */
 
 	uint64_t dma_channels;
 	uint32_t dma_channel;
@@ -383,7 +385,7 @@ struct pool {
 int pool_start(struct dma_shim *shim, uint32_t threads);
 void pool_stop(struct dma_shim *shim);
 void pool_add(struct job *job);
-void pool_help(struct dma_shim *shim);
+bool pool_help(struct job *job, uint64_t *left, struct dma_shim_completion *over);
 bool pool_wants(const struct pool *pool);
 void pool_wake(struct pool *pool);
 

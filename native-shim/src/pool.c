@@ -12,9 +12,6 @@
 #define DEFER_PIECE_SIZE (UINT64_C(64) << 10)
 #define DEFER_PIECES 32u
 
-/* What a caller copies himself in one call: some 50 us */
-#define HELP_SIZE (UINT64_C(256) << 10)
-
 /*
  * Queue a job that has pieces to hand out. With the lock held. Wakes nobody: a
  * thread of the pool that goes on to a job's next step takes it up itself.
@@ -37,28 +34,39 @@ void pool_wake(struct pool *pool)
 		pthread_cond_signal(&pool->work);
 }
 
-/*
+/**
+ * pool_help() - run a job that was just submitted, as far as that is brief
+ * @left: bytes that the caller may still copy; those of the job are taken off
+ * @over: where its DONE record goes, should it be over
+ *
  * Waking a thread costs more than copying a few kilobytes, and where CPUs are
- * few it takes the caller's. So the caller does brief jobs himself, unless a
- * thread is up already; no more of them at once than he would not notice.
- * With the lock held, which is let go meanwhile.
+ * few it takes the caller's. So the caller does it himself, unless a thread is
+ * up already or other work is due. With the lock held, which is let go
+ * meanwhile.
+ *
+ * Return: whether the job is over, and freed.
  */
-void pool_help(struct dma_shim *shim)
+bool pool_help(struct job *job, uint64_t *left, struct dma_shim_completion *over)
 {
+	struct dma_shim *shim = job->shim;
 	struct pool *pool = &shim->pool;
-	uint64_t left = HELP_SIZE;
 	struct piece piece;
-	struct job *job;
 
-	while (pool->idle == pool->thread_count &&
-	       (job = turns_next(&pool->turns)) && job->brief && left >= job->brief) {
-		left -= job->brief;
+	over->kind = 0;
+	while (job->brief && *left >= job->brief && pool->idle == pool->thread_count &&
+	       turns_next(&pool->turns) == job) {
+		*left -= job->brief;
+		job->over = over;
 		turns_take(&pool->turns, &piece);
 		pthread_mutex_unlock(&shim->lock);
 		piece_run(&piece);
 		pthread_mutex_lock(&shim->lock);
 		step_piece_done(&piece);
+		if (over->kind == DMA_SHIM_DONE)
+			return true;
+		job->over = NULL;
 	}
+	return false;
 }
 
 static void *worker(void *argument)

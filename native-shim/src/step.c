@@ -326,7 +326,7 @@ static void report_progress(struct job *job, uint64_t now)
 {
 	uint64_t since = job->reported_ns ? job->reported_ns : job->started_ns;
 
-	if (job->bytes_done == job->bytes_reported ||
+	if (job->over || job->bytes_done == job->bytes_reported ||
 	    now < since + PROGRESS_INTERVAL_NS)
 		return;
 	job->bytes_reported = job->bytes_done;

@@ -6,7 +6,8 @@
 
 #include "internal.h"
 
-/* The most that a job may cost that its caller does himself; see pool_help() */
+/* What the caller copies himself in one call at most, some 50 us; and of one job */
+#define HELP_SIZE (UINT64_C(256) << 10)
 #define BRIEF_SIZE (UINT64_C(64) << 10)
 
 #define ALL_FLAGS \
@@ -223,13 +224,18 @@ static struct job *job_create(struct dma_shim *shim, const struct dma_shim_job *
 	return job;
 }
 
-/* All but waking a thread that takes it up */
+/*
+ * All but waking a thread that takes it up; with @over see pool_help(). Return:
+ * 0, 1 where the job is over, or a negative errno.
+ */
 static int submit(struct dma_shim *shim, const struct dma_shim_job *job,
-		  const struct dma_shim_segment *segments, void *memory)
+		  const struct dma_shim_segment *segments, void *memory,
+		  uint64_t *left, struct dma_shim_completion *over)
 {
 	const struct engine_ops *engine;
 	struct device *source, *destination;
 	struct job *made = NULL;
+	bool is_over;
 	int error;
 
 	error = check_fields(job, segments, memory);
@@ -260,10 +266,11 @@ static int submit(struct dma_shim *shim, const struct dma_shim_job *job,
 		device_put(source);
 		device_put(destination);
 	}
+	is_over = !error && over && pool_help(made, left, over);
 	pthread_mutex_unlock(&shim->lock);
 	if (error)
 		free(made);
-	return error;
+	return error ? error : is_over;
 }
 
 /* Not with the lock held: who is woken wants it at once. */
@@ -285,7 +292,7 @@ PUBLIC int dma_shim_submit(struct dma_shim *shim, const struct dma_shim_job *job
 
 	if (!shim || !job)
 		return -EINVAL;
-	error = submit(shim, job, segments, memory);
+	error = submit(shim, job, segments, memory, NULL, NULL);
 	if (!error)
 		wake(shim);
 	return error;
@@ -294,18 +301,16 @@ PUBLIC int dma_shim_submit(struct dma_shim *shim, const struct dma_shim_job *job
 PUBLIC int dma_shim_submit_batch(struct dma_shim *shim,
 				 const struct dma_shim_job *jobs, uint32_t count,
 				 const struct dma_shim_segment *segments,
-				 int32_t *errors)
+				 int32_t *errors, struct dma_shim_completion *over)
 {
-	if (!shim || !jobs || !segments || !errors)
+	uint64_t left = HELP_SIZE;
+
+	if (!shim || !jobs || !segments || !errors || !over)
 		return -EINVAL;
 	for (uint32_t n = 0; n < count; n++) {
-		errors[n] = submit(shim, &jobs[n], segments, NULL);
+		errors[n] = submit(shim, &jobs[n], segments, NULL, &left, &over[n]);
 		segments += jobs[n].segment_count;
 	}
-	pthread_mutex_lock(&shim->lock);
-	pool_help(shim);
-	pthread_mutex_unlock(&shim->lock);
-	outbox_send(&shim->outbox);
 	wake(shim);
 	return 0;
 }

@@ -23,6 +23,10 @@ static uint32_t note_thread(uint32_t crc, const void *bytes, size_t size)
 
 static struct gate gate = GATE;
 
+/* What the last batch came to */
+static int32_t errors[JOBS];
+static struct dma_shim_completion over[JOBS];
+
 static void copy_at_gate(const struct stream_kernel *kernel, unsigned char *to,
 			 const unsigned char *from, size_t size)
 {
@@ -48,7 +52,6 @@ static void submit_verified(struct context *context, const struct file *from,
 {
 	struct dma_shim_segment segments[JOBS];
 	struct dma_shim_job jobs[JOBS];
-	int32_t errors[JOBS];
 
 	caller = pthread_self();
 	hooks.crc32c = note_thread;
@@ -60,16 +63,27 @@ static void submit_verified(struct context *context, const struct file *from,
 			n * size, to->size / 2 + n * size, size,
 		};
 	}
-	CHECK_EQ(dma_shim_submit_batch(context->shim, jobs, count, segments, errors), 0);
-	for (uint32_t n = 0; n < count; n++)
-		CHECK_EQ(errors[n], 0);
+	CHECK_EQ(dma_shim_submit_batch(context->shim, jobs, count, segments, errors,
+				       over), 0);
 }
 
+/* The first @helped of them were over at once. */
 static void all_succeed(struct context *context, const struct file *from,
-			const struct file *to, uint32_t count, uint64_t size)
+			const struct file *to, uint32_t count, uint64_t size,
+			uint32_t helped)
 {
-	for (uint32_t n = 0; n < count; n++)
-		CHECK_EQ(next_done(context).status, 0);
+	for (uint32_t n = 0; n < count; n++) {
+		struct dma_shim_completion done;
+
+		CHECK_EQ(errors[n], n < helped);
+		done = n < helped ? over[n] : next_done(context);
+		CHECK_EQ(done.kind, DMA_SHIM_DONE);
+		CHECK_EQ(done.status, 0);
+		CHECK_EQ(done.bytes_done, size);
+		CHECK_EQ(done.source_crc, done.destination_crc);
+		if (n < helped)
+			CHECK_EQ(done.tag, n + 1);
+	}
 	no_more_records(context);
 	CHECK_EQ(memcmp(to->bytes + to->size / 2, from->bytes, count * size), 0);
 }
@@ -84,7 +98,7 @@ TEST(the_caller_copies_what_is_brief)
 	submit_verified(&context, &a, &a, 8, 4 * KIB);
 	CHECK_EQ(by_caller, 16);
 	CHECK_EQ(by_others, 0);
-	all_succeed(&context, &a, &a, 8, 4 * KIB);
+	all_succeed(&context, &a, &a, 8, 4 * KIB, 8);
 	context_close(&context);
 }
 
@@ -96,7 +110,7 @@ TEST(the_caller_copies_no_more_than_he_would_not_notice)
 	random_fill(a.bytes, MIB);
 	wait_until_idle(context.shim);
 	submit_verified(&context, &a, &a, JOBS, 60 * KIB);
-	all_succeed(&context, &a, &a, JOBS, 60 * KIB);
+	all_succeed(&context, &a, &a, JOBS, 60 * KIB, 4);
 	CHECK_EQ(by_caller, 2 * 4);
 	CHECK_EQ(by_others, 2 * (JOBS - 4));
 	context_close(&context);
@@ -110,7 +124,7 @@ TEST(a_job_that_is_not_brief_is_left_to_the_threads)
 	random_fill(a.bytes, MIB);
 	wait_until_idle(context.shim);
 	submit_verified(&context, &a, &a, 1, 64 * KIB);
-	all_succeed(&context, &a, &a, 1, 64 * KIB);
+	all_succeed(&context, &a, &a, 1, 64 * KIB, 0);
 	CHECK_EQ(by_caller, 0);
 	context_close(&context);
 }
@@ -124,10 +138,10 @@ TEST(what_may_come_from_a_disk_is_left_to_the_threads)
 	random_fill(disk.bytes, MIB);
 	wait_until_idle(context.shim);
 	submit_verified(&context, &disk, &memory, 2, 4 * KIB);
-	all_succeed(&context, &disk, &memory, 2, 4 * KIB);
+	all_succeed(&context, &disk, &memory, 2, 4 * KIB, 0);
 	wait_until_idle(context.shim);
 	submit_verified(&context, &memory, &disk, 2, 4 * KIB);
-	all_succeed(&context, &memory, &disk, 2, 4 * KIB);
+	all_succeed(&context, &memory, &disk, 2, 4 * KIB, 0);
 	CHECK_EQ(by_caller, 0);
 	context_close(&context);
 }
@@ -145,7 +159,7 @@ TEST(brief_jobs_take_their_turn_where_a_thread_is_at_work)
 	CHECK_EQ(by_caller + by_others, 0);
 	gate_let(&gate, GATE_OPEN);
 	CHECK_EQ(next_done(&context).tag, 100);
-	all_succeed(&context, &a, &a, 4, 4 * KIB);
+	all_succeed(&context, &a, &a, 4, 4 * KIB, 0);
 	CHECK_EQ(by_caller, 0);
 	context_close(&context);
 }
@@ -159,12 +173,43 @@ TEST(a_fault_in_the_callers_hands_is_the_jobs_failure)
 	for (unsigned int n = 0; n < 3; n++) {
 		wait_until_idle(context.shim);
 		submit_verified(&context, &a, &a, 2, 4 * KIB);
-		CHECK_EQ(next_done(&context).status, -ENXIO);
-		CHECK_EQ(next_done(&context).status, -ENXIO);
+		for (unsigned int each = 0; each < 2; each++) {
+			CHECK_EQ(errors[each], 1);
+			CHECK_EQ(over[each].status, -ENXIO);
+			CHECK_EQ(over[each].bytes_done, 0);
+		}
+		no_more_records(&context);
 	}
 	/* The checksums were never reached; and what is there can still be copied. */
 	CHECK_EQ(by_caller + by_others, 0);
 	CHECK_EQ(submit_one(&context, job_of(9, a.handle, a.handle), 0, 8192, 4096), 0);
 	CHECK_EQ(next_done(&context).status, 0);
+	context_close(&context);
+}
+
+static _Atomic unsigned int written_back_by_caller;
+
+static void note_write_back(const unsigned char *start, size_t size)
+{
+	if (pthread_equal(pthread_self(), caller))
+		written_back_by_caller++;
+	__real_write_back(start, size);
+}
+
+TEST(the_caller_writes_back_what_he_copied)
+{
+	struct context context = context_open(1);
+	struct file a = file_device(&context, "a", 2 * MIB);
+
+	/* As of persistent memory */
+	context.shim->devices[a.handle]->flush_basis = DMA_SHIM_FLUSH_CLFLUSH;
+	random_fill(a.bytes, MIB);
+	hooks.write_back = note_write_back;
+	wait_until_idle(context.shim);
+	submit_verified(&context, &a, &a, 3, 4 * KIB);
+	CHECK_EQ(written_back_by_caller, 3);
+	all_succeed(&context, &a, &a, 3, 4 * KIB, 3);
+	for (uint32_t n = 0; n < 3; n++)
+		CHECK(over[n].flush_ns > 0);
 	context_close(&context);
 }

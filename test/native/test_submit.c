@@ -303,6 +303,7 @@ TEST(a_batch_is_taken_but_for_what_is_refused)
 	};
 	const int32_t expected[] = { 0, -ERANGE, -EBADF, 0, 0 };
 	int32_t errors[5] = { 7, 7, 7, 7, 7 };
+	struct dma_shim_completion over[5];
 
 	for (uint32_t n = 0; n < SIZE; n++)
 		r->a.bytes[n] = (unsigned char)(n * 7 + 1);
@@ -311,19 +312,27 @@ TEST(a_batch_is_taken_but_for_what_is_refused)
 	for (uint32_t n = 0; n < 5; n++)
 		jobs[n].segment_count = n == 3 ? 2 : 1;
 
-	CHECK_EQ(dma_shim_submit_batch(NULL, jobs, 5, segments, errors), -EINVAL);
-	CHECK_EQ(dma_shim_submit_batch(r->context.shim, NULL, 5, segments, errors), -EINVAL);
-	CHECK_EQ(dma_shim_submit_batch(r->context.shim, jobs, 5, NULL, errors), -EINVAL);
-	CHECK_EQ(dma_shim_submit_batch(r->context.shim, jobs, 5, segments, NULL), -EINVAL);
-	CHECK_EQ(dma_shim_submit_batch(r->context.shim, jobs, 0, segments, errors), 0);
+	CHECK_EQ(dma_shim_submit_batch(NULL, jobs, 5, segments, errors, over), -EINVAL);
+	CHECK_EQ(dma_shim_submit_batch(r->context.shim, NULL, 5, segments, errors, over), -EINVAL);
+	CHECK_EQ(dma_shim_submit_batch(r->context.shim, jobs, 5, NULL, errors, over), -EINVAL);
+	CHECK_EQ(dma_shim_submit_batch(r->context.shim, jobs, 5, segments, NULL, over), -EINVAL);
+	CHECK_EQ(dma_shim_submit_batch(r->context.shim, jobs, 5, segments, errors, NULL), -EINVAL);
+	CHECK_EQ(dma_shim_submit_batch(r->context.shim, jobs, 0, segments, errors, over), 0);
 	no_more_records(&r->context);
 	CHECK_EQ(errors[0], 7);
 
-	CHECK_EQ(dma_shim_submit_batch(r->context.shim, jobs, 5, segments, errors), 0);
-	for (uint32_t n = 0; n < 5; n++)
+	CHECK_EQ(dma_shim_submit_batch(r->context.shim, jobs, 5, segments, errors, over), 0);
+	for (uint32_t n = 0; n < 5; n++) {
+		/* The caller may have done it himself: see test_brief.c */
+		if (errors[n] == 1) {
+			CHECK_EQ(over[n].tag, n);
+			CHECK_EQ(over[n].status, 0);
+			errors[n] = 0;
+		} else if (!errors[n]) {
+			CHECK_EQ(next_done(&r->context).status, 0);
+		}
 		CHECK_EQ(errors[n], expected[n]);
-	for (uint32_t n = 0; n < 3; n++)
-		CHECK_EQ(next_done(&r->context).status, 0);
+	}
 	no_more_records(&r->context);
 	CHECK(!memcmp(r->b.bytes, r->a.bytes, 100));
 	CHECK(!memcmp(r->b.bytes + 200, r->a.bytes + 200, 200));

@@ -2,6 +2,7 @@
 import { TLSSocket } from 'node:tls';
 import type { FastifyBaseLogger } from 'fastify';
 import fp from 'fastify-plugin';
+import { look } from '../http/look.ts';
 import type { ProblemCode } from '../problems/problem.ts';
 import type { Touch, Touches } from './authorize.ts';
 import type { Scope } from './scopes.ts';
@@ -33,13 +34,16 @@ export default fp<{ audit: FastifyBaseLogger }>(
     app.decorateRequest('problem');
     app.decorateRequest('transferId');
 
-    app.addHook('onRequest', async (request) => {
-      const { socket } = request.raw;
-      const certificate =
-        socket instanceof TLSSocket ? socket.getPeerCertificate().subject : undefined;
-      // Noted now: a connection that has gone does not tell.
-      request.peer = { address: socket.remoteAddress ?? null, certificate };
-    });
+    app.addHook(
+      'onRequest',
+      look((request) => {
+        const { socket } = request.raw;
+        const certificate =
+          socket instanceof TLSSocket ? socket.getPeerCertificate().subject : undefined;
+        // Noted now: a connection that has gone does not tell.
+        request.peer = { address: socket.remoteAddress ?? null, certificate };
+      }),
+    );
     app.addHook('onResponse', (request, reply, done) => {
       const { access } = request.routeOptions.config;
       const status = reply.raw.statusCode;
@@ -57,7 +61,7 @@ export default fp<{ audit: FastifyBaseLogger }>(
           method: request.method,
           path: request.url.split('?', 1)[0],
           transfer: request.transferId,
-          ranges: touches && firstOf(touches).map(describeTouch),
+          ranges: touches && describeFirst(touches),
           further_ranges: touches && furtherThan(touches),
           outcome: refused ? 'refused' : status < 400 ? 'done' : 'failed',
           status,
@@ -71,9 +75,12 @@ export default fp<{ audit: FastifyBaseLogger }>(
   { name: 'audit' },
 );
 
-function firstOf(touches: Touches): Touch[] {
-  const length = Math.min(touches.length, MAX_RANGES);
-  return Array.from({ length }, (_, index) => touches.at(index) as Touch);
+function describeFirst(touches: Touches) {
+  const ranges: ReturnType<typeof describeTouch>[] = [];
+  for (let index = 0; index < Math.min(touches.length, MAX_RANGES); index++) {
+    ranges.push(describeTouch(touches.at(index) as Touch));
+  }
+  return ranges;
 }
 
 /** Undefined, and so left out, where there are none. */

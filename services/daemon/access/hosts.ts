@@ -3,6 +3,8 @@ import { BlockList, isIP, type Socket } from 'node:net';
 import type { FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { cameInOnUnixSocket } from '../http/listeners.ts';
+import { look } from '../http/look.ts';
+import { countHeaders } from '../http/raw-headers.ts';
 import { Problem } from '../problems/problem.ts';
 
 const LOOPBACK = new BlockList();
@@ -27,12 +29,11 @@ export default fp<{ allowedHosts: string[] }>(
     /** What each connection's requests have named, and found to be ours: nearly always the same. */
     const known = new WeakMap<Socket, string>();
 
-    app.addHook('onRequest', async (request) => {
+    const lookAtHost = (request: FastifyRequest) => {
       const { socket, httpVersion, rawHeaders } = request.raw;
       // The Unix socket is guarded by its file mode, and no browser can reach it.
       if (cameInOnUnixSocket(socket)) return;
-      const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host');
-      if (hosts.length > 1) {
+      if (countHeaders(rawHeaders, 'host') > 1) {
         throw new Problem('invalid_request', 'There is more than one Host header.');
       }
       const host = request.headers.host;
@@ -48,7 +49,8 @@ export default fp<{ allowedHosts: string[] }>(
         );
       }
       known.set(socket, host);
-    });
+    };
+    app.addHook('onRequest', look(lookAtHost));
   },
   { name: 'hosts' },
 );

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Socket } from 'node:net';
-import type { FastifyRequest, RouteOptions } from 'fastify';
+import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
 import fp from 'fastify-plugin';
 import { cameInOnUnixSocket } from '../http/listeners.ts';
+import { look } from '../http/look.ts';
+import { countHeaders } from '../http/raw-headers.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { ANONYMOUS, type Client, trustedClient } from './client.ts';
@@ -44,7 +46,7 @@ export default fp<AccessOptions>(
       throw new Error(`${silent.method} ${silent.url} does not say what access it needs`);
     });
 
-    app.addHook('onRequest', async (request, reply) => {
+    const lookAtClient = (request: FastifyRequest, reply: FastifyReply) => {
       // What fits no route is asked for a token too: strangers are told nothing.
       const { access = 'client' } = request.routeOptions.config;
       if (access === 'public') return;
@@ -58,20 +60,20 @@ export default fp<AccessOptions>(
       const { answers } = request.client;
       answers.add(reply.raw);
       reply.raw.once('close', () => answers.delete(reply.raw));
-    });
+    };
+    app.addHook('onRequest', look(lookAtClient));
 
     function identify(request: FastifyRequest): Client {
       const { socket, rawHeaders } = request.raw;
       // Guarded by its file mode.
       if (cameInOnUnixSocket(socket)) return peerOf(socket);
       if (keyring === undefined) return anonymous;
-      const given = rawHeaders.filter((n, i) => i % 2 === 0 && n.toLowerCase() === 'authorization');
-      if (given.length === 0) {
+      const given = countHeaders(rawHeaders, 'authorization');
+      if (given === 0) {
         throw unauthenticated('Send a token: "Authorization: Bearer …".', REALM);
       }
       // Of several, what stands between might have looked at another one than we would.
-      const [, secret] =
-        given.length > 1 ? [] : (BEARER.exec(request.headers.authorization ?? '') ?? []);
+      const [, secret] = given > 1 ? [] : (BEARER.exec(request.headers.authorization ?? '') ?? []);
       const client = secret === undefined ? undefined : keyring.find(secret);
       if (client !== undefined) return client;
       throw unauthenticated(

@@ -28,6 +28,9 @@ export interface CpuInfo {
   streamFrom: number;
 }
 
+/** How long brief jobs may follow one another in a turn of the event loop, in milliseconds. */
+const TURN_MS = 2;
+
 /** What hears of a job. */
 export interface JobListener {
   progress?(bytesDone: number): void;
@@ -59,6 +62,9 @@ export class Engine {
   readonly #inFlight = new Map<number, InFlight>();
   readonly #pending = { cpu: 0, dma: 0 };
   readonly #batch: JobBatch;
+  /** Ends that are to be told, in this turn of the event loop or the next. */
+  #ends: Completion[] = [];
+  #turn: NodeJS.Immediate | undefined;
   #lastTag = 0;
   #closed = false;
 
@@ -73,7 +79,7 @@ export class Engine {
     const fd = check('dma_shim_completion_fd', this.#shim.completionFd(this.#context));
     this.#completions = new CompletionStream(fd, (completion) => this.#deliver(completion));
     this.#devices = new OpenedDevices(this.#shim, () => this.#live());
-    this.#batch = new JobBatch(this.#shim, (tag, status) => this.#refuse(tag, status));
+    this.#batch = new JobBatch(this.#shim);
     this.dmaPort = new DmaModule(this.#shim, () => this.#live(), this.#devices);
   }
 
@@ -165,16 +171,38 @@ export class Engine {
 
   #addToBatch(tag: number, job: Job): void {
     if (!this.#batch.takes(job)) this.#sendBatch();
-    if (this.#batch.size === 0) setImmediate(() => this.#sendBatch());
     this.#batch.add(tag, job);
+    this.#takeTurn();
   }
 
   #sendBatch(): void {
-    if (!this.#closed && this.#batch.size > 0) this.#batch.send(this.#context);
+    if (this.#closed || this.#batch.size === 0) return;
+    this.#ends.push(...this.#batch.send(this.#context));
+    if (this.#ends.length > 0) this.#takeTurn();
   }
 
   #refuse(tag: number, status: number): void {
-    queueMicrotask(() => this.#deliver(failedCompletion(tag, status)));
+    this.#ends.push(failedCompletion(tag, status));
+    this.#takeTurn();
+  }
+
+  /** Sends what there is, and tells of ends, at the end of this turn of the event loop. */
+  #takeTurn(): void {
+    this.#turn ??= setImmediate(() => this.#sendAndTell());
+  }
+
+  /**
+   * What ends at once lets others begin that waited for it, and end at once too: they have no need
+   * of a turn each, though not of the whole daemon's time either.
+   */
+  #sendAndTell(): void {
+    const until = performance.now() + TURN_MS;
+    do {
+      this.#sendBatch();
+      for (const end of this.#ends.splice(0)) this.#deliver(end);
+    } while (this.#batch.size > 0 && performance.now() < until);
+    this.#turn = undefined;
+    if (this.#batch.size > 0) this.#takeTurn();
   }
 
   #readCpuInfo(): CpuInfo {

@@ -4,7 +4,7 @@
  * The shim's structs as bytes. Layouts and constants are those of native-shim/include/dma_shim.h,
  * ABI {@link SHIM_ABI}; that number changes with any of them.
  */
-export const SHIM_ABI = 4;
+export const SHIM_ABI = 5;
 export const MAX_SEGMENTS = 4096;
 
 /** Device handles that name no device. */

@@ -30,6 +30,7 @@ export interface Shim {
     count: number,
     segments: Uint32Array,
     errors: Int32Array,
+    over: Buffer,
   ): number;
   /** @param tag as a BigInt or number */
   cancel(context: Context, tag: number): number;
@@ -57,7 +58,7 @@ export function loadShim(path = LIBRARY): Shim {
     deviceClose: library.func('dma_shim_device_close', 'int', ['void *', 'uint32_t']),
     submit: library.func('dma_shim_submit', 'int', ['void *', 'void *', 'void *', 'void *']),
     submitBatch: library.func('dma_shim_submit_batch', 'int', [
-      ...['void *', 'void *', 'uint32_t', 'void *', 'void *'],
+      ...['void *', 'void *', 'uint32_t', 'void *', 'void *', 'void *'],
     ]),
     cancel: library.func('dma_shim_cancel', 'int', ['void *', 'uint64_t']),
     cpuInfo: library.func('dma_shim_cpu_info', 'void', ['void *', 'void *']),

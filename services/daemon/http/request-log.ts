@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import fp from 'fastify-plugin';
+import { look } from './look.ts';
 
 /** Where RFC 6750 lets clients put tokens, but this daemon does not look: none goes into the log. */
 const TOKEN_IN_QUERY = /([?&]access_token=)[^&]*/gi;
@@ -12,9 +13,10 @@ export interface RequestLogOptions {
 /** Gives each request an id in its answer, and one line in the log once it is answered. */
 export default fp<RequestLogOptions>(
   async (app, { onAnswered }) => {
-    app.addHook('onRequest', async (request, reply) => {
-      reply.header('x-request-id', request.id);
-    });
+    app.addHook(
+      'onRequest',
+      look((request, reply) => reply.header('x-request-id', request.id)),
+    );
     app.addHook('onResponse', (request, reply, done) => {
       const { method, routeOptions } = request;
       const url = request.url.replace(TOKEN_IN_QUERY, '$1…');

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import accepts from 'accepts';
+import type { FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import findMyWay from 'find-my-way';
 import { Problem } from '../problems/problem.ts';
+import { look } from './look.ts';
 
 const JSON_ONLY = ['application/json; charset=utf-8'];
 
@@ -33,7 +35,7 @@ export default fp(
       throw new Problem('not_found', `There is nothing at ${path}; GET /docs shows what there is.`);
     });
 
-    app.addHook('onRequest', async (request) => {
+    const lookAtHeader = (request: FastifyRequest) => {
       if (request.is404) {
         const [path = ''] = request.url.split('?', 1);
         const found = paths.find('GET', path);
@@ -59,7 +61,8 @@ export default fp(
         const detail = `This route answers with ${produces.join(' or ')}: accept that.`;
         throw new Problem('not_acceptable', detail);
       }
-    });
+    };
+    app.addHook('onRequest', look(lookAtHeader));
   },
   { name: 'routing' },
 );

@@ -18,7 +18,7 @@ interface Fragment<Owner> {
  * claims that still matter.
  */
 export class Claims<Owner> {
-  readonly #fragments = new BTree<number, Fragment<Owner>>();
+  readonly #fragments = new BTree<number, Fragment<Owner>>(undefined, (a, b) => a - b);
   #entries = 0;
 
   /** How much is remembered: fragments, and readers in them. */

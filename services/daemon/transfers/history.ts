@@ -27,7 +27,7 @@ export interface Page {
  * Ids are UUIDs of version 7, so their order is that of acceptance.
  */
 export class History {
-  readonly #byId = new BTree<string, Transfer>();
+  readonly #byId = new BTree<string, Transfer>(undefined, compareIds);
   /** Those whose clients have been told how they ended. */
   readonly #told: Finished;
   /** Those whose clients were told that they go on, and may come back for their ends. */
@@ -97,6 +97,11 @@ export class History {
     }
     return { transfers, nextPageToken: '' };
   }
+}
+
+/** The tree's own comparison is for keys of any kind. */
+function compareIds(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
 }
 
 function matcher({ status, device_name, engine, label }: TransferListQuery) {

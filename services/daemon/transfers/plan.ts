@@ -85,8 +85,22 @@ export function planTransfer(
   checkEach(isSound, checkBadBlocks);
   checkOnline(source);
   checkOnline(destination);
-  const plan = { ...meaning, source, destination, bytes };
-  return { ...plan, choice: chooser.choose(plan) };
+  const { requestedEngine, verify } = meaning;
+  const choice = chooser.choose({ source, destination, segments, bytes, requestedEngine, verify });
+  return {
+    source,
+    destination,
+    segments,
+    segmented: meaning.segmented,
+    bytes,
+    requestedEngine,
+    choice,
+    priority: meaning.priority,
+    flush: meaning.flush,
+    verify,
+    timeoutMs: meaning.timeoutMs,
+    labels: meaning.labels,
+  };
 }
 
 /** What a request means, whether or not it can be done now. */

@@ -107,8 +107,9 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       const key = request.headers['idempotency-key'];
       const origin = { requestId: request.id, client: request.client.name, key };
       // A replay first: what was possible then may not be any more.
+      const known = key === undefined ? undefined : await transfers.find(origin, meaningOf(body));
       const { transfer, replayed } =
-        (await transfers.find(origin, meaningOf(body))) ??
+        known ??
         (await transfers.create(
           planTransfer(body, inventory, chooser),
           origin,

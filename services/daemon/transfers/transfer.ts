@@ -287,8 +287,16 @@ export class Transfer {
   #timeOf(ns: number | undefined): string | null;
   #timeOf(ns: number | undefined): string | null {
     if (ns === undefined) return null;
-    return new Date(this.acceptedMs + (ns - this.#acceptedNs) / 1e6).toISOString();
+    return isoTime(Math.floor(this.acceptedMs + (ns - this.#acceptedNs) / 1e6));
   }
+}
+
+let lastTime = { ms: Number.NaN, text: '' };
+
+/** A small transfer begins and ends in one millisecond, or two: most times are the last one again. */
+function isoTime(ms: number): string {
+  if (ms !== lastTime.ms) lastTime = { ms, text: new Date(ms).toISOString() };
+  return lastTime.text;
 }
 
 function statusOf(error: Problem | undefined): End {

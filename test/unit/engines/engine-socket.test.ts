@@ -1,14 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 import { execFileSync } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  jest,
+  test,
+} from '@jest/globals';
 import fc from 'fast-check';
-import type { Engine } from '../../../services/daemon/engines/engine.ts';
+import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import {
   COMPLETION_SIZE,
+  JOB_SIZE,
   type Job,
   MEMORY,
   NOWHERE,
@@ -23,7 +33,14 @@ describe('Engine, reading completions', () => {
   let directory: string;
   let writer: number;
   let engine: Engine;
+  /** What the shim says at once of the job with that index in a batch. */
+  let ends: (index: number) => number;
 
+  beforeEach(async () => {
+    ends = () => 0;
+    // Nothing of the test before is on its way any more.
+    await nextTurn();
+  });
   beforeAll(async () => {
     directory = mkdtempSync(join(tmpdir(), 'dmad-socket-'));
     const pipe = join(directory, 'pipe');
@@ -36,7 +53,15 @@ describe('Engine, reading completions', () => {
       open: () => 0,
       close: () => {},
       completionFd: () => reader,
-      submitBatch: () => 0,
+      submitBatch: (_context, jobs, count, _segments, errors, over) => {
+        for (let index = 0; index < count; index++) {
+          errors[index] = ends(index);
+          const tag = Number(jobs.readBigUInt64LE(index * JOB_SIZE));
+          record(tag, DONE, 1000 + index).copy(over, index * COMPLETION_SIZE);
+        }
+        return 0;
+      },
+      cancel: () => 0,
       cpuInfo: () => {},
     };
     jest.unstable_mockModule('../../../services/daemon/engines/shim.js', () => ({
@@ -125,5 +150,74 @@ describe('Engine, reading completions', () => {
     });
     await over;
     expect(pending).toEqual([1000, 600, 100, 0]);
+  });
+
+  describe('what is over when the shim returns', () => {
+    const submit = (done: JobListener['done']) => engine.submit(job as unknown as Job, { done });
+
+    afterEach(() => {
+      jest.restoreAllMocks();
+    });
+
+    test('is told in the same turn, and so is what begins for it', async () => {
+      ends = () => 1;
+      jest.spyOn(performance, 'now').mockReturnValue(0);
+      const heard: number[] = [];
+      const next = () => {
+        if (heard.length === 100) return;
+        const before = heard.length;
+        submit(({ status, bytesDone }) => {
+          heard.push(bytesDone);
+          expect(status).toBe(0);
+          next();
+        });
+        // Not before submit() has returned.
+        expect(heard).toHaveLength(before);
+      };
+      next();
+      await nextTurn();
+      expect(heard).toEqual(Array(100).fill(1000));
+      expect(engine.pending.cpu).toBe(0);
+    });
+
+    test('leaves the event loop to others now and then', async () => {
+      ends = () => 1;
+      let now = 0;
+      jest.spyOn(performance, 'now').mockImplementation(() => now++);
+      let heard = 0;
+      const next = () => {
+        if (++heard < 100) submit(next);
+      };
+      submit(next);
+      let turns = 0;
+      for (; heard < 100; turns++) await nextTurn();
+      expect(turns).toBeGreaterThan(20);
+    });
+
+    test('is told beside what was refused and what goes on', async () => {
+      ends = (index) => [1, -constants.errno.ERANGE, 0][index] as number;
+      const heard: [number, number][] = [];
+      const tags = [0, 1, 2].map((index) =>
+        submit(({ status, bytesDone }) => heard.push([index, status || bytesDone])),
+      );
+      await nextTurn();
+      expect(heard).toEqual([
+        [0, 1000],
+        [1, -constants.errno.ERANGE],
+      ]);
+      writeSync(writer, record(tags[2] as number, DONE, 7));
+      while (heard.length < 3) await nextTurn();
+      expect(heard[2]).toEqual([2, 7]);
+    });
+
+    test('is told, though it is cancelled meanwhile', async () => {
+      ends = () => 1;
+      const heard: number[] = [];
+      const tag = submit(({ bytesDone }) => heard.push(bytesDone));
+      engine.cancel(tag);
+      expect(heard).toEqual([]);
+      await nextTurn();
+      expect(heard).toEqual([1000]);
+    });
   });
 });

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify';
+
+/**
+ * A hook that looks at a request and refuses it by throwing, or lets it pass at once: without the
+ * promise that an async function would make for each request.
+ */
+export function look(
+  at: (request: FastifyRequest, reply: FastifyReply) => void,
+): onRequestHookHandler {
+  return (request, reply, done) => {
+    at(request, reply);
+    done();
+  };
+}
