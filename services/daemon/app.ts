@@ -44,6 +44,7 @@ import { metricsRoutes } from './metrics/routes.ts';
 import openapi from './openapi/plugin.ts';
 import { WorkQueue } from './order/work-queue.ts';
 import problemHandler, { sendProblem } from './problems/handler.ts';
+import { retryLater } from './problems/problem.ts';
 import { StartError } from './start-error.ts';
 import { eventRoutes } from './transfers/event-routes.ts';
 import { transferRoutes } from './transfers/routes.ts';
@@ -196,7 +197,7 @@ export async function buildApp({
       const grace = new AbortController();
       await Promise.race([drained, sleep(graceMs, undefined, grace)]);
       grace.abort();
-      uploads.abort();
+      uploads.abort(retryLater('shutting_down', 'The daemon is shutting down: retry later.'));
       await transfers.interrupt();
       await drained;
       await closeHttp(http, stopListening);

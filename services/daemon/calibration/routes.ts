@@ -13,7 +13,8 @@ import {
 import type { DmaEngine } from '../engines/dma.ts';
 import { type EnginesParts, enginesDocument, enginesSchema } from '../engines/schema.ts';
 import { byteCount } from '../http/byte-count.ts';
-import { UPLOAD_LANE, type WorkQueue } from '../order/work-queue.ts';
+import { clientLeft } from '../http/client-left.ts';
+import type { WorkQueue } from '../order/work-queue.ts';
 import { fieldProblem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { SCRATCH_MAX, SCRATCH_MIN, type Scratch } from './measure.ts';
@@ -71,7 +72,7 @@ export const calibrationRoutes: FastifyPluginAsyncZod<CalibrationRoutesOptions> 
         },
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const { body } = request;
       const withDma = dma.hardware.length > 0;
       if (!body) {
@@ -84,7 +85,10 @@ export const calibrationRoutes: FastifyPluginAsyncZod<CalibrationRoutesOptions> 
       authorize(request, [{ device: name, offset, size, write: true }], () => '/offset');
       const device = checkRange(inventory, body);
       if (withDma) checkReached(dma, device);
-      await inTurn(queue, request.client.name, device, body, () =>
+      const { name: client } = request.client;
+      queue.admit(client);
+      const range = { device: device.handle, offset, size };
+      await queue.inTurn(client, range, clientLeft(reply), () =>
         calibrator.calibrate(scratchOf(device, body, withDma)),
       );
       return enginesDocument(parts);
@@ -123,27 +127,4 @@ function checkReached(dma: DmaEngine, device: Device): void {
 function scratchOf(device: Device, { offset, size }: CalibrationRequest, dma: boolean): Scratch {
   // Syncing a file would measure its disk.
   return { device, offset, size, flush: flushedByCpu(device), dma };
-}
-
-/** Waits until nothing accepted before touches the range, and keeps what comes later waiting. */
-async function inTurn(
-  queue: WorkQueue,
-  client: string,
-  { handle }: Device,
-  { offset, size }: CalibrationRequest,
-  work: () => Promise<void>,
-): Promise<void> {
-  queue.admit(client);
-  let start = () => {};
-  const turn = new Promise<void>((resolve) => {
-    start = resolve;
-  });
-  const accesses = [{ device: handle, offset, size, write: true }];
-  const ticket = queue.add(start, accesses, UPLOAD_LANE, client, 0);
-  try {
-    await turn;
-    await work();
-  } finally {
-    queue.release(ticket);
-  }
 }

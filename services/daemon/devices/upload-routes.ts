@@ -6,12 +6,12 @@ import { authorize } from '../access/authorize.ts';
 import type { Engine } from '../engines/engine.ts';
 import { clientLeft } from '../http/client-left.ts';
 import { crc32cText } from '../http/crc32c.ts';
-import { UPLOAD_LANE, type WorkQueue } from '../order/work-queue.ts';
+import type { WorkQueue } from '../order/work-queue.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
 import type { Inventory } from './device.ts';
 import { deviceParams, OCTETS, uploadQuerySchema, uploadResultSchema } from './schema.ts';
-import { checkUpload, shuttingDown, Upload, type UploadTarget } from './upload.ts';
+import { checkUpload, Upload, type UploadTarget } from './upload.ts';
 
 export interface UploadRoutesOptions {
   engine: Engine;
@@ -19,7 +19,7 @@ export interface UploadRoutesOptions {
   queue: WorkQueue;
   /** How long an upload may send nothing, in milliseconds. */
   idleMs: number;
-  /** Breaks off the uploads that are under way. */
+  /** Breaks off the uploads that wait or are under way, for its reason. */
   signal: AbortSignal;
 }
 
@@ -88,29 +88,21 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
     queue.admit(client);
     if (request.headers.expect !== undefined) reply.raw.writeContinue();
 
-    const size = target.length ?? room;
-    const accesses = size === 0 ? [] : [{ device: device.handle, offset, size, write: true }];
+    const range = { device: device.handle, offset, size: target.length ?? room };
     const left = clientLeft(reply, signal);
-    let start = () => {};
-    const turn = new Promise<void>((resolve, reject) => {
-      start = resolve;
-      const leave = () => reject(signal.aborted ? shuttingDown() : cutShort());
-      if (left.aborted) leave();
-      left.addEventListener('abort', leave);
-    });
-    const ticket = queue.add(start, accesses, UPLOAD_LANE, client, 0);
     let written = 0;
     try {
-      await turn;
-      // Made now, for it holds buffers, and those that wait are many.
-      const upload = new Upload(engine, target);
-      try {
-        const pace = (bytes: number) => queue.pace(client, bytes);
-        await upload.receive(request.raw, { idleMs, signal, left, pace });
-      } finally {
-        written = upload.bytesWritten;
-      }
-      return { bytes_written: written, crc32c: crc32cText(upload.crc) };
+      return await queue.inTurn(client, range, left, async () => {
+        // Made now, for it holds buffers, and those that wait are many.
+        const upload = new Upload(engine, target);
+        try {
+          const pace = (bytes: number) => queue.pace(client, bytes);
+          await upload.receive(request.raw, { idleMs, signal, left, pace });
+        } finally {
+          written = upload.bytesWritten;
+        }
+        return { bytes_written: written, crc32c: crc32cText(upload.crc) };
+      });
     } catch (error) {
       request.log.warn(
         { err: error, device: device.name, bytes_written: written },
@@ -118,16 +110,11 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
       );
       // The rest of the body is still coming; the connection is of no further use.
       reply.header('connection', 'close');
-      throw request.raw.errored === error ? cutShort() : error;
-    } finally {
-      queue.release(ticket);
+      if (request.raw.errored !== error) throw error;
+      throw new Problem('invalid_request', 'The body was cut short.');
     }
   }
 };
-
-function cutShort(): Problem {
-  return new Problem('invalid_request', 'The body was cut short.');
-}
 
 /** @returns undefined where it is not known beforehand */
 function bodyLength({ headers }: FastifyRequest): number | undefined {

@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
-import { fieldProblem, Problem, retryLater } from '../problems/problem.ts';
+import { fieldProblem, Problem } from '../problems/problem.ts';
 import { checkBadBlocks, checkOnline, type Device, flushedByCpu } from './device.ts';
 import { rest } from './rest.ts';
 import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
@@ -46,7 +46,7 @@ export function checkUpload({ device, offset, length }: UploadTarget): number {
 export interface UploadOptions {
   /** How long to wait for more, in milliseconds; and six times that for 64 KiB. Rests do not count. */
   idleMs: number;
-  /** Breaks it off. */
+  /** Breaks it off, for its reason. */
   signal: AbortSignal;
   /** Ends a rest: it was broken off, or its client went away. */
   left: AbortSignal;
@@ -174,7 +174,7 @@ async function* chunksOf(body: Readable, { idleMs, signal }: UploadOptions) {
 function deadline(ms: number, signal: AbortSignal) {
   let end = () => {};
   const promise = new Promise<never>((_resolve, reject) => {
-    const stop = () => reject(shuttingDown());
+    const stop = () => reject(signal.reason);
     const timer = setTimeout(() => {
       const detail = 'Nothing more arrived in time, or too little; what did arrive is written.';
       reject(new Problem('request_timeout', detail));
@@ -187,10 +187,6 @@ function deadline(ms: number, signal: AbortSignal) {
     };
   });
   return { promise, end };
-}
-
-export function shuttingDown(): Problem {
-  return retryLater('shutting_down', 'The daemon is shutting down: send it again later.');
 }
 
 function doesNotFit(device: Device, offset: number, written: number): Problem {

@@ -1,23 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ServerResponse } from 'node:http';
 import type { Writable } from 'node:stream';
+import { Problem } from '../problems/problem.ts';
 
-/** Not the reason that it has by itself: that is made anew each time, stack and all. */
-const LEFT = new Error('nobody waits for the answer');
+/** Made once: the reason that a signal has by itself is made anew each time, stack and all. */
+const LEFT = new Problem('invalid_request', 'The client left before it was answered.');
 
 /**
  * A signal that nobody waits for an answer any more: its client went away, or it was sent.
  *
- * @param also what ends the wait as well
+ * @param also what ends the wait as well, for its own reason
  */
 export function clientLeft({ raw }: { raw: ServerResponse }, also?: AbortSignal): AbortSignal {
   const left = new AbortController();
   const leave = () => left.abort(LEFT);
-  if (isClosed(raw) || also?.aborted) leave();
+  if (isClosed(raw)) leave();
   raw.once('close', leave);
   if (also !== undefined) {
-    also.addEventListener('abort', leave);
-    raw.once('close', () => also.removeEventListener('abort', leave));
+    const follow = () => left.abort(also.reason);
+    if (also.aborted) follow();
+    also.addEventListener('abort', follow);
+    raw.once('close', () => also.removeEventListener('abort', follow));
   }
   return left.signal;
 }

@@ -49,6 +49,7 @@ export function transferLane(priority: Priority, bytes: number): number {
   return LANES[priority][bytes <= SMALL_BYTES ? 'small' : 'large'];
 }
 
+/** Of what overwrites bytes without being a transfer. */
 export const UPLOAD_LANE = LANES.upload;
 const TRANSFER_LANES = [...LANE_SLOTS.keys()].filter((lane) => lane !== UPLOAD_LANE);
 
@@ -134,6 +135,37 @@ export class WorkQueue {
     const ticket = this.#scheduler.accept(start, accesses, lane, share, performance.now());
     this.#startAll();
     return ticket;
+  }
+
+  /**
+   * Does work that overwrites bytes of a device when its turn comes, and lets those behind it go on,
+   * however it ends. The client has been admitted.
+   *
+   * @param size bytes from `offset`; 0: none in particular
+   * @param left ends the wait
+   * @throws Error the reason of `left`, or what the work throws
+   */
+  async inTurn<Result>(
+    client: string,
+    { device, offset, size }: Pick<Access, 'device' | 'offset' | 'size'>,
+    left: AbortSignal,
+    work: () => Promise<Result>,
+  ): Promise<Result> {
+    const accesses = size === 0 ? [] : [{ device, offset, size, write: true }];
+    let start: Start = () => {};
+    const turn = new Promise<void>((resolve, reject) => {
+      start = resolve;
+      const leave = () => reject(left.reason);
+      if (left.aborted) leave();
+      left.addEventListener('abort', leave);
+    });
+    const ticket = this.add(start, accesses, UPLOAD_LANE, client, 0);
+    try {
+      await turn;
+      return await work();
+    } finally {
+      this.release(ticket);
+    }
   }
 
   /** A client has moved bytes of content. @returns how long it should rest, in milliseconds */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { expect, test } from '@jest/globals';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { describe, expect, test } from '@jest/globals';
 import { UPLOAD_LANE, WorkQueue } from '../../../services/daemon/order/work-queue.ts';
 
 const MANY = 100_000;
@@ -45,4 +46,66 @@ test('a client may have 100,000 waiting, each of which gets its turn, in order',
     return before > n;
   });
   expect(early).toEqual([]);
+});
+
+describe('work in its turn', () => {
+  const newQueue = () => new WorkQueue({ limitsOf: () => ({}), overloaded: () => false });
+  const range = { device: 1, offset: 0, size: 100 };
+  const patient = new AbortController().signal;
+
+  test('waits for what was accepted before, and keeps what comes later waiting', async () => {
+    const queue = newQueue();
+    const before = queue.add(() => {}, [{ ...range, write: true }], UPLOAD_LANE, 'client', 0);
+    const events: string[] = [];
+    let finish = () => {};
+    const work = queue.inTurn('client', range, patient, async () => {
+      events.push('work');
+      await new Promise<void>((resolve) => {
+        finish = resolve;
+      });
+      return 42;
+    });
+    const after = [{ ...range, offset: 99, size: 1, write: false }];
+    queue.add(() => events.push('after'), after, UPLOAD_LANE, 'client', 0);
+    queue.add(
+      () => events.push('beside'),
+      [{ ...range, offset: 100, write: true }],
+      UPLOAD_LANE,
+      'client',
+      0,
+    );
+    await nextTurn();
+    expect(events).toEqual(['beside']);
+    queue.release(before);
+    await nextTurn();
+    expect(events).toEqual(['beside', 'work']);
+    finish();
+    expect(await work).toBe(42);
+    expect(events).toEqual(['beside', 'work', 'after']);
+  });
+
+  test.each(['before', 'while'])('is not begun for one who leaves %s it waits', async (when) => {
+    const queue = newQueue();
+    const blocker = queue.add(() => {}, [{ ...range, write: true }], UPLOAD_LANE, 'client', 0);
+    const left = new AbortController();
+    const reason = new Error('gone');
+    if (when === 'before') left.abort(reason);
+    const work = queue.inTurn('client', range, left.signal, async () => {
+      throw new Error('begun');
+    });
+    left.abort(reason);
+    await expect(work).rejects.toBe(reason);
+    queue.release(blocker);
+    await queue.close();
+  });
+
+  test('lets others go on where it fails', async () => {
+    const queue = newQueue();
+    const broken = new Error('broken');
+    await expect(queue.inTurn('client', range, patient, () => Promise.reject(broken))).rejects.toBe(
+      broken,
+    );
+    await queue.inTurn('client', range, patient, async () => {});
+    await queue.close();
+  });
 });
