@@ -106,15 +106,12 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       const prefer = readPrefer(request.headers.prefer, DEFAULT_WAIT_MS);
       const key = request.headers['idempotency-key'];
       const origin = { requestId: request.id, client: request.client.name, key };
-      // A replay first: what was possible then may not be any more.
-      const known = key === undefined ? undefined : await transfers.find(origin, meaningOf(body));
-      const { transfer, replayed } =
-        known ??
-        (await transfers.create(
-          planTransfer(body, inventory, chooser),
-          origin,
-          prefer.waitMs === 0,
-        ));
+      const { transfer, replayed } = await transfers.create(
+        meaningOf(body),
+        origin,
+        prefer.waitMs === 0,
+        () => planTransfer(body, inventory, chooser),
+      );
       request.transferId = transfer.id;
       reply.header('location', `/transfers/${transfer.id}`);
       if (replayed) {

@@ -80,29 +80,30 @@ export class TransferService {
   }
 
   /**
-   * The transfer that the same request with the same key made before.
-   *
-   * @throws Problem idempotency_key_reused where another request used the key; queue_full
-   */
-  async find(origin: Origin, request: Meaning): Promise<Created | undefined> {
-    const transfer = this.#known(origin, request);
-    if (transfer === undefined) return undefined;
-    await this.#active.get(transfer.id)?.accepting;
-    return { transfer, replayed: true };
-  }
-
-  /**
    * Accepts a transfer; it may have started, though not ended, when this resolves.
    *
+   * @param request what it means, whether or not that can be done now
    * @param journaled whether it must be in the journal by then, and before it starts; one with an
    *   Idempotency-Key always is
-   * @returns the transfer, or the one that the same request with the same key made before
-   * @throws Problem where it is not accepted; then nothing is kept of it
+   * @param makePlan is asked for its plan, unless the same request with the same key was made
+   *   before: what was possible then may not be any more
+   * @returns the transfer, or the one that was made before
+   * @throws Problem where it is not accepted, and then nothing is kept of it: what `makePlan` throws;
+   *   idempotency_key_reused where another request used the key; queue_full and the like
    */
-  async create(plan: TransferPlan, origin: Origin, journaled: boolean): Promise<Created> {
+  async create(
+    request: Meaning,
+    origin: Origin,
+    journaled: boolean,
+    makePlan: () => TransferPlan,
+  ): Promise<Created> {
     const { client, key } = origin;
-    // At once, so that of two requests with one key the second finds the first.
-    if (this.#known(origin, plan) !== undefined) return (await this.find(origin, plan)) as Created;
+    const known = key === undefined ? undefined : this.#keys.find(client, key, request);
+    if (known !== undefined) {
+      await this.#active.get(known.id)?.accepting;
+      return { transfer: known, replayed: true };
+    }
+    const plan = makePlan();
     this.#options.queue.admitTransfer(client);
 
     const transfer = new Transfer(this.#ids.next(), plan, origin);
@@ -124,10 +125,6 @@ export class TransferService {
       active.place();
     }
     return { transfer, replayed: false };
-  }
-
-  #known({ client, key }: Origin, request: Meaning): Transfer | undefined {
-    return key === undefined ? undefined : this.#keys.find(client, key, request);
   }
 
   /**

@@ -39,8 +39,10 @@ describe('a transfer that has to be kept', () => {
     service.feed.subscribe(undefined, ({ transfer }) => events.push(transfer.status));
   });
 
-  const create = async (journaled: boolean, key?: string, plan = {}) =>
-    (await service.create(makePlan(plan), makeOrigin(key), journaled)).transfer;
+  const create = async (journaled: boolean, key?: string, members = {}) => {
+    const plan = makePlan(members);
+    return (await service.create(plan, makeOrigin(key), journaled, () => plan)).transfer;
+  };
   const listed = () => service.list(transferListQuerySchema.parse({}), 'anna').transfers;
   const rows = (part: string) => [...store.rows.keys()].filter((key) => key.endsWith(part));
   const turn = () => new Promise((resolve) => setImmediate(resolve));

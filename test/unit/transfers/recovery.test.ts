@@ -204,12 +204,14 @@ describe('after a crash', () => {
                 });
                 first.watched.set(segments, moved);
                 const journaled = what.kind === 'journaled';
-                first.service.create(plan, makeOrigin(), journaled).then(
-                  ({ transfer }) => {
-                    entry.id = transfer.id;
-                  },
-                  () => {},
-                );
+                first.service
+                  .create(plan, makeOrigin(), journaled, () => plan)
+                  .then(
+                    ({ transfer }) => {
+                      entry.id = transfer.id;
+                    },
+                    () => {},
+                  );
               }
             }
             await settled();

@@ -81,8 +81,10 @@ describe('TransferService', () => {
     });
   });
 
-  const create = async (plan: Partial<TransferPlan> = {}, key?: string) =>
-    (await service.create(makePlan(plan), makeOrigin(key), false)).transfer;
+  const create = async (members: Partial<TransferPlan> = {}, key?: string) => {
+    const plan = makePlan(members);
+    return (await service.create(plan, makeOrigin(key), false, () => plan)).transfer;
+  };
   const document = (transfer: Transfer) =>
     transferSchema.parse(JSON.parse(JSON.stringify(transfer)));
 
@@ -340,7 +342,10 @@ describe('TransferService', () => {
   test('the same key gives the same transfer, and keeps it past the history', async () => {
     const transfer = await create({}, 'key');
     const over = service.waitForEnd(transfer);
-    expect(await service.create(makePlan(), makeOrigin('key'), false)).toEqual({
+    const noMore = () => {
+      throw new Error('what was possible then is not any more');
+    };
+    expect(await service.create(makePlan(), makeOrigin('key'), false, noMore)).toEqual({
       ...{ transfer, replayed: true },
     });
     engine.end(0);
@@ -379,7 +384,8 @@ describe('TransferService', () => {
     engine.end(0);
     // A key of a request that was refused is free.
     const origin = makeOrigin('key');
-    const again = await service.create(makePlan({ flush: false }), origin, false);
+    const plan = makePlan({ flush: false });
+    const again = await service.create(plan, origin, false, () => plan);
     expect(again.replayed).toBe(false);
   });
 
