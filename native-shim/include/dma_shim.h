@@ -3,9 +3,10 @@
  * DOC: dma_shim - copies between byte-addressable devices, without blocking
  *
  * The daemon's only way to move bytes. A context owns the devices it has
- * opened, the engines that copy between them and one socket on which every
- * completion arrives. A job is submitted in one call that never waits for the
- * copy; progress and the end come back as fixed-size records, many to a read.
+ * opened, the engines that copy between them and one socket on which completions
+ * arrive. A job is submitted in one call that does not wait for the copy, unless
+ * that is a matter of microseconds; progress and the end come back as fixed-size
+ * records, many to a read, or from the call.
  *
  * Conventions, which hold for every function here:
  *
@@ -35,6 +36,9 @@ extern "C" {
 
 #define DMA_SHIM_MAX_SEGMENTS 4096u
 #define DMA_SHIM_MAX_DEVICES 256u
+
+/** DMA_SHIM_SUBMIT_OVER - see dma_shim_submit_batch() */
+#define DMA_SHIM_SUBMIT_OVER 1
 
 /**
  * DMA_SHIM_MEMORY - names the memory passed to dma_shim_submit() where a
@@ -217,7 +221,7 @@ enum dma_shim_dma_error {
 #define DMA_SHIM_NO_CHANNEL UINT32_MAX
 
 /**
- * struct dma_shim_completion - one record on the completion socket
+ * struct dma_shim_completion - how a job stands, or ended
  * @tag:             the job's
  * @bytes_done:      bytes copied (or read, where nothing is written) so far
  * @started_ns:      when its first byte was about to move
@@ -370,15 +374,16 @@ int dma_shim_submit(struct dma_shim *shim, const struct dma_shim_job *job,
  * @shim:     the context
  * @jobs:     @count of them, copied
  * @segments: the first job's, then the second's, and so on; copied
- * @errors:   for each job what dma_shim_submit() would have returned, or 1: it
- *            is over
- * @over:     for each job room for its DONE record, which is there where @errors
- *            says 1, and then does not come on the socket
+ * @errors:   for each job what dma_shim_submit() would have returned, or
+ *            DMA_SHIM_SUBMIT_OVER: it is over
+ * @over:     for each job room for its DONE record, which is there if and only if
+ *            it is over, and then does not come on the socket
  *
  * Costs less than one call for each: threads are woken once, and send the ends
  * of small jobs together. While no thread is at work, the caller copies himself
- * what takes less than waking one: up to 256 KiB in a call, between devices that
- * are memory. A job that is refused does not keep others from being started.
+ * what takes less than waking one: jobs of up to 64 KiB between devices that are
+ * memory, up to 256 KiB in a call, and none after 100 us. A job that is refused
+ * does not keep others from being started.
  *
  * Return: 0, or -EINVAL (a pointer is NULL), and then no job was started.
  */
@@ -391,7 +396,8 @@ int dma_shim_submit_batch(struct dma_shim *shim, const struct dma_shim_job *jobs
  * @shim: the context
  * @tag:  the job's
  *
- * Its DONE record still comes: -ECANCELED, or its real end if that was sooner.
+ * Its DONE record still comes, unless dma_shim_submit_batch() has given it:
+ * -ECANCELED, or its real end if that was sooner.
  *
  * Return: 0, or -ENOENT when no job in flight has that tag.
  */

@@ -9,7 +9,8 @@
  * are marked so below. It is held for bookkeeping only, never while bytes
  * move, memory of a device is touched, or a system call may block.
  * outbox.lock nests inside it, so that "the job has left the table" and "its
- * DONE record is queued" are one step for every observer.
+ * DONE record is queued", or given to the caller who did the job himself, are one
+ * step for every observer.
  *
  * Lifetime of a job
  * -----------------
@@ -237,8 +238,8 @@ struct job {
 	const struct stream_kernel *kernel;     /* CPU: NULL for memcpy(3) */
 	uint64_t tag;
 	uint64_t sync_errors;                   /* the device's, at submission */
-	uint64_t brief;                         /* what it costs, in bytes, where it is
-						 * over at once; else 0 */
+	uint64_t brief;                         /* what it costs, in bytes, where its
+						 * caller may do it; else 0 */
 	uint32_t priority;
 	uint32_t flags;
 	uint32_t segment_count;
@@ -385,7 +386,18 @@ struct pool {
 int pool_start(struct dma_shim *shim, uint32_t threads);
 void pool_stop(struct dma_shim *shim);
 void pool_add(struct job *job);
-bool pool_help(struct job *job, uint64_t *left, struct dma_shim_completion *over);
+
+/**
+ * struct help - what a caller may still copy himself
+ * @left:  bytes
+ * @until: when he has done enough
+ */
+struct help {
+	uint64_t left;
+	uint64_t until;
+};
+
+bool pool_help(struct job *job, struct help *help, struct dma_shim_completion *over);
 bool pool_wants(const struct pool *pool);
 void pool_wake(struct pool *pool);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What a thread does with a piece: the only place where bytes of devices are
+ * What whoever took a piece does with it: the only place where bytes of devices are
  * touched. Runs without the lock and under a guard against faults.
  */
 #include <errno.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The threads that copy, checksum and write back. */
+/* The threads that copy, checksum and write back; and callers who do so themselves. */
 #include <stdio.h>
 
 #include "internal.h"
@@ -36,32 +36,36 @@ void pool_wake(struct pool *pool)
 
 /**
  * pool_help() - run a job that was just submitted, as far as that is brief
- * @left: bytes that the caller may still copy; those of the job are taken off
+ * @help: what the job costs is taken off
  * @over: where its DONE record goes, should it be over
  *
  * Waking a thread costs more than copying a few kilobytes, and where CPUs are
  * few it takes the caller's. So the caller does it himself, unless a thread is
- * up already or other work is due. With the lock held, which is let go
- * meanwhile.
+ * at work or other work is due. What it costs is reckoned before; should it take
+ * longer, as where pages have to be found for it, that was the last one. With the
+ * lock held, which is let go meanwhile.
  *
  * Return: whether the job is over, and freed.
  */
-bool pool_help(struct job *job, uint64_t *left, struct dma_shim_completion *over)
+bool pool_help(struct job *job, struct help *help, struct dma_shim_completion *over)
 {
 	struct dma_shim *shim = job->shim;
 	struct pool *pool = &shim->pool;
 	struct piece piece;
 
+	if (!job->brief || help->left < job->brief)
+		return false;
+	help->left -= job->brief;
 	over->kind = 0;
-	while (job->brief && *left >= job->brief && pool->idle == pool->thread_count &&
-	       turns_next(&pool->turns) == job) {
-		*left -= job->brief;
+	while (pool->idle == pool->thread_count && turns_next(&pool->turns) == job) {
 		job->over = over;
 		turns_take(&pool->turns, &piece);
 		pthread_mutex_unlock(&shim->lock);
 		piece_run(&piece);
 		pthread_mutex_lock(&shim->lock);
 		step_piece_done(&piece);
+		if (piece.ended >= help->until)
+			help->left = 0;
 		if (over->kind == DMA_SHIM_DONE)
 			return true;
 		job->over = NULL;

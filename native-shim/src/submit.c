@@ -6,8 +6,9 @@
 
 #include "internal.h"
 
-/* What the caller copies himself in one call at most, some 50 us; and of one job */
+/* What the caller copies himself in one call at most, and of one job */
 #define HELP_SIZE (UINT64_C(256) << 10)
+#define HELP_NS UINT64_C(100000)
 #define BRIEF_SIZE (UINT64_C(64) << 10)
 
 #define ALL_FLAGS \
@@ -168,22 +169,31 @@ static const struct stream_kernel *choose_kernel(const struct copy_plan *plan,
 	return size >= plan->stream_from ? plan->fastest : NULL;
 }
 
-/* What is touched there is there, and does not come from a disk first. */
+/*
+ * What is touched there is there, or comes by the page; a huge page takes as long
+ * as a disk, to be cleared.
+ */
 static bool is_memory(const struct device *device)
 {
 	return device && (device->kind == DMA_SHIM_DEVDAX ||
-			  device->persistence == DMA_SHIM_VOLATILE);
+			  (device->persistence == DMA_SHIM_VOLATILE && device->plain_io));
 }
 
 /* See struct job */
 static uint64_t brief_cost(const struct job *job, uint64_t size)
 {
-	uint64_t cost = size + job->segment_count * SEGMENT_COST;
+	uint64_t cost;
 
-	if (job->engine != &cpu_engine || size > BRIEF_SIZE || cost > BRIEF_SIZE ||
+	if (job->engine != &cpu_engine || size > BRIEF_SIZE ||
 	    !is_memory(job->source_device) || !is_memory(job->destination_device))
 		return 0;
-	return cost;
+	/* Each checksum takes as long as the copy, or longer. */
+	if (job->flags & DMA_SHIM_JOB_VERIFY)
+		size *= 3;
+	else if (job->flags & DMA_SHIM_JOB_CHECKSUM)
+		size *= 2;
+	cost = size + job->segment_count * SEGMENT_COST;
+	return cost <= BRIEF_SIZE ? cost : 0;
 }
 
 static struct job *job_create(struct dma_shim *shim, const struct dma_shim_job *from,
@@ -225,17 +235,16 @@ static struct job *job_create(struct dma_shim *shim, const struct dma_shim_job *
 }
 
 /*
- * All but waking a thread that takes it up; with @over see pool_help(). Return:
- * 0, 1 where the job is over, or a negative errno.
+ * All but waking a thread that takes it up; with @help see pool_help(). Return:
+ * 0, DMA_SHIM_SUBMIT_OVER, or a negative errno.
  */
 static int submit(struct dma_shim *shim, const struct dma_shim_job *job,
 		  const struct dma_shim_segment *segments, void *memory,
-		  uint64_t *left, struct dma_shim_completion *over)
+		  struct help *help, struct dma_shim_completion *over)
 {
 	const struct engine_ops *engine;
 	struct device *source, *destination;
 	struct job *made = NULL;
-	bool is_over;
 	int error;
 
 	error = check_fields(job, segments, memory);
@@ -266,11 +275,14 @@ static int submit(struct dma_shim *shim, const struct dma_shim_job *job,
 		device_put(source);
 		device_put(destination);
 	}
-	is_over = !error && over && pool_help(made, left, over);
+	if (!error && help && pool_help(made, help, over)) {
+		made = NULL;
+		error = DMA_SHIM_SUBMIT_OVER;
+	}
 	pthread_mutex_unlock(&shim->lock);
 	if (error)
 		free(made);
-	return error ? error : is_over;
+	return error;
 }
 
 /* Not with the lock held: who is woken wants it at once. */
@@ -303,12 +315,13 @@ PUBLIC int dma_shim_submit_batch(struct dma_shim *shim,
 				 const struct dma_shim_segment *segments,
 				 int32_t *errors, struct dma_shim_completion *over)
 {
-	uint64_t left = HELP_SIZE;
+	struct help help = { .left = HELP_SIZE };
 
 	if (!shim || !jobs || !segments || !errors || !over)
 		return -EINVAL;
+	help.until = now_ns() + HELP_NS;
 	for (uint32_t n = 0; n < count; n++) {
-		errors[n] = submit(shim, &jobs[n], segments, NULL, &left, &over[n]);
+		errors[n] = submit(shim, &jobs[n], segments, NULL, &help, &over[n]);
 		segments += jobs[n].segment_count;
 	}
 	wake(shim);

@@ -46,6 +46,8 @@ static void wait_until_idle(struct dma_shim *shim)
 	}
 }
 
+static uint32_t (*check_hook)(uint32_t crc, const void *bytes, size_t size) = note_thread;
+
 /* @count verified jobs of @size bytes each, side by side, into @to's second half */
 static void submit_verified(struct context *context, const struct file *from,
 			    const struct file *to, uint32_t count, uint64_t size)
@@ -54,7 +56,7 @@ static void submit_verified(struct context *context, const struct file *from,
 	struct dma_shim_job jobs[JOBS];
 
 	caller = pthread_self();
-	hooks.crc32c = note_thread;
+	hooks.crc32c = check_hook;
 	for (uint32_t n = 0; n < count; n++) {
 		jobs[n] = job_of(n + 1, from->handle, to->handle);
 		jobs[n].segment_count = 1;
@@ -67,15 +69,18 @@ static void submit_verified(struct context *context, const struct file *from,
 				       over), 0);
 }
 
-/* The first @helped of them were over at once. */
-static void all_succeed(struct context *context, const struct file *from,
-			const struct file *to, uint32_t count, uint64_t size,
-			uint32_t helped)
+/* Return: how many of them, the first, the caller did himself. */
+static uint32_t all_succeed(struct context *context, const struct file *from,
+			    const struct file *to, uint32_t count, uint64_t size)
 {
+	uint32_t helped = 0;
+
+	while (helped < count && errors[helped] == DMA_SHIM_SUBMIT_OVER)
+		helped++;
 	for (uint32_t n = 0; n < count; n++) {
 		struct dma_shim_completion done;
 
-		CHECK_EQ(errors[n], n < helped);
+		CHECK_EQ(errors[n], n < helped ? DMA_SHIM_SUBMIT_OVER : 0);
 		done = n < helped ? over[n] : next_done(context);
 		CHECK_EQ(done.kind, DMA_SHIM_DONE);
 		CHECK_EQ(done.status, 0);
@@ -86,6 +91,11 @@ static void all_succeed(struct context *context, const struct file *from,
 	}
 	no_more_records(context);
 	CHECK_EQ(memcmp(to->bytes + to->size / 2, from->bytes, count * size), 0);
+	CHECK_EQ(by_caller, 2 * helped);
+	CHECK_EQ(by_others, 2 * (count - helped));
+	by_caller = 0;
+	by_others = 0;
+	return helped;
 }
 
 TEST(the_caller_copies_what_is_brief)
@@ -95,24 +105,43 @@ TEST(the_caller_copies_what_is_brief)
 
 	random_fill(a.bytes, MIB);
 	wait_until_idle(context.shim);
-	submit_verified(&context, &a, &a, 8, 4 * KIB);
-	CHECK_EQ(by_caller, 16);
-	CHECK_EQ(by_others, 0);
-	all_succeed(&context, &a, &a, 8, 4 * KIB, 8);
+	submit_verified(&context, &a, &a, 1, 4 * KIB);
+	CHECK_EQ(all_succeed(&context, &a, &a, 1, 4 * KIB), 1);
 	context_close(&context);
 }
 
-TEST(the_caller_copies_no_more_than_he_would_not_notice)
+TEST(the_caller_copies_so_many_bytes_at_most)
+{
+	struct context context = context_open(2);
+	struct file a = file_device(&context, "a", 2 * MIB);
+	uint32_t helped;
+
+	random_fill(a.bytes, MIB);
+	wait_until_idle(context.shim);
+	/* Three times 20 KiB each, for there are two checksums */
+	submit_verified(&context, &a, &a, JOBS, 20 * KIB);
+	helped = all_succeed(&context, &a, &a, JOBS, 20 * KIB);
+	/* Where this is slow, he has done enough sooner. */
+	CHECK(helped >= 1 && helped <= 4);
+	context_close(&context);
+}
+
+static uint32_t slow_check(uint32_t crc, const void *bytes, size_t size)
+{
+	usleep(1000);
+	return note_thread(crc, bytes, size);
+}
+
+TEST(the_caller_copies_for_so_long_at_most)
 {
 	struct context context = context_open(2);
 	struct file a = file_device(&context, "a", 2 * MIB);
 
 	random_fill(a.bytes, MIB);
 	wait_until_idle(context.shim);
-	submit_verified(&context, &a, &a, JOBS, 60 * KIB);
-	all_succeed(&context, &a, &a, JOBS, 60 * KIB, 4);
-	CHECK_EQ(by_caller, 2 * 4);
-	CHECK_EQ(by_others, 2 * (JOBS - 4));
+	check_hook = slow_check;
+	submit_verified(&context, &a, &a, 4, 4 * KIB);
+	CHECK_EQ(all_succeed(&context, &a, &a, 4, 4 * KIB), 1);
 	context_close(&context);
 }
 
@@ -123,9 +152,8 @@ TEST(a_job_that_is_not_brief_is_left_to_the_threads)
 
 	random_fill(a.bytes, MIB);
 	wait_until_idle(context.shim);
-	submit_verified(&context, &a, &a, 1, 64 * KIB);
-	all_succeed(&context, &a, &a, 1, 64 * KIB, 0);
-	CHECK_EQ(by_caller, 0);
+	submit_verified(&context, &a, &a, 1, 22 * KIB);
+	CHECK_EQ(all_succeed(&context, &a, &a, 1, 22 * KIB), 0);
 	context_close(&context);
 }
 
@@ -138,11 +166,10 @@ TEST(what_may_come_from_a_disk_is_left_to_the_threads)
 	random_fill(disk.bytes, MIB);
 	wait_until_idle(context.shim);
 	submit_verified(&context, &disk, &memory, 2, 4 * KIB);
-	all_succeed(&context, &disk, &memory, 2, 4 * KIB, 0);
+	CHECK_EQ(all_succeed(&context, &disk, &memory, 2, 4 * KIB), 0);
 	wait_until_idle(context.shim);
 	submit_verified(&context, &memory, &disk, 2, 4 * KIB);
-	all_succeed(&context, &memory, &disk, 2, 4 * KIB, 0);
-	CHECK_EQ(by_caller, 0);
+	CHECK_EQ(all_succeed(&context, &memory, &disk, 2, 4 * KIB), 0);
 	context_close(&context);
 }
 
@@ -159,8 +186,7 @@ TEST(brief_jobs_take_their_turn_where_a_thread_is_at_work)
 	CHECK_EQ(by_caller + by_others, 0);
 	gate_let(&gate, GATE_OPEN);
 	CHECK_EQ(next_done(&context).tag, 100);
-	all_succeed(&context, &a, &a, 4, 4 * KIB, 0);
-	CHECK_EQ(by_caller, 0);
+	CHECK_EQ(all_succeed(&context, &a, &a, 4, 4 * KIB), 0);
 	context_close(&context);
 }
 
@@ -173,10 +199,13 @@ TEST(a_fault_in_the_callers_hands_is_the_jobs_failure)
 	for (unsigned int n = 0; n < 3; n++) {
 		wait_until_idle(context.shim);
 		submit_verified(&context, &a, &a, 2, 4 * KIB);
+		CHECK_EQ(errors[0], DMA_SHIM_SUBMIT_OVER);
 		for (unsigned int each = 0; each < 2; each++) {
-			CHECK_EQ(errors[each], 1);
-			CHECK_EQ(over[each].status, -ENXIO);
-			CHECK_EQ(over[each].bytes_done, 0);
+			struct dma_shim_completion done = errors[each] ? over[each] :
+									 next_done(&context);
+
+			CHECK_EQ(done.status, -ENXIO);
+			CHECK_EQ(done.bytes_done, 0);
 		}
 		no_more_records(&context);
 	}
@@ -206,10 +235,134 @@ TEST(the_caller_writes_back_what_he_copied)
 	random_fill(a.bytes, MIB);
 	hooks.write_back = note_write_back;
 	wait_until_idle(context.shim);
-	submit_verified(&context, &a, &a, 3, 4 * KIB);
-	CHECK_EQ(written_back_by_caller, 3);
-	all_succeed(&context, &a, &a, 3, 4 * KIB, 3);
-	for (uint32_t n = 0; n < 3; n++)
-		CHECK(over[n].flush_ns > 0);
+	submit_verified(&context, &a, &a, 1, 4 * KIB);
+	CHECK_EQ(written_back_by_caller, 1);
+	CHECK_EQ(all_succeed(&context, &a, &a, 1, 4 * KIB), 1);
+	CHECK(over[0].flush_ns > 0);
+	context_close(&context);
+}
+
+TEST(a_brief_job_of_several_segments_sees_what_it_wrote)
+{
+	struct context context = context_open(1);
+	struct file a = file_device(&context, "a", MIB);
+	struct dma_shim_segment segments[] = {
+		{ 0, 8192, 4096 }, { 8192, 16384, 4096 }, { 16384, 0, 100 },
+	};
+	struct dma_shim_job job = job_of(7, a.handle, a.handle);
+
+	random_fill(a.bytes, 4096);
+	job.segment_count = 3;
+	wait_until_idle(context.shim);
+	CHECK_EQ(dma_shim_submit_batch(context.shim, &job, 1, segments, errors, over), 0);
+	CHECK_EQ(errors[0], DMA_SHIM_SUBMIT_OVER);
+	CHECK_EQ(over[0].status, 0);
+	CHECK_EQ(over[0].bytes_done, 8292);
+	CHECK_EQ(memcmp(a.bytes + 8192, a.bytes, 4096), 0);
+	CHECK_EQ(memcmp(a.bytes + 16384, a.bytes, 4096), 0);
+	context_close(&context);
+}
+
+static uint32_t another_each_time(uint32_t crc, const void *bytes, size_t size)
+{
+	static uint32_t calls;
+
+	return __real_crc32c(crc, bytes, size) + calls++;
+}
+
+TEST(a_difference_that_the_caller_finds_fails_the_job)
+{
+	struct context context = context_open(1);
+	struct file a = file_device(&context, "a", 2 * MIB);
+
+	check_hook = another_each_time;
+	wait_until_idle(context.shim);
+	submit_verified(&context, &a, &a, 1, 4 * KIB);
+	CHECK_EQ(errors[0], DMA_SHIM_SUBMIT_OVER);
+	CHECK_EQ(over[0].status, -EBADMSG);
+	no_more_records(&context);
+	context_close(&context);
+}
+
+TEST(closing_waits_for_what_the_caller_left)
+{
+	struct context context = context_open(2);
+	struct file a = file_device(&context, "a", 2 * MIB);
+
+	wait_until_idle(context.shim);
+	submit_verified(&context, &a, &a, JOBS, 20 * KIB);
+	context_close(&context);
+}
+
+#define ROUNDS (4000u / SLOWNESS)
+#define IN_FLIGHT 4u
+
+static struct dma_shim *contended;
+static _Atomic unsigned int ended;
+static _Atomic bool stop;
+
+/* Batches of brief jobs, each inside a range of this thread's own; ends are counted. */
+static void *submit_batches(void *argument)
+{
+	const struct file *a = argument;
+	static _Atomic uint32_t number;
+	uint32_t self = number++;
+
+	for (uint32_t round = 0; round < ROUNDS; round++) {
+		struct dma_shim_segment pieces[IN_FLIGHT];
+		struct dma_shim_completion done[IN_FLIGHT];
+		struct dma_shim_job jobs[IN_FLIGHT];
+		int32_t result[IN_FLIGHT];
+
+		for (uint32_t n = 0; n < IN_FLIGHT; n++) {
+			uint64_t place = (self * ROUNDS + round) * IN_FLIGHT + n;
+
+			jobs[n] = job_of(place + 1, a->handle, a->handle);
+			jobs[n].segment_count = 1;
+			pieces[n] = (struct dma_shim_segment) { place * 32, place * 32 + 16, 16 };
+		}
+		CHECK_EQ(dma_shim_submit_batch(contended, jobs, IN_FLIGHT, pieces, result, done), 0);
+		for (uint32_t n = 0; n < IN_FLIGHT; n++) {
+			CHECK(result[n] == 0 || result[n] == DMA_SHIM_SUBMIT_OVER);
+			if (!result[n])
+				continue;
+			CHECK_EQ(done[n].tag, jobs[n].tag);
+			CHECK(done[n].status == 0 || done[n].status == -ECANCELED);
+			ended++;
+		}
+	}
+	return NULL;
+}
+
+static void *cancel_any(void *argument)
+{
+	(void)argument;
+	while (!stop)
+		dma_shim_cancel(contended, random_below(2 * ROUNDS * IN_FLIGHT) + 1);
+	return NULL;
+}
+
+TEST(each_job_ends_once_whoever_does_it)
+{
+	struct context context = context_open(2);
+	struct file a = file_device(&context, "a", 2 * MIB);
+	unsigned int expected = 2 * ROUNDS * IN_FLIGHT;
+	struct dma_shim_completion record;
+	pthread_t threads[3];
+
+	contended = context.shim;
+	for (unsigned int n = 0; n < 3; n++)
+		CHECK_EQ(pthread_create(&threads[n], NULL, n < 2 ? submit_batches : cancel_any,
+					&a), 0);
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	stop = true;
+	pthread_join(threads[2], NULL);
+	while (ended < expected) {
+		CHECK(next_record(&context, &record));
+		CHECK_EQ(record.kind, DMA_SHIM_DONE);
+		ended++;
+	}
+	no_more_records(&context);
 	context_close(&context);
 }

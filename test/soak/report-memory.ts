@@ -2,7 +2,7 @@
 // Loaded into the daemon of the soak: at SIGUSR2 it logs the memory that the daemon holds, which
 // leaves out what a busy V8 has not looked at yet, and what it keeps at hand for later.
 import { readFileSync } from 'node:fs';
-import { setFlagsFromString } from 'node:v8';
+import { getHeapStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 setFlagsFromString('--expose-gc');
@@ -10,8 +10,8 @@ const collectGarbage: () => void = runInNewContext('gc');
 
 process.on('SIGUSR2', () => {
   collectGarbage();
-  const { heapTotal, heapUsed } = process.memoryUsage();
+  const { total_physical_size: heap, used_heap_size: used } = getHeapStatistics();
   const status = readFileSync('/proc/self/status', 'utf8');
-  const ownBytes = Number(/^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
-  process.stdout.write(`${JSON.stringify({ heldBytes: ownBytes - heapTotal + heapUsed })}\n`);
+  const own = Number(/^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+  process.stdout.write(`${JSON.stringify({ heldBytes: own - heap + used })}\n`);
 });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { TLSSocket } from 'node:tls';
-import type { FastifyBaseLogger } from 'fastify';
+import type { FastifyBaseLogger, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { look } from '../http/look.ts';
 import type { ProblemCode } from '../problems/problem.ts';
@@ -16,6 +16,9 @@ const AUDITED: readonly unknown[] = [
   'content:write',
 ] satisfies Scope[];
 const REFUSED = [401, 403, 421];
+
+/** `unfinished`: the client left, or was left, before it had the whole answer. */
+type Outcome = 'refused' | 'done' | 'failed' | 'unfinished';
 
 /** The log that it goes to, which is there whatever level the daemon's own has. */
 export function auditLog(log: FastifyBaseLogger): FastifyBaseLogger {
@@ -33,22 +36,33 @@ export default fp<{ audit: FastifyBaseLogger }>(
     app.decorateRequest('touches');
     app.decorateRequest('problem');
     app.decorateRequest('transferId');
+    app.decorateRequest('audited');
 
     app.addHook(
       'onRequest',
-      look((request) => {
+      look((request, reply) => {
         const { socket } = request.raw;
         const certificate =
           socket instanceof TLSSocket ? socket.getPeerCertificate().subject : undefined;
         // Noted now: a connection that has gone does not tell.
         request.peer = { address: socket.remoteAddress ?? null, certificate };
+        reply.raw.once('close', () => {
+          const { headersSent, statusCode, writableFinished } = reply.raw;
+          if (!writableFinished) note(request, headersSent ? statusCode : null, 'unfinished');
+        });
       }),
     );
     app.addHook('onResponse', (request, reply, done) => {
-      const { access } = request.routeOptions.config;
       const status = reply.raw.statusCode;
-      const refused = REFUSED.includes(status);
-      if (!refused && !AUDITED.includes(access)) return done();
+      note(request, status, outcomeOf(status));
+      done();
+    });
+
+    /** @param status null where the client left before it had any */
+    function note(request: FastifyRequest, status: number | null, outcome: Outcome): void {
+      const { access } = request.routeOptions.config;
+      if (request.audited || (outcome !== 'refused' && !AUDITED.includes(access))) return;
+      request.audited = true;
       const { touches } = request;
       audit.info(
         {
@@ -63,17 +77,21 @@ export default fp<{ audit: FastifyBaseLogger }>(
           transfer: request.transferId,
           ranges: touches && describeFirst(touches),
           further_ranges: touches && furtherThan(touches),
-          outcome: refused ? 'refused' : status < 400 ? 'done' : 'failed',
+          outcome,
           status,
           code: request.problem,
         },
         'audit',
       );
-      done();
-    });
+    }
   },
   { name: 'audit' },
 );
+
+function outcomeOf(status: number): Outcome {
+  if (REFUSED.includes(status)) return 'refused';
+  return status < 400 ? 'done' : 'failed';
+}
 
 function describeFirst(touches: Touches) {
   const ranges: ReturnType<typeof describeTouch>[] = [];
@@ -102,5 +120,7 @@ declare module 'fastify' {
     problem: ProblemCode | undefined;
     /** The transfer that it made or cancelled. */
     transferId: string | undefined;
+    /** Whether its line is in the audit log: the connection may close behind the answer, or before. */
+    audited: boolean | undefined;
   }
 }

@@ -29,7 +29,7 @@ export default fp<{ allowedHosts: string[] }>(
     /** What each connection's requests have named, and found to be ours: nearly always the same. */
     const known = new WeakMap<Socket, string>();
 
-    const lookAtHost = (request: FastifyRequest) => {
+    const lookAtHost = (request: FastifyRequest): undefined => {
       const { socket, httpVersion, rawHeaders } = request.raw;
       // The Unix socket is guarded by its file mode, and no browser can reach it.
       if (cameInOnUnixSocket(socket)) return;

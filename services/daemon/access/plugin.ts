@@ -46,7 +46,7 @@ export default fp<AccessOptions>(
       throw new Error(`${silent.method} ${silent.url} does not say what access it needs`);
     });
 
-    const lookAtClient = (request: FastifyRequest, reply: FastifyReply) => {
+    const lookAtClient = (request: FastifyRequest, reply: FastifyReply): undefined => {
       // What fits no route is asked for a token too: strangers are told nothing.
       const { access = 'client' } = request.routeOptions.config;
       if (access === 'public') return;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+import { constants } from 'node:os';
 import { failedCompletion } from './completions.ts';
+import type { OpenedDevices } from './opened-devices.ts';
 import {
   COMPLETION_SIZE,
   type Completion,
@@ -10,12 +12,11 @@ import {
   type Job,
   MAX_SEGMENTS,
   SEGMENT_SIZE,
+  SUBMIT_OVER,
 } from './records.ts';
 import { type Context, check, type Shim } from './shim.ts';
 
 const MAX_JOBS = 64;
-/** Of a job that is over when the call returns, in place of an error. */
-const OVER = 1;
 
 /**
  * Jobs on their way to the shim, which takes them all in one call: each call may wake a thread that
@@ -23,19 +24,21 @@ const OVER = 1;
  */
 export class JobBatch {
   readonly #shim: Shim;
+  readonly #devices: OpenedDevices;
+  readonly #waiting = new Map<number, Job>();
   readonly #jobs = Buffer.alloc(MAX_JOBS * JOB_SIZE);
   readonly #segments = new Uint32Array((MAX_SEGMENTS * SEGMENT_SIZE) / 4);
   readonly #errors = new Int32Array(MAX_JOBS);
   readonly #over = Buffer.alloc(MAX_JOBS * COMPLETION_SIZE);
-  #tags: number[] = [];
   #segmentCount = 0;
 
-  constructor(shim: Shim) {
+  constructor(shim: Shim, devices: OpenedDevices) {
     this.#shim = shim;
+    this.#devices = devices;
   }
 
   get size(): number {
-    return this.#tags.length;
+    return this.#waiting.size;
   }
 
   /** Whether there is room for a job. */
@@ -43,34 +46,62 @@ export class JobBatch {
     return this.size < MAX_JOBS && this.#segmentCount + segments.length <= MAX_SEGMENTS;
   }
 
-  /** @param job for which there is room, with the shim's handles, and without memory of its own */
+  /** Whether a job that is there names a device. */
+  names(device: number): boolean {
+    for (const { source, destination } of this.#waiting.values()) {
+      if (source === device || destination === device) return true;
+    }
+    return false;
+  }
+
+  /** @param job for which there is room, and without memory of its own */
   add(tag: number, job: Job): void {
-    encodeJob(this.#jobs, tag, job, this.size * JOB_SIZE);
-    encodeSegments(this.#segments, job.segments, this.#segmentCount);
+    this.#waiting.set(tag, job);
     this.#segmentCount += job.segments.length;
-    this.#tags.push(tag);
+  }
+
+  /** Takes a job out again. @returns whether it was there: the shim has not seen it */
+  remove(tag: number): boolean {
+    this.#segmentCount -= this.#waiting.get(tag)?.segments.length ?? 0;
+    return this.#waiting.delete(tag);
   }
 
   /**
    * Hands to the shim what there is, and is empty then.
    *
-   * @returns the ends of those that the shim refused, or that are over already
+   * @returns the ends of those that are over already: brief ones, and those that the shim refused or
+   *   whose devices were closed meanwhile
    */
   send(context: Context): Completion[] {
-    const tags = this.#tags;
-    this.#tags = [];
-    this.#segmentCount = 0;
-    const [jobs, segments, errors, over] = [this.#jobs, this.#segments, this.#errors, this.#over];
-    check(
-      'dma_shim_submit_batch',
-      this.#shim.submitBatch(context, jobs, tags.length, segments, errors, over),
-    );
     const ends: Completion[] = [];
+    const tags: number[] = [];
+    let segments = 0;
+    for (const [tag, job] of this.#waiting) {
+      const source = this.#devices.shimHandleOf(job.source);
+      const destination = this.#devices.shimHandleOf(job.destination);
+      if (source === undefined || destination === undefined) {
+        ends.push(failedCompletion(tag, -constants.errno.ENXIO));
+        continue;
+      }
+      encodeJob(this.#jobs, tag, { ...job, source, destination }, tags.length * JOB_SIZE);
+      encodeSegments(this.#segments, job.segments, segments);
+      segments += job.segments.length;
+      tags.push(tag);
+    }
+    this.#waiting.clear();
+    this.#segmentCount = 0;
+    if (tags.length > 0) this.#submit(context, tags.length);
     for (const [index, tag] of tags.entries()) {
-      const status = errors[index] as number;
-      if (status === OVER) ends.push(decodeCompletion(over, index * COMPLETION_SIZE));
+      const status = this.#errors[index] as number;
+      if (status === SUBMIT_OVER) ends.push(decodeCompletion(this.#over, index * COMPLETION_SIZE));
       else if (status < 0) ends.push(failedCompletion(tag, status));
     }
     return ends;
+  }
+
+  #submit(context: Context, count: number): void {
+    const [jobs, segments, errors, over] = [this.#jobs, this.#segments, this.#errors, this.#over];
+    const status = this.#shim.submitBatch(context, jobs, count, segments, errors, over);
+    check('dma_shim_submit_batch', status);
   }
 }

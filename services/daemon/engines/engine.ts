@@ -48,7 +48,8 @@ interface InFlight {
 
 /**
  * The native engine: devices that are open, and jobs in flight between them. No call waits for
- * bytes to move; completions arrive in batches on one socket.
+ * bytes to move, but for a few kilobytes; completions arrive in batches on one socket, or from the
+ * call itself where a job was brief.
  */
 export class Engine {
   readonly shimVersion: string;
@@ -63,7 +64,7 @@ export class Engine {
   readonly #pending = { cpu: 0, dma: 0 };
   readonly #batch: JobBatch;
   /** Ends that are to be told, in this turn of the event loop or the next. */
-  #ends: Completion[] = [];
+  readonly #ends: Completion[] = [];
   #turn: NodeJS.Immediate | undefined;
   #lastTag = 0;
   #closed = false;
@@ -79,7 +80,7 @@ export class Engine {
     const fd = check('dma_shim_completion_fd', this.#shim.completionFd(this.#context));
     this.#completions = new CompletionStream(fd, (completion) => this.#deliver(completion));
     this.#devices = new OpenedDevices(this.#shim, () => this.#live());
-    this.#batch = new JobBatch(this.#shim);
+    this.#batch = new JobBatch(this.#shim, this.#devices);
     this.dmaPort = new DmaModule(this.#shim, () => this.#live(), this.#devices);
   }
 
@@ -105,9 +106,7 @@ export class Engine {
 
   /** Lets a device go. @returns false while a job in flight names it: try again later */
   closeDevice(device: number): boolean {
-    // The shim may give the handle again, to another device.
-    this.#sendBatch();
-    return this.#devices.close(device);
+    return !this.#batch.names(device) && this.#devices.close(device);
   }
 
   /**
@@ -122,23 +121,11 @@ export class Engine {
   submit(job: Job, listener: JobListener): number {
     const context = this.#live();
     const tag = ++this.#lastTag;
-    const source = this.#devices.shimHandleOf(job.source);
-    const destination = this.#devices.shimHandleOf(job.destination);
     const size = job.segments.reduce((sum, segment) => sum + segment.size, 0);
     this.#inFlight.set(tag, { job, listener, size, pending: size });
     this.#pending[job.engine] += size;
-    if (source === undefined || destination === undefined) {
-      this.#refuse(tag, -constants.errno.ENXIO);
-    } else if (job.memory === undefined) {
-      this.#addToBatch(tag, { ...job, source, destination });
-    } else {
-      const record = Buffer.alloc(JOB_SIZE);
-      const segments = new Uint32Array((job.segments.length * SEGMENT_SIZE) / 4);
-      encodeJob(record, tag, { ...job, source, destination });
-      encodeSegments(segments, job.segments);
-      const status = this.#shim.submit(context, record, segments, job.memory);
-      if (status < 0) this.#refuse(tag, status);
-    }
+    if (job.memory === undefined) this.#addToBatch(tag, job);
+    else this.#submitWithMemory(context, tag, job, job.memory);
     return tag;
   }
 
@@ -150,14 +137,15 @@ export class Engine {
   /** Stops a job at its next piece boundary; its `done` still comes. Nothing where it is over. */
   cancel(tag: number): void {
     if (this.#closed) return;
-    this.#sendBatch();
-    this.#shim.cancel(this.#context, tag);
+    if (this.#batch.remove(tag)) this.#tell(failedCompletion(tag, -constants.errno.ECANCELED));
+    else this.#shim.cancel(this.#context, tag);
   }
 
   /** Cancels what is in flight, and waits, off the event loop's turn, for its pieces to end. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    clearImmediate(this.#turn);
     this.#shim.close(this.#context);
     this.#completions.close();
     this.#inFlight.clear();
@@ -169,6 +157,21 @@ export class Engine {
     return this.#context;
   }
 
+  #submitWithMemory(context: Context, tag: number, job: Job, memory: Buffer): void {
+    const source = this.#devices.shimHandleOf(job.source);
+    const destination = this.#devices.shimHandleOf(job.destination);
+    if (source === undefined || destination === undefined) {
+      this.#tell(failedCompletion(tag, -constants.errno.ENXIO));
+      return;
+    }
+    const record = Buffer.alloc(JOB_SIZE);
+    const segments = new Uint32Array((job.segments.length * SEGMENT_SIZE) / 4);
+    encodeJob(record, tag, { ...job, source, destination });
+    encodeSegments(segments, job.segments);
+    const status = this.#shim.submit(context, record, segments, memory);
+    if (status < 0) this.#tell(failedCompletion(tag, status));
+  }
+
   #addToBatch(tag: number, job: Job): void {
     if (!this.#batch.takes(job)) this.#sendBatch();
     this.#batch.add(tag, job);
@@ -176,13 +179,12 @@ export class Engine {
   }
 
   #sendBatch(): void {
-    if (this.#closed || this.#batch.size === 0) return;
-    this.#ends.push(...this.#batch.send(this.#context));
-    if (this.#ends.length > 0) this.#takeTurn();
+    for (const end of this.#batch.send(this.#context)) this.#tell(end);
   }
 
-  #refuse(tag: number, status: number): void {
-    this.#ends.push(failedCompletion(tag, status));
+  /** Tells of an end, soon. */
+  #tell(end: Completion): void {
+    this.#ends.push(end);
     this.#takeTurn();
   }
 
@@ -196,13 +198,16 @@ export class Engine {
    * of a turn each, though not of the whole daemon's time either.
    */
   #sendAndTell(): void {
+    // What comes up from here on takes another turn, unless it is dealt with in this one.
+    this.#turn = undefined;
     const until = performance.now() + TURN_MS;
     do {
-      this.#sendBatch();
-      for (const end of this.#ends.splice(0)) this.#deliver(end);
+      if (this.#batch.size > 0) this.#sendBatch();
+      for (let end = this.#ends.shift(); end !== undefined; end = this.#ends.shift()) {
+        this.#deliver(end);
+      }
+      if (this.#closed) return;
     } while (this.#batch.size > 0 && performance.now() < until);
-    this.#turn = undefined;
-    if (this.#batch.size > 0) this.#takeTurn();
   }
 
   #readCpuInfo(): CpuInfo {

@@ -6,6 +6,8 @@
  */
 export const SHIM_ABI = 5;
 export const MAX_SEGMENTS = 4096;
+/** Of a submitted job that is over already, in place of 0. */
+export const SUBMIT_OVER = 1;
 
 /** Device handles that name no device. */
 export const MEMORY = 0xffff_fffe;

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { RequestPayload } from 'fastify';
 import fp from 'fastify-plugin';
 import { Problem } from '../problems/problem.ts';
+import { ArrivingBodies } from './arriving.ts';
 import { beyondLimits } from './json-limits.ts';
 
 /** Of a JSON body, in bytes. 4096 segments take about 300 KiB. */
 export const JSON_BODY_LIMIT = 2 ** 20;
-/** How long a JSON body may take to arrive, so that no one holds a request open for nothing. */
-const BODY_TIMEOUT_MS = 30_000;
 const BODY_CHECK_MS = 1000;
-const CLOSE = { connection: 'close' };
 
 /** Takes JSON, strictly (RFC 8259: UTF-8 and no byte order mark), and no other type of body. */
 export default fp(
@@ -43,23 +40,12 @@ export default fp(
       },
     );
 
-    /** Bodies on their way, and since when, the oldest first: a timer for each would cost more. */
-    const arriving = new Map<RequestPayload, number>();
-    const timer = setInterval(() => {
-      const now = performance.now();
-      for (const [payload, since] of arriving) {
-        if (now - since < BODY_TIMEOUT_MS) return;
-        arriving.delete(payload);
-        // Only whoever parses the body listens; where an answer went out before, nobody does.
-        if (payload.listenerCount('error') === 0) continue;
-        const detail = `The body did not arrive within ${BODY_TIMEOUT_MS / 1000} s.`;
-        // Not destroy(): that would close the connection before the answer is on it.
-        payload.emit('error', new Problem('request_timeout', detail, { headers: CLOSE }));
-      }
-    }, BODY_CHECK_MS).unref();
+    const arriving = new ArrivingBodies();
+    const timer = setInterval(() => arriving.check(performance.now()), BODY_CHECK_MS).unref();
     app.addHook('onClose', async () => clearInterval(timer));
 
-    // A promise on purpose: what Node's parser has against the framing it says behind the header.
+    // A promise on purpose: only once the header is dealt with does Node's parser say what it has
+    // against the framing of the body, and then no other answer must be on its way.
     app.addHook('preParsing', async (request, reply, payload) => {
       const { headers, routeOptions } = request;
       const hasBody =
@@ -69,9 +55,7 @@ export default fp(
       if (!hasBody || !parsed) return payload;
       // The client waits for this before it sends the body (RFC 9110, 10.1.1).
       if (headers.expect !== undefined) reply.raw.writeContinue();
-      arriving.set(payload, performance.now());
-      // Once it is there whole, or its connection has gone.
-      payload.once('close', () => arriving.delete(payload));
+      arriving.add(payload, reply.raw, performance.now());
       return payload;
     });
   },

@@ -15,7 +15,9 @@ export default fp<RequestLogOptions>(
   async (app, { onAnswered }) => {
     app.addHook(
       'onRequest',
-      look((request, reply) => reply.header('x-request-id', request.id)),
+      look((request, reply) => {
+        reply.header('x-request-id', request.id);
+      }),
     );
     app.addHook('onResponse', (request, reply, done) => {
       const { method, routeOptions } = request;

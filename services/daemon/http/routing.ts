@@ -35,7 +35,7 @@ export default fp(
       throw new Problem('not_found', `There is nothing at ${path}; GET /docs shows what there is.`);
     });
 
-    const lookAtHeader = (request: FastifyRequest) => {
+    const lookAtHeader = (request: FastifyRequest): undefined => {
       if (request.is404) {
         const [path = ''] = request.url.split('?', 1);
         const found = paths.find('GET', path);

@@ -35,6 +35,8 @@ describe('Engine, reading completions', () => {
   let engine: Engine;
   /** What the shim says at once of the job with that index in a batch. */
   let ends: (index: number) => number;
+  /** How many jobs the shim was given. */
+  let submitted = 0;
 
   beforeEach(async () => {
     ends = () => 0;
@@ -54,6 +56,7 @@ describe('Engine, reading completions', () => {
       close: () => {},
       completionFd: () => reader,
       submitBatch: (_context, jobs, count, _segments, errors, over) => {
+        submitted += count;
         for (let index = 0; index < count; index++) {
           errors[index] = ends(index);
           const tag = Number(jobs.readBigUInt64LE(index * JOB_SIZE));
@@ -210,14 +213,41 @@ describe('Engine, reading completions', () => {
       expect(heard[2]).toEqual([2, 7]);
     });
 
-    test('is told, though it is cancelled meanwhile', async () => {
+    test('what is cancelled before it was sent never is, and ends all the same', async () => {
       ends = () => 1;
-      const heard: number[] = [];
-      const tag = submit(({ bytesDone }) => heard.push(bytesDone));
+      submitted = 0;
+      const heard: [string, number][] = [];
+      submit(({ status }) => heard.push(['first', status]));
+      const tag = submit(({ status }) => heard.push(['second', status]));
       engine.cancel(tag);
       expect(heard).toEqual([]);
       await nextTurn();
-      expect(heard).toEqual([1000]);
+      expect(heard.sort()).toEqual([
+        ['first', 0],
+        ['second', -constants.errno.ECANCELED],
+      ]);
+      expect(submitted).toBe(1);
     });
+
+    test.each(['cancelled', 'of no device'])(
+      'what is begun and %s by an end has its own',
+      async (what) => {
+        ends = () => 1;
+        const [given, code] =
+          what === 'cancelled'
+            ? [job, constants.errno.ECANCELED]
+            : [{ ...job, source: 77 }, constants.errno.ENXIO];
+        const heard: number[] = [];
+        submit(() => {
+          const tag = engine.submit(given as unknown as Job, {
+            done: ({ status }) => heard.push(status),
+          });
+          if (what === 'cancelled') engine.cancel(tag);
+        });
+        await nextTurn();
+        await nextTurn();
+        expect(heard).toEqual([-code]);
+      },
+    );
   });
 });

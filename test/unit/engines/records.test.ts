@@ -35,7 +35,13 @@ const STRUCTS = {
 type StructName = keyof typeof STRUCTS;
 
 const CONSTANTS = [
-  ...['DMA_SHIM_ABI', 'DMA_SHIM_MAX_SEGMENTS', 'DMA_SHIM_MEMORY', 'DMA_SHIM_NOWHERE'],
+  ...[
+    'DMA_SHIM_ABI',
+    'DMA_SHIM_SUBMIT_OVER',
+    'DMA_SHIM_MAX_SEGMENTS',
+    'DMA_SHIM_MEMORY',
+    'DMA_SHIM_NOWHERE',
+  ],
   ...['DMA_SHIM_DEVDAX', 'DMA_SHIM_FILE', 'DMA_SHIM_VOLATILE', 'DMA_SHIM_MEMORY_CONTROLLER'],
   ...['DMA_SHIM_CPU_CACHE', 'DMA_SHIM_BACKING_STORE', 'DMA_SHIM_FLUSH_NONE', 'DMA_SHIM_FLUSH_CLWB'],
   ...['DMA_SHIM_FLUSH_CLFLUSHOPT', 'DMA_SHIM_FLUSH_CLFLUSH', 'DMA_SHIM_FLUSH_MSYNC'],
@@ -170,6 +176,7 @@ describe('the layouts of dma_shim.h', () => {
 
   test('come with the same constants', () => {
     expect(constant('DMA_SHIM_ABI')).toBe(records.SHIM_ABI);
+    expect(constant('DMA_SHIM_SUBMIT_OVER')).toBe(records.SUBMIT_OVER);
     expect(constant('DMA_SHIM_MAX_SEGMENTS')).toBe(records.MAX_SEGMENTS);
     expect(constant('DMA_SHIM_MEMORY')).toBe(records.MEMORY);
     expect(constant('DMA_SHIM_NOWHERE')).toBe(records.NOWHERE);
