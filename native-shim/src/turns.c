@@ -73,9 +73,5 @@ bool turns_take(struct turns *turns, struct piece *piece)
 /* Whether anything waits. */
 bool turns_waiting(const struct turns *turns)
 {
-	for (uint32_t n = 0; n < PRIORITIES; n++) {
-		if (!list_empty(&turns->ready[n]))
-			return true;
-	}
-	return false;
+	return turns_next(turns);
 }

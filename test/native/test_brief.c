@@ -98,15 +98,22 @@ static uint32_t all_succeed(struct context *context, const struct file *from,
 	return helped;
 }
 
+/* Return: how many of them the caller did himself, with no thread at work. */
+static uint32_t copy_verified(struct context *context, const struct file *from,
+			      const struct file *to, uint32_t count, uint64_t size)
+{
+	random_fill(from->bytes, count * size);
+	wait_until_idle(context->shim);
+	submit_verified(context, from, to, count, size);
+	return all_succeed(context, from, to, count, size);
+}
+
 TEST(the_caller_copies_what_is_brief)
 {
 	struct context context = context_open(2);
 	struct file a = file_device(&context, "a", 2 * MIB);
 
-	random_fill(a.bytes, MIB);
-	wait_until_idle(context.shim);
-	submit_verified(&context, &a, &a, 1, 4 * KIB);
-	CHECK_EQ(all_succeed(&context, &a, &a, 1, 4 * KIB), 1);
+	CHECK_EQ(copy_verified(&context, &a, &a, 1, 4 * KIB), 1);
 	context_close(&context);
 }
 
@@ -116,11 +123,8 @@ TEST(the_caller_copies_so_many_bytes_at_most)
 	struct file a = file_device(&context, "a", 2 * MIB);
 	uint32_t helped;
 
-	random_fill(a.bytes, MIB);
-	wait_until_idle(context.shim);
 	/* Three times 20 KiB each, for there are two checksums */
-	submit_verified(&context, &a, &a, JOBS, 20 * KIB);
-	helped = all_succeed(&context, &a, &a, JOBS, 20 * KIB);
+	helped = copy_verified(&context, &a, &a, JOBS, 20 * KIB);
 	/* Where this is slow, he has done enough sooner. */
 	CHECK(helped >= 1 && helped <= 4);
 	context_close(&context);
@@ -137,11 +141,8 @@ TEST(the_caller_copies_for_so_long_at_most)
 	struct context context = context_open(2);
 	struct file a = file_device(&context, "a", 2 * MIB);
 
-	random_fill(a.bytes, MIB);
-	wait_until_idle(context.shim);
 	check_hook = slow_check;
-	submit_verified(&context, &a, &a, 4, 4 * KIB);
-	CHECK_EQ(all_succeed(&context, &a, &a, 4, 4 * KIB), 1);
+	CHECK_EQ(copy_verified(&context, &a, &a, 4, 4 * KIB), 1);
 	context_close(&context);
 }
 
@@ -150,10 +151,7 @@ TEST(a_job_that_is_not_brief_is_left_to_the_threads)
 	struct context context = context_open(2);
 	struct file a = file_device(&context, "a", 2 * MIB);
 
-	random_fill(a.bytes, MIB);
-	wait_until_idle(context.shim);
-	submit_verified(&context, &a, &a, 1, 22 * KIB);
-	CHECK_EQ(all_succeed(&context, &a, &a, 1, 22 * KIB), 0);
+	CHECK_EQ(copy_verified(&context, &a, &a, 1, 22 * KIB), 0);
 	context_close(&context);
 }
 
@@ -163,13 +161,8 @@ TEST(what_may_come_from_a_disk_is_left_to_the_threads)
 	struct file memory = file_device(&context, "memory", 2 * MIB);
 	struct file disk = disk_device(&context, "disk", 2 * MIB);
 
-	random_fill(disk.bytes, MIB);
-	wait_until_idle(context.shim);
-	submit_verified(&context, &disk, &memory, 2, 4 * KIB);
-	CHECK_EQ(all_succeed(&context, &disk, &memory, 2, 4 * KIB), 0);
-	wait_until_idle(context.shim);
-	submit_verified(&context, &memory, &disk, 2, 4 * KIB);
-	CHECK_EQ(all_succeed(&context, &memory, &disk, 2, 4 * KIB), 0);
+	CHECK_EQ(copy_verified(&context, &disk, &memory, 2, 4 * KIB), 0);
+	CHECK_EQ(copy_verified(&context, &memory, &disk, 2, 4 * KIB), 0);
 	context_close(&context);
 }
 
@@ -232,12 +225,9 @@ TEST(the_caller_writes_back_what_he_copied)
 
 	/* As of persistent memory */
 	context.shim->devices[a.handle]->flush_basis = DMA_SHIM_FLUSH_CLFLUSH;
-	random_fill(a.bytes, MIB);
 	hooks.write_back = note_write_back;
-	wait_until_idle(context.shim);
-	submit_verified(&context, &a, &a, 1, 4 * KIB);
+	CHECK_EQ(copy_verified(&context, &a, &a, 1, 4 * KIB), 1);
 	CHECK_EQ(written_back_by_caller, 1);
-	CHECK_EQ(all_succeed(&context, &a, &a, 1, 4 * KIB), 1);
 	CHECK(over[0].flush_ns > 0);
 	context_close(&context);
 }

@@ -77,13 +77,12 @@ export class JobBatch {
     const tags: number[] = [];
     let segments = 0;
     for (const [tag, job] of this.#waiting) {
-      const source = this.#devices.shimHandleOf(job.source);
-      const destination = this.#devices.shimHandleOf(job.destination);
-      if (source === undefined || destination === undefined) {
+      const known = this.#devices.forShim(job);
+      if (known === undefined) {
         ends.push(failedCompletion(tag, -constants.errno.ENXIO));
         continue;
       }
-      encodeJob(this.#jobs, tag, { ...job, source, destination }, tags.length * JOB_SIZE);
+      encodeJob(this.#jobs, tag, known, tags.length * JOB_SIZE);
       encodeSegments(this.#segments, job.segments, segments);
       segments += job.segments.length;
       tags.push(tag);

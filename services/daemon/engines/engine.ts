@@ -158,15 +158,14 @@ export class Engine {
   }
 
   #submitWithMemory(context: Context, tag: number, job: Job, memory: Buffer): void {
-    const source = this.#devices.shimHandleOf(job.source);
-    const destination = this.#devices.shimHandleOf(job.destination);
-    if (source === undefined || destination === undefined) {
+    const known = this.#devices.forShim(job);
+    if (known === undefined) {
       this.#tell(failedCompletion(tag, -constants.errno.ENXIO));
       return;
     }
     const record = Buffer.alloc(JOB_SIZE);
     const segments = new Uint32Array((job.segments.length * SEGMENT_SIZE) / 4);
-    encodeJob(record, tag, { ...job, source, destination });
+    encodeJob(record, tag, known);
     encodeSegments(segments, job.segments);
     const status = this.#shim.submit(context, record, segments, memory);
     if (status < 0) this.#tell(failedCompletion(tag, status));

@@ -6,6 +6,7 @@ import {
   FLUSH_BASES,
   type FlushBasis,
   INFO_SIZE,
+  type Job,
   MEMORY,
   PERSISTENCE,
   type Persistence,
@@ -74,6 +75,14 @@ export class OpenedDevices {
     check('dma_shim_device_close', status);
     this.#shimHandles.delete(device);
     return true;
+  }
+
+  /** A job with the shim's handles for its devices; undefined where one of them is closed. */
+  forShim(job: Job): Job | undefined {
+    const source = this.shimHandleOf(job.source);
+    const destination = this.shimHandleOf(job.destination);
+    if (source === undefined || destination === undefined) return undefined;
+    return { ...job, source, destination };
   }
 
   /** The shim's handle for a device of ours, or for what is none; undefined where it is closed. */
