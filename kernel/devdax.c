@@ -175,9 +175,9 @@ static int resolve_window(struct idma_region *region, u64 from, u64 to,
 }
 
 /*
- * Fills in the extents. A device is contiguous within its alignment, so one
- * page of each such part tells of all; what is not there gives -ERANGE. The
- * caller holds the device's lock, and it has its driver.
+ * Fills in the extents, and the alignment where it is 0. A device is contiguous
+ * within its alignment, so one page of each such part tells of all; what is not
+ * there gives -ERANGE. The caller holds the device's lock, and it has its driver.
  */
 int idma_devdax_resolve(struct idma_region *region)
 {
@@ -188,19 +188,24 @@ int idma_devdax_resolve(struct idma_region *region)
 	device_lock_assert(region->dev);
 	if (!current->mm)
 		return -EINVAL;
-	step = find_alignment(region);
+	step = region->alignment;
+	if (!step)
+		step = find_alignment(region);
 	if (step < 0)
 		return step;
+	region->alignment = step;
 	start = round_down(region->offset, (u64)step);
-	/* the last part first, so that a wrong length is found out at once */
 	end = region->offset + region->length;
 	if (end > U64_MAX - step || end > LLONG_MAX)
 		return -ERANGE;
 	end = round_up(end, (u64)step);
-	error = resolve_window(region, end - step, end, step);
-	if (error)
-		return error;
-	region->count = 0;
+	if (end - start > step) {
+		/* the last part first: a wrong length is found out at once */
+		error = resolve_window(region, end - step, end, step);
+		if (error)
+			return error;
+		region->count = 0;
+	}
 	for (at = start; at < end; at += WINDOW) {
 		error = resolve_window(region, at, min(at + WINDOW, end), step);
 		if (error)

@@ -229,6 +229,7 @@ struct idma_extent {
  * @gone: it did, once; never cleared
  * @writable: @file is open for writing
  * @node: NUMA node, or NUMA_NO_NODE
+ * @alignment: of @dev, in bytes, or 0 until it is found
  * @offset: in the device
  * @length: bytes
  * @count: of @extents
@@ -245,6 +246,7 @@ struct idma_region {
 	bool gone;
 	bool writable;
 	int node;
+	u32 alignment;
 	u64 offset;
 	u64 length;
 	size_t count;
@@ -348,6 +350,8 @@ int idma_devdax_resolve(struct idma_region *region);
 
 /* region.c */
 struct idma_region *idma_region_make(struct file *file, u64 offset, u64 length);
+struct idma_region *idma_region_make_beside(const struct idma_region *other,
+					    u64 offset, u64 length);
 void idma_region_put(struct idma_region *region);
 void idma_region_put_now(struct idma_region *region);
 struct idma_region *idma_region_find(struct idma_context *context, u32 id);

@@ -48,12 +48,10 @@ static struct idma_request *make_request(struct idma_context *context,
 	if (IS_ERR(file))
 		return ERR_CAST(file);
 	src = idma_region_make(file, segment.src_offset, segment.length);
-	if (IS_ERR(src)) {
-		fput(file);
-		return ERR_CAST(src);
-	}
-	dst = idma_region_make(file, segment.dst_offset, segment.length);
 	fput(file);
+	if (IS_ERR(src))
+		return ERR_CAST(src);
+	dst = idma_region_make_beside(src, segment.dst_offset, segment.length);
 	if (IS_ERR(dst)) {
 		idma_region_put_now(src);
 		return ERR_CAST(dst);

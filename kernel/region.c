@@ -96,22 +96,12 @@ static int resolve(struct idma_region *region)
 	return error;
 }
 
-/* Takes a reference to @file, not the caller's. */
-struct idma_region *idma_region_make(struct file *file, u64 offset, u64 length)
+static struct idma_region *make(struct file *file, struct device *dev,
+				u64 offset, u64 length, u32 alignment)
 {
 	struct idma_region *region;
-	struct device *dev;
 	int error;
 
-	if (!length)
-		return ERR_PTR(-EINVAL);
-	if (offset > LLONG_MAX || length > LLONG_MAX - offset)
-		return ERR_PTR(-ERANGE);
-	if (!(file->f_mode & FMODE_READ))
-		return ERR_PTR(-EACCES);
-	error = idma_devdax_identify(file, &dev);
-	if (error)
-		return ERR_PTR(error);
 	region = kzalloc(sizeof(*region), GFP_KERNEL_ACCOUNT);
 	if (!region)
 		return ERR_PTR(-ENOMEM);
@@ -122,6 +112,7 @@ struct idma_region *idma_region_make(struct file *file, u64 offset, u64 length)
 	region->writable = file->f_mode & FMODE_WRITE;
 	region->offset = offset;
 	region->length = length;
+	region->alignment = alignment;
 	region->nb.notifier_call = bus_event;
 	/* first, so that nothing that comes after the look-up is missed */
 	error = bus_register_notifier(dev->bus, &region->nb);
@@ -136,6 +127,40 @@ struct idma_region *idma_region_make(struct file *file, u64 offset, u64 length)
 		return ERR_PTR(error);
 	}
 	return region;
+}
+
+static int check_range(u64 offset, u64 length)
+{
+	if (!length)
+		return -EINVAL;
+	return offset > LLONG_MAX || length > LLONG_MAX - offset ? -ERANGE : 0;
+}
+
+/* Takes a reference to @file, not the caller's. */
+struct idma_region *idma_region_make(struct file *file, u64 offset, u64 length)
+{
+	struct device *dev;
+	int error = check_range(offset, length);
+
+	if (error)
+		return ERR_PTR(error);
+	if (!(file->f_mode & FMODE_READ))
+		return ERR_PTR(-EACCES);
+	error = idma_devdax_identify(file, &dev);
+	if (error)
+		return ERR_PTR(error);
+	return make(file, dev, offset, length, 0);
+}
+
+/* Of the same file as @other, of which it is known what to ask the device. */
+struct idma_region *idma_region_make_beside(const struct idma_region *other,
+					    u64 offset, u64 length)
+{
+	int error = check_range(offset, length);
+
+	if (error)
+		return ERR_PTR(error);
+	return make(other->file, other->dev, offset, length, other->alignment);
 }
 
 /* A reference, or NULL. */
