@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Ways to copy what is too large for the caches; calibrate.c tells which.
+ * Ways to copy; calibrate.c tells which.
  *
- * A normal store first reads the line that it is going to overwrite, and
+ * What is too large for the caches passes them by. A normal store first reads the line that it is going to overwrite, and
  * throws out of the cache a line that somebody wanted. A non-temporal store of
  * a whole line does neither, and on persistent memory leaves nothing to write
  * back. Only whole, aligned lines gain: the ends of a range are copied as
@@ -13,57 +13,77 @@
 
 #include "internal.h"
 
-/* No prefetching by hand: on Zen 3 these loops are 4 % slower with it. */
+/*
+ * Each of these copies two ranges of @size bytes, the second @apart bytes behind the
+ * first, a line of each in turn: two streams keep memory busier than one. On Zen 3 that
+ * makes 15 to 25 % more, and a third stream nothing; prefetching by hand makes it slower.
+ */
 
-static void copy_sse2(unsigned char *to, const unsigned char *from, size_t size)
+static inline void stream_sse2(unsigned char *to, const unsigned char *from)
 {
-	for (; size; size -= CACHE_LINE) {
-		__m128i a, b, c, d;
+	__m128i a, b, c, d;
 
-		a = _mm_loadu_si128((const __m128i *)from);
-		b = _mm_loadu_si128((const __m128i *)(from + 16));
-		c = _mm_loadu_si128((const __m128i *)(from + 32));
-		d = _mm_loadu_si128((const __m128i *)(from + 48));
-		_mm_stream_si128((__m128i *)to, a);
-		_mm_stream_si128((__m128i *)(to + 16), b);
-		_mm_stream_si128((__m128i *)(to + 32), c);
-		_mm_stream_si128((__m128i *)(to + 48), d);
-		from += CACHE_LINE;
-		to += CACHE_LINE;
+	a = _mm_loadu_si128((const __m128i *)from);
+	b = _mm_loadu_si128((const __m128i *)(from + 16));
+	c = _mm_loadu_si128((const __m128i *)(from + 32));
+	d = _mm_loadu_si128((const __m128i *)(from + 48));
+	_mm_stream_si128((__m128i *)to, a);
+	_mm_stream_si128((__m128i *)(to + 16), b);
+	_mm_stream_si128((__m128i *)(to + 32), c);
+	_mm_stream_si128((__m128i *)(to + 48), d);
+}
+
+static void copy_sse2(unsigned char *to, const unsigned char *from, size_t size,
+		      size_t apart)
+{
+	for (size_t at = 0; at < size; at += CACHE_LINE) {
+		stream_sse2(to + at, from + at);
+		stream_sse2(to + apart + at, from + apart + at);
 	}
 }
 
 __attribute__((target("avx2")))
-static void copy_avx2(unsigned char *to, const unsigned char *from, size_t size)
+static inline void stream_avx2(unsigned char *to, const unsigned char *from)
 {
-	for (; size; size -= CACHE_LINE) {
-		__m256i a, b;
+	__m256i a, b;
 
-		a = _mm256_loadu_si256((const __m256i *)from);
-		b = _mm256_loadu_si256((const __m256i *)(from + 32));
-		_mm256_stream_si256((__m256i *)to, a);
-		_mm256_stream_si256((__m256i *)(to + 32), b);
-		from += CACHE_LINE;
-		to += CACHE_LINE;
+	a = _mm256_loadu_si256((const __m256i *)from);
+	b = _mm256_loadu_si256((const __m256i *)(from + 32));
+	_mm256_stream_si256((__m256i *)to, a);
+	_mm256_stream_si256((__m256i *)(to + 32), b);
+}
+
+__attribute__((target("avx2")))
+static void copy_avx2(unsigned char *to, const unsigned char *from, size_t size,
+		      size_t apart)
+{
+	for (size_t at = 0; at < size; at += CACHE_LINE) {
+		stream_avx2(to + at, from + at);
+		stream_avx2(to + apart + at, from + apart + at);
 	}
 }
 
 __attribute__((target("avx512f")))
-static void copy_avx512(unsigned char *to, const unsigned char *from, size_t size)
+static void copy_avx512(unsigned char *to, const unsigned char *from, size_t size,
+			size_t apart)
 {
-	for (; size; size -= CACHE_LINE) {
-		__m512i a;
+	for (size_t at = 0; at < size; at += CACHE_LINE) {
+		__m512i first = _mm512_loadu_si512(from + at);
+		__m512i second = _mm512_loadu_si512(from + apart + at);
 
-		a = _mm512_loadu_si512(from);
-		_mm512_stream_si512((__m512i *)to, a);
-		from += CACHE_LINE;
-		to += CACHE_LINE;
+		_mm512_stream_si512((__m512i *)(to + at), first);
+		_mm512_stream_si512((__m512i *)(to + apart + at), second);
 	}
 }
 
-/* Where the processor avoids reading lines that it overwrites whole, it is so in microcode. */
-static void copy_movsb(unsigned char *to, const unsigned char *from, size_t size)
+/*
+ * Where the processor avoids reading lines that it overwrites whole, it is so in
+ * microcode, and which streams there are is its own affair.
+ */
+static void copy_movsb(unsigned char *to, const unsigned char *from, size_t size,
+		       size_t apart)
 {
+	size += apart;
 	__asm__ volatile("rep movsb"
 			 : "+D"(to), "+S"(from), "+c"(size) : : "memory");
 }
@@ -85,21 +105,60 @@ bool stream_kernel_usable(const struct stream_kernel *kernel)
 	return true;
 }
 
-/* Copy of any size and alignment; every store is ordered before it returns. */
+/*
+ * Copy of any size and alignment. Whoever runs a piece orders the stores once, at its
+ * end: a fence for each small segment would cost as much as copying it.
+ */
 void copy_streaming(const struct stream_kernel *kernel, unsigned char *to,
 		    const unsigned char *from, size_t size)
 {
 	size_t head = -(uintptr_t)to % CACHE_LINE;
-	size_t body;
+	size_t body, half;
 
 	if (head > size)
 		head = size;
 	body = (size - head) / CACHE_LINE * CACHE_LINE;
+	/* Of an odd number of lines, the one in the middle is in both halves. */
+	half = (body / CACHE_LINE + 1) / 2 * CACHE_LINE;
 
 	memcpy(to, from, head);
-	kernel->copy(to + head, from + head, body);
+	kernel->copy(to + head, from + head, half, body - half);
 	memcpy(to + head + body, from + head + body, size - head - body);
-	store_fence();
+}
+
+/*
+ * How far ahead of its stores a copy through the cache asks for the lines, in bytes:
+ * as far as the hardware's own prefetching, which ends with each page, falls short of.
+ */
+#define AHEAD 2048u
+#define STEP (2 * CACHE_LINE)
+
+/*
+ * Copy through the cache, of any size and alignment. The lines of the destination are
+ * asked for early, to be written to; the source needs no such help, and where it is in
+ * no cache is hindered by it. On Zen 3 this is 3 to 16 % faster than memcpy(3), and as
+ * fast where neither range is in a cache. To ask for what is not mapped does nothing.
+ */
+__attribute__((target("avx2,prfchw")))
+void copy_cached(unsigned char *to, const unsigned char *from, size_t size)
+{
+	for (; size >= STEP; size -= STEP) {
+		__m256i a, b, c, d;
+
+		__builtin_prefetch(to + AHEAD, 1);
+		__builtin_prefetch(to + AHEAD + CACHE_LINE, 1);
+		a = _mm256_loadu_si256((const __m256i *)from);
+		b = _mm256_loadu_si256((const __m256i *)(from + 32));
+		c = _mm256_loadu_si256((const __m256i *)(from + 64));
+		d = _mm256_loadu_si256((const __m256i *)(from + 96));
+		_mm256_storeu_si256((__m256i *)to, a);
+		_mm256_storeu_si256((__m256i *)(to + 32), b);
+		_mm256_storeu_si256((__m256i *)(to + 64), c);
+		_mm256_storeu_si256((__m256i *)(to + 96), d);
+		from += STEP;
+		to += STEP;
+	}
+	memcpy(to, from, size);
 }
 
 /* Non-temporal stores and write-backs before it are done before what follows. */

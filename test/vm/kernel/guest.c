@@ -184,10 +184,10 @@ bool iommu_is_emulated(void)
  * it were on a machine whose caches do not know of DMA. Here it is a caller who copies
  * twice to the same bytes at a time, and may.
  */
-void overlaps_are_meant(void)
+void overlaps_are_meant(bool meant)
 {
 	if (!access("/sys/kernel/debug/dma-api/driver_filter", F_OK))
-		shell("echo none > /sys/kernel/debug/dma-api/driver_filter");
+		shell("echo %s > /sys/kernel/debug/dma-api/driver_filter", meant ? "none" : "");
 }
 
 /* How long to wait for what takes @ms at most in a quick guest. */

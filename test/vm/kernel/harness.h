@@ -117,7 +117,7 @@ void shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int shell_status(const char *format, ...) __attribute__((format(printf, 1, 2)));
 bool iommu_is_emulated(void);
 int patience(int ms);
-void overlaps_are_meant(void);
+void overlaps_are_meant(bool meant);
 uint64_t now_ms(void);
 void pattern(uint8_t *at, uint64_t size, uint32_t seed);
 bool is_pattern(const uint8_t *at, uint64_t size, uint32_t seed);

@@ -230,7 +230,7 @@ TEST_TIMED(random_ioctls, 400)
 	struct device guard = device_map(DAX1);
 	int i, dma;
 
-	overlaps_are_meant();
+	overlaps_are_meant(true);
 	fuzz_dax[0] = DO(open(DAX0, O_RDWR));
 	fuzz_dax[1] = DO(open(DAX1, O_RDONLY)); /* so nothing may write to it but by its path */
 	memset(guard.bytes + 210 * MIB, POISON, MIB);
@@ -247,4 +247,5 @@ TEST_TIMED(random_ioctls, 400)
 	EXPECT(is_byte(guard.bytes + 210 * MIB, MIB, POISON));
 	dma = dma_open();
 	wait_for_channels(dma, IOAT_DMA_CHANNEL_READY, 2, 10000);
+	overlaps_are_meant(false);
 }
