@@ -119,6 +119,7 @@ PUBLIC int dma_shim_open(const struct dma_shim_options *options, struct dma_shim
 	pthread_mutex_init(&shim->lock, NULL);
 	pthread_cond_init(&shim->drained, NULL);
 	shim->plan = *copy_plan();
+	cpus_allowed(&shim->allowed);
 	crc32c_init();
 
 	error = outbox_start(&shim->outbox);

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What this processor has, and how much of it is ours. */
 #include <cpuid.h>
-#include <errno.h>
-#include <sched.h>
-#include <unistd.h>
 
 #include "internal.h"
 
@@ -40,27 +37,25 @@ const struct cpu_features *cpu_features(void)
 	return &features;
 }
 
-/* CPUs that this process may run on; at least one */
+/* CPUs that this process may run on; none where the kernel has more than MAX_CPUS */
+void cpus_allowed(struct cpus *cpus)
+{
+	if (sched_getaffinity(0, sizeof(*cpus), &cpus->set))
+		*cpus = (struct cpus) { 0 };
+}
+
+unsigned int cpus_count(const struct cpus *cpus)
+{
+	return (unsigned int)CPU_COUNT_S(sizeof(*cpus), &cpus->set);
+}
+
+/* How many this process may run on; at least one */
 unsigned int cpu_count(void)
 {
-	/* The kernel refuses a set smaller than its own: try larger ones. */
-	for (int cpus = 1024; cpus <= 1 << 20; cpus *= 2) {
-		size_t size = CPU_ALLOC_SIZE(cpus);
-		cpu_set_t *set = CPU_ALLOC(cpus);
-		int count = 0;
-		int error = 0;
+	struct cpus allowed;
+	unsigned int count;
 
-		if (!set)
-			return 1;
-		if (sched_getaffinity(0, size, set))
-			error = errno;
-		else
-			count = CPU_COUNT_S(size, set);
-		CPU_FREE(set);
-		if (count > 0)
-			return (unsigned int)count;
-		if (error != EINVAL)
-			return 1;
-	}
-	return 1;
+	cpus_allowed(&allowed);
+	count = cpus_count(&allowed);
+	return count ? count : 1;
 }

@@ -97,7 +97,8 @@ static int identify_file(struct device *device, const struct stat *stat,
 }
 
 /* Check, lock and map what device->descriptor is open on. */
-static int take(struct device *device, const struct dma_shim_device_spec *spec)
+static int take(struct device *device, const struct dma_shim_device_spec *spec,
+		const struct cpus *allowed)
 {
 	struct stat stat;
 	void *base;
@@ -122,6 +123,8 @@ static int take(struct device *device, const struct dma_shim_device_spec *spec)
 	device->base = base;
 	/* A core dump of the process is not to hold the devices' contents. */
 	madvise(base, device->size, MADV_DONTDUMP);
+	if (device->kind == DMA_SHIM_DEVDAX)
+		numa_locate(device, stat.st_rdev, allowed);
 	return 0;
 }
 
@@ -174,13 +177,15 @@ PUBLIC int dma_shim_device_open(struct dma_shim *shim, const char *path,
 	list_init(&device->sync_jobs);
 	list_init(&device->sync_turn);
 	device->kind = spec->kind;
+	device->node = NUMA_ANYWHERE;
 	/* O_NONBLOCK and O_NOCTTY: what is opened may be anything at all. */
 	flags = O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
 	/* Whoever could put a link in a file's place could have any file written to. */
 	if (spec->kind == DMA_SHIM_FILE)
 		flags |= O_NOFOLLOW;
 	device->descriptor = open(path, flags);
-	error = device->descriptor < 0 ? -errno : take(device, spec);
+	error = device->descriptor < 0 ? -errno :
+					take(device, spec, &shim->allowed);
 	if (error) {
 		device_destroy(device);
 		return error;

@@ -29,10 +29,12 @@
 #define DMA_SHIM_INTERNAL_H
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <time.h>
 
 #include "../include/dma_shim.h"
@@ -86,6 +88,20 @@ struct cpu_features {
 };
 
 const struct cpu_features *cpu_features(void);
+
+/* The most that Linux can be built for on x86-64: arch/x86/Kconfig, NR_CPUS */
+#define MAX_CPUS 8192u
+
+/* A set of CPUs: @set is how glibc would have it, which is too small */
+struct cpus {
+	union {
+		cpu_set_t set;
+		unsigned long bits[MAX_CPUS / 64];
+	};
+};
+
+void cpus_allowed(struct cpus *cpus);
+unsigned int cpus_count(const struct cpus *cpus);
 unsigned int cpu_count(void);
 
 /* copy.c: moving bytes between two ranges that do not overlap */
@@ -189,11 +205,22 @@ struct device {
 	bool in_dma;
 	uint32_t dma_region;
 	bool plain_io;
+	int node;               /* or NUMA_ANYWHERE */
+	struct cpus near;       /* of that node */
 };
 
 void device_destroy(struct device *device);
 struct device *device_get(struct dma_shim *shim, uint32_t handle);
 void device_put(struct device *device);
+
+/* sysfs.c */
+bool sysfs_read(const char *path, char *text, size_t size);
+
+/* numa.c: which CPUs are near a device's memory */
+#define NUMA_ANYWHERE (-1)
+
+void numa_locate(struct device *device, dev_t number, const struct cpus *allowed);
+int numa_move(int node, const struct job *job);
 
 /**
  * struct engine_ops - who moves the bytes of a job
@@ -490,6 +517,7 @@ struct dma_shim {
 	uint64_t tags_size;
 	struct device *devices[DMA_SHIM_MAX_DEVICES];
 	struct copy_plan plan;
+	struct cpus allowed;            /* when it was opened */
 	struct pool pool;
 	struct syncer syncer;
 	struct dma *dma;                /* NULL: not open */

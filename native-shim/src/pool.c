@@ -78,6 +78,7 @@ static void *worker(void *argument)
 	struct dma_shim *shim = argument;
 	struct pool *pool = &shim->pool;
 	unsigned int deferred = 0;
+	int node = NUMA_ANYWHERE;
 	struct piece piece;
 
 	thread_yield_to_callers();
@@ -110,6 +111,7 @@ static void *worker(void *argument)
 			deferred = 0;
 			outbox_send(&shim->outbox);
 		}
+		node = numa_move(node, piece.job);
 		piece_run(&piece);
 
 		pthread_mutex_lock(&shim->lock);

@@ -54,14 +54,18 @@ async function timed(work: () => Promise<void>): Promise<number> {
 
 export const SMALL_ROWS = ['http_4KiB_rps', 'http_4KiB_p99'];
 
+/** Has the just-in-time compiler do its work on a server: a daemon that was just started is slower. */
+async function warmUp(server: Server): Promise<void> {
+  await load(server, { connections: 64, seconds: 3 });
+}
+
 /** Transfers of 4 KiB on 64 connections, against a bare route: how many, and how long they take. */
 export function smallRows(workshop: Workshop): Promise<Row[]> {
   return withServers(workshop.directory, MIB, async (daemon, bare) => {
     const rates: Pair[] = [];
     const delays: Pair[] = [];
     const one = (server: Server, seconds: number) => load(server, { connections: 64, seconds });
-    // The just-in-time compiler is done with both after that.
-    for (const server of [daemon, bare]) await one(server, 3);
+    for (const server of [daemon, bare]) await warmUp(server);
     for (let round = 0; round < 7; round++) {
       const first = round % 2 === 0 ? daemon : bare;
       const loads = new Map([[first, await one(first, 2)]]);
@@ -85,6 +89,7 @@ export const LARGE_ROW = 'http_256MiB';
 export function largeRow(workshop: Workshop): Promise<Row> {
   return withServers(workshop.directory, LARGE, (daemon) =>
     workshop.withFiles(LARGE, async (copier) => {
+      await warmUp(daemon);
       const client = new Client(daemon.url);
       const range = { src_offset: 0, dst_offset: 0, size: LARGE };
       const body = transferBody({ ...range, durability: 'none' });

@@ -5,6 +5,8 @@
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 struct hooks hooks;
@@ -65,6 +67,31 @@ struct file disk_device(struct context *context, const char *name, uint64_t size
 	CHECK_EQ(file.info.persistence, DMA_SHIM_BACKING_STORE);
 	CHECK_EQ(file.info.flush_basis, DMA_SHIM_FLUSH_MSYNC);
 	return file;
+}
+
+/*
+ * A character device that maps and is nobody else's: the number of /dev/zero
+ * under a name of our own, with sysfs saying that it is dax.
+ */
+uint32_t fake_dax(struct context *context, const char *name, uint32_t persistence,
+		  struct dma_shim_device_info *info)
+{
+	struct dma_shim_device_spec spec = {
+		.kind = DMA_SHIM_DEVDAX, .size = DAX_SIZE, .align = 4096,
+		.persistence = persistence,
+	};
+	char path[300];
+	int handle;
+
+	snprintf(path, sizeof(path), "%s/%s", scratch(), name);
+	if (mknod(path, S_IFCHR | 0600, makedev(1, 5)))
+		SKIP("cannot make a character device: %s", strerror(errno));
+	hooks.subsystem = "bus/dax";
+	handle = dma_shim_device_open(context->shim, path, &spec, info);
+	if (handle == -EACCES)
+		SKIP("devices cannot be opened in %s", scratch());
+	CHECK(handle >= 0);
+	return (uint32_t)handle;
 }
 
 struct dma_shim_job job_of(uint64_t tag, uint32_t source, uint32_t destination)
@@ -276,6 +303,19 @@ ssize_t __wrap_readlink(const char *path, char *target, size_t size)
 	if (!hooks.subsystem || strncmp(path, "/sys/dev/char/", 14))
 		return __real_readlink(path, target, size);
 	return snprintf(target, size, "../../../%s", hooks.subsystem);
+}
+
+bool __wrap_sysfs_read(const char *path, char *text, size_t size);
+bool __wrap_sysfs_read(const char *path, char *text, size_t size)
+{
+	const char *found;
+
+	if (!hooks.sysfs)
+		return __real_sysfs_read(path, text, size);
+	found = hooks.sysfs(path);
+	if (found)
+		snprintf(text, size, "%s", found);
+	return found;
 }
 
 /* The one that fails is the last that is counted. */

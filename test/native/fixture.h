@@ -36,6 +36,10 @@ void context_close(struct context *context);
 struct file file_make(const char *directory, const char *name, uint64_t size);
 void file_open(struct context *context, struct file *file);
 struct file file_device(struct context *context, const char *name, uint64_t size);
+
+#define DAX_SIZE (8 * MIB)
+uint32_t fake_dax(struct context *context, const char *name, uint32_t persistence,
+		  struct dma_shim_device_info *info);
 struct file disk_device(struct context *context, const char *name, uint64_t size);
 
 struct dma_shim_job job_of(uint64_t tag, uint32_t source, uint32_t destination);
@@ -66,6 +70,7 @@ struct hooks {
 	const struct cpu_features *features;
 	unsigned int cpus;              /* that this process may run on */
 	const char *subsystem;          /* of every character device in sysfs */
+	const char *(*sysfs)(const char *path); /* a file's text; NULL: not there */
 	_Atomic int allocations;        /* which one fails, counted from 1; 0: none */
 	_Atomic int threads;            /* likewise */
 };
@@ -75,6 +80,7 @@ extern struct hooks hooks;
 void __real_copy_streaming(const struct stream_kernel *kernel, unsigned char *to,
 			   const unsigned char *from, size_t size);
 const struct copy_plan *__real_copy_plan(void);
+bool __real_sysfs_read(const char *path, char *text, size_t size);
 ssize_t __real_pread(int file, void *bytes, size_t size, off_t offset);
 ssize_t __real_pwrite(int file, const void *bytes, size_t size, off_t offset);
 uint32_t __real_crc32c(uint32_t crc, const void *bytes, size_t size);

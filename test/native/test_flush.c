@@ -5,35 +5,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
-
-#define DAX_SIZE (8 * MIB)
-
-/*
- * A character device that maps and is nobody else's: the number of /dev/zero
- * under a name of our own, with sysfs saying that it is dax.
- */
-static uint32_t fake_dax(struct context *context, uint32_t persistence,
-			 struct dma_shim_device_info *info)
-{
-	struct dma_shim_device_spec spec = {
-		.kind = DMA_SHIM_DEVDAX, .size = DAX_SIZE, .align = 4096,
-		.persistence = persistence,
-	};
-	char path[300];
-	int handle;
-
-	snprintf(path, sizeof(path), "%s/dax", scratch());
-	if (mknod(path, S_IFCHR | 0600, makedev(1, 5)))
-		SKIP("cannot make a character device: %s", strerror(errno));
-	hooks.subsystem = "bus/dax";
-	handle = dma_shim_device_open(context->shim, path, &spec, info);
-	if (handle == -EACCES)
-		SKIP("devices cannot be opened in %s", scratch());
-	CHECK(handle >= 0);
-	return (uint32_t)handle;
-}
 
 /* Which lines hold bytes that a cached store wrote, and which were written back */
 static unsigned char *dax_base;
@@ -98,7 +70,7 @@ TEST(every_line_that_was_stored_through_the_cache_is_written_back)
 		hooks.features = &features;
 		context = context_open(2);
 		job = job_of(1, DMA_SHIM_MEMORY,
-			     fake_dax(&context, DMA_SHIM_MEMORY_CONTROLLER, &info));
+			     fake_dax(&context, "dax", DMA_SHIM_MEMORY_CONTROLLER, &info));
 		CHECK_EQ(info.persistence, DMA_SHIM_MEMORY_CONTROLLER);
 		CHECK_EQ(info.flush_basis, basis[features.writeback]);
 		CHECK_EQ(info.size, DAX_SIZE);
@@ -137,7 +109,7 @@ TEST(large_copies_leave_little_to_write_back)
 {
 	struct context context = context_open(1);
 	struct dma_shim_device_info info;
-	uint32_t dax = fake_dax(&context, DMA_SHIM_MEMORY_CONTROLLER, &info);
+	uint32_t dax = fake_dax(&context, "dax", DMA_SHIM_MEMORY_CONTROLLER, &info);
 	struct dma_shim_job job = job_of(1, dax, dax);
 
 	dax_base = context.shim->devices[dax]->base;
@@ -163,7 +135,7 @@ TEST(what_is_to_be_written_back_is_streamed_below_the_threshold)
 	CHECK(!plan.fastest->uncached);
 	hooks.plan = &plan;
 	context = context_open(1);
-	dax = fake_dax(&context, DMA_SHIM_MEMORY_CONTROLLER, &info);
+	dax = fake_dax(&context, "dax", DMA_SHIM_MEMORY_CONTROLLER, &info);
 	dax_base = context.shim->devices[dax]->base;
 	hooks.write_back = note_write_back;
 	job = job_of(1, dax, dax);
@@ -186,7 +158,7 @@ TEST(a_kernel_that_goes_through_the_cache_is_never_taken_for_one_that_does_not)
 	plan.uncached = &stream_kernels[STREAM_KERNELS - 1];
 	hooks.plan = &plan;
 	context = context_open(1);
-	dax = fake_dax(&context, DMA_SHIM_MEMORY_CONTROLLER, &info);
+	dax = fake_dax(&context, "dax", DMA_SHIM_MEMORY_CONTROLLER, &info);
 	dax_base = context.shim->devices[dax]->base;
 	hooks.write_back = note_write_back;
 	job = job_of(1, dax, dax);
@@ -201,7 +173,7 @@ static void expect_no_write_back(uint32_t persistence, uint32_t basis)
 {
 	struct context context = context_open(1);
 	struct dma_shim_device_info info;
-	uint32_t dax = fake_dax(&context, persistence, &info);
+	uint32_t dax = fake_dax(&context, "dax", persistence, &info);
 	struct dma_shim_job job = job_of(1, dax, dax);
 
 	CHECK_EQ(info.persistence, persistence);

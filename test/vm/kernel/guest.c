@@ -182,7 +182,7 @@ bool iommu_is_emulated(void)
 /*
  * The debug kernel's DMA-API check takes two mappings of one cache line for a mistake, as
  * it were on a machine whose caches do not know of DMA. Here it is a caller who copies
- * twice to the same bytes at a time, and may.
+ * twice to the same bytes at a time, or to bytes beside each other, and may.
  */
 void overlaps_are_meant(bool meant)
 {
