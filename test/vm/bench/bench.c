@@ -18,6 +18,8 @@
 
 #include <linux/ioat_dma.h>
 
+#include "polled.h"
+
 #define ROUNDS 9
 #define DEPTH 32
 #define PIECE 4096
@@ -62,7 +64,7 @@ static void submit(uint32_t from, uint32_t to, const struct ioat_dma_segment *se
 {
 	struct ioat_dma_submit submit = {
 		.size = sizeof(submit), .src_region = from, .dst_region = to,
-		.channel = IOAT_DMA_ANY_CHANNEL, .segments = (uintptr_t)segments,
+		.channel = 0, .segments = (uintptr_t)segments,
 		.segment_count = count,
 	};
 
@@ -148,6 +150,25 @@ static double segments_of_one_request(void)
 	return ASYNC_OPERATIONS * 1e9 / (now_ns() - start);
 }
 
+/* Operations a second of a driver in user space, on a channel of its own. */
+static double polled(int depth, int operations)
+{
+	uint64_t start = now_ns();
+
+	polled_copies(depth, operations, PIECE);
+	return operations * 1e9 / (now_ns() - start);
+}
+
+static double polled_one_by_one(void)
+{
+	return polled(1, SYNC_OPERATIONS);
+}
+
+static double polled_at_depth(void)
+{
+	return polled(DEPTH, ASYNC_OPERATIONS);
+}
+
 /* Microseconds from a submission's entry to its return, nothing else being in flight. */
 static double submission(uint32_t from, uint32_t to, uint64_t length)
 {
@@ -197,6 +218,8 @@ static struct row {
 	{ .name = "requests_depth1_4KiB", .unit = "1/s", .peer = "original_sync_4KiB", .measure = requests_one_by_one },
 	{ .name = "requests_depth32_4KiB", .unit = "1/s", .peer = "original_sync_4KiB", .measure = requests_at_depth },
 	{ .name = "segments_depth32_4KiB", .unit = "1/s", .peer = "original_sync_4KiB", .measure = segments_of_one_request },
+	{ .name = "polled_depth1_4KiB", .unit = "1/s", .peer = "requests_depth1_4KiB", .measure = polled_one_by_one },
+	{ .name = "polled_depth32_4KiB", .unit = "1/s", .peer = "requests_depth32_4KiB", .measure = polled_at_depth },
 	{ .name = "submit_4KiB_region_2MiB", .unit = "us", .measure = submission_in_2_mib },
 	{ .name = "submit_4KiB_region_1GiB", .unit = "us", .peer = "submit_4KiB_region_2MiB", .measure = submission_of_4_kib },
 	{ .name = "submit_1GiB", .unit = "us", .peer = "submit_4KiB_region_1GiB", .measure = submission_of_1_gib },
@@ -268,11 +291,17 @@ static void print_json(const char *path)
 		die(path);
 }
 
+/* SLOT: of a DMA device without a driver; JSON: the file to write */
 int main(int argc, char **argv)
 {
 	int round;
 	size_t i;
 
+	if (argc != 3) {
+		fprintf(stderr, "usage: bench SLOT JSON\n");
+		return 1;
+	}
+	polled_open(argv[1]);
 	dma = open("/dev/ioat-dma", O_RDWR);
 	if (dma < 0)
 		die("/dev/ioat-dma");
@@ -287,7 +316,6 @@ int main(int argc, char **argv)
 			rows[i].rounds[round] = rows[i].measure();
 	summarize();
 	print_table();
-	if (argc > 1)
-		print_json(argv[1]);
+	print_json(argv[2]);
 	return 0;
 }
