@@ -152,15 +152,26 @@ struct idma_region *idma_region_make(struct file *file, u64 offset, u64 length)
 	return make(file, dev, offset, length, 0);
 }
 
-/* Of the same file as @other, of which it is known what to ask the device. */
+/*
+ * Of the same file as @other, of which it is known what to ask the device. Both
+ * are for one request: should the device come back with another alignment,
+ * @other is gone, and so is that request.
+ */
 struct idma_region *idma_region_make_beside(const struct idma_region *other,
 					    u64 offset, u64 length)
 {
+	struct idma_region *region;
 	int error = check_range(offset, length);
 
 	if (error)
 		return ERR_PTR(error);
-	return make(other->file, other->dev, offset, length, other->alignment);
+	region = make(other->file, other->dev, offset, length,
+		      other->alignment);
+	if (!READ_ONCE(other->gone))
+		return region;
+	if (!IS_ERR(region))
+		idma_region_put_now(region);
+	return ERR_PTR(-ENXIO);
 }
 
 /* A reference, or NULL. */

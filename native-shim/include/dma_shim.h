@@ -274,7 +274,7 @@ struct dma_shim_completion {
  * @instruction_set: what large copies use: "avx512", "avx2", "sse2" (stores that
  *                   pass the caches by) or "movsb"; NUL-terminated
  * @stream_from:     jobs of so many bytes and more are large; smaller ones go
- *                   through the caches
+ *                   through the caches, unless they are to be written back
  */
 struct dma_shim_cpu_info {
 	uint32_t threads;

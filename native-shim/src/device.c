@@ -98,7 +98,7 @@ static int identify_file(struct device *device, const struct stat *stat,
 
 /* Check, lock and map what device->descriptor is open on. */
 static int take(struct device *device, const struct dma_shim_device_spec *spec,
-		const struct cpus *allowed)
+		const struct dma_shim *shim)
 {
 	struct stat stat;
 	void *base;
@@ -124,7 +124,7 @@ static int take(struct device *device, const struct dma_shim_device_spec *spec,
 	/* A core dump of the process is not to hold the devices' contents. */
 	madvise(base, device->size, MADV_DONTDUMP);
 	if (device->kind == DMA_SHIM_DEVDAX)
-		numa_locate(device, stat.st_rdev, allowed);
+		numa_locate(device, stat.st_rdev, shim);
 	return 0;
 }
 
@@ -185,7 +185,7 @@ PUBLIC int dma_shim_device_open(struct dma_shim *shim, const char *path,
 		flags |= O_NOFOLLOW;
 	device->descriptor = open(path, flags);
 	error = device->descriptor < 0 ? -errno :
-					take(device, spec, &shim->allowed);
+					take(device, spec, shim);
 	if (error) {
 		device_destroy(device);
 		return error;

@@ -95,8 +95,9 @@ const struct cpu_features *cpu_features(void);
 /* A set of CPUs: @set is how glibc would have it, which is too small */
 struct cpus {
 	union {
-		cpu_set_t set;
+		/* first, for that is what {0} clears */
 		unsigned long bits[MAX_CPUS / 64];
+		cpu_set_t set;
 	};
 };
 
@@ -125,6 +126,9 @@ extern const struct stream_kernel stream_kernels[STREAM_KERNELS];
  */
 #define STREAM_SEGMENT_MIN (UINT64_C(4) << 10)
 
+/* For less there is no time to ask for lines ahead. */
+#define CACHED_SEGMENT_MIN (UINT64_C(4) << 10)
+
 bool stream_kernel_usable(const struct stream_kernel *kernel);
 void copy_streaming(const struct stream_kernel *kernel, unsigned char *to,
 		    const unsigned char *from, size_t size);
@@ -136,8 +140,10 @@ void store_fence(void);
  * struct copy_plan - how this machine copies best
  * @fastest:     of all kernels, for what is too large for the caches
  * @uncached:    of those that leave nothing to write back
- * @stream_from: bytes in a job from which @fastest is not slower than memcpy(3)
- * @cached:      smaller jobs go by copy_cached(), which is faster than memcpy(3)
+ * @stream_from: bytes in a job from which @fastest is not slower than what goes through
+ *               a cache and finds all there
+ * @cached:      copy_cached() is faster than memcpy(3); for segments from
+ *               CACHED_SEGMENT_MIN on, of jobs that are not streamed
  * @threads:     that copy, 1 to MAX_COPY_THREADS
  */
 struct copy_plan {
@@ -219,8 +225,9 @@ bool sysfs_read(const char *path, char *text, size_t size);
 /* numa.c: which CPUs are near a device's memory */
 #define NUMA_ANYWHERE (-1)
 
-void numa_locate(struct device *device, dev_t number, const struct cpus *allowed);
-int numa_move(int node, const struct job *job);
+void numa_locate(struct device *device, dev_t number, const struct dma_shim *shim);
+int numa_move(int node, const struct piece *piece);
+void numa_leave(const struct dma_shim *shim);
 
 /**
  * struct engine_ops - who moves the bytes of a job

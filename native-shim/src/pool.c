@@ -87,11 +87,15 @@ static void *worker(void *argument)
 		bool all_busy;
 
 		if (!turns_take(&pool->turns, &piece)) {
-			if (deferred) {
-				deferred = 0;
+			if (deferred || node != NUMA_ANYWHERE) {
 				pthread_mutex_unlock(&shim->lock);
-				outbox_send(&shim->outbox);
+				if (deferred)
+					outbox_send(&shim->outbox);
+				if (node != NUMA_ANYWHERE)
+					numa_leave(shim);
 				pthread_mutex_lock(&shim->lock);
+				deferred = 0;
+				node = NUMA_ANYWHERE;
 				continue;
 			}
 			if (pool->stop)
@@ -111,7 +115,7 @@ static void *worker(void *argument)
 			deferred = 0;
 			outbox_send(&shim->outbox);
 		}
-		node = numa_move(node, piece.job);
+		node = numa_move(node, &piece);
 		piece_run(&piece);
 
 		pthread_mutex_lock(&shim->lock);

@@ -5,17 +5,23 @@
 
 #include "internal.h"
 
-/* The text of a small file in sysfs; false where it cannot be read. */
+/* The text of a file in sysfs; false where it cannot be read, or is longer. */
 bool sysfs_read(const char *path, char *text, size_t size)
 {
 	int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t length;
+	size_t length = 0;
+	ssize_t got;
 
 	if (descriptor < 0)
 		return false;
-	length = read(descriptor, text, size - 1);
+	/* A read gives a page at most. */
+	do {
+		got = read(descriptor, text + length, size - length);
+		if (got > 0)
+			length += (size_t)got;
+	} while (got > 0 && length < size);
 	close(descriptor);
-	if (length < 0)
+	if (got < 0 || length == size)
 		return false;
 	text[length] = '\0';
 	return true;

@@ -180,6 +180,18 @@ void no_more_records(struct context *context)
 	CHECK(read(context->socket, &byte, 1) < 0 && errno == EAGAIN);
 }
 
+void wait_until_idle(struct dma_shim *shim)
+{
+	bool idle = false;
+
+	while (!idle) {
+		pthread_mutex_lock(&shim->lock);
+		idle = shim->pool.idle == shim->pool.thread_count;
+		pthread_mutex_unlock(&shim->lock);
+		sched_yield();
+	}
+}
+
 void gate_wait(struct gate *gate)
 {
 	pthread_mutex_lock(&gate->lock);

@@ -52,6 +52,7 @@ bool next_record(struct context *context, struct dma_shim_completion *record);
 struct dma_shim_completion next_done(struct context *context);
 struct dma_shim_completion done_of(struct context *context, uint64_t tag);
 void no_more_records(struct context *context);
+void wait_until_idle(struct dma_shim *shim);
 
 /*
  * Seams, made by the linker's --wrap: none of this is in the library. A hook

@@ -34,18 +34,6 @@ static void copy_at_gate(const struct stream_kernel *kernel, unsigned char *to,
 	__real_copy_streaming(kernel, to, from, size);
 }
 
-static void wait_until_idle(struct dma_shim *shim)
-{
-	bool idle = false;
-
-	while (!idle) {
-		pthread_mutex_lock(&shim->lock);
-		idle = shim->pool.idle == shim->pool.thread_count;
-		pthread_mutex_unlock(&shim->lock);
-		sched_yield();
-	}
-}
-
 static uint32_t (*check_hook)(uint32_t crc, const void *bytes, size_t size) = note_thread;
 
 /* @count verified jobs of @size bytes each, side by side, into @to's second half */

@@ -174,7 +174,7 @@ TEST(a_job_is_streamed_from_the_threshold_on)
 	CHECK(kernel_of(&context, a.handle, parts, 47) == NULL);
 	for (unsigned int n = 0; n < 48; n++)
 		parts[n].size = STREAM_SEGMENT_MIN - 1;
-	plan.stream_from = 48 * (STREAM_SEGMENT_MIN - 1);
+	context.shim->plan.stream_from = 48 * (STREAM_SEGMENT_MIN - 1);
 	CHECK(kernel_of(&context, a.handle, parts, 48) == NULL);
 	context_close(&context);
 }

@@ -9,7 +9,7 @@
 
 /* Which lines hold bytes that a cached store wrote, and which were written back */
 static unsigned char *dax_base;
-static unsigned char dirty[DAX_SIZE / CACHE_LINE];
+static _Atomic unsigned char dirty[DAX_SIZE / CACHE_LINE];
 static _Atomic unsigned int written_back;
 
 static void note_write_back(const unsigned char *start, size_t size)
@@ -32,6 +32,10 @@ static void note_streaming(const struct stream_kernel *kernel, unsigned char *to
 
 	for (uint64_t at = (first + CACHE_LINE - 1) / CACHE_LINE; at < end / CACHE_LINE; at++)
 		dirty[at] &= 0xfe;
+	if (first % CACHE_LINE)
+		dirty[first / CACHE_LINE] |= 2;
+	if (end % CACHE_LINE)
+		dirty[end / CACHE_LINE] |= 2;
 	__real_copy_streaming(kernel, to, from, size);
 }
 
@@ -41,7 +45,7 @@ static void mark_dirty(const struct dma_shim_segment *segments, unsigned int cou
 		uint64_t first = segments[n].dst_offset / CACHE_LINE;
 		uint64_t last = (segments[n].dst_offset + segments[n].size - 1) / CACHE_LINE;
 
-		/* Bit 0: streaming cleans it. Bit 1: a smaller store comes after. */
+		/* Bit 0: streaming cleans it. Bit 1: a smaller store may come after. */
 		for (uint64_t at = first; at <= last; at++)
 			dirty[at] |= segments[n].size < STREAM_SEGMENT_MIN ? 2 : 1;
 	}
@@ -83,7 +87,7 @@ TEST(every_line_that_was_stored_through_the_cache_is_written_back)
 			segments[n].src_offset = random_below(DAX_SIZE - segments[n].size + 1);
 			segments[n].dst_offset = random_below(DAX_SIZE - segments[n].size + 1);
 		}
-		memset(dirty, 0, sizeof(dirty));
+		memset((void *)dirty, 0, sizeof(dirty));
 		mark_dirty(segments, count);
 		hooks.write_back = note_write_back;
 		hooks.copy_streaming = note_streaming;

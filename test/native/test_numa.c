@@ -96,22 +96,36 @@ TEST(a_thread_copies_near_the_destination)
 	/* where only the source has a node, near that */
 	CHECK(equal(copy_between(&context, b, nowhere), &there));
 	CHECK(equal(copy_between(&context, a, unknown), &here));
+	/* where nothing is known, and idle before, anywhere */
+	wait_until_idle(context.shim);
 	CHECK(equal(copy_between(&context, nowhere, unknown), &all));
 	CHECK(equal(copy_between(&context, nowhere, b), &there));
 	context_close(&context);
 }
 
-/* Nor do the threads move that are not ours: a brief job is its caller's. */
-TEST(the_caller_stays_where_he_is)
+/* A move takes longer than what is small. */
+TEST(a_thread_does_not_move_for_a_small_piece)
 {
 	unsigned int first;
-	struct cpus all = two_nodes(&first), after;
+	struct cpus all = two_nodes(&first);
 	struct context context = context_open(1);
 	uint32_t a = dax_of(&context, "a", "0\n");
 
-	copy_between(&context, a, a);
-	cpus_allowed(&after);
-	CHECK(equal(&after, &all));
+	CHECK_EQ(submit_one(&context, job_of(1, a, a), 0, 2 * MIB, 255 * KIB), 0);
+	CHECK_EQ(next_done(&context).status, 0);
+	CHECK(equal(&copied_on, &all));
+	context_close(&context);
+}
+
+/* All of them on the few CPUs of a node would be in each other's way. */
+TEST(threads_stay_where_the_node_has_no_room_for_them)
+{
+	unsigned int first;
+	struct cpus all = two_nodes(&first);
+	struct context context = context_open(2);
+	uint32_t a = dax_of(&context, "a", "0\n");
+
+	CHECK(equal(copy_between(&context, a, a), &all));
 	context_close(&context);
 }
 

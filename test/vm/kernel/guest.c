@@ -49,6 +49,7 @@ uint32_t region_of(int dma, const char *path, uint64_t offset, uint64_t length)
 	return create.out_region;
 }
 
+/* With 10 s, as by default, where these are enough. */
 struct ioat_dma_submit submission(uint32_t src, uint32_t dst,
 				  const struct ioat_dma_segment *segments, uint32_t count)
 {
@@ -56,6 +57,7 @@ struct ioat_dma_submit submission(uint32_t src, uint32_t dst,
 		.size = sizeof(struct ioat_dma_submit), .tag = 1, .src_region = src,
 		.dst_region = dst, .channel = IOAT_DMA_ANY_CHANNEL,
 		.segments = (uintptr_t)segments, .segment_count = count,
+		.timeout_ms = patience(10000),
 	};
 }
 

@@ -15,6 +15,7 @@ lab_run_usage() {
 		  --iommu         put an IOMMU before everything, so that only mapped memory is reached
 		  --msi           the I/OAT device has MSI, not MSI-X
 		  --cpus N        processors of the guest (default 1)
+		  --numa          two NUMA nodes: half of the processors each, and every other device
 		  --fault SPEC    a fault from the start on (ioat-model/README.md); may be repeated
 		  --module DIR    build the kernel module in DIR; it is /modules/NAME.ko in the guest;
 		                  may be repeated
@@ -53,7 +54,7 @@ lab_size() {
 
 lab_parse_run_options() {
 	local dir
-	LAB_OPT_KERNEL=6.1 LAB_OPT_CHANNELS=2 LAB_OPT_DEVICES=2 LAB_OPT_SIZE=1GiB LAB_OPT_IOMMU=0
+	LAB_OPT_KERNEL=6.1 LAB_OPT_CHANNELS=2 LAB_OPT_DEVICES=2 LAB_OPT_SIZE=1GiB LAB_OPT_IOMMU=0 LAB_OPT_NUMA=0
 	LAB_OPT_PERSISTENCE=mem-ctrl LAB_OPT_MSI=0 LAB_OPT_CPUS=1 LAB_OPT_FAULTS=() LAB_OPT_MODULES=() LAB_OPT_SHARE='' LAB_OPT_TIMEOUT=''
 	LAB_OPT_APPEND='' LAB_OPT_ALLOW='' LAB_OPT_CONSOLE=0 LAB_OPT_KEEP=0 LAB_OPT_GDB='' LAB_OPT_COMMAND=()
 	while [ $# -gt 0 ]; do
@@ -77,6 +78,7 @@ lab_parse_run_options() {
 		--gdb) LAB_OPT_GDB=$2; shift ;;
 		--iommu) LAB_OPT_IOMMU=1 ;;
 		--msi) LAB_OPT_MSI=1 ;;
+		--numa) LAB_OPT_NUMA=1 ;;
 		--console) LAB_OPT_CONSOLE=1 ;;
 		--keep) LAB_OPT_KEEP=1 ;;
 		--help | -h) lab_run_usage; exit 0 ;;
@@ -98,6 +100,7 @@ lab_parse_run_options() {
 	lab_number --devices "$LAB_OPT_DEVICES" 0 8
 	lab_number --cpus "$LAB_OPT_CPUS" 1 8
 	lab_number --timeout "$LAB_OPT_TIMEOUT" 1 86400
+	[ "$LAB_OPT_NUMA" = 0 ] || [ "$LAB_OPT_CPUS" -gt 1 ] || lab_usage_error "--numa takes two --cpus"
 	LAB_OPT_SIZE=$(lab_size "$LAB_OPT_SIZE") || exit
 	# the kernel asks for the alignment, and ndctl for room for its own metadata
 	if [ $((LAB_OPT_SIZE % (16 << 20))) -ne 0 ] || [ "$LAB_OPT_SIZE" -lt $((64 << 20)) ]; then

@@ -8,7 +8,7 @@
 LAB_GUEST_MEMORY=2G
 
 lab_qemu_machine() { # KERNEL_DIR INITRD TMP
-	local root data kernel=$1/vmlinux machine=q35,memory-backend=mem0,nvdimm=on append
+	local root data kernel=$1/vmlinux machine=q35,nvdimm=on append
 	root=$(lab_root_dir) || exit
 	data=$root/usr/share
 	# where it is told nothing, the kernel shows no persistence_domain at all
@@ -27,7 +27,7 @@ lab_qemu_machine() { # KERNEL_DIR INITRD TMP
 	# shellcheck disable=SC2054 # the commas are QEMU's
 	LAB_QEMU=("${LAB_ARGV[@]}"
 		-L "$data/qemu" -L "$data/seabios" -nodefaults -no-user-config -display none -no-reboot
-		-name "dmad-lab-$LAB_OPT_KERNEL" -machine "$machine" -smp "$LAB_OPT_CPUS"
+		-name "dmad-lab-$LAB_OPT_KERNEL" -machine "$machine"
 		-m "$LAB_GUEST_MEMORY,slots=$((LAB_OPT_DEVICES + 1)),maxmem=256G"
 		-object "memory-backend-memfd,id=mem0,size=$LAB_GUEST_MEMORY,share=on"
 		-kernel "$kernel" -initrd "$2" -append "$append $LAB_OPT_APPEND"
@@ -42,8 +42,22 @@ lab_qemu_machine() { # KERNEL_DIR INITRD TMP
 	else
 		LAB_QEMU+=(-accel tcg -cpu "max,-erms,-fsrm")
 	fi
+	lab_qemu_nodes
 	[ -z "$LAB_OPT_GDB" ] || LAB_QEMU+=(-S -chardev "socket,id=gdb,path=$LAB_OPT_GDB,server=on,wait=off" -gdb chardev:gdb)
 	[ "$LAB_OPT_IOMMU" = 0 ] || LAB_QEMU+=(-device "intel-iommu,caching-mode=on,intremap=off")
+}
+
+# Processors and memory: the memory is the first node's, with half of the processors.
+lab_qemu_nodes() {
+	local half=$((LAB_OPT_CPUS / 2))
+	if [ "$LAB_OPT_NUMA" = 0 ]; then
+		LAB_QEMU+=(-smp "$LAB_OPT_CPUS" -machine memory-backend=mem0)
+	else
+		# a socket of its own each, or the kernel finds that insane
+		LAB_QEMU+=(-smp "$LAB_OPT_CPUS,sockets=2"
+			-numa "node,nodeid=0,memdev=mem0,cpus=0-$((half - 1))"
+			-numa "node,nodeid=1,cpus=$half-$((LAB_OPT_CPUS - 1))")
+	fi
 }
 
 # Sparse files: a gigabyte nobody writes costs nothing.
@@ -52,7 +66,7 @@ lab_qemu_nvdimms() { # TMP
 	for ((i = 0; i < LAB_OPT_DEVICES; i++)); do
 		truncate -s "$LAB_OPT_SIZE" "$1/nvdimm$i"
 		LAB_QEMU+=(-object "memory-backend-file,id=nv$i,share=on,mem-path=$1/nvdimm$i,size=$LAB_OPT_SIZE,align=2M"
-			-device "nvdimm,id=nvdimm$i,memdev=nv$i,unarmed=off")
+			-device "nvdimm,id=nvdimm$i,memdev=nv$i,unarmed=off,node=$((LAB_OPT_NUMA * (i % 2)))")
 	done
 }
 
