@@ -151,3 +151,19 @@ TEST(a_thread_stays_where_moving_does_not_help)
 		context_close(&context);
 	}
 }
+
+/* Half a list would name other CPUs. */
+TEST(a_file_of_sysfs_is_read_whole_or_not_at_all)
+{
+	char path[300], text[8];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/cpulist", scratch());
+	CHECK(!sysfs_read(path, text, sizeof(text)));
+	file = fopen(path, "w");
+	CHECK(file && fputs("0-3,10\n", file) >= 0 && fflush(file) == 0);
+	CHECK(sysfs_read(path, text, sizeof(text)) && strcmp(text, "0-3,10\n") == 0);
+	CHECK(fputs("1\n", file) >= 0 && fclose(file) == 0);
+	CHECK(!sysfs_read(path, text, sizeof(text)));
+	CHECK(!sysfs_read(scratch(), text, sizeof(text)));
+}
