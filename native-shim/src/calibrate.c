@@ -2,14 +2,13 @@
 /*
  * How this machine copies best, found by measuring, once in a process.
  *
- * Which loop is fastest, and from which size on it is worth it, differs
- * with the processor, its caches and what the C library makes of it. Four
+ * Which loop is fastest, and from which size on it beats memcpy(3), differs
+ * with the processor, its caches and what the C library makes of it. Three
  * questions are asked, in some tens of milliseconds:
  *
- *  - whether copy_cached() is faster than memcpy(3) on what is in a cache;
  *  - which kernel copies fastest what is in no cache;
- *  - from which size on it is no slower than through the cache, even where both
- *    ranges are in one, which is the best that can happen. On ranges
+ *  - from which size on it is no slower than memcpy(3) even where that finds
+ *    both ranges in a cache, which is the best that can happen to it. On ranges
  *    that are in none the kernels win at any size, but nobody knows beforehand;
  *  - how many threads it takes until memory is busy.
  *
@@ -34,16 +33,6 @@
 /* Once over, what was not asked keeps the answer that was assumed. */
 #define BUDGET_NS UINT64_C(60000000)
 
-/* What is in a cache: pieces of these sizes, and so many bytes of them together, apart ... */
-#define CACHED_RANGE (UINT64_C(512) << 10)
-static const uint64_t cached_pieces[] = { UINT64_C(4) << 10, UINT64_C(64) << 10 };
-#define CACHED_ROUNDS 12u
-/* ... so that nothing is gained by what was asked for beyond an end */
-#define CACHED_STRIDE 3u
-
-/* What copy_cached() has to gain, to be trusted; in per cent */
-#define CACHED_GAIN 2u
-
 /* What a thread more has to add, to be worth a CPU; in per cent */
 #define THREAD_GAIN 10u
 
@@ -57,14 +46,7 @@ struct bench {
 	uint64_t deadline;
 };
 
-typedef void (*copy_function)(unsigned char *to, const unsigned char *from, size_t size);
-
-static void copy_libc(unsigned char *to, const unsigned char *from, size_t size)
-{
-	memcpy(to, from, size);
-}
-
-/* With @kernel, or through the cache where that is NULL */
+/* With @kernel, or memcpy(3) where that is NULL */
 static uint64_t time_copy(const struct bench *bench, const struct stream_kernel *kernel,
 			  uint64_t size)
 {
@@ -72,8 +54,6 @@ static uint64_t time_copy(const struct bench *bench, const struct stream_kernel 
 
 	if (kernel)
 		copy_streaming(kernel, bench->to, bench->from, size);
-	else if (plan.cached)
-		copy_cached(bench->to, bench->from, size);
 	else
 		memcpy(bench->to, bench->from, size);
 	store_fence();
@@ -83,39 +63,6 @@ static uint64_t time_copy(const struct bench *bench, const struct stream_kernel 
 static bool time_is_up(const struct bench *bench)
 {
 	return now_ns() >= bench->deadline;
-}
-
-static uint64_t time_cached(const struct bench *bench, copy_function copy, uint64_t piece)
-{
-	uint64_t began = now_ns();
-
-	for (uint64_t at = 0; at < CACHED_STRIDE * CACHED_RANGE; at += CACHED_STRIDE * piece)
-		copy(bench->to + at, bench->from + at, piece);
-	return now_ns() - began;
-}
-
-/* Whether copy_cached() is faster at each size; both find what the other left. */
-static void choose_cached(const struct bench *bench)
-{
-	if (!cpu_features()->avx2)
-		return;
-	for (unsigned int n = 0; n < sizeof(cached_pieces) / sizeof(*cached_pieces); n++) {
-		uint64_t ours = UINT64_MAX;
-		uint64_t libc = UINT64_MAX;
-
-		for (unsigned int round = 0; round < CACHED_ROUNDS; round++) {
-			uint64_t time = time_cached(bench, copy_cached, cached_pieces[n]);
-
-			if (time < ours)
-				ours = time;
-			time = time_cached(bench, copy_libc, cached_pieces[n]);
-			if (time < libc)
-				libc = time;
-		}
-		if (ours > libc - libc * CACHED_GAIN / 100)
-			return;
-	}
-	plan.cached = true;
 }
 
 /* The fastest of the usable kernels; and of those that pass the caches by */
@@ -152,7 +99,7 @@ static void choose_kernels(const struct bench *bench)
 	plan.uncached = uncached;
 }
 
-/* Whether the chosen kernel keeps up with what goes through a cache and finds all there */
+/* Whether the chosen kernel keeps up with memcpy(3) that finds all in a cache */
 static bool keeps_up(const struct bench *bench, uint64_t size)
 {
 	uint64_t streaming = UINT64_MAX;
@@ -293,7 +240,6 @@ static void calibrate(void)
 	bench.from = memory;
 	bench.to = memory + RANGE;
 
-	choose_cached(&bench);
 	choose_kernels(&bench);
 	choose_threshold(&bench);
 	choose_threads(&bench);

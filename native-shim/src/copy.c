@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Ways to copy; calibrate.c tells which.
+ * Ways to copy what is too large for the caches; calibrate.c tells which.
  *
- * What is too large for the caches passes them by. A normal store first reads
- * the line that it is going to overwrite, and throws out of the cache a line
- * that somebody wanted. A non-temporal store of a whole line does neither, and
- * on persistent memory leaves nothing to write back. Only whole, aligned lines
- * gain: the ends of a range are copied as usual, and whoever flushes has to
- * write back the lines that hold them.
+ * A normal store first reads the line that it is going to overwrite, and
+ * throws out of the cache a line that somebody wanted. A non-temporal store of
+ * a whole line does neither, and on persistent memory leaves nothing to write
+ * back. Only whole, aligned lines gain: the ends of a range are copied as
+ * usual, and whoever flushes has to write back the lines that hold them.
  */
 #include <immintrin.h>
 #include <string.h>
@@ -125,51 +124,6 @@ void copy_streaming(const struct stream_kernel *kernel, unsigned char *to,
 	memcpy(to, from, head);
 	kernel->copy(to + head, from + head, half, body - half);
 	memcpy(to + head + body, from + head + body, size - head - body);
-}
-
-/* How far ahead of its stores a copy through the cache asks for the lines, in bytes */
-#define AHEAD 1024u
-#define STEP (2 * CACHE_LINE)
-
-__attribute__((target("avx2")))
-static inline void copy_step(unsigned char *to, const unsigned char *from)
-{
-	__m256i a, b, c, d;
-
-	a = _mm256_loadu_si256((const __m256i *)from);
-	b = _mm256_loadu_si256((const __m256i *)(from + 32));
-	c = _mm256_loadu_si256((const __m256i *)(from + 64));
-	d = _mm256_loadu_si256((const __m256i *)(from + 96));
-	_mm256_storeu_si256((__m256i *)to, a);
-	_mm256_storeu_si256((__m256i *)(to + 32), b);
-	_mm256_storeu_si256((__m256i *)(to + 64), c);
-	_mm256_storeu_si256((__m256i *)(to + 96), d);
-}
-
-/*
- * Copy through the cache, of any size and alignment. The lines of the destination, and
- * none beyond its end, are asked for early, to be written to; the source needs no such
- * help, and where it is in no cache is hindered by it. On Zen 3 this is 2 to 40 % faster
- * than memcpy(3) from CACHED_SEGMENT_MIN on, where that is a string move.
- *
- * PREFETCHW is what processors without it take for a NOP, on x86-64: no need to ask.
- */
-__attribute__((target("avx2,prfchw")))
-void copy_cached(unsigned char *to, const unsigned char *from, size_t size)
-{
-	for (; size >= AHEAD + STEP; size -= STEP) {
-		__builtin_prefetch(to + AHEAD, 1);
-		__builtin_prefetch(to + AHEAD + CACHE_LINE, 1);
-		copy_step(to, from);
-		from += STEP;
-		to += STEP;
-	}
-	for (; size >= STEP; size -= STEP) {
-		copy_step(to, from);
-		from += STEP;
-		to += STEP;
-	}
-	memcpy(to, from, size);
 }
 
 /* Non-temporal stores and write-backs before it are done before what follows. */

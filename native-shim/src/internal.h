@@ -126,31 +126,23 @@ extern const struct stream_kernel stream_kernels[STREAM_KERNELS];
  */
 #define STREAM_SEGMENT_MIN (UINT64_C(4) << 10)
 
-/* For less there is no time to ask for lines ahead. */
-#define CACHED_SEGMENT_MIN (UINT64_C(4) << 10)
-
 bool stream_kernel_usable(const struct stream_kernel *kernel);
 void copy_streaming(const struct stream_kernel *kernel, unsigned char *to,
 		    const unsigned char *from, size_t size);
-/* Only where there is AVX2 */
-void copy_cached(unsigned char *to, const unsigned char *from, size_t size);
 void store_fence(void);
 
 /**
  * struct copy_plan - how this machine copies best
  * @fastest:     of all kernels, for what is too large for the caches
  * @uncached:    of those that leave nothing to write back
- * @stream_from: bytes in a job from which @fastest is not slower than what goes through
- *               a cache and finds all there
- * @cached:      copy_cached() is faster than memcpy(3); for segments from
- *               CACHED_SEGMENT_MIN on, of jobs that are not streamed
+ * @stream_from: bytes in a job from which @fastest is not slower than memcpy(3) that
+ *               finds all in a cache
  * @threads:     that copy, 1 to MAX_COPY_THREADS
  */
 struct copy_plan {
 	const struct stream_kernel *fastest;
 	const struct stream_kernel *uncached;
 	uint64_t stream_from;
-	bool cached;
 	uint32_t threads;
 };
 
@@ -280,7 +272,7 @@ struct job {
 	struct device *destination_device;      /* NULL: memory or nowhere */
 	const unsigned char *source;
 	unsigned char *destination;             /* NULL: nowhere */
-	const struct stream_kernel *kernel;     /* CPU: NULL for through the cache */
+	const struct stream_kernel *kernel;     /* CPU: NULL for memcpy(3) */
 	uint64_t tag;
 	uint64_t sync_errors;                   /* the device's, at submission */
 	uint64_t brief;                         /* what it costs, in bytes, where its

@@ -34,8 +34,6 @@ static int copy(const struct job *job, const struct dma_shim_segment *segment,
 		return file_read(source, to, from_offset, size);
 	if (job->kernel && size >= STREAM_SEGMENT_MIN)
 		copy_streaming(job->kernel, to, from, size);
-	else if (!job->kernel && job->shim->plan.cached && size >= CACHED_SEGMENT_MIN)
-		copy_cached(to, from, size);
 	else
 		memcpy(to, from, size);
 	return 0;

@@ -22,17 +22,17 @@ export class Copier {
     this.#answers = lines[Symbol.asyncIterator]();
   }
 
-  /** @returns how long it took, in ns @param what see native/copier.c */
-  async time(what: string, size: number, count: number): Promise<number> {
-    this.#child.stdin?.write(`${what} ${size} ${count}\n`);
+  /** @returns how long it took, the last of some times, in ns @param what see native/copier.c */
+  async time(what: string, size: number, count: number, times = 1): Promise<number> {
+    this.#child.stdin?.write(`${what} ${size} ${count} ${times}\n`);
     const { value, done } = await this.#answers.next();
     if (done) throw new Error('the copier ended');
     return Number(value);
   }
 
   /** Bytes a second, in GB/s. */
-  async speed(what: string, size: number, count: number): Promise<number> {
-    return (size * count) / (await this.time(what, size, count));
+  async speed(what: string, size: number, count: number, times = 1): Promise<number> {
+    return (size * count) / (await this.time(what, size, count, times));
   }
 
   end(): void {

@@ -247,7 +247,6 @@ const struct copy_plan *__wrap_copy_plan(void)
 		.fastest = &stream_kernels[best],
 		.uncached = &stream_kernels[best],
 		.stream_from = STREAM_SEGMENT_MIN,
-		.cached = cpu_features()->avx2,
 		.threads = 1,
 	};
 	return &plan;

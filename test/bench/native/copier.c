@@ -4,11 +4,14 @@
  * daemon: copier FILE FILE. Both files are mapped whole. Each line on stdin is one
  * measurement between them, whose nanoseconds are a line on stdout:
  *
- *   memcpy SIZE COUNT   COUNT pieces of SIZE bytes, one after the other
- *   NAME SIZE COUNT     likewise with a loop written for the purpose, see below
- *   job SIZE COUNT      the same pieces as one job of the library: from its
- *                       submission until its end has been read
- *   copy SIZE COUNT     likewise, but only the time in which it copied
+ *   memcpy SIZE COUNT TIMES   COUNT pieces of SIZE bytes, one after the other
+ *   NAME SIZE COUNT TIMES     likewise with a loop written for the purpose, see below
+ *   job SIZE COUNT TIMES      the same pieces as one job of the library: from its
+ *                             submission until its end has been read
+ *   copy SIZE COUNT TIMES     likewise, but only the time in which it copied
+ *
+ * All that is done so often, and the last time measured: a processor that has just
+ * slept is slow at first.
  */
 #include <fcntl.h>
 #include <immintrin.h>
@@ -131,52 +134,80 @@ static void open_library(void)
 	}
 }
 
-static struct dma_shim_completion run_job(uint64_t size, uint32_t count)
+static void submit(uint64_t tag, uint64_t size, uint32_t count)
 {
 	static struct dma_shim_segment segments[DMA_SHIM_MAX_SEGMENTS];
 	struct dma_shim_job job = {
-		.tag = 1, .source = devices[0], .destination = devices[1],
+		.tag = tag, .source = devices[0], .destination = devices[1],
 		.engine = DMA_SHIM_ENGINE_CPU, .priority = DMA_SHIM_NORMAL,
 		.segment_count = count,
 	};
-	struct dma_shim_completion record;
 
 	for (uint32_t n = 0; n < count; n++)
 		segments[n] = (struct dma_shim_segment) { n * size, n * size, size };
 	if (dma_shim_submit(shim, &job, segments, NULL))
 		die("dma_shim_submit");
+}
+
+static struct dma_shim_completion wait_for(uint64_t tag)
+{
+	struct dma_shim_completion record;
+
 	do {
 		struct pollfd readable = { .fd = completions, .events = POLLIN };
 
 		poll(&readable, 1, -1);
 		if (read(completions, &record, sizeof(record)) != sizeof(record))
 			die("completions");
-	} while (record.kind != DMA_SHIM_DONE);
-	if (record.status)
-		die("job");
+		if (record.kind == DMA_SHIM_DONE && record.status)
+			die("job");
+	} while (record.kind != DMA_SHIM_DONE || record.tag != tag);
 	return record;
 }
 
-static uint64_t measure(const char *what, uint64_t size, uint32_t count)
+/* One job after the other, from submission to end */
+static uint64_t time_job(uint64_t size, uint32_t count, unsigned int times)
 {
-	uint64_t began;
+	uint64_t began = 0;
 
-	if (!strcmp(what, "job") || !strcmp(what, "copy")) {
-		struct dma_shim_completion record;
-
-		open_library();
+	while (times--) {
 		began = now();
-		record = run_job(size, count);
-		return *what == 'c' ? record.copy_ns : now() - began;
+		submit(1, size, count);
+		wait_for(1);
 	}
-	for (unsigned int n = 0; n < sizeof(loops) / sizeof(*loops); n++) {
-		if (strcmp(what, loops[n].name))
-			continue;
+	return now() - began;
+}
+
+/* Submitted all at once, so that the thread goes from one to the next */
+static uint64_t time_copy(uint64_t size, uint32_t count, unsigned int times)
+{
+	for (unsigned int n = 1; n <= times; n++)
+		submit(n, size, count);
+	return wait_for(times).copy_ns;
+}
+
+static uint64_t time_loop(copy_function copy, uint64_t size, uint32_t count, unsigned int times)
+{
+	uint64_t began = 0;
+
+	while (times--) {
 		began = now();
 		for (uint32_t piece = 0; piece < count; piece++)
-			loops[n].copy(bytes[1] + piece * size, bytes[0] + piece * size,
-				      size);
-		return now() - began;
+			copy(bytes[1] + piece * size, bytes[0] + piece * size, size);
+	}
+	return now() - began;
+}
+
+static uint64_t measure(const char *what, uint64_t size, uint32_t count, unsigned int times)
+{
+	if (!strcmp(what, "job") || !strcmp(what, "copy")) {
+		open_library();
+		return *what == 'c' ? time_copy(size, count, times) :
+				      time_job(size, count, times);
+	}
+	for (unsigned int n = 0; n < sizeof(loops) / sizeof(*loops); n++) {
+		if (!strcmp(what, loops[n].name))
+			return time_loop(loops[n].copy, size, count, times);
 	}
 	die(what);
 }
@@ -185,7 +216,7 @@ int main(int argc, char **argv)
 {
 	char what[32];
 	unsigned long size;
-	unsigned int count;
+	unsigned int count, times;
 
 	if (argc != 3)
 		return 2;
@@ -193,8 +224,8 @@ int main(int argc, char **argv)
 		paths[n] = argv[n + 1];
 		map(n);
 	}
-	while (scanf("%31s %lu %u", what, &size, &count) == 3) {
-		printf("%lu\n", (unsigned long)measure(what, size, count));
+	while (scanf("%31s %lu %u %u", what, &size, &count, &times) == 4) {
+		printf("%lu\n", (unsigned long)measure(what, size, count, times));
 		fflush(stdout);
 	}
 	return 0;
