@@ -11,7 +11,7 @@ import { EXIT_CODES, StartError } from './start-error.ts';
  * How much garbage V8 may let gather on its heap, in per cent of what is no garbage. By itself it
  * takes twice as much as there is: with a history of 10,000 transfers, 70 MB of the host's.
  */
-const GARBAGE_PERCENT = 20;
+const GARBAGE_PERCENT = 15;
 
 async function main(): Promise<void> {
   setFlagsFromString(`--heap-growing-percent=${GARBAGE_PERCENT}`);
