@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import { setFlagsFromString } from 'node:v8';
 import type { Logger } from 'pino';
 import { buildApp } from './app.ts';
 import { type Config, readConfig } from './config.ts';
@@ -7,14 +6,7 @@ import { listenTcp, listenUnix } from './http/listeners.ts';
 import { openLog } from './log.ts';
 import { EXIT_CODES, StartError } from './start-error.ts';
 
-/**
- * How much garbage V8 may let gather on its heap, in per cent of what is no garbage. By itself it
- * takes twice as much as there is: with a history of 10,000 transfers, 70 MB of the host's.
- */
-const GARBAGE_PERCENT = 15;
-
 async function main(): Promise<void> {
-  setFlagsFromString(`--heap-growing-percent=${GARBAGE_PERCENT}`);
   const config = readConfig(process.env);
   const log = openLog({ level: config.log_level });
   if (config.unknown_variables.length > 0) {
