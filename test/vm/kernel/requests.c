@@ -155,17 +155,6 @@ TEST(request_has_a_channel_of_its_own_choice)
 	}
 }
 
-/* An emulated IOMMU takes its time: more than the 10 s that a request has by itself. */
-static int submit_large(int dma, uint64_t tag, uint32_t src, uint32_t dst, uint64_t size)
-{
-	struct ioat_dma_segment segment = { 0, 0, size };
-	struct ioat_dma_submit submit = submission(src, dst, &segment, 1);
-
-	submit.tag = tag;
-	submit.timeout_ms = 300000;
-	return ioctl(dma, IOAT_DMA_SUBMIT, &submit);
-}
-
 TEST(request_uses_all_channels)
 {
 	int dma = dma_open();
@@ -174,7 +163,7 @@ TEST(request_uses_all_channels)
 	struct ioat_dma_completion done;
 
 	shell("fault delay=2msx40");
-	DO(submit_large(dma, 1, src, dst, 128 * MIB));
+	DO(submit_one(dma, 1, src, dst, (struct ioat_dma_segment){ 0, 0, 128 * MIB }));
 	done = next_completion(dma);
 	EXPECT_EQ(done.bytes_done, 128 * MIB);
 	EXPECT_EQ(done.channels, 3);
@@ -314,7 +303,7 @@ TEST(request_waits_its_turn_only)
 
 	shell("fault delay=5msx*");
 	for (i = 0; i < 8; i++)
-		DO(submit_large(greedy, i, src, dst, 32 * MIB));
+		DO(submit_one(greedy, i, src, dst, (struct ioat_dma_segment){ 0, 0, 32 * MIB }));
 	DO(submit_one(modest, 1, from, to, (struct ioat_dma_segment){ 0, 0, 4096 }));
 	done = next_completion(modest);
 	shell("fault clear");
