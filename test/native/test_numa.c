@@ -38,10 +38,10 @@ static uint32_t dax_of(struct context *context, const char *name, const char *no
 }
 
 static const struct cpus *copy_between(struct context *context, uint32_t source,
-				       uint32_t destination)
+				       uint32_t destination, uint64_t size)
 {
 	copied_on = (struct cpus) { 0 };
-	CHECK_EQ(submit_one(context, job_of(1, source, destination), 0, 2 * MIB, MIB), 0);
+	CHECK_EQ(submit_one(context, job_of(1, source, destination), 0, 2 * MIB, size), 0);
 	CHECK_EQ(next_done(context).status, 0);
 	return &copied_on;
 }
@@ -91,15 +91,15 @@ TEST(a_thread_copies_near_the_destination)
 	uint32_t unknown = dax_of(&context, "unknown", NULL);
 
 	CPU_CLR_S(first, sizeof(there), &there.set);
-	CHECK(equal(copy_between(&context, a, b), &there));
-	CHECK(equal(copy_between(&context, b, a), &here));
+	CHECK(equal(copy_between(&context, a, b, MIB), &there));
+	CHECK(equal(copy_between(&context, b, a, MIB), &here));
 	/* where only the source has a node, near that */
-	CHECK(equal(copy_between(&context, b, nowhere), &there));
-	CHECK(equal(copy_between(&context, a, unknown), &here));
+	CHECK(equal(copy_between(&context, b, nowhere, MIB), &there));
+	CHECK(equal(copy_between(&context, a, unknown, MIB), &here));
 	/* where nothing is known, and idle before, anywhere */
 	wait_until_idle(context.shim);
-	CHECK(equal(copy_between(&context, nowhere, unknown), &all));
-	CHECK(equal(copy_between(&context, nowhere, b), &there));
+	CHECK(equal(copy_between(&context, nowhere, unknown, MIB), &all));
+	CHECK(equal(copy_between(&context, nowhere, b, MIB), &there));
 	context_close(&context);
 }
 
@@ -111,9 +111,7 @@ TEST(a_thread_does_not_move_for_a_small_piece)
 	struct context context = context_open(1);
 	uint32_t a = dax_of(&context, "a", "0\n");
 
-	CHECK_EQ(submit_one(&context, job_of(1, a, a), 0, 2 * MIB, 255 * KIB), 0);
-	CHECK_EQ(next_done(&context).status, 0);
-	CHECK(equal(&copied_on, &all));
+	CHECK(equal(copy_between(&context, a, a, 255 * KIB), &all));
 	context_close(&context);
 }
 
@@ -125,7 +123,7 @@ TEST(threads_stay_where_the_node_has_no_room_for_them)
 	struct context context = context_open(2);
 	uint32_t a = dax_of(&context, "a", "0\n");
 
-	CHECK(equal(copy_between(&context, a, a), &all));
+	CHECK(equal(copy_between(&context, a, a, MIB), &all));
 	context_close(&context);
 }
 
@@ -147,7 +145,7 @@ TEST(a_thread_stays_where_moving_does_not_help)
 		node_cpus[1] = useless[n];
 		snprintf(name, sizeof(name), "dax%zu", n);
 		dax = dax_of(&context, name, "1\n");
-		CHECK(equal(copy_between(&context, dax, dax), &all));
+		CHECK(equal(copy_between(&context, dax, dax, MIB), &all));
 		context_close(&context);
 	}
 }

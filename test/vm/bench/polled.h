@@ -8,8 +8,8 @@
 void polled_open(const char *slot);
 
 /*
- * Copies @size bytes @operations times, at most @depth at once, each to where @place of
- * its number says on the other device.
+ * Copies @size bytes @operations times, at most @depth at once: 32 pieces that lie one
+ * behind the other, by turns, to where they are on the other device.
  */
 void polled_copies(int depth, int operations, size_t size);
 
