@@ -32,12 +32,12 @@
 extern "C" {
 #endif
 
-#define DMA_SHIM_ABI 5
+#define DMA_SHIM_ABI 6
 
 #define DMA_SHIM_MAX_SEGMENTS 4096u
 #define DMA_SHIM_MAX_DEVICES 256u
 
-/** DMA_SHIM_SUBMIT_OVER - see dma_shim_submit_batch() */
+/** DMA_SHIM_SUBMIT_OVER - the caller has copied it; see dma_shim_submit() */
 #define DMA_SHIM_SUBMIT_OVER 1
 
 /**
@@ -356,10 +356,15 @@ int dma_shim_device_close(struct dma_shim *shim, uint32_t device);
  * @job:      copied
  * @segments: @job->segment_count of them, copied
  * @memory:   what DMA_SHIM_MEMORY names; must stay until the job's DONE record
+ * @over:     room for its DONE record, or NULL
  *
- * Never waits for bytes to move. Bounds are checked before anything moves.
+ * Never waits for another's bytes to move. Bounds are checked before anything
+ * moves. With @over, and while no thread is at work, the caller copies himself
+ * between a device that is memory and @memory, up to 256 KiB: to fill that, or to
+ * wait for it, takes him as long.
  *
- * Return: 0 and exactly one DONE record later, or -EINVAL (a field out of
+ * Return: DMA_SHIM_SUBMIT_OVER and the DONE record in @over, or 0 and exactly one
+ * DONE record later, or -EINVAL (a field out of
  * range, a segment of size 0, overlapping itself, flags that do not fit),
  * -EBADF (no such device), -ERANGE (a segment outside its device or memory),
  * -ENODEV (the DMA engine is not open), -EOPNOTSUPP (it cannot reach that
@@ -367,7 +372,8 @@ int dma_shim_device_close(struct dma_shim *shim, uint32_t device);
  * is no record.
  */
 int dma_shim_submit(struct dma_shim *shim, const struct dma_shim_job *job,
-		    const struct dma_shim_segment *segments, void *memory);
+		    const struct dma_shim_segment *segments, void *memory,
+		    struct dma_shim_completion *over);
 
 /**
  * dma_shim_submit_batch() - start several jobs, none of which names memory

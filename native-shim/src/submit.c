@@ -10,6 +10,8 @@
 #define HELP_SIZE (UINT64_C(256) << 10)
 #define HELP_NS UINT64_C(100000)
 #define BRIEF_SIZE (UINT64_C(64) << 10)
+/* To or from his own memory: 256 KiB and a checksum */
+#define BRIEF_MEMORY_SIZE ((UINT64_C(512) << 10) + SEGMENT_COST)
 
 #define ALL_FLAGS \
 	(DMA_SHIM_JOB_FLUSH | DMA_SHIM_JOB_VERIFY | DMA_SHIM_JOB_CHECKSUM)
@@ -175,17 +177,20 @@ static const struct stream_kernel *choose_kernel(const struct copy_plan *plan,
  */
 static bool is_memory(const struct device *device)
 {
-	return device && (device->kind == DMA_SHIM_DEVDAX ||
-			  (device->persistence == DMA_SHIM_VOLATILE && device->plain_io));
+	return device->kind == DMA_SHIM_DEVDAX ||
+	       (device->persistence == DMA_SHIM_VOLATILE && device->plain_io);
 }
 
 /* See struct job */
 static uint64_t brief_cost(const struct job *job, uint64_t size)
 {
+	bool callers = !job->source_device || !job->destination_device;
+	uint64_t limit = callers ? BRIEF_MEMORY_SIZE : BRIEF_SIZE;
 	uint64_t cost;
 
-	if (job->engine != &cpu_engine || size > BRIEF_SIZE ||
-	    !is_memory(job->source_device) || !is_memory(job->destination_device))
+	if (job->engine != &cpu_engine || size > limit || !job->destination ||
+	    (job->source_device && !is_memory(job->source_device)) ||
+	    (job->destination_device && !is_memory(job->destination_device)))
 		return 0;
 	/* Each checksum takes as long as the copy, or longer. */
 	if (job->flags & DMA_SHIM_JOB_VERIFY)
@@ -193,7 +198,7 @@ static uint64_t brief_cost(const struct job *job, uint64_t size)
 	else if (job->flags & DMA_SHIM_JOB_CHECKSUM)
 		size *= 2;
 	cost = size + job->segment_count * SEGMENT_COST;
-	return cost <= BRIEF_SIZE ? cost : 0;
+	return cost <= limit ? cost : 0;
 }
 
 static struct job *job_create(struct dma_shim *shim, const struct dma_shim_job *from,
@@ -298,16 +303,19 @@ static void wake(struct dma_shim *shim)
 }
 
 PUBLIC int dma_shim_submit(struct dma_shim *shim, const struct dma_shim_job *job,
-			   const struct dma_shim_segment *segments, void *memory)
+			   const struct dma_shim_segment *segments, void *memory,
+			   struct dma_shim_completion *over)
 {
-	int error;
+	struct help help = { .left = BRIEF_MEMORY_SIZE };
+	int status;
 
 	if (!shim || !job)
 		return -EINVAL;
-	error = submit(shim, job, segments, memory, NULL, NULL);
-	if (!error)
+	help.until = now_ns() + HELP_NS;
+	status = submit(shim, job, segments, memory, over ? &help : NULL, over);
+	if (!status)
 		wake(shim);
-	return error;
+	return status;
 }
 
 PUBLIC int dma_shim_submit_batch(struct dma_shim *shim,

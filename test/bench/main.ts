@@ -20,6 +20,8 @@ import { describeMachine, machineText } from './machine.ts';
 import { ratioPlot } from './plot.ts';
 import { QUEUE_ROW, queueRow, STREAMS_ROW, streamsRow } from './scale.ts';
 import {
+  HOUR_ROW,
+  hourRow,
   LAG_ROW,
   lagRow,
   MEMORY_ROW,
@@ -56,7 +58,10 @@ const MEASUREMENTS: readonly Measurement[] = [
   ...each([MEMORY_ROW], memoryRow),
   ...each([QUEUE_ROW], queueRow),
   ...each([STREAMS_ROW], streamsRow),
+  ...each([HOUR_ROW], hourRow),
 ];
+/** Measured only by name. */
+const TAKES_AN_HOUR = [HOUR_ROW];
 
 const { values } = parseArgs({
   options: {
@@ -66,7 +71,7 @@ const { values } = parseArgs({
   },
 });
 const known = MEASUREMENTS.flatMap(({ names }) => names);
-const wanted = values.only?.split(',') ?? known;
+const wanted = values.only?.split(',') ?? known.filter((name) => !TAKES_AN_HOUR.includes(name));
 const unknown = wanted.filter((name) => !known.includes(name));
 if (unknown.length > 0) {
   process.stderr.write(`no such row: ${unknown.join(', ')}; there are ${known.join(', ')}\n`);

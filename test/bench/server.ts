@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 const MAIN = fileURLToPath(new URL('../../services/daemon/main.js', import.meta.url));
 const BARE = fileURLToPath(new URL('./bare.js', import.meta.url));
 /** One that the bench forgets ends by itself. */
-const LIFETIME_MS = 30 * 60_000;
+const LIFETIME_MS = 90 * 60_000;
 
 /** A server as a process of its own, which logs into a file, as one in production does. */
 export class Server {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'undici';
 import type { Workshop } from './copier.ts';
 import { median, type Pair, type Row, repeat, rowOf } from './figures.ts';
@@ -96,12 +97,43 @@ export function memoryRow(workshop: Workshop): Promise<Row> {
   });
 }
 
+export const HOUR_ROW = 'segments_hour';
+
+/**
+ * 10,000 segments a second for an hour, in transfers of 100: resident memory after it against
+ * after ten minutes, when as many transfers as are kept have long ended.
+ */
+export function hourRow(workshop: Workshop): Promise<Row> {
+  const count = 100;
+  const segments = Array.from({ length: count }, (_, index) => ({
+    ...{ src_offset: index * 4096, dst_offset: index * 4096, size: 4096 },
+  }));
+  const body = transferBody({ segments, durability: 'none' });
+  return withServers(workshop.directory, MIB, async (daemon) => {
+    const client = new Client(daemon.url);
+    const began = performance.now();
+    let sent = 0;
+    const until = async (minute: number) => {
+      for (; sent < minute * 60 * 100; sent++) {
+        await sleep(began + sent * 10 - performance.now());
+        await transfer(client, body);
+      }
+      return (await settled(daemon)) / 1e6;
+    };
+    const pair: Pair = { peer: await until(10), value: await until(60) };
+    const perSecond = ((sent * count) / (performance.now() - began)) * 1000;
+    await client.close();
+    const note = `after ten minutes of the hour; ${perSecond.toFixed(0)} segments a second`;
+    return rowOf(HOUR_ROW, 'MB', [pair], note);
+  });
+}
+
 /** The middle of what it has in some seconds: garbage comes and goes. */
 async function settled(daemon: Server): Promise<number> {
   const samples: number[] = [];
   for (let n = 0; n < 21; n++) {
     samples.push(daemon.memory);
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await sleep(100);
   }
   return median(samples);
 }

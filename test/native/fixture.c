@@ -110,7 +110,7 @@ int submit(struct context *context, struct dma_shim_job job,
 	   const struct dma_shim_segment *segments, uint32_t count)
 {
 	job.segment_count = count;
-	return dma_shim_submit(context->shim, &job, segments, NULL);
+	return dma_shim_submit(context->shim, &job, segments, NULL, NULL);
 }
 
 int submit_one(struct context *context, struct dma_shim_job job,

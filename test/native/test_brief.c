@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Brief jobs of a batch: who copies them, and that it changes nothing else. */
+/* Brief jobs: who copies them, and that it changes nothing else. */
 #include "fixture.h"
 
 #include <sched.h>
@@ -194,6 +194,98 @@ TEST(a_fault_in_the_callers_hands_is_the_jobs_failure)
 	CHECK_EQ(by_caller + by_others, 0);
 	CHECK_EQ(submit_one(&context, job_of(9, a.handle, a.handle), 0, 8192, 4096), 0);
 	CHECK_EQ(next_done(&context).status, 0);
+	context_close(&context);
+}
+
+/* Return: what submitting @size bytes of @memory, to go to @to, comes to, all done. */
+static int upload(struct context *context, const struct file *to, unsigned char *memory,
+		  uint64_t size)
+{
+	struct dma_shim_job job = job_of(5, DMA_SHIM_MEMORY, to->handle);
+	struct dma_shim_segment segment = { 0, MIB, size };
+	struct dma_shim_completion done;
+	int status;
+
+	caller = pthread_self();
+	hooks.crc32c = note_thread;
+	random_fill(memory, size);
+	job.memory_size = size;
+	job.segment_count = 1;
+	job.flags = DMA_SHIM_JOB_CHECKSUM;
+	status = dma_shim_submit(context->shim, &job, &segment, memory, over);
+	done = status == DMA_SHIM_SUBMIT_OVER ? over[0] : next_done(context);
+	CHECK_EQ(done.tag, 5);
+	CHECK_EQ(done.status, 0);
+	CHECK_EQ(done.bytes_done, size);
+	CHECK_EQ(done.source_crc, __real_crc32c(0, memory, size));
+	CHECK_EQ(memcmp(to->bytes + MIB, memory, size), 0);
+	CHECK(status ? !by_others : !by_caller);
+	by_caller = 0;
+	by_others = 0;
+	no_more_records(context);
+	wait_until_idle(context->shim);
+	return status;
+}
+
+TEST(the_caller_copies_from_his_own_memory)
+{
+	struct context context = context_open(2);
+	struct file a = file_device(&context, "a", 2 * MIB);
+	struct file disk = disk_device(&context, "disk", 2 * MIB);
+	unsigned char *memory = malloc(257 * KIB);
+
+	wait_until_idle(context.shim);
+	CHECK_EQ(upload(&context, &a, memory, 1), DMA_SHIM_SUBMIT_OVER);
+	CHECK_EQ(upload(&context, &a, memory, 256 * KIB), DMA_SHIM_SUBMIT_OVER);
+	CHECK_EQ(upload(&context, &a, memory, 257 * KIB), 0);
+	CHECK_EQ(upload(&context, &disk, memory, 1), 0);
+	free(memory);
+	context_close(&context);
+}
+
+TEST(the_caller_copies_to_his_own_memory)
+{
+	struct context context = context_open(2);
+	struct file a = file_device(&context, "a", 2 * MIB);
+	struct dma_shim_job job = job_of(5, a.handle, DMA_SHIM_MEMORY);
+	struct dma_shim_segment segment = { 100, 0, 256 * KIB };
+	unsigned char *memory = malloc(256 * KIB);
+
+	random_fill(a.bytes, MIB);
+	job.memory_size = 256 * KIB;
+	job.segment_count = 1;
+	wait_until_idle(context.shim);
+	CHECK_EQ(dma_shim_submit(context.shim, &job, &segment, memory, over),
+		 DMA_SHIM_SUBMIT_OVER);
+	CHECK_EQ(over[0].status, 0);
+	CHECK_EQ(memcmp(memory, a.bytes + 100, 256 * KIB), 0);
+	memset(memory, 0, 256 * KIB);
+	CHECK_EQ(dma_shim_submit(context.shim, &job, &segment, memory, NULL), 0);
+	CHECK_EQ(next_done(&context).status, 0);
+	CHECK_EQ(memcmp(memory, a.bytes + 100, 256 * KIB), 0);
+	free(memory);
+	context_close(&context);
+}
+
+TEST(his_memory_takes_its_turn_where_a_thread_is_at_work)
+{
+	struct context context = context_open(1);
+	struct file a = file_device(&context, "a", 4 * MIB);
+	struct dma_shim_job job = job_of(5, DMA_SHIM_MEMORY, a.handle);
+	struct dma_shim_segment segment = { 0, 3 * MIB, 4096 };
+	unsigned char memory[4096] = { 1 };
+
+	hooks.copy_streaming = copy_at_gate;
+	CHECK_EQ(submit_one(&context, job_of(100, a.handle, a.handle), 0, MIB, MIB), 0);
+	gate_await(&gate, 1);
+	job.memory_size = sizeof(memory);
+	job.segment_count = 1;
+	CHECK_EQ(dma_shim_submit(context.shim, &job, &segment, memory, over), 0);
+	CHECK_EQ(a.bytes[3 * MIB], 0);
+	gate_let(&gate, GATE_OPEN);
+	CHECK_EQ(next_done(&context).tag, 100);
+	CHECK_EQ(next_done(&context).tag, 5);
+	CHECK_EQ(memcmp(a.bytes + 3 * MIB, memory, 4096), 0);
 	context_close(&context);
 }
 

@@ -123,7 +123,7 @@ TEST(dma_reaches_attached_devices_only)
 	CHECK_EQ(submit_one(context, job, 0, 0, 1), -EOPNOTSUPP);
 	job.source = DMA_SHIM_MEMORY;
 	job.memory_size = 1;
-	CHECK_EQ(dma_shim_submit(context->shim, &job, &segment, memory), -EOPNOTSUPP);
+	CHECK_EQ(dma_shim_submit(context->shim, &job, &segment, memory, NULL), -EOPNOTSUPP);
 	job = dma_job(1, &dma.a, &dma.a);
 	job.destination = DMA_SHIM_NOWHERE;
 	job.flags = DMA_SHIM_JOB_CHECKSUM;

@@ -94,7 +94,7 @@ TEST(a_fault_in_the_callers_memory_is_an_io_error)
 
 	SYS(ftruncate(memory.descriptor, 4096));
 	job.memory_size = memory.size;
-	CHECK_EQ(dma_shim_submit(context.shim, &job, &segment, memory.bytes), 0);
+	CHECK_EQ(dma_shim_submit(context.shim, &job, &segment, memory.bytes, NULL), 0);
 	CHECK_EQ(next_done(&context).status, -EIO);
 	context_close(&context);
 }
@@ -156,7 +156,7 @@ TEST(what_read_and_write_answer)
 		job.segment_count = 2;
 		io_error = answers[n / 2].error;
 		io_calls = 0;
-		CHECK_EQ(dma_shim_submit(context.shim, &job, segments, memory), 0);
+		CHECK_EQ(dma_shim_submit(context.shim, &job, segments, memory, NULL), 0);
 		CHECK_EQ(next_done(&context).status, answers[n / 2].status);
 		if (!io_error)
 			CHECK(memcmp(a.bytes, memory, MIB + 4096 + 5) == 0);
@@ -181,7 +181,7 @@ TEST(a_file_cut_short_is_neither_read_nor_made_longer)
 
 		job.memory_size = 2 * MIB;
 		job.segment_count = 2;
-		CHECK_EQ(dma_shim_submit(context.shim, &job, segments, memory), 0);
+		CHECK_EQ(dma_shim_submit(context.shim, &job, segments, memory, NULL), 0);
 		done = next_done(&context);
 		CHECK_EQ(done.status, -ENXIO);
 		CHECK_EQ(done.segment, 1);
@@ -215,7 +215,7 @@ TEST(a_full_file_system_is_told_apart)
 	file_open(&context, &full);
 	memory = calloc(1, 8 * MIB);
 	upload.destination = full.handle;
-	CHECK_EQ(dma_shim_submit(context.shim, &upload, &segment, memory), 0);
+	CHECK_EQ(dma_shim_submit(context.shim, &upload, &segment, memory, NULL), 0);
 	CHECK_EQ(next_done(&context).status, -ENOSPC);
 	free(memory);
 

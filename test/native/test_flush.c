@@ -94,7 +94,7 @@ TEST(every_line_that_was_stored_through_the_cache_is_written_back)
 		job.memory_size = DAX_SIZE;
 		job.segment_count = count;
 		job.flags = DMA_SHIM_JOB_FLUSH | DMA_SHIM_JOB_VERIFY;
-		CHECK_EQ(dma_shim_submit(context.shim, &job, segments, memory), 0);
+		CHECK_EQ(dma_shim_submit(context.shim, &job, segments, memory, NULL), 0);
 		done = next_done(&context);
 		CHECK_EQ(done.status, 0);
 		CHECK(done.flush_ns > 0);

@@ -59,7 +59,7 @@ TEST(the_library_outlives_dlclose_while_its_threads_run)
 		struct dma_shim_job job = job_of(n, (uint32_t)device, (uint32_t)device);
 		struct dma_shim_segment segment = { 0, 4 * MIB, 4 * MIB };
 
-		CHECK_EQ(submit_job(shim, &job, &segment, NULL), 0);
+		CHECK_EQ(submit_job(shim, &job, &segment, NULL, NULL), 0);
 	}
 	dlclose(handle);
 	usleep(10000);

@@ -37,7 +37,7 @@ static void reset(struct refusal *refusal)
 static int try(struct refusal *refusal)
 {
 	return dma_shim_submit(refusal->context.shim, &refusal->job, &refusal->segment,
-			       refusal->memory);
+			       refusal->memory, NULL);
 }
 
 #define REFUSED(error, ...)						\
@@ -67,9 +67,9 @@ TEST(fields_out_of_range_are_refused)
 	REFUSED(-EBADF, r->job.destination = 256);
 	REFUSED(-EBADF, r->job.source = UINT32_C(0xfffffffd));
 	reset(r);
-	CHECK_EQ(dma_shim_submit(NULL, &r->job, &r->segment, NULL), -EINVAL);
-	CHECK_EQ(dma_shim_submit(r->context.shim, NULL, &r->segment, NULL), -EINVAL);
-	CHECK_EQ(dma_shim_submit(r->context.shim, &r->job, NULL, NULL), -EINVAL);
+	CHECK_EQ(dma_shim_submit(NULL, &r->job, &r->segment, NULL, NULL), -EINVAL);
+	CHECK_EQ(dma_shim_submit(r->context.shim, NULL, &r->segment, NULL, NULL), -EINVAL);
+	CHECK_EQ(dma_shim_submit(r->context.shim, &r->job, NULL, NULL, NULL), -EINVAL);
 
 	no_more_records(&r->context);
 	/* Nothing holds on to the devices. */
@@ -107,7 +107,7 @@ TEST(memory_and_its_size_belong_together)
 	reset(r);
 	r->job.source = DMA_SHIM_MEMORY;
 	r->job.memory_size = 4096;
-	CHECK_EQ(dma_shim_submit(r->context.shim, &r->job, &r->segment, NULL), -EINVAL);
+	CHECK_EQ(dma_shim_submit(r->context.shim, &r->job, &r->segment, NULL, NULL), -EINVAL);
 	CHECK_EQ(try(r), 0);
 	CHECK_EQ(next_done(&r->context).status, 0);
 	context_close(&r->context);
@@ -173,10 +173,10 @@ TEST(overlapping_ranges_are_refused)
 	job = job_of(1, DMA_SHIM_MEMORY, DMA_SHIM_MEMORY);
 	job.memory_size = 4096;
 	r->segment = (struct dma_shim_segment) { 0, 2047, 2048 };
-	CHECK_EQ(dma_shim_submit(r->context.shim, &job, &r->segment, memory), -EINVAL);
+	CHECK_EQ(dma_shim_submit(r->context.shim, &job, &r->segment, memory, NULL), -EINVAL);
 	r->segment.dst_offset = 2048;
 	random_fill(memory, 2048);
-	CHECK_EQ(dma_shim_submit(r->context.shim, &job, &r->segment, memory), 0);
+	CHECK_EQ(dma_shim_submit(r->context.shim, &job, &r->segment, memory, NULL), 0);
 	CHECK_EQ(next_done(&r->context).status, 0);
 	CHECK(memcmp(memory, memory + 2048, 2048) == 0);
 	context_close(&r->context);

@@ -119,7 +119,7 @@ static void random_job(struct world *world, uint64_t tag)
 	}
 	job.segment_count = count;
 	CHECK_EQ(dma_shim_submit(world->context.shim, &job, segments,
-				 job.memory_size ? world->memory : NULL), 0);
+				 job.memory_size ? world->memory : NULL, NULL), 0);
 
 	done = done_of(&world->context, tag);
 	CHECK_EQ(done.status, 0);
@@ -300,7 +300,7 @@ TEST(checksums_continue_from_a_seed)
 
 		segment.size = size < a.size - at ? size : a.size - at;
 		job.memory_size = segment.size;
-		CHECK_EQ(dma_shim_submit(context.shim, &job, &segment, memory + at), 0);
+		CHECK_EQ(dma_shim_submit(context.shim, &job, &segment, memory + at, NULL), 0);
 		job.crc_seed = next_done(&context).source_crc;
 		at += segment.size;
 	}
@@ -329,7 +329,7 @@ TEST(downloads_go_through_the_cache)
 	random_fill(a.bytes, a.size);
 	hooks.copy_streaming = no_streaming;
 	job.memory_size = a.size;
-	CHECK_EQ(dma_shim_submit(context.shim, &job, &segment, memory), 0);
+	CHECK_EQ(dma_shim_submit(context.shim, &job, &segment, memory, NULL), 0);
 	CHECK_EQ(next_done(&context).status, 0);
 	CHECK(memcmp(memory, a.bytes, a.size) == 0);
 	free(memory);

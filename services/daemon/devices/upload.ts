@@ -4,16 +4,10 @@ import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
 import { fieldProblem, Problem } from '../problems/problem.ts';
+import { type ArrivalLimits, ArrivingBody } from './arriving-body.ts';
 import { checkBadBlocks, checkOnline, type Device, flushedByCpu } from './device.ts';
 import { rest } from './rest.ts';
 import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
-
-/**
- * An upload keeps others from its range, so it may be slow, but not for ever: so many bytes must
- * arrive, or the end, within so many times what it may be idle.
- */
-const MIN_PROGRESS = 2 ** 16;
-const PROGRESS_IDLES = 6;
 
 /** Where an upload goes. */
 export interface UploadTarget {
@@ -43,11 +37,8 @@ export function checkUpload({ device, offset, length }: UploadTarget): number {
   return room;
 }
 
-export interface UploadOptions {
-  /** How long to wait for more, in milliseconds; and six times that for 64 KiB. Rests do not count. */
-  idleMs: number;
-  /** Breaks it off, for its reason. */
-  signal: AbortSignal;
+/** Rests do not count as waiting for more. */
+export interface UploadOptions extends ArrivalLimits {
   /** Ends a rest: it was broken off, or its client went away. */
   left: AbortSignal;
   /** How long to rest after so many bytes, in milliseconds. */
@@ -81,16 +72,22 @@ export class Upload {
    *   engine met; whatever error the body ends with
    */
   async receive(body: Readable, options: UploadOptions): Promise<void> {
+    const arriving = new ArrivingBody(body, options);
     try {
-      for await (const chunk of chunksOf(body, options)) {
+      for (;;) {
+        const chunk = arriving.read() ?? (await arriving.wait());
+        if (chunk === undefined) break;
         await this.#take(chunk);
         // While the client's bytes wait in its own buffers.
-        await rest(options.pace(chunk.length), options.left);
+        const pause = options.pace(chunk.length);
+        if (pause > 0) await rest(pause, options.left);
       }
     } catch (error) {
       // What arrived before the error is kept; an error of the engine's own comes again here.
       await this.#writeRest().catch(() => {});
       throw error;
+    } finally {
+      arriving.close();
     }
     await this.#writeRest();
   }
@@ -148,45 +145,6 @@ export class Upload {
     this.bytesWritten += size;
     this.crc = completion.sourceCrc;
   }
-}
-
-/** The body's chunks, each in time. The body is not destroyed: an answer must go out. */
-async function* chunksOf(body: Readable, { idleMs, signal }: UploadOptions) {
-  const chunks = body.iterator({ destroyOnReturn: false })[Symbol.asyncIterator]();
-  let leftMs = PROGRESS_IDLES * idleMs;
-  let arrived = 0;
-  for (;;) {
-    const began = performance.now();
-    const { promise, end } = deadline(Math.min(idleMs, leftMs), signal);
-    const result = await Promise.race([chunks.next(), promise]).finally(end);
-    if (result.done) return;
-    const chunk = result.value as Buffer;
-    leftMs -= performance.now() - began;
-    arrived += chunk.length;
-    if (arrived >= MIN_PROGRESS) {
-      leftMs = PROGRESS_IDLES * idleMs;
-      arrived = 0;
-    }
-    yield chunk;
-  }
-}
-
-function deadline(ms: number, signal: AbortSignal) {
-  let end = () => {};
-  const promise = new Promise<never>((_resolve, reject) => {
-    const stop = () => reject(signal.reason);
-    const timer = setTimeout(() => {
-      const detail = 'Nothing more arrived in time, or too little; what did arrive is written.';
-      reject(new Problem('request_timeout', detail));
-    }, ms);
-    if (signal.aborted) stop();
-    signal.addEventListener('abort', stop);
-    end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', stop);
-    };
-  });
-  return { promise, end };
 }
 
 function doesNotFit(device: Device, offset: number, written: number): Problem {

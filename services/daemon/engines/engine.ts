@@ -5,9 +5,11 @@ import { CompletionStream, failedCompletion } from './completions.ts';
 import { DmaModule, type DmaPort } from './dma-module.ts';
 import { type DeviceSpec, type OpenedDevice, OpenedDevices } from './opened-devices.ts';
 import {
+  COMPLETION_SIZE,
   type Completion,
   CPU_INFO_SIZE,
   cString,
+  decodeCompletion,
   type EngineName,
   encodeJob,
   encodeSegments,
@@ -16,6 +18,7 @@ import {
   OPTIONS_SIZE,
   readU64,
   SEGMENT_SIZE,
+  SUBMIT_OVER,
 } from './records.ts';
 import { type Context, check, loadShim, type Shim, ShimError } from './shim.ts';
 
@@ -48,7 +51,7 @@ interface InFlight {
 
 /**
  * The native engine: devices that are open, and jobs in flight between them. No call waits for
- * bytes to move, but for a few kilobytes; completions arrive in batches on one socket, or from the
+ * bytes to move, but for a few hundred kilobytes; completions arrive in batches on one socket, or from the
  * call itself where a job was brief.
  */
 export class Engine {
@@ -167,8 +170,10 @@ export class Engine {
     const segments = new Uint32Array((job.segments.length * SEGMENT_SIZE) / 4);
     encodeJob(record, tag, known);
     encodeSegments(segments, job.segments);
-    const status = this.#shim.submit(context, record, segments, memory);
-    if (status < 0) this.#tell(failedCompletion(tag, status));
+    const over = Buffer.alloc(COMPLETION_SIZE);
+    const status = this.#shim.submit(context, record, segments, memory, over);
+    if (status === SUBMIT_OVER) this.#tell(decodeCompletion(over, 0));
+    else if (status < 0) this.#tell(failedCompletion(tag, status));
   }
 
   #addToBatch(tag: number, job: Job): void {

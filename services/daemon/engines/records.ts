@@ -4,7 +4,7 @@
  * The shim's structs as bytes. Layouts and constants are those of native-shim/include/dma_shim.h,
  * ABI {@link SHIM_ABI}; that number changes with any of them.
  */
-export const SHIM_ABI = 5;
+export const SHIM_ABI = 6;
 export const MAX_SEGMENTS = 4096;
 /** Of a submitted job that is over already, in place of 0. */
 export const SUBMIT_OVER = 1;

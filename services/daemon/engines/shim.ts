@@ -23,7 +23,13 @@ export interface Shim {
   completionFd(context: Context): number;
   deviceOpen(context: Context, path: string, spec: Buffer, info: Buffer): number;
   deviceClose(context: Context, device: number): number;
-  submit(context: Context, job: Buffer, segments: Uint32Array, memory: Buffer | null): number;
+  submit(
+    context: Context,
+    job: Buffer,
+    segments: Uint32Array,
+    memory: Buffer,
+    over: Buffer,
+  ): number;
   submitBatch(
     context: Context,
     jobs: Buffer,
@@ -56,7 +62,9 @@ export function loadShim(path = LIBRARY): Shim {
     completionFd: library.func('dma_shim_completion_fd', 'int', ['void *']),
     deviceOpen: library.func('dma_shim_device_open', 'int', ['void *', 'str', 'void *', 'void *']),
     deviceClose: library.func('dma_shim_device_close', 'int', ['void *', 'uint32_t']),
-    submit: library.func('dma_shim_submit', 'int', ['void *', 'void *', 'void *', 'void *']),
+    submit: library.func('dma_shim_submit', 'int', [
+      ...['void *', 'void *', 'void *', 'void *', 'void *'],
+    ]),
     submitBatch: library.func('dma_shim_submit_batch', 'int', [
       ...['void *', 'void *', 'uint32_t', 'void *', 'void *', 'void *'],
     ]),

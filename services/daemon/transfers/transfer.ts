@@ -88,6 +88,13 @@ export type EngineReport = Pick<
   'copyNs' | 'flushNs' | 'verifyNs' | 'segment' | 'sourceCrc' | 'destinationCrc'
 > & { dma: Pick<Completion['dma'], 'retries'> };
 
+/** There are many transfers to keep it of: no more than that. */
+function reportOf(completion: Completion): EngineReport {
+  const { copyNs, flushNs, verifyNs, segment, sourceCrc, destinationCrc, dma } = completion;
+  const { retries } = dma;
+  return { copyNs, flushNs, verifyNs, segment, sourceCrc, destinationCrc, dma: { retries } };
+}
+
 /** One transfer, from its acceptance on. */
 export class Transfer {
   readonly id: string;
@@ -178,7 +185,7 @@ export class Transfer {
       bytesCompleted: completion?.bytesDone ?? this.bytesCompleted,
       startedNs: startedNs === undefined ? undefined : startedNs - this.#acceptedNs,
       finishedNs: (completion?.finishedNs ?? monotonicNs()) - this.#acceptedNs,
-      completion,
+      completion: completion && reportOf(completion),
     };
   }
 

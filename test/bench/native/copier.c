@@ -145,7 +145,7 @@ static void submit(uint64_t tag, uint64_t size, uint32_t count)
 
 	for (uint32_t n = 0; n < count; n++)
 		segments[n] = (struct dma_shim_segment) { n * size, n * size, size };
-	if (dma_shim_submit(shim, &job, segments, NULL))
+	if (dma_shim_submit(shim, &job, segments, NULL, NULL))
 		die("dma_shim_submit");
 }
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { getEventListeners } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -139,6 +140,33 @@ describe('Upload', () => {
     const content = readFileSync(path);
     expect(content.subarray(10, 300_010).equals(body)).toBe(true);
     expect(content.subarray(300_010).every((byte) => byte === 0)).toBe(true);
+  });
+
+  test('takes a body that ends without a word for one that was cut short', async () => {
+    for (const early of [true, false]) {
+      const body = new PassThrough();
+      body.write('hello');
+      const upload = new Upload(engine, { device, offset: 0, length: 100 });
+      if (early) body.destroy();
+      const over = upload.receive(body, PATIENT);
+      if (!early) {
+        await sleep(5);
+        body.destroy();
+      }
+      await expect(over).rejects.toThrow('cut short');
+      if (!early) expect(readFileSync(path).toString('latin1', 0, 6)).toBe('hello\0');
+    }
+  });
+
+  test('leaves no listener behind', async () => {
+    const controller = new AbortController();
+    const body = new PassThrough();
+    const before = body.eventNames().map((name) => [name, body.listenerCount(name)]);
+    body.end('hello');
+    const upload = new Upload(engine, { device, offset: 0, length: 5 });
+    await upload.receive(body, { ...PATIENT, signal: controller.signal });
+    expect(body.eventNames().map((name) => [name, body.listenerCount(name)])).toEqual(before);
+    expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
   });
 
   test('gives up on a body that stalls, and keeps what arrived', async () => {

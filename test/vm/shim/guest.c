@@ -122,7 +122,7 @@ int submit(struct lab *lab, struct dma_shim_job job,
 	   const struct dma_shim_segment *segments, uint32_t count)
 {
 	job.segment_count = count;
-	return dma_shim_submit(lab->shim, &job, segments, NULL);
+	return dma_shim_submit(lab->shim, &job, segments, NULL, NULL);
 }
 
 int submit_one(struct lab *lab, struct dma_shim_job job, uint64_t from, uint64_t to,

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Readable } from 'node:stream';
+import { Problem } from '../problems/problem.ts';
+
+/**
+ * An upload keeps others from its range, so it may be slow, but not for ever: so many bytes must
+ * arrive, or the end, within so many times what it may be idle.
+ */
+const MIN_PROGRESS = 2 ** 16;
+const PROGRESS_IDLES = 6;
+
+const EVENTS = ['readable', 'end', 'error', 'close'];
+
+export interface ArrivalLimits {
+  /** How long to wait for more, in milliseconds; and six times that for 64 KiB. */
+  idleMs: number;
+  /** Breaks it off, for its reason. */
+  signal: AbortSignal;
+}
+
+/**
+ * The chunks of a body, each in time; those that are there already cost no promise and no timer. The
+ * body is not destroyed: an answer must go out.
+ */
+export class ArrivingBody {
+  readonly #body: Readable;
+  readonly #limits: ArrivalLimits;
+  #leftMs: number;
+  #arrived = 0;
+  /** Ends a wait. */
+  #wake = () => {};
+  readonly #onEvent = () => this.#wake();
+
+  constructor(body: Readable, limits: ArrivalLimits) {
+    this.#body = body;
+    this.#limits = limits;
+    this.#leftMs = PROGRESS_IDLES * limits.idleMs;
+    for (const event of EVENTS) body.on(event, this.#onEvent);
+    limits.signal.addEventListener('abort', this.#onEvent);
+  }
+
+  /** Lets the body go, as far as it was read. */
+  close(): void {
+    for (const event of EVENTS) this.#body.off(event, this.#onEvent);
+    this.#limits.signal.removeEventListener('abort', this.#onEvent);
+  }
+
+  /** @returns what is there; undefined for nothing @throws the signal's reason */
+  read(): Buffer | undefined {
+    this.#limits.signal.throwIfAborted();
+    const chunk: Buffer | null = this.#body.read();
+    if (chunk === null) return undefined;
+    this.#arrived += chunk.length;
+    if (this.#arrived >= MIN_PROGRESS) {
+      this.#leftMs = PROGRESS_IDLES * this.#limits.idleMs;
+      this.#arrived = 0;
+    }
+    return chunk;
+  }
+
+  /**
+   * Waits for what comes when nothing is there.
+   *
+   * @returns undefined for the end
+   * @throws Problem request_timeout; the signal's reason; the error that the body ends with
+   */
+  async wait(): Promise<Buffer | undefined> {
+    const patience = Math.min(this.#limits.idleMs, this.#leftMs);
+    const began = performance.now();
+    for (let waited = 0; waited < patience; waited = performance.now() - began) {
+      if (this.#body.readableEnded) return undefined;
+      if (this.#body.destroyed) throw this.#body.errored ?? new Error('the body was cut short');
+      await this.#event(patience - waited);
+      this.#leftMs -= performance.now() - began - waited;
+      const chunk = this.read();
+      if (chunk !== undefined) return chunk;
+    }
+    const detail = 'Nothing more arrived in time, or too little; what did arrive is written.';
+    throw new Problem('request_timeout', detail);
+  }
+
+  #event(withinMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, withinMs);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
