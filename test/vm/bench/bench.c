@@ -30,6 +30,7 @@
 #define SYNC_OPERATIONS 256
 #define ASYNC_OPERATIONS 2048
 #define SUBMISSIONS 64
+#define LARGE 64 /* MiB */
 
 static int dma;
 /* regions: of a gigabyte each, and of so little */
@@ -169,6 +170,31 @@ static double polled_at_depth(void)
 	return polled(DEPTH, ASYNC_OPERATIONS);
 }
 
+/* MiB a second, as is the next. */
+static double large_request(void)
+{
+	struct ioat_dma_segment segment = { 0, 0, LARGE * MIB };
+	uint64_t start = now_ns();
+
+	submit(src, dst, &segment, 1);
+	collect(IOAT_DMA_DONE);
+	return LARGE * 1e9 / (now_ns() - start);
+}
+
+/* By the CPU, its start included, as a script has it */
+static double large_daxio(void)
+{
+	char command[100];
+	uint64_t start = now_ns();
+
+	snprintf(command, sizeof(command), "daxio -i /dev/dax0.0 -o /dev/dax1.0 -l %dM >/dev/null 2>&1", LARGE);
+	if (system(command)) {
+		fprintf(stderr, "bench: failed: %s\n", command);
+		exit(1);
+	}
+	return LARGE * 1e9 / (now_ns() - start);
+}
+
 /* Microseconds from a submission's entry to its return, nothing else being in flight. */
 static double submission(uint32_t from, uint32_t to, uint64_t length)
 {
@@ -220,6 +246,8 @@ static struct row {
 	{ .name = "segments_depth32_4KiB", .unit = "1/s", .peer = "original_sync_4KiB", .measure = segments_of_one_request },
 	{ .name = "polled_depth1_4KiB", .unit = "1/s", .peer = "requests_depth1_4KiB", .measure = polled_one_by_one },
 	{ .name = "polled_depth32_4KiB", .unit = "1/s", .peer = "requests_depth32_4KiB", .measure = polled_at_depth },
+	{ .name = "daxio_64MiB", .unit = "MiB/s", .measure = large_daxio },
+	{ .name = "request_64MiB", .unit = "MiB/s", .peer = "daxio_64MiB", .measure = large_request },
 	{ .name = "submit_4KiB_region_2MiB", .unit = "us", .measure = submission_in_2_mib },
 	{ .name = "submit_4KiB_region_1GiB", .unit = "us", .peer = "submit_4KiB_region_2MiB", .measure = submission_of_4_kib },
 	{ .name = "submit_1GiB", .unit = "us", .peer = "submit_4KiB_region_1GiB", .measure = submission_of_1_gib },

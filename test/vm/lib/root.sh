@@ -15,6 +15,8 @@ LAB_ROOT_PACKAGES=(
 	flex bison bc libelf-dev
 	# serves in the guest, and in setup
 	busybox-static kmod ndctl daxctl xz-utils zstd cpio
+	# copies in the guest as a peer of the bench
+	pmdk-tools
 	# a userland for make and for the guest, which no dependency names
 	base-files bash coreutils dash sed grep mawk findutils diffutils util-linux gdbserver strace
 )
