@@ -15,7 +15,7 @@ build_shim() {
 	local name=$1
 	shift
 	gcc -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -pthread \
-		-DLIMIT_SECONDS=$((120 * slowness))u -DSTREAM=$((60 * slowness))u \
+		-DLIMIT_SECONDS=$((120 * slowness))u -DLAB_SLOWNESS=$slowness \
 		-I"$LAB_REPO/kernel/include/uapi" "$@" -o "$LAB_TEST_TMP/share/$name" "${sources[@]}"
 }
 

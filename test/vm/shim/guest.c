@@ -133,6 +133,20 @@ int submit_one(struct lab *lab, struct dma_shim_job job, uint64_t from, uint64_t
 	return submit(lab, job, &segment, 1);
 }
 
+/* Wait until a channel has work in hand. Which ones there are changes as drivers come and go. */
+void await_work(struct lab *lab)
+{
+	for (;;) {
+		for (uint32_t n = 0; n < lab->info.channel_limit; n++) {
+			struct dma_shim_channel_info info;
+
+			if (!dma_shim_dma_channel(lab->shim, n, &info) && info.in_flight)
+				return;
+		}
+		usleep(1000);
+	}
+}
+
 struct dma_shim_completion next_done(struct lab *lab)
 {
 	struct dma_shim_completion record;

@@ -32,6 +32,7 @@ struct dax dax_open(struct dma_shim *shim, unsigned int number);
 int shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void fault(const char *spec);
 void await_channels(struct lab *lab, uint32_t count);
+void await_work(struct lab *lab);
 struct dma_shim_channel_info channel_of(struct lab *lab, uint32_t channel);
 
 struct dma_shim_job dma_job(uint64_t tag, const struct dax *source,

@@ -194,8 +194,7 @@ TEST(a_cancelled_job_ends_soon)
 	fault("delay=20msx*");
 	CHECK_EQ(submit_one(&lab, dma_job(1, &lab.a, &lab.b), 0, 0, lab.a.size), 0);
 	CHECK_EQ(submit_one(&lab, dma_job(2, &lab.a, &lab.b), 0, 0, 4096), 0);
-	while (!channel_of(&lab, 0).in_flight)
-		usleep(1000);
+	await_work(&lab);
 	CHECK_EQ(dma_shim_cancel(lab.shim, 1), 0);
 	CHECK_EQ(dma_shim_device_close(lab.shim, lab.b.handle), -EBUSY);
 	for (unsigned int n = 0; n < 2; n++) {

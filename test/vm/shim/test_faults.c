@@ -149,7 +149,7 @@ TEST(a_job_that_times_out_is_held_until_it_is_settled)
 {
 	struct lab lab = lab_open();
 	struct dma_shim_job job = dma_job(1, &lab.a, &lab.b);
-	struct dma_shim_completion done;
+	struct dma_shim_completion done, held = { 0 };
 
 	fault("hang");
 	job.timeout_ms = 100;
@@ -158,16 +158,22 @@ TEST(a_job_that_times_out_is_held_until_it_is_settled)
 	for (unsigned int n = 2; n < 10; n++) {
 		CHECK_EQ(submit_one(&lab, dma_job(n, &lab.a, &lab.b), MIB, MIB, 4096), 0);
 		done = next_done(&lab);
+		/* Where the guest is slow, the hardware may be through before all of them. */
+		if (done.tag == 1 && n > 2) {
+			held = done;
+			done = next_done(&lab);
+		}
 		CHECK_EQ(done.status, 0);
 		CHECK_EQ(done.tag, n);
 	}
-	done = next_done(&lab);
-	CHECK_EQ(done.tag, 1);
-	CHECK_EQ(done.status, -ETIMEDOUT);
-	CHECK_EQ(done.dma_error, DMA_SHIM_DMA_ERROR_TIMEOUT);
-	CHECK(done.dma_channel < 4);
-	CHECK_EQ(channel_of(&lab, done.dma_channel).in_flight, 0);
-	CHECK(channel_of(&lab, done.dma_channel).timeouts > 0);
+	if (!held.tag)
+		held = next_done(&lab);
+	CHECK_EQ(held.tag, 1);
+	CHECK_EQ(held.status, -ETIMEDOUT);
+	CHECK_EQ(held.dma_error, DMA_SHIM_DMA_ERROR_TIMEOUT);
+	CHECK(held.dma_channel < 4);
+	CHECK_EQ(channel_of(&lab, held.dma_channel).in_flight, 0);
+	CHECK(channel_of(&lab, held.dma_channel).timeouts > 0);
 	all_is_well_again(&lab);
 }
 

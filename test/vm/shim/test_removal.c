@@ -2,10 +2,9 @@
 /* What jobs run on goes away in the middle of a stream. */
 #include "guest.h"
 
-#include <unistd.h>
-
 #define SIZE (16 * MIB)
-/* STREAM jobs, by the build, are more than is copied while an administrator's command starts. */
+/* More than is copied while an administrator's command starts */
+#define STREAM (60u * LAB_SLOWNESS)
 
 /* The PCI address of DMA device @number, for a shell */
 #define SLOT "$(basename $(readlink -f /sys/class/dma/dma%uchan0/device))"
@@ -16,8 +15,7 @@ static void start_stream(struct lab *lab)
 	fault("delay=40msx*");
 	for (uint32_t n = 0; n < STREAM; n++)
 		CHECK_EQ(submit_one(lab, dma_job(n, &lab->a, &lab->b), 0, n % 12 * SIZE, SIZE), 0);
-	while (!channel_of(lab, 0).in_flight)
-		usleep(1000);
+	await_work(lab);
 }
 
 /* Every job ends; some well. Return: how many ended with @status. */
@@ -28,14 +26,17 @@ static uint32_t end_stream(struct lab *lab, int status, uint32_t error)
 	for (uint32_t n = 0; n < STREAM; n++) {
 		struct dma_shim_completion done = next_done(lab);
 
-		if (done.status) {
-			CHECK_EQ(done.status, status);
-			CHECK_EQ(done.dma_error, error);
-			CHECK(done.bytes_done < SIZE);
-			failed++;
-		} else {
+		if (!done.status) {
 			CHECK_EQ(done.bytes_done, SIZE);
+			continue;
 		}
+		failed++;
+		CHECK(done.bytes_done < SIZE);
+		/* The kernel may take longer to remove it than a request may. */
+		if (LAB_SLOWNESS > 1 && done.status == -ETIMEDOUT)
+			continue;
+		CHECK_EQ(done.status, status);
+		CHECK_EQ(done.dma_error, error);
 	}
 	fault("clear");
 	return failed;
