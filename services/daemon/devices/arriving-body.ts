@@ -9,6 +9,9 @@ import { Problem } from '../problems/problem.ts';
 const MIN_PROGRESS = 2 ** 16;
 const PROGRESS_IDLES = 6;
 
+/** How often a wait is looked at, in what a body may be idle: a timer for each would cost more. */
+const LOOKS = 8;
+
 const EVENTS = ['readable', 'end', 'error', 'close'];
 
 export interface ArrivalLimits {
@@ -27,6 +30,9 @@ export class ArrivingBody {
   readonly #limits: ArrivalLimits;
   #leftMs: number;
   #arrived = 0;
+  /** When a wait is over. */
+  #until = Number.POSITIVE_INFINITY;
+  readonly #looking: NodeJS.Timeout;
   /** Ends a wait. */
   #wake = () => {};
   readonly #onEvent = () => this.#wake();
@@ -35,12 +41,16 @@ export class ArrivingBody {
     this.#body = body;
     this.#limits = limits;
     this.#leftMs = PROGRESS_IDLES * limits.idleMs;
+    this.#looking = setInterval(() => {
+      if (performance.now() >= this.#until) this.#wake();
+    }, limits.idleMs / LOOKS);
     for (const event of EVENTS) body.on(event, this.#onEvent);
     limits.signal.addEventListener('abort', this.#onEvent);
   }
 
   /** Lets the body go, as far as it was read. */
   close(): void {
+    clearInterval(this.#looking);
     for (const event of EVENTS) this.#body.off(event, this.#onEvent);
     this.#limits.signal.removeEventListener('abort', this.#onEvent);
   }
@@ -65,27 +75,21 @@ export class ArrivingBody {
    * @throws Problem request_timeout; the signal's reason; the error that the body ends with
    */
   async wait(): Promise<Buffer | undefined> {
-    const patience = Math.min(this.#limits.idleMs, this.#leftMs);
-    const began = performance.now();
-    for (let waited = 0; waited < patience; waited = performance.now() - began) {
+    let now = performance.now();
+    this.#until = now + Math.min(this.#limits.idleMs, this.#leftMs);
+    while (now < this.#until) {
       if (this.#body.readableEnded) return undefined;
       if (this.#body.destroyed) throw this.#body.errored ?? new Error('the body was cut short');
-      await this.#event(patience - waited);
-      this.#leftMs -= performance.now() - began - waited;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      const before = now;
+      now = performance.now();
+      this.#leftMs -= now - before;
       const chunk = this.read();
       if (chunk !== undefined) return chunk;
     }
     const detail = 'Nothing more arrived in time, or too little; what did arrive is written.';
     throw new Problem('request_timeout', detail);
-  }
-
-  #event(withinMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, withinMs);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
   }
 }

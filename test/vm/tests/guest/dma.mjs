@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { json, metric, read, startDaemon, transfer, until, write } from './daemon-client.mjs';
 
 const MiB = 1024 * 1024;
@@ -168,7 +169,8 @@ const tests = {
   async 'channels that go and come back'() {
     const driver = '/sys/bus/pci/drivers/ioatdma';
     const functions = readdirSync(driver).filter((name) => name.includes(':'));
-    for (const each of functions) writeFileSync(`${driver}/unbind`, each);
+    // The kernel may take a minute, in which the daemon closes connections, and this has to notice.
+    for (const each of functions) await writeFile(`${driver}/unbind`, each);
     const refused = await transfer(copy);
     assert.deepEqual([refused.status, refused.body.code], [422, 'engine_unavailable']);
     assert.equal((await transfer({ ...copy, engine: 'auto' })).body.engine, 'cpu');
@@ -178,7 +180,7 @@ const tests = {
     assert.equal(ready.status, 200);
     assert.ok(ready.body.degraded.some((text) => /channel dma\d+chan\d+: gone/.test(text)));
     assert.equal((await json('/engines')).body.dma.available, false);
-    for (const each of functions) writeFileSync(`${driver}/bind`, each);
+    for (const each of functions) await writeFile(`${driver}/bind`, each);
     await until('they are back', async () => (await json('/engines')).body.dma.available);
     await copiesAgain();
     await until('all is well', async () => (await json('/readyz')).body.degraded === undefined);
@@ -195,7 +197,7 @@ const tests = {
       'it runs',
       async () => (await json(`/transfers/${body.id}`)).body.bytes_completed > 0,
     );
-    writeFileSync(`${driver}/unbind`, 'dax1.0');
+    await writeFile(`${driver}/unbind`, 'dax1.0');
     fault('clear');
     const over = await json(`/transfers/${body.id}`, { headers: { prefer: 'wait=60' } });
     assert.equal(over.body.status, 'failed');
@@ -209,7 +211,7 @@ const tests = {
     assert.deepEqual([refused.status, refused.body.code], [503, 'device_gone']);
     const other = await transfer({ ...copy, dst_device_name: 'dax0.0', dst_offset: 32 * MiB });
     assert.equal(other.status, 201);
-    writeFileSync(`${driver}/bind`, 'dax1.0');
+    await writeFile(`${driver}/bind`, 'dax1.0');
     await until('it is back', async () => (await json('/readyz')).status === 200);
     await copiesAgain();
   },
