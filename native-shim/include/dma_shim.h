@@ -359,9 +359,8 @@ int dma_shim_device_close(struct dma_shim *shim, uint32_t device);
  * @over:     room for its DONE record, or NULL
  *
  * Never waits for another's bytes to move. Bounds are checked before anything
- * moves. With @over, and while no thread is at work, the caller copies himself
- * between a device that is memory and @memory, up to 256 KiB: to fill that, or to
- * wait for it, takes him as long.
+ * moves. With @over, and while no thread is at work, the caller copies himself a
+ * segment of up to 256 KiB from or to @memory, where the other is memory too.
  *
  * Return: DMA_SHIM_SUBMIT_OVER and the DONE record in @over, or 0 and exactly one
  * DONE record later, or -EINVAL (a field out of
@@ -402,7 +401,7 @@ int dma_shim_submit_batch(struct dma_shim *shim, const struct dma_shim_job *jobs
  * @shim: the context
  * @tag:  the job's
  *
- * Its DONE record still comes, unless dma_shim_submit_batch() has given it:
+ * Its DONE record still comes, unless its submission has given it:
  * -ECANCELED, or its real end if that was sooner.
  *
  * Return: 0, or -ENOENT when no job in flight has that tag.

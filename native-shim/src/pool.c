@@ -39,7 +39,7 @@ void pool_wake(struct pool *pool)
  * @help: what the job costs is taken off
  * @over: where its DONE record goes, should it be over
  *
- * Waking a thread costs more than copying a few kilobytes, and where CPUs are
+ * Waking a thread costs as much as copying some ten kilobytes, and where CPUs are
  * few it takes the caller's. So the caller does it himself, unless a thread is
  * at work or other work is due. What it costs is reckoned before; should it take
  * longer, as where pages have to be found for it, that was the last one. With the

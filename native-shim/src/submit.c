@@ -6,12 +6,10 @@
 
 #include "internal.h"
 
-/* What the caller copies himself in one call at most, and of one job */
+/* What the caller copies himself in one call at most, and of one job of a batch */
 #define HELP_SIZE (UINT64_C(256) << 10)
 #define HELP_NS UINT64_C(100000)
 #define BRIEF_SIZE (UINT64_C(64) << 10)
-/* To or from his own memory: 256 KiB and a checksum */
-#define BRIEF_MEMORY_SIZE ((UINT64_C(512) << 10) + SEGMENT_COST)
 
 #define ALL_FLAGS \
 	(DMA_SHIM_JOB_FLUSH | DMA_SHIM_JOB_VERIFY | DMA_SHIM_JOB_CHECKSUM)
@@ -184,21 +182,22 @@ static bool is_memory(const struct device *device)
 /* See struct job */
 static uint64_t brief_cost(const struct job *job, uint64_t size)
 {
-	bool callers = !job->source_device || !job->destination_device;
-	uint64_t limit = callers ? BRIEF_MEMORY_SIZE : BRIEF_SIZE;
 	uint64_t cost;
 
-	if (job->engine != &cpu_engine || size > limit || !job->destination ||
+	if (job->engine != &cpu_engine || size > HELP_SIZE || !job->destination ||
 	    (job->source_device && !is_memory(job->source_device)) ||
 	    (job->destination_device && !is_memory(job->destination_device)))
 		return 0;
+	/* To fill the memory, or to wait for it, took the caller as long; a segment may be a system call. */
+	if (!job->source_device || !job->destination_device)
+		return job->segment_count == 1 ? size : 0;
 	/* Each checksum takes as long as the copy, or longer. */
 	if (job->flags & DMA_SHIM_JOB_VERIFY)
 		size *= 3;
 	else if (job->flags & DMA_SHIM_JOB_CHECKSUM)
 		size *= 2;
 	cost = size + job->segment_count * SEGMENT_COST;
-	return cost <= limit ? cost : 0;
+	return cost <= BRIEF_SIZE ? cost : 0;
 }
 
 static struct job *job_create(struct dma_shim *shim, const struct dma_shim_job *from,
@@ -306,12 +305,11 @@ PUBLIC int dma_shim_submit(struct dma_shim *shim, const struct dma_shim_job *job
 			   const struct dma_shim_segment *segments, void *memory,
 			   struct dma_shim_completion *over)
 {
-	struct help help = { .left = BRIEF_MEMORY_SIZE };
+	struct help help = { .left = HELP_SIZE };
 	int status;
 
 	if (!shim || !job)
 		return -EINVAL;
-	help.until = now_ns() + HELP_NS;
 	status = submit(shim, job, segments, memory, over ? &help : NULL, over);
 	if (!status)
 		wake(shim);

@@ -243,27 +243,39 @@ TEST(the_caller_copies_from_his_own_memory)
 	context_close(&context);
 }
 
+/* Return: what fetching @count segments of @size bytes comes to, with them all there. */
+static int download(struct context *context, const struct file *from, uint32_t count,
+		    uint64_t size, struct dma_shim_completion *room)
+{
+	struct dma_shim_job job = job_of(5, from->handle, DMA_SHIM_MEMORY);
+	struct dma_shim_segment segments[] = { { 100, 0, size }, { 100 + size, size, size } };
+	unsigned char *memory = calloc(count, size);
+	struct dma_shim_completion done;
+	int status;
+
+	random_fill(from->bytes, MIB);
+	job.memory_size = count * size;
+	job.segment_count = count;
+	wait_until_idle(context->shim);
+	status = dma_shim_submit(context->shim, &job, segments, memory, room);
+	done = status == DMA_SHIM_SUBMIT_OVER ? *room : next_done(context);
+	CHECK_EQ(done.status, 0);
+	CHECK_EQ(done.bytes_done, count * size);
+	CHECK_EQ(memcmp(memory, from->bytes + 100, count * size), 0);
+	no_more_records(context);
+	free(memory);
+	return status;
+}
+
 TEST(the_caller_copies_to_his_own_memory)
 {
 	struct context context = context_open(2);
 	struct file a = file_device(&context, "a", 2 * MIB);
-	struct dma_shim_job job = job_of(5, a.handle, DMA_SHIM_MEMORY);
-	struct dma_shim_segment segment = { 100, 0, 256 * KIB };
-	unsigned char *memory = malloc(256 * KIB);
 
-	random_fill(a.bytes, MIB);
-	job.memory_size = 256 * KIB;
-	job.segment_count = 1;
-	wait_until_idle(context.shim);
-	CHECK_EQ(dma_shim_submit(context.shim, &job, &segment, memory, over),
-		 DMA_SHIM_SUBMIT_OVER);
-	CHECK_EQ(over[0].status, 0);
-	CHECK_EQ(memcmp(memory, a.bytes + 100, 256 * KIB), 0);
-	memset(memory, 0, 256 * KIB);
-	CHECK_EQ(dma_shim_submit(context.shim, &job, &segment, memory, NULL), 0);
-	CHECK_EQ(next_done(&context).status, 0);
-	CHECK_EQ(memcmp(memory, a.bytes + 100, 256 * KIB), 0);
-	free(memory);
+	CHECK_EQ(download(&context, &a, 1, 256 * KIB, over), DMA_SHIM_SUBMIT_OVER);
+	CHECK_EQ(download(&context, &a, 1, 256 * KIB + 1, over), 0);
+	CHECK_EQ(download(&context, &a, 2, 100, over), 0);
+	CHECK_EQ(download(&context, &a, 1, 100, NULL), 0);
 	context_close(&context);
 }
 

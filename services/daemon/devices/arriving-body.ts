@@ -15,7 +15,10 @@ const LOOKS = 8;
 const EVENTS = ['readable', 'end', 'error', 'close'];
 
 export interface ArrivalLimits {
-  /** How long to wait for more, in milliseconds; and six times that for 64 KiB. */
+  /**
+   * How long to wait for more, in milliseconds, and six times that for 64 KiB; up to an eighth of it
+   * passes before that is noticed.
+   */
   idleMs: number;
   /** Breaks it off, for its reason. */
   signal: AbortSignal;
@@ -30,20 +33,24 @@ export class ArrivingBody {
   readonly #limits: ArrivalLimits;
   #leftMs: number;
   #arrived = 0;
-  /** When a wait is over. */
+  /** When a wait is too long, and that it was found to be. */
   #until = Number.POSITIVE_INFINITY;
+  #late = false;
   readonly #looking: NodeJS.Timeout;
   /** Ends a wait. */
   #wake = () => {};
   readonly #onEvent = () => this.#wake();
+  readonly #look = () => {
+    this.#late = performance.now() >= this.#until;
+    if (this.#late) this.#wake();
+  };
 
   constructor(body: Readable, limits: ArrivalLimits) {
     this.#body = body;
     this.#limits = limits;
     this.#leftMs = PROGRESS_IDLES * limits.idleMs;
-    this.#looking = setInterval(() => {
-      if (performance.now() >= this.#until) this.#wake();
-    }, limits.idleMs / LOOKS);
+    // After what came while the event loop was busy: that has arrived in time.
+    this.#looking = setInterval(() => setImmediate(this.#look), limits.idleMs / LOOKS);
     for (const event of EVENTS) body.on(event, this.#onEvent);
     limits.signal.addEventListener('abort', this.#onEvent);
   }
@@ -77,7 +84,8 @@ export class ArrivingBody {
   async wait(): Promise<Buffer | undefined> {
     let now = performance.now();
     this.#until = now + Math.min(this.#limits.idleMs, this.#leftMs);
-    while (now < this.#until) {
+    this.#late = false;
+    while (!this.#late) {
       if (this.#body.readableEnded) return undefined;
       if (this.#body.destroyed) throw this.#body.errored ?? new Error('the body was cut short');
       await new Promise<void>((resolve) => {

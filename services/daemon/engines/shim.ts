@@ -28,7 +28,7 @@ export interface Shim {
     job: Buffer,
     segments: Uint32Array,
     memory: Buffer,
-    over: Buffer,
+    over: Buffer | null,
   ): number;
   submitBatch(
     context: Context,
@@ -62,9 +62,7 @@ export function loadShim(path = LIBRARY): Shim {
     completionFd: library.func('dma_shim_completion_fd', 'int', ['void *']),
     deviceOpen: library.func('dma_shim_device_open', 'int', ['void *', 'str', 'void *', 'void *']),
     deviceClose: library.func('dma_shim_device_close', 'int', ['void *', 'uint32_t']),
-    submit: library.func('dma_shim_submit', 'int', [
-      ...['void *', 'void *', 'void *', 'void *', 'void *'],
-    ]),
+    submit: library.func('dma_shim_submit', 'int', Array(5).fill('void *')),
     submitBatch: library.func('dma_shim_submit_batch', 'int', [
       ...['void *', 'void *', 'uint32_t', 'void *', 'void *', 'void *'],
     ]),

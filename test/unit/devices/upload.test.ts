@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { getEventListeners } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,6 +10,7 @@ import type { Device } from '../../../services/daemon/devices/device.ts';
 import { checkUpload, Upload } from '../../../services/daemon/devices/upload.ts';
 import { Engine } from '../../../services/daemon/engines/engine.ts';
 import type { Completion, Job } from '../../../services/daemon/engines/records.ts';
+import { MEMORY_DIR } from '../../support/app.ts';
 import { crc32c } from '../../support/crc32c.ts';
 import { completion, makeDevice } from '../transfers/make-transfer.ts';
 
@@ -52,7 +52,7 @@ describe('Upload', () => {
   let device: Device;
 
   beforeAll(() => {
-    directory = mkdtempSync(join(tmpdir(), 'dmad-upload-'));
+    directory = mkdtempSync(join(MEMORY_DIR, 'dmad-upload-'));
     path = join(directory, 'device');
     writeFileSync(path, Buffer.alloc(SIZE));
     engine = new Engine();
@@ -158,15 +158,19 @@ describe('Upload', () => {
     }
   });
 
-  test('leaves no listener behind', async () => {
+  test('leaves no listener and no timer behind', async () => {
     const controller = new AbortController();
     const body = new PassThrough();
     const before = body.eventNames().map((name) => [name, body.listenerCount(name)]);
+    const timers = () =>
+      process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+    const timersBefore = timers();
     body.end('hello');
     const upload = new Upload(engine, { device, offset: 0, length: 5 });
     await upload.receive(body, { ...PATIENT, signal: controller.signal });
     expect(body.eventNames().map((name) => [name, body.listenerCount(name)])).toEqual(before);
     expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
+    expect(timers()).toBe(timersBefore);
   });
 
   test('gives up on a body that stalls, and keeps what arrived', async () => {
@@ -180,6 +184,30 @@ describe('Upload', () => {
     // An answer must still go out on its connection.
     expect(body.destroyed).toBe(false);
   });
+
+  test.each([
+    ['the end', '', 'end'],
+    ['the last byte', 'x', 'end'],
+    ['more', 'x', 'write'],
+  ] as const)(
+    'takes %s though the event loop was too busy to see it',
+    async (_what, bytes, how) => {
+      const body = new PassThrough();
+      body.write('hello');
+      const upload = new Upload(engine, { device, offset: 0, length: undefined });
+      const over = upload.receive(body, { ...PATIENT, idleMs: 80 });
+      await sleep(20);
+      body[how](bytes);
+      const until = performance.now() + 200;
+      while (performance.now() < until);
+      if (how === 'write') {
+        await sleep(20);
+        body.end();
+      }
+      await over;
+      expect(upload.bytesWritten).toBe(5 + bytes.length);
+    },
+  );
 
   test('gives up on a body that comes byte by byte', async () => {
     const body = new PassThrough();

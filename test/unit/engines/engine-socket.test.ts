@@ -22,6 +22,7 @@ import {
   type Job,
   MEMORY,
   NOWHERE,
+  SUBMIT_OVER,
 } from '../../../services/daemon/engines/records.ts';
 import type { Shim } from '../../../services/daemon/engines/shim.ts';
 
@@ -37,6 +38,7 @@ describe('Engine, reading completions', () => {
   let ends: (index: number) => number;
   /** How many jobs the shim was given. */
   let submitted = 0;
+  let shim: Pick<Shim, 'submit'>;
 
   beforeEach(async () => {
     ends = () => 0;
@@ -50,7 +52,7 @@ describe('Engine, reading completions', () => {
     // Read and write at once: neither end waits for the other to be opened.
     writer = openSync(pipe, 'r+');
     const reader = openSync(pipe, 'r');
-    const shim: Partial<Shim> = {
+    const fake: Partial<Shim> & Pick<Shim, 'submit'> = {
       version: () => '0.0.0',
       open: () => 0,
       close: () => {},
@@ -64,14 +66,21 @@ describe('Engine, reading completions', () => {
         }
         return 0;
       },
+      submit: (_context, given, _segments, _memory, over) => {
+        const tag = Number(given.readBigUInt64LE(0));
+        if (over === null) writeSync(writer, record(tag, DONE, 1));
+        else record(tag, DONE, 2).copy(over);
+        return over === null ? 0 : SUBMIT_OVER;
+      },
       cancel: () => 0,
       cpuInfo: () => {},
     };
     jest.unstable_mockModule('../../../services/daemon/engines/shim.js', () => ({
-      loadShim: () => shim,
+      loadShim: () => fake,
       check: (_what: string, status: number) => status,
       ShimError: Error,
     }));
+    shim = fake;
     engine = new (await import('../../../services/daemon/engines/engine.ts')).Engine();
   });
   afterAll(() => {
@@ -195,6 +204,28 @@ describe('Engine, reading completions', () => {
       let turns = 0;
       for (; heard < 100; turns++) await nextTurn();
       expect(turns).toBeGreaterThan(20);
+    });
+
+    test('is left to the threads where memory has taken long enough', async () => {
+      let now = 0;
+      jest.spyOn(performance, 'now').mockImplementation(() => now);
+      const submit = shim.submit;
+      jest.spyOn(shim, 'submit').mockImplementation((...given) => {
+        now += 0.7;
+        return submit(...given);
+      });
+      const turn = async () => {
+        const heard: number[] = [];
+        for (let n = 0; n < 5; n++) {
+          const memory = { ...job, memory: Buffer.alloc(1) };
+          engine.submit(memory as unknown as Job, { done: (end) => heard.push(end.bytesDone) });
+        }
+        while (heard.length < 5) await nextTurn();
+        return heard.sort();
+      };
+      expect(await turn()).toEqual([1, 1, 2, 2, 2]);
+      // The next turn has its own time.
+      expect(await turn()).toEqual([1, 1, 2, 2, 2]);
     });
 
     test('is told beside what was refused and what goes on', async () => {

@@ -158,8 +158,8 @@ TEST(a_job_that_times_out_is_held_until_it_is_settled)
 	for (unsigned int n = 2; n < 10; n++) {
 		CHECK_EQ(submit_one(&lab, dma_job(n, &lab.a, &lab.b), MIB, MIB, 4096), 0);
 		done = next_done(&lab);
-		/* Where the guest is slow, the hardware may be through before all of them. */
-		if (done.tag == 1 && n > 2) {
+		/* In a slow guest the hardware may be through before all of them. */
+		if (LAB_SLOWNESS > 1 && done.tag == 1 && n > 2) {
 			held = done;
 			done = next_done(&lab);
 		}
