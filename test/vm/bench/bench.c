@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What the module's own interface costs, against the original's in the same run. Rounds
- * of all the measurements take turns, and each figure is the median of its rounds.
+ * of all the measurements take turns.
  *
  * Prints a table, and writes the same as JSON to the file that it is given.
  */
@@ -12,15 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <linux/ioat_dma.h>
 
 #include "polled.h"
+#include "rows.h"
 
-#define ROUNDS 9
 #define DEPTH 32
 #define PIECE 4096
 #define MIB (UINT64_C(1) << 20)
@@ -234,12 +233,7 @@ static double submission_of_1_gib(void)
 	return submission(src, dst, GIB);
 }
 
-static struct row {
-	const char *name, *unit, *peer;
-	double (*measure)(void);
-	double rounds[ROUNDS];
-	double median, spread, ratio;
-} rows[] = {
+static struct row rows[] = {
 	{ .name = "original_sync_4KiB", .unit = "1/s", .measure = sync_copies },
 	{ .name = "requests_depth1_4KiB", .unit = "1/s", .peer = "original_sync_4KiB", .measure = requests_one_by_one },
 	{ .name = "requests_depth32_4KiB", .unit = "1/s", .peer = "original_sync_4KiB", .measure = requests_at_depth },
@@ -254,70 +248,6 @@ static struct row {
 };
 
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
-
-static int ascending(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static const struct row *find(const char *name)
-{
-	size_t i;
-
-	for (i = 0; i < ROWS; i++)
-		if (!strcmp(rows[i].name, name))
-			return &rows[i];
-	abort();
-}
-
-static void summarize(void)
-{
-	struct row *row;
-
-	for (row = rows; row < rows + ROWS; row++) {
-		qsort(row->rounds, ROUNDS, sizeof(double), ascending);
-		row->median = row->rounds[ROUNDS / 2];
-		row->spread = (row->rounds[ROUNDS - 1] - row->rounds[0]) / row->median;
-		if (row->peer)
-			row->ratio = row->median / find(row->peer)->median;
-	}
-}
-
-static void print_table(void)
-{
-	const struct row *row;
-
-	printf("%-26s %10s %5s %8s  %s\n", "", "median", "", "spread", "against");
-	for (row = rows; row < rows + ROWS; row++) {
-		printf("%-26s %10.1f %5s %6.0f %%", row->name, row->median, row->unit, row->spread * 100);
-		if (row->peer)
-			printf("  %.2f x %s", row->ratio, row->peer);
-		printf("\n");
-	}
-}
-
-static void print_json(const char *path)
-{
-	const struct row *row;
-	struct utsname name;
-	FILE *file = fopen(path, "w");
-
-	if (!file || uname(&name))
-		die(path);
-	fprintf(file, "{\"machine\": \"emulated, Linux %s\", \"rows\": [", name.release);
-	for (row = rows; row < rows + ROWS; row++) {
-		fprintf(file, "%s\n  {\"name\": \"%s\", \"value\": %.3f, \"unit\": \"%s\", \"spread\": %.3f",
-			row == rows ? "" : ",", row->name, row->median, row->unit, row->spread);
-		if (row->peer)
-			fprintf(file, ", \"peer\": \"%s\", \"ratio\": %.3f", row->peer, row->ratio);
-		fprintf(file, "}");
-	}
-	fprintf(file, "\n]}\n");
-	if (fclose(file))
-		die(path);
-}
 
 /* SLOT: of a DMA device without a driver; JSON: the file to write */
 int main(int argc, char **argv)
@@ -342,8 +272,7 @@ int main(int argc, char **argv)
 	for (round = 0; round < ROUNDS; round++)
 		for (i = 0; i < ROWS; i++)
 			rows[i].rounds[round] = rows[i].measure();
-	summarize();
-	print_table();
-	print_json(argv[2]);
+	if (!rows_report(rows, ROWS, argv[2]))
+		die(argv[2]);
 	return 0;
 }
