@@ -205,7 +205,8 @@ describe('on the wire', () => {
     const wire = new Wire(port);
     wire.send(request('PUT /devices/dax0.0/content?offset=100', { 'content-length': '10' }));
     wire.send('half!');
-    expectProblem(await wire.answer(), 408, 'request_timeout');
+    const { detail } = expectProblem(await wire.answer(), 408, 'request_timeout');
+    expect(detail).toContain('DMAD_UPLOAD_IDLE_SECONDS');
     await wire.closed;
     const answer = await exchange(
       port,

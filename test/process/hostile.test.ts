@@ -81,6 +81,8 @@ test('who goes away while its upload waits for its turn does not wait any more',
   expect((await first.send('two').answer()).status).toBe(200);
   const read = await exchange(port, request('GET /devices/dax0.0/content', { range: 'bytes=0-5' }));
   expect(read.body.toString()).toBe('onetwo');
+  const written = { msg: 'upload written', device: 'dax0.0', offset: 0, bytes_written: 6 };
+  expect(daemon.log().filter(({ msg }) => msg === written.msg)).toMatchObject([written]);
   expect(await daemon.stop()).toMatchObject({ code: 0, stderr: '' });
 }, 60_000);
 

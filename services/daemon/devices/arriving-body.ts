@@ -97,7 +97,11 @@ export class ArrivingBody {
       const chunk = this.read();
       if (chunk !== undefined) return chunk;
     }
-    const detail = 'Nothing more arrived in time, or too little; what did arrive is written.';
+    const idle = this.#limits.idleMs / 1000;
+    const detail =
+      `Nothing came for ${idle} s, or less than ${MIN_PROGRESS} bytes in ${PROGRESS_IDLES * idle} s, ` +
+      'though not all was there: send faster, or raise DMAD_UPLOAD_IDLE_SECONDS. ' +
+      'What did arrive is written.';
     throw new Problem('request_timeout', detail);
   }
 }

@@ -92,7 +92,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
     const left = clientLeft(reply, signal);
     let written = 0;
     try {
-      return await queue.inTurn(client, range, left, async () => {
+      const result = await queue.inTurn(client, range, left, async () => {
         // Made now, for it holds buffers, and those that wait are many.
         const upload = new Upload(engine, target);
         try {
@@ -103,6 +103,9 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
         }
         return { bytes_written: written, crc32c: crc32cText(upload.crc) };
       });
+      // Also of one whose client left while it waited: its bytes were there already, and hid that.
+      request.log.info({ device: device.name, offset, ...result }, 'upload written');
+      return result;
     } catch (error) {
       request.log.warn(
         { err: error, device: device.name, bytes_written: written },
