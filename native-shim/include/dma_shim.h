@@ -363,9 +363,8 @@ int dma_shim_device_close(struct dma_shim *shim, uint32_t device);
  * segment of up to 256 KiB from or to @memory, where the other is memory too.
  *
  * Return: DMA_SHIM_SUBMIT_OVER and the DONE record in @over, or 0 and exactly one
- * DONE record later, or -EINVAL (a field out of
- * range, a segment of size 0, overlapping itself, flags that do not fit),
- * -EBADF (no such device), -ERANGE (a segment outside its device or memory),
+ * DONE record later, or -EINVAL (a field out of range, a segment of size 0,
+ * overlapping itself, flags that do not fit), -EBADF (no such device), -ERANGE (a segment outside its device or memory),
  * -ENODEV (the DMA engine is not open), -EOPNOTSUPP (it cannot reach that
  * source or destination), -EEXIST (the tag is in flight), -ENOMEM; then there
  * is no record.

@@ -171,11 +171,11 @@ static const struct stream_kernel *choose_kernel(const struct copy_plan *plan,
 
 /*
  * What is touched there is there, or comes by the page; a huge page takes as long
- * as a disk, to be cleared.
+ * as a disk, to be cleared. NULL: the caller's own, or nowhere.
  */
 static bool is_memory(const struct device *device)
 {
-	return device->kind == DMA_SHIM_DEVDAX ||
+	return !device || device->kind == DMA_SHIM_DEVDAX ||
 	       (device->persistence == DMA_SHIM_VOLATILE && device->plain_io);
 }
 
@@ -185,8 +185,7 @@ static uint64_t brief_cost(const struct job *job, uint64_t size)
 	uint64_t cost;
 
 	if (job->engine != &cpu_engine || size > HELP_SIZE || !job->destination ||
-	    (job->source_device && !is_memory(job->source_device)) ||
-	    (job->destination_device && !is_memory(job->destination_device)))
+	    !is_memory(job->source_device) || !is_memory(job->destination_device))
 		return 0;
 	/* To fill the memory, or to wait for it, took the caller as long; a segment may be a system call. */
 	if (!job->source_device || !job->destination_device)

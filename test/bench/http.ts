@@ -34,6 +34,13 @@ export function transferBody(members: object): string {
   return JSON.stringify({ device_name: 'dax0.0', dst_device_name: 'dax1.0', ...members });
 }
 
+/** Segments one behind the other, from where they are to the same place. */
+export function sideBySide(count: number, size: number) {
+  return Array.from({ length: count }, (_, index) => ({
+    ...{ src_offset: index * size, dst_offset: index * size, size },
+  }));
+}
+
 /** Sends a transfer and waits for its end. */
 export async function transfer(client: Client, body: string): Promise<void> {
   const answer = await client.request({
@@ -120,10 +127,7 @@ export function segmentRow(workshop: Workshop, name: string): Promise<Row> {
   return withServers(workshop.directory, count * size, async (daemon) => {
     const client = new Client(daemon.url);
     const copier = workshop.copier(daemon.deviceFiles);
-    const segments = Array.from({ length: count }, (_, index) => ({
-      ...{ src_offset: index * size, dst_offset: index * size, size },
-    }));
-    const body = transferBody({ segments, durability: 'none' });
+    const body = transferBody({ segments: sideBySide(count, size), durability: 'none' });
     const ours = async () => {
       const ms = await timed(() => transfer(client, body));
       return (count * size) / ms / 1e6;

@@ -60,8 +60,6 @@ const MEASUREMENTS: readonly Measurement[] = [
   ...each([STREAMS_ROW], streamsRow),
   ...each([HOUR_ROW], hourRow),
 ];
-/** Measured only by name. */
-const TAKES_AN_HOUR = [HOUR_ROW];
 
 const { values } = parseArgs({
   options: {
@@ -71,7 +69,8 @@ const { values } = parseArgs({
   },
 });
 const known = MEASUREMENTS.flatMap(({ names }) => names);
-const wanted = values.only?.split(',') ?? known.filter((name) => !TAKES_AN_HOUR.includes(name));
+// An hour is measured only by name.
+const wanted = values.only?.split(',') ?? known.filter((name) => name !== HOUR_ROW);
 const unknown = wanted.filter((name) => !known.includes(name));
 if (unknown.length > 0) {
   process.stderr.write(`no such row: ${unknown.join(', ')}; there are ${known.join(', ')}\n`);

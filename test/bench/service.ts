@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'undici';
 import type { Workshop } from './copier.ts';
 import { median, type Pair, type Row, repeat, rowOf } from './figures.ts';
-import { load, transfer, transferBody } from './http.ts';
+import { load, sideBySide, transfer, transferBody } from './http.ts';
 import { Server, withServers } from './server.ts';
 
 const MIB = 2 ** 20;
@@ -105,10 +105,7 @@ export const HOUR_ROW = 'segments_hour';
  */
 export function hourRow(workshop: Workshop): Promise<Row> {
   const count = 100;
-  const segments = Array.from({ length: count }, (_, index) => ({
-    ...{ src_offset: index * 4096, dst_offset: index * 4096, size: 4096 },
-  }));
-  const body = transferBody({ segments, durability: 'none' });
+  const body = transferBody({ segments: sideBySide(count, 4096), durability: 'none' });
   return withServers(workshop.directory, MIB, async (daemon) => {
     const client = new Client(daemon.url);
     const began = performance.now();

@@ -79,8 +79,7 @@ export class Upload {
         if (chunk === undefined) break;
         await this.#take(chunk);
         // While the client's bytes wait in its own buffers.
-        const pause = options.pace(chunk.length);
-        if (pause > 0) await rest(pause, options.left);
+        await rest(options.pace(chunk.length), options.left);
       }
     } catch (error) {
       // What arrived before the error is kept; an error of the engine's own comes again here.

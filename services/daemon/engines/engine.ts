@@ -176,6 +176,7 @@ export class Engine {
     const began = performance.now();
     const status = this.#shim.submit(context, record, segments, memory, over);
     this.#taken += performance.now() - began;
+    // The next turn has its own time, also where nothing is to be told in it.
     this.#takeTurn();
     if (over !== null && status === SUBMIT_OVER) this.#tell(decodeCompletion(over, 0));
     else if (status < 0) this.#tell(failedCompletion(tag, status));

@@ -38,7 +38,7 @@ describe('Engine, reading completions', () => {
   let ends: (index: number) => number;
   /** How many jobs the shim was given. */
   let submitted = 0;
-  let shim: Pick<Shim, 'submit'>;
+  let shim: Partial<Shim> & Pick<Shim, 'submit'>;
 
   beforeEach(async () => {
     ends = () => 0;
@@ -52,7 +52,7 @@ describe('Engine, reading completions', () => {
     // Read and write at once: neither end waits for the other to be opened.
     writer = openSync(pipe, 'r+');
     const reader = openSync(pipe, 'r');
-    const fake: Partial<Shim> & Pick<Shim, 'submit'> = {
+    shim = {
       version: () => '0.0.0',
       open: () => 0,
       close: () => {},
@@ -76,11 +76,10 @@ describe('Engine, reading completions', () => {
       cpuInfo: () => {},
     };
     jest.unstable_mockModule('../../../services/daemon/engines/shim.js', () => ({
-      loadShim: () => fake,
+      loadShim: () => shim,
       check: (_what: string, status: number) => status,
       ShimError: Error,
     }));
-    shim = fake;
     engine = new (await import('../../../services/daemon/engines/engine.ts')).Engine();
   });
   afterAll(() => {
