@@ -112,7 +112,7 @@ export async function buildApp({
     const sysfs = sysfsRoot === undefined ? {} : { sysfsRoot };
     const inventory = openDevices(engine, { choice, stateDir, log, ...sysfs });
     checkExposure(config, inventory, log);
-    const keyring = openKeyring(config.tokens_file, log);
+    const keyring = openKeyring(config.tokens_file, inventory, log);
     const tlsFiles = tlsFilesOf(config);
 
     const metrics = new Metrics();
@@ -238,10 +238,14 @@ function makeDirectory(path: string): void {
   mkdirSync(path, { mode: 0o700 });
 }
 
-function openKeyring(path: string | undefined, log: FastifyBaseLogger): Keyring | undefined {
+function openKeyring(
+  path: string | undefined,
+  inventory: Inventory,
+  log: FastifyBaseLogger,
+): Keyring | undefined {
   if (path === undefined) return undefined;
   try {
-    const keyring = new Keyring(path);
+    const keyring = new Keyring(path, (name) => inventory.find(name));
     log.info({ tokens: keyring.size }, 'tokens are in use');
     return keyring;
   } catch (error) {

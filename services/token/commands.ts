@@ -92,7 +92,12 @@ function readDevice(text: string) {
   return { name, ...(offset !== undefined && { ranges: [{ offset, size }] }), access };
 }
 
-function describeDevice({ name, ranges, access }: NonNullable<Token['devices']>[number]): string {
-  const where = ranges?.map(({ offset, size }) => `${offset}+${size}`).join(' ');
-  return `${name} ${access}${where === undefined ? '' : ` (${where})`}`;
+function describeDevice(device: NonNullable<Token['devices']>[number]): string {
+  const { name, uuid, resource, ranges, access } = device;
+  const about = [
+    ...(uuid === undefined ? [] : [`uuid ${uuid}`]),
+    ...(resource === undefined ? [] : [`resource 0x${resource.toString(16)}`]),
+    ...(ranges ?? []).map(({ offset, size }) => `${offset}+${size}`),
+  ];
+  return `${name} ${access}${about.length === 0 ? '' : ` (${about.join(' ')})`}`;
 }

@@ -2,7 +2,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { Client, ClientLimits } from './client.ts';
-import { Grants } from './grants.ts';
+import { type FindDevice, Grants } from './grants.ts';
 import { readTokensFile, type Token } from './tokens-file.ts';
 
 interface Entry {
@@ -14,13 +14,15 @@ interface Entry {
 /** The tokens that are in force, and whom each of them stands for. */
 export class Keyring {
   readonly #path: string;
+  readonly #findDevice: FindDevice;
   #entries: readonly Entry[] = [];
   /** Of every token that there has been: what was accepted of one that is gone still goes on. */
   readonly #limits = new Map<string, ClientLimits>();
 
   /** @throws Error where the tokens file cannot be used */
-  constructor(path: string) {
+  constructor(path: string, findDevice: FindDevice) {
     this.#path = path;
+    this.#findDevice = findDevice;
     this.reload();
   }
 
@@ -52,7 +54,9 @@ export class Keyring {
     const before = new Map(this.#entries.map((entry) => [entry.token.name, entry]));
     this.#entries = readTokensFile(this.#path).map((token) => {
       const known = before.get(token.name);
-      if (known === undefined || !isDeepStrictEqual(known.token, token)) return entryOf(token);
+      if (known === undefined || !isDeepStrictEqual(known.token, token)) {
+        return entryOf(token, this.#findDevice);
+      }
       before.delete(token.name);
       return known;
     });
@@ -63,12 +67,12 @@ export class Keyring {
   }
 }
 
-function entryOf(token: Token): Entry {
+function entryOf(token: Token, findDevice: FindDevice): Entry {
   const { transfers_in_flight, bytes_per_second } = token.limits;
   const client: Client = {
     name: token.name,
     scopes: new Set(token.scopes),
-    grants: token.devices && new Grants(token.devices),
+    grants: token.devices && new Grants(token.devices, findDevice),
     limits: { transfersInFlight: transfers_in_flight, bytesPerSecond: bytes_per_second },
     answers: new Set(),
   };

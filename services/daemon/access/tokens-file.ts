@@ -35,6 +35,8 @@ export const tokenSchema = z.strictObject({
     .array(
       z.strictObject({
         name: z.string().min(1).transform(deviceNameOf),
+        uuid: z.guid('must be a uuid, as GET /devices shows it').toLowerCase().optional(),
+        resource: byteCount(0).optional(),
         ranges: z.array(rangeSchema).max(MAX_RANGES).optional(),
         access: z.enum(['ro', 'rw']),
       }),

@@ -12,8 +12,12 @@ export interface Device {
   name: string;
   path: string;
   kind: DeviceKind;
-  /** Differs where another device has come under the same name, as far as that can be known. */
+  /** Which bytes it has, whatever its name: kept in the journal; see devices/identity.ts. */
   identity: string;
+  /** Of a device-dax device: of its namespace or region; null if it has none. */
+  uuid: string | null;
+  /** Of a device-dax device: its physical address; null if it is not known. */
+  resource: number | null;
   /** Bytes. */
   size: number;
   align: number;

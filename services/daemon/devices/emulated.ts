@@ -5,7 +5,6 @@ import {
   fstatSync,
   fsyncSync,
   ftruncateSync,
-  lstatSync,
   mkdirSync,
   openSync,
 } from 'node:fs';
@@ -59,10 +58,4 @@ export function prepareEmulatedDevice(
     throw new StartError('configuration', `cannot make ${path}: ${(error as Error).message}`);
   }
   return path;
-}
-
-/** A file made anew may have the number of the one before, but was not born when that was. */
-export function fileIdentity(path: string): string {
-  const { ino, birthtimeNs } = lstatSync(path, { bigint: true });
-  return `${ino} ${birthtimeNs}`;
 }

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { lstatSync } from 'node:fs';
 import type { FastifyBaseLogger } from 'fastify';
+import { readBootId } from '../boot-id.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { DeviceSpec, OpenedDevice } from '../engines/opened-devices.ts';
 import { ShimError } from '../engines/shim.ts';
 import { StartError } from '../start-error.ts';
 import type { ChosenDevice, DeviceChoice } from './choice.ts';
 import { type Device, Inventory } from './device.ts';
-import { EMULATED_ALIGN, EMULATED_PAIR, fileIdentity, prepareEmulatedDevice } from './emulated.ts';
+import { EMULATED_ALIGN, EMULATED_PAIR, prepareEmulatedDevice } from './emulated.ts';
+import { daxIdentity, fileIdentity } from './identity.ts';
 import { type DaxDevice, discoverDaxDevices } from './sysfs.ts';
 
 export interface OpenOptions {
@@ -85,7 +87,9 @@ export function openDevdax(engine: Engine, found: DaxDevice): Device {
     name,
     path,
     kind: 'devdax',
-    identity: `${opened.size} ${align}`,
+    identity: daxIdentity(found, readBootId()),
+    uuid: found.uuid,
+    resource: found.resource,
     size: opened.size,
     align,
     numaNode,
@@ -115,6 +119,8 @@ export function openEmulated(
     path,
     kind: 'emulated',
     identity: fileIdentity(path),
+    uuid: null,
+    resource: null,
     size,
     align: EMULATED_ALIGN,
     numaNode: null,

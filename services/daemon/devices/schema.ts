@@ -14,6 +14,17 @@ export const deviceSchema = z
     name: z.string(),
     path: z.string().meta({ description: 'The character device, or the file that stands in.' }),
     kind: z.enum(['devdax', 'emulated']),
+    uuid: z
+      .string()
+      .nullable()
+      .meta({
+        description:
+          "What its memory is known by, whatever its name: an NVDIMM namespace's uuid, as `ndctl list` " +
+          'shows it, or that of a CXL region. null: it has none.',
+      }),
+    resource: bytes.nullable().meta({
+      description: 'The physical address of a device-dax device; null if it is not known.',
+    }),
     size: bytes,
     align: bytes.meta({ description: 'Of mappings; copies need none.' }),
     numa_node: z.int().nullable(),
@@ -64,6 +75,8 @@ export function deviceDocument(device: Device): z.output<typeof deviceSchema> {
     name: device.name,
     path: device.path,
     kind: device.kind,
+    uuid: device.uuid,
+    resource: device.resource,
     size: device.size,
     align: device.align,
     numa_node: device.numaNode,

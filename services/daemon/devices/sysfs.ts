@@ -13,6 +13,15 @@ export interface DaxDevice {
   name: string;
   /** Another one whenever the device was made, or bound to its driver, anew. */
   instance: number;
+  /**
+   * What its memory is known by wherever the kernel finds it: of an NVDIMM, its namespace's, as
+   * `ndctl list` shows it; of CXL memory, its region's; null if it has none.
+   */
+  uuid: string | null;
+  /** Where it begins in the memory that has that uuid, in bytes; null if that is not known. */
+  uuidOffset: number | null;
+  /** Its physical address; null if it is not known: only root is told. */
+  resource: number | null;
   /** `device_dax` gives the character device; `kmem` has made system RAM of it; null: unbound. */
   driver: string | null;
   size: number;
@@ -27,6 +36,9 @@ export interface DaxDevice {
   /** Undefined where there are some, but where they lie is told to root only. */
   badBlocks: ByteRange[] | undefined;
 }
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const NIL_UUID = '00000000-0000-0000-0000-000000000000';
 
 /** The unit of sysfs's badblocks lists, whatever the device's own block size. */
 const SECTOR = 512;
@@ -54,6 +66,8 @@ function describe(name: string, directory: string): DaxDevice {
   return {
     name,
     instance: inodeOf(join(directory, 'driver')) ?? inodeOf(directory) ?? 0,
+    ...readUuid(directory),
+    resource: readNumber(directory, 'resource') ?? null,
     driver: readLinkName(directory, 'driver'),
     size,
     align: readNumber(directory, 'align') ?? 0,
@@ -72,6 +86,27 @@ function nvdimmRegionOf(directory: string): string | undefined {
   return undefined;
 }
 
+/** Of the nearest ancestor that has one: an NVDIMM's namespace, or a CXL region. */
+function readUuid(directory: string): Pick<DaxDevice, 'uuid' | 'uuidOffset'> {
+  for (let at = dirname(directory); at !== dirname(at); at = dirname(at)) {
+    const uuid = readText(at, 'uuid')?.toLowerCase();
+    if (uuid === undefined || !UUID.test(uuid) || uuid === NIL_UUID) continue;
+    const bus = readLinkName(at, 'subsystem');
+    // A namespace in this mode has one device, which is all of it.
+    if (bus === 'nd') return { uuid, uuidOffset: 0 };
+    if (bus === 'cxl') return { uuid, uuidOffset: offsetIn(at, directory) ?? null };
+  }
+  return { uuid: null, uuidOffset: null };
+}
+
+/** Where a device begins in its region, in bytes: both tell their physical address. */
+function offsetIn(region: string, directory: string): number | undefined {
+  const regionStart = readNumber(region, 'resource');
+  const deviceStart = readNumber(directory, 'resource');
+  if (regionStart === undefined || deviceStart === undefined) return undefined;
+  return deviceStart - regionStart;
+}
+
 function readPersistenceDomain(region: string): DaxDevice['persistenceDomain'] {
   if (readText(region, 'devtype') === 'nd_volatile') return 'volatile';
   // Absent where the firmware does not say.
@@ -79,21 +114,17 @@ function readPersistenceDomain(region: string): DaxDevice['persistenceDomain'] {
   return text === 'cpu_cache' || text === 'memory_controller' ? text : 'unknown';
 }
 
-/**
- * The region's bad blocks as ranges of the device, which begins somewhere inside the region:
- * both tell their physical address as `resource`.
- */
+/** The region's bad blocks as ranges of the device, which begins somewhere inside the region. */
 function readBadBlocks(region: string, directory: string, size: number): DaxDevice['badBlocks'] {
   const list = readText(region, 'badblocks') ?? '';
   if (list === '') return [];
   const lines = list.split('\n');
-  const regionStart = readNumber(region, 'resource');
-  const deviceStart = readNumber(directory, 'resource');
-  if (regionStart === undefined || deviceStart === undefined) return undefined;
+  const deviceOffset = offsetIn(region, directory);
+  if (deviceOffset === undefined) return undefined;
   return lines.flatMap((line) => {
     const [sector, count] = line.trim().split(/\s+/).map(Number);
     if (sector === undefined || count === undefined) return [];
-    const first = regionStart + sector * SECTOR - deviceStart;
+    const first = sector * SECTOR - deviceOffset;
     const offset = Math.max(first, 0);
     const end = Math.min(first + count * SECTOR, size);
     return end > offset ? [{ offset, size: end - offset }] : [];

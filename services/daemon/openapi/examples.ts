@@ -76,6 +76,8 @@ const device = {
   name: 'dax0.0',
   path: '/var/lib/dmad/devices/dax0.0',
   kind: 'emulated',
+  uuid: null,
+  resource: null,
   size: 268_435_456,
   align: 4096,
   numa_node: null,

@@ -261,7 +261,7 @@ function planOf(accepted: TransferRecord['accepted']): TransferPlan {
 function deviceOf({ name, kind, size, identity, flush_basis }: z.output<typeof deviceSchema>) {
   return {
     ...{ name, kind, size, identity, flushBasis: flush_basis },
-    ...{ path: '', align: 0, numaNode: null, badBlocks: [] },
+    ...{ path: '', uuid: null, resource: null, align: 0, numaNode: null, badBlocks: [] },
     ...{
       persistenceDomain: 'unknown',
       state: 'online',

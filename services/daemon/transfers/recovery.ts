@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Inventory } from '../devices/device.ts';
+import { isLegacyIdentity } from '../devices/identity.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import { Problem } from '../problems/problem.ts';
 import { planTransfer } from './plan.ts';
@@ -92,6 +93,9 @@ function whyDeviceIsAnother(plan: TransferPlan, inventory: Inventory): string | 
   for (const { name, identity, kind, size } of [plan.source, plan.destination]) {
     const now = inventory.find(name);
     if (now === undefined) return `${name} is no device of this daemon any more`;
+    if (isLegacyIdentity(kind, identity)) {
+      return `an older daemon kept it, without what would tell ${name} from another device`;
+    }
     if (now.kind !== kind || now.identity !== identity) {
       return `${name} is another device than it was`;
     }

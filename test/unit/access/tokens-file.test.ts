@@ -7,6 +7,7 @@ import { Keyring } from '../../../services/daemon/access/keyring.ts';
 import { parseTokens, readTokensFile } from '../../../services/daemon/access/tokens-file.ts';
 import { secretOf, sha256Of, tokensText, writeTokens } from '../../support/tokens.ts';
 
+const NO_DEVICE = () => undefined;
 const HASH = sha256Of('secret');
 const token = { name: 'anna', sha256: HASH, scopes: ['transfers:read'] };
 const text = (...tokens: unknown[]) => JSON.stringify({ tokens });
@@ -122,9 +123,39 @@ describe('readTokensFile', () => {
   });
 });
 
+describe('a device of a token', () => {
+  const devicesOf = (...devices: unknown[]) => parseTokens(text({ ...token, devices }))[0]?.devices;
+  const uuid = '9fb5dd70-c631-4a13-becb-7fd18b56ae49';
+
+  test('can be named by its uuid and its physical address, too', () => {
+    const device = {
+      name: 'dax0.0',
+      uuid: uuid.toUpperCase(),
+      resource: '0x101200000',
+      access: 'ro',
+    };
+    expect(devicesOf(device)).toEqual([{ ...device, uuid, resource: 0x1_0120_0000 }]);
+    expect(devicesOf({ ...device, resource: 0x1_0120_0000 })).toMatchObject([
+      { resource: 0x1_0120_0000 },
+    ]);
+  });
+
+  test.each([{ uuid: '' }, { uuid: 'dax0.0' }, { uuid: null }, { resource: -1 }, { resource: '' }])(
+    'is refused with %j',
+    (wrong) => {
+      expect(() => devicesOf({ name: 'dax0.0', access: 'ro', ...wrong })).toThrow(
+        `tokens.0.devices.0.${Object.keys(wrong)[0]}`,
+      );
+    },
+  );
+});
+
 describe('Keyring', () => {
   test('finds whose secret it is, and nobody else', () => {
-    const keyring = new Keyring(writeTokens(directory, [{ name: 'anna' }, { name: 'bert' }]));
+    const keyring = new Keyring(
+      writeTokens(directory, [{ name: 'anna' }, { name: 'bert' }]),
+      NO_DEVICE,
+    );
     expect(keyring.find(secretOf('anna'))?.name).toBe('anna');
     expect(keyring.find(secretOf('bert'))?.name).toBe('bert');
     for (const wrong of [
@@ -139,7 +170,7 @@ describe('Keyring', () => {
 
   test('read again, it keeps who stays and breaks off the answers of who does not', () => {
     const path = writeTokens(directory, [{ name: 'stays' }, { name: 'changes' }, { name: 'goes' }]);
-    const keyring = new Keyring(path);
+    const keyring = new Keyring(path, NO_DEVICE);
     const broken: string[] = [];
     const before = ['stays', 'changes', 'goes'].map((name) => {
       const client = keyring.find(secretOf(name));
@@ -157,7 +188,7 @@ describe('Keyring', () => {
   test('what was accepted of a token that is gone keeps its limits', () => {
     const limits = { transfers_in_flight: 2, bytes_per_second: 1024 };
     const path = writeTokens(directory, [{ name: 'goes', limits }, { name: 'stays' }]);
-    const keyring = new Keyring(path);
+    const keyring = new Keyring(path, NO_DEVICE);
     writeTokens(directory, [{ name: 'stays', limits: { bytes_per_second: 1 } }]);
     keyring.reload();
     expect(keyring.limitsOf('goes')).toEqual({ transfersInFlight: 2, bytesPerSecond: 1024 });
@@ -167,7 +198,7 @@ describe('Keyring', () => {
 
   test('a broken file changes nothing', () => {
     const path = writeTokens(directory, [{ name: 'anna' }]);
-    const keyring = new Keyring(path);
+    const keyring = new Keyring(path, NO_DEVICE);
     const client = keyring.find(secretOf('anna'));
     for (const broken of ['tokens: [', tokensText([{ name: 'a' }, { name: 'a' }])]) {
       writeFileSync(path, broken);

@@ -15,8 +15,13 @@ function discover(tree: SysfsTree): DaxDevice[] {
   return discoverDaxDevices(root);
 }
 
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
 /** What every recorded machine has: two NVDIMMs of 1 GiB, less what their own records take. */
 const RECORDED: Omit<DaxDevice, 'name'> = {
+  uuid: expect.stringMatching(UUID) as unknown as string,
+  uuidOffset: 0,
+  resource: expect.any(Number) as unknown as number,
   instance: expect.any(Number) as unknown as number,
   driver: 'device_dax',
   size: 1_054_867_456,
@@ -60,6 +65,77 @@ describe('discoverDaxDevices', () => {
     expect(discover(tree)[0]?.badBlocks).toEqual([{ offset: 8192, size: 4096 }]);
   });
 
+  describe('what a device is known by', () => {
+    const [UUID_A, UUID_B] = [
+      '9fb5dd70-c631-4a13-becb-7fd18b56ae49',
+      'bfb29b10-119c-495d-ba82-0010311def6d',
+    ];
+
+    test.each(['5.10', '5.10-class', '6.1', '6.12', '7.3'])(
+      "is its namespace's uuid, and where its memory begins, on Linux %s",
+      (kernel) => {
+        const [first, second] = discover(recordedSysfs(kernel));
+        expect(first).toMatchObject({ uuid: expect.stringMatching(UUID), resource: 0x1_0120_0000 });
+        expect(second).toMatchObject({
+          uuid: expect.stringMatching(UUID),
+          resource: 0x1_4120_0000,
+        });
+        expect(first?.uuid).not.toBe(second?.uuid);
+      },
+    );
+
+    test('of an NVDIMM is its own uuid, not that of another namespace of the region', () => {
+      const at = 'platform/ACPI0012:00/ndbus0/region0';
+      const tree = {
+        ...daxDevices({ name: 'dax0.0', parents: `${at}/dax0.0` }),
+        ...region(`${at}/dax0.0`, { uuid: UUID_A }),
+        ...region(`${at}/dax0.1`, { uuid: UUID_B }),
+        ...region(at, { uuid: UUID_B }),
+      };
+      expect(discover(tree)[0]?.uuid).toBe(UUID_A);
+    });
+
+    test("of CXL memory is its region's uuid, and where it lies in the region", () => {
+      const at = 'platform/ACPI0017:00/root0/decoder0.0/region0';
+      const tree = {
+        ...daxDevices({
+          name: 'dax0.1',
+          parents: `${at}/dax_region0`,
+          attributes: { resource: '0x140000000' },
+        }),
+        ...region(at, { resource: '0x100000000', uuid: UUID_A.toUpperCase() }, 'cxl'),
+      };
+      expect(discover(tree)[0]).toMatchObject({
+        uuid: UUID_A,
+        uuidOffset: 0x4000_0000,
+        resource: 0x1_4000_0000,
+      });
+    });
+
+    test.each(['', 'not a uuid', '00000000-0000-0000-0000-000000000000'])(
+      'is no uuid where the kernel says %p',
+      (uuid) => {
+        const at = 'platform/ACPI0012:00/ndbus0/region0';
+        const tree = {
+          ...daxDevices({ name: 'dax0.0', parents: `${at}/dax0.0` }),
+          ...region(`${at}/dax0.0`, { uuid }),
+        };
+        expect(discover(tree)[0]?.uuid).toBeNull();
+      },
+    );
+
+    test('is not known where the kernel hides it', () => {
+      const tree = recordedSysfs('7.3');
+      for (const path of Object.keys(tree)) {
+        if (/\/(uuid|resource)$/.test(path)) tree[path] = { error: 'EACCES' };
+      }
+      expect(discover(tree)).toMatchObject([
+        { uuid: null, uuidOffset: null, resource: null, size: 1_054_867_456 },
+        { uuid: null, uuidOffset: null, resource: null, size: 1_054_867_456 },
+      ]);
+    });
+  });
+
   test('finds nothing where the kernel has no dax bus', () => {
     expect(discover({ '/sys/kernel/notes': { file: '' } })).toEqual([]);
     expect(discoverDaxDevices('/nowhere/at/all')).toEqual([]);
@@ -82,6 +158,9 @@ describe('discoverDaxDevices', () => {
       {
         name: 'dax3.0',
         instance: expect.any(Number),
+        uuid: null,
+        uuidOffset: null,
+        resource: null,
         driver: null,
         size: 0,
         align: 0,

@@ -16,6 +16,8 @@ export function makeDevice(members: Partial<Device> = {}): Device {
     path: `/dev/${name}`,
     kind: 'emulated',
     identity: 'some file',
+    uuid: null,
+    resource: null,
     size: 2 ** 20,
     align: 4096,
     numaNode: null,

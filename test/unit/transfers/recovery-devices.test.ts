@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+import { describe, expect, test } from '@jest/globals';
+import { type Device, Inventory } from '../../../services/daemon/devices/device.ts';
+import { acceptedRows, readRecords } from '../../../services/daemon/transfers/record.ts';
+import { type Recovered, recover } from '../../../services/daemon/transfers/recovery.ts';
+import { makeChooser, noDma } from '../../support/fake-dma.ts';
+import { makeDevice, makeTransfer } from './make-transfer.ts';
+
+const [UUID_A, UUID_B] = ['uuid:9fb5dd70-c631-4a13-becb-7fd18b56ae49', 'uuid:bfb29b10-119c-495d'];
+const MIB = 2 ** 20;
+
+const devdax = (name: string, identity: string): Device =>
+  makeDevice({ name, identity, kind: 'devdax', size: MIB, flushBasis: 'clwb' });
+
+const whyOf = (outcome: Recovered) =>
+  outcome.kind === 'interrupted' ? outcome.error.message : outcome.kind;
+
+/** A transfer from dax0.0 to dax1.0 that was accepted on some devices, on what is there now. */
+function recovered(then: [string, string], now: [string, string]): Recovered {
+  const [source, destination] = then.map((identity, n) => devdax(`dax${n}.0`, identity));
+  if (source === undefined || destination === undefined) throw new Error('two are needed');
+  const rows = acceptedRows(makeTransfer({ source, destination }), false);
+  const [record] = readRecords(rows as Map<string, string>, (key) => expect(key).toBe('readable'));
+  if (record === undefined) throw new Error('no record was read');
+  return recover(record, {
+    inventory: new Inventory(now.map((identity, n) => devdax(`dax${n}.0`, identity))),
+    chooser: makeChooser('auto', noDma()),
+    doubt: undefined,
+  });
+}
+
+describe('a transfer of the journal', () => {
+  test('runs again on the same devices', () => {
+    expect(recovered([UUID_A, UUID_B], [UUID_A, UUID_B]).kind).toBe('again');
+  });
+
+  test('does not run where two equal devices have exchanged their names', () => {
+    const why = whyOf(recovered([UUID_A, UUID_B], [UUID_B, UUID_A]));
+    expect(why).toContain('dax0.0 is another device than it was');
+  });
+
+  test('does not run where a device was made anew with the same size', () => {
+    const why = whyOf(recovered([UUID_A, UUID_B], [UUID_A, 'uuid:new']));
+    expect(why).toContain('dax1.0 is another device than it was');
+  });
+
+  test('does not run where an older daemon kept only size and alignment', () => {
+    const legacy = `${MIB} 4096`;
+    expect(whyOf(recovered([legacy, legacy], [UUID_A, UUID_B]))).toContain('older daemon');
+  });
+});
