@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import supertest from 'supertest';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { expectProblem } from '../support/conformance.ts';
+import { exchange, request } from '../support/wire.ts';
 
 const MIB = 2 ** 20;
 const COPY = { device_name: 'dax0.0', src_offset: 0, dst_offset: 4096, size: 4096 };
@@ -164,6 +165,21 @@ describe('errors, each provoked', () => {
         expectProblem(answer, 415, 'unsupported_media_type');
       },
     );
+
+    test('an upload of no bytes has no type', async () => {
+      const fields = { 'content-type': 'application/x-www-form-urlencoded', 'content-length': '0' };
+      const answer = await exchange(
+        await app.listen(),
+        request('PUT /devices/dax0.0/content', fields),
+      );
+      expect(answer.status).toBe(200);
+    });
+
+    test('POST /transfers of no bytes lacks its fields, whatever its type', async () => {
+      const fields = { 'content-type': 'application/x-www-form-urlencoded', 'content-length': '0' };
+      const answer = await exchange(await app.listen(), request('POST /transfers', fields));
+      expectProblem(answer, 400, 'invalid_request');
+    });
 
     test('a body with a content coding', async () => {
       const coded = { 'content-encoding': 'gzip' };

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { startTestApp, type TestApp } from '../support/app.ts';
-import { expectProblem } from '../support/conformance.ts';
+import { type Answer, expectProblem } from '../support/conformance.ts';
 
 const COPY = { device_name: 'dax0.0', src_offset: 0, dst_offset: 4096, size: 4096 };
 
@@ -33,6 +34,8 @@ test('the same again: 200, the same transfer, no second copy', async () => {
   await app.inject({ method: 'PUT', url: '/devices/dax0.0/content?offset=4096', payload: 'later' });
   const second = await post(key, body);
   expect(second.status).toBe(200);
+  expect(second.headers['idempotency-replayed']).toBe('true');
+  expect(first.headers['idempotency-replayed']).toBeUndefined();
   expect(JSON.parse(second.body.toString())).toEqual(JSON.parse(first.body.toString()));
   expect(second.headers.location).toBe(first.headers.location);
   expect(await count('test:again')).toBe(1);
@@ -116,23 +119,80 @@ test('202 while it is unfinished, then 200', async () => {
   await app.inject({ url: `/transfers/${id}`, headers: { prefer: 'wait=30' } });
   const finished = await post(key, COPY);
   expect({ status: finished.status, id: idOf(finished) }).toEqual({ status: 200, id });
+  for (const { headers } of [unfinished, finished]) {
+    expect(headers['idempotency-replayed']).toBe('true');
+  }
 });
 
-test('one that failed, or was cancelled, is given again as it is', async () => {
+test('one that failed or was cancelled gives the same problem with the same status again', async () => {
   const blocker = await app.block('dax0.0');
   const failing = newKey();
   const slow = { ...COPY, timeout_ms: 20 };
   const failed = expectProblem(await post(failing, slow), 504, 'timeout');
   const again = await post(failing, slow);
-  expect(again.status).toBe(200);
-  expect(JSON.parse(again.body.toString())).toEqual(failed.transfer);
+  expect(again.headers['idempotency-replayed']).toBe('true');
+  const { instance: _, ...problem } = expectProblem(again, 504, 'timeout');
+  expect(failed).toMatchObject(problem);
+  expect(again.headers.location).toBe(`/transfers/${(failed.transfer as { id: string }).id}`);
 
   const cancelling = newKey();
   const id = idOf(await post(cancelling, COPY, { prefer: 'respond-async' }));
   await app.inject({ method: 'POST', url: `/transfers/${id}/cancel` });
   const cancelled = await post(cancelling, COPY);
-  expect(cancelled.status).toBe(200);
-  expect(JSON.parse(cancelled.body.toString())).toMatchObject({ id, status: 'cancelled' });
+  expect(cancelled.headers['idempotency-replayed']).toBe('true');
+  const { transfer } = expectProblem(cancelled, 409, 'cancelled');
+  expect(transfer).toMatchObject({ id, status: 'cancelled' });
+  await blocker.release();
+});
+
+test('a replay of a failure does not ask for another retry, which could bring nothing else', async () => {
+  const key = newKey();
+  const blocker = await app.block('dax0.0');
+  const id = idOf(await post(key, COPY, { prefer: 'respond-async' }));
+  const device = app.inventory.get(COPY.device_name);
+  device.state = 'gone';
+  try {
+    await blocker.release();
+    await app.inject({ url: `/transfers/${id}`, headers: { prefer: 'wait=30' } });
+    const replay = await post(key, COPY);
+    expectProblem(replay, 503, 'device_gone');
+    expect(replay.headers['retry-after']).toBeUndefined();
+  } finally {
+    device.state = 'online';
+  }
+});
+
+test('a replay honours Prefer, as the first request does', async () => {
+  const key = newKey();
+  const blocker = await app.block('dax0.0');
+  const id = idOf(await post(key, COPY, { prefer: 'respond-async' }));
+  const brief = await post(key, COPY, { prefer: 'wait=0' });
+  expect({ status: brief.status, id: idOf(brief) }).toEqual({ status: 202, id });
+  expect(brief.headers['preference-applied']).toBe('wait=0');
+
+  let answered = false;
+  const waiting = [post(key, COPY, { prefer: 'wait=30' }), post(key, COPY)];
+  void Promise.race(waiting).then(() => {
+    answered = true;
+  });
+  await sleep(200);
+  expect(answered).toBe(false);
+  await blocker.release();
+  const [patient, silent] = (await Promise.all(waiting)) as [Answer, Answer];
+  expect({ status: patient.status, id: idOf(patient) }).toEqual({ status: 200, id });
+  expect(patient.headers['preference-applied']).toBe('wait=30');
+  expect({ status: silent.status, id: idOf(silent) }).toEqual({ status: 200, id });
+  expect(silent.headers['preference-applied']).toBeUndefined();
+});
+
+test('a replay that waits sees a failure as the first request would', async () => {
+  const key = newKey();
+  const blocker = await app.block('dax0.0');
+  const id = idOf(await post(key, COPY, { prefer: 'respond-async' }));
+  const waiting = post(key, COPY, { prefer: 'wait=30' });
+  await sleep(50);
+  await app.inject({ method: 'POST', url: `/transfers/${id}/cancel` });
+  expectProblem(await waiting, 409, 'cancelled');
   await blocker.release();
 });
 
@@ -179,11 +239,24 @@ test('what is no key is told before what the body names is looked at', async () 
 });
 
 test('keys', async () => {
-  for (const key of ['x', '"quoted"', '~!@#$%^&*()', 'k'.repeat(255)]) {
+  const keys = ['x', '"quoted"', '~!@#$%^&*()', 'k'.repeat(255), `"${'q'.repeat(255)}"`, '"half'];
+  for (const key of keys) {
     expect((await post(key, COPY)).status).toBe(201);
     expect((await post(key, COPY)).status).toBe(200);
   }
-  for (const key of ['', 'k'.repeat(256), 'k\u00e4se', 'tab\tbed']) {
+  const none = ['', 'k'.repeat(256), 'k\u00e4se', 'tab\tbed', '""', `"${'q'.repeat(256)}"`];
+  for (const key of none) {
     expectProblem(await post(key, COPY), 400, 'invalid_request');
+  }
+});
+
+test('a key is the same with and without the quotes of a structured field', async () => {
+  for (const [bare, quoted] of [
+    ['structured', '"structured"'],
+    ['with "quotes" and a \\', '"with \\"quotes\\" and a \\\\"'],
+  ] as const) {
+    const id = idOf(await post(bare, COPY));
+    const again = await post(quoted, COPY);
+    expect({ status: again.status, id: idOf(again) }).toEqual({ status: 200, id });
   }
 });

@@ -271,18 +271,64 @@ describe('cancel', () => {
     const problem = expectProblem(await cancel(id), 409, 'not_cancellable');
     expect(problem.transfer).toMatchObject({ id, status: 'succeeded' });
     const blocker = await app.block('dax0.0');
-    const waiting = (await app.post(COPY, ASYNC)).json();
-    expect((await cancel(waiting.id)).status).toBe(200);
-    expectProblem(await cancel(waiting.id), 409, 'not_cancellable');
+    const failing = (await app.post({ ...COPY, timeout_ms: 1 }, ASYNC)).json();
+    await get(failing.id, { prefer: 'wait=30' });
+    const failed = expectProblem(await cancel(failing.id), 409, 'not_cancellable');
+    expect(failed.transfer).toMatchObject({ id: failing.id, status: 'failed' });
     await blocker.release();
   });
 
-  test('many at once: all of them hear of the end', async () => {
+  test('one that was cancelled: the same answer, for the first may have been lost', async () => {
+    const blocker = await app.block('dax0.0');
+    const { id } = (await app.post(COPY, ASYNC)).json();
+    const first = await cancel(id);
+    const again = await cancel(id);
+    expect({ status: again.status, body: again.body }).toEqual({ status: 200, body: first.body });
+    await blocker.release();
+  });
+
+  test('many at once: all receive the stopped transfer', async () => {
     const { id } = (await app.post(longTransfer(SIZE), ASYNC)).json();
     const answers = await Promise.all(Array.from({ length: 10 }, () => cancel(id)));
-    for (const answer of answers) expect([200, 409]).toContain(answer.status);
-    expect(answers.filter((answer) => answer.status === 200)).not.toHaveLength(0);
+    expect(answers.map(({ status }) => status)).toEqual(Array(10).fill(200));
     expect((await get(id)).status).toBe('cancelled');
+  });
+
+  test.each<[what: string, fields: Record<string, string>, body: string]>([
+    [
+      "curl -d ''",
+      { 'content-type': 'application/x-www-form-urlencoded', 'content-length': '0' },
+      '',
+    ],
+    ['JSON', { 'content-type': 'application/json', 'content-length': '0' }, ''],
+    ['no length', { 'content-type': 'text/plain' }, ''],
+    ['no type', { 'content-length': '0' }, ''],
+    [
+      'chunks, of which there is none',
+      { 'content-type': 'application/x-www-form-urlencoded', 'transfer-encoding': 'chunked' },
+      '0\r\n\r\n',
+    ],
+    ['chunks without a type', { 'transfer-encoding': 'chunked' }, '0\r\n\r\n'],
+  ])('a body of no bytes is none: %s', async (_what, fields, body) => {
+    const blocker = await app.block('dax0.0');
+    const { id } = (await app.post(COPY, ASYNC)).json();
+    const port = await app.listen();
+    const answer = await exchange(port, request(`POST /transfers/${id}/cancel`, fields, body));
+    expect(answer.status).toBe(200);
+    await blocker.release();
+  });
+
+  test('a body of another type is refused, whole or in chunks', async () => {
+    const { id } = (await app.post(COPY)).json();
+    const port = await app.listen();
+    const type = { 'content-type': 'application/x-www-form-urlencoded' };
+    for (const [fields, body] of [
+      [type, 'x=1'],
+      [{ ...type, 'transfer-encoding': 'chunked' }, '3\r\nx=1\r\n0\r\n\r\n'],
+    ] as const) {
+      const answer = await exchange(port, request(`POST /transfers/${id}/cancel`, fields, body));
+      expectProblem(answer, 415, 'unsupported_media_type');
+    }
   });
 
   test('with a body, which is not read', async () => {

@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { IncomingHttpHeaders } from 'node:http';
 import fp from 'fastify-plugin';
 import { Problem } from '../problems/problem.ts';
 import { ArrivingBodies } from './arriving.ts';
 import { beyondLimits } from './json-limits.ts';
+import { look } from './look.ts';
 
 /** Of a JSON body, in bytes. 4096 segments take about 300 KiB. */
 export const JSON_BODY_LIMIT = 2 ** 20;
 const BODY_CHECK_MS = 1000;
+const NOT_JSON = 'Send the body as application/json.';
 
-/** Takes JSON, strictly (RFC 8259: UTF-8 and no byte order mark), and no other type of body. */
+/**
+ * Takes JSON, strictly (RFC 8259: UTF-8 and no byte order mark), and no other type of body. A body
+ * of no bytes is none, whatever its type: many clients send one with every POST.
+ */
 export default fp(
   async (app) => {
     const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -40,6 +46,22 @@ export default fp(
       },
     );
 
+    // Whether a body in chunks has any bytes is known only when it comes.
+    app.addContentTypeParser('*', (_request, body, done) => {
+      const refuse = () => settle(new Problem('unsupported_media_type', NOT_JSON));
+      const settle = (error?: Error) => {
+        body.off('data', refuse).off('end', settle).off('error', settle);
+        done(error ?? null, undefined);
+      };
+      body.on('data', refuse).on('end', settle).on('error', settle);
+    });
+    app.addHook(
+      'onRequest',
+      look(({ raw: { headers } }) => {
+        if (!hasBody(headers)) delete headers['content-type'];
+      }),
+    );
+
     const arriving = new ArrivingBodies();
     const timer = setInterval(() => arriving.check(performance.now()), BODY_CHECK_MS).unref();
     app.addHook('onClose', async () => clearInterval(timer));
@@ -48,11 +70,9 @@ export default fp(
     // against the framing of the body, and then no other answer must be on its way.
     app.addHook('preParsing', async (request, reply, payload) => {
       const { headers, routeOptions } = request;
-      const hasBody =
-        headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
       // Nobody reads the body of a GET.
       const parsed = request.method === 'POST' && !routeOptions.config.streamsBody;
-      if (!hasBody || !parsed) return payload;
+      if (!hasBody(headers) || !parsed) return payload;
       // The client waits for this before it sends the body (RFC 9110, 10.1.1).
       if (headers.expect !== undefined) reply.raw.writeContinue();
       arriving.add(payload, reply.raw, performance.now());
@@ -61,6 +81,10 @@ export default fp(
   },
   { name: 'json-body' },
 );
+
+function hasBody(headers: IncomingHttpHeaders): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
 
 declare module 'fastify' {
   interface FastifyContextConfig {

@@ -15,10 +15,14 @@ const text = (description: string) => ({ description, schema: { type: 'string' a
 const HEADERS = {
   'x-request-id': text('The id of this request, which the log and problems name too.'),
   location: text('Of the transfer.'),
-  'preference-applied': text('What was done of Prefer, where it was given.'),
+  'preference-applied': text('What was done of Prefer, if it was given.'),
+  'idempotency-replayed': text('`true`: an earlier request with this Idempotency-Key made it.'),
   'retry-after': text('Seconds after which to ask again.'),
   'content-range': text('Which bytes of how many.'),
 };
+
+/** Statuses of POST /transfers that say how a transfer stands, or ended. */
+const REPLAYED = ['200', '202', '409', '500', '502', '503', '504', '507'];
 
 /** Makes of what the routes' schemas give the document that clients read. */
 export function finishDocument(document: OpenAPIV3_1.Document): OpenAPIV3_1.Document {
@@ -44,6 +48,9 @@ function addHeaders(operation: Operation): void {
     if (operation.operationId === 'createTransfer' && ['200', '201', '202'].includes(status)) {
       add('location');
       add('preference-applied');
+    }
+    if (operation.operationId === 'createTransfer' && REPLAYED.includes(status)) {
+      add('idempotency-replayed');
     }
   }
 }

@@ -8,7 +8,7 @@ import type { EngineChooser } from '../engines/choice.ts';
 import { readPrefer } from '../http/prefer.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
-import { IDEMPOTENCY_KEY } from './idempotency.ts';
+import { IDEMPOTENCY_KEY, readKey } from './idempotency.ts';
 import { meaningOf, planTransfer, touchesOf, touchPointer } from './plan.ts';
 import {
   dryRunSchema,
@@ -37,6 +37,7 @@ const preferHeader = z.string().optional().meta({
 });
 const idempotencyKey = z
   .string()
+  .overwrite(readKey)
   .regex(IDEMPOTENCY_KEY, 'must have 1 to 255 printable ASCII characters');
 const idParam = z.object({ id: z.string().meta({ description: 'The id of a transfer.' }) });
 
@@ -59,13 +60,17 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
         headers: z.object({
           prefer: preferHeader,
           'idempotency-key': idempotencyKey.optional().meta({
-            description: 'The same key with the same body gives the first transfer again.',
+            description:
+              'Makes a retry safe: the same key with the same body answers with the first ' +
+              'transfer, and copies nothing again. Good until 24 h after the end of that.',
           }),
         }),
         body: transferRequestSchema,
         response: {
           200: z.union([dryRunSchema, transferSchema]).meta({
-            description: 'The plan, for a dry run; or the transfer that this Idempotency-Key made.',
+            description:
+              'The plan, for a dry run; or the transfer that this Idempotency-Key made, which ' +
+              'succeeded.',
           }),
           201: transferSchema.meta({ description: 'It succeeded.' }),
           202: transferSchema.meta({ description: 'It goes on: see Location.' }),
@@ -114,13 +119,11 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       );
       request.transferId = transfer.id;
       reply.header('location', `/transfers/${transfer.id}`);
-      if (replayed) {
-        return transfer.over ? reply.code(200).send(transfer.toJSON()) : answer(transfer, reply);
-      }
+      if (replayed) reply.header('idempotency-replayed', 'true');
       if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
       await transfers.waitForEnd(transfer, prefer.waitMs, reply.raw);
       await transfers.keep(transfer);
-      return answer(transfer, reply);
+      return answer(transfer, reply, replayed);
     },
   );
 
@@ -180,7 +183,9 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       schema: {
         operationId: 'cancelTransfer',
         summary: 'Stop a transfer',
-        description: 'Answers once it has stopped. What is already copied stays copied.',
+        description:
+          'Answers once it has stopped. What is already copied stays copied. Can be repeated: ' +
+          'one that was cancelled is given again.',
         tags: ['transfers'],
         params: idParam,
         response: {
@@ -207,12 +212,24 @@ function describePlan(plan: TransferPlan) {
   };
 }
 
-/** How a transfer went, to the client that made it. */
-function answer(transfer: Transfer, reply: FastifyReply) {
-  if (transfer.status === 'succeeded') return reply.code(201).send(transfer.toJSON());
+/**
+ * How a transfer went, to the client that made it.
+ *
+ * @param replayed whether an earlier request made it: a failure then stays one, so its status says
+ *   the same again, and no Retry-After asks for a retry that could bring nothing else
+ */
+function answer(transfer: Transfer, reply: FastifyReply, replayed: boolean) {
+  if (transfer.status === 'succeeded') {
+    return reply.code(replayed ? 200 : 201).send(transfer.toJSON());
+  }
   if (!transfer.over) {
     return reply.code(202).header('retry-after', RETRY_AFTER_SECONDS).send(transfer.toJSON());
   }
   const { code, message, options } = transfer.error ?? new Problem('internal_error', '');
-  throw new Problem(code, message, { ...options, members: { transfer } });
+  const { headers, ...told } = options;
+  throw new Problem(code, message, {
+    ...told,
+    ...(headers !== undefined && !replayed && { headers }),
+    members: { transfer },
+  });
 }

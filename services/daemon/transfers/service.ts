@@ -219,10 +219,10 @@ export class TransferService {
   }
 
   /**
-   * Stops a transfer.
+   * Stops a transfer; one that was cancelled before is given again.
    *
    * @returns once it has stopped
-   * @throws Problem not_found; not_cancellable where it was over, or was quicker
+   * @throws Problem not_found; not_cancellable if it ended otherwise
    */
   async cancel(id: string, client: string): Promise<Transfer> {
     const transfer = this.get(id, client);
@@ -231,7 +231,7 @@ export class TransferService {
       active.stop(new Problem('cancelled', 'It was cancelled by a client.'));
       await this.waitForEnd(transfer);
     }
-    if (active === undefined || transfer.status !== 'cancelled') {
+    if (transfer.status !== 'cancelled') {
       throw new Problem('not_cancellable', `The transfer is over: ${transfer.status}.`, {
         members: { transfer },
       });
