@@ -220,13 +220,16 @@ export class Worker {
         },
         body,
       });
-      const document = (await response.json()) as TransferDocument;
+      const answer = (await response.json()) as TransferDocument & { transfer?: TransferDocument };
+      const document = answer.transfer ?? answer;
       if (response.status === 429) {
         this.#operations = this.#operations.filter((other) => other !== operation);
         return undefined;
       }
-      // What was interrupted before a client asks again is given as it is.
-      assert.ok([200, 201, 202].includes(response.status), JSON.stringify(document));
+      // What was interrupted before a client asks again is answered as interrupted.
+      const interrupted = response.status === 503 && document.status === 'interrupted';
+      const taken = [200, 201, 202].includes(response.status) || interrupted;
+      assert.ok(taken, JSON.stringify(answer));
       operation.id = document.id;
       operation.answered = true;
       operation.succeeded = response.status === 201 && key === undefined;
