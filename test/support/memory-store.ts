@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
 import { pino } from 'pino';
+import { readBatch } from '../../services/daemon/journal/batch-row.ts';
 import { Journal } from '../../services/daemon/journal/journal.ts';
 import type { Rows, Store } from '../../services/daemon/journal/store.ts';
 
@@ -84,6 +85,21 @@ export class MemoryMark {
   async close(): Promise<void> {}
 }
 
+/** The number of the last batch that counts, in memory. */
+export class MemoryWatermark {
+  value: number | undefined = 0;
+  failure: Error | undefined;
+  /** A write that fails leaves its number all the same. */
+  leavesNumber = false;
+
+  async write(value: number): Promise<void> {
+    if (this.failure === undefined || this.leavesNumber) this.value = value;
+    if (this.failure !== undefined) throw this.failure;
+  }
+
+  async close(): Promise<void> {}
+}
+
 export const FULL = new Error('IO error: /state/journal/000005.log: No space left on device');
 
 /** A journal over a disk in memory. */
@@ -92,10 +108,18 @@ export function memoryJournal(
   mark = new MemoryMark(),
   log: FastifyBaseLogger = pino({ level: 'silent' }),
   doubted = false,
+  watermark = new MemoryWatermark(),
 ) {
   const counted = { synced: 0, failed: 0 };
   const journal = new Journal({
-    ...{ store, mark, log, keys: store.rows.keys(), doubted },
+    ...{
+      store,
+      mark,
+      watermark,
+      batch: readBatch(store.rows, watermark.value).number,
+      log,
+      doubted,
+    },
     observer: {
       synced: () => {
         counted.synced++;
@@ -105,5 +129,5 @@ export function memoryJournal(
       },
     },
   });
-  return { journal, store, mark, counted };
+  return { journal, store, mark, watermark, counted };
 }

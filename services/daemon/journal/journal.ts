@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
 import { type Problem, retryLater } from '../problems/problem.ts';
+import { BATCH_KEY, batchRow } from './batch-row.ts';
 import type { Mark } from './doubt.ts';
+import { FORMAT, FORMAT_KEY } from './format.ts';
 import { causeOf, type Rows, type Store } from './store.ts';
+import type { CommitMark } from './watermark.ts';
 
 /** How long what is in no hurry may wait for company, in milliseconds. */
 const LAZY_MS = 1000;
 /** How long to leave a disk alone that could not be written, in milliseconds. */
 const RETRY_MS = 1000;
 const RETRY_AFTER_SECONDS = 5;
-/** The layout of the rows; a version that cannot read it must not touch it. */
-export const FORMAT_KEY = 'format';
-export const FORMAT = '1';
 
 /** Hears of what is worth counting. */
 export interface JournalObserver {
@@ -24,49 +24,95 @@ export interface JournalObserver {
 export interface JournalOptions {
   store: Store;
   mark: Mark;
-  /** Keys of the rows that are on disk. */
-  keys: Iterable<string>;
-  /** Whether what they say is in doubt: the mark then stays until {@link Journal.trust}. */
+  watermark: CommitMark;
+  /** The greatest number that a batch on disk has. */
+  batch: number;
+  /** Whether the rows on disk are in doubt: the mark then stays until {@link Journal.trust}. */
   doubted: boolean;
   log: FastifyBaseLogger;
   observer: JournalObserver;
 }
 
-interface Waiter {
+/** Rows that count only once their batch is committed. */
+interface Acceptance {
+  kind: 'acceptance';
   rows: Rows;
-  resolve(): void;
-  reject(problem: Problem): void;
+  accepted(): void;
+  refused(problem: Problem): void;
+  /** Called if it cannot be known for now whether they count. */
+  undecided(problem: Problem): void;
 }
 
+/** Rows of what has happened already: they are written again and again until they are there. */
+interface Fact {
+  kind: 'fact';
+  rows: Rows;
+  /** @param kept whether they are on disk, or it is marked there that they are missing */
+  done(kept: boolean): void;
+}
+
+/** Rows that a crash may lose. */
+interface Note {
+  kind: 'note';
+  rows: Rows;
+}
+
+type Entry = Acceptance | Fact | Note;
+
+/** What the journal is at. */
+type State =
+  | { is: 'idle' }
+  | { is: 'resting'; timer: NodeJS.Timeout }
+  | { is: 'writing'; done: Promise<void> };
+
 /**
- * What outlives the daemon. All rows that arrive in one tick, or while the disk is busy, go into
- * one batch, and share one sync. When a batch fails the store is opened anew, time and again, until
- * there is room; meanwhile nothing is taken that would have to be kept.
+ * Rows that outlive the daemon: one queue, of which all that is in it goes to the disk as one
+ * batch. If a batch fails, the store is opened anew, time and again, until it can be written;
+ * meanwhile nothing is accepted.
+ *
+ * **What was refused never counts, what was accepted always does.** A disk that reports an error may
+ * have written all, a part, or nothing, and may not take a correction afterwards. So acceptances
+ * take two steps. (1) Their rows go to the store in one atomic, synced batch, together with a row
+ * `batch` that has the batch's number and their keys. (2) That number is written and synced into a
+ * file of its own, the watermark. When the journal is opened, the keys that `batch` names do not
+ * count if its number is above the watermark. Each point of failure:
+ *
+ * - In or after (1), before (2) was begun: refused. The watermark is below the number and rises above
+ *   it only after a later batch succeeded, which takes those rows away, for what a failed batch
+ *   leaves to do is part of every batch until one succeeds. Until then the `batch` row on disk is
+ *   that of the failed batch or of a later one that also failed, which has taken the rows away:
+ *   either way they do not count.
+ * - In or after (2): the watermark may or may not have risen, so it is neither accepted nor refused.
+ *   It stays undecided, and keeps its place in the order, until the watermark is on disk; then it
+ *   is accepted. Its client gets no answer if that takes long. If the daemon ends before, its next
+ *   start decides by what it finds; nothing accepted later has touched the same bytes.
+ * - After (2): accepted.
+ *
+ * A failed write leaves LevelDB's log with a torn tail, behind which it would not find what it wrote:
+ * hence the reopening. Opening also rewrites what was read only from the kernel's cache.
  */
 export class Journal {
   readonly #store: Store;
   readonly #mark: Mark;
+  readonly #watermark: CommitMark;
   readonly #log: FastifyBaseLogger;
   readonly #observer: JournalObserver;
-  /** Keys of rows that are on disk, or may get there. */
-  readonly #present: Set<string>;
-  #rows = new Map<string, string | undefined>();
-  /** Who is told that it failed. */
-  #adding: Waiter[] = [];
-  /** Who waits until it has not. */
-  #settling: Waiter[] = [];
-  #urgent = false;
-  #timer: NodeJS.Timeout | undefined;
-  #committing: Promise<void> | undefined;
+  #queue: Entry[] = [];
+  /** Their rows are on disk; whether the watermark is, is not known. */
+  #undecided: Acceptance[] = [];
+  #state: State = { is: 'idle' };
+  #batch: number;
   #trouble: Problem | undefined;
-  #patient = true;
   #doubted: boolean;
+  /** Whether facts may wait for a disk that cannot be written. */
+  #patient = true;
   #closed = false;
 
-  constructor({ store, mark, keys, doubted, log, observer }: JournalOptions) {
+  constructor({ store, mark, watermark, batch, doubted, log, observer }: JournalOptions) {
     this.#store = store;
     this.#mark = mark;
-    this.#present = new Set(keys);
+    this.#watermark = watermark;
+    this.#batch = Math.max(batch, watermark.value ?? 0);
     this.#doubted = doubted;
     this.#log = log;
     this.#observer = observer;
@@ -83,158 +129,182 @@ export class Journal {
   }
 
   /**
-   * Writes rows that were not there before. @returns once they outlive a power failure
+   * Writes rows that were not there before.
    *
-   * @throws Problem storage_full or journal_unavailable; then they are not there, nor will be
+   * @param undecided is called if the disk fails so late that it cannot be known whether they count
+   * @returns once they outlive a power failure
+   * @throws Problem storage_full or journal_unavailable; then they never count
    */
-  async add(rows: Rows): Promise<void> {
-    if (this.#trouble !== undefined) throw this.#trouble;
-    await new Promise<void>((resolve, reject) => {
-      this.#adding.push({ rows, resolve, reject });
-      this.#hurry(rows);
+  accept(rows: Rows, undecided: (problem: Problem) => void): Promise<void> {
+    if (this.#trouble !== undefined) return Promise.reject(this.#trouble);
+    return new Promise((accepted, refused) => {
+      this.#queue.push({ kind: 'acceptance', rows, accepted, refused, undecided });
+      this.#hurry();
     });
   }
 
   /**
    * Writes rows of what has happened already, and tries until they are there.
    *
-   * @returns once they outlive a power failure, or it is marked on disk that they are missing
+   * @returns once they outlive a power failure, or it is marked on disk that they are missing: true;
+   *   false if neither can be and the daemon ends
    */
-  async settle(rows: Rows): Promise<void> {
+  async record(rows: Rows): Promise<boolean> {
     if (this.#trouble !== undefined && (this.#mark.set || !this.#patient)) {
-      this.#hurry(rows);
-      await this.#makeMark();
-      return;
+      this.writeSoon(rows);
+      return this.#mark.set || this.#makeMark();
     }
-    await new Promise<void>((resolve, reject) => {
-      this.#settling.push({ rows, resolve, reject });
-      this.#hurry(rows);
+    return new Promise((done) => {
+      this.#queue.push({ kind: 'fact', rows, done });
+      this.#hurry();
     });
   }
 
   /** Writes rows soon; a crash may lose them. */
-  keep(rows: Rows): void {
-    this.#put(rows);
-    this.#later(LAZY_MS);
+  writeSoon(rows: Rows): void {
+    this.#queue.push({ kind: 'note', rows });
+    this.#rest(LAZY_MS);
   }
 
-  /** Takes rows away soon, as far as they are there. */
+  /** Takes rows away soon. */
   remove(keys: Iterable<string>): void {
-    for (const key of keys) {
-      if (this.#present.delete(key)) this.#rows.set(key, undefined);
-    }
-    this.#later(LAZY_MS);
+    this.writeSoon(absent(keys));
   }
 
-  /** What was unfinished at the start has been dealt with: the mark may go, once all is written. */
+  /** What was unfinished at the start has been dealt with: the mark may go once all is written. */
   trust(): void {
     this.#doubted = false;
-    this.keep(new Map([[FORMAT_KEY, FORMAT]]));
+    this.writeSoon(new Map([[FORMAT_KEY, FORMAT]]));
   }
 
-  /** The daemon ends: from now on nobody waits for a disk that cannot be written. */
-  letGo(): void {
+  /** The daemon ends: from now on nothing waits for a disk that cannot be written. */
+  stopWaiting(): void {
     this.#patient = false;
-    if (this.#trouble !== undefined) this.#settled();
+    if (this.#trouble === undefined) return;
+    this.#tellUndecided(this.#trouble);
+    this.#giveUpFacts(this.#mark.set);
   }
 
   /** Writes what is left, as far as the disk takes it, and closes. */
   async close(): Promise<void> {
-    clearTimeout(this.#timer);
     this.#closed = true;
-    await this.#committing;
-    this.#urgent = true;
-    if (this.#rows.size > 0) await this.#commit();
-    if (this.#rows.size > 0) this.#log.error({ rows: this.#rows.size }, 'journal: not all kept');
-    this.#settled();
+    if (this.#state.is === 'resting') clearTimeout(this.#state.timer);
+    if (this.#state.is === 'writing') await this.#state.done;
+    if (this.#queue.length > 0) await this.#writeBatch();
+    const rows = this.#queue.reduce((sum, entry) => sum + entry.rows.size, 0);
+    if (rows > 0) this.#log.error(`journal: ${rows} rows were not written`);
+    this.#giveUpFacts(this.#mark.set);
     await this.#store.close();
+    await this.#watermark.close();
     await this.#mark.close();
   }
 
-  #put(rows: Rows): void {
-    for (const [key, value] of rows) {
-      this.#rows.set(key, value);
-      this.#present.add(key);
-    }
+  /** Writes as soon as all of this tick have come along. A disk in trouble is left alone. */
+  #hurry(): void {
+    if (this.#trouble !== undefined || this.#state.is === 'writing') return;
+    if (this.#state.is === 'resting') clearTimeout(this.#state.timer);
+    this.#state = {
+      is: 'writing',
+      done: new Promise((resolve) => {
+        setImmediate(() => resolve(this.#write()));
+      }),
+    };
   }
 
-  #hurry(rows: Rows): void {
-    this.#put(rows);
-    this.#urgent = true;
-    // A disk in trouble is left alone until it is tried again.
-    if (this.#trouble === undefined && this.#committing === undefined) {
-      clearTimeout(this.#timer);
-      this.#timer = undefined;
-      this.#committing = new Promise((resolve) => {
-        // All of this tick go along.
-        setImmediate(() => resolve(this.#commitAll()));
-      });
-    }
-  }
-
-  #later(ms: number): void {
-    if (this.#closed || this.#timer !== undefined || this.#committing !== undefined) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      this.#committing ??= this.#commitAll();
+  #rest(ms: number): void {
+    if (this.#closed || this.#state.is !== 'idle') return;
+    const timer = setTimeout(() => {
+      this.#state = { is: 'writing', done: this.#write() };
     }, ms);
-    this.#timer.unref();
+    this.#state = { is: 'resting', timer: timer.unref() };
   }
 
-  async #commitAll(): Promise<void> {
-    let written = await this.#commit();
-    while (written && this.#urgent) written = await this.#commit();
-    this.#committing = undefined;
-    if (!written) this.#later(RETRY_MS);
-    else if (this.#rows.size > 0) this.#later(LAZY_MS);
+  async #write(): Promise<void> {
+    let written = await this.#writeBatch();
+    while (written && this.#queue.some(isUrgent)) written = await this.#writeBatch();
+    this.#state = { is: 'idle' };
+    if (!written) this.#rest(RETRY_MS);
+    else if (this.#queue.length > 0) this.#rest(LAZY_MS);
   }
 
   /** Writes one batch of all there is. @returns whether it could */
-  async #commit(): Promise<boolean> {
-    const again = this.#trouble !== undefined;
-    const rows = this.#rows;
-    const sync = this.#urgent || again;
-    const adding = this.#adding.splice(0);
-    const settling = this.#settling.splice(0);
-    this.#rows = new Map();
-    this.#urgent = false;
+  async #writeBatch(): Promise<boolean> {
+    const entries = this.#queue;
+    this.#queue = [];
+    const inTrouble = this.#trouble !== undefined;
+    const acceptances = entries.filter((entry) => entry.kind === 'acceptance');
+    const rows = rowsOf(entries);
+    if (acceptances.length > 0) {
+      this.#batch++;
+      rows.set(BATCH_KEY, batchRow(this.#batch, acceptances));
+    }
+    if (inTrouble) rows.set(FORMAT_KEY, FORMAT);
+    const sync = inTrouble || entries.some(isUrgent);
     const began = performance.now();
     try {
-      if (again) await this.#store.reopen();
-      await this.#store.write(again ? new Map(rows).set(FORMAT_KEY, FORMAT) : rows, sync);
+      if (inTrouble) await this.#store.reopen();
+      await this.#store.write(rows, sync);
     } catch (error) {
-      await this.#fail(error, rows, adding, settling);
+      await this.#failed(error, entries);
       return false;
     }
+    for (const entry of entries) if (entry.kind === 'fact') entry.done(true);
+    this.#undecided.push(...acceptances);
+    if (!(await this.#commit())) return false;
     if (sync) this.#observer.synced((performance.now() - began) / 1000);
-    if (again) this.#log.info('journal: it can be written again');
+    if (inTrouble) this.#log.info('journal: it can be written again');
     this.#trouble = undefined;
-    for (const { resolve } of [...adding, ...settling]) resolve();
     // What came meanwhile may rely on the mark.
-    if (this.#mark.set && !this.#doubted && this.#rows.size === 0) await this.#clearMark();
+    if (this.#mark.set && !this.#doubted && this.#queue.length === 0) await this.#clearMark();
     return true;
   }
 
-  async #fail(error: unknown, rows: Rows, adding: Waiter[], settling: Waiter[]): Promise<void> {
+  /** Has all acceptances count whose rows are on disk. @returns whether they do */
+  async #commit(): Promise<boolean> {
+    if (this.#undecided.length === 0) return true;
+    try {
+      await this.#watermark.write(this.#batch);
+    } catch (error) {
+      await this.#failed(error, []);
+      return false;
+    }
+    for (const { accepted } of this.#undecided.splice(0)) accepted();
+    return true;
+  }
+
+  /** @param entries of a batch that may be on disk all the same, in whole or in part */
+  async #failed(error: unknown, entries: Entry[]): Promise<void> {
     const problem = problemOf(error);
     if (this.#trouble === undefined) this.#log.error({ err: error }, 'journal: cannot be written');
+    if (this.#trouble !== undefined || !this.#patient) this.#tellUndecided(problem);
     this.#trouble = problem;
     this.#observer.failed();
-    for (const [key, value] of rows) {
-      if (!this.#rows.has(key)) this.#rows.set(key, value);
-    }
-    for (const { rows: refused, reject } of [...adding, ...this.#adding.splice(0)]) {
-      // They may be on disk all the same, in whole or in part.
-      for (const key of refused.keys()) {
-        this.#present.delete(key);
-        this.#rows.set(key, undefined);
+    const left: Entry[] = [];
+    for (const entry of [...entries, ...this.#queue]) {
+      if (entry.kind === 'acceptance') {
+        left.push({ kind: 'note', rows: absent(entry.rows.keys()) });
+        entry.refused(problem);
+      } else {
+        left.push(entry);
       }
-      reject(problem);
     }
-    this.#urgent = true;
-    this.#settling.unshift(...settling);
-    if (this.#settling.length === 0) return;
-    if ((await this.#makeMark()) || !this.#patient) this.#settled();
+    this.#queue = left;
+    if (!left.some(({ kind }) => kind === 'fact')) return;
+    const marked = await this.#makeMark();
+    if (marked || !this.#patient) this.#giveUpFacts(marked);
+  }
+
+  #tellUndecided(problem: Problem): void {
+    for (const { undecided } of this.#undecided) undecided(problem);
+  }
+
+  /** Lets go on what waits for its rows; they are still written if they can be. */
+  #giveUpFacts(kept: boolean): void {
+    this.#queue = this.#queue.map((entry) => {
+      if (entry.kind !== 'fact') return entry;
+      entry.done(kept);
+      return { kind: 'note', rows: entry.rows };
+    });
   }
 
   /** @returns whether it is marked on disk that rows are missing */
@@ -243,13 +313,9 @@ export class Journal {
       await this.#mark.make();
       return true;
     } catch (error) {
-      this.#log.error({ err: error }, 'journal: nor can the mark beside it');
+      this.#log.error({ err: error }, 'journal: journal.trust could not be written either');
       return false;
     }
-  }
-
-  #settled(): void {
-    for (const { resolve } of this.#settling.splice(0)) resolve();
   }
 
   async #clearMark(): Promise<void> {
@@ -257,20 +323,33 @@ export class Journal {
       await this.#mark.clear();
     } catch (error) {
       // It stays, and is tried again after the next batch.
-      this.#log.warn({ err: error }, 'journal: cannot clear the mark beside it');
+      this.#log.warn({ err: error }, 'journal: journal.trust could not be cleared');
     }
   }
 }
 
+function isUrgent({ kind }: Entry): boolean {
+  return kind !== 'note';
+}
+
+/** All rows of a batch; later ones replace earlier ones. */
+function rowsOf(entries: Entry[]): Map<string, string | undefined> {
+  return new Map(entries.flatMap(({ rows }) => [...rows]));
+}
+
+/** Rows that take away what has these keys. */
+function absent(keys: Iterable<string>): Rows {
+  return new Map(Array.from(keys, (key) => [key, undefined]));
+}
+
 function problemOf(error: unknown): Problem {
   const cause = causeOf(error);
-  const full = /No space left|Disk quota exceeded|File too large/.test(cause);
-  const what = cause.slice(cause.lastIndexOf(': ') + 1).trim();
-  const remedy = full ? 'free some space' : 'see to the disk, or its mount';
+  const full = /No space left|ENOSPC|Disk quota exceeded|EDQUOT|File too large|EFBIG/i.test(cause);
+  const what = cause.replace(/, \w+( '.*')?$/, '');
   return retryLater(
     full ? 'storage_full' : 'journal_unavailable',
-    `The journal in the state directory cannot be written (${what}), and nothing is accepted ` +
-      `that has to be kept in it: ${remedy}, then retry.`,
+    `The journal in the state directory cannot be written (${what.slice(what.lastIndexOf(': ') + 1).trim()}), and nothing is accepted ` +
+      `that has to be kept in it: ${full ? 'free some space' : 'check the disk and its mount'}, then retry.`,
     RETRY_AFTER_SECONDS,
   );
 }

@@ -2,9 +2,13 @@
 import { join } from 'node:path';
 import type { FastifyBaseLogger } from 'fastify';
 import { StartError } from '../start-error.ts';
+import { syncDirectory } from '../sync-directory.ts';
+import { readBatch } from './batch-row.ts';
 import { DoubtMark } from './doubt.ts';
-import { FORMAT, FORMAT_KEY, Journal, type JournalObserver } from './journal.ts';
+import { FORMAT_KEY, formatProblem } from './format.ts';
+import { Journal, type JournalObserver } from './journal.ts';
 import { openStore } from './store.ts';
+import { Watermark } from './watermark.ts';
 
 export interface OpenedJournal {
   journal: Journal;
@@ -17,34 +21,50 @@ export interface OpenedJournal {
   doubt: string | undefined;
 }
 
-/** @throws StartError where the journal in the state directory cannot be opened */
+/** @throws StartError if the journal in the state directory cannot be opened */
 export async function openJournal(
   stateDir: string,
   log: FastifyBaseLogger,
   observer: JournalObserver,
 ): Promise<OpenedJournal> {
-  const mark = await openMark(join(stateDir, 'journal.trust'));
+  const opened: { close(): Promise<void> }[] = [];
+  const keep = <T extends { close(): Promise<void> }>(one: T): T => {
+    opened.unshift(one);
+    return one;
+  };
   try {
+    const mark = keep(await openFile(join(stateDir, 'journal.trust'), DoubtMark.open));
+    const watermark = keep(await openFile(join(stateDir, 'journal.committed'), Watermark.open));
     const doubtIt = () => mark.make();
     const { store, rows, damage } = await openStore(join(stateDir, 'journal'), doubtIt);
-    try {
-      checkFormat(stateDir, rows);
-      if (damage !== undefined) {
-        log.error({ damage }, 'journal: damaged; what is intact in it is used');
-        // Where it showed only once the store was open, too.
-        await mark.make();
-      }
-      const keys = rows.map(([key]) => key);
-      const doubt = damage === undefined ? unwritten(mark) : 'its journal was damaged';
-      const doubted = doubt !== undefined;
-      const journal = new Journal({ store, mark, keys, doubted, log, observer });
-      return { journal, rows, doubt };
-    } catch (error) {
-      await store.close();
-      throw error;
+    keep(store);
+    const problem = formatProblem(rows.find(([key]) => key === FORMAT_KEY)?.[1]);
+    if (problem !== undefined) {
+      throw new StartError('failure', `the journal in ${stateDir} ${problem}`);
     }
+    const { number: batch, uncommitted, spoilt } = readBatch(rows, watermark.value);
+    const harm = damage ?? spoilt;
+    if (harm !== undefined) {
+      log.error({ damage: harm }, 'journal: damaged; what is intact in it is used');
+      // Some damage shows only once the store is open.
+      await mark.make();
+    }
+    // From now on all that is there counts, as far as the mark allows.
+    if (spoilt !== undefined) await watermark.write(batch);
+    syncDirectory(stateDir);
+    const doubt = harm === undefined ? unwritten(mark) : 'its journal was damaged';
+    const doubted = doubt !== undefined;
+    const journal = new Journal({ store, mark, watermark, batch, doubted, log, observer });
+    if (uncommitted.size > 0) {
+      log.warn(
+        { rows: uncommitted.size },
+        'journal: rows that were never acknowledged are removed',
+      );
+      journal.remove(uncommitted);
+    }
+    return { journal, rows: rows.filter(([key]) => !uncommitted.has(key)), doubt };
   } catch (error) {
-    await mark.close();
+    for (const one of opened) await one.close();
     throw error;
   }
 }
@@ -53,21 +73,12 @@ function unwritten(mark: DoubtMark): string | undefined {
   return mark.set ? 'its journal could not be written before the daemon ended' : undefined;
 }
 
-async function openMark(path: string): Promise<DoubtMark> {
+async function openFile<T>(path: string, open: (path: string) => Promise<T>): Promise<T> {
   try {
-    return await DoubtMark.open(path);
+    return await open(path);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     const remedy = code === 'ENOSPC' ? '; free some space' : '';
     throw new StartError('failure', `cannot use ${path}: ${message}${remedy}`);
   }
-}
-
-function checkFormat(stateDir: string, rows: OpenedJournal['rows']): void {
-  const format = rows.find(([key]) => key === FORMAT_KEY)?.[1];
-  if (format === undefined || format === FORMAT) return;
-  throw new StartError(
-    'failure',
-    `the journal in ${stateDir} is of format ${format}, and this version reads ${FORMAT} only: use the version that wrote it`,
-  );
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
-import { PROBLEMS, Problem, type ProblemCode, problemDetails } from './problem.ts';
+import { OutcomeUnknown, PROBLEMS, Problem, type ProblemCode, problemDetails } from './problem.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
 
@@ -15,10 +15,16 @@ export default fp(
 
 /** Answers a request with the problem that an error is. */
 export function sendProblem(
-  error: FastifyError | Problem,
+  error: FastifyError | Problem | OutcomeUnknown,
   request: FastifyRequest,
   reply: FastifyReply,
 ): void {
+  if (error instanceof OutcomeUnknown) {
+    request.log.error({ err: error }, 'closed without an answer: the outcome is not known');
+    reply.hijack();
+    request.raw.destroy();
+    return;
+  }
   const problem = asProblem(error, request.routeOptions.schema?.consumes);
   if (problem.code === 'internal_error') request.log.error(error, 'request failed');
   request.problem = problem.code;

@@ -101,6 +101,14 @@ export class Problem extends Error {
   }
 }
 
+/**
+ * It cannot be known whether the request was carried out, so that any answer might be wrong: the
+ * connection is closed without one.
+ */
+export class OutcomeUnknown extends Error {
+  override readonly name = 'OutcomeUnknown';
+}
+
 /** A problem about one field of the request. */
 export function fieldProblem(code: ProblemCode, pointer: string, detail: string): Problem {
   return new Problem(code, detail, { errors: [{ pointer, detail }] });

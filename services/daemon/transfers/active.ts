@@ -11,7 +11,7 @@ import type { Journal } from '../journal/journal.ts';
 import type { Access } from '../order/precedence.ts';
 import type { Ticket } from '../order/scheduler.ts';
 import { type Start, transferLane, type WorkQueue } from '../order/work-queue.ts';
-import { Problem, retryLater } from '../problems/problem.ts';
+import { OutcomeUnknown, Problem, retryLater } from '../problems/problem.ts';
 import type { Archive } from './archive.ts';
 import type { Feed } from './feed.ts';
 import { reportEnd, type TransferObserver } from './observer.ts';
@@ -34,40 +34,56 @@ export interface Surroundings {
   left(transfer: Transfer): void;
 }
 
+/** Why it was told to stop; `suspended`: to begin anew when the daemon runs again. */
+type StopReason = Problem | 'suspended';
+
+type State =
+  /** Its rows are on their way to the disk, and it may yet be refused. `due`: its turn has come meanwhile. */
+  | { is: 'accepting'; due: boolean }
+  /** For its turn. */
+  | { is: 'waiting' }
+  /** Its turn has come; that it begins is on its way to the disk. */
+  | { is: 'starting' }
+  /** The engine has these jobs of it. */
+  | { is: 'running'; tags: readonly number[] }
+  /** The engine was told to cancel them. */
+  | { is: 'stopping'; reason: StopReason }
+  /** It has stopped, and keeps its place in the order until its end is on disk. */
+  | { is: 'ending' }
+  /** It is over, or left to the next daemon. */
+  | { is: 'left' };
+
+/** Whether the journal has it: then its end must get there too. */
+type Kept =
+  | { is: 'no' }
+  /** `answer` rejects if it is refused, or if that is not decided in time. */
+  | { is: 'coming'; answer: Promise<void> }
+  | { is: 'yes' };
+
 /** A transfer that is not over: waits for its turn and for the journal, runs, and ends. */
 export class ActiveTransfer {
   readonly transfer: Transfer;
   readonly #around: Surroundings;
+  #state: State = { is: 'waiting' };
+  #kept: Kept;
   #ticket: Ticket<Start> | undefined;
-  /** The engine's names for its jobs, once it runs. */
-  #tags: readonly number[] | undefined;
-  /** Why it was told to stop; `suspended`: to begin anew when the daemon runs again. */
-  #stopped: Problem | 'suspended' | undefined;
   #timer: NodeJS.Timeout | undefined;
-  /** Whether the journal has it, or is about to: then its end must get there too. */
-  #journaled: boolean;
-  #accepting: Promise<void> | undefined;
-  #keeping: Promise<void> | undefined;
-  /** Its turn has come; only the journal keeps it waiting. */
-  #due = false;
-  /** It has stopped, and only its end is not in the journal yet. */
-  #ending = false;
 
-  /** @param journaled whether the journal has it already */
-  constructor(transfer: Transfer, around: Surroundings, journaled: boolean) {
+  /** @param kept whether the journal has it already */
+  constructor(transfer: Transfer, around: Surroundings, kept: boolean) {
     this.transfer = transfer;
     this.#around = around;
-    this.#journaled = journaled;
-  }
-
-  /** While it is on its way into the journal, before it may start. */
-  get accepting(): Promise<void> | undefined {
-    return this.#accepting;
+    this.#kept = { is: kept ? 'yes' : 'no' };
   }
 
   /** While it is on its way into the journal, and may yet fail to get there. */
   get journaling(): Promise<void> | undefined {
-    return this.#accepting ?? this.#keeping;
+    return this.#kept.is === 'coming' ? this.#kept.answer : undefined;
+  }
+
+  /** While it is on its way into the journal, before it may start. */
+  get accepting(): Promise<void> | undefined {
+    return this.#state.is === 'accepting' ? this.journaling : undefined;
   }
 
   /** Gives it its place in the order; it may start, and end, before this returns. */
@@ -75,43 +91,43 @@ export class ActiveTransfer {
     const { transfer } = this;
     const { queue } = this.#around;
     this.#ticket = queue.add(
-      () => this.#start(),
+      () => this.#turn(),
       accessesOf(transfer.plan),
       transferLane(transfer.plan.priority, transfer.plan.bytes),
       transfer.origin.client,
       transfer.plan.bytes,
     );
     // What ended within add() could not be released by a ticket that was not there yet.
-    if (transfer.over) queue.release(this.#ticket);
+    if (this.#state.is === 'left') queue.release(this.#ticket);
   }
 
   /**
-   * Gives it its place in the order, and puts it into the journal. It does not start before
-   * {@link accepted}.
+   * Gives it its place in the order, and puts it into the journal. Once it is there it starts as soon
+   * as its turn comes; if it is refused, it gives its place up.
    *
+   * @param onAccepted is called once it is in the journal, before it starts
    * @returns once it is in the journal
-   * @throws Problem where it cannot be: {@link withdraw} it
+   * @throws Problem if it is refused; OutcomeUnknown if that is not decided in time
    */
-  placeJournaled(): Promise<void> {
-    this.#journaled = true;
-    this.transfer.promised = true;
-    this.#accepting = this.#around.journal.add(acceptedRows(this.transfer, false));
+  placeKept(onAccepted: () => void): Promise<void> {
+    this.#state = { is: 'accepting', due: false };
+    const answer = this.#accept(
+      () => {
+        const due = this.#state.is === 'accepting' && this.#state.due;
+        this.#state = { is: 'waiting' };
+        onAccepted();
+        if (due) this.#turn();
+      },
+      () => {
+        this.#leave();
+        this.#release();
+      },
+    );
     this.place();
-    return this.#accepting;
+    return answer;
   }
 
-  /** Takes it out of the order, where it was not accepted. */
-  withdraw(): void {
-    if (this.#ticket !== undefined) this.#around.queue.release(this.#ticket);
-  }
-
-  /** Lets it start, as soon as its turn comes. */
-  accepted(): void {
-    this.#accepting = undefined;
-    if (this.#due) this.#start();
-  }
-
-  /** Stops it once its time is up, where its client has set one. */
+  /** Stops it once its time is up, if its client has set one. */
   limitTime(): void {
     const { plan, ageMs } = this.transfer;
     if (plan.timeoutMs === undefined) return;
@@ -124,55 +140,91 @@ export class ActiveTransfer {
     );
   }
 
-  /** Puts it into the journal, wherever it is on its way. @throws Problem where that cannot be */
+  /** Puts it into the journal, wherever it is on its way. @throws as {@link placeKept} */
   async keep(): Promise<void> {
-    if (this.#journaled) return;
-    this.#journaled = true;
-    this.transfer.promised = true;
-    this.#keeping = this.#around.journal.add(acceptedRows(this.transfer, this.#tags !== undefined));
-    try {
-      await this.#keeping;
-    } catch (error) {
-      this.#journaled = false;
-      throw error;
-    } finally {
-      this.#keeping = undefined;
+    if (this.#kept.is === 'no' && this.#state.is !== 'left') {
+      await this.#accept(
+        () => {},
+        () => {
+          this.transfer.promised = false;
+        },
+      );
+    } else {
+      await this.journaling;
     }
   }
 
   /** Has it end for that reason, unless it ends for another one. */
-  stop(reason: Problem | 'suspended'): void {
-    if (this.#stopped !== undefined || this.#ending) return;
-    this.#stopped = reason;
-    if (this.#tags !== undefined) for (const tag of this.#tags) this.#around.engine.cancel(tag);
-    else if (reason === 'suspended') this.#suspend();
-    else this.#end(undefined, reason);
+  stop(reason: StopReason): void {
+    const state = this.#state;
+    if (state.is === 'running') {
+      this.#state = { is: 'stopping', reason };
+      for (const tag of state.tags) this.#around.engine.cancel(tag);
+    } else if (state.is === 'waiting' || state.is === 'starting') {
+      if (reason === 'suspended') this.#suspend();
+      else this.#end(undefined, reason);
+    }
   }
 
-  /** Stops it for the daemon's end, and leaves it to the next one where that can run it again. */
+  /** Stops it for the daemon's end, and leaves it to the next one if that can run it again. */
   interrupt(): void {
+    if (this.#state.is === 'accepting') {
+      // It is undecided: what the next daemon finds on the disk decides.
+      this.#leave();
+      this.#release();
+      return;
+    }
     const history = {
-      begun: this.#tags !== undefined,
+      begun: this.#state.is === 'running',
       touchesItself: touchesItself(this.transfer.plan),
       doubt: undefined,
     };
-    const again = this.#journaled && whyNotAgain(history) === undefined;
+    const again = this.#kept.is !== 'no' && whyNotAgain(history) === undefined;
     const reason = 'The daemon shut down before the transfer ended: send it again.';
     this.stop(again ? 'suspended' : retryLater('interrupted', reason));
   }
 
+  /** Puts it into the journal. The calls come once it is decided, be that after `answer` rejects. */
+  #accept(accepted: () => void, refused: () => void): Promise<void> {
+    const { transfer } = this;
+    transfer.promised = true;
+    const answer = new Promise<void>((resolve, reject) => {
+      this.#around.journal
+        .accept(acceptedRows(transfer, this.#state.is === 'running'), (problem) => {
+          reject(new OutcomeUnknown(problem.message));
+        })
+        .then(
+          () => {
+            this.#kept = { is: 'yes' };
+            accepted();
+            resolve();
+          },
+          (problem) => {
+            this.#kept = { is: 'no' };
+            refused();
+            reject(problem);
+          },
+        );
+    });
+    this.#kept = { is: 'coming', answer };
+    return answer;
+  }
+
   /** Its turn has come. */
-  #start(): void {
-    this.#due = true;
+  #turn(): void {
+    if (this.#state.is === 'accepting') this.#state.due = true;
     // One that was told to stop keeps its place until its end is in the journal.
-    if (this.#accepting !== undefined || this.#stopped !== undefined) return;
-    if (!this.#journaled || !touchesItself(this.transfer.plan)) {
+    if (this.#state.is !== 'waiting') return;
+    if (this.#kept.is === 'no' || !touchesItself(this.transfer.plan)) {
       this.#submit();
       return;
     }
     // After a crash nothing else would tell whether it has overwritten its own source.
-    void this.#around.journal.settle(begunRows(this.transfer)).then(() => {
-      if (this.#stopped === undefined) this.#submit();
+    this.#state = { is: 'starting' };
+    void this.#around.journal.record(begunRows(this.transfer)).then((kept) => {
+      if (this.#state.is !== 'starting') return;
+      if (kept) this.#submit();
+      else this.#suspend();
     });
   }
 
@@ -205,7 +257,10 @@ export class ActiveTransfer {
       // For a channel that hangs; anything else is stopped by the timer.
       ...(timeoutMs !== undefined && { timeoutMs }),
     };
-    this.#tags = this.#hand(job, {
+    // Small ones may end within the call.
+    const running: State = { is: 'running', tags: [] };
+    this.#state = running;
+    const tags = this.#hand(job, {
       progress: (bytesDone) => {
         observer.progressed(transfer, bytesDone - transfer.bytesCompleted);
         transfer.bytesCompleted = bytesDone;
@@ -213,6 +268,7 @@ export class ActiveTransfer {
       },
       done: (completion) => this.#complete(completion),
     });
+    if (this.#state === running) this.#state = { is: 'running', tags };
   }
 
   #hand(job: Job, listener: JobListener): readonly number[] {
@@ -236,12 +292,12 @@ export class ActiveTransfer {
       const { status } = completion;
       this.#around.log.error({ transfer: this.transfer.id, status }, 'the engine refused a job');
     }
-    if (problem.code !== 'cancelled' || this.#stopped === undefined) {
+    if (problem.code !== 'cancelled' || this.#state.is !== 'stopping') {
       this.#end(completion, problem);
-    } else if (this.#stopped === 'suspended') {
+    } else if (this.#state.reason === 'suspended') {
       this.#suspend();
     } else {
-      this.#end(completion, this.#stopped);
+      this.#end(completion, this.#state.reason);
     }
   }
 
@@ -251,39 +307,58 @@ export class ActiveTransfer {
    */
   #end(completion: Completion | undefined, error: Problem | undefined): void {
     const { transfer } = this;
-    const { archive, dma, journal } = this.#around;
+    const { dma } = this.#around;
     const channels = dma.names(completion?.dma.channels ?? []);
     const outcome = transfer.outcome(completion, error, channels);
-    this.#ending = true;
+    this.#state = { is: 'ending' };
     clearTimeout(this.#timer);
-    if (!this.#journaled) {
-      archive.add(transfer);
-      this.#finish(outcome);
-      return;
+    if (this.#kept.is === 'no') this.#finish(outcome);
+    else void this.#endKept(outcome);
+  }
+
+  async #endKept(outcome: Outcome): Promise<void> {
+    const { transfer } = this;
+    try {
+      await this.journaling;
+    } catch (error) {
+      if (!(error instanceof OutcomeUnknown)) {
+        this.#finish(outcome);
+        return;
+      }
     }
-    void journal.settle(endedRows(transfer, outcome)).then(() => this.#finish(outcome));
+    if (await this.#around.journal.record(endedRows(transfer, outcome))) this.#finish(outcome);
+    else this.#suspend();
   }
 
   #finish(outcome: Outcome): void {
     const { transfer } = this;
+    const { archive, observer, feed } = this.#around;
     const before = transfer.bytesCompleted;
     transfer.finish(outcome);
-    this.#around.left(transfer);
-    this.#around.observer.progressed(transfer, transfer.bytesCompleted - before);
+    if (this.#kept.is === 'no') archive.add(transfer);
+    this.#leave();
+    observer.progressed(transfer, transfer.bytesCompleted - before);
     reportEnd(this.#around, transfer);
-    this.#letOthersGoOn();
+    feed.publish('status', transfer);
+    this.#release();
   }
 
   /** It is over for this daemon, and left to the next. */
   #suspend(): void {
     clearTimeout(this.#timer);
     this.transfer.suspend();
-    this.#around.left(this.transfer);
-    this.#letOthersGoOn();
+    this.#leave();
+    this.#around.feed.publish('status', this.transfer);
+    this.#release();
   }
 
-  #letOthersGoOn(): void {
-    this.#around.feed.publish('status', this.transfer);
+  #leave(): void {
+    this.#state = { is: 'left' };
+    this.#around.left(this.transfer);
+  }
+
+  /** Lets those go on that wait for it. */
+  #release(): void {
     if (this.#ticket !== undefined) this.#around.queue.release(this.#ticket);
   }
 }

@@ -48,11 +48,11 @@ export class Archive {
   #write(most: typeof BATCH): void {
     let { transfers, segments } = most;
     for (const transfer of this.#waiting) {
-      if (transfers <= 0 || segments <= 0 || !transfer.over) return;
+      if (transfers <= 0 || segments <= 0) return;
       transfers--;
       segments -= transfer.plan.segments.length;
       this.#waiting.delete(transfer);
-      this.#journal.keep(
+      this.#journal.writeSoon(
         new Map([
           ...acceptedRows(transfer, false),
           ...endedRows(transfer, transfer.end as Outcome),

@@ -111,15 +111,11 @@ export class TransferService {
     const active = this.#activate(transfer, false);
     if (journaled || key !== undefined) {
       try {
-        await active.placeJournaled();
+        await active.placeKept(() => this.#show(active));
       } catch (error) {
-        this.#active.delete(transfer.id);
-        this.#keys.forget(transfer);
-        active.withdraw();
+        if (error instanceof Problem) this.#keys.forget(transfer);
         throw error;
       }
-      this.#show(active);
-      active.accepted();
     } else {
       this.#show(active);
       active.place();
@@ -136,10 +132,9 @@ export class TransferService {
     try {
       await active?.keep();
     } catch (error) {
-      active?.stop(error as Problem);
+      if (!(error instanceof Problem)) throw error;
+      active?.stop(error);
       await this.waitForEnd(transfer);
-      // Where it had ended already, its end has come into the journal without its beginning.
-      this.#archive.add(transfer);
     }
   }
 
@@ -167,7 +162,7 @@ export class TransferService {
     // The first to end is the first to be forgotten.
     over.sort((a, b) => b.overForMs - a.overForMs);
     for (const transfer of over) this.#history.finish(transfer);
-    await this.#options.journal.settle(interrupted);
+    await this.#options.journal.record(interrupted);
     // Where the daemon ends meanwhile, the next one will do.
     if (this.#options.queue.closing) return;
     for (const { kind, transfer } of left) {
@@ -244,7 +239,12 @@ export class TransferService {
    * not run it again; the rest is interrupted. @returns once it has stopped
    */
   async interrupt(): Promise<void> {
-    this.#options.journal.letGo();
+    // First all that could start: once the journal stops waiting, nothing must go on behind an end
+    // that is not on disk.
+    for (const active of [...this.#active.values()]) {
+      if (active.journaling === undefined) active.interrupt();
+    }
+    this.#options.journal.stopWaiting();
     await Promise.allSettled([...this.#active.values()].map(({ journaling }) => journaling));
     const left = [...this.#active.values()];
     for (const active of left) active.interrupt();

@@ -21,15 +21,17 @@ describe('Journal', () => {
     ({ journal, counted } = memoryJournal(store, mark));
   });
 
+  const accept = (key: string) => journal.accept(row(key), () => {});
+
   test('all that comes in one tick, or while the disk is busy, shares one sync', async () => {
-    const first = Array.from({ length: 100 }, (_, i) => journal.add(row(`a${i}`)));
+    const first = Array.from({ length: 100 }, (_, i) => accept(`a${i}`));
     const letThrough = store.hold();
     await tick();
-    const second = Array.from({ length: 100 }, (_, i) => journal.settle(row(`b${i}`)));
+    const second = Array.from({ length: 100 }, (_, i) => journal.record(row(`b${i}`)));
     letThrough();
     await Promise.all([...first, ...second]);
     expect(store.batches.map(({ rows, sync }) => [rows.size, sync])).toEqual([
-      [100, true],
+      [101, true],
       [100, true],
     ]);
     expect(counted).toEqual({ synced: 2, failed: 0 });
@@ -38,7 +40,7 @@ describe('Journal', () => {
   test('resolves once it is on disk, and not before', async () => {
     const letThrough = store.hold();
     let done = false;
-    const added = journal.add(row('a')).then(() => {
+    const added = accept('a').then(() => {
       done = true;
     });
     await ticks();
@@ -49,24 +51,23 @@ describe('Journal', () => {
   });
 
   test('what is in no hurry waits, and goes unsynced, or with what is', async () => {
-    journal.keep(row('lazy'));
+    journal.writeSoon(row('lazy'));
     await ticks();
     expect(store.batches).toEqual([]);
-    await journal.add(row('a'));
-    expect([...store.rows.keys()]).toEqual(['lazy', 'a']);
-    journal.keep(row('later'));
+    await accept('a');
+    expect([...store.rows.keys()]).toEqual(['lazy', 'a', 'batch']);
+    journal.writeSoon(row('later'));
     while (!store.rows.has('later')) await new Promise((resolve) => setTimeout(resolve, 10));
     expect(store.batches.at(-1)?.sync).toBe(false);
     expect(counted.synced).toBe(1);
   });
 
-  test('takes rows away, and writes nothing of those that were never there', async () => {
-    await journal.add(row('a'));
-    journal.keep(row('b'));
+  test('takes rows away', async () => {
+    await accept('a');
+    journal.writeSoon(row('b'));
     journal.remove(['a', 'b', 'never']);
-    await journal.add(row('c'));
-    expect(store.sorted()).toEqual([['c', 'x']]);
-    expect([...(store.batches.at(-1)?.rows.keys() ?? [])]).not.toContain('never');
+    await accept('c');
+    expect([...store.rows.keys()].sort()).toEqual(['batch', 'c']);
   });
 
   test.each([
@@ -76,7 +77,7 @@ describe('Journal', () => {
     [new Error('Corruption: bad'), 'journal_unavailable', /bad/],
   ])('%s is %s, with what to do, and no path', async (failure, code, detail) => {
     store.failure = failure;
-    const refused = journal.add(row('a'));
+    const refused = accept('a');
     await expect(refused).rejects.toMatchObject({
       ...{ code, message: expect.stringMatching(detail) },
       options: { headers: { 'retry-after': expect.stringMatching(/^\d+$/) } },
@@ -84,28 +85,30 @@ describe('Journal', () => {
     await expect(refused).rejects.not.toThrow('/state');
     expect(journal.trouble?.code).toBe(code);
     // From now on it is refused without a try.
-    await expect(journal.add(row('b'))).rejects.toMatchObject({ code });
+    await expect(accept('b')).rejects.toMatchObject({ code });
     expect(counted).toEqual({ synced: 0, failed: 1 });
   });
 
   test('comes back by itself; what was refused is not there, what had to be kept is', async () => {
-    journal.keep(row('lazy'));
+    journal.writeSoon(row('lazy'));
     store.failure = FULL;
     store.leavesRows = true;
-    const settled = journal.settle(row('settled'));
-    const refused = [journal.add(row('refused')), journal.add(row('too'))];
+    const settled = journal.record(row('settled'));
+    const refused = [accept('refused'), accept('too')];
     for (const one of refused) await expect(one).rejects.toMatchObject({ code: 'storage_full' });
     await settled;
     expect(mark.set).toBe(true);
     // Some of it got to the disk.
     expect(store.rows.has('refused')).toBe(true);
-    await journal.settle(row('also'));
+    await journal.record(row('also'));
 
     store.failure = undefined;
     while (journal.trouble !== undefined) await new Promise((resolve) => setTimeout(resolve, 10));
-    await journal.add(row('new'));
+    await accept('new');
     expect(store.reopened).toBeGreaterThan(0);
-    expect([...store.rows.keys()].sort()).toEqual(['also', 'format', 'lazy', 'new', 'settled']);
+    expect([...store.rows.keys()].sort()).toEqual([
+      ...['also', 'batch', 'format', 'lazy', 'new', 'settled'],
+    ]);
     expect(mark.set).toBe(false);
   });
 
@@ -113,11 +116,11 @@ describe('Journal', () => {
     store.failure = READ_ONLY;
     mark.failure = READ_ONLY;
     let done = false;
-    const settled = journal.settle(row('a')).then(() => {
+    const settled = journal.record(row('a')).then(() => {
       done = true;
     });
     await ticks();
-    const later = journal.settle(row('b'));
+    const later = journal.record(row('b'));
     await ticks();
     expect(done).toBe(false);
     store.failure = undefined;
@@ -129,11 +132,11 @@ describe('Journal', () => {
   test('a mark that cannot be cleared is cleared later', async () => {
     mark.set = true;
     mark.failure = READ_ONLY;
-    await journal.add(row('a'));
+    await accept('a');
     await ticks();
     expect(mark.set).toBe(true);
     mark.failure = undefined;
-    await journal.add(row('b'));
+    await accept('b');
     await ticks();
     expect(mark.set).toBe(false);
   });
@@ -141,10 +144,10 @@ describe('Journal', () => {
   test('a mark from before stays until what it is for has been dealt with', async () => {
     mark.set = true;
     const { journal: doubted } = memoryJournal(store, mark, undefined, true);
-    await doubted.add(row('a'));
+    await doubted.accept(row('a'), () => {});
     await ticks();
     expect(mark.set).toBe(true);
-    const settled = doubted.settle(row('b'));
+    const settled = doubted.record(row('b'));
     doubted.trust();
     await settled;
     await ticks();
@@ -153,14 +156,14 @@ describe('Journal', () => {
 
   test('the mark stays while rows that rely on it are missing', async () => {
     store.failure = FULL;
-    await journal.settle(row('a'));
+    await journal.record(row('a'));
     expect(mark.set).toBe(true);
     store.failure = undefined;
     const letThrough = store.hold();
     // The batch that shall bring it back is under way.
     while (store.reopened < 1) await new Promise((resolve) => setTimeout(resolve, 10));
     await tick();
-    await journal.settle(row('b'));
+    await journal.record(row('b'));
     expect(store.rows.has('b')).toBe(false);
     expect(mark.set).toBe(true);
     letThrough();
@@ -169,7 +172,7 @@ describe('Journal', () => {
   });
 
   test('at the end writes what is left', async () => {
-    journal.keep(row('lazy'));
+    journal.writeSoon(row('lazy'));
     await journal.close();
     expect(store.rows.has('lazy')).toBe(true);
     expect(store.closed).toBe(true);
@@ -177,10 +180,10 @@ describe('Journal', () => {
 
   test('at the end, too, it is marked that rows are missing', async () => {
     store.failure = FULL;
-    await expect(journal.add(row('a'))).rejects.toMatchObject({ code: 'storage_full' });
+    await expect(accept('a')).rejects.toMatchObject({ code: 'storage_full' });
     expect(mark.set).toBe(false);
-    journal.letGo();
-    await journal.settle(row('b'));
+    journal.stopWaiting();
+    await journal.record(row('b'));
     expect(mark.set).toBe(true);
     await journal.close();
     expect(mark.set).toBe(true);
@@ -189,11 +192,11 @@ describe('Journal', () => {
   test('at the end nobody waits for a disk that cannot be written', async () => {
     store.failure = READ_ONLY;
     mark.failure = READ_ONLY;
-    const before = journal.settle(row('a'));
+    const before = journal.record(row('a'));
     await ticks();
-    journal.letGo();
+    journal.stopWaiting();
     await before;
-    await journal.settle(row('b'));
+    await journal.record(row('b'));
     await journal.close();
     expect(store.closed).toBe(true);
   });

@@ -193,7 +193,7 @@ describe('openJournal', () => {
 
   test('is in doubt from the damage on, until that has been dealt with', async () => {
     const { journal } = await open();
-    for (let i = 0; i < 50; i++) await journal.add(new Map([[key(i), 'x']]));
+    for (let i = 0; i < 50; i++) await journal.accept(new Map([[key(i), 'x']]), () => {});
     await journal.close();
     const store = directory;
     directory = join(store, 'journal');
@@ -204,7 +204,7 @@ describe('openJournal', () => {
     for (const doubt of [/damaged/, /could not be written/]) {
       const damaged = await open();
       expect(damaged.doubt).toMatch(doubt);
-      await damaged.journal.add(new Map([['a', 'b']]));
+      await damaged.journal.accept(new Map([['a', 'b']]), () => {});
       await damaged.journal.close();
     }
     const dealtWith = await open();
@@ -227,7 +227,7 @@ describe('openJournal', () => {
 
   test('refuses what a later version wrote', async () => {
     const { journal } = await open();
-    await journal.add(new Map([['format', '2']]));
+    await journal.accept(new Map([['format', '2']]), () => {});
     await journal.close();
     await expect(open()).rejects.toThrow(/format 2/);
     // And leaves it closed.
