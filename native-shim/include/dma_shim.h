@@ -32,7 +32,7 @@
 extern "C" {
 #endif
 
-#define DMA_SHIM_ABI 6
+#define DMA_SHIM_ABI 7
 
 #define DMA_SHIM_MAX_SEGMENTS 4096u
 #define DMA_SHIM_MAX_DEVICES 256u
@@ -47,7 +47,7 @@ extern "C" {
 #define DMA_SHIM_MEMORY UINT32_C(0xfffffffe)
 /**
  * DMA_SHIM_NOWHERE - as a destination: nothing is written, the source is only
- * read (for its checksum).
+ * read (for its checksum). As a source: nothing is read (FILL).
  */
 #define DMA_SHIM_NOWHERE UINT32_C(0xffffffff)
 
@@ -138,13 +138,33 @@ enum dma_shim_priority {
 };
 
 /**
+ * enum dma_shim_operation - what a job does with its segments
+ *
+ * FILL writes the pattern over each, beginning with the pattern's first byte; a
+ * last part of it is cut. Its source is DMA_SHIM_NOWHERE, and each src_offset zero.
+ *
+ * COMPARE reads both ranges of each and ends at the first byte that differs; so it
+ * takes no flags, and its ranges may overlap.
+ *
+ * Only the CPU engine fills and compares.
+ */
+enum dma_shim_operation {
+	DMA_SHIM_COPY = 0,
+	DMA_SHIM_FILL = 1,
+	DMA_SHIM_COMPARE = 2,
+};
+
+#define DMA_SHIM_MAX_PATTERN 64u
+
+/**
  * DOC: job flags
  *
  * FLUSH     - after all segments, make the destination as persistent as its
  *             device can be. A job whose flush failed has failed.
  * VERIFY    - after each segment, compare the CRC-32C of its source and its
  *             destination; a difference ends the job with -EBADMSG. Reports
- *             both CRCs over all segments in order.
+ *             both CRCs over all segments in order. A FILL's source is the
+ *             pattern, as it should lie there.
  * CHECKSUM  - report the CRC-32C of the source over all segments in order,
  *             continued from crc_seed. Implied by VERIFY.
  */
@@ -175,11 +195,14 @@ struct dma_shim_segment {
  *                 the caller's own: then each piece has 10 s. What hangs may
  *                 yet write, so the DONE record comes once it cannot, some
  *                 seconds later. The CPU engine never hangs, and ignores it
+ * @operation:     enum dma_shim_operation
+ * @pattern_size:  FILL: a power of two, at most DMA_SHIM_MAX_PATTERN; else zero
+ * @pattern:       FILL: that many bytes, the rest zero
  *
  * The DMA engine copies between devices that dma_shim_dma_attach() has made
  * known to it, and only between those.
  *
- * The segments behave as if copied one after the other: a later one sees what
+ * The segments behave as if dealt with one after the other: a later one sees what
  * an earlier one wrote.
  */
 struct dma_shim_job {
@@ -193,6 +216,9 @@ struct dma_shim_job {
 	uint32_t crc_seed;
 	uint32_t segment_count;
 	uint32_t timeout_ms;
+	uint32_t operation;
+	uint32_t pattern_size;
+	uint8_t pattern[DMA_SHIM_MAX_PATTERN];
 };
 
 /** enum dma_shim_completion_kind */
@@ -220,10 +246,14 @@ enum dma_shim_dma_error {
 /* As a channel: none. */
 #define DMA_SHIM_NO_CHANNEL UINT32_MAX
 
+/* As the place of a difference: there is none. */
+#define DMA_SHIM_NO_DIFFERENCE UINT64_MAX
+
 /**
  * struct dma_shim_completion - how a job stands, or ended
  * @tag:             the job's
- * @bytes_done:      bytes copied (or read, where nothing is written) so far
+ * @bytes_done:      bytes copied, filled or compared (or read, where nothing is
+ *                   written) so far
  * @started_ns:      when its first byte was about to move
  * @finished_ns:     when it ended; zero in a PROGRESS record
  * @copy_ns:         time spent copying, wall clock, phases not overlapping
@@ -239,7 +269,8 @@ enum dma_shim_dma_error {
  *                   -ENODEV     there is no DMA channel any more
  *                   -ENXIO      the device, or that part of it, has gone
  *                   -ENOSPC     a file's file system is full
- * @segment:         index of the segment in which it failed; else zero
+ * @segment:         index of the segment in which it failed, or in which the
+ *                   first difference is; else zero
  * @source_crc:      with CHECKSUM or VERIFY
  * @destination_crc: with VERIFY
  * @dma_error:       enum dma_shim_dma_error
@@ -247,6 +278,9 @@ enum dma_shim_dma_error {
  * @dma_channel:     id of the channel that failed, or DMA_SHIM_NO_CHANNEL
  * @dma_retries:     how often a part of it was thrown out with another's fault,
  *                   or with its channel, and tried again
+ * @difference:      COMPARE, where the status is zero: from the beginning of that
+ *                   segment on, the first byte that differs; else
+ *                   DMA_SHIM_NO_DIFFERENCE
  */
 struct dma_shim_completion {
 	uint64_t tag;
@@ -265,6 +299,7 @@ struct dma_shim_completion {
 	uint64_t dma_channels;
 	uint32_t dma_channel;
 	uint32_t dma_retries;
+	uint64_t difference;
 };
 
 /**
@@ -364,7 +399,7 @@ int dma_shim_device_close(struct dma_shim *shim, uint32_t device);
  *
  * Return: DMA_SHIM_SUBMIT_OVER and the DONE record in @over, or 0 and exactly one
  * DONE record later, or -EINVAL (a field out of range, a segment of size 0,
- * overlapping itself, flags that do not fit), -EBADF (no such device), -ERANGE (a segment outside its device or memory),
+ * overlapping itself, flags or a pattern that do not fit), -EBADF (no such device), -ERANGE (a segment outside its device or memory),
  * -ENODEV (the DMA engine is not open), -EOPNOTSUPP (it cannot reach that
  * source or destination), -EEXIST (the tag is in flight), -ENOMEM; then there
  * is no record.

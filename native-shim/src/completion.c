@@ -101,6 +101,7 @@ static struct dma_shim_completion describe(const struct job *job)
 		.dma_channels = job->dma_channels,
 		.dma_channel = job->dma_channel,
 		.dma_retries = job->dma_retries,
+		.difference = job->difference,
 	};
 }
 

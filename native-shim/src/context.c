@@ -37,7 +37,7 @@ ASSERT_AT(dma_shim_segment, src_offset, 0);
 ASSERT_AT(dma_shim_segment, dst_offset, 8);
 ASSERT_AT(dma_shim_segment, size, 16);
 
-ASSERT_SIZE(dma_shim_job, 48);
+ASSERT_SIZE(dma_shim_job, 120);
 ASSERT_AT(dma_shim_job, tag, 0);
 ASSERT_AT(dma_shim_job, memory_size, 8);
 ASSERT_AT(dma_shim_job, source, 16);
@@ -48,8 +48,11 @@ ASSERT_AT(dma_shim_job, flags, 32);
 ASSERT_AT(dma_shim_job, crc_seed, 36);
 ASSERT_AT(dma_shim_job, segment_count, 40);
 ASSERT_AT(dma_shim_job, timeout_ms, 44);
+ASSERT_AT(dma_shim_job, operation, 48);
+ASSERT_AT(dma_shim_job, pattern_size, 52);
+ASSERT_AT(dma_shim_job, pattern, 56);
 
-ASSERT_SIZE(dma_shim_completion, 96);
+ASSERT_SIZE(dma_shim_completion, 104);
 ASSERT_AT(dma_shim_completion, tag, 0);
 ASSERT_AT(dma_shim_completion, bytes_done, 8);
 ASSERT_AT(dma_shim_completion, started_ns, 16);
@@ -66,6 +69,7 @@ ASSERT_AT(dma_shim_completion, dma_error, 76);
 ASSERT_AT(dma_shim_completion, dma_channels, 80);
 ASSERT_AT(dma_shim_completion, dma_channel, 88);
 ASSERT_AT(dma_shim_completion, dma_retries, 92);
+ASSERT_AT(dma_shim_completion, difference, 96);
 
 ASSERT_SIZE(dma_shim_dma_info, 16);
 ASSERT_AT(dma_shim_dma_info, version, 0);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Ways to copy what is too large for the caches; calibrate.c tells which.
+ * Ways to copy and to fill what is too large for the caches; calibrate.c tells which.
  *
  * A normal store first reads the line that it is going to overwrite, and
  * throws out of the cache a line that somebody wanted. A non-temporal store of
@@ -76,6 +76,42 @@ static void copy_avx512(unsigned char *to, const unsigned char *from, size_t siz
 	}
 }
 
+static void fill_sse2(unsigned char *to, const unsigned char *line, size_t size)
+{
+	__m128i a = _mm_load_si128((const __m128i *)line);
+	__m128i b = _mm_load_si128((const __m128i *)(line + 16));
+	__m128i c = _mm_load_si128((const __m128i *)(line + 32));
+	__m128i d = _mm_load_si128((const __m128i *)(line + 48));
+
+	for (size_t at = 0; at < size; at += CACHE_LINE) {
+		_mm_stream_si128((__m128i *)(to + at), a);
+		_mm_stream_si128((__m128i *)(to + at + 16), b);
+		_mm_stream_si128((__m128i *)(to + at + 32), c);
+		_mm_stream_si128((__m128i *)(to + at + 48), d);
+	}
+}
+
+__attribute__((target("avx2")))
+static void fill_avx2(unsigned char *to, const unsigned char *line, size_t size)
+{
+	__m256i a = _mm256_load_si256((const __m256i *)line);
+	__m256i b = _mm256_load_si256((const __m256i *)(line + 32));
+
+	for (size_t at = 0; at < size; at += CACHE_LINE) {
+		_mm256_stream_si256((__m256i *)(to + at), a);
+		_mm256_stream_si256((__m256i *)(to + at + 32), b);
+	}
+}
+
+__attribute__((target("avx512f")))
+static void fill_avx512(unsigned char *to, const unsigned char *line, size_t size)
+{
+	__m512i a = _mm512_load_si512(line);
+
+	for (size_t at = 0; at < size; at += CACHE_LINE)
+		_mm512_stream_si512((__m512i *)(to + at), a);
+}
+
 /*
  * Where the processor avoids reading lines that it overwrites whole, it is so in
  * microcode, and which streams there are is its own affair.
@@ -88,12 +124,27 @@ static void copy_movsb(unsigned char *to, const unsigned char *from, size_t size
 			 : "+D"(to), "+S"(from), "+c"(size) : : "memory");
 }
 
+/* The first 8 bytes stand for the line where they are all there is to it. */
+static void fill_stosq(unsigned char *to, const unsigned char *line, size_t size)
+{
+	size_t words = size / 8;
+	uint64_t word;
+
+	if (memcmp(line, line + 8, CACHE_LINE - 8)) {
+		fill_sse2(to, line, size);
+		return;
+	}
+	memcpy(&word, line, sizeof(word));
+	__asm__ volatile("rep stosq"
+			 : "+D"(to), "+c"(words) : "a"(word) : "memory");
+}
+
 /* SSE2 and string moves are there on every x86-64. */
 const struct stream_kernel stream_kernels[STREAM_KERNELS] = {
-	{ "avx512", true, copy_avx512 },
-	{ "avx2", true, copy_avx2 },
-	{ "sse2", true, copy_sse2 },
-	{ "movsb", false, copy_movsb },
+	{ "avx512", true, copy_avx512, fill_avx512 },
+	{ "avx2", true, copy_avx2, fill_avx2 },
+	{ "sse2", true, copy_sse2, fill_sse2 },
+	{ "movsb", false, copy_movsb, fill_stosq },
 };
 
 bool stream_kernel_usable(const struct stream_kernel *kernel)

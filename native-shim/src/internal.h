@@ -115,6 +115,8 @@ struct stream_kernel {
 	 */
 	void (*copy)(unsigned char *to, const unsigned char *from, size_t size,
 		     size_t apart);
+	/* the CACHE_LINE bytes of @line, again and again; @to and @size as above */
+	void (*fill)(unsigned char *to, const unsigned char *line, size_t size);
 };
 
 #define STREAM_KERNELS 4u
@@ -130,6 +132,26 @@ bool stream_kernel_usable(const struct stream_kernel *kernel);
 void copy_streaming(const struct stream_kernel *kernel, unsigned char *to,
 		    const unsigned char *from, size_t size);
 void store_fence(void);
+
+/**
+ * struct pattern - what a job fills with
+ * @line:    the pattern, as often as it fits
+ * @uniform: one byte throughout
+ */
+struct pattern {
+	unsigned char line[CACHE_LINE];
+	bool uniform;
+};
+
+/* fill.c */
+void pattern_set(struct pattern *pattern, const uint8_t *bytes, size_t size);
+void pattern_fill(const struct pattern *pattern, const struct stream_kernel *kernel,
+		  unsigned char *to, uint64_t offset, size_t size);
+uint32_t pattern_crc32c(const struct pattern *pattern, uint32_t crc, uint64_t offset,
+			size_t size);
+
+/* compare.c */
+size_t equal_bytes(const unsigned char *a, const unsigned char *b, size_t size);
 
 /**
  * struct copy_plan - how this machine copies best
@@ -248,9 +270,10 @@ extern const struct engine_ops dma_engine;
 
 /* What a job is doing. All but COPY and CHECK are one piece to a step. */
 enum step {
-	STEP_COPY,       /* segments whose order is of no matter, pieces side by side */
+	STEP_COPY,       /* copy, fill or compare segments whose order is of no matter,
+			  * pieces side by side */
 	STEP_CHECK,      /* checksums of a large segment, likewise */
-	STEP_RUN,        /* small segments one by one: copy and checksums */
+	STEP_RUN,        /* small segments one by one: as COPY, and checksums */
 	STEP_CHECK_RUN,  /* checksums of small segments, one by one */
 	STEP_WRITEBACK,  /* CPU caches, a piece's worth of lines */
 	STEP_SYNC,       /* msync() of one window */
@@ -272,7 +295,9 @@ struct job {
 	struct device *destination_device;      /* NULL: memory or nowhere */
 	const unsigned char *source;
 	unsigned char *destination;             /* NULL: nowhere */
-	const struct stream_kernel *kernel;     /* CPU: NULL for memcpy(3) */
+	enum dma_shim_operation operation;
+	struct pattern pattern;                 /* FILL */
+	const struct stream_kernel *kernel;     /* CPU: NULL to go through the cache */
 	uint64_t tag;
 	uint64_t sync_errors;                   /* the device's, at submission */
 	uint64_t brief;                         /* what it costs, in bytes, where its
@@ -288,7 +313,9 @@ struct job {
 	uint32_t running;       /* pieces handed out */
 	bool cancelled;
 	int status;             /* first failure */
-	uint32_t failed_segment;        /* where that was */
+	uint32_t failed_segment;        /* where that was, or the first difference */
+	uint64_t failed_offset;         /* COMPARE: of the piece, in its segment */
+	uint64_t difference;            /* COMPARE: see struct dma_shim_completion */
 
 	enum step step;
 	uint32_t segment;       /* that the step is about, or begins with */
@@ -348,6 +375,7 @@ struct piece {
 	int status;
 	volatile uint32_t at;           /* segment being worked on */
 	volatile uint64_t bytes;        /* moved, or read where none are */
+	uint64_t difference;            /* COMPARE: see struct dma_shim_completion */
 	uint32_t source_crc;
 	uint32_t destination_crc;
 	uint64_t began;

@@ -39,14 +39,51 @@ static int copy(const struct job *job, const struct dma_shim_segment *segment,
 	return 0;
 }
 
+/*
+ * What the job is for, with a part of a segment. A fault leaves piece->bytes as it was
+ * before that.
+ */
+static void operate(struct piece *piece, const struct dma_shim_segment *segment,
+		    uint64_t offset, uint64_t size)
+{
+	const struct job *job = piece->job;
+	uint64_t equal;
+
+	switch (job->operation) {
+	case DMA_SHIM_COPY:
+		piece->status = copy(job, segment, offset, size);
+		if (piece->status)
+			return;
+		break;
+	case DMA_SHIM_FILL:
+		pattern_fill(&job->pattern, size >= STREAM_SEGMENT_MIN ? job->kernel : NULL,
+			     job->destination + segment->dst_offset + offset, offset, size);
+		break;
+	case DMA_SHIM_COMPARE:
+		equal = equal_bytes(job->source + segment->src_offset + offset,
+				    job->destination + segment->dst_offset + offset, size);
+		if (equal < size) {
+			piece->difference = offset + equal;
+			size = equal + 1;
+		}
+		break;
+	}
+	piece->bytes += size;
+}
+
 /* Continue the piece's checksums; false where they differ and must not. */
 static bool check(struct piece *piece, const struct dma_shim_segment *segment,
 		  uint64_t offset, uint64_t size)
 {
 	const struct job *job = piece->job;
 
-	piece->source_crc = crc32c(piece->source_crc,
-				   job->source + segment->src_offset + offset, size);
+	if (job->operation == DMA_SHIM_FILL)
+		piece->source_crc = pattern_crc32c(&job->pattern, piece->source_crc,
+						   offset, size);
+	else
+		piece->source_crc = crc32c(piece->source_crc,
+					   job->source + segment->src_offset + offset,
+					   size);
 	if (!(job->flags & DMA_SHIM_JOB_VERIFY))
 		return true;
 	piece->destination_crc = crc32c(piece->destination_crc,
@@ -72,10 +109,9 @@ static void run_segments(struct piece *piece)
 
 		piece->at = n;
 		if (piece->step == STEP_RUN) {
-			piece->status = copy(job, segment, 0, segment->size);
-			if (piece->status)
+			operate(piece, segment, 0, segment->size);
+			if (piece->status || piece->difference != DMA_SHIM_NO_DIFFERENCE)
 				return;
-			piece->bytes += segment->size;
 		}
 		if (!checks)
 			continue;
@@ -190,10 +226,7 @@ static void execute(void *argument)
 
 	switch (piece->step) {
 	case STEP_COPY:
-		piece->status = copy(job, &job->segments[piece->segment],
-				     piece->offset, piece->size);
-		if (!piece->status)
-			piece->bytes = piece->size;
+		operate(piece, &job->segments[piece->segment], piece->offset, piece->size);
 		break;
 	case STEP_CHECK:
 		check_part(piece);

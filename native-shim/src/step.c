@@ -2,7 +2,7 @@
 /*
  * The sequence of a job's steps.
  *
- *   for each segment, or run of some:         copy, then checksums
+ *   for each segment, or run of some:         copy, fill or compare, then checksums
  *   once, where the destination needs it:     write back, or sync
  *
  * A step begins when the one before it is wholly over, so a segment sees what
@@ -203,7 +203,7 @@ static bool all_handed_out(const struct job *job)
  * job_advance() - go on after a step, or after what was left of it
  *
  * To be called when nothing of the step runs or waits any more. A cancelled
- * job with nothing left to do has succeeded.
+ * job with nothing left to do has succeeded, as has one that found a difference.
  *
  * Return: whether the job goes on; it is freed where it does not.
  */
@@ -212,6 +212,10 @@ bool job_advance(struct job *job)
 	enum step next;
 
 	account_phase(job);
+	if (job->difference != DMA_SHIM_NO_DIFFERENCE) {
+		job_retire(job);
+		return false;
+	}
 	if (!job->status && !all_handed_out(job))
 		job_fail(job, -ECANCELED, job_at(job));
 	if (!job->status && job->step == STEP_CHECK)
@@ -253,6 +257,26 @@ void job_fail(struct job *job, int status, uint32_t segment)
 		return;
 	job->status = status;
 	job->failed_segment = segment;
+	withdraw(job);
+}
+
+/*
+ * A piece of a comparison ended early, by a difference or a failure. Pieces that were
+ * handed out before it may yet end so too, and the first in the job's order counts:
+ * it is where one thread alone would have ended.
+ */
+static void end_comparison(struct job *job, const struct piece *piece)
+{
+	bool ended = job->status || job->difference != DMA_SHIM_NO_DIFFERENCE;
+
+	if (ended && (piece->at > job->failed_segment ||
+		      (piece->at == job->failed_segment &&
+		       piece->offset > job->failed_offset)))
+		return;
+	job->status = piece->status;
+	job->difference = piece->status ? DMA_SHIM_NO_DIFFERENCE : piece->difference;
+	job->failed_segment = piece->at;
+	job->failed_offset = piece->offset;
 	withdraw(job);
 }
 
@@ -303,6 +327,7 @@ bool step_take(struct job *job, struct piece *piece)
 		.at = job->segment,
 		.source_crc = job->source_crc,
 		.destination_crc = job->destination_crc,
+		.difference = DMA_SHIM_NO_DIFFERENCE,
 	};
 	job->running++;
 
@@ -364,8 +389,12 @@ void step_piece_done(const struct piece *piece)
 	default:
 		break;
 	}
-	if (piece->status)
+	if (job->operation == DMA_SHIM_COMPARE) {
+		if (piece->status || piece->difference != DMA_SHIM_NO_DIFFERENCE)
+			end_comparison(job, piece);
+	} else if (piece->status) {
 		job_fail(job, piece->status, piece->at);
+	}
 
 	if (!job->running && list_empty(&job->queue) && !job_advance(job))
 		return;

@@ -6,13 +6,38 @@
 
 #include "internal.h"
 
-/* What the caller copies himself in one call at most, and of one job of a batch */
+/* What the caller does itself in one call at most, and of one job of a batch */
 #define HELP_SIZE (UINT64_C(256) << 10)
 #define HELP_NS UINT64_C(100000)
 #define BRIEF_SIZE (UINT64_C(64) << 10)
 
 #define ALL_FLAGS \
 	(DMA_SHIM_JOB_FLUSH | DMA_SHIM_JOB_VERIFY | DMA_SHIM_JOB_CHECKSUM)
+
+/* Whether the fields fit the operation. */
+static bool operation_fits(const struct dma_shim_job *job)
+{
+	uint32_t pattern_size = job->pattern_size;
+
+	for (uint32_t n = pattern_size; n < DMA_SHIM_MAX_PATTERN; n++) {
+		if (job->pattern[n])
+			return false;
+	}
+	switch (job->operation) {
+	case DMA_SHIM_COPY:
+		return !pattern_size && job->source != DMA_SHIM_NOWHERE;
+	case DMA_SHIM_FILL:
+		return pattern_size && pattern_size <= DMA_SHIM_MAX_PATTERN &&
+		       !(pattern_size & (pattern_size - 1)) &&
+		       job->source == DMA_SHIM_NOWHERE &&
+		       job->destination < DMA_SHIM_MEMORY;
+	case DMA_SHIM_COMPARE:
+		return !pattern_size && !job->flags && job->source < DMA_SHIM_MEMORY &&
+		       job->destination < DMA_SHIM_MEMORY;
+	default:
+		return false;
+	}
+}
 
 static int check_fields(const struct dma_shim_job *job,
 			const struct dma_shim_segment *segments, const void *memory)
@@ -22,7 +47,7 @@ static int check_fields(const struct dma_shim_job *job,
 
 	if (job->priority >= PRIORITIES || job->flags & ~ALL_FLAGS ||
 	    !job->segment_count || job->segment_count > DMA_SHIM_MAX_SEGMENTS ||
-	    !segments || job->source == DMA_SHIM_NOWHERE)
+	    !segments || !operation_fits(job))
 		return -EINVAL;
 	if (job->engine != DMA_SHIM_ENGINE_CPU && job->engine != DMA_SHIM_ENGINE_DMA)
 		return -EINVAL;
@@ -55,7 +80,8 @@ static int check_segments(const struct dma_shim_job *job,
 			  const struct dma_shim_segment *segments,
 			  uint64_t source_size, uint64_t destination_size)
 {
-	bool same = job->source == job->destination;
+	bool same = job->source == job->destination && job->operation == DMA_SHIM_COPY;
+	bool reads = job->source != DMA_SHIM_NOWHERE;
 	bool nowhere = job->destination == DMA_SHIM_NOWHERE;
 
 	for (uint32_t n = 0; n < job->segment_count; n++) {
@@ -63,9 +89,9 @@ static int check_segments(const struct dma_shim_job *job,
 		uint64_t to = segments[n].dst_offset;
 		uint64_t size = segments[n].size;
 
-		if (!size)
+		if (!size || (!reads && from))
 			return -EINVAL;
-		if (outside(from, size, source_size) ||
+		if ((reads && outside(from, size, source_size)) ||
 		    (!nowhere && outside(to, size, destination_size)))
 			return -ERANGE;
 		if (same && (from > to ? from - to : to - from) < size)
@@ -90,7 +116,7 @@ static int get_devices(struct dma_shim *shim, const struct dma_shim_job *job,
 
 	*source = NULL;
 	*destination = NULL;
-	if (job->source != DMA_SHIM_MEMORY) {
+	if (job->source < DMA_SHIM_MEMORY) {
 		*source = device_get(shim, job->source);
 		if (!*source)
 			error = -EBADF;
@@ -118,7 +144,8 @@ static int get_parties(struct dma_shim *shim, const struct dma_shim_job *job,
 	error = get_devices(shim, job, source, destination);
 	if (error)
 		return error;
-	if ((*engine)->reaches(*source, *destination))
+	if ((job->operation == DMA_SHIM_COPY || *engine == &cpu_engine) &&
+	    (*engine)->reaches(*source, *destination))
 		return 0;
 	device_put(*source);
 	device_put(*destination);
@@ -188,7 +215,8 @@ static uint64_t brief_cost(const struct job *job, uint64_t size)
 	    !is_memory(job->source_device) || !is_memory(job->destination_device))
 		return 0;
 	/* To fill the memory, or to wait for it, took the caller as long; a segment may be a system call. */
-	if (!job->source_device || !job->destination_device)
+	if (job->operation == DMA_SHIM_COPY &&
+	    (!job->source_device || !job->destination_device))
 		return job->segment_count == 1 ? size : 0;
 	/* Each checksum takes as long as the copy, or longer. */
 	if (job->flags & DMA_SHIM_JOB_VERIFY)
@@ -215,9 +243,12 @@ static struct job *job_create(struct dma_shim *shim, const struct dma_shim_job *
 		.engine = engine,
 		.source_device = source,
 		.destination_device = destination,
-		.source = source ? source->base : memory,
+		.source = source ? source->base :
+			  from->source == DMA_SHIM_MEMORY ? memory : NULL,
 		.destination = destination ? destination->base :
 			       from->destination == DMA_SHIM_MEMORY ? memory : NULL,
+		.operation = from->operation,
+		.difference = DMA_SHIM_NO_DIFFERENCE,
 		.tag = from->tag,
 		.priority = from->priority,
 		.flags = from->flags,
@@ -229,6 +260,8 @@ static struct job *job_create(struct dma_shim *shim, const struct dma_shim_job *
 		.dma_channel = DMA_SHIM_NO_CHANNEL,
 	};
 	list_init(&job->queue);
+	if (job->operation == DMA_SHIM_FILL)
+		pattern_set(&job->pattern, from->pattern, from->pattern_size);
 	memcpy(job->segments, segments, segments_size);
 	for (uint32_t n = 0; n < job->segment_count; n++)
 		size += segments[n].size;

@@ -64,6 +64,7 @@ export function failedCompletion(tag: number, status: number): Completion {
     segment: 0,
     sourceCrc: 0,
     destinationCrc: 0,
+    difference: undefined,
     dma: NO_DMA,
   };
 }

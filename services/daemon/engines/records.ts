@@ -4,7 +4,7 @@
  * The shim's structs as bytes. Layouts and constants are those of native-shim/include/dma_shim.h,
  * ABI {@link SHIM_ABI}; that number changes with any of them.
  */
-export const SHIM_ABI = 6;
+export const SHIM_ABI = 7;
 export const MAX_SEGMENTS = 4096;
 /** Of a submitted job that is over already, in place of 0. */
 export const SUBMIT_OVER = 1;
@@ -30,6 +30,11 @@ const PRIORITIES = { high: 0, normal: 1, low: 2 } as const;
 export type Priority = keyof typeof PRIORITIES;
 export const PRIORITY_NAMES = Object.keys(PRIORITIES) as Priority[];
 
+/** In the order of enum dma_shim_operation. */
+export const OPERATIONS = ['copy', 'fill', 'compare'] as const;
+export type Operation = (typeof OPERATIONS)[number];
+export const MAX_PATTERN = 64;
+
 /** In the order of enum dma_shim_dma_error. */
 export const DMA_ERRORS = [
   ...(['none', 'read', 'write', 'lost', 'map', 'aborted'] as const),
@@ -41,7 +46,7 @@ export type DmaError = (typeof DMA_ERRORS)[number];
 export const CHANNEL_STATES = ['gone', 'ready', 'recovering', 'set_aside'] as const;
 export type ChannelState = (typeof CHANNEL_STATES)[number];
 
-/** One contiguous piece to copy, in bytes; named as in the HTTP contract, which passes it through. */
+/** One contiguous piece, in bytes; named as in the HTTP contract, which passes it through. */
 export interface Segment {
   src_offset: number;
   dst_offset: number;
@@ -50,6 +55,10 @@ export interface Segment {
 
 /** A unit of work for the shim; see struct dma_shim_job. */
 export interface Job {
+  /** A copy by default. */
+  operation?: Operation;
+  /** What a fill writes: 1, 2, 4 … {@link MAX_PATTERN} bytes. */
+  pattern?: Buffer;
   source: number;
   destination: number;
   engine: EngineName;
@@ -81,6 +90,8 @@ export interface Completion {
   segment: number;
   sourceCrc: number;
   destinationCrc: number;
+  /** Of a comparison: the first byte that differs, from the beginning of that segment on. */
+  difference: number | undefined;
   dma: {
     /** What became of it in the DMA engine, more closely than by the status. */
     error: DmaError;
@@ -99,9 +110,9 @@ export const INFO_SIZE = 16;
 export const CPU_INFO_SIZE = 40;
 export const DMA_INFO_SIZE = 16;
 export const CHANNEL_INFO_SIZE = 144;
-export const JOB_SIZE = 48;
+export const JOB_SIZE = 120;
 export const SEGMENT_SIZE = 24;
-export const COMPLETION_SIZE = 96;
+export const COMPLETION_SIZE = 104;
 
 const KIND_DONE = 2;
 const NO_CHANNEL = 0xffff_ffff;
@@ -119,6 +130,10 @@ export function encodeJob(out: Buffer, tag: number, job: Job, at = 0): void {
   out.writeUInt32LE(job.crcSeed ?? 0, at + 36);
   out.writeUInt32LE(job.segments.length, at + 40);
   out.writeUInt32LE(job.timeoutMs ?? 0, at + 44);
+  out.writeUInt32LE(OPERATIONS.indexOf(job.operation ?? 'copy'), at + 48);
+  out.writeUInt32LE(job.pattern?.length ?? 0, at + 52);
+  out.fill(0, at + 56, at + JOB_SIZE);
+  job.pattern?.copy(out, at + 56);
 }
 
 /**
@@ -152,8 +167,15 @@ export function decodeCompletion(bytes: Buffer, offset: number): Completion {
     segment: bytes.readUInt32LE(offset + 64),
     sourceCrc: bytes.readUInt32LE(offset + 68),
     destinationCrc: bytes.readUInt32LE(offset + 72),
+    difference: readDifference(bytes, offset + 96),
     dma: decodeDma(bytes, offset),
   };
+}
+
+function readDifference(bytes: Buffer, offset: number): number | undefined {
+  const none =
+    bytes.readUInt32LE(offset) === HIGH - 1 && bytes.readUInt32LE(offset + 4) === HIGH - 1;
+  return none ? undefined : readU64(bytes, offset);
 }
 
 /** What nearly every completion says of the DMA engine; not made anew for each. */

@@ -18,12 +18,12 @@ const STRUCTS = {
   dma_shim_segment: ['src_offset', 'dst_offset', 'size'],
   dma_shim_job: [
     ...['tag', 'memory_size', 'source', 'destination', 'engine', 'priority', 'flags', 'crc_seed'],
-    ...['segment_count', 'timeout_ms'],
+    ...['segment_count', 'timeout_ms', 'operation', 'pattern_size', 'pattern'],
   ],
   dma_shim_completion: [
     ...['tag', 'bytes_done', 'started_ns', 'finished_ns', 'copy_ns', 'flush_ns', 'verify_ns'],
     ...['kind', 'status', 'segment', 'source_crc', 'destination_crc', 'dma_error'],
-    ...['dma_channels', 'dma_channel', 'dma_retries'],
+    ...['dma_channels', 'dma_channel', 'dma_retries', 'difference'],
   ],
   dma_shim_dma_info: ['version', 'abi', 'channels', 'channel_limit'],
   dma_shim_channel_info: [
@@ -52,6 +52,7 @@ const CONSTANTS = [
     (name) => `DMA_SHIM_DMA_ERROR_${name}`,
   ),
   ...['GONE', 'READY', 'RECOVERING', 'SET_ASIDE'].map((name) => `DMA_SHIM_CHANNEL_${name}`),
+  ...['DMA_SHIM_COPY', 'DMA_SHIM_FILL', 'DMA_SHIM_COMPARE', 'DMA_SHIM_MAX_PATTERN'],
 ];
 
 interface Field {
@@ -178,6 +179,7 @@ describe('the layouts of dma_shim.h', () => {
     expect(constant('DMA_SHIM_ABI')).toBe(records.SHIM_ABI);
     expect(constant('DMA_SHIM_SUBMIT_OVER')).toBe(records.SUBMIT_OVER);
     expect(constant('DMA_SHIM_MAX_SEGMENTS')).toBe(records.MAX_SEGMENTS);
+    expect(constant('DMA_SHIM_MAX_PATTERN')).toBe(records.MAX_PATTERN);
     expect(constant('DMA_SHIM_MEMORY')).toBe(records.MEMORY);
     expect(constant('DMA_SHIM_NOWHERE')).toBe(records.NOWHERE);
     expect(constant('DMA_SHIM_DEVDAX')).toBe(records.DEVICE_KINDS.devdax);
@@ -187,6 +189,9 @@ describe('the layouts of dma_shim.h', () => {
     }
     for (const [value, name] of records.FLUSH_BASES.entries()) {
       expect([name, constant(`DMA_SHIM_FLUSH_${name.toUpperCase()}`)]).toEqual([name, value]);
+    }
+    for (const [value, name] of records.OPERATIONS.entries()) {
+      expect([name, constant(`DMA_SHIM_${name.toUpperCase()}`)]).toEqual([name, value]);
     }
     for (const [value, name] of records.DMA_ERRORS.entries()) {
       const macro = `DMA_SHIM_DMA_ERROR_${name.replace('_gone', '').toUpperCase()}`;
@@ -219,11 +224,18 @@ describe('encodeJob', () => {
       crcSeed: u32,
       timeoutMs: u32,
       memory: fc.option(fc.nat(4096).map((size) => Buffer.alloc(size))),
+      operation: fc.option(fc.constantFrom(...records.OPERATIONS)),
+      pattern: fc.option(fc.uint8Array({ minLength: 1, maxLength: records.MAX_PATTERN })),
     });
     fc.assert(
-      fc.property(u53, job, (tag, { memory, ...given }) => {
+      fc.property(u53, job, (tag, { memory, operation, pattern, ...given }) => {
         const bytes = Buffer.alloc(records.JOB_SIZE);
-        records.encodeJob(bytes, tag, { ...given, ...(memory && { memory }) });
+        records.encodeJob(bytes, tag, {
+          ...given,
+          ...(memory && { memory }),
+          ...(operation && { operation }),
+          ...(pattern && { pattern: Buffer.from(pattern) }),
+        });
         const flags =
           (given.flush ? constant('DMA_SHIM_JOB_FLUSH') : 0) +
           (given.verify ? constant('DMA_SHIM_JOB_VERIFY') : 0) +
@@ -241,6 +253,9 @@ describe('encodeJob', () => {
         set('crc_seed', given.crcSeed);
         set('segment_count', given.segments.length);
         set('timeout_ms', given.timeoutMs);
+        set('operation', constant(`DMA_SHIM_${(operation ?? 'copy').toUpperCase()}`));
+        set('pattern_size', pattern?.length ?? 0);
+        expected.set(pattern ?? [], abi.fields['dma_shim_job.pattern']?.offset);
         assert.deepEqual(bytes, expected);
       }),
       { numRuns: 1000 },
@@ -264,6 +279,8 @@ describe('encodeJob', () => {
       crcSeed: 9,
       timeoutMs: 10,
       memory: Buffer.alloc(5),
+      operation: 'fill',
+      pattern: Buffer.alloc(64, 0xff),
     });
     records.encodeJob(used, 8, plain);
     const fresh = Buffer.alloc(records.JOB_SIZE);
@@ -309,6 +326,7 @@ test('decodeCompletion reads every field where the compiler has it', () => {
     dma_channels: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
     dma_channel: fc.oneof(fc.nat(63), fc.constant(2 ** 32 - 1)),
     dma_retries: u32,
+    difference: fc.oneof(u53.map(BigInt), fc.constant(2n ** 64n - 1n)),
   });
   fc.assert(
     fc.property(given, fc.nat(3), ({ kind, ...fields }, index) => {
@@ -330,6 +348,7 @@ test('decodeCompletion reads every field where the compiler has it', () => {
         segment: fields.segment,
         sourceCrc: fields.source_crc,
         destinationCrc: fields.destination_crc,
+        difference: fields.difference === 2n ** 64n - 1n ? undefined : Number(fields.difference),
         dma: {
           error: records.DMA_ERRORS[fields.dma_error],
           channels: Array.from({ length: 64 }, (_, id) => id).filter(

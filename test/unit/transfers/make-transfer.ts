@@ -80,6 +80,7 @@ export function completion(members: Partial<Completion> = {}): Completion {
     segment: 0,
     sourceCrc: 0,
     destinationCrc: 0,
+    difference: undefined,
     dma: NO_DMA,
     ...members,
   };
