@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Where the kernels from 5.10 on differ; nothing else in here tests a version. */
+/* Where the kernels from 5.10 on differ; Kbuild asks their headers. */
 #ifndef IDMA_COMPAT_H
 #define IDMA_COMPAT_H
 
 #include <linux/memremap.h>
 #include <linux/mm.h>
-#include <linux/version.h>
 
 static inline struct dev_pagemap *idma_get_dev_pagemap(unsigned long pfn)
 {
@@ -17,13 +16,24 @@ static inline struct dev_pagemap *idma_get_dev_pagemap(unsigned long pfn)
 }
 
 /* The caller holds the mmap lock, for reading. */
-static inline long idma_pin_page(unsigned long address, unsigned int gup_flags,
-				 struct page **page)
+static inline long idma_pin_pages(unsigned long address, unsigned long count,
+				  struct page **pages)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
-	return pin_user_pages(address, 1, gup_flags, page);
+#ifdef IDMA_PIN_USER_PAGES_GIVES_VMAS
+	return pin_user_pages(address, count, 0, pages, NULL);
 #else
-	return pin_user_pages(address, 1, gup_flags, page, NULL);
+	return pin_user_pages(address, count, 0, pages);
+#endif
+}
+
+/* The caller holds the mmap lock, for writing. */
+static inline void idma_vm_flags_set(struct vm_area_struct *vma,
+				     unsigned long flags)
+{
+#ifdef IDMA_HAVE_VM_FLAGS_SET
+	vm_flags_set(vma, flags);
+#else
+	vma->vm_flags |= flags;
 #endif
 }
 

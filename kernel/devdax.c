@@ -3,34 +3,34 @@
  * What a device-dax file is and where its bytes are, by public means only.
  *
  * dax-private.h is in no header package and changes with every release; a copy
- * of it that does not fit writes to wrong addresses. So the device is asked like
- * a user would ask it: the file is mapped, and its pages are looked at.
+ * of it that does not fit writes to wrong addresses. So the device is asked as
+ * a user would ask it: the file is mapped, and its pages are looked up.
  */
 #include <linux/cdev.h>
 #include <linux/device.h>
+#include <linux/log2.h>
 #include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
-#include <linux/module.h>
+#include <linux/pgtable.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "compat.h"
 #include "idma.h"
 
-/* So much is mapped at a time, to bound the page tables that it takes. */
-#define WINDOW SZ_1G
-
 /*
- * The device whose driver gives @file its memory, good as long as the file. That
- * is the device-dax device itself, on the "dax" bus; or where dax_pmem_compat
- * made it (as Debian's 5.10 does), which puts it into a class instead, its parent
- * on the "nd" bus. Either way it is the one whose bus tells of the removal.
+ * The device whose driver provides the memory of @file, valid as long as @file
+ * is open. That is the device-dax device itself, on the "dax" bus. If
+ * dax_pmem_compat made it (as Debian's 5.10 can), it is in a class instead, and
+ * the device is its parent on the "nd" bus. Either way its bus notifies of the
+ * removal.
  */
 int idma_devdax_identify(struct file *file, struct device **dev)
 {
 	struct inode *inode = file_inode(file);
 	struct kobject *parent;
+	struct cdev *cdev;
 
 	/*
 	 * dax_open() makes the device's own inode, on a file system in the
@@ -41,9 +41,10 @@ int idma_devdax_identify(struct file *file, struct device **dev)
 	    file->f_mapping->host->i_sb->s_magic != DAXFS_MAGIC)
 		return -ENODEV;
 	/* Opened while it was being removed: to map it would oops. */
-	if (!file->private_data || !inode->i_cdev)
+	cdev = READ_ONCE(inode->i_cdev);
+	if (!file->private_data || !cdev)
 		return -ENXIO;
-	parent = inode->i_cdev->kobj.parent;
+	parent = cdev->kobj.parent;
 	if (!parent)
 		return -EOPNOTSUPP;
 	*dev = kobj_to_dev(parent);
@@ -54,64 +55,174 @@ int idma_devdax_identify(struct file *file, struct device **dev)
 	return *dev && (*dev)->bus ? 0 : -EOPNOTSUPP;
 }
 
-static unsigned long map(const struct idma_region *region, u64 offset,
-			 unsigned long length)
-{
-	unsigned long prot = PROT_READ;
+/* Pages looked up at a time, to bound how long locks are held. */
+#define IDMA_BATCH 128
 
-	if (region->writable)
-		prot |= PROT_WRITE;
-	return vm_mmap(region->file, 0, length, prot, MAP_SHARED, offset);
-}
+/**
+ * struct idma_window - a part of a device, mapped into the caller's memory
+ * @region: what is being resolved
+ * @file: of the device
+ * @dev: the device
+ * @start: offset of the window in the device
+ * @size: bytes
+ * @address: where it is mapped
+ * @step: alignment of the device: within it, memory is contiguous
+ * @pages: those of a batch
+ * @phys: their addresses
+ */
+struct idma_window {
+	struct idma_region *region;
+	struct file *file;
+	struct device *dev;
+	u64 start;
+	unsigned long size;
+	unsigned long address;
+	unsigned long step;
+	struct page *pages[IDMA_BATCH];
+	phys_addr_t phys[IDMA_BATCH];
+};
 
 /*
- * The alignment of a device is that of the smallest mapping that it takes. It
- * takes any offset, and maps the wrong place where that is not aligned.
+ * Maps the window with the byte at @at. device-dax takes only mappings that are
+ * a multiple of the device's alignment, and logs those that are not. PUD_SIZE is
+ * a multiple of every alignment. Smaller windows are for callers whose limits
+ * (RLIMIT_AS, or RLIMIT_MEMLOCK after mlockall) allow no such mapping.
  */
-static long find_alignment(const struct idma_region *region)
+static int window_map(struct idma_window *window, u64 at)
 {
-	static const unsigned long candidates[] = { SZ_4K, SZ_2M, SZ_1G };
-	unsigned long address = -EINVAL;
+	static const unsigned long sizes[] = { PUD_SIZE, PMD_SIZE, PAGE_SIZE };
+	unsigned long address;
+	int error = 0;
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(candidates); i++) {
-		address = map(region, 0, candidates[i]);
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		window->size = sizes[i];
+		window->start = round_down(at, (u64)sizes[i]);
+		address = vm_mmap(window->file, 0, window->size, PROT_READ,
+				  MAP_SHARED, window->start);
 		if (!IS_ERR_VALUE(address)) {
-			vm_munmap(address, candidates[i]);
-			return candidates[i];
+			window->address = address;
+			return 0;
 		}
-		if (address != -EINVAL)
+		/* smaller than the alignment: the limit is what matters */
+		if (address == -EINVAL && error)
+			break;
+		/* EAGAIN is RLIMIT_MEMLOCK, which retrying does not change */
+		error = address == -EAGAIN ? -ENOMEM : (long)address;
+		if (error != -ENOMEM)
 			break;
 	}
-	return address;
+	return error;
+}
+
+/* The mapping at @address, if it is still the window's up to @end. */
+static struct vm_area_struct *window_vma(const struct idma_window *window,
+					 unsigned long address,
+					 unsigned long end)
+{
+	struct vm_area_struct *vma = find_vma(current->mm, address);
+	u64 offset = window->start + (address - window->address);
+
+	if (!vma || vma->vm_start > address || vma->vm_end < end ||
+	    vma->vm_file != window->file ||
+	    ((u64)vma->vm_pgoff << PAGE_SHIFT) + (address - vma->vm_start) !=
+	    offset)
+		return NULL;
+	return vma;
+}
+
+/* Asks for the device's alignment, and keeps forks from inheriting the window. */
+static int window_prepare(struct idma_window *window)
+{
+	unsigned long end = window->address + window->size;
+	struct mm_struct *mm = current->mm;
+	struct vm_area_struct *vma;
+	int error = -EAGAIN;
+
+	if (mmap_write_lock_killable(mm))
+		return -EINTR;
+	vma = window_vma(window, window->address, end);
+	if (vma) {
+		window->step = PAGE_SIZE;
+		if (vma->vm_ops && vma->vm_ops->pagesize)
+			window->step = vma->vm_ops->pagesize(vma);
+		error = is_power_of_2(window->step) &&
+			window->step <= window->size ? 0 : -EOPNOTSUPP;
+		/* one that was merged with a mapping of the caller's is left */
+		if (vma->vm_start == window->address && vma->vm_end == end)
+			idma_vm_flags_set(vma, VM_DONTCOPY);
+	}
+	mmap_write_unlock(mm);
+	return error;
 }
 
 /*
- * The physical address of one page. Pinned for a moment only, which the caller
- * makes safe by holding the device's lock: a pin does not keep the memory there
- * when the device is removed, and unpinning would oops.
+ * Takes the lock of the device and that of the caller's mappings, but never
+ * waits for the second one with the first one held: other threads can keep
+ * their mappings busy for as long as they like, and who unbinds the device
+ * waits for its lock.
  */
-static int look_at(const struct idma_region *region, unsigned long address,
-		   u64 offset, phys_addr_t *phys)
+static int lock_device_and_mm(struct device *dev, struct mm_struct *mm)
 {
-	struct vm_area_struct *vma;
-	struct page *page;
-	long got;
+	for (;;) {
+		if (device_lock_interruptible(dev))
+			return -ERESTARTSYS;
+		if (mmap_read_trylock(mm))
+			return 0;
+		device_unlock(dev);
+		if (mmap_read_lock_killable(mm))
+			return -EINTR;
+		mmap_read_unlock(mm);
+	}
+}
 
-	mmap_assert_locked(current->mm);
-	/* Another thread may have put something else there. */
-	vma = find_vma(current->mm, address);
-	if (!vma || vma->vm_start > address || vma->vm_file != region->file ||
-	    ((u64)vma->vm_pgoff << PAGE_SHIFT) + (address - vma->vm_start) !=
-	    offset)
-		return -EAGAIN;
-	got = idma_pin_page(address, region->writable ? FOLL_WRITE : 0, &page);
-	if (got != 1)
-		/* beyond the end a mapping can be made, but not used */
-		return !got || got == -EFAULT ? -ERANGE : got;
-	*phys = page_to_phys(page);
-	unpin_user_page(page);
-	return 0;
+/*
+ * Pins the first page of each of @count steps and notes its address. The pins
+ * are momentary, which the device's lock makes safe: a pin does not keep the
+ * memory there when the device is removed, and unpinning would oops then.
+ * Returns how many there are; -EFAULT for none, if the device ends here.
+ */
+static long pin_batch(struct idma_window *window, unsigned long address,
+		      long count)
+{
+	/* in one go if the pages follow each other */
+	long each = window->step == PAGE_SIZE ? count : 1;
+	long got = 0, i, ret = 0;
+
+	while (got < count) {
+		ret = idma_pin_pages(address + got * window->step, each,
+				     &window->pages[got]);
+		if (ret > 0)
+			got += ret;
+		if (ret != each)
+			break;
+	}
+	for (i = 0; i < got; i++)
+		window->phys[i] = page_to_phys(window->pages[i]);
+	unpin_user_pages(window->pages, got);
+	if (got)
+		return got;
+	return ret ? ret : -EFAULT;
+}
+
+static long look_up_batch(struct idma_window *window, unsigned long address,
+			  long count)
+{
+	unsigned long end = address + count * window->step;
+	struct mm_struct *mm = current->mm;
+	long got = lock_device_and_mm(window->dev, mm);
+
+	if (got)
+		return got;
+	if (READ_ONCE(window->region->dax->gone) || !window->dev->driver)
+		got = -ENXIO;
+	else if (!window_vma(window, address, end))
+		got = -EAGAIN; /* another thread put something else there */
+	else
+		got = pin_batch(window, address, count);
+	mmap_read_unlock(mm);
+	device_unlock(window->dev);
+	return got;
 }
 
 static int add_extent(struct idma_region *region, u64 offset, phys_addr_t phys,
@@ -141,76 +252,91 @@ static int add_extent(struct idma_region *region, u64 offset, phys_addr_t phys,
 	return 0;
 }
 
-/* Looks at one page in each @step of [@from, @to), all within a window. */
-static int resolve_window(struct idma_region *region, u64 from, u64 to,
-			  u64 step)
+/* Adds what the window has of [@from, @to). */
+static int window_resolve(struct idma_window *window, u64 from, u64 to)
 {
-	struct mm_struct *mm = current->mm;
-	unsigned long address = map(region, from, to - from);
-	u64 end = region->offset + region->length, at;
-	u64 first, last;
-	phys_addr_t phys;
-	int error = 0;
+	struct idma_region *region = window->region;
+	u64 at = round_down(from, (u64)window->step), first, last;
+	long got, i;
+	int error;
 
-	if (IS_ERR_VALUE(address))
-		return address;
-	for (at = from; at < to && !error; at += step) {
-		if (fatal_signal_pending(current)) {
-			error = -EINTR;
-			break;
+	while (at < to) {
+		got = min_t(u64, DIV_ROUND_UP(to - at, window->step),
+			    IDMA_BATCH);
+		got = look_up_batch(window, window->address +
+				    (at - window->start), got);
+		if (got < 0)
+			return got;
+		for (i = 0; i < got; i++, at += window->step) {
+			first = max(at, from);
+			last = min(at + window->step, to);
+			error = add_extent(region, first - region->offset,
+					   window->phys[i] + (first - at),
+					   last - first);
+			if (error)
+				return error;
 		}
-		mmap_read_lock(mm);
-		error = look_at(region, address + (at - from), at, &phys);
-		mmap_read_unlock(mm);
-		if (error)
-			break;
-		first = max(at, region->offset);
-		last = min(at + step, end);
-		error = add_extent(region, first - region->offset,
-				   phys + (first - at), last - first);
+		if (fatal_signal_pending(current))
+			return -EINTR;
 		cond_resched();
 	}
-	vm_munmap(address, to - from);
-	return error;
+	return 0;
+}
+
+static int resolve(struct idma_window *window, u64 from, u64 to)
+{
+	u64 at, end;
+	int error;
+
+	for (at = from; at < to; at = end) {
+		error = window_map(window, at);
+		if (error)
+			return error;
+		end = min(window->start + window->size, to);
+		error = window_prepare(window);
+		if (!error)
+			error = window_resolve(window, at, end);
+		vm_munmap(window->address, window->size);
+		if (error)
+			return error;
+	}
+	return 0;
 }
 
 /*
- * Fills in the extents, and the alignment where it is 0. A device is contiguous
- * within its alignment, so one page of each such part tells of all; what is not
- * there gives -ERANGE. The caller holds the device's lock, and it has its driver.
+ * Finds the extents of @region in the device @dev, which @file is open on. The
+ * caller holds no lock.
  */
-int idma_devdax_resolve(struct idma_region *region)
+int idma_devdax_resolve(struct idma_region *region, struct file *file,
+			struct device *dev)
 {
-	u64 start, end, at;
-	long step;
-	int error;
+	struct idma_window *window;
+	int error = -EINVAL;
 
-	device_lock_assert(region->dev);
 	if (!current->mm)
-		return -EINVAL;
-	step = region->alignment;
-	if (!step)
-		step = find_alignment(region);
-	if (step < 0)
-		return step;
-	region->alignment = step;
-	start = round_down(region->offset, (u64)step);
-	end = region->offset + region->length;
-	if (end > U64_MAX - step || end > LLONG_MAX)
-		return -ERANGE;
-	end = round_up(end, (u64)step);
-	if (end - start > step) {
-		/* the last part first: a wrong length is found out at once */
-		error = resolve_window(region, end - step, end, step);
-		if (error)
-			return error;
+		return error;
+	window = kmalloc(sizeof(*window), GFP_KERNEL);
+	if (!window)
+		return -ENOMEM;
+	window->region = region;
+	window->file = file;
+	window->dev = dev;
+	error = resolve(window, region->offset,
+			region->offset + region->length);
+	/*
+	 * A page that is not there is beyond the end of the device, or the
+	 * device is just going. Then its first page is not there either.
+	 */
+	if (error == -EFAULT) {
 		region->count = 0;
+		error = resolve(window, 0, 1);
+		if (error == -EFAULT)
+			error = -ENXIO;
+		else if (!error)
+			error = -ERANGE;
 	}
-	for (at = start; at < end; at += WINDOW) {
-		error = resolve_window(region, at, min(at + WINDOW, end), step);
-		if (error)
-			return error;
-	}
-	region->node = page_to_nid(pfn_to_page(PHYS_PFN(region->extents[0].phys)));
-	return 0;
+	kfree(window);
+	if (!error)
+		region->numa_node = page_to_nid(pfn_to_page(PHYS_PFN(region->extents[0].phys)));
+	return error;
 }

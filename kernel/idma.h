@@ -12,8 +12,13 @@
  *   channel->lock     a mutex: one channel's operations and state. Held while
  *                     operations are prepared, issued, reaped and resolved
  *   idma_queue_lock   a spinlock: everything about requests and contexts that
- *                     is not fixed at their making. Never held over a call
- *                     into dmaengine
+ *                     is not fixed at their making, and which devices are
+ *                     gone. Never held over a call into dmaengine
+ *
+ * A region is made under the lock of its device and that of the caller's
+ * mappings (devdax.c); the lock of the list of buses (dax.c) is inside those.
+ * Nothing of this module is held while user memory is copied, but a file's
+ * read_lock.
  *
  * ioatdma holds a spinlock of its own, bottom halves off, from prep to submit,
  * and calls callbacks under another one. So between prep and submit nothing is
@@ -25,14 +30,12 @@
 
 #include <linux/atomic.h>
 #include <linux/bitmap.h>
-#include <linux/completion.h>
 #include <linux/dmaengine.h>
 #include <linux/fs.h>
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/llist.h>
 #include <linux/mutex.h>
-#include <linux/notifier.h>
 #include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
@@ -46,10 +49,20 @@
 #define IDMA_VERSION_CODE (1 << 16 | 0 << 8 | 0)
 
 #define IDMA_MAX_CHANNELS 64
+
+/* Of an open file. */
 #define IDMA_MAX_REGIONS 256
 #define IDMA_MAX_REQUESTS 1024
-#define IDMA_MAX_SEGMENTS 4096
 #define IDMA_MAX_QUEUED_SEGMENTS 65536
+
+/* Of all open files of a user. */
+#define IDMA_USER_MAX_FILES 1024
+#define IDMA_USER_MAX_REGIONS 16384
+#define IDMA_USER_MAX_REQUESTS 16384
+#define IDMA_USER_MAX_SEGMENTS (16 * IDMA_MAX_QUEUED_SEGMENTS)
+
+/* Of a request. */
+#define IDMA_MAX_SEGMENTS 4096
 #define IDMA_MAX_TIMEOUT_MS 3600000
 #define IDMA_DEFAULT_TIMEOUT_MS 10000
 
@@ -165,14 +178,42 @@ struct idma_channel {
 };
 
 /**
+ * enum idma_resource - what open files and users have limits of
+ * @IDMA_REGIONS: regions with an id
+ * @IDMA_REQUESTS: requests that exist: in flight, unread, or not settled
+ * @IDMA_SEGMENTS: segments of those
+ * @IDMA_RESOURCES: how many kinds there are
+ */
+enum idma_resource {
+	IDMA_REGIONS,
+	IDMA_REQUESTS,
+	IDMA_SEGMENTS,
+	IDMA_RESOURCES,
+};
+
+/**
+ * struct idma_user - a user with open files
+ * @node: in the list of all
+ * @uid: the user who opened the files
+ * @files: how many there are, or live on in their requests
+ * @used: what all of them hold
+ */
+struct idma_user {
+	struct list_head node;
+	kuid_t uid;
+	unsigned int files;
+	atomic_t used[IDMA_RESOURCES];
+};
+
+/**
  * struct idma_context - an open file
  * @ref: the file, and every request
+ * @user: who opened it
+ * @used: what it holds
  * @regions: by id
- * @region_count: of those, and of the old interface's passing ones
- * @request_count: requests that exist: in flight, unread, or not settled
- * @segment_count: of all those
- * @legacy_lock: @legacy_started
- * @legacy_channels: reserved by the old interface
+ * @legacy_lock: protects @legacy_started
+ * @legacy_channels: reserved by the old interface; changed by atomic bit
+ *                   operations
  * @legacy_started: requests of the old interface that were not waited for
  * @read_lock: one reader at a time
  * @wait: woken when a request was answered or settled
@@ -188,10 +229,9 @@ struct idma_channel {
  */
 struct idma_context {
 	struct kref ref;
+	struct idma_user *user;
+	atomic_t used[IDMA_RESOURCES];
 	struct xarray regions;
-	atomic_t region_count;
-	atomic_t request_count;
-	atomic_t segment_count;
 	struct mutex legacy_lock; /* see above */
 	DECLARE_BITMAP(legacy_channels, IDMA_MAX_CHANNELS);
 	struct list_head legacy_started;
@@ -220,33 +260,49 @@ struct idma_extent {
 };
 
 /**
+ * struct idma_dax - a device-dax device that regions are of
+ * @node: in the list of all, until @gone
+ * @refs: its regions, and who works on it
+ * @dev: whose driver provides the memory, see idma_devdax_identify(); a
+ *       reference, or NULL once @gone
+ * @gone: @dev lost its driver; never cleared
+ * @regions: those that keep a file of the device open
+ *
+ * Under idma_queue_lock.
+ */
+struct idma_dax {
+	struct list_head node;
+	unsigned int refs;
+	struct device *dev;
+	bool gone;
+	struct list_head regions;
+};
+
+/**
  * struct idma_region - memory of a device-dax device
  * @ref: the context's name for it, and every request
- * @free_work: a region's end may sleep and waits for notifiers, a request's not
- * @file: keeps @dev and its bus's module
- * @dev: whose driver gives the memory, see idma_devdax_identify()
- * @nb: tells when @dev loses its driver
- * @gone: it did, once; never cleared
- * @writable: @file is open for writing
- * @node: NUMA node, or NUMA_NO_NODE
- * @alignment: of @dev, in bytes, or 0 until it is found
- * @offset: in the device
+ * @dax: the device; a reference
+ * @node: in @dax->regions
+ * @file: open on the device, or NULL once that is gone; keeps any flock(2)
+ * @published: the caller was given its id; under the lock of context->regions
+ * @writable: the file was open for writing
+ * @numa_node: where the memory is, or NUMA_NO_NODE
+ * @offset: first byte in the device
  * @length: bytes
- * @count: of @extents
- * @extents: sorted
+ * @count: number of @extents
+ * @extents: sorted by offset
  *
- * All but @gone fixed when it is made.
+ * @node and @file are under idma_queue_lock; the fields from @writable on do
+ * not change once the region is made.
  */
 struct idma_region {
 	struct kref ref;
-	struct work_struct free_work;
+	struct idma_dax *dax;
+	struct list_head node;
 	struct file *file;
-	struct device *dev;
-	struct notifier_block nb;
-	bool gone;
+	bool published;
 	bool writable;
-	int node;
-	u32 alignment;
+	int numa_node;
 	u64 offset;
 	u64 length;
 	size_t count;
@@ -263,9 +319,8 @@ struct idma_region {
  * @count: of @segments
  * @target: index into context->pending
  * @ordered: IOAT_DMA_SUBMIT_ORDERED
- * @legacy: answered through @done, not by a completion to read
+ * @legacy: of the old interface, which has no completions to read
  * @deadline: CLOCK_MONOTONIC, ns
- * @done: answered, for the old interface
  * @src_pgmap: keeps the memory there until the request is settled
  * @dst_pgmap: likewise
  * @pending: in context->pending[@target]
@@ -292,7 +347,6 @@ struct idma_request {
 	bool ordered;
 	bool legacy;
 	u64 deadline;
-	struct completion done;
 
 	struct dev_pagemap *src_pgmap;
 	struct dev_pagemap *dst_pgmap;
@@ -344,22 +398,36 @@ void idma_channel_check(struct idma_channel *ch);
 void idma_channel_trouble(struct idma_channel *ch);
 void idma_channel_drain(struct idma_channel *ch);
 
+/* user.c */
+struct idma_user *idma_user_get(void);
+void idma_user_put(struct idma_user *user);
+bool idma_charge(struct idma_context *context, enum idma_resource what,
+		 int amount);
+void idma_uncharge(struct idma_context *context, enum idma_resource what,
+		   int amount);
+
 /* devdax.c */
 int idma_devdax_identify(struct file *file, struct device **dev);
-int idma_devdax_resolve(struct idma_region *region);
+int idma_devdax_resolve(struct idma_region *region, struct file *file,
+			struct device *dev);
+
+/* dax.c */
+struct idma_dax *idma_dax_get(struct device *dev);
+void idma_dax_put(struct idma_dax *dax);
+int idma_dax_attach(struct idma_region *region, struct file *file);
+void idma_dax_detach(struct idma_region *region);
+void idma_dax_exit(void);
 
 /* region.c */
 struct idma_region *idma_region_make(struct file *file, u64 offset, u64 length);
-struct idma_region *idma_region_make_beside(const struct idma_region *other,
-					    u64 offset, u64 length);
 void idma_region_put(struct idma_region *region);
-void idma_region_put_now(struct idma_region *region);
 struct idma_region *idma_region_find(struct idma_context *context, u32 id);
 phys_addr_t idma_region_lookup(const struct idma_region *region, u64 offset,
 			       u64 *run);
 void idma_regions_drop(struct idma_context *context);
 int idma_ioctl_region_create(struct idma_context *context, void *arg);
-void idma_undo_region_create(struct idma_context *context, void *arg);
+void idma_finish_region_create(struct idma_context *context, void *arg,
+			       bool reported);
 int idma_ioctl_region_destroy(struct idma_context *context, void *arg);
 
 /* queue.c */
@@ -386,6 +454,7 @@ int idma_request_start(struct idma_request *request, u32 timeout_ms);
 void idma_request_stop(struct idma_request *request, u32 status, u32 error,
 		       struct list_head *settled);
 bool idma_request_is_stopped(const struct idma_request *request);
+bool idma_request_is_settled(const struct idma_request *request);
 void idma_requests_put(struct list_head *settled);
 void idma_request_piece_done(struct idma_op *op, u32 status, u32 error);
 void idma_request_put(struct idma_request *request);

@@ -3,38 +3,71 @@
  * The five ioctls of the module that this one replaces, on top of requests.
  *
  * They name a device by its path. It is opened with the caller's own rights,
- * for reading and writing, for as long as the copy takes.
+ * for reading and writing, for as long as the copy takes. A copy returns only
+ * when the hardware is done with its memory, however it went.
  */
 #include <linux/bitmap.h>
 #include <linux/fcntl.h>
 #include <linux/file.h>
-#include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
 #include "idma.h"
 
-/* Of the old interface's copies, which have no timeout to give: 10 s, and ... */
-#define TIMEOUT_MS 10000
-/* ... as much as the slowest memory there is would take. */
-#define BYTES_PER_MS SZ_64K
+/* The interface has no timeout to pass: 10 s, and what the slowest memory takes. */
+#define LEGACY_TIMEOUT_MS 10000
+#define LEGACY_BYTES_PER_MS SZ_64K
 
-/* A copy thrown out with another's fault is tried again so often in all. */
-#define TRIES 4
+/* How often a copy is tried that is thrown out because of another one's fault. */
+#define LEGACY_TRIES 4
 
-/* Which channels are reserved, by any context. */
-static DECLARE_BITMAP(reserved, IDMA_MAX_CHANNELS);
-static DEFINE_MUTEX(reserve_lock);
+/* Channels that are reserved, by any context. Changed by atomic bit operations. */
+static DECLARE_BITMAP(legacy_reserved, IDMA_MAX_CHANNELS);
 
 /*
- * A region for each end: what lies between them is nobody's business, and may
- * be terabytes.
+ * A region for each end, because what lies between them may be terabytes. They
+ * have no ids, and are bounded by the number of requests.
  */
 static struct idma_request *make_request(struct idma_context *context,
-					 const char *path, size_t path_size,
+					 struct file *file,
 					 struct ioat_dma_segment segment)
 {
 	struct idma_region *src, *dst;
+	struct idma_request *request;
+	int error;
+
+	src = idma_region_make(file, segment.src_offset, segment.length);
+	if (IS_ERR(src))
+		return ERR_CAST(src);
+	dst = idma_region_make(file, segment.dst_offset, segment.length);
+	if (IS_ERR(dst)) {
+		idma_region_put(src);
+		return ERR_CAST(dst);
+	}
+	request = idma_request_make(context, src, dst, 1);
+	idma_region_put(src);
+	idma_region_put(dst);
+	if (IS_ERR(request))
+		return request;
+	request->segments[0].src_offset = 0;
+	request->segments[0].dst_offset = 0;
+	request->segments[0].length = segment.length;
+	request->legacy = true;
+	error = idma_request_check(request);
+	if (error) {
+		idma_request_put(request);
+		return ERR_PTR(error);
+	}
+	return request;
+}
+
+/* A started request; the caller's reference is the context's. */
+static struct idma_request *start(struct idma_context *context,
+				  const char *path, size_t path_size,
+				  struct ioat_dma_segment segment, u32 target)
+{
+	u64 ms = LEGACY_TIMEOUT_MS +
+		 div_u64(segment.length, LEGACY_BYTES_PER_MS);
 	struct idma_request *request;
 	struct file *file;
 	int error;
@@ -47,90 +80,72 @@ static struct idma_request *make_request(struct idma_context *context,
 	file = filp_open(path, O_RDWR | O_LARGEFILE | O_NONBLOCK | O_NOCTTY, 0);
 	if (IS_ERR(file))
 		return ERR_CAST(file);
-	src = idma_region_make(file, segment.src_offset, segment.length);
+	request = make_request(context, file, segment);
 	fput(file);
-	if (IS_ERR(src))
-		return ERR_CAST(src);
-	dst = idma_region_make_beside(src, segment.dst_offset, segment.length);
-	if (IS_ERR(dst)) {
-		idma_region_put_now(src);
-		return ERR_CAST(dst);
+	if (IS_ERR(request))
+		return request;
+	request->target = target;
+	error = idma_request_start(request,
+				   min_t(u64, ms, IDMA_MAX_TIMEOUT_MS));
+	if (error) {
+		idma_request_put(request);
+		return ERR_PTR(error);
 	}
-	request = idma_request_make(context, src, dst, 1);
-	if (!IS_ERR(request)) {
-		segment.src_offset = 0;
-		segment.dst_offset = 0;
-		request->segments[0] = segment;
-		request->legacy = true;
-		error = idma_request_check(request);
-		if (error) {
-			idma_request_put(request);
-			request = ERR_PTR(error);
-		}
-	}
-	idma_region_put_now(src);
-	idma_region_put_now(dst);
 	return request;
 }
 
-static int start(struct idma_request *request)
+/*
+ * Waits until @request is settled and drops it; its status, or -EINTR if the
+ * caller was killed. Closing the file then stops the request.
+ */
+static int finish(struct idma_request *request)
 {
-	u64 ms = TIMEOUT_MS + div_u64(request->segments[0].length, BYTES_PER_MS);
+	int status = -EINTR;
 
-	return idma_request_start(request, min_t(u64, ms, IDMA_MAX_TIMEOUT_MS));
+	if (!wait_event_killable(request->context->wait,
+				 idma_request_is_settled(request)))
+		status = request->completion.status;
+	idma_request_put(request);
+	return status;
 }
 
-static int outcome(const struct idma_request *request)
+static int status_to_errno(int status)
 {
-	switch (request->completion.status) {
+	switch (status) {
 	case IOAT_DMA_DONE:
 		return 0;
-	case IOAT_DMA_ABORTED:
-		return -EAGAIN;
 	case IOAT_DMA_TIMED_OUT:
 		return -ETIMEDOUT;
 	case IOAT_DMA_GONE:
 		return -ENXIO;
+	case -EINTR:
+		return -EINTR;
 	default:
 		return -EIO;
 	}
 }
 
-static int copy_once(struct idma_context *context,
-		     const struct ioat_dma_legacy_copy *args)
-{
-	struct ioat_dma_segment segment = {
-		.src_offset = args->src_offset,
-		.dst_offset = args->dst_offset,
-		.length = args->size,
-	};
-	struct idma_request *request;
-	int error;
-
-	request = make_request(context, args->device_name,
-			       sizeof(args->device_name), segment);
-	if (IS_ERR(request))
-		return PTR_ERR(request);
-	error = start(request);
-	/* a killed caller's request is stopped as its file is closed */
-	if (!error && wait_for_completion_killable(&request->done))
-		error = -EINTR;
-	else if (!error)
-		error = outcome(request);
-	idma_request_put(request);
-	return error;
-}
-
 static long legacy_copy(struct idma_context *context, void __user *user)
 {
 	struct ioat_dma_legacy_copy args;
-	int tries, error = -EAGAIN;
+	struct ioat_dma_segment segment;
+	struct idma_request *request;
+	int tries = 0, status;
 
 	if (copy_from_user(&args, user, sizeof(args)))
 		return -EFAULT;
-	for (tries = 0; tries < TRIES && error == -EAGAIN; tries++)
-		error = copy_once(context, &args);
-	return error == -EAGAIN ? -EIO : error;
+	segment.src_offset = args.src_offset;
+	segment.dst_offset = args.dst_offset;
+	segment.length = args.size;
+	do {
+		request = start(context, args.device_name,
+				sizeof(args.device_name), segment,
+				IDMA_MAX_CHANNELS);
+		if (IS_ERR(request))
+			return PTR_ERR(request);
+		status = finish(request);
+	} while (status == IOAT_DMA_ABORTED && ++tries < LEGACY_TRIES);
+	return status_to_errno(status);
 }
 
 static long legacy_count(void __user *user)
@@ -140,31 +155,29 @@ static long legacy_count(void __user *user)
 	return copy_to_user(user, &count, sizeof(count)) ? -EFAULT : 0;
 }
 
-/* A reservation keeps other reservations off, not requests for any channel. */
+static bool is_alive(unsigned int id)
+{
+	u32 state = READ_ONCE(idma_channels[id].state);
+
+	return state == IOAT_DMA_CHANNEL_READY ||
+	       state == IOAT_DMA_CHANNEL_RECOVERING;
+}
+
+/* A reservation excludes other reservations, not requests for any channel. */
 static long legacy_reserve(struct idma_context *context, void __user *user)
 {
 	u64 id;
-	u32 state;
 
-	mutex_lock(&reserve_lock);
-	for (id = 0; id < IDMA_MAX_CHANNELS; id++) {
-		state = READ_ONCE(idma_channels[id].state);
-		if (!test_bit(id, reserved) &&
-		    (state == IOAT_DMA_CHANNEL_READY ||
-		     state == IOAT_DMA_CHANNEL_RECOVERING))
+	for (id = 0; id < IDMA_MAX_CHANNELS; id++)
+		if (is_alive(id) && !test_and_set_bit(id, legacy_reserved))
 			break;
-	}
-	if (id == IDMA_MAX_CHANNELS) {
-		mutex_unlock(&reserve_lock);
+	if (id == IDMA_MAX_CHANNELS)
 		return -ENODEV;
-	}
 	if (copy_to_user(user, &id, sizeof(id))) {
-		mutex_unlock(&reserve_lock);
+		clear_bit(id, legacy_reserved);
 		return -EFAULT;
 	}
-	set_bit(id, reserved);
 	set_bit(id, context->legacy_channels);
-	mutex_unlock(&reserve_lock);
 	return 0;
 }
 
@@ -178,7 +191,6 @@ static long legacy_start(struct idma_context *context, void __user *user)
 	struct ioat_dma_legacy_start args;
 	struct ioat_dma_segment segment;
 	struct idma_request *request;
-	int error;
 
 	if (copy_from_user(&args, user, sizeof(args)))
 		return -EFAULT;
@@ -187,23 +199,17 @@ static long legacy_start(struct idma_context *context, void __user *user)
 	segment.src_offset = args.src_offset;
 	segment.dst_offset = args.dst_offset;
 	segment.length = args.size;
-	request = make_request(context, args.device_name,
-			       sizeof(args.device_name), segment);
+	request = start(context, args.device_name, sizeof(args.device_name),
+			segment, args.device_id);
 	if (IS_ERR(request))
 		return PTR_ERR(request);
-	request->target = args.device_id;
-	error = start(request);
-	if (error) {
-		idma_request_put(request);
-		return error;
-	}
 	mutex_lock(&context->legacy_lock);
 	list_add_tail(&request->answered, &context->legacy_started);
 	mutex_unlock(&context->legacy_lock);
 	return 0;
 }
 
-/* One that was started on channel @id and is waited for by no one else. */
+/* Takes the first request that was started on channel @id from the list. */
 static struct idma_request *next_started(struct idma_context *context, u64 id)
 {
 	struct idma_request *request, *found = NULL;
@@ -232,11 +238,8 @@ static long legacy_wait(struct idma_context *context, void __user *user)
 		return -ENODEV;
 	args.completed = 0;
 	while ((request = next_started(context, args.device_id))) {
-		int result = -EINTR;
+		int result = status_to_errno(finish(request));
 
-		if (!wait_for_completion_killable(&request->done))
-			result = outcome(request);
-		idma_request_put(request);
 		if (result == -EINTR)
 			return result;
 		if (!result)
@@ -252,16 +255,15 @@ static long legacy_wait(struct idma_context *context, void __user *user)
 void idma_legacy_release(struct idma_context *context)
 {
 	struct idma_request *request, *next;
+	unsigned int id;
 
 	list_for_each_entry_safe(request, next, &context->legacy_started,
 				 answered) {
 		list_del_init(&request->answered);
 		idma_request_put(request);
 	}
-	mutex_lock(&reserve_lock);
-	bitmap_andnot(reserved, reserved, context->legacy_channels,
-		      IDMA_MAX_CHANNELS);
-	mutex_unlock(&reserve_lock);
+	for_each_set_bit(id, context->legacy_channels, IDMA_MAX_CHANNELS)
+		clear_bit(id, legacy_reserved);
 }
 
 long idma_legacy_ioctl(struct idma_context *context, unsigned int command,

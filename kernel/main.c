@@ -66,39 +66,40 @@ union idma_arguments {
  * @min_size: up to the last field of its first version
  * @answers: its struct has outputs
  * @execute: the struct is in kernel memory, @size bytes of it good
- * @undo: the caller cannot be told what @execute made
+ * @finish: called after @execute, which succeeded; @reported if the caller was
+ *          given the outputs
  */
 struct idma_command {
 	unsigned int size;
 	unsigned int min_size;
 	bool answers;
 	int (*execute)(struct idma_context *context, void *arg);
-	void (*undo)(struct idma_context *context, void *arg);
+	void (*finish)(struct idma_context *context, void *arg, bool reported);
 };
 
-#define COMMAND(_command, _execute, _struct, _last, _answers, _undo)	\
+#define IDMA_COMMAND(_command, _execute, _struct, _last, _answers, _finish) \
 	[IOAT_DMA_CMD_##_command - IOAT_DMA_CMD_BASE] = {		\
 		.size = sizeof(_struct),				\
 		.min_size = offsetofend(_struct, _last),		\
 		.answers = _answers,					\
 		.execute = _execute,					\
-		.undo = _undo,						\
+		.finish = _finish,					\
 	}
 
 static const struct idma_command commands[] = {
-	COMMAND(INFO, idma_ioctl_info, struct ioat_dma_info,
+	IDMA_COMMAND(INFO, idma_ioctl_info, struct ioat_dma_info,
 		out_piece_size, true, NULL),
-	COMMAND(CHANNEL_INFO, idma_ioctl_channel_info,
+	IDMA_COMMAND(CHANNEL_INFO, idma_ioctl_channel_info,
 		struct ioat_dma_channel_info, out_recoveries, true, NULL),
-	COMMAND(REGION_CREATE, idma_ioctl_region_create,
+	IDMA_COMMAND(REGION_CREATE, idma_ioctl_region_create,
 		struct ioat_dma_region_create, out_numa_node, true,
-		idma_undo_region_create),
-	COMMAND(REGION_DESTROY, idma_ioctl_region_destroy,
+		idma_finish_region_create),
+	IDMA_COMMAND(REGION_DESTROY, idma_ioctl_region_destroy,
 		struct ioat_dma_region_destroy, region, false,
 		NULL),
-	COMMAND(SUBMIT, idma_ioctl_submit, struct ioat_dma_submit,
+	IDMA_COMMAND(SUBMIT, idma_ioctl_submit, struct ioat_dma_submit,
 		__reserved, false, NULL),
-	COMMAND(CANCEL, idma_ioctl_cancel, struct ioat_dma_cancel, tag, true,
+	IDMA_COMMAND(CANCEL, idma_ioctl_cancel, struct ioat_dma_cancel, tag, true,
 		NULL),
 };
 
@@ -122,12 +123,11 @@ static long idma_execute(struct idma_context *context, unsigned int nr,
 	error = command->execute(context, &arg);
 	if (error || !command->answers)
 		return error;
-	if (copy_to_user(user, &arg, min(size, command->size))) {
-		if (command->undo)
-			command->undo(context, &arg);
-		return -EFAULT;
-	}
-	return 0;
+	if (copy_to_user(user, &arg, min(size, command->size)))
+		error = -EFAULT;
+	if (command->finish)
+		command->finish(context, &arg, !error);
+	return error;
 }
 
 static long idma_ioctl(struct file *file, unsigned int command,
@@ -153,6 +153,7 @@ static void idma_context_free(struct kref *ref)
 	list_del(&context->node);
 	spin_unlock(&idma_queue_lock);
 	xa_destroy(&context->regions);
+	idma_user_put(context->user);
 	kfree(context);
 }
 
@@ -165,9 +166,16 @@ static int idma_open(struct inode *inode, struct file *file)
 {
 	struct idma_context *context =
 		kzalloc(sizeof(*context), GFP_KERNEL_ACCOUNT);
+	int error;
 
 	if (!context)
 		return -ENOMEM;
+	context->user = idma_user_get();
+	if (IS_ERR(context->user)) {
+		error = PTR_ERR(context->user);
+		kfree(context);
+		return error;
+	}
 	kref_init(&context->ref);
 	xa_init_flags(&context->regions, XA_FLAGS_ALLOC | XA_FLAGS_ACCOUNT);
 	mutex_init(&context->legacy_lock);
@@ -247,6 +255,7 @@ exit_providers:
 	idma_providers_exit();
 	flush_workqueue(idma_wq);
 	idma_tick_stop();
+	idma_dax_exit();
 destroy_wq:
 	destroy_workqueue(idma_wq);
 	return error;
@@ -254,7 +263,7 @@ destroy_wq:
 
 /*
  * No file is open. Requests that outlived theirs end with their channel, and
- * leave regions to be freed on the work queue, which destroying it waits for.
+ * with it the last regions.
  */
 static void __exit idma_exit(void)
 {
@@ -262,6 +271,7 @@ static void __exit idma_exit(void)
 	idma_providers_exit();
 	flush_workqueue(idma_wq);
 	idma_tick_stop();
+	idma_dax_exit();
 	destroy_workqueue(idma_wq);
 }
 

@@ -9,6 +9,7 @@
 #include <linux/ktime.h>
 #include <linux/minmax.h>
 #include <linux/module.h>
+#include <linux/topology.h>
 
 #include "idma.h"
 
@@ -62,26 +63,29 @@ void idma_queue_remove(struct idma_request *request)
 		list_del_init(&context->runnable);
 }
 
-static bool node_has_channel(int node)
+/*
+ * No channel that takes work is nearer to the destination than @ch. Equal nodes
+ * would not do: memory may be on a node without CPUs and without devices.
+ */
+static bool is_nearest(const struct idma_channel *ch,
+		       const struct idma_request *request)
 {
+	int node = request->dst->numa_node, distance, other;
 	unsigned int i;
 
-	for (i = 0; i < IDMA_MAX_CHANNELS; i++)
-		if (READ_ONCE(idma_channels[i].state) ==
+	if (node == NUMA_NO_NODE || ch->node == NUMA_NO_NODE ||
+	    ch->node == node)
+		return true;
+	distance = node_distance(ch->node, node);
+	for (i = 0; i < IDMA_MAX_CHANNELS; i++) {
+		other = READ_ONCE(idma_channels[i].node);
+		if (other != NUMA_NO_NODE &&
+		    READ_ONCE(idma_channels[i].state) ==
 			    IOAT_DMA_CHANNEL_READY &&
-		    READ_ONCE(idma_channels[i].node) == node)
-			return true;
-	return false;
-}
-
-/* A channel far from the memory takes it only where none is near. */
-static bool is_near(const struct idma_channel *ch,
-		    const struct idma_request *request)
-{
-	int node = request->dst->node;
-
-	return node == NUMA_NO_NODE || ch->node == NUMA_NO_NODE ||
-	       ch->node == node || !node_has_channel(node);
+		    node_distance(other, node) < distance)
+			return false;
+	}
+	return true;
 }
 
 static struct idma_request *pick(struct idma_context *context,
@@ -96,7 +100,7 @@ static struct idma_request *pick(struct idma_context *context,
 	if (request)
 		return request;
 	list_for_each_entry(request, &context->pending[ANY], pending) {
-		if (is_near(ch, request))
+		if (is_nearest(ch, request))
 			return request;
 		if (++passed == NUMA_WINDOW)
 			break;

@@ -1,132 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory that has a name.
+ * Regions: ranges of device-dax devices whose addresses are known.
  *
- * A region knows the physical addresses of its bytes but does not hold the
- * memory. Each request does that, for its time. What makes the addresses good
- * is that the device kept its driver since they were looked up: the region is
- * told when it loses it, before anything is taken away, and is gone then for
- * ever.
+ * A region does not hold its memory. Each request does, while it is in flight
+ * (request.c). A region is gone when its device loses its driver (dax.c).
  */
 #include <linux/device.h>
 #include <linux/file.h>
-#include <linux/module.h>
 #include <linux/slab.h>
 
 #include "idma.h"
 
-static void region_destroy(struct idma_region *region)
+static void region_free(struct kref *ref)
 {
-	bus_unregister_notifier(region->dev->bus, &region->nb);
-	fput(region->file);
+	struct idma_region *region = container_of(ref, struct idma_region, ref);
+
+	idma_dax_detach(region);
+	idma_dax_put(region->dax);
 	kfree(region->extents);
 	kfree(region);
 }
 
-static void free_work(struct work_struct *work)
-{
-	region_destroy(container_of(work, struct idma_region, free_work));
-}
-
-static void free_later(struct kref *ref)
-{
-	struct idma_region *region = container_of(ref, struct idma_region, ref);
-
-	queue_work(idma_wq, &region->free_work);
-}
-
-static void free_now(struct kref *ref)
-{
-	region_destroy(container_of(ref, struct idma_region, ref));
-}
-
-/*
- * From anywhere. The end of a region waits for notifiers to return, and the
- * last reference may be put by one, or by a channel that one waits for.
- */
+/* Not under idma_queue_lock: the last one frees. */
 void idma_region_put(struct idma_region *region)
 {
-	kref_put(&region->ref, free_later);
-}
-
-/* From an ioctl or a close: the file is closed when this returns. */
-void idma_region_put_now(struct idma_region *region)
-{
-	kref_put(&region->ref, free_now);
-}
-
-static bool uses(const struct idma_request *request, const void *region)
-{
-	return request->src == region || request->dst == region;
-}
-
-/*
- * The device loses its driver, or lost it. What is with the hardware ends
- * first, held by its request; the driver core waits for that further on.
- */
-static int bus_event(struct notifier_block *nb, unsigned long event, void *data)
-{
-	struct idma_region *region = container_of(nb, struct idma_region, nb);
-
-	if (data != region->dev)
-		return NOTIFY_DONE;
-	switch (event) {
-	case BUS_NOTIFY_DEL_DEVICE:
-	case BUS_NOTIFY_UNBIND_DRIVER:
-	case BUS_NOTIFY_UNBOUND_DRIVER:
-		spin_lock(&idma_queue_lock);
-		region->gone = true;
-		spin_unlock(&idma_queue_lock);
-		idma_queue_stop(NULL, uses, region, IOAT_DMA_GONE,
-				IOAT_DMA_ERROR_DEVICE);
-		break;
-	}
-	return NOTIFY_DONE;
-}
-
-/* Under the device's lock its driver stays, or is gone already. */
-static int resolve(struct idma_region *region)
-{
-	int error = device_lock_interruptible(region->dev);
-
-	if (error)
-		return -ERESTARTSYS;
-	error = region->dev->driver ? idma_devdax_resolve(region) : -ENXIO;
-	device_unlock(region->dev);
-	return error;
-}
-
-static struct idma_region *make(struct file *file, struct device *dev,
-				u64 offset, u64 length, u32 alignment)
-{
-	struct idma_region *region;
-	int error;
-
-	region = kzalloc(sizeof(*region), GFP_KERNEL_ACCOUNT);
-	if (!region)
-		return ERR_PTR(-ENOMEM);
-	kref_init(&region->ref);
-	INIT_WORK(&region->free_work, free_work);
-	region->file = get_file(file);
-	region->dev = dev;
-	region->writable = file->f_mode & FMODE_WRITE;
-	region->offset = offset;
-	region->length = length;
-	region->alignment = alignment;
-	region->nb.notifier_call = bus_event;
-	/* first, so that nothing that comes after the look-up is missed */
-	error = bus_register_notifier(dev->bus, &region->nb);
-	if (error) {
-		fput(region->file);
-		kfree(region);
-		return ERR_PTR(error);
-	}
-	error = resolve(region);
-	if (error) {
-		idma_region_put_now(region);
-		return ERR_PTR(error);
-	}
-	return region;
+	kref_put(&region->ref, region_free);
 }
 
 static int check_range(u64 offset, u64 length)
@@ -136,9 +34,21 @@ static int check_range(u64 offset, u64 length)
 	return offset > LLONG_MAX || length > LLONG_MAX - offset ? -ERANGE : 0;
 }
 
-/* Takes a reference to @file, not the caller's. */
+static struct idma_dax *dax_of(struct device *dev)
+{
+	struct idma_dax *dax;
+
+	if (device_lock_interruptible(dev))
+		return ERR_PTR(-ERESTARTSYS);
+	dax = idma_dax_get(dev);
+	device_unlock(dev);
+	return dax;
+}
+
+/* The region takes references to @file and its device of its own. */
 struct idma_region *idma_region_make(struct file *file, u64 offset, u64 length)
 {
+	struct idma_region *region;
 	struct device *dev;
 	int error = check_range(offset, length);
 
@@ -149,29 +59,36 @@ struct idma_region *idma_region_make(struct file *file, u64 offset, u64 length)
 	error = idma_devdax_identify(file, &dev);
 	if (error)
 		return ERR_PTR(error);
-	return make(file, dev, offset, length, 0);
+	region = kzalloc(sizeof(*region), GFP_KERNEL_ACCOUNT);
+	if (!region)
+		return ERR_PTR(-ENOMEM);
+	kref_init(&region->ref);
+	INIT_LIST_HEAD(&region->node);
+	region->writable = file->f_mode & FMODE_WRITE;
+	region->offset = offset;
+	region->length = length;
+	region->dax = dax_of(dev);
+	if (IS_ERR(region->dax)) {
+		error = PTR_ERR(region->dax);
+		kfree(region);
+		return ERR_PTR(error);
+	}
+	error = idma_devdax_resolve(region, file, dev);
+	if (!error)
+		error = idma_dax_attach(region, file);
+	if (error) {
+		idma_region_put(region);
+		return ERR_PTR(error);
+	}
+	return region;
 }
 
-/*
- * Of the same file as @other, of which it is known what to ask the device. Both
- * are for one request: should the device come back with another alignment,
- * @other is gone, and so is that request.
- */
-struct idma_region *idma_region_make_beside(const struct idma_region *other,
-					    u64 offset, u64 length)
+/* Only what IOAT_DMA_REGION_CREATE has reported has an id. */
+static struct idma_region *find(struct idma_context *context, u32 id)
 {
-	struct idma_region *region;
-	int error = check_range(offset, length);
+	struct idma_region *region = xa_load(&context->regions, id);
 
-	if (error)
-		return ERR_PTR(error);
-	region = make(other->file, other->dev, offset, length,
-		      other->alignment);
-	if (!READ_ONCE(other->gone))
-		return region;
-	if (!IS_ERR(region))
-		idma_region_put_now(region);
-	return ERR_PTR(-ENXIO);
+	return region && region->published ? region : NULL;
 }
 
 /* A reference, or NULL. */
@@ -180,14 +97,14 @@ struct idma_region *idma_region_find(struct idma_context *context, u32 id)
 	struct idma_region *region;
 
 	xa_lock(&context->regions);
-	region = xa_load(&context->regions, id);
+	region = find(context, id);
 	if (region)
 		kref_get(&region->ref);
 	xa_unlock(&context->regions);
 	return region;
 }
 
-/* Where the byte at @offset is, and how many follow it there. */
+/* The address of the byte at @offset, and how many bytes are contiguous there. */
 phys_addr_t idma_region_lookup(const struct idma_region *region, u64 offset,
 			       u64 *run)
 {
@@ -215,65 +132,84 @@ int idma_ioctl_region_create(struct idma_context *context, void *arg)
 
 	if (create->flags || create->__reserved)
 		return -EOPNOTSUPP;
-	if (atomic_inc_return(&context->region_count) > IDMA_MAX_REGIONS) {
-		error = -EMFILE;
-		goto uncount;
-	}
+	if (!idma_charge(context, IDMA_REGIONS, 1))
+		return -EMFILE;
 	file = fget(create->fd);
 	if (!file) {
 		error = -EBADF;
-		goto uncount;
+		goto uncharge;
 	}
 	region = idma_region_make(file, create->offset, create->length);
 	fput(file);
 	if (IS_ERR(region)) {
 		error = PTR_ERR(region);
-		goto uncount;
+		goto uncharge;
 	}
 	error = xa_alloc(&context->regions, &create->out_region, region,
 			 XA_LIMIT(0, IDMA_MAX_REGIONS - 1), GFP_KERNEL);
 	if (error) {
-		idma_region_put_now(region);
-		goto uncount;
+		idma_region_put(region);
+		goto uncharge;
 	}
-	create->out_numa_node = region->node;
+	create->out_numa_node = region->numa_node;
 	return 0;
 
-uncount:
-	atomic_dec(&context->region_count);
+uncharge:
+	idma_uncharge(context, IDMA_REGIONS, 1);
 	return error;
 }
 
-static int region_drop(struct idma_context *context, u32 id)
+static void region_drop(struct idma_context *context, struct idma_region *region)
 {
-	struct idma_region *region = xa_erase(&context->regions, id);
-
-	if (!region)
-		return -ENOENT;
-	atomic_dec(&context->region_count);
-	idma_region_put_now(region);
-	return 0;
+	idma_uncharge(context, IDMA_REGIONS, 1);
+	idma_region_put(region);
 }
 
-void idma_undo_region_create(struct idma_context *context, void *arg)
+/*
+ * Until the caller has been given the id, no other thread can use it, nor
+ * destroy the region and have another one made under the same id.
+ */
+void idma_finish_region_create(struct idma_context *context, void *arg,
+			       bool reported)
 {
 	const struct ioat_dma_region_create *create = arg;
+	struct idma_region *region;
 
-	region_drop(context, create->out_region);
+	xa_lock(&context->regions);
+	region = xa_load(&context->regions, create->out_region);
+	if (reported)
+		region->published = true;
+	else
+		__xa_erase(&context->regions, create->out_region);
+	xa_unlock(&context->regions);
+	if (!reported)
+		region_drop(context, region);
 }
 
 int idma_ioctl_region_destroy(struct idma_context *context, void *arg)
 {
 	const struct ioat_dma_region_destroy *destroy = arg;
+	struct idma_region *region;
 
-	return region_drop(context, destroy->region);
+	xa_lock(&context->regions);
+	region = find(context, destroy->region);
+	if (region)
+		__xa_erase(&context->regions, destroy->region);
+	xa_unlock(&context->regions);
+	if (!region)
+		return -ENOENT;
+	region_drop(context, region);
+	return 0;
 }
 
+/* The file is being closed. */
 void idma_regions_drop(struct idma_context *context)
 {
 	struct idma_region *region;
 	unsigned long id;
 
-	xa_for_each(&context->regions, id, region)
-		region_drop(context, id);
+	xa_for_each(&context->regions, id, region) {
+		xa_erase(&context->regions, id);
+		region_drop(context, region);
+	}
 }

@@ -21,23 +21,18 @@
 
 static bool charge(struct idma_context *context, u32 segments)
 {
-	if (atomic_inc_return(&context->request_count) > IDMA_MAX_REQUESTS) {
-		atomic_dec(&context->request_count);
+	if (!idma_charge(context, IDMA_REQUESTS, 1))
 		return false;
-	}
-	if (atomic_add_return(segments, &context->segment_count) >
-	    IDMA_MAX_QUEUED_SEGMENTS) {
-		atomic_sub(segments, &context->segment_count);
-		atomic_dec(&context->request_count);
-		return false;
-	}
-	return true;
+	if (idma_charge(context, IDMA_SEGMENTS, segments))
+		return true;
+	idma_uncharge(context, IDMA_REQUESTS, 1);
+	return false;
 }
 
 static void uncharge(struct idma_context *context, u32 segments)
 {
-	atomic_sub(segments, &context->segment_count);
-	atomic_dec(&context->request_count);
+	idma_uncharge(context, IDMA_SEGMENTS, segments);
+	idma_uncharge(context, IDMA_REQUESTS, 1);
 }
 
 /* With room for @count segments. Takes a reference to both regions. */
@@ -66,7 +61,6 @@ struct idma_request *idma_request_make(struct idma_context *context,
 	request->count = count;
 	request->target = IDMA_MAX_CHANNELS;
 	request->completion.channel = IOAT_DMA_ANY_CHANNEL;
-	init_completion(&request->done);
 	INIT_LIST_HEAD(&request->pending);
 	INIT_LIST_HEAD(&request->active);
 	INIT_LIST_HEAD(&request->answered);
@@ -133,7 +127,7 @@ int idma_request_check(const struct idma_request *request)
 			return -ERANGE;
 		from = src->offset + segment->src_offset;
 		to = dst->offset + segment->dst_offset;
-		if (src->dev == dst->dev && from < to + segment->length &&
+		if (src->dax == dst->dax && from < to + segment->length &&
 		    to < from + segment->length)
 			return -EINVAL;
 	}
@@ -176,8 +170,8 @@ int idma_request_start(struct idma_request *request, u32 timeout_ms)
 	 * driver since the region was made. So it is the region's memory that
 	 * is held, and not what came to be at its address later.
 	 */
-	if (!request->src_pgmap || !request->dst_pgmap || request->src->gone ||
-	    request->dst->gone)
+	if (!request->src_pgmap || !request->dst_pgmap ||
+	    request->src->dax->gone || request->dst->dax->gone)
 		error = -ENXIO;
 	else if (!target_alive(request))
 		error = -ENODEV;
@@ -208,9 +202,7 @@ static void answer(struct idma_request *request)
 	request->completion.completed_ns = ktime_get_ns();
 	if (request->in_flight)
 		request->completion.flags |= IOAT_DMA_COMPLETION_UNSETTLED;
-	if (request->legacy)
-		complete(&request->done);
-	else if (!context->closed)
+	if (!request->legacy && !context->closed)
 		list_add_tail(&request->answered, &context->completions);
 	wake_up_all(&context->wait);
 }
@@ -283,6 +275,17 @@ bool idma_request_is_stopped(const struct idma_request *request)
 	stopped = request->stopped;
 	spin_unlock(&idma_queue_lock);
 	return stopped;
+}
+
+/* The caller has the answer, and the hardware is done with the memory. */
+bool idma_request_is_settled(const struct idma_request *request)
+{
+	bool settled;
+
+	spin_lock(&idma_queue_lock);
+	settled = request->is_answered && !request->in_flight;
+	spin_unlock(&idma_queue_lock);
+	return settled;
 }
 
 static void note_failure(struct idma_request *request, const struct idma_op *op,

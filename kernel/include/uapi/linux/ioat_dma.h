@@ -33,12 +33,22 @@
  *  - EBADF: the file descriptor of a region is not open.
  *  - EACCES: the caller's own file descriptor does not allow that.
  *  - ENODEV: it is not a device-dax device, or no channel is there to use.
- *  - ENXIO: the device-dax device was there, and is not any more.
- *  - EMFILE: this open file has as many regions as it may.
+ *  - ENXIO: the device-dax device was there, and is going or gone.
+ *  - EMFILE: this open file has as many regions as it may have, or all open
+ *    files of its user together have; also an open(2) by a user with as many
+ *    open files.
  *  - EAGAIN: this open file has as many requests in flight and unread
- *    completions as it may; also a non-blocking read with nothing to read, and
- *    mappings that other threads changed while a region was made.
- *  - ENOMEM, EINTR: as everywhere.
+ *    completions as it may have, or all open files of its user together have;
+ *    also a non-blocking read with nothing to read, and mappings of the caller
+ *    that another thread changed while a region was made.
+ *  - ENOMEM: as everywhere; also RLIMIT_AS, or RLIMIT_MEMLOCK after
+ *    mlockall(MCL_FUTURE), leaves no room for a mapping of the device's
+ *    alignment, which making a region takes for a moment.
+ *  - EINTR: as everywhere.
+ *
+ * A user is whoever opened the file, by user id. All open files of a user
+ * together may have 16 times the requests and segments of one, and 64 times the
+ * regions; there may be 1024 of them.
  *
  * The same numbers never report how a copy went: that is in its completion.
  */
@@ -167,8 +177,16 @@ struct ioat_dma_channel_info {
  *
  * Names memory, to copy from and to. @fd may be closed afterwards: the region
  * keeps the file open (and with it any flock on it), but neither pins its
- * memory nor keeps the device from being removed. Once it is, the region is of
- * no more use, even should the device come back.
+ * memory nor keeps the device from being removed. When the device loses its
+ * driver, the region closes the file and is of no more use, even if the device
+ * comes back.
+ *
+ * No other thread can use the id before this ioctl has written it to
+ * @out_region.
+ *
+ * DMA does not look at pages that the kernel marked as poisoned
+ * (memory_failure()). Where the hardware cannot read one, the copy fails with
+ * IOAT_DMA_ERROR_READ.
  */
 struct ioat_dma_region_create {
 	__u32 size;
@@ -202,7 +220,7 @@ struct ioat_dma_region_destroy {
 /**
  * struct ioat_dma_segment - one contiguous part of a request
  * @src_offset: first byte, counted from the start of the source region
- * @dst_offset: likewise of the destination region
+ * @dst_offset: first byte, counted from the start of the destination region
  * @length: any number of bytes but zero
  *
  * Source and destination must not overlap each other (EINVAL).
