@@ -34,6 +34,7 @@ import jsonBody, { JSON_BODY_LIMIT } from './http/json-body.ts';
 import { descriptorOf } from './http/listeners.ts';
 import requestLog from './http/request-log.ts';
 import routing from './http/routing.ts';
+import semantics from './http/semantics.ts';
 import { createHttpServer, handleClientError, type TlsOptions, targetPath } from './http/server.ts';
 import { readTls, tlsFilesOf } from './http/tls.ts';
 import validation from './http/validation.ts';
@@ -149,6 +150,7 @@ export async function buildApp({
     await http.register(audit, { audit: auditLog(log) });
     await http.register(hosts, { allowedHosts: config.allowed_hosts });
     await http.register(problemHandler);
+    await http.register(semantics);
     await http.register(access, {
       keyring,
       peerUid: (socket) => engine.peerUid(descriptorOf(socket)),

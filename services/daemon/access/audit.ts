@@ -2,7 +2,7 @@
 import { TLSSocket } from 'node:tls';
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
-import { look } from '../http/look.ts';
+import { syncHook } from '../http/sync-hook.ts';
 import type { ProblemCode } from '../problems/problem.ts';
 import type { Touch, Touches } from './authorize.ts';
 import type { Scope } from './scopes.ts';
@@ -40,7 +40,7 @@ export default fp<{ audit: FastifyBaseLogger }>(
 
     app.addHook(
       'onRequest',
-      look((request, reply) => {
+      syncHook((request, reply) => {
         const { socket } = request.raw;
         const certificate =
           socket instanceof TLSSocket ? socket.getPeerCertificate().subject : undefined;

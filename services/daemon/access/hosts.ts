@@ -3,8 +3,8 @@ import { BlockList, isIP, type Socket } from 'node:net';
 import type { FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { cameInOnUnixSocket } from '../http/listeners.ts';
-import { look } from '../http/look.ts';
 import { countHeaders } from '../http/raw-headers.ts';
+import { syncHook } from '../http/sync-hook.ts';
 import { Problem } from '../problems/problem.ts';
 
 const LOOPBACK = new BlockList();
@@ -29,7 +29,7 @@ export default fp<{ allowedHosts: string[] }>(
     /** What each connection's requests have named, and found to be ours: nearly always the same. */
     const known = new WeakMap<Socket, string>();
 
-    const lookAtHost = (request: FastifyRequest): undefined => {
+    const checkHost = (request: FastifyRequest): undefined => {
       const { socket, httpVersion, rawHeaders } = request.raw;
       // The Unix socket is guarded by its file mode, and no browser can reach it.
       if (cameInOnUnixSocket(socket)) return;
@@ -50,7 +50,7 @@ export default fp<{ allowedHosts: string[] }>(
       }
       known.set(socket, host);
     };
-    app.addHook('onRequest', look(lookAtHost));
+    app.addHook('onRequest', syncHook(checkHost));
   },
   { name: 'hosts' },
 );

@@ -3,8 +3,8 @@ import type { Socket } from 'node:net';
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
 import fp from 'fastify-plugin';
 import { cameInOnUnixSocket } from '../http/listeners.ts';
-import { look } from '../http/look.ts';
 import { countHeaders } from '../http/raw-headers.ts';
+import { syncHook } from '../http/sync-hook.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { ANONYMOUS, type Client, trustedClient } from './client.ts';
@@ -46,7 +46,7 @@ export default fp<AccessOptions>(
       throw new Error(`${silent.method} ${silent.url} does not say what access it needs`);
     });
 
-    const lookAtClient = (request: FastifyRequest, reply: FastifyReply): undefined => {
+    const checkClient = (request: FastifyRequest, reply: FastifyReply): undefined => {
       // What fits no route is asked for a token too: strangers are told nothing.
       const { access = 'client' } = request.routeOptions.config;
       if (access === 'public') return;
@@ -61,7 +61,7 @@ export default fp<AccessOptions>(
       answers.add(reply.raw);
       reply.raw.once('close', () => answers.delete(reply.raw));
     };
-    app.addHook('onRequest', look(lookAtClient));
+    app.addHook('onRequest', syncHook(checkClient));
 
     function identify(request: FastifyRequest): Client {
       const { socket, rawHeaders } = request.raw;

@@ -5,7 +5,7 @@ import { authorize } from '../access/authorize.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
-import { readRange } from '../http/content-range.ts';
+import { findRange, readRange } from '../http/content-range.ts';
 import { checkBadBlocks, checkOnline, type Device } from './device.ts';
 import { rest } from './rest.ts';
 import { OCTETS } from './schema.ts';
@@ -31,19 +31,23 @@ export async function download(
   reply: FastifyReply,
   { pace, left }: DownloadOptions,
 ): Promise<void> {
-  // There are no validators to compare, so no If-Range can hold (RFC 9110, 13.1.5).
+  const isHead = request.method === 'HEAD';
+  // There are no validators, so no If-Range can hold (RFC 9110, 13.1.5).
   const header = request.headers['if-range'] === undefined ? request.headers.range : undefined;
-  const range = readRange(header, device.size);
-  const { offset, size } = range ?? { offset: 0, size: device.size };
-  authorize(request, [{ device: device.name, offset, size, write: false }]);
+  // Range is for GET (14.2); HEAD with one needs access to those bytes, and tells of the whole.
+  const range = isHead ? undefined : readRange(header, device.size);
+  const whole = { offset: 0, size: device.size };
+  const { offset, size } = range ?? whole;
+  const named = isHead ? findRange(header, device.size) : range;
+  const needed = named === undefined || named === 'outside' ? whole : named;
+  authorize(request, [{ device: device.name, ...needed, write: false }]);
   checkBadBlocks({ device, offset, size, offsetPointer: '', sizePointer: '' });
   checkOnline(device);
 
   const buffers = chunkBuffers();
   const end = offset + size;
   // Before the header, so that a device that cannot be read is a problem and not a broken body.
-  let chunk =
-    request.method === 'HEAD' ? undefined : await read(engine, device, buffers[0], offset, end);
+  let chunk = isHead ? undefined : await read(engine, device, buffers[0], offset, end);
   const { raw } = reply.hijack();
   raw.writeHead(range === undefined ? 200 : 206, {
     ...(reply.getHeaders() as Record<string, string>),

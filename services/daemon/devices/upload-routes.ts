@@ -6,6 +6,7 @@ import { authorize } from '../access/authorize.ts';
 import type { Engine } from '../engines/engine.ts';
 import { clientLeft } from '../http/client-left.ts';
 import { crc32cText } from '../http/crc32c.ts';
+import { awaitsContinue } from '../http/semantics.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
@@ -86,7 +87,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
     if (target.length === 0) return { bytes_written: 0, crc32c: crc32cText(0) };
     const client = request.client.name;
     queue.admit(client);
-    if (request.headers.expect !== undefined) reply.raw.writeContinue();
+    if (awaitsContinue(request.raw)) reply.raw.writeContinue();
 
     const range = { device: device.handle, offset, size: target.length ?? room };
     const left = clientLeft(reply, signal);

@@ -11,27 +11,30 @@ import { Problem } from '../problems/problem.ts';
  * @throws Problem range_not_satisfiable
  */
 export function readRange(header: string | undefined, size: number): ByteRange | undefined {
+  const range = findRange(header, size);
+  if (range !== 'outside') return range;
+  throw new Problem(
+    'range_not_satisfiable',
+    `The range lies outside the device, which has ${size} bytes.`,
+    { headers: { 'content-range': `bytes */${size}` } },
+  );
+}
+
+/** The same, without an opinion on a range that lies outside. */
+export function findRange(
+  header: string | undefined,
+  size: number,
+): ByteRange | 'outside' | undefined {
   const match = /^bytes=(?:([0-9]+)-([0-9]*)|-([0-9]+))$/i.exec(header?.trim() ?? '');
   if (match === null) return undefined;
   const [, first, last, suffix] = match;
   if (suffix !== undefined) {
     const wanted = Math.min(Number(suffix), size);
-    if (wanted === 0) throw notSatisfiable(size);
-    return { offset: size - wanted, size: wanted };
+    return wanted === 0 ? 'outside' : { offset: size - wanted, size: wanted };
   }
   const offset = Number(first);
   const end = last === '' ? Number.POSITIVE_INFINITY : Number(last);
   if (end < offset) return undefined;
-  if (offset >= size) throw notSatisfiable(size);
+  if (offset >= size) return 'outside';
   return { offset, size: Math.min(end, size - 1) - offset + 1 };
-}
-
-function notSatisfiable(size: number): Problem {
-  return new Problem(
-    'range_not_satisfiable',
-    `The device has ${size} bytes: ask for some of them.`,
-    {
-      headers: { 'content-range': `bytes */${size}` },
-    },
-  );
 }

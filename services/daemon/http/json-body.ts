@@ -4,7 +4,8 @@ import fp from 'fastify-plugin';
 import { Problem } from '../problems/problem.ts';
 import { ArrivingBodies } from './arriving.ts';
 import { beyondLimits } from './json-limits.ts';
-import { look } from './look.ts';
+import { awaitsContinue } from './semantics.ts';
+import { syncHook } from './sync-hook.ts';
 
 /** Of a JSON body, in bytes. 4096 segments take about 300 KiB. */
 export const JSON_BODY_LIMIT = 2 ** 20;
@@ -57,7 +58,7 @@ export default fp(
     });
     app.addHook(
       'onRequest',
-      look(({ raw: { headers } }) => {
+      syncHook(({ raw: { headers } }) => {
         if (!hasBody(headers)) delete headers['content-type'];
       }),
     );
@@ -73,8 +74,7 @@ export default fp(
       // Nobody reads the body of a GET.
       const parsed = request.method === 'POST' && !routeOptions.config.streamsBody;
       if (!hasBody(headers) || !parsed) return payload;
-      // The client waits for this before it sends the body (RFC 9110, 10.1.1).
-      if (headers.expect !== undefined) reply.raw.writeContinue();
+      if (awaitsContinue(request.raw)) reply.raw.writeContinue();
       arriving.add(payload, reply.raw, performance.now());
       return payload;
     });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import fp from 'fastify-plugin';
-import { look } from './look.ts';
+import { syncHook } from './sync-hook.ts';
 
 /** Where RFC 6750 lets clients put tokens, but this daemon does not look: none goes into the log. */
 const TOKEN_IN_QUERY = /([?&]access_token=)[^&]*/gi;
@@ -15,7 +15,7 @@ export default fp<RequestLogOptions>(
   async (app, { onAnswered }) => {
     app.addHook(
       'onRequest',
-      look((request, reply) => {
+      syncHook((request, reply) => {
         reply.header('x-request-id', request.id);
       }),
     );

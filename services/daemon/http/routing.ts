@@ -4,7 +4,7 @@ import type { FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import findMyWay from 'find-my-way';
 import { Problem } from '../problems/problem.ts';
-import { look } from './look.ts';
+import { syncHook } from './sync-hook.ts';
 
 const JSON_ONLY = ['application/json; charset=utf-8'];
 
@@ -35,7 +35,7 @@ export default fp(
       throw new Problem('not_found', `There is nothing at ${path}; GET /docs shows what there is.`);
     });
 
-    const lookAtHeader = (request: FastifyRequest): undefined => {
+    const checkHeader = (request: FastifyRequest): undefined => {
       if (request.is404) {
         const [path = ''] = request.url.split('?', 1);
         const found = paths.find('GET', path);
@@ -62,7 +62,7 @@ export default fp(
         throw new Problem('not_acceptable', detail);
       }
     };
-    app.addHook('onRequest', look(lookAtHeader));
+    app.addHook('onRequest', syncHook(checkHeader));
   },
   { name: 'routing' },
 );

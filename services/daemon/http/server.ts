@@ -20,6 +20,8 @@ const MAX_CONNECTIONS = 8192;
 /** Of one address: it takes two to take them all. */
 const MAX_CONNECTIONS_OF_ONE = MAX_CONNECTIONS / 2;
 
+const METHODS = 'GET, HEAD, OPTIONS, POST, PUT';
+
 /** Whether TLS is asked for, and whether clients must show a certificate. */
 export type TlsOptions = SecureContextOptions | undefined;
 
@@ -40,9 +42,11 @@ export function createHttpServer(handler: http.RequestListener, tls: TlsOptions)
     requireHostHeader: false,
   };
   const server =
-    tls === undefined
-      ? http.createServer(options, handler)
-      : createTlsServer({ ...options, ...tls }, handler);
+    tls === undefined ? http.createServer(options) : createTlsServer({ ...options, ...tls });
+  server.on('request', (request, response) => {
+    if (request.method === 'OPTIONS' && request.url === '*') answerForServer(response);
+    else handler(request, response);
+  });
   server.maxConnections = MAX_CONNECTIONS;
   boundEachAddress(server, MAX_CONNECTIONS_OF_ONE);
   // The handler sends "100 Continue" once it wants the body: a refused upload is never sent.
@@ -58,26 +62,25 @@ export function createHttpServer(handler: http.RequestListener, tls: TlsOptions)
     endWithProblem(
       socket,
       new Problem('method_not_allowed', 'This is not a proxy.', {
-        headers: { allow: 'GET, HEAD, POST, PUT' },
+        headers: { allow: METHODS },
       }),
     );
   });
   return server;
 }
 
-function createTlsServer(
-  options: https.ServerOptions,
-  handler: http.RequestListener,
-): https.Server {
-  const server = https.createServer(
-    {
-      ...options,
-      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
-      requestCert: options.ca !== undefined,
-      rejectUnauthorized: options.ca !== undefined,
-    },
-    handler,
-  );
+/** Answers `OPTIONS *`, which asks about the server and no route of it (RFC 9110, 9.3.7). */
+function answerForServer(response: http.ServerResponse): void {
+  response.writeHead(204, { allow: METHODS, 'x-request-id': randomUUID() }).end();
+}
+
+function createTlsServer(options: https.ServerOptions): https.Server {
+  const server = https.createServer({
+    ...options,
+    handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+    requestCert: options.ca !== undefined,
+    rejectUnauthorized: options.ca !== undefined,
+  });
   // Node hands these to the handler of HTTP errors, which would answer one who speaks no HTTP yet.
   server.removeAllListeners('tlsClientError');
   server.on('tlsClientError', (_error, socket: TLSSocket) => socket.destroy());

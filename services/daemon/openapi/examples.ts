@@ -65,7 +65,7 @@ const engines = {
 
 const notFound = {
   type: 'urn:dmad:problem:not_found',
-  title: 'There is no such thing',
+  title: 'Not found',
   status: 404,
   detail: 'There is no such transfer; it ended too long ago, or before the daemon was restarted.',
   instance: 'urn:dmad:request:7dcf72cb-0626-4680-b9e6-294ba1ceaa0c',

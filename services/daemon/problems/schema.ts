@@ -47,6 +47,7 @@ const COMMON = [
   'misdirected_request',
   'headers_too_large',
   'internal_error',
+  'unsupported_transfer_coding',
 ] as const;
 
 /**

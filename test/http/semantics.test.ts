@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { startTestApp, type TestApp } from '../support/app.ts';
+import { expectProblem } from '../support/conformance.ts';
+import { exchange, request, Wire } from '../support/wire.ts';
+
+const CONTENT = '/devices/dax0.0/content';
+const JSON_TYPE = { 'content-type': 'application/json' };
+const COPY = JSON.stringify({ device_name: 'dax0.0', src_offset: 0, dst_offset: 4096, size: 16 });
+const YESTERDAY = 'Thu, 26 Nov 2026 00:00:00 GMT';
+
+/** What RFC 9110 and RFC 9112 ask of a server, beyond what routes do. */
+describe('HTTP semantics', () => {
+  let app: TestApp;
+  let port: number;
+  beforeAll(async () => {
+    app = await startTestApp();
+    port = await app.listen();
+  });
+  afterAll(() => app.close());
+
+  const contentOf = async (size = 16) =>
+    (await app.ask({ url: CONTENT, headers: { range: `bytes=0-${size - 1}` } })).body;
+  const write = (text: string, headers: Record<string, string> = {}) =>
+    app.ask({ method: 'PUT', url: CONTENT, payload: Buffer.from(text), headers });
+
+  describe('preconditions: 412, and nothing happens', () => {
+    test.each([
+      ['if-match', '"x"'],
+      ['if-match', 'W/"x", "y"'],
+      ['if-none-match', '*'],
+      ['if-none-match', '"x"'],
+      ['if-unmodified-since', YESTERDAY],
+      ['if-modified-since', YESTERDAY],
+    ])('PUT with %s: %s', async (name, value) => {
+      await write('as it was       ');
+      const answer = await write('overwritten     ', { [name]: value });
+      expectProblem(answer, 412, 'precondition_failed');
+      expect((await contentOf()).toString()).toBe('as it was       ');
+    });
+
+    test('POST makes no transfer', async () => {
+      for (const [name, value] of [
+        ['if-match', '"x"'],
+        ['if-none-match', '*'],
+      ]) {
+        const answer = await app.ask({
+          method: 'POST',
+          url: '/transfers',
+          payload: COPY,
+          headers: { ...JSON_TYPE, [name as string]: value as string },
+        });
+        expectProblem(answer, 412, 'precondition_failed');
+      }
+      const list = await app.ask({ url: '/transfers' });
+      expect(JSON.parse(list.body.toString()).transfers).toEqual([]);
+    });
+
+    test('a body whose client waits to be asked for it is not asked for', async () => {
+      const fields = { 'content-length': '5', expect: '100-continue', 'if-match': '"x"' };
+      const wire = new Wire(port).send(request(`PUT ${CONTENT}`, fields));
+      await wire.sees('\r\n\r\n');
+      expect(wire.pending.toString('latin1')).toMatch(/^HTTP\/1.1 412 /);
+      wire.end();
+    });
+
+    test('a condition that holds, or means nothing for the method, changes nothing', async () => {
+      // The device is there (13.1.1); If-Range is for GET with Range (13.1.5).
+      for (const fields of [{ 'if-match': '*' }, { 'if-range': '"x"' }] as Record<
+        string,
+        string
+      >[]) {
+        expect((await write('written', fields)).status).toBe(200);
+      }
+      const read = await app.ask({ url: CONTENT, headers: { 'if-modified-since': YESTERDAY } });
+      expect(read.status).toBe(200);
+    });
+  });
+
+  describe('transfer codings', () => {
+    test.each([
+      'gzip, chunked',
+      'deflate, chunked',
+      'x, gzip, Chunked',
+      'gzip\r\ntransfer-encoding: chunked',
+    ])('501, and nothing written: %s', async (coding) => {
+      await write('as it was       ');
+      for (const line of [`PUT ${CONTENT}`, 'POST /transfers', 'GET /livez']) {
+        const fields = { ...(line.startsWith('POST') && JSON_TYPE), 'transfer-encoding': coding };
+        const body = '10\r\noverwritten     \r\n0\r\n\r\n';
+        expectProblem(
+          await exchange(port, request(line, fields, body)),
+          501,
+          'unsupported_transfer_coding',
+        );
+      }
+      expect((await contentOf()).toString()).toBe('as it was       ');
+    });
+
+    test('501 without chunked at its end too', async () => {
+      const bytes = request(`PUT ${CONTENT}`, { 'transfer-encoding': 'gzip' });
+      expectProblem(await exchange(port, bytes), 501, 'unsupported_transfer_coding');
+    });
+
+    test('chunked is taken, in any case', async () => {
+      const fields = { 'transfer-encoding': 'CHUNKED' };
+      const answer = await exchange(
+        port,
+        request(`PUT ${CONTENT}`, fields, '5\r\nhello\r\n0\r\n\r\n'),
+      );
+      expect(answer.status).toBe(200);
+    });
+
+    test('HTTP/1.0 has none: 400, nothing written, and the connection is closed', async () => {
+      await write('as it was       ');
+      const wire = new Wire(port);
+      wire.send(
+        `PUT ${CONTENT} HTTP/1.0\r\nhost: localhost\r\nconnection: keep-alive\r\n` +
+          'transfer-encoding: chunked\r\n\r\n3\r\nnew\r\n0\r\n\r\n',
+      );
+      expectProblem(await wire.answer(), 400, 'invalid_request');
+      await wire.closed;
+      expect((await contentOf()).toString()).toBe('as it was       ');
+    });
+  });
+
+  test.each([
+    [`PUT ${CONTENT}`, 'hello', {}, 200],
+    ['POST /transfers', COPY, JSON_TYPE, 201],
+  ])('HTTP/1.0: an expectation is ignored: %s', async (line, body, fields, status) => {
+    const bytes = request(line, { ...fields, expect: '100-continue' }, body)
+      .toString('latin1')
+      .replace('HTTP/1.1', 'HTTP/1.0');
+    const wire = new Wire(port).send(bytes);
+    await wire.sees('\r\n\r\n');
+    expect(wire.pending.toString('latin1')).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    wire.end();
+  });
+
+  describe('HEAD', () => {
+    test.each(['bytes=0-9', 'bytes=99999999-', 'bytes=-0'])(
+      'Range: %s means nothing for it',
+      async (range) => {
+        const head = await exchange(port, request(`HEAD ${CONTENT}`, { range }), 'HEAD');
+        expect(head.status).toBe(200);
+        expect(head.headers['content-length']).toBe(String(2 ** 20));
+        expect(head.headers).not.toHaveProperty('content-range');
+      },
+    );
+
+    test('wherever GET is', async () => {
+      const posted = await app.post(JSON.parse(COPY));
+      const { paths } = app.http.swagger() as { paths: Record<string, Record<string, unknown>> };
+      const urls = Object.entries(paths)
+        .filter(([, methods]) => 'get' in methods)
+        .map(([path]) => path.replace('{id}', posted.json().id).replace('{name}', 'dax0.0'));
+      expect(urls.length).toBeGreaterThan(10);
+      for (const url of [...urls, '/docs', '/docs/', '/docs/json', '/docs/static/index.css']) {
+        const head = await exchange(port, request(`HEAD ${url}`), 'HEAD');
+        expect({ url, status: head.status }).toEqual({ url, status: 200 });
+      }
+    });
+  });
+
+  test('OPTIONS * says what methods there are', async () => {
+    const wire = new Wire(port);
+    wire.send(request('OPTIONS *', { connection: 'keep-alive' }));
+    const answer = await wire.answer();
+    expect(answer.status).toBe(204);
+    expect(answer.headers.allow).toBe('GET, HEAD, OPTIONS, POST, PUT');
+    expect(answer.headers['x-request-id']).toBeDefined();
+    expect((await wire.send(request('GET /livez')).answer()).status).toBe(200);
+    wire.end();
+  });
+
+  test.each([
+    ['content-range', 'bytes 0-4/10', 400, 'invalid_request', /\?offset=/],
+    ['content-range', 'bytes */10', 400, 'invalid_request', /\?offset=/],
+    ['content-encoding', 'gzip', 415, 'unsupported_media_type', /Content-Encoding/],
+  ] as const)('PUT with %s: %s is refused', async (name, value, status, code, detail) => {
+    await write('as it was       ');
+    const answer = await write('overwritten     ', { [name]: value });
+    expect(expectProblem(answer, status, code).detail).toMatch(detail);
+    expect((await contentOf()).toString()).toBe('as it was       ');
+  });
+});
