@@ -2,9 +2,9 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pino } from 'pino';
 import { buildApp } from '../services/daemon/app.ts';
 import { readConfig } from '../services/daemon/config.ts';
+import { silentLog } from '../services/daemon/log.ts';
 
 /** Writes what GET /openapi.json answers into the file that its argument names. */
 const [file] = process.argv.slice(2);
@@ -14,7 +14,7 @@ const config = readConfig({
   DMAD_STATE_DIR: stateDir,
   DMAD_DEVICES: 'emulated:dax0.0=4KiB',
 });
-const app = await buildApp({ config, log: pino({ level: 'silent' }) });
+const app = await buildApp({ config, log: silentLog() });
 writeFileSync(file, `${JSON.stringify(app.http.swagger(), null, 2)}\n`);
 await app.shutDown(0);
 rmSync(stateDir, { recursive: true });

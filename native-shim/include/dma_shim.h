@@ -551,6 +551,79 @@ int dma_shim_lock_file(const char *path);
  */
 int64_t dma_shim_peer_uid(int fd);
 
+/** struct dma_shim_writer - bytes on their way to a descriptor, and a thread */
+struct dma_shim_writer;
+
+/**
+ * struct dma_shim_writer_state - how a writer fares
+ * @waiting:    bytes that are not written yet
+ * @stalled_ns: for how long none was written, though some wait; else zero
+ * @error:      negative errno of the last write, or zero
+ * @reserved:   zero
+ */
+struct dma_shim_writer_state {
+	uint64_t waiting;
+	uint64_t stalled_ns;
+	int32_t error;
+	uint32_t reserved;
+};
+
+/**
+ * dma_shim_writer_open() - write to a descriptor without ever waiting for it
+ * @fd:       any; it must stay open to the end of the process
+ * @capacity: most bytes that may wait
+ * @out:      the writer, which lasts to the end of the process
+ *
+ * What cannot be written waits, and is tried again every 250 ms. If a pipe loses
+ * its reader, the next one begins with a whole line, unless that is longer than
+ * PIPE_BUF.
+ *
+ * Return: 0, -ENOMEM or -EAGAIN (no thread to be had).
+ */
+int dma_shim_writer_open(int fd, uint32_t capacity, struct dma_shim_writer **out);
+
+/**
+ * dma_shim_writer_put() - add bytes, copied; never waits
+ * @limit: most bytes that may wait then, these included
+ *
+ * Return: 0, or -ENOBUFS where it would be more: nothing is added.
+ */
+int dma_shim_writer_put(struct dma_shim_writer *writer, const void *bytes,
+			uint32_t size, uint32_t limit);
+
+/** dma_shim_writer_state() - how it fares */
+void dma_shim_writer_state(struct dma_shim_writer *writer,
+			   struct dma_shim_writer_state *out);
+
+/**
+ * dma_shim_writer_drain() - wait until all is written
+ *
+ * Return: 0, -ETIMEDOUT, or what write(2) said to one more attempt.
+ */
+int dma_shim_writer_drain(struct dma_shim_writer *writer, uint32_t timeout_ms);
+
+/**
+ * dma_shim_notify() - send a message to the service manager; see sd_notify(3)
+ * @path:    the value of NOTIFY_SOCKET
+ * @message: such as "READY=1"
+ *
+ * Return: 0, -EINVAL (neither a path nor an abstract address), or what
+ * sendto(2) says. Never waits: -EAGAIN where the receiver is behind.
+ */
+int dma_shim_notify(const char *path, const char *message);
+
+/** dma_shim_group_id() - Return: a group's id, -ENOENT, or what getgrnam_r(3) says */
+int64_t dma_shim_group_id(const char *name);
+
+/**
+ * dma_shim_leave_terminal() - let go of the terminal, or any other character
+ * device, that the standard descriptors lead to: /dev/null takes its place
+ *
+ * To be called at the end: Node sets the terminal back to what it was, and aborts
+ * where that has been closed.
+ */
+void dma_shim_leave_terminal(void);
+
 #ifdef __cplusplus
 }
 #endif

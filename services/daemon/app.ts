@@ -6,7 +6,7 @@ import type { Server as HttpsServer } from 'node:https';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
-import audit, { auditLog } from './access/audit.ts';
+import audit from './access/audit.ts';
 import { checkExposure } from './access/exposure.ts';
 import hosts from './access/hosts.ts';
 import { Keyring } from './access/keyring.ts';
@@ -40,6 +40,7 @@ import { readTls, tlsFilesOf } from './http/tls.ts';
 import validation from './http/validation.ts';
 import type { Journal } from './journal/journal.ts';
 import { openJournal } from './journal/open.ts';
+import type { Log } from './log.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { metricsRoutes } from './metrics/routes.ts';
 import openapi from './openapi/plugin.ts';
@@ -60,7 +61,7 @@ const CLOSE_TIMEOUT_MS = 1000;
 
 export interface AppOptions {
   config: Config;
-  log: FastifyBaseLogger;
+  log: Log;
   /** Where sysfs is mounted, for tests. */
   sysfsRoot?: string;
   /** How often devices and DMA channels are looked for, in milliseconds; for tests. */
@@ -95,7 +96,7 @@ export interface App {
  */
 export async function buildApp({
   config,
-  log,
+  log: { logger: log, audit: auditLog, health: logHealth },
   sysfsRoot,
   lookMs = HARDWARE_LOOK_MS,
 }: AppOptions): Promise<App> {
@@ -128,7 +129,7 @@ export async function buildApp({
       ...{ engine, chooser, dma, queue, journal, log },
       observer: metrics,
     });
-    metrics.watch({ transfers, inventory, engine, dma, journal });
+    metrics.watch({ transfers, inventory, engine, dma, journal, log: logHealth });
     const watch = new DeviceWatch({ engine, inventory, choice, log, ...sysfs });
     const hardwareTimer = setInterval(() => {
       try {
@@ -147,7 +148,7 @@ export async function buildApp({
     const http = createFastify(log, tlsFiles && readTls(tlsFiles));
     http.decorate('eventStreams', new Set<EventStream>());
     await http.register(requestLog, { onAnswered: metrics.requestAnswered.bind(metrics) });
-    await http.register(audit, { audit: auditLog(log) });
+    await http.register(audit, { audit: auditLog });
     await http.register(hosts, { allowedHosts: config.allowed_hosts });
     await http.register(problemHandler);
     await http.register(semantics);
@@ -177,6 +178,7 @@ export async function buildApp({
     await http.register(healthRoutes, {
       ...{ engine, inventory, dma, chooser, queue, gate, lag },
       journal: opened.journal,
+      log: logHealth,
     });
     await http.register(metricsRoutes, { metrics });
     await http.ready();
@@ -221,7 +223,7 @@ function lockStateDir(engine: Engine, directory: string): void {
     makeDirectory(directory);
     const { uid, mode } = statSync(directory);
     if (uid !== process.getuid?.() || (mode & WRITABLE_BY_OTHERS) !== 0) {
-      throw new Error('it must be yours, and writable by nobody else (chmod go-w)');
+      throw new Error("it must be owned by the daemon's user and not group- or world-writable");
     }
     engine.lockFile(join(directory, 'lock'));
   } catch (error) {

@@ -15,7 +15,7 @@ const CHUNK = Buffer.alloc(256 * 2 ** 10);
  * What the daemon's HTTP path is held against: Fastify, the same schemas, the same logger, one
  * line in the log for each request; and behind it nothing at all.
  */
-const log = openLog({});
+const { logger: log } = openLog('info');
 const app = Fastify({
   loggerInstance: log,
   logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request' }),

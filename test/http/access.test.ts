@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import Fastify, { type InjectOptions } from 'fastify';
 import type { OpenAPIV3_1 } from 'openapi-types';
-import audit, { auditLog } from '../../services/daemon/access/audit.ts';
+import audit from '../../services/daemon/access/audit.ts';
 import access from '../../services/daemon/access/plugin.ts';
 import { isScope, SCOPES, type Scope } from '../../services/daemon/access/scopes.ts';
 import { EXAMPLES } from '../../services/daemon/openapi/examples.ts';
@@ -470,7 +470,7 @@ describe("another client's transfers", () => {
 
 test('a route that does not say what access it needs cannot be', async () => {
   const http = Fastify();
-  await http.register(audit, { audit: auditLog(http.log) });
+  await http.register(audit, { audit: http.log });
   await http.register(access, { keyring: undefined, peerUid: () => 0 });
   http.get('/forgotten', async () => 'secrets');
   await expect(http.ready()).rejects.toThrow('/forgotten');

@@ -3,15 +3,15 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
-import { pino } from 'pino';
 import { buildApp } from '../../services/daemon/app.ts';
 import { readConfig } from '../../services/daemon/config.ts';
+import { silentLog } from '../../services/daemon/log.ts';
 import { SMALL_DEVICES } from '../support/app.ts';
 
 test('until it has started, a daemon tells how it fares, and has all others wait', async () => {
   const stateDir = mkdtempSync(join(tmpdir(), 'dmad-test-'));
   const config = readConfig({ DMAD_DEVICES: SMALL_DEVICES, DMAD_STATE_DIR: stateDir });
-  const { http, start, shutDown } = await buildApp({ config, log: pino({ level: 'silent' }) });
+  const { http, start, shutDown } = await buildApp({ config, log: silentLog() });
   try {
     let answered = false;
     const waiting = http.inject('/transfers').then((response) => {

@@ -6,7 +6,7 @@ const LOG = new URL('../../services/daemon/log.js', import.meta.url).href;
 
 /** What a process that logs as the daemon does has written by its end. */
 function logged(script: string) {
-  const source = `import { openLog } from ${JSON.stringify(LOG)}; const log = openLog({}); ${script}`;
+  const source = `import { openLog } from ${JSON.stringify(LOG)}; const { logger: log } = openLog('info'); ${script}`;
   const { status, stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', source], {
     encoding: 'utf8',
   });

@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from '@jest/globals';
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify';
-import { pino } from 'pino';
 import { type App, buildApp } from '../../services/daemon/app.ts';
 import { readConfig } from '../../services/daemon/config.ts';
 import type { Inventory } from '../../services/daemon/devices/device.ts';
+import { silentLog } from '../../services/daemon/log.ts';
 import { type Answer, Conformance } from './conformance.ts';
 import { Wire } from './wire.ts';
 
@@ -80,12 +80,11 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     DMAD_UPLOAD_IDLE_SECONDS: '3600',
     ...options.environment,
   });
-  const log = pino({ level: config.log_level });
   let app: App;
   try {
     const { sysfsRoot, lookMs } = options;
     app = await buildApp({
-      ...{ config, log },
+      ...{ config, log: silentLog() },
       ...(sysfsRoot !== undefined && { sysfsRoot }),
       ...(lookMs !== undefined && { lookMs }),
     });

@@ -20,11 +20,6 @@ const REFUSED = [401, 403, 421];
 /** `unfinished`: the client left, or was left, before it had the whole answer. */
 type Outcome = 'refused' | 'done' | 'failed' | 'unfinished';
 
-/** The log that it goes to, which is there whatever level the daemon's own has. */
-export function auditLog(log: FastifyBaseLogger): FastifyBaseLogger {
-  return log.child({ log: 'audit' }, { level: log.level === 'silent' ? 'silent' : 'info' });
-}
-
 /**
  * One line for each request that was refused, or that was for bytes or for copying them: who, what,
  * which bytes, and how it ended. The end of a transfer that outlives its request is in the daemon's

@@ -2,6 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
+import { StartError } from '../start-error.ts';
 import { SHIM_ABI } from './records.ts';
 
 /** The library that `npm ci` builds, seen from dist/services/daemon/engines/. */
@@ -11,6 +12,9 @@ const LIBRARY = fileURLToPath(
 
 /** A pointer to a struct dma_shim. */
 export type Context = unknown;
+
+/** A pointer to a struct dma_shim_writer. */
+export type Writer = unknown;
 
 /**
  * The shim's functions as its header declares them. Structs go as Buffers: koffi passes those
@@ -47,14 +51,35 @@ export interface Shim {
   dmaAttach(context: Context, device: number): number;
   lockFile(path: string): number;
   peerUid(fd: number): number;
+  writerOpen(fd: number, capacity: number, out: [Writer]): number;
+  writerPut(writer: Writer, bytes: Buffer, size: number, limit: number): number;
+  writerState(writer: Writer, out: Buffer): void;
+  writerDrain(writer: Writer, timeoutMs: number): number;
+  notify(path: string, message: string): number;
+  groupId(name: string): number;
+  leaveTerminal(): void;
 }
 
+/** @throws StartError where the library is missing, or is not this daemon's */
 export function loadShim(path = LIBRARY): Shim {
+  try {
+    return bind(path);
+  } catch (error) {
+    const why = (error as Error).message;
+    const remedy =
+      'build it with "make -C native-shim", which npm ci does unless ignore-scripts is set';
+    throw new StartError(
+      'configuration',
+      `cannot load the native library ${path}: ${why}; ${remedy}`,
+    );
+  }
+}
+
+/** @throws Error from the loader, or where the library's ABI is another one */
+function bind(path: string): Shim {
   const library = koffi.load(path);
   const abi = library.func('dma_shim_abi', 'uint32_t', [])();
-  if (abi !== SHIM_ABI) {
-    throw new Error(`${path} has ABI ${abi}, this daemon needs ${SHIM_ABI}: run npm ci again`);
-  }
+  if (abi !== SHIM_ABI) throw new Error(`it has ABI ${abi}, this daemon needs ${SHIM_ABI}`);
   return {
     version: library.func('dma_shim_version', 'str', []),
     open: library.func('dma_shim_open', 'int', ['void *', koffi.out(koffi.pointer('void *'))]),
@@ -74,6 +99,17 @@ export function loadShim(path = LIBRARY): Shim {
     dmaAttach: library.func('dma_shim_dma_attach', 'int', ['void *', 'uint32_t']),
     peerUid: library.func('dma_shim_peer_uid', 'int64_t', ['int']),
     lockFile: library.func('dma_shim_lock_file', 'int', ['str']),
+    writerOpen: library.func('dma_shim_writer_open', 'int', [
+      ...['int', 'uint32_t', koffi.out(koffi.pointer('void *'))],
+    ]),
+    writerPut: library.func('dma_shim_writer_put', 'int', [
+      ...['void *', 'void *', 'uint32_t', 'uint32_t'],
+    ]),
+    writerState: library.func('dma_shim_writer_state', 'void', ['void *', 'void *']),
+    writerDrain: library.func('dma_shim_writer_drain', 'int', ['void *', 'uint32_t']),
+    notify: library.func('dma_shim_notify', 'int', ['str', 'str']),
+    groupId: library.func('dma_shim_group_id', 'int64_t', ['str']),
+    leaveTerminal: library.func('dma_shim_leave_terminal', 'void', []),
   };
 }
 

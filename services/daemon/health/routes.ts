@@ -7,6 +7,7 @@ import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { Gate } from '../http/gate.ts';
 import type { Journal } from '../journal/journal.ts';
+import type { LogHealth } from '../log.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { DAEMON_VERSION } from '../version.ts';
@@ -43,11 +44,12 @@ export interface HealthRoutesOptions {
   gate: Gate;
   lag: EventLoopLag;
   journal: Journal;
+  log: LogHealth;
 }
 
 export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
   app,
-  { engine, inventory, dma, chooser, queue, gate, lag, journal },
+  { engine, inventory, dma, chooser, queue, gate, lag, journal, log },
 ) => {
   app.addHook('onClose', async () => lag.stop());
 
@@ -92,13 +94,15 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
         ...(queue.closing ? ['shutdown'] : []),
         ...(journal.trouble === undefined ? [] : ['journal']),
         ...(lag.lagging ? ['event_loop'] : []),
+        ...(log.auditLost ? ['audit log'] : []),
         ...gone.map(({ name }) => `device ${name}`),
         ...(noDma === undefined ? [] : [`DMA: ${noDma}`]),
       ];
-      const degraded = dma
-        .channels()
-        .filter(({ state }) => state !== 'ready')
-        .map(({ name, state }) => `channel ${name}: ${state}`);
+      const channels = dma.channels().filter(({ state }) => state !== 'ready');
+      const degraded = [
+        ...channels.map(({ name, state }) => `channel ${name}: ${state}`),
+        ...(log.trouble === undefined ? [] : [`log: ${log.trouble}`]),
+      ];
       const ready = waiting_for.length === 0;
       return reply.code(ready ? 200 : 503).send({
         ready,

@@ -6,12 +6,14 @@ import type { Engine } from '../engines/engine.ts';
 import { FAILURE_CODES } from '../engines/failure.ts';
 import { DMA_ERRORS, ENGINE_NAMES } from '../engines/records.ts';
 import type { Journal, JournalObserver } from '../journal/journal.ts';
+import type { LogHealth } from '../log.ts';
 import type { TransferObserver } from '../transfers/observer.ts';
 import { ENDS } from '../transfers/schema.ts';
 import type { TransferService } from '../transfers/service.ts';
 import type { Transfer } from '../transfers/transfer.ts';
 import { DAEMON_VERSION } from '../version.ts';
 import { watchChannels } from './channels.ts';
+import { watchLog } from './log.ts';
 
 /** From 10 µs, a page copied by a waiting thread, to minutes, a region on slow media. */
 const PHASE_BUCKETS = [1e-5, 1e-4, 1e-3, 0.01, 0.1, 1, 10, 60, 600];
@@ -27,6 +29,7 @@ export interface Watched {
   engine: Engine;
   dma: DmaEngine;
   journal: Journal;
+  log: LogHealth;
 }
 
 /** What Prometheus scrapes. No label takes a value that a client chooses. */
@@ -103,9 +106,10 @@ export class Metrics implements TransferObserver, JournalObserver {
   }
 
   /** Reads these when it is scraped. */
-  watch({ transfers, inventory, engine, dma, journal }: Watched): void {
+  watch({ transfers, inventory, engine, dma, journal, log }: Watched): void {
     const registers = this.#registers;
     watchChannels(dma, registers);
+    watchLog(log, registers);
     new Gauge({
       name: 'dmad_transfers_in_flight',
       help: 'Transfers that are running.',

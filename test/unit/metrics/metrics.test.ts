@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, test } from '@jest/globals';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
 import type { Engine } from '../../../services/daemon/engines/engine.ts';
 import type { Journal } from '../../../services/daemon/journal/journal.ts';
+import { silentLog } from '../../../services/daemon/log.ts';
 import { Metrics } from '../../../services/daemon/metrics/metrics.ts';
 import { Problem } from '../../../services/daemon/problems/problem.ts';
 import type { TransferService } from '../../../services/daemon/transfers/service.ts';
@@ -26,6 +27,7 @@ describe('Metrics', () => {
       engine: { shimVersion: '1.2.3' } as Engine,
       dma: makeDma(port),
       journal: { size: async () => 12_345 } as Journal,
+      log: { ...silentLog().health, lost: { daemon: 7, audit: 0 }, waiting: 99 },
     });
   });
 
