@@ -38,6 +38,7 @@ import semantics from './http/semantics.ts';
 import { createHttpServer, handleClientError, type TlsOptions, targetPath } from './http/server.ts';
 import { readTls, tlsFilesOf } from './http/tls.ts';
 import validation from './http/validation.ts';
+import { ElapsedClock } from './journal/elapsed.ts';
 import type { Journal } from './journal/journal.ts';
 import { openJournal } from './journal/open.ts';
 import type { Log } from './log.ts';
@@ -125,8 +126,9 @@ export async function buildApp({
     });
     const opened = await openJournal(stateDir, log, metrics);
     journal = opened.journal;
+    const clock = new ElapsedClock(opened.rows);
     const transfers = new TransferService({
-      ...{ engine, chooser, dma, queue, journal, log },
+      ...{ engine, chooser, dma, queue, journal, clock, log },
       observer: metrics,
     });
     metrics.watch({ transfers, inventory, engine, dma, journal, log: logHealth });
@@ -184,7 +186,7 @@ export async function buildApp({
     await http.ready();
 
     const start = async () => {
-      await takeUp(transfers, opened, { inventory, chooser }, log);
+      await takeUp(transfers, opened, { inventory, chooser, clock }, log);
       gate.open();
     };
     const reload = () => {

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { Problem, retryLater } from '../problems/problem.ts';
 import { type Transfer, type TransferPlan, weightOf } from './transfer.ts';
 
-/** How long a key is remembered, in milliseconds; the HTTP contract's figure. */
+/** How long a key outlives its transfer, in milliseconds; the HTTP contract's figure. */
 const KEPT_MS = 24 * 3600 * 1000;
 export const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/;
 /** A string as structured fields have it (RFC 9651, 3.3.3). */
@@ -12,18 +12,14 @@ const QUOTED = /^"((?:[^"\\]|\\["\\])*)"$/;
 const MAX = { keys: 100_000, weight: 1_000_000 };
 /** What each client may have remembered, though others have taken all. */
 const RESERVED = { keys: 100, weight: 1000 };
+/** How often all keys are looked through at most while they are full: that takes some 5 ms. */
+const SWEEP_MS = 1000;
+const FULL = 'No more Idempotency-Keys can be remembered now: retry later, or without.';
+const FULL_SECONDS = 60;
 
 interface Remembered {
   fingerprint: string;
   transfer: Transfer;
-  expiresAt: number;
-}
-
-export interface IdempotencyOptions {
-  /** Milliseconds of a clock that does not step. */
-  now(): number;
-  /** A transfer whose key is forgotten. */
-  onForget(transfer: Transfer): void;
 }
 
 /**
@@ -38,30 +34,30 @@ export function readKey(value: string): string {
 /** Which transfer each Idempotency-Key stands for. */
 export class IdempotencyKeys {
   readonly #keys = new Map<string, Remembered>();
-  readonly #options: IdempotencyOptions;
+  readonly #onForget: (transfer: Transfer) => void;
   readonly #total = { keys: 0, weight: 0 };
   readonly #ofClient = new Map<string, typeof RESERVED>();
+  /** When all of them were last looked through, by performance.now(). */
+  #sweptAt = Number.NEGATIVE_INFINITY;
 
-  constructor(options: IdempotencyOptions) {
-    this.#options = options;
+  /** @param onForget receives each transfer whose key is forgotten */
+  constructor(onForget: (transfer: Transfer) => void) {
+    this.#onForget = onForget;
   }
 
   /**
-   * The transfer that the same request made before, if it did. Each client has keys of its own.
+   * The transfer that the same request made before, if it did. Each client has its own keys.
    *
-   * @throws Problem idempotency_key_reused where another request used it, queue_full where no more
-   *   can be remembered
+   * @throws Problem idempotency_key_reused if another request used it, queue_full if no more can be
+   *   remembered
    */
   find(client: string, key: string, request: Meaning): Transfer | undefined {
-    this.forgetExpired();
     const known = this.#keys.get(nameOf(client, key));
-    if (known === undefined) {
-      const own = this.#ofClient.get(client) ?? { keys: 0, weight: 0 };
-      if (reaches(this.#total, MAX) && reaches(own, RESERVED)) {
-        const [oldest] = this.#keys.values();
-        const detail = 'No more Idempotency-Keys can be remembered now: retry later, or without.';
-        const ms = (oldest?.expiresAt ?? 0) - this.#options.now();
-        throw retryLater('queue_full', detail, Math.ceil(ms / 1000));
+    if (known === undefined || isOld(known.transfer)) {
+      if (known !== undefined) this.#forgetOld(known.transfer);
+      if (this.#isFull(client)) {
+        if (performance.now() - this.#sweptAt >= SWEEP_MS) this.forgetExpired();
+        if (this.#isFull(client)) throw retryLater('queue_full', FULL, FULL_SECONDS);
       }
       return undefined;
     }
@@ -73,16 +69,14 @@ export class IdempotencyKeys {
   }
 
   /**
-   * Remembers a transfer by its key, if it has one.
+   * Remembers a transfer by its key, if it has one that is still good.
    *
-   * @param ageMs how long its key has been remembered already
    * @returns whether it is
    */
-  remember(transfer: Transfer, ageMs = 0): boolean {
+  remember(transfer: Transfer): boolean {
     const { plan, origin } = transfer;
-    if (origin.key === undefined || ageMs >= KEPT_MS) return false;
-    const expiresAt = this.#options.now() + KEPT_MS - ageMs;
-    const remembered = { fingerprint: fingerprint(plan), transfer, expiresAt };
+    if (origin.key === undefined || isOld(transfer)) return false;
+    const remembered = { fingerprint: fingerprint(plan), transfer };
     this.#keys.set(nameOf(origin.client, origin.key), remembered);
     this.#count(transfer, 1);
     return true;
@@ -96,14 +90,20 @@ export class IdempotencyKeys {
 
   /** Forgets those that were kept for as long as they are to be. */
   forgetExpired(): void {
-    const now = this.#options.now();
-    // A Map keeps the order of insertion, which is that of expiry.
-    for (const [key, { expiresAt, transfer }] of this.#keys) {
-      if (expiresAt > now) return;
-      this.#keys.delete(key);
-      this.#count(transfer, -1);
-      this.#options.onForget(transfer);
+    this.#sweptAt = performance.now();
+    for (const { transfer } of this.#keys.values()) {
+      if (isOld(transfer)) this.#forgetOld(transfer);
     }
+  }
+
+  #forgetOld(transfer: Transfer): void {
+    this.forget(transfer);
+    this.#onForget(transfer);
+  }
+
+  #isFull(client: string): boolean {
+    const own = this.#ofClient.get(client) ?? { keys: 0, weight: 0 };
+    return reaches(this.#total, MAX) && reaches(own, RESERVED);
   }
 
   /** @param by 1 when it is remembered, -1 when it is forgotten */
@@ -118,11 +118,16 @@ export class IdempotencyKeys {
   }
 }
 
+/** A key is good while its transfer waits or runs, however long that takes, and then for 24 h. */
+function isOld(transfer: Transfer): boolean {
+  return transfer.over && transfer.overForMs >= KEPT_MS;
+}
+
 function reaches(taken: typeof MAX, limit: typeof MAX): boolean {
   return taken.keys >= limit.keys || taken.weight >= limit.weight;
 }
 
-/** Each client has keys of its own; neither their names nor keys have line breaks. */
+/** Each client has its own keys; neither names nor keys have line breaks. */
 function nameOf(client: string, key: string): string {
   return `${client}\n${key}`;
 }

@@ -8,6 +8,7 @@ import {
   NOWHERE,
   type Segment,
 } from '../engines/records.ts';
+import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { Rows } from '../journal/store.ts';
 import { type DmaFailure, type FieldError, Problem } from '../problems/problem.ts';
 import { problemCodeSchema } from '../problems/schema.ts';
@@ -53,7 +54,10 @@ const acceptedSchema = z.object({
   request_id: z.string(),
   client: z.string(),
   key: z.string().nullable(),
+  /** By the wall clock. */
   accepted_ms: z.number(),
+  /** By the journal's clock; not in rows of versions that had none. */
+  accepted_elapsed_ms: z.number().optional(),
 });
 
 const endedSchema = z.object({
@@ -99,7 +103,7 @@ export interface TransferRecord {
 
 /** @returns rows that say that it was accepted @param begun that it may have begun, too */
 export function acceptedRows(transfer: Transfer, begun: boolean): Rows {
-  const { id, plan, origin, acceptedMs } = transfer;
+  const { id, plan, origin, accepted } = transfer;
   const record: z.input<typeof acceptedSchema> = {
     source: deviceRecord(plan.source),
     destination: deviceRecord(plan.destination),
@@ -115,7 +119,8 @@ export function acceptedRows(transfer: Transfer, begun: boolean): Rows {
     request_id: origin.requestId,
     client: origin.client,
     key: origin.key ?? null,
-    accepted_ms: acceptedMs,
+    accepted_ms: accepted.wallMs,
+    accepted_elapsed_ms: accepted.elapsedMs,
   };
   const rows = new Map([[keyOf(id, 'accepted'), JSON.stringify(record)]]);
   return begun ? new Map([...rows, ...begunRows(transfer)]) : rows;
@@ -188,15 +193,23 @@ export function readRecords(
 }
 
 /** The transfer as it was, on devices as they were: to be looked at, not to be run. */
-export function transferOf({ id, accepted, outcome }: TransferRecord): Transfer {
-  const transfer = new Transfer(id, planOf(accepted), originOf(accepted), accepted.accepted_ms);
+export function transferOf(record: TransferRecord, clock: ElapsedClock): Transfer {
+  const { accepted, outcome } = record;
+  const transfer = transferAgain(record, planOf(accepted), clock);
   if (outcome !== undefined) transfer.finish(outcome);
   return transfer;
 }
 
 /** The transfer again, with a plan of today. */
-export function transferAgain({ id, accepted }: TransferRecord, plan: TransferPlan): Transfer {
-  return new Transfer(id, plan, originOf(accepted), accepted.accepted_ms);
+export function transferAgain(
+  { id, accepted }: TransferRecord,
+  plan: TransferPlan,
+  clock: ElapsedClock,
+): Transfer {
+  const { accepted_ms: wallMs } = accepted;
+  const byWall = clock.now() - Math.max(0, Date.now() - wallMs);
+  const elapsedMs = accepted.accepted_elapsed_ms ?? byWall;
+  return new Transfer(id, plan, originOf(accepted), clock, { elapsedMs, wallMs });
 }
 
 /** What its client asked for. */

@@ -2,6 +2,7 @@
 import type { Inventory } from '../devices/device.ts';
 import { isLegacyIdentity } from '../devices/identity.ts';
 import type { EngineChooser } from '../engines/choice.ts';
+import type { ElapsedClock } from '../journal/elapsed.ts';
 import { Problem } from '../problems/problem.ts';
 import { planTransfer } from './plan.ts';
 import { requestOf, type TransferRecord, transferAgain, transferOf } from './record.ts';
@@ -62,12 +63,13 @@ export interface RecoveryOptions {
   inventory: Inventory;
   chooser: EngineChooser;
   doubt: string | undefined;
+  clock: ElapsedClock;
 }
 
 /** Decides what becomes of a transfer, by what the journal and today's devices say. */
 export function recover(record: TransferRecord, options: RecoveryOptions): Recovered {
-  const { inventory, chooser, doubt } = options;
-  const transfer = transferOf(record);
+  const { inventory, chooser, doubt, clock } = options;
+  const transfer = transferOf(record, clock);
   if (transfer.over) return { kind: 'over', transfer };
   const history = { begun: record.begun, touchesItself: touchesItself(transfer.plan), doubt };
   const reason =
@@ -77,7 +79,7 @@ export function recover(record: TransferRecord, options: RecoveryOptions): Recov
   if (reason !== undefined) return interrupted(transfer, reason);
   try {
     const plan = planTransfer(requestOf(record), inventory, chooser);
-    return { kind: 'again', transfer: transferAgain(record, plan) };
+    return { kind: 'again', transfer: transferAgain(record, plan, clock) };
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     return interrupted(transfer, error.message);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Writable } from 'node:stream';
 import { isClosed } from '../http/client-left.ts';
+import type { ElapsedClock } from '../journal/elapsed.ts';
 import { Problem } from '../problems/problem.ts';
 import { ActiveTransfer, type Surroundings } from './active.ts';
 import { Archive } from './archive.ts';
@@ -24,8 +25,12 @@ const HISTORY = {
   promised: { transfers: 100_000, segments: 262_144, ms: WEEK_MS },
 };
 const FORGET_EVERY_MS = 60_000;
+/** So much time at most, and what the host is off, counts for nobody if the host goes down. */
+const KEEP_CLOCK_EVERY_MS = 600_000;
 
-export type TransferServiceOptions = Omit<Surroundings, 'archive' | 'feed' | 'left'>;
+export interface TransferServiceOptions extends Omit<Surroundings, 'archive' | 'feed' | 'left'> {
+  clock: ElapsedClock;
+}
 
 export interface Created {
   transfer: Transfer;
@@ -40,11 +45,9 @@ export class TransferService {
   readonly #ids = new TransferIds();
   readonly #archive: Archive;
   readonly #history: History;
-  readonly #keys = new IdempotencyKeys({
-    now: () => performance.now(),
-    onForget: (transfer) => this.#history.release(transfer),
-  });
+  readonly #keys = new IdempotencyKeys((transfer) => this.#history.release(transfer));
   readonly #forgetting: NodeJS.Timeout;
+  readonly #keepingClock: NodeJS.Timeout;
   readonly #active = new Map<string, ActiveTransfer>();
   readonly #surroundings: Surroundings;
 
@@ -65,6 +68,7 @@ export class TransferService {
       this.#keys.forgetExpired();
       this.#history.forgetOld();
     }, FORGET_EVERY_MS).unref();
+    this.#keepingClock = setInterval(() => this.#keepClock(), KEEP_CLOCK_EVERY_MS).unref();
   }
 
   get running(): number {
@@ -106,7 +110,7 @@ export class TransferService {
     const plan = makePlan();
     this.#options.queue.admitTransfer(client);
 
-    const transfer = new Transfer(this.#ids.next(), plan, origin);
+    const transfer = new Transfer(this.#ids.next(), plan, origin, this.#options.clock);
     this.#keys.remember(transfer);
     const active = this.#activate(transfer, false);
     if (journaled || key !== undefined) {
@@ -156,12 +160,13 @@ export class TransferService {
         transfer.finish(outcome);
         reportEnd(this.#options, transfer);
       }
-      this.#history.add(transfer, this.#keys.remember(transfer, transfer.ageMs));
+      this.#history.add(transfer, this.#keys.remember(transfer));
     }
     const over = left.filter(({ kind }) => kind !== 'again').map(({ transfer }) => transfer);
     // The first to end is the first to be forgotten.
     over.sort((a, b) => b.overForMs - a.overForMs);
     for (const transfer of over) this.#history.finish(transfer);
+    this.#keepClock();
     await this.#options.journal.record(interrupted);
     // Where the daemon ends meanwhile, the next one will do.
     if (this.#options.queue.closing) return;
@@ -254,7 +259,13 @@ export class TransferService {
   /** Hands to the journal what it has not been given yet. */
   close(): void {
     clearInterval(this.#forgetting);
+    clearInterval(this.#keepingClock);
+    this.#keepClock();
     this.#archive.close();
+  }
+
+  #keepClock(): void {
+    this.#options.journal.writeSoon(this.#options.clock.row());
   }
 
   #activate(transfer: Transfer, journaled: boolean): ActiveTransfer {

@@ -13,7 +13,7 @@ import type { TransferService } from './service.ts';
 export async function takeUp(
   transfers: TransferService,
   { journal, rows, doubt }: OpenedJournal,
-  { inventory, chooser }: Omit<RecoveryOptions, 'doubt'>,
+  { inventory, chooser, clock }: Omit<RecoveryOptions, 'doubt'>,
   log: FastifyBaseLogger,
 ): Promise<void> {
   // Taken away, for they are not needed again.
@@ -21,7 +21,7 @@ export async function takeUp(
     log.error({ key }, 'journal: a row that cannot be read is left out');
     journal.remove([key]);
   });
-  const left = records.map((record) => recover(record, { inventory, chooser, doubt }));
+  const left = records.map((record) => recover(record, { inventory, chooser, doubt, clock }));
   const count = (kind: Recovered['kind']) => left.filter((one) => one.kind === kind).length;
   log.info(
     { over: count('over'), again: count('again'), interrupted: count('interrupted') },

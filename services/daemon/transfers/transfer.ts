@@ -3,6 +3,7 @@ import type { Device } from '../devices/device.ts';
 import type { EngineChoice, RequestedEngine } from '../engines/choice.ts';
 import type { Completion, Priority, Segment } from '../engines/records.ts';
 import { crc32cText } from '../http/crc32c.ts';
+import type { ElapsedClock } from '../journal/elapsed.ts';
 import { type Problem, problemDetails } from '../problems/problem.ts';
 import type { End, Status, TransferDocument } from './schema.ts';
 
@@ -67,6 +68,14 @@ export interface Origin {
   key: string | undefined;
 }
 
+/** When a transfer was accepted. */
+export interface Acceptance {
+  /** By the journal's clock, in milliseconds: its age is told by this. */
+  elapsedMs: number;
+  /** By the wall clock, in milliseconds, to be shown. */
+  wallMs: number;
+}
+
 /** How a transfer ended. */
 export interface Outcome {
   status: End;
@@ -109,24 +118,29 @@ export class Transfer {
   /** Whether its client was told that it goes on, and may come back for its end. */
   promised = false;
   error: Problem | undefined;
-  /** When it was accepted, in milliseconds of the wall clock. */
-  readonly acceptedMs: number;
+  readonly accepted: Acceptance;
   readonly #acceptedNs: number;
   #startedNs: number | undefined;
   #finishedNs: number | undefined;
   #completion: EngineReport | undefined;
 
-  /** @param acceptedMs when an earlier daemon accepted it, in milliseconds of the wall clock */
-  constructor(id: string, plan: TransferPlan, origin: Origin, acceptedMs?: number) {
+  /** @param accepted by an earlier daemon; absent: now */
+  constructor(
+    id: string,
+    plan: TransferPlan,
+    origin: Origin,
+    clock: ElapsedClock,
+    accepted?: Acceptance,
+  ) {
     this.id = id;
     this.plan = plan;
     this.origin = origin;
     this.choice = plan.choice;
     const now = monotonicNs();
-    const nowMs = wallOffset() + now / 1e6;
-    this.acceptedMs = acceptedMs ?? nowMs;
-    // The clock may have been set back since, or far ahead.
-    const ageNs = Math.max(0, nowMs - this.acceptedMs) * 1e6;
+    const elapsedMs = clock.now();
+    this.accepted = accepted ?? { elapsedMs, wallMs: wallOffset() + now / 1e6 };
+    // Below zero if the host went down before the clock's last hours were on disk.
+    const ageNs = Math.max(0, elapsedMs - this.accepted.elapsedMs) * 1e6;
     this.#acceptedNs = now - Math.round(Math.min(ageNs, MAX_AGE_NS));
   }
 
@@ -294,7 +308,7 @@ export class Transfer {
   #timeOf(ns: number | undefined): string | null;
   #timeOf(ns: number | undefined): string | null {
     if (ns === undefined) return null;
-    return isoTime(Math.floor(this.acceptedMs + (ns - this.#acceptedNs) / 1e6));
+    return isoTime(Math.floor(this.accepted.wallMs + (ns - this.#acceptedNs) / 1e6));
   }
 }
 

@@ -7,7 +7,14 @@ import type { FinishedLimits } from '../../../services/daemon/transfers/finished
 import { History } from '../../../services/daemon/transfers/history.ts';
 import { type Status, transferListQuerySchema } from '../../../services/daemon/transfers/schema.ts';
 import { Transfer } from '../../../services/daemon/transfers/transfer.ts';
-import { makeDevice, makeOrigin, makePlan, makeTransfer } from './make-transfer.ts';
+import {
+  acceptedAgo,
+  CLOCK,
+  makeDevice,
+  makeOrigin,
+  makePlan,
+  makeTransfer,
+} from './make-transfer.ts';
 
 const WEEK_MS = 7 * 24 * 3600 * 1000;
 const ROOMY = { transfers: 1000, segments: 1_000_000, ms: WEEK_MS };
@@ -202,8 +209,8 @@ describe('History', () => {
     const forgotten: Transfer[] = [];
     const history = makeHistory({ ...ROOMY, ms: 60_000 }, forgotten);
     const ended = (agoMs: number) => {
-      const accepted = Date.now() - agoMs;
-      const transfer = new Transfer(uuidv7(), makePlan(), makeOrigin(), accepted);
+      const accepted = acceptedAgo(agoMs);
+      const transfer = new Transfer(uuidv7(), makePlan(), makeOrigin(), CLOCK, accepted);
       transfer.finish({ ...transfer.outcome(undefined, undefined), finishedNs: 0 });
       history.add(transfer, false);
       history.finish(transfer);
@@ -238,7 +245,7 @@ describe('History', () => {
     const history = makeHistory({ transfers: 10, segments: 100, ms: WEEK_MS });
     const endOf = (client: string, count = 1) => {
       const plan = makePlan({ segments: segments(count) });
-      const transfer = new Transfer(uuidv7(), plan, makeOrigin(undefined, client));
+      const transfer = new Transfer(uuidv7(), plan, makeOrigin(undefined, client), CLOCK);
       end(history, add(history, transfer));
       return () => history.get(transfer.id) !== undefined;
     };

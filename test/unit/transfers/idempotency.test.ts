@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-import { beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
 import {
   IDEMPOTENCY_KEY,
   IdempotencyKeys,
+  readKey,
 } from '../../../services/daemon/transfers/idempotency.ts';
 import { planTransfer } from '../../../services/daemon/transfers/plan.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
 import { Transfer, type TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
 import { makeChooser, noDma } from '../../support/fake-dma.ts';
-import { makeDevice, makeOrigin, makePlan } from './make-transfer.ts';
+import { acceptedAgo, CLOCK, makeDevice, makeOrigin, makePlan } from './make-transfer.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
 const inventory = new Inventory([
@@ -23,21 +24,27 @@ const plan = (body: object): TransferPlan =>
 const BODY = { device_name: 'dax0.0', src_offset: 0, dst_offset: 65_536, size: 4096 };
 
 describe('IdempotencyKeys', () => {
-  let now: number;
   let forgotten: Transfer[];
   let keys: IdempotencyKeys;
   beforeEach(() => {
-    now = 1000;
     forgotten = [];
-    keys = new IdempotencyKeys({
-      now: () => now,
-      onForget: (transfer) => forgotten.push(transfer),
-    });
+    keys = new IdempotencyKeys((transfer) => forgotten.push(transfer));
   });
 
-  function remember(key: string, given: TransferPlan): Transfer {
-    const transfer = new Transfer('id', given, makeOrigin(key, 'client'));
+  afterEach(() => {
+    jest.restoreAllMocks();
+  });
+
+  function remember(key: string, given: TransferPlan, agoMs = 0): Transfer {
+    const accepted = acceptedAgo(agoMs);
+    const transfer = new Transfer('id', given, makeOrigin(key, 'client'), CLOCK, accepted);
     keys.remember(transfer);
+    return transfer;
+  }
+
+  function end(transfer: Transfer, agoMs: number): Transfer {
+    const outcome = transfer.outcome(undefined, undefined);
+    transfer.finish({ ...outcome, finishedNs: (transfer.ageMs - agoMs) * 1e6 });
     return transfer;
   }
 
@@ -105,18 +112,25 @@ describe('IdempotencyKeys', () => {
     ).toThrow();
   });
 
-  test('forgets a key after 24 h, and says which transfer that was', () => {
-    const first = remember('a', plan(BODY));
-    now += DAY_MS - 1;
-    const second = remember('b', plan(BODY));
-    expect(keys.find('client', 'a', plan(BODY))).toBe(first);
-    now += 1;
-    expect(keys.find('client', 'a', plan({ ...BODY, size: 1 }))).toBeUndefined();
-    expect(forgotten).toEqual([first]);
-    expect(keys.find('client', 'b', plan(BODY))).toBe(second);
-    now += DAY_MS;
-    expect(keys.find('client', 'c', plan(BODY))).toBeUndefined();
-    expect(forgotten).toEqual([first, second]);
+  test('forgets a key 24 h after the end of its transfer, and says which one that was', () => {
+    const young = end(remember('a', plan(BODY), 40 * DAY_MS), DAY_MS - 1000);
+    const old = end(remember('b', plan(BODY), 40 * DAY_MS), DAY_MS);
+    expect(keys.find('client', 'a', plan(BODY))).toBe(young);
+    expect(keys.find('client', 'b', plan({ ...BODY, size: 1 }))).toBeUndefined();
+    expect(forgotten).toEqual([old]);
+    keys.forgetExpired();
+    expect(keys.find('client', 'a', plan(BODY))).toBe(young);
+    expect(forgotten).toEqual([old]);
+  });
+
+  test('keeps a key for as long as its transfer waits or runs', () => {
+    const waiting = remember('a', plan(BODY), 40 * DAY_MS);
+    keys.forgetExpired();
+    expect(keys.find('client', 'a', plan(BODY))).toBe(waiting);
+    end(waiting, 2 * DAY_MS);
+    keys.forgetExpired();
+    expect(keys.find('client', 'a', plan(BODY))).toBeUndefined();
+    expect(forgotten).toEqual([waiting]);
   });
 
   test('each client has keys of its own', () => {
@@ -132,14 +146,13 @@ describe('IdempotencyKeys', () => {
   });
 
   test('remembers a key for what is left of its time, and none without a key', () => {
-    const transfer = new Transfer('id', plan(BODY), makeOrigin('a', 'client'));
-    expect(keys.remember(transfer, DAY_MS - 10)).toBe(true);
-    now += 9;
-    expect(keys.find('client', 'a', plan(BODY))).toBe(transfer);
-    now += 1;
-    expect(keys.find('client', 'a', plan(BODY))).toBeUndefined();
-    expect(keys.remember(transfer, DAY_MS)).toBe(false);
-    expect(keys.remember(new Transfer('id', plan(BODY), makeOrigin()))).toBe(false);
+    const make = (key?: string) =>
+      new Transfer('id', plan(BODY), makeOrigin(key, 'client'), CLOCK, acceptedAgo(2 * DAY_MS));
+    expect(keys.remember(end(make('a'), DAY_MS - 1000))).toBe(true);
+    expect(keys.find('client', 'a', plan(BODY))).toBeDefined();
+    expect(keys.remember(end(make('b'), DAY_MS))).toBe(false);
+    expect(keys.find('client', 'b', plan(BODY))).toBeUndefined();
+    expect(keys.remember(make())).toBe(false);
   });
 
   test.each([
@@ -160,25 +173,28 @@ describe('IdempotencyKeys', () => {
   });
 
   test('remembers 100,000 keys, and then no new one until one is forgotten', () => {
+    let now = performance.now();
+    jest.spyOn(performance, 'now').mockImplementation(() => now);
     const given = makePlan();
-    for (let i = 0; i < 100_000; i++) {
-      if (i === 1) now += 1;
-      remember(`key ${i}`, given);
-    }
+    const first = remember('key 0', given, 2 * DAY_MS);
+    for (let i = 1; i < 100_000; i++) remember(`key ${i}`, given);
     const full = expect.objectContaining({
       code: 'queue_full',
       options: { headers: { 'retry-after': expect.stringMatching(/^\d+$/) } },
     });
     expect(() => keys.find('client', 'new', given)).toThrow(full);
     expect(keys.find('client', 'key 7', given)?.origin.key).toBe('key 7');
-    now += DAY_MS - 1;
+    end(first, DAY_MS);
+    // Not at each request: to look through all of them takes a while.
+    expect(() => keys.find('client', 'new', given)).toThrow(full);
+    now += 1000;
     expect(keys.find('client', 'new', given)).toBeUndefined();
-    expect(forgotten).toHaveLength(1);
+    expect(forgotten).toEqual([first]);
     remember('new', given);
     // Others have some room of their own.
     for (let i = 0; i < 100; i++) {
       expect(keys.find('another', `key ${i}`, given)).toBeUndefined();
-      keys.remember(new Transfer('id', given, makeOrigin(`key ${i}`, 'another')));
+      keys.remember(new Transfer('id', given, makeOrigin(`key ${i}`, 'another'), CLOCK));
     }
     expect(() => keys.find('another', 'new', given)).toThrow(full);
   });
@@ -191,14 +207,30 @@ describe('IdempotencyKeys', () => {
     }));
     const large = makePlan({ segments });
     const small = makePlan();
-    for (let i = 0; i < 244; i++) remember(`key ${i}`, large);
+    const first = remember('key 0', large, 2 * DAY_MS);
+    for (let i = 1; i < 244; i++) remember(`key ${i}`, large);
     expect(keys.find('client', 'new', small)).toBeUndefined();
     remember('last', large);
     expect(() => keys.find('client', 'new', small)).toThrow(
       expect.objectContaining({ code: 'queue_full' }),
     );
-    now += DAY_MS;
+    end(first, DAY_MS);
+    keys.forgetExpired();
     expect(keys.find('client', 'new', small)).toBeUndefined();
-    expect(forgotten).toHaveLength(245);
+    expect(forgotten).toEqual([first]);
   });
+});
+
+test.each([
+  ['k', 'k'],
+  ['"k"', 'k'],
+  ['"a \\"b\\" \\\\ c"', 'a "b" \\ c'],
+  ['""', ''],
+  ['"', '"'],
+  ['"half', '"half'],
+  ['"a"b"', '"a"b"'],
+  ['"not an escape: \\n"', '"not an escape: \\n"'],
+  ['"a", "b"', '"a", "b"'],
+])('a header of %j names the key %j', (value, key) => {
+  expect(readKey(value)).toBe(key);
 });

@@ -7,7 +7,7 @@ import { transferListQuerySchema } from '../../../services/daemon/transfers/sche
 import { TransferService } from '../../../services/daemon/transfers/service.ts';
 import { makeChooser, noDma } from '../../support/fake-dma.ts';
 import { FULL, MemoryStore, memoryJournal } from '../../support/memory-store.ts';
-import { completion, makeOrigin, makePlan, makeQueue } from './make-transfer.ts';
+import { CLOCK, completion, makeOrigin, makePlan, makeQueue } from './make-transfer.ts';
 
 const ECANCELED = -125;
 const SWAP = [
@@ -33,6 +33,7 @@ describe('a transfer that has to be kept', () => {
     };
     service = new TransferService({
       ...{ engine: engine as unknown as Engine, dma, chooser: makeChooser('auto', dma) },
+      clock: CLOCK,
       ...{ queue, journal: memoryJournal(store).journal, log: pino({ level: 'silent' }) },
       observer: { progressed: () => {}, finished: () => {} },
     });

@@ -2,12 +2,17 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { Device } from '../../../services/daemon/devices/device.ts';
 import { type Completion, NO_DMA } from '../../../services/daemon/engines/records.ts';
+import { ElapsedClock } from '../../../services/daemon/journal/elapsed.ts';
 import { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
 import {
+  type Acceptance,
   type Origin,
   Transfer,
   type TransferPlan,
 } from '../../../services/daemon/transfers/transfer.ts';
+
+/** Of tests that need no other one. */
+export const CLOCK = new ElapsedClock();
 
 export function makeDevice(members: Partial<Device> = {}): Device {
   const name = members.name ?? 'dax0.0';
@@ -57,7 +62,12 @@ export function makeOrigin(key?: string, client = 'anna'): Origin {
 }
 
 export function makeTransfer(members: Partial<TransferPlan> = {}, id = uuidv7()): Transfer {
-  return new Transfer(id, makePlan(members), makeOrigin());
+  return new Transfer(id, makePlan(members), makeOrigin(), CLOCK);
+}
+
+/** When it was that long ago. */
+export function acceptedAgo(ms: number, clock = CLOCK): Acceptance {
+  return { elapsedMs: clock.now() - ms, wallMs: Date.now() - ms };
 }
 
 /** A queue for clients without limits. */

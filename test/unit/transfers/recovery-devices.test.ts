@@ -4,7 +4,7 @@ import { type Device, Inventory } from '../../../services/daemon/devices/device.
 import { acceptedRows, readRecords } from '../../../services/daemon/transfers/record.ts';
 import { type Recovered, recover } from '../../../services/daemon/transfers/recovery.ts';
 import { makeChooser, noDma } from '../../support/fake-dma.ts';
-import { makeDevice, makeTransfer } from './make-transfer.ts';
+import { CLOCK, makeDevice, makeTransfer } from './make-transfer.ts';
 
 const [UUID_A, UUID_B] = ['uuid:9fb5dd70-c631-4a13-becb-7fd18b56ae49', 'uuid:bfb29b10-119c-495d'];
 const MIB = 2 ** 20;
@@ -26,6 +26,7 @@ function recovered(then: [string, string], now: [string, string]): Recovered {
     inventory: new Inventory(now.map((identity, n) => devdax(`dax${n}.0`, identity))),
     chooser: makeChooser('auto', noDma()),
     doubt: undefined,
+    clock: CLOCK,
   });
 }
 

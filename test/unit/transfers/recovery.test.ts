@@ -19,7 +19,7 @@ import type { Transfer } from '../../../services/daemon/transfers/transfer.ts';
 import { makeChooser, noDma } from '../../support/fake-dma.ts';
 import { FULL, MemoryMark, MemoryStore, memoryJournal } from '../../support/memory-store.ts';
 import { createMemory, DEVICE_BYTES, type Memory } from '../order/sequential-model.ts';
-import { completion, makeDevice, makeOrigin, makePlan, makeQueue } from './make-transfer.ts';
+import { CLOCK, completion, makeDevice, makeOrigin, makePlan, makeQueue } from './make-transfer.ts';
 
 const DEVICES = [0, 1].map((handle) =>
   makeDevice({ name: `dax${handle}.0`, handle, size: DEVICE_BYTES }),
@@ -101,7 +101,7 @@ class Life {
     this.service = new TransferService({
       engine: { submit: this.#submit.bind(this), cancel: () => {} } as unknown as Engine,
       ...{ queue: this.queue, journal: this.#journal, log: pino({ level: 'silent' }) },
-      ...{ chooser, dma: noDma() },
+      ...{ chooser, dma: noDma(), clock: CLOCK },
       observer: { progressed: () => {}, finished: () => {} },
     });
   }
@@ -228,7 +228,9 @@ describe('after a crash', () => {
           after.set = mark.set;
           const doubt = mark.set ? 'it could not be written' : undefined;
           const records = readRecords(rows.sorted(), (key) => assert.fail(key));
-          const recovered = records.map((one) => recover(one, { inventory, chooser, doubt }));
+          const recovered = records.map((one) =>
+            recover(one, { inventory, chooser, doubt, clock: CLOCK }),
+          );
           const second = new Life(memory, rows, after);
           await second.service.takeUp(recovered);
           for (let i = 0; i < 1000 && (second.runs.length > 0 || second.service.queued > 0); i++) {

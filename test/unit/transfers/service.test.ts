@@ -15,7 +15,7 @@ import { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer, TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
 import { FakeDmaPort, makeChannel, makeChooser, makeDma } from '../../support/fake-dma.ts';
 import { MemoryStore, memoryJournal } from '../../support/memory-store.ts';
-import { completion, makeDevice, makeOrigin, makePlan, makeQueue } from './make-transfer.ts';
+import { CLOCK, completion, makeDevice, makeOrigin, makePlan, makeQueue } from './make-transfer.ts';
 
 const ECANCELED = -125;
 
@@ -66,6 +66,7 @@ describe('TransferService', () => {
       engine: engine as unknown as Engine,
       dma,
       chooser: makeChooser('auto', dma),
+      clock: CLOCK,
       queue,
       journal: memoryJournal(store).journal,
       log: pino({ level: 'silent' }),
