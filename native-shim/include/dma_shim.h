@@ -32,13 +32,16 @@
 extern "C" {
 #endif
 
-#define DMA_SHIM_ABI 7
+#define DMA_SHIM_ABI 8
 
 #define DMA_SHIM_MAX_SEGMENTS 4096u
 #define DMA_SHIM_MAX_DEVICES 256u
 
-/** DMA_SHIM_SUBMIT_OVER - the caller has copied it; see dma_shim_submit() */
-#define DMA_SHIM_SUBMIT_OVER 1
+/**
+ * DMA_SHIM_SUBMIT_COMPLETED - already complete: the calling thread ran it; see
+ * dma_shim_submit()
+ */
+#define DMA_SHIM_SUBMIT_COMPLETED 1
 
 /**
  * DMA_SHIM_MEMORY - names the memory passed to dma_shim_submit() where a
@@ -83,11 +86,13 @@ enum dma_shim_persistence {
 	DMA_SHIM_CPU_CACHE = 2,
 	/** the file system's backing store */
 	DMA_SHIM_BACKING_STORE = 3,
+	/** a file system of which it is not known whether it keeps what is synced */
+	DMA_SHIM_UNKNOWN = 4,
 };
 
 /** enum dma_shim_flush_basis - by what a flush makes bytes persistent */
 enum dma_shim_flush_basis {
-	DMA_SHIM_FLUSH_NONE = 0,       /* it cannot: the device is volatile */
+	DMA_SHIM_FLUSH_NONE = 0,       /* it cannot, or nobody knows whether it does */
 	DMA_SHIM_FLUSH_CLWB = 1,
 	DMA_SHIM_FLUSH_CLFLUSHOPT = 2,
 	DMA_SHIM_FLUSH_CLFLUSH = 3,
@@ -102,8 +107,7 @@ enum dma_shim_flush_basis {
  * @align:       for DEVDAX its mapping alignment; for FILE zero
  * @kind:        enum dma_shim_device_kind
  * @persistence: for DEVDAX, what the platform says; ignored for FILE, where
- *               the file system decides (BACKING_STORE, or VOLATILE on tmpfs
- *               and ramfs)
+ *               the file system decides: see dma_shim_storage()
  */
 struct dma_shim_device_spec {
 	uint64_t size;
@@ -394,10 +398,10 @@ int dma_shim_device_close(struct dma_shim *shim, uint32_t device);
  * @over:     room for its DONE record, or NULL
  *
  * Never waits for another's bytes to move. Bounds are checked before anything
- * moves. With @over, and while no thread is at work, the caller copies himself a
+ * moves. With @over, and while no thread is at work, the calling thread itself copies a
  * segment of up to 256 KiB from or to @memory, where the other is memory too.
  *
- * Return: DMA_SHIM_SUBMIT_OVER and the DONE record in @over, or 0 and exactly one
+ * Return: DMA_SHIM_SUBMIT_COMPLETED and the DONE record in @over, or 0 and exactly one
  * DONE record later, or -EINVAL (a field out of range, a segment of size 0,
  * overlapping itself, flags or a pattern that do not fit), -EBADF (no such device), -ERANGE (a segment outside its device or memory),
  * -ENODEV (the DMA engine is not open), -EOPNOTSUPP (it cannot reach that
@@ -414,12 +418,12 @@ int dma_shim_submit(struct dma_shim *shim, const struct dma_shim_job *job,
  * @jobs:     @count of them, copied
  * @segments: the first job's, then the second's, and so on; copied
  * @errors:   for each job what dma_shim_submit() would have returned, or
- *            DMA_SHIM_SUBMIT_OVER: it is over
+ *            DMA_SHIM_SUBMIT_COMPLETED: it is over
  * @over:     for each job room for its DONE record, which is there if and only if
  *            it is over, and then does not come on the socket
  *
  * Costs less than one call for each: threads are woken once, and send the ends
- * of small jobs together. While no thread is at work, the caller copies himself
+ * of small jobs together. While no thread is at work, the calling thread copies
  * what takes less than waking one: jobs of up to 64 KiB between devices that are
  * memory, up to 256 KiB in a call, and none after 100 us. A job that is refused
  * does not keep others from being started.
@@ -541,6 +545,32 @@ int dma_shim_dma_attach(struct dma_shim *shim, uint32_t device);
  * when another process holds it, or what open(2) says.
  */
 int dma_shim_lock_file(const char *path);
+
+/**
+ * struct dma_shim_storage - what a file system does for what is synced to it
+ * @persistence: BACKING_STORE, VOLATILE or UNKNOWN
+ * @reserved:    zero
+ * @basis:       what that rests on, such as "ext4" or "overlay on tmpfs";
+ *               NUL-terminated, and cut short if it is long
+ */
+struct dma_shim_storage {
+	uint32_t persistence;
+	uint32_t reserved;
+	char basis[248];
+};
+
+/**
+ * dma_shim_storage() - whether what is synced at a path survives a loss of power
+ * @path: of a file or a directory
+ * @out:  what was found
+ *
+ * BACKING_STORE on ext4, xfs, btrfs, f2fs and zfs, unless they are mounted so as
+ * not to wait for the disk's cache, or what they are on is memory: a RAM disk,
+ * or a loop device on tmpfs. An overlay is as its upper layer is.
+ *
+ * Return: 0, -EINVAL, or what open(2) says.
+ */
+int dma_shim_storage(const char *path, struct dma_shim_storage *out);
 
 /**
  * dma_shim_peer_uid() - who is on the other end of a Unix socket

@@ -199,7 +199,7 @@ static void choose_threads(const struct bench *bench)
 	}
 }
 
-/* One CPU is left to whoever calls us. */
+/* One CPU is left to the caller. */
 static uint32_t thread_limit(void)
 {
 	unsigned int cpus = cpu_count();

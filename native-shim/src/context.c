@@ -98,6 +98,10 @@ ASSERT_AT(dma_shim_cpu_info, reserved, 4);
 ASSERT_AT(dma_shim_cpu_info, instruction_set, 8);
 ASSERT_AT(dma_shim_cpu_info, stream_from, 32);
 
+ASSERT_SIZE(dma_shim_storage, 256);
+ASSERT_AT(dma_shim_storage, persistence, 0);
+ASSERT_AT(dma_shim_storage, basis, 8);
+
 PUBLIC const char *dma_shim_version(void)
 {
 	return "0.1.0";

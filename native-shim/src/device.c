@@ -67,6 +67,7 @@ static int identify_devdax(struct device *device, const struct stat *stat,
 		return -EINVAL;
 	}
 	device->persistence = spec->persistence;
+	device->in_memory = true;
 	device->size = spec->size;
 	return 0;
 }
@@ -83,15 +84,13 @@ static int identify_file(struct device *device, const struct stat *stat,
 	if (fstatfs(device->descriptor, &filesystem))
 		return -errno;
 
-	if (filesystem.f_type == TMPFS_MAGIC || filesystem.f_type == RAMFS_MAGIC ||
-	    filesystem.f_type == HUGETLBFS_MAGIC) {
-		device->persistence = DMA_SHIM_VOLATILE;
-		device->flush_basis = DMA_SHIM_FLUSH_NONE;
-	} else {
-		device->persistence = DMA_SHIM_BACKING_STORE;
-		device->flush_basis = DMA_SHIM_FLUSH_MSYNC;
-	}
+	device->persistence = storage_of(device->descriptor).persistence;
 	device->plain_io = filesystem.f_type != HUGETLBFS_MAGIC;
+	device->in_memory = filesystem.f_type == TMPFS_MAGIC ||
+			    filesystem.f_type == RAMFS_MAGIC;
+	/* A disk that fails says so when it is synced, whatever becomes of the bytes. */
+	device->flush_basis = device->in_memory || !device->plain_io ?
+			      DMA_SHIM_FLUSH_NONE : DMA_SHIM_FLUSH_MSYNC;
 	device->size = (uint64_t)stat->st_size;
 	return 0;
 }
@@ -141,6 +140,14 @@ void device_destroy(struct device *device)
 	free(device);
 }
 
+/* By what a flush makes its bytes persistent, as far as that is known */
+static uint32_t promised_basis(const struct device *device)
+{
+	if (device->kind == DMA_SHIM_FILE && device->persistence != DMA_SHIM_BACKING_STORE)
+		return DMA_SHIM_FLUSH_NONE;
+	return device->flush_basis;
+}
+
 /* Give a device a handle. Return: the handle or -ENFILE. */
 static int install(struct dma_shim *shim, struct device *device)
 {
@@ -180,7 +187,7 @@ PUBLIC int dma_shim_device_open(struct dma_shim *shim, const char *path,
 	device->node = NUMA_ANYWHERE;
 	/* O_NONBLOCK and O_NOCTTY: what is opened may be anything at all. */
 	flags = O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
-	/* Whoever could put a link in a file's place could have any file written to. */
+	/* Through a link in the file's place, any file could be written to. */
 	if (spec->kind == DMA_SHIM_FILE)
 		flags |= O_NOFOLLOW;
 	device->descriptor = open(path, flags);
@@ -194,7 +201,7 @@ PUBLIC int dma_shim_device_open(struct dma_shim *shim, const char *path,
 	found = (struct dma_shim_device_info) {
 		.size = device->size,
 		.persistence = device->persistence,
-		.flush_basis = device->flush_basis,
+		.flush_basis = promised_basis(device),
 	};
 	handle = install(shim, device);
 	if (handle < 0)

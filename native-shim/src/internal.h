@@ -9,13 +9,13 @@
  * are marked so below. It is held for bookkeeping only, never while bytes
  * move, memory of a device is touched, or a system call may block.
  * outbox.lock nests inside it, so that "the job has left the table" and "its
- * DONE record is queued", or given to the caller who did the job himself, are one
+ * DONE record is queued", or given to the caller that ran the job, are one
  * step for every observer.
  *
  * Lifetime of a job
  * -----------------
  * A job is freed by job_retire(), which runs when no thread works on it
- * (job.running is zero) and no queue holds it. Whoever works on a job has
+ * (job.running is zero) and no queue holds it. A thread that works on a job has
  * counted itself in job.running under the lock.
  *
  * Steps and pieces
@@ -193,7 +193,7 @@ bool sigbus_guard(void (*function)(void *), void *argument, struct fault *fault)
 /* thread.c: threads of the library */
 int thread_start(pthread_t *thread, const char *name, void *(*main)(void *),
 		 void *argument);
-void thread_yield_to_callers(void);
+void thread_lower_priority(void);
 
 /**
  * struct device - what a handle stands for
@@ -208,6 +208,8 @@ void thread_yield_to_callers(void);
  * @in_dma:      the DMA engine knows it (lock)
  * @dma_region:  by this name; does not change any more
  * @plain_io:    read(2) and write(2) reach its bytes as its mapping does
+ * @in_memory:   its bytes are memory: touching one never waits for a disk, nor
+ *               for a huge page to be cleared
  */
 struct device {
 	unsigned char *base;
@@ -225,6 +227,7 @@ struct device {
 	bool in_dma;
 	uint32_t dma_region;
 	bool plain_io;
+	bool in_memory;
 	int node;               /* or NUMA_ANYWHERE */
 	struct cpus near;       /* of that node */
 };
@@ -235,6 +238,28 @@ void device_put(struct device *device);
 
 /* sysfs.c */
 bool sysfs_read(const char *path, char *text, size_t size);
+
+/**
+ * struct mount - how a file system is mounted
+ * @type:    such as "ext4"
+ * @source:  what of, often a path
+ * @options: of the file system itself, with commas between
+ * @line:    holds them all
+ */
+struct mount {
+	const char *type;
+	const char *source;
+	const char *options;
+	char *line;
+};
+
+/* mounts.c */
+bool mount_find(int descriptor, struct mount *mount);
+void mount_free(struct mount *mount);
+bool mount_option(const struct mount *mount, const char *name, char *value, size_t size);
+
+/* storage.c */
+struct dma_shim_storage storage_of(int descriptor);
 
 /* numa.c: which CPUs are near a device's memory */
 #define NUMA_ANYWHERE (-1)
@@ -453,9 +478,9 @@ void pool_stop(struct dma_shim *shim);
 void pool_add(struct job *job);
 
 /**
- * struct help - what a caller may still copy himself
+ * struct help - what the calling thread may still copy
  * @left:  bytes
- * @until: when he has done enough
+ * @until: when it has done enough
  */
 struct help {
 	uint64_t left;

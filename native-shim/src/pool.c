@@ -40,7 +40,7 @@ void pool_wake(struct pool *pool)
  * @over: where its DONE record goes, should it be over
  *
  * Waking a thread costs as much as copying some ten kilobytes, and where CPUs are
- * few it takes the caller's. So the caller does it himself, unless a thread is
+ * few it takes the caller's. So the caller does it, unless a thread is
  * at work or other work is due. What it costs is reckoned before; should it take
  * longer, as where pages have to be found for it, that was the last one. With the
  * lock held, which is let go meanwhile.
@@ -81,7 +81,7 @@ static void *worker(void *argument)
 	int node = NUMA_ANYWHERE;
 	struct piece piece;
 
-	thread_yield_to_callers();
+	thread_lower_priority();
 	pthread_mutex_lock(&shim->lock);
 	for (;;) {
 		bool all_busy;

@@ -6,7 +6,7 @@
  * uncorrectable error, the device or that part of the file has gone, or a hole
  * in the file could not be given a block. Nothing but a signal handler is told,
  * so each piece runs under a guard: a place to jump back to, kept per thread.
- * A fault anywhere else belongs to whoever had the signal before us.
+ * A fault anywhere else is handed on to the handler that was there before.
  */
 #include <errno.h>
 #include <setjmp.h>

@@ -280,7 +280,7 @@ static void end_comparison(struct job *job, const struct piece *piece)
 	withdraw(job);
 }
 
-/* Whoever is at a piece of the job retires it; if nobody is, it goes now. */
+/* A thread that runs a piece of the job retires it; if there is none, it goes now. */
 void job_cancel(struct job *job)
 {
 	job->cancelled = true;

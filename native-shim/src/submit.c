@@ -6,7 +6,7 @@
 
 #include "internal.h"
 
-/* What the caller does itself in one call at most, and of one job of a batch */
+/* Most that the calling thread does itself, in bytes: per call, and per job in a batch */
 #define HELP_SIZE (UINT64_C(256) << 10)
 #define HELP_NS UINT64_C(100000)
 #define BRIEF_SIZE (UINT64_C(64) << 10)
@@ -182,7 +182,7 @@ static bool is_written_back(const struct device *device)
 }
 
 /*
- * Whoever asked for bytes in memory is about to read them, so those go through
+ * The caller is about to read the bytes that it asked for, so those go through
  * the cache whatever their size. What is to be written back from there at once
  * gains nothing by going through it.
  */
@@ -196,14 +196,10 @@ static const struct stream_kernel *choose_kernel(const struct copy_plan *plan,
 	return size >= plan->stream_from ? plan->fastest : NULL;
 }
 
-/*
- * What is touched there is there, or comes by the page; a huge page takes as long
- * as a disk, to be cleared. NULL: the caller's own, or nowhere.
- */
+/* NULL: the caller's own memory, or nowhere */
 static bool is_memory(const struct device *device)
 {
-	return !device || device->kind == DMA_SHIM_DEVDAX ||
-	       (device->persistence == DMA_SHIM_VOLATILE && device->plain_io);
+	return !device || device->in_memory;
 }
 
 /* See struct job */
@@ -214,7 +210,7 @@ static uint64_t brief_cost(const struct job *job, uint64_t size)
 	if (job->engine != &cpu_engine || size > HELP_SIZE || !job->destination ||
 	    !is_memory(job->source_device) || !is_memory(job->destination_device))
 		return 0;
-	/* To fill the memory, or to wait for it, took the caller as long; a segment may be a system call. */
+	/* Filling the memory took the caller as long; each segment may be a system call. */
 	if (job->operation == DMA_SHIM_COPY &&
 	    (!job->source_device || !job->destination_device))
 		return job->segment_count == 1 ? size : 0;
@@ -272,7 +268,7 @@ static struct job *job_create(struct dma_shim *shim, const struct dma_shim_job *
 
 /*
  * All but waking a thread that takes it up; with @help see pool_help(). Return:
- * 0, DMA_SHIM_SUBMIT_OVER, or a negative errno.
+ * 0, DMA_SHIM_SUBMIT_COMPLETED, or a negative errno.
  */
 static int submit(struct dma_shim *shim, const struct dma_shim_job *job,
 		  const struct dma_shim_segment *segments, void *memory,
@@ -313,7 +309,7 @@ static int submit(struct dma_shim *shim, const struct dma_shim_job *job,
 	}
 	if (!error && help && pool_help(made, help, over)) {
 		made = NULL;
-		error = DMA_SHIM_SUBMIT_OVER;
+		error = DMA_SHIM_SUBMIT_COMPLETED;
 	}
 	pthread_mutex_unlock(&shim->lock);
 	if (error)

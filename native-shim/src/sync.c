@@ -208,7 +208,7 @@ static void *sync_worker(void *argument)
 	struct dma_shim *shim = argument;
 	struct syncer *syncer = &shim->syncer;
 
-	thread_yield_to_callers();
+	thread_lower_priority();
 	pthread_mutex_lock(&shim->lock);
 	for (;;) {
 		if (!list_empty(&syncer->unsorted)) {

@@ -51,7 +51,7 @@ int thread_start(pthread_t *thread, const char *name, void *(*main)(void *),
  * have to answer somebody, the larger share of a CPU that both want. Linux
  * keeps the nice value per thread, in spite of POSIX. Failing is harmless.
  */
-void thread_yield_to_callers(void)
+void thread_lower_priority(void)
 {
 	id_t self = (id_t)gettid();
 

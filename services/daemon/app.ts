@@ -41,6 +41,7 @@ import validation from './http/validation.ts';
 import { ElapsedClock } from './journal/elapsed.ts';
 import type { Journal } from './journal/journal.ts';
 import { openJournal } from './journal/open.ts';
+import { checkPersistence } from './journal/persistence.ts';
 import type { Log } from './log.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { metricsRoutes } from './metrics/routes.ts';
@@ -127,6 +128,7 @@ export async function buildApp({
     const opened = await openJournal(stateDir, log, metrics);
     journal = opened.journal;
     const clock = new ElapsedClock(opened.rows);
+    const storage = checkPersistence(engine.storageOf(join(stateDir, 'journal')), log);
     const transfers = new TransferService({
       ...{ engine, chooser, dma, queue, journal, clock, log },
       observer: metrics,
@@ -181,6 +183,7 @@ export async function buildApp({
       ...{ engine, inventory, dma, chooser, queue, gate, lag },
       journal: opened.journal,
       log: logHealth,
+      storage,
     });
     await http.register(metricsRoutes, { metrics });
     await http.ready();

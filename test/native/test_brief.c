@@ -63,12 +63,12 @@ static uint32_t all_succeed(struct context *context, const struct file *from,
 {
 	uint32_t helped = 0;
 
-	while (helped < count && errors[helped] == DMA_SHIM_SUBMIT_OVER)
+	while (helped < count && errors[helped] == DMA_SHIM_SUBMIT_COMPLETED)
 		helped++;
 	for (uint32_t n = 0; n < count; n++) {
 		struct dma_shim_completion done;
 
-		CHECK_EQ(errors[n], n < helped ? DMA_SHIM_SUBMIT_OVER : 0);
+		CHECK_EQ(errors[n], n < helped ? DMA_SHIM_SUBMIT_COMPLETED : 0);
 		done = n < helped ? over[n] : next_done(context);
 		CHECK_EQ(done.kind, DMA_SHIM_DONE);
 		CHECK_EQ(done.status, 0);
@@ -180,7 +180,7 @@ TEST(a_fault_in_the_callers_hands_is_the_jobs_failure)
 	for (unsigned int n = 0; n < 3; n++) {
 		wait_until_idle(context.shim);
 		submit_verified(&context, &a, &a, 2, 4 * KIB);
-		CHECK_EQ(errors[0], DMA_SHIM_SUBMIT_OVER);
+		CHECK_EQ(errors[0], DMA_SHIM_SUBMIT_COMPLETED);
 		for (unsigned int each = 0; each < 2; each++) {
 			struct dma_shim_completion done = errors[each] ? over[each] :
 									 next_done(&context);
@@ -213,7 +213,7 @@ static int upload(struct context *context, const struct file *to, unsigned char 
 	job.segment_count = 1;
 	job.flags = DMA_SHIM_JOB_CHECKSUM;
 	status = dma_shim_submit(context->shim, &job, &segment, memory, over);
-	done = status == DMA_SHIM_SUBMIT_OVER ? over[0] : next_done(context);
+	done = status == DMA_SHIM_SUBMIT_COMPLETED ? over[0] : next_done(context);
 	CHECK_EQ(done.tag, 5);
 	CHECK_EQ(done.status, 0);
 	CHECK_EQ(done.bytes_done, size);
@@ -235,8 +235,8 @@ TEST(the_caller_copies_from_his_own_memory)
 	unsigned char *memory = malloc(257 * KIB);
 
 	wait_until_idle(context.shim);
-	CHECK_EQ(upload(&context, &a, memory, 1), DMA_SHIM_SUBMIT_OVER);
-	CHECK_EQ(upload(&context, &a, memory, 256 * KIB), DMA_SHIM_SUBMIT_OVER);
+	CHECK_EQ(upload(&context, &a, memory, 1), DMA_SHIM_SUBMIT_COMPLETED);
+	CHECK_EQ(upload(&context, &a, memory, 256 * KIB), DMA_SHIM_SUBMIT_COMPLETED);
 	CHECK_EQ(upload(&context, &a, memory, 257 * KIB), 0);
 	CHECK_EQ(upload(&context, &disk, memory, 1), 0);
 	free(memory);
@@ -258,7 +258,7 @@ static int download(struct context *context, const struct file *from, uint32_t c
 	job.segment_count = count;
 	wait_until_idle(context->shim);
 	status = dma_shim_submit(context->shim, &job, segments, memory, room);
-	done = status == DMA_SHIM_SUBMIT_OVER ? *room : next_done(context);
+	done = status == DMA_SHIM_SUBMIT_COMPLETED ? *room : next_done(context);
 	CHECK_EQ(done.status, 0);
 	CHECK_EQ(done.bytes_done, count * size);
 	CHECK_EQ(memcmp(memory, from->bytes + 100, count * size), 0);
@@ -272,7 +272,7 @@ TEST(the_caller_copies_to_his_own_memory)
 	struct context context = context_open(2);
 	struct file a = file_device(&context, "a", 2 * MIB);
 
-	CHECK_EQ(download(&context, &a, 1, 256 * KIB, over), DMA_SHIM_SUBMIT_OVER);
+	CHECK_EQ(download(&context, &a, 1, 256 * KIB, over), DMA_SHIM_SUBMIT_COMPLETED);
 	CHECK_EQ(download(&context, &a, 1, 256 * KIB + 1, over), 0);
 	CHECK_EQ(download(&context, &a, 2, 100, over), 0);
 	CHECK_EQ(download(&context, &a, 1, 100, NULL), 0);
@@ -338,7 +338,7 @@ TEST(a_brief_job_of_several_segments_sees_what_it_wrote)
 	job.segment_count = 3;
 	wait_until_idle(context.shim);
 	CHECK_EQ(dma_shim_submit_batch(context.shim, &job, 1, segments, errors, over), 0);
-	CHECK_EQ(errors[0], DMA_SHIM_SUBMIT_OVER);
+	CHECK_EQ(errors[0], DMA_SHIM_SUBMIT_COMPLETED);
 	CHECK_EQ(over[0].status, 0);
 	CHECK_EQ(over[0].bytes_done, 8292);
 	CHECK_EQ(memcmp(a.bytes + 8192, a.bytes, 4096), 0);
@@ -361,7 +361,7 @@ TEST(a_difference_that_the_caller_finds_fails_the_job)
 	check_hook = another_each_time;
 	wait_until_idle(context.shim);
 	submit_verified(&context, &a, &a, 1, 4 * KIB);
-	CHECK_EQ(errors[0], DMA_SHIM_SUBMIT_OVER);
+	CHECK_EQ(errors[0], DMA_SHIM_SUBMIT_COMPLETED);
 	CHECK_EQ(over[0].status, -EBADMSG);
 	no_more_records(&context);
 	context_close(&context);
@@ -406,7 +406,7 @@ static void *submit_batches(void *argument)
 		}
 		CHECK_EQ(dma_shim_submit_batch(contended, jobs, IN_FLIGHT, pieces, result, done), 0);
 		for (uint32_t n = 0; n < IN_FLIGHT; n++) {
-			CHECK(result[n] == 0 || result[n] == DMA_SHIM_SUBMIT_OVER);
+			CHECK(result[n] == 0 || result[n] == DMA_SHIM_SUBMIT_COMPLETED);
 			if (!result[n])
 				continue;
 			CHECK_EQ(done[n].tag, jobs[n].tag);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { DeviceKind, FlushBasis } from '../engines/records.ts';
+import type { DeviceKind, FlushBasis, Persistence } from '../engines/records.ts';
 import { fieldProblem, Problem, retryLater } from '../problems/problem.ts';
 import { deviceNameOf } from './choice.ts';
 import type { ByteRange } from './sysfs.ts';
@@ -22,7 +22,7 @@ export interface Device {
   size: number;
   align: number;
   numaNode: number | null;
-  persistenceDomain: 'cpu_cache' | 'memory_controller' | 'backing_store' | 'volatile' | 'unknown';
+  persistenceDomain: Persistence;
   /** As the kernel last told of them. */
   badBlocks: ByteRange[];
   /** Once it is gone it stays so: should the device come back, that is another one of the name. */

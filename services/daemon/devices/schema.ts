@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
+import { PERSISTENCE } from '../engines/records.ts';
 import { byteCount } from '../http/byte-count.ts';
 import { crc32cSchema } from '../http/crc32c.ts';
 import { DEVICE_STATES, type Device } from './device.ts';
@@ -28,11 +29,12 @@ export const deviceSchema = z
     size: bytes,
     align: bytes.meta({ description: 'Of mappings; copies need none.' }),
     numa_node: z.int().nullable(),
-    persistence_domain: z
-      .enum(['cpu_cache', 'memory_controller', 'backing_store', 'volatile', 'unknown'])
-      .meta({
-        description: 'What a store must reach to survive a power failure; volatile: nothing does.',
-      }),
+    persistence_domain: z.enum(PERSISTENCE).meta({
+      description:
+        'What a store must reach to survive a power failure. volatile: nothing survives. unknown: ' +
+        'an NVDIMM of which the platform does not say, whose CPU caches are written back; or a ' +
+        'file on a file system that is not known to keep what is synced, or on an unknown disk.',
+    }),
     bad_blocks: z.array(z.object({ offset: bytes, size: bytes })),
     state: z.enum(DEVICE_STATES).meta({
       description:

@@ -12,7 +12,7 @@ import {
   type Job,
   MAX_SEGMENTS,
   SEGMENT_SIZE,
-  SUBMIT_OVER,
+  SUBMIT_COMPLETED,
 } from './records.ts';
 import { type Context, check, type Shim } from './shim.ts';
 
@@ -92,7 +92,8 @@ export class JobBatch {
     if (tags.length > 0) this.#submit(context, tags.length);
     for (const [index, tag] of tags.entries()) {
       const status = this.#errors[index] as number;
-      if (status === SUBMIT_OVER) ends.push(decodeCompletion(this.#over, index * COMPLETION_SIZE));
+      if (status === SUBMIT_COMPLETED)
+        ends.push(decodeCompletion(this.#over, index * COMPLETION_SIZE));
       else if (status < 0) ends.push(failedCompletion(tag, status));
     }
     return ends;

@@ -16,9 +16,12 @@ import {
   JOB_SIZE,
   type Job,
   OPTIONS_SIZE,
+  PERSISTENCE,
+  type Persistence,
   readU64,
   SEGMENT_SIZE,
-  SUBMIT_OVER,
+  STORAGE_SIZE,
+  SUBMIT_COMPLETED,
 } from './records.ts';
 import { type Context, check, loadShim, type Shim, ShimError } from './shim.ts';
 
@@ -29,6 +32,14 @@ export interface CpuInfo {
   instructionSet: string;
   /** Bytes in a job from which it is large. */
   streamFrom: number;
+}
+
+/** What a file system does for what is synced to it; see dma_shim_storage(). */
+export interface Storage {
+  /** Whether it survives a loss of power: `backing_store`, `volatile` or `unknown`. */
+  persistence: Persistence;
+  /** What that rests on, such as `ext4` or `overlay on tmpfs`. */
+  basis: string;
 }
 
 /** How long brief jobs may take in a turn of the event loop, in milliseconds: all others wait. */
@@ -102,6 +113,16 @@ export class Engine {
   /** Who connected to a Unix socket. @param fd the descriptor of a connection. @throws ShimError */
   peerUid(fd: number): number {
     return check('peer of a Unix socket', this.#shim.peerUid(fd));
+  }
+
+  /** What the file system of a file or directory does. @throws ShimError what open(2) says */
+  storageOf(path: string): Storage {
+    const out = Buffer.alloc(STORAGE_SIZE);
+    check(`storage of ${path}`, this.#shim.storage(path, out));
+    return {
+      persistence: PERSISTENCE[out.readUInt32LE(0)] ?? 'unknown',
+      basis: cString(out.subarray(8)),
+    };
   }
 
   /** @throws ShimError EWOULDBLOCK where another process has the device, or what open(2) says */
@@ -178,7 +199,7 @@ export class Engine {
     this.#taken += performance.now() - began;
     // The next turn has its own time, also where nothing is to be told in it.
     this.#takeTurn();
-    if (over !== null && status === SUBMIT_OVER) this.#tell(decodeCompletion(over, 0));
+    if (over !== null && status === SUBMIT_COMPLETED) this.#tell(decodeCompletion(over, 0));
     else if (status < 0) this.#tell(failedCompletion(tag, status));
   }
 

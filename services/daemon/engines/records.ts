@@ -4,10 +4,10 @@
  * The shim's structs as bytes. Layouts and constants are those of native-shim/include/dma_shim.h,
  * ABI {@link SHIM_ABI}; that number changes with any of them.
  */
-export const SHIM_ABI = 7;
+export const SHIM_ABI = 8;
 export const MAX_SEGMENTS = 4096;
-/** Of a submitted job that is over already, in place of 0. */
-export const SUBMIT_OVER = 1;
+/** Of a submitted job that is already complete, in place of 0. */
+export const SUBMIT_COMPLETED = 1;
 
 /** Device handles that name no device. */
 export const MEMORY = 0xffff_fffe;
@@ -16,7 +16,9 @@ export const NOWHERE = 0xffff_ffff;
 export const DEVICE_KINDS = { devdax: 1, emulated: 2 } as const;
 export type DeviceKind = keyof typeof DEVICE_KINDS;
 
-export const PERSISTENCE = ['volatile', 'memory_controller', 'cpu_cache', 'backing_store'] as const;
+export const PERSISTENCE = [
+  ...(['volatile', 'memory_controller', 'cpu_cache', 'backing_store', 'unknown'] as const),
+] as const;
 export type Persistence = (typeof PERSISTENCE)[number];
 
 export const FLUSH_BASES = ['none', 'clwb', 'clflushopt', 'clflush', 'msync', 'cpu_cache'] as const;
@@ -108,6 +110,7 @@ export const OPTIONS_SIZE = 8;
 export const SPEC_SIZE = 24;
 export const INFO_SIZE = 16;
 export const CPU_INFO_SIZE = 40;
+export const STORAGE_SIZE = 256;
 export const DMA_INFO_SIZE = 16;
 export const CHANNEL_INFO_SIZE = 144;
 export const JOB_SIZE = 120;

@@ -58,6 +58,7 @@ export interface Shim {
   notify(path: string, message: string): number;
   groupId(name: string): number;
   leaveTerminal(): void;
+  storage(path: string, out: Buffer): number;
 }
 
 /** @throws StartError where the library is missing, or is not this daemon's */
@@ -98,6 +99,7 @@ function bind(path: string): Shim {
     dmaChannel: library.func('dma_shim_dma_channel', 'int', ['void *', 'uint32_t', 'void *']),
     dmaAttach: library.func('dma_shim_dma_attach', 'int', ['void *', 'uint32_t']),
     peerUid: library.func('dma_shim_peer_uid', 'int64_t', ['int']),
+    storage: library.func('dma_shim_storage', 'int', ['str', 'void *']),
     lockFile: library.func('dma_shim_lock_file', 'int', ['str']),
     writerOpen: library.func('dma_shim_writer_open', 'int', [
       ...['int', 'uint32_t', koffi.out(koffi.pointer('void *'))],

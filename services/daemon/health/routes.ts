@@ -4,7 +4,8 @@ import { z } from 'zod';
 import type { Inventory } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import type { DmaEngine } from '../engines/dma.ts';
-import type { Engine } from '../engines/engine.ts';
+import type { Engine, Storage } from '../engines/engine.ts';
+import { PERSISTENCE } from '../engines/records.ts';
 import type { Gate } from '../http/gate.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { LogHealth } from '../log.ts';
@@ -13,10 +14,21 @@ import { problemResponses } from '../problems/schema.ts';
 import { DAEMON_VERSION } from '../version.ts';
 import type { EventLoopLag } from './event-loop.ts';
 
+const journalSchema = z
+  .object({
+    persistence: z.enum(PERSISTENCE).meta({
+      description:
+        'backing_store: what is synced survives a loss of power, as its file system keeps it. ' +
+        'volatile: it is in memory. unknown: its file system is not known to keep it.',
+    }),
+  })
+  .meta({ description: 'Where accepted transfers are kept.' });
+
 const readySchema = z
   .object({
     ready: z.boolean(),
     waiting_for: z.array(z.string()),
+    journal: journalSchema.optional(),
     degraded: z.array(z.string()).optional().meta({
       description: 'What is missing, though transfers go on without it: such as a DMA channel.',
     }),
@@ -30,6 +42,7 @@ const versionSchema = z
     module: z.string().nullable(),
     abi: z.int().nullable().meta({ description: "The kernel module's, where it is loaded." }),
     node: z.string(),
+    journal: journalSchema,
   })
   .meta({ id: 'Version' });
 
@@ -45,11 +58,13 @@ export interface HealthRoutesOptions {
   lag: EventLoopLag;
   journal: Journal;
   log: LogHealth;
+  /** Of the journal. */
+  storage: Storage;
 }
 
 export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
   app,
-  { engine, inventory, dma, chooser, queue, gate, lag, journal, log },
+  { engine, inventory, dma, chooser, queue, gate, lag, journal, storage, log },
 ) => {
   app.addHook('onClose', async () => lag.stop());
 
@@ -107,6 +122,9 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
       return reply.code(ready ? 200 : 503).send({
         ready,
         waiting_for,
+        ...(storage.persistence !== 'backing_store' && {
+          journal: { persistence: storage.persistence },
+        }),
         ...(degraded.length > 0 && { degraded }),
       });
     },
@@ -129,6 +147,7 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
       module: dma.module?.version ?? null,
       abi: dma.module?.abi ?? null,
       node: process.versions.node,
+      journal: { persistence: storage.persistence },
     }),
   );
 };

@@ -290,13 +290,20 @@ export const EXAMPLES: Record<string, Record<string, Example>> = {
   },
   isLive: { live: { summary: 'It is', status: 200, response: { status: 'ok' } } },
   isReady: {
-    ready: { summary: 'It is', status: 200, response: { ready: true, waiting_for: [] } },
+    ready: {
+      summary: 'It is',
+      status: 200,
+      response: { ready: true, waiting_for: [] },
+    },
   },
   getVersion: {
     noModule: {
       summary: 'Without the kernel module',
       status: 200,
-      response: { daemon: '0.1.0', shim: '0.1.0', module: null, abi: null, node: '24.11.1' },
+      response: {
+        ...{ daemon: '0.1.0', shim: '0.1.0', module: null, abi: null, node: '24.11.1' },
+        journal: { persistence: 'backing_store' },
+      },
     },
   },
   getMetrics: {

@@ -22,7 +22,7 @@ import {
   type Job,
   MEMORY,
   NOWHERE,
-  SUBMIT_OVER,
+  SUBMIT_COMPLETED,
 } from '../../../services/daemon/engines/records.ts';
 import type { Shim } from '../../../services/daemon/engines/shim.ts';
 
@@ -70,7 +70,7 @@ describe('Engine, reading completions', () => {
         const tag = Number(given.readBigUInt64LE(0));
         if (over === null) writeSync(writer, record(tag, DONE, 1));
         else record(tag, DONE, 2).copy(over);
-        return over === null ? 0 : SUBMIT_OVER;
+        return over === null ? 0 : SUBMIT_COMPLETED;
       },
       cancel: () => 0,
       cpuInfo: () => {},

@@ -31,19 +31,26 @@ const STRUCTS = {
     ...['read_errors', 'write_errors', 'aborted', 'lost', 'timeouts', 'recoveries'],
   ],
   dma_shim_cpu_info: ['threads', 'reserved', 'instruction_set', 'stream_from'],
+  dma_shim_storage: ['persistence', 'reserved', 'basis'],
 } as const;
 type StructName = keyof typeof STRUCTS;
 
 const CONSTANTS = [
   ...[
     'DMA_SHIM_ABI',
-    'DMA_SHIM_SUBMIT_OVER',
+    'DMA_SHIM_SUBMIT_COMPLETED',
     'DMA_SHIM_MAX_SEGMENTS',
     'DMA_SHIM_MEMORY',
     'DMA_SHIM_NOWHERE',
   ],
   ...['DMA_SHIM_DEVDAX', 'DMA_SHIM_FILE', 'DMA_SHIM_VOLATILE', 'DMA_SHIM_MEMORY_CONTROLLER'],
-  ...['DMA_SHIM_CPU_CACHE', 'DMA_SHIM_BACKING_STORE', 'DMA_SHIM_FLUSH_NONE', 'DMA_SHIM_FLUSH_CLWB'],
+  ...[
+    'DMA_SHIM_CPU_CACHE',
+    'DMA_SHIM_BACKING_STORE',
+    'DMA_SHIM_UNKNOWN',
+    'DMA_SHIM_FLUSH_NONE',
+    'DMA_SHIM_FLUSH_CLWB',
+  ],
   ...['DMA_SHIM_FLUSH_CLFLUSHOPT', 'DMA_SHIM_FLUSH_CLFLUSH', 'DMA_SHIM_FLUSH_MSYNC'],
   ...['DMA_SHIM_FLUSH_CPU_CACHE', 'DMA_SHIM_ENGINE_CPU', 'DMA_SHIM_ENGINE_DMA', 'DMA_SHIM_HIGH'],
   ...['DMA_SHIM_NORMAL', 'DMA_SHIM_LOW', 'DMA_SHIM_JOB_FLUSH', 'DMA_SHIM_JOB_VERIFY'],
@@ -142,6 +149,7 @@ describe('the layouts of dma_shim.h', () => {
       dma_shim_dma_info: records.DMA_INFO_SIZE,
       dma_shim_channel_info: records.CHANNEL_INFO_SIZE,
       dma_shim_cpu_info: records.CPU_INFO_SIZE,
+      dma_shim_storage: records.STORAGE_SIZE,
     }).toEqual(abi.sizes);
   });
 
@@ -169,6 +177,8 @@ describe('the layouts of dma_shim.h', () => {
       'dma_shim_device_info.size': 0,
       'dma_shim_device_info.persistence': 8,
       'dma_shim_device_info.flush_basis': 12,
+      'dma_shim_storage.persistence': 0,
+      'dma_shim_storage.basis': 8,
       'dma_shim_cpu_info.threads': 0,
       'dma_shim_cpu_info.instruction_set': 8,
       'dma_shim_cpu_info.stream_from': 32,
@@ -177,7 +187,7 @@ describe('the layouts of dma_shim.h', () => {
 
   test('come with the same constants', () => {
     expect(constant('DMA_SHIM_ABI')).toBe(records.SHIM_ABI);
-    expect(constant('DMA_SHIM_SUBMIT_OVER')).toBe(records.SUBMIT_OVER);
+    expect(constant('DMA_SHIM_SUBMIT_COMPLETED')).toBe(records.SUBMIT_COMPLETED);
     expect(constant('DMA_SHIM_MAX_SEGMENTS')).toBe(records.MAX_SEGMENTS);
     expect(constant('DMA_SHIM_MAX_PATTERN')).toBe(records.MAX_PATTERN);
     expect(constant('DMA_SHIM_MEMORY')).toBe(records.MEMORY);
