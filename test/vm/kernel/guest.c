@@ -139,6 +139,18 @@ void wait_for_channels(int dma, uint32_t state, uint32_t count, int ms)
 	}
 }
 
+/* Of the I/OAT device, as sysfs names it. */
+const char *pci_slot(void)
+{
+	static char slot[64];
+	FILE *list = popen("basename $(readlink -f /sys/class/dma/dma0chan0/device)", "r");
+
+	if (!list || fscanf(list, "%63s", slot) != 1)
+		FAIL("no DMA device in sysfs");
+	pclose(list);
+	return slot;
+}
+
 static int run_shell(const char *format, va_list args)
 {
 	char command[1024];

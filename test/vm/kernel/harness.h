@@ -112,6 +112,7 @@ struct ioat_dma_completion next_completion(int dma);
 struct ioat_dma_channel_info channel_info(int dma, uint32_t channel);
 uint32_t channels_in(int dma, uint32_t state);
 void set_fault(const char *spec);
+const char *pci_slot(void);
 void wait_for_channels(int dma, uint32_t state, uint32_t count, int ms);
 void shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int shell_status(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -13,17 +13,6 @@
 
 #include "harness.h"
 
-static const char *pci_slot(void)
-{
-	static char slot[64];
-	FILE *list = popen("basename $(readlink -f /sys/class/dma/dma0chan0/device)", "r");
-
-	if (!list || fscanf(list, "%63s", slot) != 1)
-		FAIL("no DMA device in sysfs");
-	pclose(list);
-	return slot;
-}
-
 struct stream {
 	int dma;
 	uint32_t src, dst;
