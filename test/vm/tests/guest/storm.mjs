@@ -1,23 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // In the guest: storm.mjs COUNT. So many transfers by DMA, many at once, under random faults of
-// the hardware. None may say that it succeeded where the bytes are wrong: not without `verify` for
-// a fault that the driver reports, and not with it for any fault. None writes outside its segments.
+// the hardware, some with a deadline, some cancelled. None may say that it succeeded where the
+// bytes are wrong: not without `verify` for a fault that the driver reports, and not with it for
+// any fault. None writes outside its segments. And once a transfer has ended, however it did, its
+// range is written anew, and no byte of that transfer ever appears there again.
 import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { json, metric, request, startDaemon, transfer, until, write } from './daemon-client.mjs';
+import { json, metric, request, startDaemon, transfer, until } from './daemon-client.mjs';
 
 const COUNT = Number(process.argv[2] ?? 500);
-const CLIENTS = 8;
-/** Transfers that a client has in flight at a time; each has a part of the destination. */
-const BATCH = 8;
+/** Parts of the destination; each has one transfer at a time. */
+const PARTS = 64;
 const PART = 16_384;
 const SOURCE_SIZE = 2 ** 20;
 const QUICK = ['error=0x100', 'error=0x200', 'lost-irq', 'lost-completion', 'delay=30ms'];
+/** The driver puts up with the first, and resets the channel under the others. */
+const SLOW = ['delay=90ms', 'delay=350ms', 'delay=1s'];
 /** Hangs take the driver seconds to get over: fewer of them. */
-const REPORTED = [...Array(6).fill(QUICK).flat(), 'hang'];
+const REPORTED = [...Array(6).fill(QUICK).flat(), ...Array(4).fill(SLOW).flat(), 'hang'];
 
 const seed = Number(process.argv[3] ?? Math.floor(Math.random() * 2 ** 31));
 console.log(`seed ${seed}`);
@@ -47,7 +50,8 @@ function fault(spec) {
 
 async function spoil() {
   for (let set = 1; left > 0; set++) {
-    fault(`${silent ? 'corrupt' : REPORTED[random(REPORTED.length)]}@${1 + random(20)}`);
+    const kind = silent ? ['corrupt', ...SLOW][random(4)] : REPORTED[random(REPORTED.length)];
+    fault(`${kind}@${1 + random(20)}`);
     await sleep(random(400));
     // What was not met yet would pile up, and the hardware takes 32.
     if (set % 8 === 0) fault('clear');
@@ -81,17 +85,20 @@ function holds(end, { part, segments, before, after }, found) {
   return is.equals(was);
 }
 
-/** The daemon may close an idle connection just as it is used again, here where all is slow. */
+/**
+ * Here where all is slow the daemon may close an idle connection just as it is used again, or give
+ * up waiting for a request (408): it has not begun with either.
+ */
 async function again(call) {
-  try {
-    return await call();
-  } catch (error) {
-    if (error.cause?.code !== 'ECONNRESET') throw error;
-    return call();
+  for (;;) {
+    const answer = await call().catch((error) => {
+      if (error.cause?.code !== 'ECONNRESET') throw error;
+    });
+    if (answer !== undefined && answer.status !== 408) return answer;
   }
 }
 
-/** Whether it succeeded, failed, or was refused: all channels are in trouble, or too many ask. */
+/** How it ended: one that is `refused` (all channels are in trouble, or too many ask) never ran. */
 async function send({ segments, verify }) {
   const asked = {
     device_name: 'dax0.0',
@@ -99,60 +106,93 @@ async function send({ segments, verify }) {
     segments,
     engine: 'dma',
     verify,
+    ...(random(3) === 0 && { timeout_ms: 50 + random(1500) }),
   };
   // With a key it is the same transfer, however often it is sent.
   const key = { 'idempotency-key': randomUUID() };
-  const { status, body } = await again(() => transfer(asked, key));
+  const cancelled = random(8) === 0;
+  const prefer = cancelled ? { prefer: 'respond-async' } : {};
+  let { status, body } = await again(() => transfer(asked, { ...key, ...prefer }));
+  if (status === 202) ({ status, body } = await cancel(body.id));
   const outcome = status === 201 ? 'succeeded' : (body.dma?.error ?? body.code);
   outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
   if (status === 201) return 'succeeded';
   if (['engine_unavailable', 'overloaded'].includes(body.code)) return 'refused';
-  assert.ok([502, 504].includes(status), JSON.stringify(body));
-  assert.equal(body.transfer.status, 'failed');
+  assert.ok([502, 504].includes(status) || body.code === 'cancelled', JSON.stringify(body));
+  assert.equal(body.transfer.status, status === 409 ? 'cancelled' : 'failed');
   return 'failed';
 }
 
-/** What is at `offset`, once the daemon has time for it. */
-async function readAll(offset, size) {
-  const headers = { range: `bytes=${offset}-${offset + size - 1}` };
+/** Cancels a transfer, now or later. @returns what a client that waits would have been answered */
+async function cancel(id) {
+  await sleep(random(40));
+  await again(() => json(`/transfers/${id}/cancel`, { method: 'POST' }));
   for (;;) {
-    const answer = await again(() => request('/devices/dax1.0/content', { headers }));
-    if (answer.status === 206) return answer.body;
-    assert.equal(answer.status, 503);
+    const { body } = await again(() =>
+      json(`/transfers/${id}`, { headers: { prefer: 'wait=60' } }),
+    );
+    if (body.status === 'succeeded') return { status: 201, body };
+    if (body.error) return { status: body.error.status, body: { ...body.error, transfer: body } };
+  }
+}
+
+/** Asks for the content of `part` again and again until the daemon has time for it. */
+async function content(part, status, path, options) {
+  for (;;) {
+    const answer = await again(() => request(`/devices/dax1.0/content${path}`, options));
+    if (answer.status === status) return answer.body;
+    assert.equal(answer.status, 503, `content of ${part}: ${answer.body}`);
     await sleep(200);
   }
 }
 
-async function client(index) {
-  const base = index * BATCH * PART;
-  // What its parts of the destination hold: of what a failed transfer left, as it was found.
-  let model = Buffer.alloc(BATCH * PART);
-  await write('dax1.0', base, model);
-  while (left > 0) {
-    const batch = [];
-    for (let at = 0; at < model.length && left-- > 0; at += PART) {
-      batch.push(plan(base + at, model.subarray(at, at + PART)));
-    }
-    const ends = await Promise.all(batch.map(send));
-    const found = await readAll(base, model.length);
-    batch.forEach((each, n) => {
+function find(part) {
+  const headers = { range: `bytes=${part}-${part + PART - 1}` };
+  return content(part, 206, '', { headers });
+}
+
+/** Writes `part` anew. @returns what it holds from now on */
+async function poison(part) {
+  const bytes = Buffer.alloc(PART, random(256));
+  const headers = { 'content-type': 'application/octet-stream' };
+  await content(part, 200, `?offset=${part}`, { method: 'PUT', headers, body: bytes });
+  return bytes;
+}
+
+/** One transfer after the other to `part`. */
+async function lane(part) {
+  let bytes = await poison(part);
+  while (left-- > 0) {
+    const planned = plan(part, bytes);
+    const end = await send(planned);
+    // What did not succeed is mostly written over at once, while the hardware may be slow with it.
+    if (end === 'succeeded' || random(4) === 0) {
       assert.ok(
-        holds(ends[n], each, found.subarray(n * PART, (n + 1) * PART)),
-        `wrong bytes after a transfer that ${ends[n]}: ${JSON.stringify(each.segments)}`,
+        holds(end, planned, await find(part)),
+        `wrong bytes after a transfer that ${end}: ${JSON.stringify(planned.segments)}`,
       );
-    });
-    model = found;
-    if (ends.includes('refused')) await sleep(200);
+    }
+    bytes = await poison(part);
+    if (end !== 'succeeded') await sleep(random(1000));
+    assert.ok(
+      (await find(part)).equals(bytes),
+      `a transfer that ${end} wrote to ${part} afterwards`,
+    );
   }
+  // Longer than any operation that was still under way.
+  await sleep(5000);
+  assert.ok((await find(part)).equals(bytes), `something wrote to ${part} after all had ended`);
 }
 
 // Its standard output is an audit line for each transfer, which takes longer than the transfer.
 const stop = await startDaemon({}, ['ignore', 'ignore', 'inherit']);
-await write('dax0.0', 0, source);
+const headers = { 'content-type': 'application/octet-stream' };
+await request('/devices/dax0.0/content', { method: 'PUT', headers, body: source });
 // Half of them while the hardware reports its faults, half of them while it keeps silent.
 for (silent of [false, true]) {
   left = COUNT / 2;
-  await Promise.all([spoil(), ...Array.from({ length: CLIENTS }, (_, index) => client(index))]);
+  const lanes = Array.from({ length: PARTS }, (_, index) => lane(index * PART));
+  await Promise.all([spoil(), ...lanes]);
   console.log(JSON.stringify(Object.fromEntries([...outcomes].sort())));
 }
 console.log(`retries: ${await metric('dmad_dma_retries_total')}`);
@@ -162,6 +202,7 @@ assert.ok(
   'no fault that is reported was ever met',
 );
 assert.ok(outcomes.has('verify_mismatch'), 'no silent fault was ever met');
+assert.ok(outcomes.has('timeout') && outcomes.has('cancelled'), 'no deadline was ever met');
 await until('all channels are well again', async () => {
   const { channels } = (await json('/engines')).body.dma;
   return channels.every((channel) => channel.state === 'ready');
