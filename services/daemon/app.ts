@@ -21,6 +21,7 @@ import { openDevices } from './devices/open.ts';
 import { deviceRoutes } from './devices/routes.ts';
 import { uploadRoutes } from './devices/upload-routes.ts';
 import { DeviceWatch } from './devices/watch.ts';
+import { digestRoutes } from './digests/routes.ts';
 import { EngineChooser } from './engines/choice.ts';
 import { DmaEngine } from './engines/dma.ts';
 import { Engine } from './engines/engine.ts';
@@ -177,6 +178,7 @@ export async function buildApp({
       idleMs: config.upload_idle_seconds * 1000,
       signal: uploads.signal,
     });
+    await http.register(digestRoutes, { engine, inventory, queue });
     await http.register(engineRoutes, { engine, dma, calibrator });
     await http.register(calibrationRoutes, { engine, dma, calibrator, inventory, queue });
     await http.register(healthRoutes, {

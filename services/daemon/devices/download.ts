@@ -62,7 +62,7 @@ export async function download(
       const resting = rest(pace(chunk.length), left);
       const next = at < end ? read(engine, device, buffers[turn] as Buffer, at, end) : undefined;
       // Both are waited for whatever becomes of one: the engine may still write to the buffer.
-      const [written, following] = await Promise.allSettled([write(raw, chunk), next]);
+      const [written, following] = await Promise.allSettled([writeChunk(raw, chunk), next]);
       if (written.status === 'rejected') throw written.reason;
       if (following.status === 'rejected') throw following.reason;
       await resting;
@@ -97,7 +97,7 @@ async function read(
 }
 
 /** Resolves once the kernel has the bytes, so that the buffer can be used again. */
-function write(raw: ServerResponse, chunk: Buffer): Promise<void> {
+export function writeChunk(raw: ServerResponse, chunk: Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
     // The callback alone is not enough: it never comes where an answer waits behind another one
     // on a connection that closes.

@@ -265,6 +265,21 @@ export const EXAMPLES: Record<string, Record<string, Example>> = {
       response: { crc32c: 'e3069283' },
     },
   },
+  digestContent: {
+    start: {
+      summary: 'Of eight bytes',
+      parameters: { name: 'dax0.0', offset: '1MiB', size: '8', block_size: '4KiB' },
+      status: 200,
+      response: {
+        algorithm: 'sha256',
+        block_size: 4096,
+        offset: 1_048_576,
+        size: 8,
+        digests: ['af5570f5a1810b7af78caf4bc70a660f0df51e42baf91d4de5b2328de0e83dfc'],
+        next_page_token: '',
+      },
+    },
+  },
   listEngines: {
     cpuOnly: { summary: 'On a machine without a DMA engine', status: 200, response: engines },
   },

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+import { checkOnline, type Device } from '../devices/device.ts';
+import { rest } from '../devices/rest.ts';
+import type { ByteRange } from '../devices/sysfs.ts';
+import type { Engine } from '../engines/engine.ts';
+import { jobProblem } from '../engines/failure.ts';
+import { MEMORY } from '../engines/records.ts';
+import { Problem } from '../problems/problem.ts';
+import { CHUNK_SIZE, type Hasher } from './hasher.ts';
+import type { Hashers } from './hashers.ts';
+
+/**
+ * What one thread hashes before another request has its turn: whole blocks, as many as fit, but
+ * at least one. In bytes.
+ */
+const SPAN_SIZE = 8 * 2 ** 20;
+
+export interface DigestOptions {
+  engine: Engine;
+  hashers: Hashers;
+  /** How long to rest for so many bytes, in milliseconds. */
+  pace(bytes: number): number;
+  /** Stops it: the client went away. */
+  left: AbortSignal;
+}
+
+/**
+ * The SHA-256 digests of a range's blocks, in their order.
+ *
+ * @param blockSize bytes, counted from the range's beginning; the last block may be shorter
+ * @returns digests, some at a time, one behind the other
+ * @throws Problem device_gone, media_error, or cancelled if it was stopped
+ */
+export async function* digests(
+  device: Device,
+  range: ByteRange,
+  blockSize: number,
+  options: DigestOptions,
+): AsyncGenerator<Uint8Array, void, void> {
+  const { hashers, pace, left } = options;
+  const spans = spansOf(range, blockSize);
+  const underWay: Promise<Uint8Array>[] = [];
+  try {
+    for (;;) {
+      while (underWay.length < hashers.limit) {
+        const span = spans.next();
+        if (span.done) break;
+        await rest(pace(span.value.size), left);
+        const hashed = hashers.use((hasher) =>
+          hashSpan(device, span.value, blockSize, hasher, options),
+        );
+        // It is looked at in its turn, which may come after it has failed.
+        hashed.catch(() => {});
+        underWay.push(hashed);
+      }
+      const next = underWay.shift();
+      if (next === undefined) return;
+      yield await next;
+    }
+  } finally {
+    // Nobody may use a hasher's buffers while the engine still writes to them.
+    await Promise.allSettled(underWay);
+  }
+}
+
+function* spansOf({ offset, size }: ByteRange, blockSize: number): Generator<ByteRange> {
+  const spanSize = Math.max(blockSize, SPAN_SIZE);
+  for (let done = 0; done < size; done += spanSize) {
+    yield { offset: offset + done, size: Math.min(spanSize, size - done) };
+  }
+}
+
+/** Reads a span by chunks, the next one while the one before it is hashed. */
+async function hashSpan(
+  device: Device,
+  { offset, size }: ByteRange,
+  blockSize: number,
+  hasher: Hasher,
+  { engine, left }: DigestOptions,
+): Promise<Uint8Array> {
+  const found: Uint8Array[] = [];
+  let reading = read(engine, device, offset, hasher.buffers[0].subarray(0, size));
+  for (let done = 0, turn: 0 | 1 = 0; done < size; turn = turn === 0 ? 1 : 0) {
+    const chunk = await reading;
+    const first = done === 0;
+    done += chunk;
+    const hashing = hasher.hash({
+      ...{ buffer: turn, size: chunk, blockSize, first, last: done === size },
+    });
+    const other = hasher.buffers[turn === 0 ? 1 : 0].subarray(0, size - done);
+    reading = left.aborted
+      ? Promise.reject(new Problem('cancelled', 'The client went away.'))
+      : read(engine, device, offset + done, other);
+    // Both are waited for whatever becomes of one: the engine may still write to the buffer.
+    const [hashed] = await Promise.allSettled([hashing, reading]);
+    if (hashed.status === 'rejected') throw hashed.reason;
+    found.push(hashed.value);
+  }
+  return Buffer.concat(found);
+}
+
+/** @returns how much it has read: all that there is room for, at most {@link CHUNK_SIZE} */
+async function read(
+  engine: Engine,
+  device: Device,
+  offset: number,
+  memory: Buffer,
+): Promise<number> {
+  const size = memory.length;
+  if (size === 0) return 0;
+  checkOnline(device);
+  const completion = await engine.run({
+    ...{ source: device.handle, destination: MEMORY, memory },
+    ...{ engine: 'cpu', priority: 'low' },
+    segments: [{ src_offset: offset, dst_offset: 0, size }],
+  });
+  if (completion.status !== 0) throw jobProblem(completion, device.name);
+  return size;
+}
