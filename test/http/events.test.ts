@@ -55,6 +55,58 @@ test('of one that is over: its status, then the end', async () => {
   expect(readEvents(answer.body.toString())).toEqual([{ event: 'status', transfer }]);
 });
 
+test('the header and the first bytes come at once, and no proxy is to hold them back', async () => {
+  const blocker = await app.block('dax0.0');
+  const { id } = (await app.post(COPY, ASYNC)).json();
+  for (const path of ['/events', `/transfers/${id}/events`]) {
+    const wire = new Wire(port).send(request(`GET ${path}`));
+    await wire.sees('\r\n\r\n');
+    // A comment, which clients leave out.
+    await wire.sees(': events follow\n\n');
+    expect(wire.pending.toString().toLowerCase()).toContain('x-accel-buffering: no\r\n');
+    wire.end();
+  }
+  await cancel(id);
+  await blocker.release();
+});
+
+test('segments come once in a stream, with the first event of their transfer', async () => {
+  const segments = Array.from({ length: 4096 }, (_, i) => ({
+    ...{ src_offset: i, dst_offset: 2 ** 20 + i, size: 1 },
+  }));
+  const blocker = await app.block('dax0.0');
+  const early = new Wire(port).send(request('GET /events'));
+  await early.sees(': events follow');
+  const { id } = (await app.post({ device_name: 'dax0.0', segments }, ASYNC)).json();
+  const late = new Wire(port).send(request('GET /events'));
+  await late.sees(': events follow');
+  const ofOne = watch(id);
+  await blocker.release();
+  await early.sees('"status":"succeeded"');
+  await late.sees('"status":"succeeded"');
+  const parts = (text: string) =>
+    text
+      .replace(/(^|\r\n)[0-9a-f]+\r\n/g, '')
+      .split('\n\n')
+      .filter((part) => part.includes(`"id":"${id}"`));
+  for (const text of [
+    early.pending.toString(),
+    late.pending.toString(),
+    (await ofOne).body.toString(),
+  ]) {
+    const events = parts(text);
+    expect(events.length).toBeGreaterThan(1);
+    expect(events[0]).toContain('"segments":[{"src_offset":0,');
+    for (const event of events.slice(1)) {
+      expect(event).not.toContain('"segments"');
+      expect(event).toContain('"labels":{}');
+      expect(event.length).toBeLessThan(2000);
+    }
+  }
+  early.end();
+  late.end();
+});
+
 test('of one that waits, runs and is cancelled: every status, progress that grows', async () => {
   const blocker = await app.block('dax0.0');
   const { id } = (await app.post(longTransfer(SIZE), ASYNC)).json();
@@ -132,7 +184,7 @@ test('a client that does not read is cut off, and holds up nobody', async () => 
   slow.socket.pause();
   const segments = Array(4096).fill({ src_offset: 1_000_000, dst_offset: 2_000_000, size: 1 });
   const body = { device_name: 'dax0.0', segments, durability: 'none' };
-  // Each brings three events of 300 KB: the kernel takes some MB, the daemon 4 MiB, then it is over.
+  // Each brings an event of 300 KB: the kernel takes some MB, the daemon 1 MiB, then it is over.
   const before = app.http.eventStreams.size;
   let sent = 0;
   while (app.http.eventStreams.size >= before && sent < 200) {

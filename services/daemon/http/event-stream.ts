@@ -29,6 +29,8 @@ export class EventStream {
       ...(reply.getHeaders() as Record<string, string>),
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-store',
+      // nginx would keep events back until it has 4 KiB of them.
+      'x-accel-buffering': 'no',
       // A stream's connection is not used again, so that it does not hold up a shutdown.
       connection: 'close',
     });
@@ -40,7 +42,8 @@ export class EventStream {
       onClose();
     });
     if (request.method === 'HEAD') this.end();
-    else reply.raw.flushHeaders();
+    // Some proxies send no header on before the first bytes of the body.
+    else this.#write(': events follow\n\n');
   }
 
   /** Sends an event that the client must not miss. */
@@ -49,7 +52,7 @@ export class EventStream {
     else this.#write(text);
   }
 
-  /** Sends an event that a later one makes up for: left out where the client is slow to read. */
+  /** Sends an event that a later one makes up for: left out while the client is slow to read. */
   sendIfIdle(text: () => string): void {
     if (this.#backlog === 0) this.#write(text());
   }

@@ -211,7 +211,7 @@ export const EXAMPLES: Record<string, Record<string, Example>> = {
       parameters: { id: ID },
       status: 200,
       contentType: 'text/event-stream',
-      response: `event: status\ndata: ${JSON.stringify(transfer)}\n\n`,
+      response: `: events follow\n\nevent: status\ndata: ${JSON.stringify(transfer)}\n\n`,
     },
   },
   watchTransfers: {
@@ -219,7 +219,7 @@ export const EXAMPLES: Record<string, Record<string, Example>> = {
       summary: 'The first event of a transfer',
       status: 200,
       contentType: 'text/event-stream',
-      response: `event: status\ndata: ${JSON.stringify(transfer)}\n\n`,
+      response: `: events follow\n\nevent: status\ndata: ${JSON.stringify(transfer)}\n\n`,
     },
   },
   listDevices: {

@@ -12,7 +12,9 @@ const EVENT_STREAM = 'text/event-stream';
 
 const eventStreamResponse = {
   description:
-    'Server-sent events `progress` and `status`, each with the transfer as JSON in its data.',
+    'Server-sent events `progress` and `status`, each with the transfer as JSON in its data. ' +
+    '`segments` come with the first event of each transfer in a stream, and are left out of ' +
+    'those that follow.',
   content: { [EVENT_STREAM]: { schema: z.string() } },
 };
 
@@ -38,7 +40,7 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
     },
     async (request, reply) => {
       const transfer = transfers.get(request.params.id, request.client.name);
-      watch(request, reply, transfers, transfer);
+      watchOne(request, reply, transfers, transfer);
     },
   );
 
@@ -57,26 +59,32 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
       },
     },
     async (request, reply) => {
-      watch(request, reply, transfers, undefined);
+      watchAll(request, reply, transfers);
     },
   );
 };
 
-/** @param only the one transfer to watch; undefined for all */
-function watch(
+function watchOne(
   request: FastifyRequest,
   reply: FastifyReply,
-  transfers: TransferService,
-  only: Transfer | undefined,
+  { feed }: TransferService,
+  transfer: Transfer,
 ): void {
   const stream = new EventStream(request, reply, () => unsubscribe());
-  const unsubscribe = transfers.feed.subscribe(only?.id, (event) => {
-    if (event.transfer.origin.client !== request.client.name) return;
-    if (event.kind === 'progress') stream.sendIfIdle(() => event.text);
-    else stream.send(event.text);
-    if (only?.over) stream.end();
+  const unsubscribe = feed.watch(transfer.id, (event) => {
+    if (event.kind === 'progress') stream.sendIfIdle(() => event.brief);
+    else stream.send(event.brief);
+    if (transfer.over) stream.end();
   });
-  if (only === undefined) return;
-  stream.send(new TransferEvent('status', only).text);
-  if (only.over) stream.end();
+  stream.send(new TransferEvent('status', transfer).text);
+  if (transfer.over) stream.end();
+}
+
+function watchAll(request: FastifyRequest, reply: FastifyReply, { feed }: TransferService): void {
+  const stream = new EventStream(request, reply, () => unsubscribe());
+  const unsubscribe = feed.watchAll(request.client.name, (event, first) => {
+    if (first) stream.send(event.text);
+    else if (event.kind === 'progress') stream.sendIfIdle(() => event.brief);
+    else stream.send(event.brief);
+  });
 }

@@ -205,7 +205,7 @@ export class TransferService {
     if (answer !== undefined && isClosed(answer)) return;
     await new Promise<void>((resolve) => {
       const timer = Number.isFinite(waitMs) ? setTimeout(end, waitMs) : undefined;
-      const unsubscribe = this.feed.subscribe(transfer.id, () => {
+      const unsubscribe = this.feed.watch(transfer.id, () => {
         if (!this.#active.has(transfer.id)) end();
       });
       answer?.on('close', end);

@@ -37,7 +37,7 @@ describe('a transfer that has to be kept', () => {
       ...{ queue, journal: memoryJournal(store).journal, log: pino({ level: 'silent' }) },
       observer: { progressed: () => {}, finished: () => {} },
     });
-    service.feed.subscribe(undefined, ({ transfer }) => events.push(transfer.status));
+    service.feed.watchAll('anna', ({ transfer }) => events.push(transfer.status));
   });
 
   const create = async (journaled: boolean, key?: string, members = {}) => {

@@ -77,7 +77,7 @@ describe('TransferService', () => {
         finished: (transfer) => finished.push(transfer),
       },
     });
-    service.feed.subscribe(undefined, ({ kind, transfer }: TransferEvent) => {
+    service.feed.watchAll('anna', ({ kind, transfer }: TransferEvent) => {
       events.push(`${kind} ${transfer.status}`);
     });
   });
