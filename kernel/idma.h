@@ -78,6 +78,7 @@
 
 struct idma_channel;
 struct idma_request;
+struct seq_file;
 
 /**
  * struct idma_op - an operation that a channel's hardware has
@@ -371,6 +372,10 @@ void idma_context_put(struct idma_context *context);
 int idma_ioctl_info(struct idma_context *context, void *arg);
 int idma_ioctl_channel_info(struct idma_context *context, void *arg);
 
+/* debug.c */
+void idma_debug_init(void);
+void idma_debug_exit(void);
+
 /* provider.c */
 extern struct idma_channel idma_channels[IDMA_MAX_CHANNELS];
 int idma_providers_init(void);
@@ -401,6 +406,7 @@ void idma_channel_drain(struct idma_channel *ch);
 /* user.c */
 struct idma_user *idma_user_get(void);
 void idma_user_put(struct idma_user *user);
+void idma_users_show(struct seq_file *file);
 bool idma_charge(struct idma_context *context, enum idma_resource what,
 		 int amount);
 void idma_uncharge(struct idma_context *context, enum idma_resource what,

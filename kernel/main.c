@@ -249,6 +249,7 @@ static int __init idma_init(void)
 	error = misc_register(&idma_misc);
 	if (error)
 		goto exit_providers;
+	idma_debug_init();
 	return 0;
 
 exit_providers:
@@ -267,6 +268,7 @@ destroy_wq:
  */
 static void __exit idma_exit(void)
 {
+	idma_debug_exit();
 	misc_deregister(&idma_misc);
 	idma_providers_exit();
 	flush_workqueue(idma_wq);

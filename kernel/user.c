@@ -5,8 +5,10 @@
  * the one that bounds, because a user may open many files.
  */
 #include <linux/cred.h>
+#include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/uidgid.h>
+#include <linux/user_namespace.h>
 
 #include "idma.h"
 
@@ -70,6 +72,21 @@ void idma_user_put(struct idma_user *user)
 	spin_unlock(&users_lock);
 	if (last)
 		kfree(user);
+}
+
+void idma_users_show(struct seq_file *file)
+{
+	struct idma_user *user;
+
+	seq_puts(file, "uid files regions requests segments\n");
+	spin_lock(&users_lock);
+	list_for_each_entry(user, &users, node)
+		seq_printf(file, "%u %u %d %d %d\n",
+			   from_kuid_munged(&init_user_ns, user->uid),
+			   user->files, atomic_read(&user->used[IDMA_REGIONS]),
+			   atomic_read(&user->used[IDMA_REQUESTS]),
+			   atomic_read(&user->used[IDMA_SEGMENTS]));
+	spin_unlock(&users_lock);
 }
 
 static bool charge(atomic_t *used, int amount, int limit)

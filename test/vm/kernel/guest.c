@@ -184,6 +184,14 @@ void shell(const char *format, ...)
 		FAIL("a command failed with %d (%s)", status, format);
 }
 
+/* A user without any capability, who finds every file: the initramfs is root's alone. */
+void become_nobody(void)
+{
+	DO(chmod("/", 0755));
+	DO(setgid(65534));
+	DO(setuid(65534));
+}
+
 /*
  * An emulated IOMMU takes milliseconds to map a page, so that nothing can be said of
  * how long something takes.

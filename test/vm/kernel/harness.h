@@ -116,6 +116,7 @@ const char *pci_slot(void);
 void wait_for_channels(int dma, uint32_t state, uint32_t count, int ms);
 void shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int shell_status(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void become_nobody(void);
 bool iommu_is_emulated(void);
 int patience(int ms);
 void overlaps_are_meant(bool meant);
