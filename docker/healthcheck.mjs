@@ -1,29 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
-// Exits 0 where the daemon of this container answers /livez, else 1 with the reason. Where it
-// listens must be in the environment: a file named by DMAD_CONFIG is not read here.
+// Exits 0 if the daemon with this configuration answers GET /livez, else 1 with the reason.
+import { existsSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 
 /** Below the HEALTHCHECK's own timeout, so that the reason is still written. */
 const TIMEOUT_MS = 3000;
+/** What OpenSSL says to a client without a certificate, in TLS 1.3 and 1.2. */
+const CERTIFICATE_REQUIRED = /CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE/;
 
-const { DMAD_SOCKET, DMAD_PORT = '8080', DMAD_TLS_CERT } = process.env;
-// The Unix socket asks for no client certificate, so it is the surer way where there is one.
-const target = DMAD_SOCKET
-  ? { socketPath: DMAD_SOCKET }
-  : // The certificate names the host, not loopback; what is asked is only whether it answers.
-    { host: '127.0.0.1', port: DMAD_PORT, rejectUnauthorized: false };
-const { request } = DMAD_TLS_CERT && !DMAD_SOCKET ? https : http;
+/** Beside this file in the image, else in the repository's root. */
+const beside = new URL('dist/services/daemon/', import.meta.url);
+const daemon = existsSync(beside) ? beside : new URL('../dist/services/daemon/', import.meta.url);
+const { readConfig } = await import(new URL('config.js', daemon));
+const { reachableHost } = await import(new URL('http/host-name.js', daemon));
 
 function fail(reason) {
   console.error(`/livez: ${reason}`);
   process.exit(1);
 }
 
+/** Where the daemon listens; on its Unix socket if it has one, which asks for no certificate. */
+function target() {
+  const { socket, host, port, tls_cert, tls_client_ca } = readConfig(process.env);
+  if (socket !== undefined) return { protocol: http, address: { socketPath: socket } };
+  if (port === 0) fail('DMAD_PORT=0 does not say where the daemon listens: set DMAD_SOCKET too');
+  const address = { host: reachableHost(host), port };
+  return tls_cert === undefined
+    ? { protocol: http, address }
+    : // The certificate is the business of those who trust it; here, an answer is enough.
+      { protocol: https, address: { ...address, rejectUnauthorized: false }, tls_client_ca };
+}
+
 setTimeout(fail, TIMEOUT_MS, `no answer within ${TIMEOUT_MS} ms`);
-request({ ...target, path: '/livez' }, ({ statusCode }) => {
-  if (statusCode !== 200) fail(`status ${statusCode}`);
-  process.exit(0);
-})
-  .on('error', ({ message }) => fail(message))
-  .end();
+try {
+  const { protocol, address, tls_client_ca } = target();
+  protocol
+    .request({ ...address, path: '/livez', headers: { host: 'localhost' } }, ({ statusCode }) => {
+      if (statusCode !== 200) fail(`status ${statusCode}`);
+      process.exit(0);
+    })
+    .on('error', ({ code = '', message }) => {
+      // Only an event loop that runs asks for the certificate that this client does not have.
+      if (tls_client_ca !== undefined && CERTIFICATE_REQUIRED.test(code)) process.exit(0);
+      fail(message);
+    })
+    .end();
+} catch ({ message }) {
+  fail(message);
+}

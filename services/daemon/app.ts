@@ -154,7 +154,7 @@ export async function buildApp({
     http.decorate('eventStreams', new Set<EventStream>());
     await http.register(requestLog, { onAnswered: metrics.requestAnswered.bind(metrics) });
     await http.register(audit, { audit: auditLog });
-    await http.register(hosts, { allowedHosts: config.allowed_hosts });
+    await http.register(hosts, { host: config.host, allowedHosts: config.allowed_hosts });
     await http.register(problemHandler);
     await http.register(semantics);
     await http.register(access, {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { isAbsolute, join, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { type DeviceChoice, parseDevices } from './devices/choice.ts';
+import { canonicalHost } from './http/host-name.ts';
 import { StartError } from './start-error.ts';
 import './wording.ts';
 
@@ -19,8 +20,8 @@ const wholeNumber = (minimum: number, maximum: number) => {
     .pipe(z.number().min(minimum, error).max(maximum, error));
 };
 const nonEmpty = z.string().min(1, 'must not be empty');
-/** A name or an address. */
-const HOST = /^(?:[0-9a-z](?:[0-9a-z.-]*[0-9a-z])?|[0-9a-f:.]*:[0-9a-f:.]*)$/i;
+/** A name, which a dot may end, or an address. Compose names hosts after services, with "_" too. */
+const HOST = /^(?:[0-9a-z_](?:[0-9a-z_.-]*[0-9a-z_])?\.?|[0-9a-f:.]*:[0-9a-f:.]*)$/i;
 const host = z
   .string()
   .regex(HOST, 'must be a name or an address, without scheme, port or brackets');
@@ -35,10 +36,10 @@ const hostNames = z
   .transform((list) =>
     list
       .split(',')
-      .map((name) => name.trim().toLowerCase())
+      .map((name) => name.trim())
       .filter(Boolean),
   )
-  .pipe(z.array(host));
+  .pipe(z.array(host.transform(canonicalHost)));
 const devices = z.string().transform((text, context): DeviceChoice => {
   try {
     return parseDevices(text);
@@ -53,6 +54,7 @@ const settingsSchema = z.strictObject({
   host: host.default('127.0.0.1'),
   port: wholeNumber(0, 65_535).default(8080),
   socket: socketPath.optional(),
+  socket_group: nonEmpty.optional(),
   state_dir: nonEmpty.optional(),
   engine: z.enum(['auto', 'dma', 'cpu']).default('auto'),
   devices: devices.default({ kind: 'auto' }),
@@ -95,6 +97,9 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
   if (!result.success) throw new StartError('configuration', describe(result.error, file));
   const settings = result.data;
   checkTls(settings);
+  if (settings.socket_group !== undefined && settings.socket === undefined) {
+    throw new StartError('configuration', 'DMAD_SOCKET_GROUP needs DMAD_SOCKET');
+  }
   return {
     ...settings,
     state_dir: resolve(settings.state_dir ?? defaultStateDir(environment)),
@@ -128,7 +133,26 @@ function readConfigFile(path: string): Record<string, unknown> {
 function defaultStateDir(environment: NodeJS.ProcessEnv): string {
   if (environment.XDG_STATE_HOME) return join(environment.XDG_STATE_HOME, 'dmad');
   if (process.getuid?.() === 0) return '/var/lib/dmad';
-  return join(homedir(), '.local', 'state', 'dmad');
+  return join(homeDirectory(), '.local', 'state', 'dmad');
+}
+
+/** @throws StartError for a user that has none */
+function homeDirectory(): string {
+  const home = attemptHome();
+  if (home !== undefined && isAbsolute(home)) return home;
+  throw new StartError(
+    'configuration',
+    `the user with id ${process.getuid?.()} has no home directory to keep state in: set DMAD_STATE_DIR`,
+  );
+}
+
+function attemptHome(): string | undefined {
+  try {
+    return homedir();
+  } catch {
+    // Without HOME, a user id that /etc/passwd does not have.
+    return undefined;
+  }
 }
 
 /** What would look like protection and be none is refused, not ignored. */

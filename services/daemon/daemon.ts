@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { buildApp } from './app.ts';
 import { type Config, readConfig } from './config.ts';
 import { listenTcp, listenUnix } from './http/listeners.ts';
+import { ownUrl } from './http/own-url.ts';
+import { giveToGroup } from './http/socket-group.ts';
 import { openLog } from './log.ts';
 import type { Signals } from './signals.ts';
 
@@ -17,10 +20,13 @@ export async function run(signals: Signals): Promise<void> {
   const app = await buildApp({ config, log });
   signals.onReload(app.reload);
   signals.settled();
+  let stopUnix: (() => Promise<void>) | undefined;
   try {
     const { server } = app.http;
     const port = await listenTcp(server, config.host, config.port);
-    const stopUnix = config.socket ? await listenUnix(server, config.socket) : undefined;
+    const { socket, socket_group: group } = config;
+    if (socket !== undefined) stopUnix = await listenUnix(server, socket);
+    if (socket !== undefined && group !== undefined) giveToGroup(socket, group);
     const started = app.start().then(() => {
       logReady(logger, config, port, app.inventory.list().length);
     });
@@ -31,15 +37,16 @@ export async function run(signals: Signals): Promise<void> {
     );
     await app.shutDown(config.drain_seconds * 1000, stopUnix);
   } catch (error) {
-    await app.shutDown(0);
+    await app.shutDown(0, stopUnix);
     throw error;
   }
   logger.info('stopped');
 }
 
-function logReady(log: Logger, { host, socket, tls_cert }: Config, port: number, devices: number) {
-  const scheme = tls_cert === undefined ? 'http' : 'https';
-  const url = `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`;
+function logReady(log: Logger, config: Config, port: number, devices: number): void {
+  const { host, socket, allowed_hosts: allowedHosts, tls_cert } = config;
+  const certificate = tls_cert === undefined ? undefined : readFileSync(tls_cert, 'utf8');
+  const url = ownUrl({ host, port, allowedHosts, certificate });
   // Whatever the level: with port 0 this line is the only place that names the port.
   log
     .child({}, { level: 'info' })

@@ -38,14 +38,23 @@ const REMEDIES: Readonly<Record<string, [Reason, string]>> = {
   ERR_MODULE_NOT_FOUND: ['configuration', 'install and build it: npm ci && npm run build'],
 };
 
+/** A limit that is too low shows wherever it is met first, as loading a library or reading a file. */
+const SHORTAGES: readonly [RegExp, keyof typeof REMEDIES][] = [
+  [/\bEMFILE\b|Too many open files/, 'EMFILE'],
+  [/\bENOMEM\b|Cannot allocate memory/, 'ENOMEM'],
+];
+
 /** How the process ends after an error: one line where the operator can do something about it. */
 export function explainFailure(error: unknown): { message: string; exitCode: number } {
-  if (error instanceof StartError) return error;
   const { code = '', message, stack } = error as NodeJS.ErrnoException;
-  const known = REMEDIES[code];
-  if (known === undefined) return { message: stack ?? message, exitCode: EXIT_CODES.failure };
-  const [reason, remedy] = known;
-  return { message: `${oneLine(message)}: ${remedy}`, exitCode: EXIT_CODES[reason] };
+  const [, shortage = code] = SHORTAGES.find(([pattern]) => pattern.test(message)) ?? [];
+  const known = REMEDIES[shortage];
+  if (known !== undefined) {
+    const [reason, remedy] = known;
+    return { message: `${oneLine(message)}: ${remedy}`, exitCode: EXIT_CODES[reason] };
+  }
+  if (error instanceof StartError) return error;
+  return { message: stack ?? message, exitCode: EXIT_CODES.failure };
 }
 
 /** What a message quotes, such as a variable's value, may have line breaks of its own. */

@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { createServer, get, type Server } from 'node:http';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer, get, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -219,7 +227,8 @@ describe('the health check', () => {
   test('asks over the Unix socket where there is one', async () => {
     const socket = join(directory, 'socket');
     await listen(answer(200), socket);
-    expect(await check({ DMAD_SOCKET: socket, DMAD_TLS_CERT: 'x' })).toMatchObject({ code: 0 });
+    const tls = { DMAD_TLS_CERT: 'x', DMAD_TLS_KEY: 'x' };
+    expect(await check({ DMAD_SOCKET: socket, ...tls })).toMatchObject({ code: 0 });
     expect(await check({ DMAD_SOCKET: `${socket}-gone` })).toMatchObject({ code: 1 });
   });
 
@@ -231,11 +240,40 @@ describe('the health check', () => {
     });
     expect(made).toMatchObject({ code: 0 });
     const pair = { key: readFileSync(key), cert: readFileSync(cert) };
-    const server = createTlsServer(pair, (_request, response) => {
+    const answerAll = (_request: unknown, response: ServerResponse) => {
       response.end();
-    });
-    const port = await listen(server as unknown as Server);
-    expect(await check({ DMAD_PORT: port, DMAD_TLS_CERT: cert })).toMatchObject({ code: 0 });
+    };
+    const tls = { DMAD_TLS_CERT: cert, DMAD_TLS_KEY: key };
+    const port = await listen(createTlsServer(pair, answerAll) as unknown as Server);
+    expect(await check({ DMAD_PORT: port, ...tls })).toMatchObject({ code: 0 });
     expect(await check({ DMAD_PORT: port })).toMatchObject({ code: 1 });
+
+    // It has no certificate to show, and is told so: by an event loop that runs.
+    for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+      const options = { ...pair, ca: pair.cert, requestCert: true, maxVersion };
+      const strict = await listen(createTlsServer(options, answerAll) as unknown as Server);
+      const ca = { DMAD_TLS_CLIENT_CA: cert };
+      expect(await check({ DMAD_PORT: strict, ...tls, ...ca })).toMatchObject({ code: 0 });
+      expect(await check({ DMAD_PORT: strict, ...tls })).toMatchObject({ code: 1 });
+    }
+  });
+
+  test('asks at the address, and by the file, of the configuration', async () => {
+    const server = answer(200);
+    servers.push(server);
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.2', resolve));
+    const port = (server.address() as AddressInfo).port;
+    expect(await check({ DMAD_HOST: '127.0.0.2', DMAD_PORT: String(port) })).toMatchObject({
+      code: 0,
+    });
+    expect(await check({ DMAD_PORT: String(port) })).toMatchObject({ code: 1 });
+    const file = join(directory, 'dmad.yaml');
+    writeFileSync(file, `host: 127.0.0.2\nport: ${port}\n`);
+    expect(await check({ DMAD_CONFIG: file })).toMatchObject({ code: 0 });
+    const { code, stderr } = await check({ DMAD_PORT: 'http' });
+    expect({ code, stderr }).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('/livez: DMAD_PORT: '),
+    });
   });
 });

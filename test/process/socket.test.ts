@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { existsSync, lstatSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, lstatSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -77,3 +77,35 @@ test('clients that stall there do not hold up the end', async () => {
   expect(await daemon.stop()).toMatchObject({ code: 0, signal: null, stderr: '' });
   for (const wire of [idle, halfHeader, halfBody, events, download]) wire.end();
 });
+
+(process.getuid?.() === 0 ? test : test.skip)('its group is a setting', async () => {
+  const path = join(directory, 'group.sock');
+  const daemon = new Daemon({ DMAD_SOCKET: path, DMAD_SOCKET_GROUP: 'daemon' });
+  await daemon.ready();
+  const { gid, mode } = lstatSync(path);
+  expect([gid, mode & 0o7777]).toEqual([Number(idOf('daemon')), 0o660]);
+  await daemon.stop();
+  const numbered = new Daemon({ DMAD_SOCKET: path, DMAD_SOCKET_GROUP: '4321' });
+  await numbered.ready();
+  expect(lstatSync(path).gid).toBe(4321);
+  await numbered.stop();
+});
+
+test('a group that there is not, or that the daemon may not give it to', async () => {
+  const path = join(directory, 'none.sock');
+  const environment = { DMAD_SOCKET: path, DMAD_SOCKET_GROUP: 'no-such-group' };
+  const { code, stderr } = await new Daemon(environment).exited;
+  expect(code).toBe(78);
+  expect(stderr).toBe('dmad: DMAD_SOCKET_GROUP: there is no group "no-such-group"\n');
+  expect(existsSync(path)).toBe(false);
+  const wrapper = ['setpriv', '--bounding-set=-chown', '--inh-caps=-chown'];
+  const refused = await new Daemon({ ...environment, DMAD_SOCKET_GROUP: '4321' }, { wrapper })
+    .exited;
+  expect(refused.code).toBe(78);
+  expect(refused.stderr).toMatch(/^dmad: DMAD_SOCKET_GROUP: [^\n]*SupplementaryGroups=[^\n]*\n$/);
+});
+
+/** The id of a group in /etc/group. */
+function idOf(group: string): string | undefined {
+  return new RegExp(`^${group}:[^:]*:([0-9]+):`, 'm').exec(readFileSync('/etc/group', 'utf8'))?.[1];
+}

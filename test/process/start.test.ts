@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { Daemon } from '../support/daemon.ts';
+import { Daemon, type DaemonOptions } from '../support/daemon.ts';
 import { fetchAnswer, fetchJson, jsonBody } from '../support/fetch.ts';
+import { inMounts, whyNot } from '../support/mounts.ts';
 
 let directory: string;
 beforeAll(() => {
@@ -20,8 +23,12 @@ function write(name: string, text: string): string {
 }
 
 /** Starts a daemon that must refuse to, in one line. @returns that line */
-async function refuses(environment: Record<string, string>, code: number): Promise<string> {
-  const exit = await new Daemon(environment).exited;
+async function refuses(
+  environment: Record<string, string>,
+  code: number,
+  options: DaemonOptions = {},
+): Promise<string> {
+  const exit = await new Daemon(environment, options).exited;
   expect(exit).toMatchObject({ code, signal: null });
   expect(exit.stderr).toMatch(/^dmad: [^\n]+\n$/);
   expect(exit.stderr).not.toMatch(/\bat .*:\d+:\d+/);
@@ -118,6 +125,52 @@ test('exit code 69, for a port or a socket in use', async () => {
   busy.close();
 });
 
+describe('where something is missing, one line says what to do', () => {
+  const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+  const LIBRARY = join(ROOT, 'native-shim/build/libdma_shim.so');
+  const asRoot = process.getuid?.() === 0 ? test : test.skip;
+
+  const hidden = inMounts(`mount --bind /dev/null ${LIBRARY}`);
+  (whyNot(hidden) === undefined ? test : test.skip)('the native library', async () => {
+    const line = await refuses({}, 78, { wrapper: hidden });
+    expect(line).toContain(LIBRARY);
+    expect(line).toContain('make -C native-shim');
+  });
+
+  asRoot.each([{}, { HOME: '' }, { HOME: 'relative' }] as Record<string, string>[])(
+    'a home directory, for a user that /etc/passwd does not have: %j',
+    async (environment) => {
+      const wrapper = ['setpriv', '--reuid=54321', '--regid=54321', '--clear-groups'];
+      const options = { wrapper, unset: ['DMAD_STATE_DIR'] };
+      expect(await refuses(environment, 78, options)).toContain('set DMAD_STATE_DIR');
+    },
+  );
+
+  test.each([24, 48, 64, 100])('%i open files', async (limit) => {
+    const wrapper = ['sh', '-c', `ulimit -n ${limit}; exec "$@"`, 'sh'];
+    expect(await refuses({}, 71, { wrapper })).toContain('ulimit -n');
+  });
+
+  test('the compiler, before anything is compiled', () => {
+    const copy = join(directory, 'production');
+    mkdirSync(join(copy, 'services'), { recursive: true });
+    for (const file of ['services/build.mjs', 'package.json', 'tsconfig.json']) {
+      copyFileSync(join(ROOT, file), join(copy, file));
+    }
+    const { status, stderr } = spawnSync(process.execPath, ['services/build.mjs'], {
+      ...{ cwd: copy, encoding: 'utf8' },
+    });
+    expect(status).toBe(78);
+    expect(stderr).toMatch(/^dmad: [^\n]*npm ci --include=dev[^\n]*\n$/);
+  });
+
+  test('somebody who reads it', async () => {
+    const wrapper = ['sh', '-c', 'exec "$@" 2>/dev/full', 'sh'];
+    const { code } = await new Daemon({ DMAD_PORT: 'x' }, { wrapper }).exited;
+    expect(code).toBe(78);
+  });
+});
+
 describe('a daemon that starts', () => {
   test('tells its port in the ready line, and answers there', async () => {
     const daemon = new Daemon();
@@ -178,8 +231,26 @@ describe('a daemon that starts', () => {
     const url = await daemon.ready();
     const warning = daemon.log().find(({ msg }) => String(msg).includes('DMAD_INSECURE'));
     expect(warning).toMatchObject({ level: 40 });
-    const port = new URL(url).port;
-    expect((await fetchAnswer(`http://127.0.0.1:${port}/livez`)).status).toBe(200);
+    expect((await fetchAnswer(`${url}/livez`)).status).toBe(200);
+    await daemon.stop();
+  });
+
+  test.each([
+    ['0.0.0.0', 'http://127.0.0.1:'],
+    ['::', 'http://[::1]:'],
+    ['0:0:0:0:0:0:0:1', 'http://[::1]:'],
+    ['127.0.0.2', 'http://127.0.0.2:'],
+    ['localhost', 'http://localhost:'],
+  ])('and listens on %s has a URL in its ready line that can be opened', async (host, begins) => {
+    const daemon = new Daemon({ DMAD_HOST: host, DMAD_INSECURE: '1' });
+    const url = await daemon.ready();
+    expect(url).toContain(begins);
+    expect((await fetchAnswer(`${url}/devices`)).status).toBe(200);
+    const check = spawnSync(process.execPath, ['docker/healthcheck.mjs'], {
+      env: { DMAD_HOST: host, DMAD_PORT: new URL(url).port },
+      encoding: 'utf8',
+    });
+    expect(check).toMatchObject({ status: 0, stderr: '' });
     await daemon.stop();
   });
 

@@ -88,6 +88,14 @@ describe('readConfig', () => {
     ['DMAD_INSECURE', '0', 'insecure', false],
     ['DMAD_INSECURE', 'false', 'insecure', false],
     ['DMAD_ALLOWED_HOSTS', 'A.example, b.example,,', 'allowed_hosts', ['a.example', 'b.example']],
+    ['DMAD_ALLOWED_HOSTS', 'pmem_dmad', 'allowed_hosts', ['pmem_dmad']],
+    [
+      'DMAD_ALLOWED_HOSTS',
+      'dmad.example.com.,FD00:0::1',
+      'allowed_hosts',
+      ['dmad.example.com', 'fd00::1'],
+    ],
+    ['DMAD_HOST', 'dmad_1.example.', 'host', 'dmad_1.example.'],
     ['DMAD_LOG_LEVEL', 'trace', 'log_level', 'trace'],
     ['DMAD_DRAIN_SECONDS', '0', 'drain_seconds', 0],
     ['DMAD_UPLOAD_IDLE_SECONDS', '1', 'upload_idle_seconds', 1],
@@ -100,6 +108,10 @@ describe('readConfig', () => {
 
   test.each([
     ['DMAD_HOST', ''],
+    ['DMAD_HOST', '.'],
+    ['DMAD_HOST', 'a..'],
+    ['DMAD_HOST', '-a'],
+    ['DMAD_ALLOWED_HOSTS', 'a.example:80'],
     ['DMAD_PORT', ''],
     ['DMAD_PORT', '65536'],
     ['DMAD_PORT', '-1'],
@@ -134,6 +146,10 @@ describe('readConfig', () => {
     for (const variable of ['DMAD_PORT', 'DMAD_ENGINE', 'DMAD_LOG_LEVEL']) {
       expect(message).toContain(`${variable}:`);
     }
+  });
+
+  test('DMAD_SOCKET_GROUP is of no use by itself', () => {
+    expect(failure({ DMAD_SOCKET_GROUP: 'dmad' })).toContain('DMAD_SOCKET_GROUP needs DMAD_SOCKET');
   });
 
   test('lists variables that mean nothing, and only those of its own', () => {
@@ -225,6 +241,7 @@ describe('StartError', () => {
     expect(EXIT_CODES).toEqual({
       failure: 1,
       address_in_use: 69,
+      resources: 71,
       state_in_use: 75,
       configuration: 78,
     });

@@ -2,8 +2,8 @@
 import type { FastifyBaseLogger } from 'fastify';
 import type { Config } from '../config.ts';
 import type { Inventory } from '../devices/device.ts';
+import { isLoopback } from '../http/host-name.ts';
 import { StartError } from '../start-error.ts';
-import { isLoopback } from './hosts.ts';
 
 /**
  * Refuses to serve without tokens what is worth protecting: real devices over TCP, or anything

@@ -2,9 +2,9 @@
 import { describe, expect, test } from '@jest/globals';
 import type { FastifyBaseLogger } from 'fastify';
 import { checkExposure } from '../../../services/daemon/access/exposure.ts';
-import { isLoopback } from '../../../services/daemon/access/hosts.ts';
 import { readConfig } from '../../../services/daemon/config.ts';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
+import { isLoopback } from '../../../services/daemon/http/host-name.ts';
 import { makeDevice } from '../transfers/make-transfer.ts';
 
 test.each([
