@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import sortedBtree from 'sorted-btree';
 import { deviceNameOf } from '../devices/choice.ts';
 import { Problem } from '../problems/problem.ts';
 import { Finished, type FinishedLimits } from './finished.ts';
-import type { TransferListQuery } from './schema.ts';
+import type { Status, TransferListQuery } from './schema.ts';
 import type { Transfer } from './transfer.ts';
 
 // The package is CommonJS: its class is a property of what Node imports as the default.
@@ -13,8 +14,15 @@ const BTree = sortedBtree.default;
 /** A page ends before its transfers have more segments than this, which make some 6 MiB of JSON. */
 const MAX_PAGE_SEGMENTS = 65_536;
 
-/** What is kept of those that are over. */
-export type HistoryLimits = Record<'told' | 'promised', FinishedLimits>;
+/** How many transfers a list looks at in one turn of the event loop: some 1 ms. */
+const SLICE = 1000;
+
+/**
+ * What is kept of those that are finished: of those whose clients have their ends, and of those
+ * whose clients had a 202 and may come back for it. They are apart so that no number of the former
+ * pushes out the latter.
+ */
+export type HistoryLimits = Record<'answered' | 'accepted202', FinishedLimits>;
 
 export interface Page {
   transfers: Transfer[];
@@ -23,31 +31,41 @@ export interface Page {
 }
 
 /**
- * The transfers that can be asked for: all that are not over, and the latest of those that are.
- * Ids are UUIDs of version 7, so their order is that of acceptance.
+ * The transfers that can be asked for: all that are not finished, and the latest of those that are.
  */
 export class History {
-  readonly #byId = new BTree<string, Transfer>(undefined, compareIds);
-  /** Those whose clients have been told how they ended. */
-  readonly #told: Finished;
-  /** Those whose clients were told that they go on, and may come back for their ends. */
-  readonly #promised: Finished;
-  /** Those that are not to be forgotten, though they are over. */
+  readonly #byId = new Map<string, Transfer>();
+  readonly #byClient = new Map<string, ClientIndex>();
+  readonly #answered: Finished;
+  readonly #accepted202: Finished;
+  /** Those that are not to be forgotten, though they are finished. */
   readonly #held = new Set<string>();
+  /** Resolves once no other list has anything to do in this turn of the event loop. */
+  #turn: Promise<void> = Promise.resolve();
 
-  /** @param onForget is told each transfer that can be asked for no longer */
+  /** @param onForget receives each transfer that can be asked for no longer */
   constructor(limits: HistoryLimits, onForget: (transfer: Transfer) => void) {
     const forget = (transfer: Transfer) => {
       this.#byId.delete(transfer.id);
+      const { client } = transfer.origin;
+      const index = this.#byClient.get(client);
+      if (index?.delete(transfer) === 0) this.#byClient.delete(client);
       onForget(transfer);
     };
-    this.#told = new Finished(limits.told, forget);
-    this.#promised = new Finished(limits.promised, forget);
+    this.#answered = new Finished(limits.answered, forget);
+    this.#accepted202 = new Finished(limits.accepted202, forget);
   }
 
-  /** @param hold keep it until {@link release}, though it be over */
+  /** @param hold keep it until {@link release}, even if it is finished */
   add(transfer: Transfer, hold: boolean): void {
+    const { client } = transfer.origin;
     this.#byId.set(transfer.id, transfer);
+    let index = this.#byClient.get(client);
+    if (index === undefined) {
+      index = new ClientIndex();
+      this.#byClient.set(client, index);
+    }
+    index.add(transfer);
     if (hold) this.#held.add(transfer.id);
   }
 
@@ -55,10 +73,11 @@ export class History {
     return this.#byId.get(id);
   }
 
-  /** A transfer is over: from now on it may be forgotten for newer ones. */
+  /** A transfer is finished: from now on it may be forgotten for newer ones. */
   finish(transfer: Transfer): void {
+    this.#byClient.get(transfer.origin.client)?.finish(transfer);
     if (this.#held.has(transfer.id)) return;
-    (transfer.promised ? this.#promised : this.#told).add(transfer);
+    (transfer.promised ? this.#accepted202 : this.#answered).add(transfer);
   }
 
   /** Ends a hold. */
@@ -68,34 +87,93 @@ export class History {
 
   /** Forgets what is too old. */
   forgetOld(): void {
-    this.#told.forgetOld();
-    this.#promised.forgetOld();
+    this.#answered.forgetOld();
+    this.#accepted202.forgetOld();
   }
 
   /**
    * One page of a client's, newest first. It may be shorter than asked for though more follow.
+   * However many it has to look at, other work goes on meanwhile.
    *
-   * @throws Problem invalid_request where the token is not of a page with the same filters
+   * @param unwanted whether nobody waits for the page any more
+   * @throws Problem invalid_request if the token is not of a page with the same filters
    */
-  page(query: TransferListQuery, client: string): Page {
+  async page(
+    query: TransferListQuery,
+    client: string,
+    unwanted: () => boolean = () => false,
+  ): Promise<Page> {
     const filters = filterDigest(query);
-    const after = query.page_token ? readToken(query.page_token, filters) : undefined;
+    let after = query.page_token ? readToken(query.page_token, filters) : undefined;
     const matches = matcher(query);
     const transfers: Transfer[] = [];
     let segments = 0;
-    for (const [, transfer] of this.#byId.entriesReversed(after, undefined, true)) {
-      if (transfer.origin.client !== client || !matches(transfer)) continue;
-      const last = transfers.at(-1);
-      segments += transfer.plan.segments.length;
-      if (
-        last !== undefined &&
-        (transfers.length === query.page_size || segments > MAX_PAGE_SEGMENTS)
-      ) {
-        return { transfers, nextPageToken: makeToken(last.id, filters) };
+    for (;;) {
+      const index = this.#byClient.get(client)?.superset(query.status);
+      let seen = 0;
+      for (const [id, transfer] of index?.entriesReversed(after, undefined, true) ?? []) {
+        after = id;
+        if (matches(transfer)) {
+          segments += transfer.plan.segments.length;
+          const last = transfers.at(-1);
+          const full = transfers.length === query.page_size || segments > MAX_PAGE_SEGMENTS;
+          if (last !== undefined && full) {
+            return { transfers, nextPageToken: makeToken(last.id, filters) };
+          }
+          transfers.push(transfer);
+        }
+        if (++seen === SLICE) break;
       }
-      transfers.push(transfer);
+      if (seen < SLICE || unwanted()) return { transfers, nextPageToken: '' };
+      this.#turn = this.#turn.then(() => nextTurn());
+      await this.#turn;
     }
-    return { transfers, nextPageToken: '' };
+  }
+}
+
+/** By id: UUIDs of version 7, so their order is that of acceptance. */
+type Tree = InstanceType<typeof BTree<string, Transfer>>;
+
+const newTree = (): Tree => new BTree<string, Transfer>(undefined, compareIds);
+
+/**
+ * One client's transfers, so that a list walks nobody else's; and apart from all that succeeded
+ * what is looked for most, and is rare beside it.
+ */
+class ClientIndex {
+  readonly #all = newTree();
+  readonly #unfinished = newTree();
+  readonly #unsuccessful = newTree();
+
+  add(transfer: Transfer): void {
+    this.#all.set(transfer.id, transfer);
+    this.#unfinished.set(transfer.id, transfer);
+  }
+
+  finish(transfer: Transfer): void {
+    this.#unfinished.delete(transfer.id);
+    if (transfer.status !== 'succeeded') this.#unsuccessful.set(transfer.id, transfer);
+  }
+
+  /** @returns how many are left */
+  delete({ id }: Transfer): number {
+    for (const tree of [this.#all, this.#unfinished, this.#unsuccessful]) tree.delete(id);
+    return this.#all.size;
+  }
+
+  /** All that have that status are in it. */
+  superset(status: Status | undefined): Tree {
+    switch (status) {
+      case 'queued':
+      case 'running':
+        return this.#unfinished;
+      case 'failed':
+      case 'cancelled':
+      case 'interrupted':
+        return this.#unsuccessful;
+      default:
+        return this.#all;
+    }
   }
 }
 

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { authorize } from '../access/authorize.ts';
 import type { Inventory } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
+import { isClosed } from '../http/client-left.ts';
 import { readPrefer } from '../http/prefer.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
@@ -142,8 +143,10 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
         },
       },
     },
-    async (request) => {
-      const { transfers: page, nextPageToken } = transfers.list(request.query, request.client.name);
+    async ({ query, client }, reply) => {
+      const { transfers: page, nextPageToken } = await transfers.list(query, client.name, () =>
+        isClosed(reply.raw),
+      );
       return {
         transfers: page.map((transfer) => transfer.toJSON()),
         next_page_token: nextPageToken,

@@ -16,13 +16,13 @@ import type { TransferListQuery } from './schema.ts';
 import { type Origin, Transfer, type TransferPlan } from './transfer.ts';
 
 /**
- * A week for those who come back from one. Of those whose clients were told the end, as many as an
+ * A week for those who come back from one. Of those whose clients have their ends, as many as an
  * operator looks through; of the others, as many as a client may have waiting.
  */
 const WEEK_MS = 7 * 24 * 3600 * 1000;
 const HISTORY = {
-  told: { transfers: 10_000, segments: 262_144, ms: WEEK_MS },
-  promised: { transfers: 100_000, segments: 262_144, ms: WEEK_MS },
+  answered: { transfers: 10_000, segments: 262_144, ms: WEEK_MS },
+  accepted202: { transfers: 100_000, segments: 262_144, ms: WEEK_MS },
 };
 const FORGET_EVERY_MS = 60_000;
 /** So much time at most, and what the host is off, counts for nobody if the host goes down. */
@@ -187,9 +187,12 @@ export class TransferService {
     return transfer;
   }
 
-  /** @throws Problem invalid_request for a page token that does not fit */
-  list(query: TransferListQuery, client: string): Page {
-    return this.#history.page(query, client);
+  /**
+   * @param unwanted whether nobody waits for the page any more
+   * @throws Problem invalid_request for a page token that does not fit
+   */
+  list(query: TransferListQuery, client: string, unwanted?: () => boolean): Promise<Page> {
+    return this.#history.page(query, client, unwanted);
   }
 
   /**

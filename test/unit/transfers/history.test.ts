@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { v7 as uuidv7 } from 'uuid';
 import type { FinishedLimits } from '../../../services/daemon/transfers/finished.ts';
 import { History } from '../../../services/daemon/transfers/history.ts';
-import { type Status, transferListQuerySchema } from '../../../services/daemon/transfers/schema.ts';
+import {
+  type End,
+  STATUSES,
+  type Status,
+  transferListQuerySchema,
+} from '../../../services/daemon/transfers/schema.ts';
 import { Transfer } from '../../../services/daemon/transfers/transfer.ts';
 import {
   acceptedAgo,
@@ -21,20 +27,24 @@ const ROOMY = { transfers: 1000, segments: 1_000_000, ms: WEEK_MS };
 const DEVICES = [makeDevice({ name: 'dax0.0' }), makeDevice({ name: 'dax1.0' })] as const;
 
 const makeHistory = (
-  told: FinishedLimits,
+  answered: FinishedLimits,
   forgotten: Transfer[] = [],
-  promised: FinishedLimits = told,
-) => new History({ told, promised }, (transfer) => forgotten.push(transfer));
+  accepted202: FinishedLimits = answered,
+) => new History({ answered, accepted202 }, (transfer) => forgotten.push(transfer));
 
-const list = (history: History, query: Record<string, unknown> = {}) =>
-  history.page(transferListQuerySchema.parse(query), 'anna');
+const list = (history: History, query: Record<string, unknown> = {}, client = 'anna') =>
+  history.page(transferListQuerySchema.parse(query), client);
 
 /** All pages, one after the other. */
-function walk(history: History, query: Record<string, unknown>): Transfer[] {
+async function walk(
+  history: History,
+  query: Record<string, unknown>,
+  client = 'anna',
+): Promise<Transfer[]> {
   const all: Transfer[] = [];
   let token = '';
   do {
-    const page = list(history, { ...query, ...(token && { page_token: token }) });
+    const page = await list(history, { ...query, ...(token && { page_token: token }) }, client);
     all.push(...page.transfers);
     token = page.nextPageToken;
   } while (token !== '');
@@ -46,8 +56,8 @@ function add(history: History, transfer: Transfer, hold = false): Transfer {
   return transfer;
 }
 
-function end(history: History, transfer: Transfer) {
-  transfer.finish(transfer.outcome(undefined, undefined));
+function end(history: History, transfer: Transfer, status: End = 'succeeded') {
+  transfer.finish({ ...transfer.outcome(undefined, undefined), status });
   history.finish(transfer);
 }
 
@@ -55,7 +65,7 @@ const segments = (count: number) =>
   Array.from({ length: count }, (_, i) => ({ src_offset: i, dst_offset: 4096 + i, size: 1 }));
 
 describe('History', () => {
-  test('pages, newest first, hold what matches and nothing else, for any filters', () => {
+  test('pages, newest first, hold what matches and nothing else, for any filters', async () => {
     const transfer = fc.record({
       source: fc.constantFrom(...DEVICES),
       destination: fc.constantFrom(...DEVICES),
@@ -74,16 +84,17 @@ describe('History', () => {
       },
       { requiredKeys: [] },
     );
-    fc.assert(
-      fc.property(
+    await fc.assert(
+      fc.asyncProperty(
         fc.array(transfer, { maxLength: 25 }),
         filters,
         fc.integer({ min: 1, max: 8 }),
-        (given, query, size) => {
+        async (given, query, size) => {
           const history = makeHistory(ROOMY);
           const made = given.map(({ status, ...plan }) => {
             const one = add(history, makeTransfer(plan));
-            one.status = status;
+            if (status === 'queued' || status === 'running') one.status = status;
+            else end(history, one, status);
             return one;
           });
           const device = query.device_name?.replace('/dev/', '');
@@ -101,12 +112,12 @@ describe('History', () => {
                 pairs.every(([key, value]) => plan.labels[key] === value),
             )
             .reverse();
-          const found = walk(history, { ...query, page_size: String(size) });
+          const found = await walk(history, { ...query, page_size: String(size) });
           assert.deepEqual(
             found.map(({ id }) => id),
             expected.map(({ id }) => id),
           );
-          const first = list(history, { ...query, page_size: String(size) });
+          const first = await list(history, { ...query, page_size: String(size) });
           assert.equal(first.transfers.length, Math.min(size, expected.length));
           assert.equal(first.nextPageToken !== '', expected.length > size);
         },
@@ -115,26 +126,26 @@ describe('History', () => {
     );
   });
 
-  test('a page is not disturbed by what comes and goes between pages', () => {
+  test('a page is not disturbed by what comes and goes between pages', async () => {
     const history = makeHistory({ transfers: 2, segments: 100, ms: WEEK_MS });
     const made = Array.from({ length: 6 }, () => add(history, makeTransfer()));
-    const first = list(history, { page_size: '3' });
+    const first = await list(history, { page_size: '3' });
     expect(first.transfers).toEqual([made[5], made[4], made[3]]);
     add(history, makeTransfer());
     // The last of the first page, which the token names, and older ones are forgotten.
     for (const index of [3, 1, 0, 4]) end(history, made[index] as Transfer);
     expect(history.get(made[3]?.id ?? '')).toBeUndefined();
-    const second = list(history, { page_size: '3', page_token: first.nextPageToken });
+    const second = await list(history, { page_size: '3', page_token: first.nextPageToken });
     expect(second).toEqual({ transfers: [made[2], made[0]], nextPageToken: '' });
   });
 
-  test('a token is good for the filters it was made with, whatever the page size', () => {
+  test('a token is good for the filters it was made with, whatever the page size', async () => {
     const history = makeHistory(ROOMY);
     for (let i = 0; i < 5; i++) add(history, makeTransfer({ labels: { a: 'x' } }));
     const query = { label: 'a:x', status: 'queued' };
-    const { nextPageToken } = list(history, { ...query, page_size: '2' });
+    const { nextPageToken } = await list(history, { ...query, page_size: '2' });
     expect(nextPageToken).not.toBe('');
-    const next = list(history, { ...query, page_size: '10', page_token: nextPageToken });
+    const next = await list(history, { ...query, page_size: '10', page_token: nextPageToken });
     expect(next.transfers).toHaveLength(3);
     for (const other of [
       {},
@@ -145,7 +156,7 @@ describe('History', () => {
       { ...query, device_name: 'dax0.0' },
       { ...query, label: ['a:x', 'a:x'] },
     ]) {
-      expect(() => list(history, { ...other, page_token: nextPageToken })).toThrow(
+      await expect(list(history, { ...other, page_token: nextPageToken })).rejects.toThrow(
         expect.objectContaining({
           code: 'invalid_request',
           options: { errors: [{ pointer: '/page_token', detail: expect.any(String) }] },
@@ -154,29 +165,29 @@ describe('History', () => {
     }
   });
 
-  test('a token that was made up is refused', () => {
+  test('a token that was made up is refused', async () => {
     const history = makeHistory(ROOMY);
     add(history, makeTransfer());
-    const valid = list(history, { page_size: '1' }).nextPageToken;
+    const valid = (await list(history, { page_size: '1' })).nextPageToken;
     expect(valid).toBe('');
     const forged = Buffer.from('abcdefghijkl.00000000-0000-7000-8000-000000000000');
     for (const token of ['x', 'é', forged.toString('base64url'), 'A'.repeat(10_000)]) {
-      expect(() => list(history, { page_token: token })).toThrow(
+      await expect(list(history, { page_token: token })).rejects.toThrow(
         expect.objectContaining({ code: 'invalid_request' }),
       );
     }
     // An empty one is that of the last page before: the first page again.
-    expect(list(history, { page_token: '' }).transfers).toHaveLength(1);
+    expect((await list(history, { page_token: '' })).transfers).toHaveLength(1);
   });
 
-  test('a page ends before it has too many segments, but has one transfer at least', () => {
+  test('a page ends before it has too many segments, but has one transfer at least', async () => {
     const history = makeHistory(ROOMY);
     const large = segments(4096);
     for (let i = 0; i < 20; i++) add(history, makeTransfer({ segments: large, segmented: true }));
-    const { transfers, nextPageToken } = list(history, { page_size: '1000' });
+    const { transfers, nextPageToken } = await list(history, { page_size: '1000' });
     expect(transfers).toHaveLength(16);
     expect(nextPageToken).not.toBe('');
-    expect(walk(history, { page_size: '1000' })).toHaveLength(20);
+    expect(await walk(history, { page_size: '1000' })).toHaveLength(20);
   });
 
   test('keeps the last to finish, as many as may be, and all that are not over', () => {
@@ -205,7 +216,7 @@ describe('History', () => {
     expect(kept(told)).toEqual([false, false, false, true, true]);
   });
 
-  test('keeps what is young enough, and says what it forgets', () => {
+  test('keeps what is young enough, and says what it forgets', async () => {
     const forgotten: Transfer[] = [];
     const history = makeHistory({ ...ROOMY, ms: 60_000 }, forgotten);
     const ended = (agoMs: number) => {
@@ -221,11 +232,11 @@ describe('History', () => {
     const running = add(history, makeTransfer());
     expect(forgotten).toEqual([old]);
     history.forgetOld();
-    expect(list(history).transfers).toEqual(expect.arrayContaining([young, running]));
+    expect((await list(history)).transfers).toEqual(expect.arrayContaining([young, running]));
     expect(history.get(old.id)).toBeUndefined();
   });
 
-  test('keeps as many segments as may be', () => {
+  test('keeps as many segments as may be', async () => {
     const history = makeHistory({ transfers: 100, segments: 10, ms: WEEK_MS });
     const counts = [4, 4, 4, 10, 1];
     const kept = counts.map((count) => {
@@ -238,10 +249,10 @@ describe('History', () => {
     expect(kept.map((is) => is())).toEqual([false, false, false, false, true]);
     end(history, add(history, makeTransfer({ segments: segments(1) })));
     expect(kept.map((is) => is())).toEqual([false, false, false, false, false]);
-    expect(list(history).transfers).toHaveLength(2);
+    expect((await list(history)).transfers).toHaveLength(2);
   });
 
-  test("one client's flood pushes out its own, and nobody else's", () => {
+  test("one client's flood pushes out its own, and nobody else's", async () => {
     const history = makeHistory({ transfers: 10, segments: 100, ms: WEEK_MS });
     const endOf = (client: string, count = 1) => {
       const plan = makePlan({ segments: segments(count) });
@@ -257,28 +268,28 @@ describe('History', () => {
     endOf('bert', 60);
     endOf('anna', 20);
     expect(others.map((is) => is())).toEqual([false, false, true]);
-    expect(list(history).transfers).toHaveLength(6);
+    expect((await list(history)).transfers).toHaveLength(6);
   });
 
-  test('labels count as segments, by what they take', () => {
+  test('labels count as segments, by what they take', async () => {
     const history = makeHistory({ transfers: 100, segments: 400, ms: WEEK_MS });
     const labels = Object.fromEntries(
       Array.from({ length: 16 }, (_, i) => [`${i}`.padEnd(63, 'k'), 'v'.repeat(255)]),
     );
     for (let i = 0; i < 10; i++) end(history, add(history, makeTransfer({ labels })));
-    expect(list(history).transfers).toHaveLength(2);
+    expect((await list(history)).transfers).toHaveLength(2);
     for (let i = 0; i < 10; i++) end(history, add(history, makeTransfer()));
-    expect(list(history).transfers).toHaveLength(12);
+    expect((await list(history)).transfers).toHaveLength(12);
   });
 
-  test('keeps what is held until it is let go, over or not', () => {
+  test('keeps what is held until it is let go, over or not', async () => {
     const history = makeHistory({ transfers: 1, segments: 100, ms: WEEK_MS });
     const held = add(history, makeTransfer(), true);
     const running = add(history, makeTransfer(), true);
     end(history, held);
     for (let i = 0; i < 5; i++) end(history, add(history, makeTransfer()));
     expect(history.get(held.id)).toBe(held);
-    expect(list(history).transfers).toContain(held);
+    expect((await list(history)).transfers).toContain(held);
 
     history.release(running);
     expect(history.get(running.id)).toBe(running);
@@ -289,6 +300,149 @@ describe('History', () => {
     end(history, running);
     expect(history.get(held.id)).toBeUndefined();
     expect(history.get(running.id)).toBe(running);
+  });
+});
+
+describe('a list', () => {
+  /** @returns how many of them were looked at so far */
+  function addLookedAt(history: History, count: number, client: string): () => number {
+    let looks = 0;
+    for (let i = 0; i < count; i++) {
+      const plan = makePlan();
+      Object.defineProperty(plan, 'source', {
+        get() {
+          looks++;
+          return DEVICES[0];
+        },
+      });
+      history.add(new Transfer(uuidv7(), plan, makeOrigin(undefined, client), CLOCK), false);
+    }
+    return () => looks;
+  }
+  const NOTHING = { device_name: 'dax9.0' };
+
+  test("does not look at other clients' transfers", async () => {
+    const history = makeHistory(ROOMY);
+    const others = addLookedAt(history, 3000, 'bert');
+    const own = addLookedAt(history, 3, 'anna');
+    expect((await list(history, NOTHING)).transfers).toEqual([]);
+    expect({ others: others(), own: own() }).toEqual({ others: 0, own: 3 });
+  });
+
+  test('by status finds what is rare among thousands', async () => {
+    const history = makeHistory({ ...ROOMY, transfers: 5000 });
+    for (let i = 0; i < 3000; i++) end(history, add(history, makeTransfer()));
+    const ends: End[] = ['failed', 'cancelled', 'interrupted'];
+    const rare = ends.map((status) => {
+      const transfer = add(history, makeTransfer());
+      end(history, transfer, status);
+      return transfer;
+    });
+    const queued = add(history, makeTransfer());
+    for (const [index, status] of ends.entries()) {
+      expect((await list(history, { status })).transfers).toEqual([rare[index]]);
+    }
+    expect((await list(history, { status: 'queued' })).transfers).toEqual([queued]);
+  });
+
+  test('that has much to look at lets other work go on, beside 19 others like it', async () => {
+    const history = makeHistory(ROOMY);
+    const looks = addLookedAt(history, 20_000, 'anna');
+    const lists = Promise.all(Array.from({ length: 20 }, () => list(history, NOTHING)));
+    let done = false;
+    void lists.then(() => {
+      done = true;
+    });
+    const most = { first: looks(), later: 0 };
+    while (!done) {
+      const before = looks();
+      await nextTurn();
+      most.later = Math.max(most.later, looks() - before);
+    }
+    expect(looks()).toBe(20 * 20_000);
+    expect(most.first).toBe(20 * 1000);
+    expect(most.later).toBeLessThanOrEqual(2000);
+    for (const page of await lists) expect(page).toEqual({ transfers: [], nextPageToken: '' });
+  });
+
+  test('finds what lies far back, though transfers come and are forgotten meanwhile', async () => {
+    const history = makeHistory({ ...ROOMY, transfers: 4000 });
+    const wanted = add(history, makeTransfer({ labels: { a: 'x' } }));
+    const made = Array.from({ length: 3500 }, () => add(history, makeTransfer()));
+    const page = list(history, { label: 'a:x' });
+    for (const transfer of made.slice(0, 3000)) end(history, transfer);
+    for (let i = 0; i < 2000; i++) end(history, add(history, makeTransfer()));
+    expect(await page).toEqual({ transfers: [wanted], nextPageToken: '' });
+  });
+
+  test('that nobody waits for ends', async () => {
+    const history = makeHistory(ROOMY);
+    const looks = addLookedAt(history, 5000, 'anna');
+    await history.page(transferListQuerySchema.parse(NOTHING), 'anna', () => true);
+    expect(looks()).toBe(1000);
+  });
+
+  test('has what a plain list of all would have, whatever happened', async () => {
+    const clients = ['anna', 'bert'];
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant('add' as const), client: fc.constantFrom(...clients) }),
+      fc.record({ kind: fc.constant('start' as const), which: fc.nat(30) }),
+      fc.record({
+        kind: fc.constant('end' as const),
+        which: fc.nat(30),
+        status: fc.constantFrom<End>('succeeded', 'failed', 'cancelled', 'interrupted'),
+      }),
+    );
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(step, { maxLength: 60 }),
+        fc.option(fc.constantFrom<Status>(...STATUSES), { nil: undefined }),
+        fc.integer({ min: 1, max: 5 }),
+        async (steps, status, size) => {
+          const kept = 4;
+          const history = makeHistory({ ...ROOMY, transfers: kept });
+          const all: Transfer[] = [];
+          const ended: Transfer[] = [];
+          for (const one of steps) {
+            if (one.kind === 'add') {
+              const origin = makeOrigin(undefined, one.client);
+              all.push(add(history, new Transfer(uuidv7(), makePlan(), origin, CLOCK)));
+              continue;
+            }
+            const transfer = all[one.which];
+            if (transfer === undefined || transfer.over) continue;
+            if (one.kind === 'start') {
+              transfer.status = 'running';
+            } else {
+              end(history, transfer, one.status);
+              ended.push(transfer);
+              // The client that has most loses its oldest; of two that have as much, the first.
+              if (ended.length <= kept) continue;
+              const amounts = new Map<string, number>();
+              for (const { origin } of ended) {
+                amounts.set(origin.client, (amounts.get(origin.client) ?? 0) + 1);
+              }
+              const [loser] = [...amounts].sort((a, b) => b[1] - a[1])[0] ?? [];
+              const gone = ended.findIndex(({ origin }) => origin.client === loser);
+              all.splice(all.indexOf(ended.splice(gone, 1)[0] as Transfer), 1);
+            }
+          }
+          const query = { page_size: String(size), ...(status && { status }) };
+          for (const client of clients) {
+            const expected = all
+              .filter((one) => one.origin.client === client)
+              .filter((one) => status === undefined || one.status === status)
+              .reverse();
+            const found = await walk(history, query, client);
+            assert.deepEqual(
+              found.map(({ id }) => id),
+              expected.map(({ id }) => id),
+            );
+          }
+        },
+      ),
+      { numRuns: 300 },
+    );
   });
 });
 

@@ -44,7 +44,8 @@ describe('a transfer that has to be kept', () => {
     const plan = makePlan(members);
     return (await service.create(plan, makeOrigin(key), journaled, () => plan)).transfer;
   };
-  const listed = () => service.list(transferListQuerySchema.parse({}), 'anna').transfers;
+  const listed = async () =>
+    (await service.list(transferListQuerySchema.parse({}), 'anna')).transfers;
   const rows = (part: string) => [...store.rows.keys()].filter((key) => key.endsWith(part));
   const turn = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -52,11 +53,11 @@ describe('a transfer that has to be kept', () => {
     const letThrough = store.hold();
     const created = create(true);
     await turn();
-    expect([jobs.length, listed().length, events.length]).toEqual([0, 0, 0]);
+    expect([jobs.length, (await listed()).length, events.length]).toEqual([0, 0, 0]);
     letThrough();
     const transfer = await created;
     expect(rows('/accepted')).toEqual([`${transfer.id}/accepted`]);
-    expect([jobs.length, listed()]).toEqual([1, [transfer]]);
+    expect([jobs.length, await listed()]).toEqual([1, [transfer]]);
     expect(events).toEqual(['queued', 'running']);
   });
 
@@ -95,7 +96,7 @@ describe('a transfer that has to be kept', () => {
     store.failure = FULL;
     await expect(create(true)).rejects.toMatchObject({ code: 'storage_full' });
     await expect(create(false, 'key')).rejects.toMatchObject({ code: 'storage_full' });
-    expect([listed(), events, jobs, [...store.rows]]).toEqual([[], [], [], []]);
+    expect([await listed(), events, jobs, [...store.rows]]).toEqual([[], [], [], []]);
     expect([service.queued, service.running]).toEqual([0, 0]);
     // Behind nothing.
     expect((await create(false)).status).toBe('running');
