@@ -12,27 +12,23 @@ afterAll(() => app.close());
 
 const request = (path: string) => `GET ${path} HTTP/1.1\r\nhost: localhost\r\n\r\n`;
 
-test('streams that wait behind one on their connection end with it', async () => {
+test('streams behind a stream on their connection are never opened, and it ends with its client', async () => {
   const wire = new Wire(await app.listen());
-  wire.send(request('/events').repeat(10));
-  while (app.http.eventStreams.size < 10) await sleep(5);
+  wire.send(request('/events').repeat(100));
+  while (app.http.eventStreams.size < 1) await sleep(5);
+  await sleep(100);
+  expect(app.http.eventStreams.size).toBe(1);
   wire.end();
   while (app.http.eventStreams.size > 0) await sleep(5);
 });
 
-test('a connection that asks for much before it is answered is closed', async () => {
-  const port = await app.listen();
-  const modest = new Wire(port);
+test('16 at once are answered, and the connection goes on', async () => {
+  const modest = new Wire(await app.listen());
   modest.send(request('/livez').repeat(16));
   for (let i = 0; i < 16; i++) expect((await modest.answer()).status).toBe(200);
   modest.send(request('/livez'));
   expect((await modest.answer()).status).toBe(200);
   modest.end();
-
-  const greedy = new Wire(port);
-  greedy.send(request('/events').repeat(17));
-  await greedy.closed;
-  while (app.http.eventStreams.size > 0) await sleep(5);
 });
 
 test('downloads that wait behind a stream on their connection keep none of the slots', async () => {

@@ -102,6 +102,6 @@ export class ArrivingBody {
       `Nothing came for ${idle} s, or less than ${MIN_PROGRESS} bytes in ${PROGRESS_IDLES * idle} s, ` +
       'though not all was there: send faster, or raise DMAD_UPLOAD_IDLE_SECONDS. ' +
       'What did arrive is written.';
-    throw new Problem('request_timeout', detail);
+    throw new Problem('request_timeout', detail, { headers: { connection: 'close' } });
   }
 }

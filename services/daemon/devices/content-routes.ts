@@ -5,7 +5,6 @@ import { authorize } from '../access/authorize.ts';
 import type { Engine } from '../engines/engine.ts';
 import { clientLeft } from '../http/client-left.ts';
 import { crc32cText } from '../http/crc32c.ts';
-import { untilItsTurn } from '../http/pipelining.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { checksum } from './checksum.ts';
@@ -69,7 +68,6 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
       const device = inventory.get(name);
       const client = request.client.name;
       const left = clientLeft(reply);
-      await untilItsTurn(reply, left);
       const pace = (bytes: number) => queue.pace(client, bytes);
       return downloads.use(client, () => download(engine, device, request, reply, { pace, left }));
     },

@@ -112,8 +112,6 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
         { err: error, device: device.name, bytes_written: written },
         'upload cut short',
       );
-      // The rest of the body is still coming; the connection is of no further use.
-      reply.header('connection', 'close');
       if (request.raw.errored !== error) throw error;
       throw new Problem('invalid_request', 'The body was cut short.');
     }

@@ -25,8 +25,7 @@ export function clientLeft({ raw }: { raw: ServerResponse }, also?: AbortSignal)
   return left.signal;
 }
 
-/** Whether nobody waits for an answer any more. */
+/** Whether the answer was sent, or its connection is gone. */
 export function isClosed({ closed, destroyed }: Writable): boolean {
-  // What waited behind another answer when its connection closed is destroyed, and not closed.
   return closed || destroyed;
 }

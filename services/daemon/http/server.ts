@@ -5,16 +5,18 @@ import https from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
-import { PROBLEM_TYPE } from '../problems/handler.ts';
-import { PROBLEMS, Problem, problemDetails } from '../problems/problem.ts';
-import { boundPipelines } from './pipelining.ts';
+import { Problem } from '../problems/problem.ts';
+import { Exchanges } from './exchanges.ts';
+import { LingeringResponse } from './linger.ts';
+import { renderProblem } from './raw-problem.ts';
 import { closeStalled } from './stalled.ts';
 
 const HEADERS_TIMEOUT_MS = 10_000;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** How often it is seen to; Node's own 30 s would make 40 of the 10. */
 const TIMEOUT_CHECK_MS = 1000;
-const KEEP_ALIVE_TIMEOUT_MS = 30_000;
+/** Longer than proxies keep idle connections (nginx, ALB: 60 s): who closes first wins no race. */
+const KEEP_ALIVE_TIMEOUT_MS = 75_000;
 /** Waiting clients hold a connection each. Beyond this, on each listener, new ones are closed. */
 const MAX_CONNECTIONS = 8192;
 /** Of one address: it takes two to take them all. */
@@ -40,38 +42,41 @@ export function createHttpServer(handler: http.RequestListener, tls: TlsOptions)
     requestTimeout: 0,
     // A missing Host is answered by access/hosts.ts.
     requireHostHeader: false,
+    ServerResponse: LingeringResponse,
   };
   const server =
     tls === undefined ? http.createServer(options) : createTlsServer({ ...options, ...tls });
-  server.on('request', (request, response) => {
-    if (request.method === 'OPTIONS' && request.url === '*') answerForServer(response);
-    else handler(request, response);
-  });
   server.maxConnections = MAX_CONNECTIONS;
   boundEachAddress(server, MAX_CONNECTIONS_OF_ONE);
+  const route: http.RequestListener = (request, response) => {
+    const handle = request.method === 'OPTIONS' && request.url === '*' ? describeServer : handler;
+    Exchanges.of(request.socket).add(request, response, handle);
+  };
+  server.on('request', route);
   // The handler sends "100 Continue" once it wants the body: a refused upload is never sent.
-  server.on('checkContinue', handler);
-  boundPipelines(server);
-  closeStalled(server);
-  server.on('checkExpectation', (_request, response: http.ServerResponse) => {
-    const detail = 'The only expectation that can be met is 100-continue.';
-    const { head, body } = renderProblem(new Problem('expectation_failed', detail));
-    response.writeHead(head.status, head.fields).end(body);
+  server.on('checkContinue', route);
+  server.on('checkExpectation', (request: http.IncomingMessage, response: http.ServerResponse) => {
+    Exchanges.of(request.socket).add(request, response, refuseExpectation);
   });
   server.on('connect', (_request, socket: Duplex) => {
-    endWithProblem(
-      socket,
-      new Problem('method_not_allowed', 'This is not a proxy.', {
-        headers: { allow: METHODS },
-      }),
+    const headers = { allow: METHODS };
+    Exchanges.of(socket).refuse(
+      new Problem('method_not_allowed', 'This is not a proxy.', { headers }),
     );
   });
+  closeStalled(server);
   return server;
 }
 
 /** Answers `OPTIONS *`, which asks about the server and no route of it (RFC 9110, 9.3.7). */
-function answerForServer(response: http.ServerResponse): void {
+function describeServer(_request: http.IncomingMessage, response: http.ServerResponse): void {
   response.writeHead(204, { allow: METHODS, 'x-request-id': randomUUID() }).end();
+}
+
+function refuseExpectation(_request: http.IncomingMessage, response: http.ServerResponse): void {
+  const detail = 'The only expectation that can be met is 100-continue.';
+  const { head, body } = renderProblem(new Problem('expectation_failed', detail));
+  response.writeHead(head.status, head.fields).end(body);
 }
 
 function createTlsServer(options: https.ServerOptions): https.Server {
@@ -105,31 +110,24 @@ export function boundEachAddress(server: http.Server, most: number): void {
   });
 }
 
+const REQUEST_TIMEOUT = 'ERR_HTTP_REQUEST_TIMEOUT';
+const PARSER_ERROR = 'HPE_';
+
 interface ParserError extends Error {
   code?: string;
 }
 
-/** Connections on which the parser refused something: it does so again for all that follows. */
-const refused = new WeakSet<Duplex>();
-
 /**
  * Answers what Node's parser refused, behind the answers to whole requests that came before it;
- * not where the answer to the refused request itself is already under way.
+ * not if the answer to the refused request itself is already under way.
  */
 export function handleClientError(error: ParserError, socket: Duplex): void {
-  if (refused.has(socket) && socket.writable) return;
-  refused.add(socket);
-  answerRefused(error, socket);
-}
-
-function answerRefused(error: ParserError, socket: Duplex): void {
-  // The response whose turn it is on this connection; `complete`: its request was read whole.
-  const response = (socket as { _httpMessage?: http.ServerResponse })._httpMessage;
-  const writable = socket.writable && error.code !== 'ECONNRESET';
-  if (writable && response?.req.complete && !response.headersSent) {
-    response.once('finish', () => answerRefused(error, socket));
-  } else if (writable && !response?.headersSent) {
-    endWithProblem(socket, parserProblem(error));
+  const { code = '' } = error;
+  // A connection that was opened ahead and not used is closed without a word, which would be taken
+  // for the answer to a request that is just being sent.
+  const late = code === REQUEST_TIMEOUT && (socket as Socket).bytesRead > 0;
+  if (late || code.startsWith(PARSER_ERROR)) {
+    Exchanges.of(socket).refuseUnreadable(parserProblem(error));
   } else {
     socket.destroy();
   }
@@ -141,7 +139,7 @@ function parserProblem(error: ParserError): Problem {
       return new Problem('headers_too_large', 'The request line and header may have up to 16 KiB.');
     case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
       return new Problem('payload_too_large', 'The chunk extensions are too long.');
-    case 'ERR_HTTP_REQUEST_TIMEOUT':
+    case REQUEST_TIMEOUT:
       return new Problem(
         'request_timeout',
         `The request header did not arrive within ${HEADERS_TIMEOUT_MS / 1000} s.`,
@@ -149,28 +147,6 @@ function parserProblem(error: ParserError): Problem {
     default:
       return new Problem('invalid_request', `This is not valid HTTP/1.1: ${error.message}.`);
   }
-}
-
-function endWithProblem(socket: Duplex, problem: Problem): void {
-  const { head, body } = renderProblem(problem);
-  const fields = Object.entries(head.fields).map(([name, value]) => `${name}: ${value}\r\n`);
-  socket.end(
-    `HTTP/1.1 ${head.status} ${http.STATUS_CODES[head.status]}\r\n${fields.join('')}\r\n${body}`,
-    () => socket.destroy(),
-  );
-}
-
-function renderProblem(problem: Problem) {
-  const requestId = randomUUID();
-  const body = JSON.stringify(problemDetails(problem, requestId));
-  const fields = {
-    ...problem.options.headers,
-    'content-type': PROBLEM_TYPE,
-    'content-length': String(Buffer.byteLength(body)),
-    'x-request-id': requestId,
-    connection: 'close',
-  };
-  return { head: { status: PROBLEMS[problem.code].status, fields }, body };
 }
 
 /**

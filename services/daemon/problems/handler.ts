@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
+import { staysReadable } from '../http/linger.ts';
 import { OutcomeUnknown, PROBLEMS, Problem, type ProblemCode, problemDetails } from './problem.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
@@ -30,6 +31,9 @@ export function sendProblem(
   request.problem = problem.code;
   const { headers, members } = problem.options;
   const body: unknown = { ...problemDetails(problem, request.id), ...members };
+  // Fastify's parsers close the connection, though they may have read the whole body.
+  reply.removeHeader('connection');
+  if (!staysReadable(request.raw)) reply.header('connection', 'close');
   void reply
     .code(problem.status)
     .header('x-request-id', request.id)

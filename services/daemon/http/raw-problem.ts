@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+import { randomUUID } from 'node:crypto';
+import http from 'node:http';
+import type { Duplex } from 'node:stream';
+import { PROBLEM_TYPE } from '../problems/handler.ts';
+import { PROBLEMS, type Problem, problemDetails } from '../problems/problem.ts';
+import { lingerUntil } from './linger.ts';
+
+/** Answers with a problem where there is no response to do so, and closes the connection. */
+export function endWithProblem(socket: Duplex, problem: Problem): void {
+  const { head, body } = renderProblem(problem);
+  const fields = Object.entries(head.fields).map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.end(
+    `HTTP/1.1 ${head.status} ${http.STATUS_CODES[head.status]}\r\n${fields.join('')}\r\n${body}`,
+  );
+  // What is left unread would reset the connection, and with it the answer.
+  socket.resume();
+  lingerUntil(socket, socket, () => socket.destroy());
+}
+
+/** A problem as a whole answer, behind which the connection is closed. */
+export function renderProblem(problem: Problem) {
+  const requestId = randomUUID();
+  const body = JSON.stringify(problemDetails(problem, requestId));
+  const fields = {
+    ...problem.options.headers,
+    'content-type': PROBLEM_TYPE,
+    'content-length': String(Buffer.byteLength(body)),
+    'cache-control': 'no-store',
+    'x-request-id': requestId,
+    connection: 'close',
+  };
+  return { head: { status: PROBLEMS[problem.code].status, fields }, body };
+}
