@@ -2,7 +2,7 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type Problem, retryLater } from '../problems/problem.ts';
-import { endWithProblem } from './raw-problem.ts';
+import { endGently, endWithProblem } from './raw-problem.ts';
 
 /** Requests that may wait for their turn on a connection. Nearly no client pipelines at all. */
 const MAX_WAITING = 64;
@@ -67,7 +67,7 @@ export class Exchanges {
         this.#waiting.pop();
       } else if (last.response.headersSent) {
         this.#closed = true;
-        this.#socket.destroy();
+        endGently(this.#socket);
         return;
       } else {
         this.#closed = true;

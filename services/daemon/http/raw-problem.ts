@@ -13,7 +13,12 @@ export function endWithProblem(socket: Duplex, problem: Problem): void {
   socket.end(
     `HTTP/1.1 ${head.status} ${http.STATUS_CODES[head.status]}\r\n${fields.join('')}\r\n${body}`,
   );
-  // What is left unread would reset the connection, and with it the answer.
+  endGently(socket);
+}
+
+/** Closes a connection once its client has what was written: bytes left unread would reset it. */
+export function endGently(socket: Duplex): void {
+  socket.end();
   socket.resume();
   lingerUntil(socket, socket, () => socket.destroy());
 }
