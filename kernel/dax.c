@@ -10,13 +10,51 @@
  * that goes costs one pass over the active requests, however many regions there
  * are.
  */
+#include <linux/cdev.h>
 #include <linux/device.h>
 #include <linux/file.h>
 #include <linux/kernel.h>
+#include <linux/magic.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 
 #include "idma.h"
+
+/*
+ * The device whose driver provides the memory of @file, valid as long as @file
+ * is open. That is the device-dax device itself, on the "dax" bus. If
+ * dax_pmem_compat made it (as Debian's 5.10 can), it is in a class instead, and
+ * the device is its parent on the "nd" bus. Either way its bus notifies of the
+ * removal.
+ */
+int idma_dax_identify(struct file *file, struct device **dev)
+{
+	struct inode *inode = file_inode(file);
+	struct kobject *parent;
+	struct cdev *cdev;
+
+	/*
+	 * dax_open() makes the device's own inode, on a file system in the
+	 * kernel, the host of the file's mapping. No other character device
+	 * has one there.
+	 */
+	if (!S_ISCHR(inode->i_mode) ||
+	    file->f_mapping->host->i_sb->s_magic != DAXFS_MAGIC)
+		return -ENODEV;
+	/* Opened while it was being removed: to map it would oops. */
+	cdev = READ_ONCE(inode->i_cdev);
+	if (!file->private_data || !cdev)
+		return -ENXIO;
+	parent = cdev->kobj.parent;
+	if (!parent)
+		return -EOPNOTSUPP;
+	*dev = kobj_to_dev(parent);
+	if ((*dev)->devt != inode->i_rdev)
+		return -EOPNOTSUPP;
+	if (!(*dev)->bus)
+		*dev = (*dev)->parent;
+	return *dev && (*dev)->bus ? 0 : -EOPNOTSUPP;
+}
 
 /**
  * struct idma_dax_bus - a bus with device-dax devices

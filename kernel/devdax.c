@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a device-dax file is and where its bytes are, by public means only.
+ * Where the bytes of a device-dax file are, by public means only.
  *
  * dax-private.h is in no header package and changes with every release; a copy
  * of it that does not fit writes to wrong addresses. So the device is asked as
  * a user would ask it: the file is mapped, and its pages are looked up.
  */
-#include <linux/cdev.h>
 #include <linux/device.h>
 #include <linux/log2.h>
-#include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pgtable.h>
@@ -18,42 +16,6 @@
 
 #include "compat.h"
 #include "idma.h"
-
-/*
- * The device whose driver provides the memory of @file, valid as long as @file
- * is open. That is the device-dax device itself, on the "dax" bus. If
- * dax_pmem_compat made it (as Debian's 5.10 can), it is in a class instead, and
- * the device is its parent on the "nd" bus. Either way its bus notifies of the
- * removal.
- */
-int idma_devdax_identify(struct file *file, struct device **dev)
-{
-	struct inode *inode = file_inode(file);
-	struct kobject *parent;
-	struct cdev *cdev;
-
-	/*
-	 * dax_open() makes the device's own inode, on a file system in the
-	 * kernel, the host of the file's mapping. No other character device
-	 * has one there.
-	 */
-	if (!S_ISCHR(inode->i_mode) ||
-	    file->f_mapping->host->i_sb->s_magic != DAXFS_MAGIC)
-		return -ENODEV;
-	/* Opened while it was being removed: to map it would oops. */
-	cdev = READ_ONCE(inode->i_cdev);
-	if (!file->private_data || !cdev)
-		return -ENXIO;
-	parent = cdev->kobj.parent;
-	if (!parent)
-		return -EOPNOTSUPP;
-	*dev = kobj_to_dev(parent);
-	if ((*dev)->devt != inode->i_rdev)
-		return -EOPNOTSUPP;
-	if (!(*dev)->bus)
-		*dev = (*dev)->parent;
-	return *dev && (*dev)->bus ? 0 : -EOPNOTSUPP;
-}
 
 /* Pages looked up at a time, to bound how long locks are held. */
 #define IDMA_BATCH 128

@@ -264,7 +264,7 @@ struct idma_extent {
  * struct idma_dax - a device-dax device that regions are of
  * @node: in the list of all, until @gone
  * @refs: its regions, and who works on it
- * @dev: whose driver provides the memory, see idma_devdax_identify(); a
+ * @dev: whose driver provides the memory, see idma_dax_identify(); a
  *       reference, or NULL once @gone
  * @gone: @dev lost its driver; never cleared
  * @regions: those that keep a file of the device open
@@ -413,11 +413,11 @@ void idma_uncharge(struct idma_context *context, enum idma_resource what,
 		   int amount);
 
 /* devdax.c */
-int idma_devdax_identify(struct file *file, struct device **dev);
 int idma_devdax_resolve(struct idma_region *region, struct file *file,
 			struct device *dev);
 
 /* dax.c */
+int idma_dax_identify(struct file *file, struct device **dev);
 struct idma_dax *idma_dax_get(struct device *dev);
 void idma_dax_put(struct idma_dax *dax);
 int idma_dax_attach(struct idma_region *region, struct file *file);

@@ -4,6 +4,7 @@
  */
 #include <linux/miscdevice.h>
 #include <linux/module.h>
+#include <linux/nospec.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -115,8 +116,9 @@ static long idma_execute(struct idma_context *context, unsigned int nr,
 		return -EFAULT;
 	if (size < command->min_size)
 		return -EINVAL;
-	if (size > PAGE_SIZE)
-		return -E2BIG; /* and not what the memory behind it happens to be */
+	/* whatever the page size is, and whatever memory is behind the struct */
+	if (size > SZ_4K)
+		return -E2BIG;
 	error = copy_struct_from_user(&arg, command->size, user, size);
 	if (error)
 		return error;
@@ -140,7 +142,9 @@ static long idma_ioctl(struct file *file, unsigned int command,
 		return -ENOTTY;
 	if (nr < ARRAY_SIZE(commands) &&
 	    command == _IO(IOAT_DMA_IOC_MAGIC, _IOC_NR(command)))
-		return idma_execute(file->private_data, nr, user);
+		return idma_execute(file->private_data,
+				    array_index_nospec(nr, ARRAY_SIZE(commands)),
+				    user);
 	return idma_legacy_ioctl(file->private_data, command, user);
 }
 

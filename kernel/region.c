@@ -56,7 +56,7 @@ struct idma_region *idma_region_make(struct file *file, u64 offset, u64 length)
 		return ERR_PTR(error);
 	if (!(file->f_mode & FMODE_READ))
 		return ERR_PTR(-EACCES);
-	error = idma_devdax_identify(file, &dev);
+	error = idma_dax_identify(file, &dev);
 	if (error)
 		return ERR_PTR(error);
 	region = kzalloc(sizeof(*region), GFP_KERNEL_ACCOUNT);

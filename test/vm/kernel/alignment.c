@@ -240,6 +240,23 @@ static void log_is_quiet(int kmsg)
 	EXPECT_EQ(lines, 0);
 }
 
+/* Takes devices of more than 2 GiB: kernel/test --size 3GiB. */
+TEST_TIMED(alignment_of_1_gib, 150)
+{
+	int kmsg, status;
+
+	status = shell_status("ndctl create-namespace -f -e namespace1.0 -m devdax -a 1G >/dev/null 2>&1");
+	if (status || access(DAX1, F_OK)) {
+		align("2M");
+		test_skip("the device is too small for it");
+	}
+	kmsg = log_open();
+	copies_are_right();
+	bounds_are_kept();
+	log_is_quiet(kmsg);
+	align("2M");
+}
+
 TEST_TIMED(alignment_leaves_the_log_quiet, 120)
 {
 	struct ioat_dma_legacy_copy copy = {

@@ -118,13 +118,14 @@ TEST_TIMED(limit_of_requests, 200)
 	overlaps_are_meant(false);
 }
 
-/* Hundreds of files with regions and requests: a device goes as quickly as with one. */
+/* Hundreds of files with regions and waiting requests: a device goes as quickly as with one. */
 TEST_TIMED(limit_many_files_and_a_device_that_goes, 150)
 {
 	static int files[200];
 	uint64_t start;
 	int i, j;
 
+	set_fault("delay=50msx*");
 	for (i = 0; i < 200; i++) {
 		uint32_t src, dst;
 
@@ -133,7 +134,9 @@ TEST_TIMED(limit_many_files_and_a_device_that_goes, 150)
 		dst = region_of(files[i], DAX1, i * MIB, MIB);
 		for (j = 0; j < 62; j++)
 			region_of(files[i], DAX1, j * MIB, MIB);
-		DO(submit_one(files[i], 1, src, dst, (struct ioat_dma_segment){ 0, 0, 4096 }));
+		for (j = 0; j < 64; j++)
+			DO(submit_one(files[i], j, src, dst,
+				      (struct ioat_dma_segment){ j * 4096, j * 4096, 4096 }));
 	}
 	start = now_ms();
 	DO(write(DO(open("/sys/bus/dax/drivers/device_dax/unbind", O_WRONLY)), "dax1.0", 6));
@@ -144,6 +147,7 @@ TEST_TIMED(limit_many_files_and_a_device_that_goes, 150)
 		close(files[i]);
 	printf("    closing took %d ms\n", (int)(now_ms() - start));
 	EXPECT(now_ms() - start < (uint64_t)patience(10000));
+	set_fault("clear");
 	DO(write(DO(open("/sys/bus/dax/drivers/device_dax/bind", O_WRONLY)), "dax1.0", 6));
 }
 
