@@ -1,33 +1,90 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * One DMA channel at work: pieces in, operations to the hardware, ends back.
+ * Slots for DMA channels: filled, emptied, suspended and counted.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/dma-mapping.h>
 #include <linux/module.h>
+#include <linux/nospec.h>
 #include <linux/slab.h>
 
-#include "idma.h"
+#include "channel.h"
 
-static void channel_work(struct work_struct *work);
+/* How long unbinding and suspending wait before they stop the hardware. */
+#define DRAIN_TIMEOUT msecs_to_jiffies(3500)
 
-void idma_channel_init(struct idma_channel *ch, unsigned int id)
+#define PROBE_SIZE L1_CACHE_BYTES
+
+struct idma_channel idma_channels[IDMA_MAX_CHANNELS];
+
+unsigned int idma_channels_in(u32 state)
 {
-	ch->id = id;
-	ch->node = NUMA_NO_NODE;
-	ch->state = IOAT_DMA_CHANNEL_GONE;
-	init_llist_head(&ch->done);
-	INIT_WORK(&ch->work, channel_work);
-	mutex_init(&ch->lock);
-	INIT_LIST_HEAD(&ch->free);
-	INIT_LIST_HEAD(&ch->issued);
-	INIT_LIST_HEAD(&ch->lost);
-	INIT_LIST_HEAD(&ch->retry);
+	const struct idma_channel *ch;
+	unsigned int count = 0;
+
+	for_each_idma_channel(ch)
+		count += READ_ONCE(ch->state) == state;
+	return count;
 }
 
-void idma_channel_set_state(struct idma_channel *ch, u32 state)
+/* It works, or soon will. */
+bool idma_channel_is_alive(const struct idma_channel *ch)
 {
-	lockdep_assert_held(&ch->lock);
-	WRITE_ONCE(ch->state, state);
+	u32 state = READ_ONCE(ch->state);
+
+	return state == IOAT_DMA_CHANNEL_READY ||
+	       state == IOAT_DMA_CHANNEL_RECOVERING;
+}
+
+unsigned int idma_channels_alive(void)
+{
+	const struct idma_channel *ch;
+	unsigned int count = 0;
+
+	for_each_idma_channel(ch)
+		count += idma_channel_is_alive(ch);
+	return count;
+}
+
+/* The channel that has or had that id, or NULL. */
+struct idma_channel *idma_channel_find(u32 id)
+{
+	struct idma_channel *ch;
+
+	if (id >= IDMA_MAX_CHANNELS)
+		return NULL;
+	ch = &idma_channels[array_index_nospec(id, IDMA_MAX_CHANNELS)];
+	return READ_ONCE(ch->name[0]) ? ch : NULL;
+}
+
+/* Some slot is for @chan, whether it holds it now or will request it anew. */
+bool idma_channel_claims(const struct dma_chan *chan)
+{
+	const struct idma_channel *ch;
+
+	for_each_idma_channel(ch)
+		if (READ_ONCE(ch->provider) == chan)
+			return true;
+	return false;
+}
+
+static void init_ops(struct idma_channel *ch)
+{
+	unsigned int i;
+
+	for (i = 0; i < IDMA_DEPTH; i++) {
+		ch->ops[i].channel = ch;
+		list_add_tail(&ch->ops[i].node, &ch->free);
+	}
+	ch->probe = (struct idma_op) {
+		.channel = ch,
+		.src_dma = ch->buffer_dma,
+		.dst_dma = ch->buffer_dma + PROBE_SIZE,
+		.length = PROBE_SIZE,
+	};
+	INIT_LIST_HEAD(&ch->probe.node);
+	ch->probe_state = IDMA_PROBE_NONE;
 }
 
 /* Makes the empty slot @ch the place of @chan. */
@@ -40,337 +97,169 @@ int idma_channel_attach(struct idma_channel *ch, struct dma_chan *chan)
 	ch->ops = kcalloc(IDMA_DEPTH, sizeof(*ch->ops), GFP_KERNEL);
 	if (!ch->ops)
 		return -ENOMEM;
-	/* Source and destination of copies of the module's own. */
-	ch->buffer = dma_alloc_coherent(dev, 2 * L1_CACHE_BYTES,
-					&ch->buffer_dma, GFP_KERNEL);
+	ch->buffer = dma_alloc_coherent(dev, 2 * PROBE_SIZE, &ch->buffer_dma,
+					GFP_KERNEL);
 	if (!ch->buffer) {
 		kfree(ch->ops);
 		ch->ops = NULL;
 		return -ENOMEM;
 	}
-	for (i = 0; i < IDMA_DEPTH; i++) {
-		ch->ops[i].channel = ch;
-		list_add_tail(&ch->ops[i].node, &ch->free);
-	}
-	for (i = 0; i < IDMA_CALM_TRIES; i++) {
-		ch->calm[i].channel = ch;
-		INIT_LIST_HEAD(&ch->calm[i].node);
-	}
-	ch->calm_tries = 0;
-	ch->calm_with_hw = false;
-	ch->calm_came = false;
-	ch->resets = 0;
-	ch->chan = chan;
-	ch->dev = get_device(dev);
+	init_ops(ch);
+	ch->failed = false;
+	ch->distrusted = false;
+	ch->restarts = 0;
+	ch->refusals = 0;
+	ch->set_aside_for = 0;
 	ch->max_piece = min_t(size_t, idma_piece_size,
 			      dma_max_mapping_size(dev));
-	WRITE_ONCE(ch->node, dev_to_node(dev));
-	memset(&ch->info, 0, sizeof(ch->info));
-	atomic64_set(&ch->timeouts, 0);
+	for (i = 0; i < IDMA_COUNTERS; i++)
+		atomic64_set(&ch->counters[i], 0);
 	strscpy(ch->name, dma_chan_name(chan), sizeof(ch->name));
 	strscpy(ch->driver, dev_driver_string(dev), sizeof(ch->driver));
+	ch->chan = chan;
+	WRITE_ONCE(ch->dev, get_device(dev));
+	WRITE_ONCE(ch->provider, chan);
+	WRITE_ONCE(ch->node, dev_to_node(dev));
 	idma_channel_set_state(ch, IOAT_DMA_CHANNEL_READY);
 	return 0;
 }
 
 /*
- * Gives the channel back to dmaengine, which resets the hardware: no operation
- * and no callback of it comes after that.
+ * Makes the slot empty. What the hardware had ends with it: if it could not be
+ * stopped, its driver, which is about to go, has to stop it.
  */
-void idma_channel_give_back(struct idma_channel *ch)
-{
-	lockdep_assert_held(&ch->lock);
-	dma_release_channel(ch->chan);
-	ch->chan = NULL;
-	idma_channel_reap(ch);
-}
-
-/* Makes the slot empty. What was in flight ends with @error. */
-void idma_channel_detach(struct idma_channel *ch, u32 error)
+static void detach(struct idma_channel *ch, unsigned long end)
 {
 	struct idma_op *op, *next;
+	struct device *dev = ch->dev;
 
 	lockdep_assert_held(&ch->lock);
-	idma_channel_set_state(ch, IOAT_DMA_CHANNEL_GONE);
-	list_for_each_entry_safe(op, next, &ch->issued, node) {
-		ch->info.out_lost++;
-		idma_op_resolve(op, IOAT_DMA_GONE, error);
+	idma_channel_drain(ch, end);
+	if (!idma_channel_stop(ch)) {
+		dev_err(dev, "%s: released with copies in flight\n", ch->name);
+		dma_release_channel(ch->chan);
+		ch->chan = NULL;
+		idma_ops_reap(ch);
 	}
+	idma_ops_settle_all(ch, IOAT_DMA_GONE, IOAT_DMA_ERROR_CHANNEL);
 	list_for_each_entry_safe(op, next, &ch->retry, node)
-		idma_op_resolve(op, IOAT_DMA_GONE, error);
+		idma_op_drop(op, IOAT_DMA_GONE, IOAT_DMA_ERROR_CHANNEL);
 	INIT_LIST_HEAD(&ch->free);
-	INIT_LIST_HEAD(&ch->lost);
-	dma_free_coherent(ch->dev, 2 * L1_CACHE_BYTES, ch->buffer,
-			  ch->buffer_dma);
+	dma_free_coherent(dev, 2 * PROBE_SIZE, ch->buffer, ch->buffer_dma);
 	ch->buffer = NULL;
 	kfree(ch->ops);
 	ch->ops = NULL;
-	put_device(ch->dev);
-	ch->dev = NULL;
+	WRITE_ONCE(ch->provider, NULL);
+	WRITE_ONCE(ch->dev, NULL);
+	put_device(dev);
+}
+
+static bool is_of(const struct idma_channel *ch, const struct device *dev)
+{
+	const struct device *its = READ_ONCE(ch->dev);
+
+	return its && (!dev || its == dev);
 }
 
 /*
- * Called by the driver, in a tasklet and under its locks: nothing may be
- * submitted, no lock be taken. @result is the only place where a failure shows:
- * ioatdma's tx_status says DMA_COMPLETE of failed operations as well.
+ * All channels of @dev, or all there are, back to dmaengine. None is issued to
+ * from the start, so that they drain together.
  */
-static void op_callback(void *param, const struct dmaengine_result *result)
+void idma_channels_release(const struct device *dev)
 {
-	struct idma_op *op = param;
+	unsigned long end = jiffies + DRAIN_TIMEOUT;
+	struct idma_channel *ch;
 
-	op->result = result ? result->result : DMA_TRANS_NOERROR;
-	llist_add(&op->done, &op->channel->done);
-	queue_work(idma_wq, &op->channel->work);
-}
-
-static bool op_map(struct idma_op *op)
-{
-	struct device *dev = op->channel->dev;
-
-	op->src_dma = dma_map_page(dev, pfn_to_page(PHYS_PFN(op->src)),
-				   offset_in_page(op->src), op->length,
-				   DMA_TO_DEVICE);
-	if (dma_mapping_error(dev, op->src_dma))
-		return false;
-	op->dst_dma = dma_map_page(dev, pfn_to_page(PHYS_PFN(op->dst)),
-				   offset_in_page(op->dst), op->length,
-				   DMA_FROM_DEVICE);
-	if (dma_mapping_error(dev, op->dst_dma)) {
-		dma_unmap_page(dev, op->src_dma, op->length, DMA_TO_DEVICE);
-		return false;
+	for_each_idma_channel(ch) {
+		if (!is_of(ch, dev))
+			continue;
+		mutex_lock(&ch->lock);
+		idma_channel_set_state(ch, IOAT_DMA_CHANNEL_GONE);
+		mutex_unlock(&ch->lock);
 	}
-	op->mapped = true;
-	return true;
-}
-
-static void op_unmap(struct idma_op *op)
-{
-	struct device *dev = op->channel->dev;
-
-	if (!op->mapped)
-		return;
-	dma_unmap_page(dev, op->src_dma, op->length, DMA_TO_DEVICE);
-	dma_unmap_page(dev, op->dst_dma, op->length, DMA_FROM_DEVICE);
-	op->mapped = false;
-}
-
-/* False: the channel has no room, or is no more. */
-bool idma_op_issue(struct idma_op *op)
-{
-	struct idma_channel *ch = op->channel;
-	struct dma_async_tx_descriptor *tx;
-
-	lockdep_assert_held(&ch->lock);
-	/* From here to submit the driver may hold a spinlock. */
-	tx = dmaengine_prep_dma_memcpy(ch->chan, op->dst_dma, op->src_dma,
-				       op->length,
-				       DMA_PREP_INTERRUPT | DMA_CTRL_ACK);
-	if (!tx)
-		return false;
-	tx->callback_result = op_callback;
-	tx->callback_param = op;
-	op->issued = jiffies;
-	op->cookie = dmaengine_submit(tx);
-	return !dma_submit_error(op->cookie);
-}
-
-/* The hardware has nothing more to do with @op. */
-void idma_op_resolve(struct idma_op *op, u32 status, u32 error)
-{
-	struct idma_channel *ch = op->channel;
-
-	lockdep_assert_held(&ch->lock);
-	if (op->mapped) {
-		ch->in_flight--;
-		ch->bytes_in_flight -= op->length;
-		op_unmap(op);
+	for_each_idma_channel(ch) {
+		if (!is_of(ch, dev))
+			continue;
+		mutex_lock(&ch->lock);
+		if (ch->dev)
+			detach(ch, end);
+		mutex_unlock(&ch->lock);
 	}
-	idma_request_piece_done(op, status, error);
-	op->request = NULL;
-	list_move(&op->node, &ch->free);
 }
 
-static void op_ended(struct idma_op *op)
+static int suspend(struct idma_channel *ch, unsigned long end)
 {
-	struct idma_channel *ch = op->channel;
-	struct ioat_dma_channel_info *info = &ch->info;
-
 	lockdep_assert_held(&ch->lock);
-	switch (op->result) {
-	case DMA_TRANS_NOERROR:
-		info->out_operations++;
-		info->out_bytes += op->length;
-		idma_op_resolve(op, IOAT_DMA_DONE, IOAT_DMA_ERROR_NONE);
-		return;
-	case DMA_TRANS_READ_FAILED:
-		info->out_read_errors++;
-		idma_op_resolve(op, IOAT_DMA_FAILED, IOAT_DMA_ERROR_READ);
-		break;
-	case DMA_TRANS_WRITE_FAILED:
-		info->out_write_errors++;
-		idma_op_resolve(op, IOAT_DMA_FAILED, IOAT_DMA_ERROR_WRITE);
-		break;
-	default:
-		info->out_aborted++;
-		idma_op_resolve(op, IOAT_DMA_ABORTED, IOAT_DMA_ERROR_NONE);
-		break;
-	}
-	idma_channel_trouble(ch);
-}
-
-/* Takes in the callbacks that came. */
-void idma_channel_reap(struct idma_channel *ch)
-{
-	struct llist_node *list;
-	struct idma_op *op, *next;
-
-	lockdep_assert_held(&ch->lock);
-	list = llist_reverse_order(llist_del_all(&ch->done));
-	llist_for_each_entry_safe(op, next, list, done) {
-		if (op >= ch->calm && op < ch->calm + IDMA_CALM_TRIES) {
-			if (ch->calm_tries &&
-			    op == &ch->calm[ch->calm_tries - 1]) {
-				ch->calm_with_hw = false;
-				ch->calm_came = true;
-			}
-		} else if (op->request) {
-			op_ended(op);
-		}
-		/* else it was given up before, and its request has been told */
-	}
+	if (!ch->dev)
+		return 0;
+	ch->suspended = true;
+	if (ch->state == IOAT_DMA_CHANNEL_READY)
+		idma_channel_set_state(ch, IOAT_DMA_CHANNEL_RECOVERING);
+	idma_channel_drain(ch, end);
+	if (!idma_channel_stop(ch))
+		return -EBUSY;
+	idma_ops_settle_all(ch, IOAT_DMA_FAILED, IOAT_DMA_ERROR_LOST);
+	return 0;
 }
 
 /*
- * Makes the driver look, for the case that an interrupt was lost; its callbacks
- * then come in here. What it says itself is worth nothing, see op_callback().
+ * The system is about to be suspended, and ioatdma does not save what its
+ * hardware was set up with: channels are given back, and requested anew by their
+ * recovery afterwards. Requests wait meanwhile. -EBUSY: hardware that cannot be
+ * stopped still copies.
  */
-void idma_channel_poll(struct idma_channel *ch)
+int idma_channels_suspend(void)
 {
-	struct idma_op *op;
+	unsigned long end = jiffies + DRAIN_TIMEOUT;
+	struct idma_channel *ch;
+	int error = 0;
 
-	lockdep_assert_held(&ch->lock);
-	if (ch->calm_with_hw)
-		op = &ch->calm[ch->calm_tries - 1];
-	else
-		op = list_first_entry_or_null(&ch->issued, struct idma_op,
-					      node);
-	if (!op)
-		return;
-	dma_async_is_tx_complete(ch->chan, op->cookie, NULL, NULL);
-	idma_channel_reap(ch);
-}
-
-/* Of what prep had no room for, that whose request was stopped meanwhile. */
-static void drop_stopped(struct idma_channel *ch)
-{
-	struct idma_op *op, *next;
-
-	lockdep_assert_held(&ch->lock);
-	list_for_each_entry_safe(op, next, &ch->retry, node)
-		if (idma_request_is_stopped(op->request))
-			idma_op_resolve(op, IOAT_DMA_ABORTED,
-					IOAT_DMA_ERROR_NONE);
-}
-
-static struct idma_op *next_op(struct idma_channel *ch)
-{
-	struct idma_op *op;
-
-	lockdep_assert_held(&ch->lock);
-	op = list_first_entry_or_null(&ch->retry, struct idma_op, node);
-	if (op)
-		return op;
-	op = list_first_entry_or_null(&ch->free, struct idma_op, node);
-	if (!op || !idma_queue_take(ch, op))
-		return NULL;
-	return op;
-}
-
-/* Gives the hardware up to @budget pieces. */
-void idma_channel_pump(struct idma_channel *ch, unsigned int budget)
-{
-	struct idma_op *op;
-	bool issued = false;
-
-	lockdep_assert_held(&ch->lock);
-	drop_stopped(ch);
-	while (budget && ch->state == IOAT_DMA_CHANNEL_READY &&
-	       ch->bytes_in_flight < IDMA_BYTES_IN_FLIGHT) {
-		op = next_op(ch);
-		if (!op)
-			break;
-		if (!op_map(op)) {
-			idma_op_resolve(op, IOAT_DMA_FAILED,
-					IOAT_DMA_ERROR_MAP);
-			continue;
-		}
-		if (!idma_op_issue(op)) {
-			op_unmap(op);
-			list_move(&op->node, &ch->retry);
-			/* full, or out of order: with nothing to wait for */
-			if (!ch->in_flight)
-				idma_channel_trouble(ch);
-			break;
-		}
-		list_move_tail(&op->node, &ch->issued);
-		ch->in_flight++;
-		ch->bytes_in_flight += op->length;
-		issued = true;
-		budget--;
+	for_each_idma_channel(ch) {
+		mutex_lock(&ch->lock);
+		error = error ?: suspend(ch, end);
+		mutex_unlock(&ch->lock);
 	}
-	if (issued)
-		dma_async_issue_pending(ch->chan);
+	return error;
 }
 
-static void channel_work(struct work_struct *work)
+void idma_channels_resume(void)
 {
-	struct idma_channel *ch = container_of(work, struct idma_channel, work);
+	struct idma_channel *ch;
 
-	mutex_lock(&ch->lock);
-	if (ch->chan) {
-		idma_channel_reap(ch);
-		idma_channel_check(ch);
-		idma_channel_pump(ch, IDMA_DEPTH);
+	for_each_idma_channel(ch) {
+		mutex_lock(&ch->lock);
+		ch->suspended = false;
+		ch->attempts = 0;
+		mutex_unlock(&ch->lock);
+		queue_work(idma_wq, &ch->work);
 	}
-	mutex_unlock(&ch->lock);
 }
 
-/*
- * Something was queued: has channels look. The caller's thread itself gives a
- * share to the first channel that is free, which spares a small request the
- * way through a worker.
- */
-void idma_channels_kick(struct idma_request *request)
+void idma_channels_init(const struct idma_pieces *pieces)
 {
-	unsigned int ready = idma_channels_in(IOAT_DMA_CHANNEL_READY);
-	unsigned int budget = ready ? DIV_ROUND_UP(IDMA_DEPTH, ready) : 0;
-	struct idma_channel *ch, *best = NULL;
-	unsigned int i;
+	struct idma_channel *ch;
 
-	for (i = 0; i < IDMA_MAX_CHANNELS; i++) {
-		ch = &idma_channels[i];
-		if (READ_ONCE(ch->state) != IOAT_DMA_CHANNEL_READY)
-			continue;
-		if (request->target < IDMA_MAX_CHANNELS &&
-		    request->target != i)
-			continue;
-		if (!best || READ_ONCE(ch->in_flight) < READ_ONCE(best->in_flight))
-			best = ch;
+	idma_pieces = pieces;
+	for_each_idma_channel(ch) {
+		ch->id = ch - idma_channels;
+		ch->node = NUMA_NO_NODE;
+		ch->state = IOAT_DMA_CHANNEL_GONE;
+		init_llist_head(&ch->done);
+		idma_channel_init_work(ch);
+		mutex_init(&ch->lock);
+		INIT_LIST_HEAD(&ch->free);
+		INIT_LIST_HEAD(&ch->issued);
+		INIT_LIST_HEAD(&ch->retry);
 	}
-	if (best && mutex_trylock(&best->lock)) {
-		if (best->chan) {
-			idma_channel_reap(best);
-			idma_channel_pump(best, budget);
-		}
-		mutex_unlock(&best->lock);
-	}
-	/* the list's emptiness is a hint: a worker looks under the lock */
-	if (list_empty_careful(&request->pending))
-		return;
-	for (i = 0; i < IDMA_MAX_CHANNELS; i++) {
-		ch = &idma_channels[i];
-		if (READ_ONCE(ch->state) == IOAT_DMA_CHANNEL_READY &&
-		    (request->target == IDMA_MAX_CHANNELS || request->target == i))
-			queue_work(idma_wq, &ch->work);
+}
+
+/* All of them were released. */
+void idma_channels_exit(void)
+{
+	struct idma_channel *ch;
+
+	for_each_idma_channel(ch) {
+		cancel_delayed_work_sync(&ch->timer);
+		cancel_work_sync(&ch->work);
 	}
 }

@@ -10,67 +10,89 @@
 
 static bool readable(struct idma_context *context)
 {
-	return !list_empty_careful(&context->completions);
+	return !list_empty_careful(&context->events);
 }
 
-static struct idma_request *
-next_completion(struct idma_context *context,
-		struct ioat_dma_completion *completion)
+/* For the context to read, unless its file is closed. */
+void idma_event_queue(struct idma_event *event, u32 flags)
 {
-	struct idma_request *request;
+	struct idma_context *context = event->request->context;
+
+	lockdep_assert_held(&idma_queue_lock);
+	if (context->closed)
+		return;
+	event->flags = flags;
+	kref_get(&event->request->ref);
+	list_add_tail(&event->node, &context->events);
+	wake_up_all(&context->wait);
+}
+
+/* From now on there are none. */
+void idma_events_drop(struct idma_context *context)
+{
+	struct idma_event *event, *next;
+	LIST_HEAD(unread);
 
 	spin_lock(&idma_queue_lock);
-	request = list_first_entry_or_null(&context->completions,
-					   struct idma_request, answered);
-	if (request) {
-		*completion = request->completion;
-		request->told_unsettled |= completion->flags &
-					   IOAT_DMA_COMPLETION_UNSETTLED;
+	context->closed = true;
+	list_splice_init(&context->events, &unread);
+	spin_unlock(&idma_queue_lock);
+	list_for_each_entry_safe(event, next, &unread, node) {
+		list_del_init(&event->node);
+		idma_request_put(event->request);
+	}
+}
+
+/* Takes the next event out, with its reference, and fills in its record. */
+static struct idma_event *next_event(struct idma_context *context,
+				     struct ioat_dma_completion *record)
+{
+	struct idma_event *event;
+
+	spin_lock(&idma_queue_lock);
+	event = list_first_entry_or_null(&context->events, struct idma_event,
+					 node);
+	if (event) {
+		list_del_init(&event->node);
+		*record = event->request->completion;
+		record->flags = event->flags;
 	}
 	spin_unlock(&idma_queue_lock);
-	return request;
+	return event;
 }
 
-/* The caller could not be given @completion, so it did not read UNSETTLED. */
-static void not_told(struct idma_request *request,
-		     const struct ioat_dma_completion *completion)
+/*
+ * The caller could not be given it, so it is the next in turn again. If its
+ * request settled meanwhile, the event that says so is behind it.
+ */
+static void put_back(struct idma_event *event)
 {
-	if (!(completion->flags & IOAT_DMA_COMPLETION_UNSETTLED))
-		return;
+	struct idma_context *context = event->request->context;
+
 	spin_lock(&idma_queue_lock);
-	request->told_unsettled = false;
-	request->completion.flags &= ~IOAT_DMA_COMPLETION_SETTLED;
+	list_add(&event->node, &context->events);
 	spin_unlock(&idma_queue_lock);
+	wake_up_all(&context->wait);
 }
 
-/* One that could not be handed over stays where it is, the next in turn. */
 static ssize_t read_some(struct idma_context *context, char __user *to,
 			 size_t size)
 {
-	const size_t record = sizeof(struct ioat_dma_completion);
-	struct ioat_dma_completion completion;
-	struct idma_request *request;
+	struct ioat_dma_completion record;
+	struct idma_event *event;
 	ssize_t done = 0;
-	bool taken;
 
 	lockdep_assert_held(&context->read_lock);
-	while (size - done >= record) {
-		request = next_completion(context, &completion);
-		if (!request)
+	while (size - done >= sizeof(record)) {
+		event = next_event(context, &record);
+		if (!event)
 			break;
-		if (copy_to_user(to + done, &completion, record)) {
-			not_told(request, &completion);
+		if (copy_to_user(to + done, &record, sizeof(record))) {
+			put_back(event);
 			return done ? done : -EFAULT;
 		}
-		spin_lock(&idma_queue_lock);
-		/* it may have come to say SETTLED meanwhile: that is next */
-		taken = request->completion.flags == completion.flags;
-		if (taken)
-			list_del_init(&request->answered);
-		spin_unlock(&idma_queue_lock);
-		if (taken)
-			idma_request_put(request);
-		done += record;
+		idma_request_put(event->request);
+		done += sizeof(record);
 	}
 	return done;
 }

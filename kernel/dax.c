@@ -102,12 +102,6 @@ void idma_dax_put(struct idma_dax *dax)
 	kfree(dax);
 }
 
-static bool is_on_gone_device(const struct idma_request *request,
-			      const void *unused)
-{
-	return request->src->dax->gone || request->dst->dax->gone;
-}
-
 /*
  * A file from before the device is bound again must not be closed after that:
  * the driver initializes its cdev anew, and the file's reference to it then
@@ -156,8 +150,7 @@ static void device_gone(const struct device *dev)
 	spin_unlock(&idma_queue_lock);
 	if (!dax)
 		return;
-	idma_queue_stop(NULL, is_on_gone_device, NULL, IOAT_DMA_GONE,
-			IOAT_DMA_ERROR_DEVICE);
+	idma_queue_stop_gone();
 	close_files(dax);
 	put_device(held);
 	idma_dax_put(dax);

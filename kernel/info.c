@@ -3,7 +3,6 @@
  * What the module is and what its channels did.
  */
 #include <linux/kernel.h>
-#include <linux/nospec.h>
 #include <linux/string.h>
 
 #include "idma.h"
@@ -24,7 +23,14 @@ int idma_ioctl_info(struct idma_context *context, void *arg)
 	info->out_max_queued = IDMA_MAX_QUEUED_SEGMENTS;
 	info->out_max_timeout_ms = IDMA_MAX_TIMEOUT_MS;
 	info->out_piece_size = idma_piece_size;
+	info->out_completion_size = sizeof(struct ioat_dma_completion);
+	info->out_refused_count = idma_providers_refused(info->out_refused);
 	return 0;
+}
+
+static u64 counter(const struct idma_channel *ch, enum idma_counter what)
+{
+	return atomic64_read(&ch->counters[what]);
 }
 
 /*
@@ -34,24 +40,26 @@ int idma_ioctl_info(struct idma_context *context, void *arg)
 int idma_ioctl_channel_info(struct idma_context *context, void *arg)
 {
 	struct ioat_dma_channel_info *info = arg;
-	u32 size = info->size, id = info->channel;
-	struct idma_channel *ch;
+	const struct idma_channel *ch;
 
 	if (info->__reserved)
 		return -EOPNOTSUPP;
-	if (id >= IDMA_MAX_CHANNELS)
+	ch = idma_channel_find(info->channel);
+	if (!ch)
 		return -ENOENT;
-	ch = &idma_channels[array_index_nospec(id, IDMA_MAX_CHANNELS)];
-	if (!READ_ONCE(ch->name[0]))
-		return -ENOENT;
-	*info = data_race(ch->info);
-	info->out_state = ch->state;
-	info->out_numa_node = ch->node;
-	info->out_in_flight = ch->in_flight;
-	info->out_timeouts = atomic64_read(&ch->timeouts);
-	strscpy((char *)info->out_name, ch->name, sizeof(info->out_name));
-	strscpy((char *)info->out_driver, ch->driver, sizeof(info->out_driver));
-	info->size = size;
-	info->channel = id;
+	info->out_state = READ_ONCE(ch->state);
+	info->out_numa_node = READ_ONCE(ch->node);
+	info->out_in_flight = READ_ONCE(ch->in_flight);
+	strscpy_pad((char *)info->out_name, ch->name, sizeof(info->out_name));
+	strscpy_pad((char *)info->out_driver, ch->driver,
+		    sizeof(info->out_driver));
+	info->out_operations = counter(ch, IDMA_OPERATIONS);
+	info->out_bytes = counter(ch, IDMA_BYTES);
+	info->out_read_errors = counter(ch, IDMA_READ_ERRORS);
+	info->out_write_errors = counter(ch, IDMA_WRITE_ERRORS);
+	info->out_aborted = counter(ch, IDMA_ABORTED);
+	info->out_lost = counter(ch, IDMA_LOST);
+	info->out_timeouts = counter(ch, IDMA_TIMEOUTS);
+	info->out_recoveries = counter(ch, IDMA_RECOVERIES);
 	return 0;
 }

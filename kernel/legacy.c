@@ -204,7 +204,7 @@ static long legacy_start(struct idma_context *context, void __user *user)
 	if (IS_ERR(request))
 		return PTR_ERR(request);
 	mutex_lock(&context->legacy_lock);
-	list_add_tail(&request->answered, &context->legacy_started);
+	list_add_tail(&request->started, &context->legacy_started);
 	mutex_unlock(&context->legacy_lock);
 	return 0;
 }
@@ -215,10 +215,10 @@ static struct idma_request *next_started(struct idma_context *context, u64 id)
 	struct idma_request *request, *found = NULL;
 
 	mutex_lock(&context->legacy_lock);
-	list_for_each_entry(request, &context->legacy_started, answered) {
+	list_for_each_entry(request, &context->legacy_started, started) {
 		if (request->target == id) {
 			found = request;
-			list_del_init(&found->answered);
+			list_del_init(&found->started);
 			break;
 		}
 	}
@@ -258,8 +258,8 @@ void idma_legacy_release(struct idma_context *context)
 	unsigned int id;
 
 	list_for_each_entry_safe(request, next, &context->legacy_started,
-				 answered) {
-		list_del_init(&request->answered);
+				 started) {
+		list_del_init(&request->started);
 		idma_request_put(request);
 	}
 	for_each_set_bit(id, context->legacy_channels, IDMA_MAX_CHANNELS)

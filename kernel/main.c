@@ -10,9 +10,6 @@
 
 #include "idma.h"
 
-/* What a close waits for what the hardware still has, see idma_release(). */
-#define CLOSE_TIMEOUT (5 * HZ)
-
 struct workqueue_struct *idma_wq;
 
 unsigned int idma_piece_size = SZ_1M;
@@ -89,7 +86,7 @@ struct idma_command {
 
 static const struct idma_command commands[] = {
 	IDMA_COMMAND(INFO, idma_ioctl_info, struct ioat_dma_info,
-		out_piece_size, true, NULL),
+		out_refused, true, NULL),
 	IDMA_COMMAND(CHANNEL_INFO, idma_ioctl_channel_info,
 		struct ioat_dma_channel_info, out_recoveries, true, NULL),
 	IDMA_COMMAND(REGION_CREATE, idma_ioctl_region_create,
@@ -186,30 +183,19 @@ static int idma_open(struct inode *inode, struct file *file)
 	mutex_init(&context->read_lock);
 	INIT_LIST_HEAD(&context->legacy_started);
 	init_waitqueue_head(&context->wait);
-	idma_queue_init_context(context);
+	idma_queue_add_context(context);
 	file->private_data = context;
-	/* one that could not be had before may be there by now */
+	/* a channel that somebody else had may be free by now */
 	if (!idma_channels_alive())
-		idma_providers_scan();
+		idma_bus_scan();
 	return stream_open(inode, file);
-}
-
-static bool idma_settled(struct idma_context *context)
-{
-	bool settled;
-
-	spin_lock(&idma_queue_lock);
-	settled = list_empty(&context->active);
-	spin_unlock(&idma_queue_lock);
-	return settled;
 }
 
 /*
  * Nothing more is issued. What the hardware has it may still write, so this
- * waits until it is done, which takes milliseconds. Where it hangs, ioatdma
- * needs 2.4 s to reset it; what is not settled after twice that lives on
- * without its file and is freed when the channel is quiet, by the module's own
- * means (recovery.c). A process being killed comes by here too.
+ * waits until it is done: milliseconds, or if the hardware hangs some 15 s until
+ * the channel was stopped (recovery.c). A process being killed comes by here
+ * too.
  */
 static int idma_release(struct inode *inode, struct file *file)
 {
@@ -217,7 +203,7 @@ static int idma_release(struct inode *inode, struct file *file)
 
 	idma_requests_close(context);
 	idma_legacy_release(context);
-	wait_event_timeout(context->wait, idma_settled(context), CLOSE_TIMEOUT);
+	wait_event(context->wait, idma_requests_settled(context));
 	idma_regions_drop(context);
 	idma_context_put(context);
 	return 0;
@@ -244,22 +230,22 @@ static int __init idma_init(void)
 {
 	int error;
 
-	idma_wq = alloc_workqueue("ioat_dma", WQ_UNBOUND | WQ_HIGHPRI, 0);
+	idma_wq = alloc_workqueue("ioat_dma",
+				  WQ_UNBOUND | WQ_HIGHPRI | WQ_FREEZABLE, 0);
 	if (!idma_wq)
 		return -ENOMEM;
-	error = idma_providers_init();
+	error = idma_bus_init(&idma_queue_pieces);
 	if (error)
 		goto destroy_wq;
 	error = misc_register(&idma_misc);
 	if (error)
-		goto exit_providers;
+		goto exit_bus;
 	idma_debug_init();
 	return 0;
 
-exit_providers:
-	idma_providers_exit();
-	flush_workqueue(idma_wq);
-	idma_tick_stop();
+exit_bus:
+	idma_bus_exit();
+	idma_deadlines_exit();
 	idma_dax_exit();
 destroy_wq:
 	destroy_workqueue(idma_wq);
@@ -267,16 +253,14 @@ destroy_wq:
 }
 
 /*
- * No file is open. Requests that outlived theirs end with their channel, and
- * with it the last regions.
+ * No file is open, so there is no request, and no region.
  */
 static void __exit idma_exit(void)
 {
 	idma_debug_exit();
 	misc_deregister(&idma_misc);
-	idma_providers_exit();
-	flush_workqueue(idma_wq);
-	idma_tick_stop();
+	idma_bus_exit();
+	idma_deadlines_exit();
 	idma_dax_exit();
 	destroy_workqueue(idma_wq);
 }

@@ -1,245 +1,204 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Where channels come from and go to.
+ * Whose channels can be used.
  *
- * dmaengine tells its clients neither that a provider came nor that one goes.
- * The driver core does: a bus calls its notifiers after a driver was bound, and
- * before one is unbound. The second is what makes unbinding safe. A client that
- * only notices afterwards, by prep returning NULL, gives its channel back to a
- * provider that is not there: dma_release_channel() then touches freed memory
- * (seen with poisoned slabs on 6.1, 6.12 and 7.3), and on 5.10 ioatdma's timer
- * may read unmapped registers. So channels are only taken from devices on buses
- * that are watched.
+ * Recovery (op.c, recovery.c) rests on what a driver does beyond dmaengine's
+ * contract: operations end in order, and a failure reaches the callback. Nothing
+ * in struct dma_device says so, so drivers are named by the administrator, and
+ * the default is the one that was read and tested. Traits that can be seen rule
+ * a provider out even then.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/device.h>
 #include <linux/module.h>
 #include <linux/pci.h>
 #include <linux/platform_device.h>
-#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/string.h>
 
-#include "idma.h"
+#include "channel.h"
 
-static unsigned int max_channels = IDMA_MAX_CHANNELS;
-module_param(max_channels, uint, 0444);
-MODULE_PARM_DESC(max_channels,
-		 "how many DMA channels to take, up to 64; no one else can use those (64)");
+static char *drivers = "ioatdma";
+module_param(drivers, charp, 0444);
+MODULE_PARM_DESC(drivers,
+		 "drivers whose channels are taken, with commas between; others than ioatdma at your own risk (ioatdma)");
 
-struct idma_channel idma_channels[IDMA_MAX_CHANNELS];
-
-/* Who asks dmaengine for channels, and fills slots. */
-static DEFINE_MUTEX(scan_lock);
-
-/*
- * Devices between the notification that their driver goes and that it went. A
- * scan in between must not take back what was just given up.
- */
-struct leaving_device {
-	struct list_head node;
-	const struct device *dev;
+/* In the order of enum ioat_dma_refusal: why, and what would be needed. */
+static const char * const reasons[] = {
+	[IOAT_DMA_REFUSED_DRIVER] =
+		"not named by drivers=, which takes drivers that complete in order and report failures to callback_result",
+	[IOAT_DMA_REFUSED_ORDER] =
+		"it completes out of order (DMA_COMPLETION_NO_ORDER), and recovery needs completion in order",
+	[IOAT_DMA_REFUSED_ALIGNMENT] =
+		"it wants aligned copies (copy_align), and any byte must do",
+	[IOAT_DMA_REFUSED_ERRORS] =
+		"it reports failed copies as done; failures must reach callback_result",
+	[IOAT_DMA_REFUSED_BUS] =
+		"its device is on another bus than PCI or platform, whose unbinding is not noticed",
 };
 
-static LIST_HEAD(leaving);
-static DEFINE_SPINLOCK(leaving_lock);
+/* By reading: their callbacks report success whatever happened. */
+static const char * const silent_drivers[] = { "ptdma", "ae4dma" };
 
-static bool stopping;
+/* Providers that were refused, by device; read by INFO. */
+static struct ioat_dma_refused refusals[IOAT_DMA_MAX_REFUSED];
+static unsigned int refusal_count;
+static DEFINE_SPINLOCK(refusal_lock);
 
-static bool is_leaving(const struct device *dev)
+static struct ioat_dma_refused *find_refusal(const struct device *dev)
 {
-	struct leaving_device *entry;
-	bool found = false;
+	unsigned int i;
 
-	spin_lock(&leaving_lock);
-	list_for_each_entry(entry, &leaving, node)
-		found |= entry->dev == dev;
-	spin_unlock(&leaving_lock);
-	return found;
-}
-
-/* For dma_request_channel(): @param is the one channel wanted, or NULL. */
-bool idma_provider_filter(struct dma_chan *chan, void *param)
-{
-	const struct device *dev = chan->device->dev;
-
-	if (param && chan != param)
-		return false;
-	if (!dev || !dev->bus)
-		return false;
-	if (dev->bus != &platform_bus_type &&
-	    !(IS_ENABLED(CONFIG_PCI) && dev->bus == &pci_bus_type))
-		return false;
-	return !is_leaving(dev);
-}
-
-static struct idma_channel *unused_slot(void)
-{
-	struct idma_channel *ch;
-
-	lockdep_assert_held(&scan_lock);
-	for (ch = idma_channels; ch < idma_channels + IDMA_MAX_CHANNELS; ch++)
-		if (READ_ONCE(ch->state) == IOAT_DMA_CHANNEL_GONE)
-			return ch;
+	lockdep_assert_held(&refusal_lock);
+	for (i = 0; i < refusal_count; i++)
+		if (!strcmp(refusals[i].device, dev_name(dev)))
+			return &refusals[i];
 	return NULL;
 }
 
-static unsigned int slots_in_use(void)
+/* Remembers it, and says so once. */
+static void refuse(const struct device *dev, u32 reason)
 {
-	return IDMA_MAX_CHANNELS - idma_channels_in(IOAT_DMA_CHANNEL_GONE);
-}
+	struct ioat_dma_refused *refusal;
+	bool known = false;
 
-/* Takes every channel that can be had. */
-void idma_providers_scan(void)
-{
-	struct idma_channel *ch;
-	struct dma_chan *chan;
-	dma_cap_mask_t mask;
-	int error;
-
-	dma_cap_zero(mask);
-	dma_cap_set(DMA_MEMCPY, mask);
-	mutex_lock(&scan_lock);
-	while (!stopping && slots_in_use() < max_channels) {
-		ch = unused_slot();
-		if (!ch)
-			break;
-		/* DMA_PRIVATE channels, such as ioatdma's, come by no other way */
-		chan = dma_request_channel(mask, idma_provider_filter, NULL);
-		if (!chan)
-			break;
-		mutex_lock(&ch->lock);
-		error = idma_channel_attach(ch, chan);
-		mutex_unlock(&ch->lock);
-		if (error) {
-			dma_release_channel(chan);
-			break;
-		}
+	spin_lock(&refusal_lock);
+	refusal = find_refusal(dev);
+	if (refusal) {
+		known = refusal->reason == reason;
+		refusal->reason = reason;
+	} else if (refusal_count < ARRAY_SIZE(refusals)) {
+		refusal = &refusals[refusal_count++];
+		strscpy(refusal->device, dev_name(dev),
+			sizeof(refusal->device));
+		strscpy(refusal->driver, dev_driver_string(dev),
+			sizeof(refusal->driver));
+		refusal->reason = reason;
+	} else {
+		known = true; /* no room to remember that it was said */
 	}
-	mutex_unlock(&scan_lock);
+	spin_unlock(&refusal_lock);
+	if (!known)
+		pr_info("not using %s %s: %s\n", dev_driver_string(dev),
+			dev_name(dev), reasons[reason]);
 }
 
-static void scan(struct work_struct *work)
+/* Its driver goes; bound anew it is looked at anew. */
+void idma_provider_forget(const struct device *dev)
 {
-	idma_providers_scan();
-}
+	struct ioat_dma_refused *refusal;
 
-static DECLARE_WORK(scan_work, scan);
-
-static void remember_leaving(const struct device *dev)
-{
-	struct leaving_device *entry = kmalloc(sizeof(*entry), GFP_KERNEL);
-
-	if (!entry)
-		return; /* a scan would have to come in these milliseconds */
-	entry->dev = dev;
-	spin_lock(&leaving_lock);
-	list_add(&entry->node, &leaving);
-	spin_unlock(&leaving_lock);
-}
-
-static void forget_leaving(const struct device *dev)
-{
-	struct leaving_device *entry, *next;
-	LIST_HEAD(found);
-
-	spin_lock(&leaving_lock);
-	list_for_each_entry_safe(entry, next, &leaving, node)
-		if (!dev || entry->dev == dev)
-			list_move(&entry->node, &found);
-	spin_unlock(&leaving_lock);
-	list_for_each_entry_safe(entry, next, &found, node)
-		kfree(entry);
-}
-
-/* All channels of @dev, or all there are, back to dmaengine. */
-static void release_channels(const struct device *dev)
-{
-	struct idma_channel *ch;
-
-	for (ch = idma_channels; ch < idma_channels + IDMA_MAX_CHANNELS; ch++) {
-		mutex_lock(&ch->lock);
-		if (ch->chan && (!dev || ch->dev == dev)) {
-			idma_channel_drain(ch);
-			idma_channel_give_back(ch);
-			idma_channel_detach(ch, IOAT_DMA_ERROR_CHANNEL);
-		}
-		mutex_unlock(&ch->lock);
+	spin_lock(&refusal_lock);
+	refusal = find_refusal(dev);
+	if (refusal) {
+		*refusal = refusals[--refusal_count];
+		memset(&refusals[refusal_count], 0, sizeof(*refusal));
 	}
-	idma_queue_fail_orphans();
+	spin_unlock(&refusal_lock);
 }
 
-/* The driver core holds the device's lock here, and waits. */
-static int bus_event(struct notifier_block *nb, unsigned long event, void *data)
+/* Fills in all of @refused, and returns how many of them there are. */
+u32 idma_providers_refused(struct ioat_dma_refused refused[IOAT_DMA_MAX_REFUSED])
 {
-	switch (event) {
-	case BUS_NOTIFY_UNBIND_DRIVER:
-		remember_leaving(data);
-		/* a scan that is under way may have one of its channels in hand */
-		mutex_lock(&scan_lock);
-		release_channels(data);
-		mutex_unlock(&scan_lock);
-		break;
-	case BUS_NOTIFY_UNBOUND_DRIVER:
-		forget_leaving(data);
-		break;
-	case BUS_NOTIFY_BOUND_DRIVER:
-		queue_work(idma_wq, &scan_work);
-		break;
-	}
-	return NOTIFY_DONE;
-}
+	u32 count;
 
-static struct notifier_block pci_nb = { .notifier_call = bus_event };
-static struct notifier_block platform_nb = { .notifier_call = bus_event };
-
-unsigned int idma_channels_in(u32 state)
-{
-	unsigned int count = 0, i;
-
-	for (i = 0; i < IDMA_MAX_CHANNELS; i++)
-		count += READ_ONCE(idma_channels[i].state) == state;
+	spin_lock(&refusal_lock);
+	count = refusal_count;
+	memcpy(refused, refusals, sizeof(refusals));
+	spin_unlock(&refusal_lock);
 	return count;
 }
 
-/* Those that work, or soon will. */
-unsigned int idma_channels_alive(void)
+static bool is_distrusted(const struct device *dev)
 {
-	return idma_channels_in(IOAT_DMA_CHANNEL_READY) +
-	       idma_channels_in(IOAT_DMA_CHANNEL_RECOVERING);
+	const struct ioat_dma_refused *refusal;
+	bool distrusted;
+
+	spin_lock(&refusal_lock);
+	refusal = find_refusal(dev);
+	distrusted = refusal && refusal->reason == IOAT_DMA_REFUSED_ERRORS;
+	spin_unlock(&refusal_lock);
+	return distrusted;
 }
 
-int idma_providers_init(void)
+/* It was seen to report a failure as success. */
+void idma_provider_distrust(const struct device *dev)
 {
-	unsigned int i;
-	int error;
+	refuse(dev, IOAT_DMA_REFUSED_ERRORS);
+}
 
-	if (max_channels < 1 || max_channels > IDMA_MAX_CHANNELS)
-		return -EINVAL;
-	for (i = 0; i < IDMA_MAX_CHANNELS; i++)
-		idma_channel_init(&idma_channels[i], i);
-	error = bus_register_notifier(&platform_bus_type, &platform_nb);
-	if (error)
-		return error;
-	if (IS_ENABLED(CONFIG_PCI)) {
-		error = bus_register_notifier(&pci_bus_type, &pci_nb);
-		if (error) {
-			bus_unregister_notifier(&platform_bus_type,
-						&platform_nb);
-			return error;
-		}
+static bool is_named(const char *driver)
+{
+	size_t length = strlen(driver);
+	const char *at = drivers;
+
+	while (at) {
+		at += strspn(at, ", ");
+		if (!strncmp(at, driver, length) &&
+		    strchr(",\n ", at[length])) /* finds the end as well */
+			return true;
+		at = strchr(at, ',');
 	}
-	idma_providers_scan();
-	if (!idma_channels_alive())
-		pr_info("ioat-dma: no DMA channel yet\n");
+	return false;
+}
+
+/* A device whose driver's binding and unbinding concern this module. */
+bool idma_provider_is_ours(const struct device *dev)
+{
+	const struct device_driver *driver = dev->driver;
+
+	return driver && is_named(driver->name);
+}
+
+static u32 reason_to_refuse(struct dma_chan *chan)
+{
+	struct dma_device *device = chan->device;
+	const char *driver = dev_driver_string(device->dev);
+
+	if (dma_has_cap(DMA_COMPLETION_NO_ORDER, device->cap_mask))
+		return IOAT_DMA_REFUSED_ORDER;
+	if (device->copy_align)
+		return IOAT_DMA_REFUSED_ALIGNMENT;
+	if (match_string(silent_drivers, ARRAY_SIZE(silent_drivers), driver) >=
+		    0 ||
+	    is_distrusted(device->dev))
+		return IOAT_DMA_REFUSED_ERRORS;
+	if (!is_named(driver))
+		return IOAT_DMA_REFUSED_DRIVER;
+	if (device->dev->bus != &platform_bus_type &&
+	    !(IS_ENABLED(CONFIG_PCI) && device->dev->bus == &pci_bus_type))
+		return IOAT_DMA_REFUSED_BUS;
 	return 0;
 }
 
-void idma_providers_exit(void)
+/*
+ * For filters of dma_request_channel(), under dmaengine's mutex: zero, -EPERM if
+ * the provider is refused, or -EAGAIN. A device whose driver is being unbound is
+ * locked, and nothing of it may be taken any more; one that is locked for
+ * another reason has to wait for the next look.
+ */
+int idma_provider_check(struct dma_chan *chan)
 {
-	if (IS_ENABLED(CONFIG_PCI))
-		bus_unregister_notifier(&pci_bus_type, &pci_nb);
-	bus_unregister_notifier(&platform_bus_type, &platform_nb);
-	mutex_lock(&scan_lock);
-	stopping = true;
-	release_channels(NULL);
-	mutex_unlock(&scan_lock);
-	cancel_work_sync(&scan_work);
-	forget_leaving(NULL);
+	struct device *dev = chan->device->dev;
+	u32 reason;
+
+	if (!dev)
+		return -EPERM;
+	if (!device_trylock(dev))
+		return -EAGAIN;
+	reason = reason_to_refuse(chan);
+	if (reason)
+		refuse(dev, reason);
+	device_unlock(dev);
+	return reason ? -EPERM : 0;
+}
+
+/*
+ * dma_release_channel() is not bound to stop the hardware: that is what
+ * device_terminate_all is for, which ioatdma lacks; there it resets the channel.
+ */
+bool idma_provider_stops_on_release(const struct dma_chan *chan)
+{
+	return !strcmp(dev_driver_string(chan->device->dev), "ioatdma");
 }

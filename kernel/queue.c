@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What waits for channels, and the clock that it may run out of.
+ * What waits for channels.
  *
  * Contexts with something pending take turns, a piece each, however many and
  * however large the requests that they have.
  */
-#include <linux/jiffies.h>
-#include <linux/ktime.h>
 #include <linux/minmax.h>
 #include <linux/module.h>
+#include <linux/nodemask.h>
 #include <linux/topology.h>
 
 #include "idma.h"
-
-/* How late a timeout may be noticed, and how often channels are looked after. */
-#define TICK msecs_to_jiffies(50)
 
 /* So many requests are passed over for one whose memory is near the channel. */
 #define NUMA_WINDOW 16
@@ -22,21 +18,24 @@
 #define ANY IDMA_MAX_CHANNELS
 
 DEFINE_SPINLOCK(idma_queue_lock);
-LIST_HEAD(idma_contexts);
 
+/* All under idma_queue_lock. */
+static LIST_HEAD(contexts);
 static LIST_HEAD(runnable);
+/* The distance of each node from the nearest ready channel. */
+static u8 nearest[MAX_NUMNODES];
 
-void idma_queue_init_context(struct idma_context *context)
+void idma_queue_add_context(struct idma_context *context)
 {
 	unsigned int i;
 
 	INIT_LIST_HEAD(&context->runnable);
 	INIT_LIST_HEAD(&context->active);
-	INIT_LIST_HEAD(&context->completions);
+	INIT_LIST_HEAD(&context->events);
 	for (i = 0; i < ARRAY_SIZE(context->pending); i++)
 		INIT_LIST_HEAD(&context->pending[i]);
 	spin_lock(&idma_queue_lock);
-	list_add_tail(&context->node, &idma_contexts);
+	list_add_tail(&context->node, &contexts);
 	spin_unlock(&idma_queue_lock);
 }
 
@@ -63,29 +62,13 @@ void idma_queue_remove(struct idma_request *request)
 		list_del_init(&context->runnable);
 }
 
-/*
- * No channel that takes work is nearer to the destination than @ch. Equal nodes
- * would not do: memory may be on a node without CPUs and without devices.
- */
-static bool is_nearest(const struct idma_channel *ch,
-		       const struct idma_request *request)
+static bool is_near(const struct idma_channel *ch,
+		    const struct idma_request *request)
 {
-	int node = request->dst->numa_node, distance, other;
-	unsigned int i;
+	int node = request->dst->numa_node, its = READ_ONCE(ch->node);
 
-	if (node == NUMA_NO_NODE || ch->node == NUMA_NO_NODE ||
-	    ch->node == node)
-		return true;
-	distance = node_distance(ch->node, node);
-	for (i = 0; i < IDMA_MAX_CHANNELS; i++) {
-		other = READ_ONCE(idma_channels[i].node);
-		if (other != NUMA_NO_NODE &&
-		    READ_ONCE(idma_channels[i].state) ==
-			    IOAT_DMA_CHANNEL_READY &&
-		    node_distance(other, node) < distance)
-			return false;
-	}
-	return true;
+	return node == NUMA_NO_NODE || its == NUMA_NO_NODE ||
+	       node_distance(its, node) <= nearest[node];
 }
 
 static struct idma_request *pick(struct idma_context *context,
@@ -100,7 +83,7 @@ static struct idma_request *pick(struct idma_context *context,
 	if (request)
 		return request;
 	list_for_each_entry(request, &context->pending[ANY], pending) {
-		if (is_nearest(ch, request))
+		if (is_near(ch, request))
 			return request;
 		if (++passed == NUMA_WINDOW)
 			break;
@@ -108,8 +91,8 @@ static struct idma_request *pick(struct idma_context *context,
 	return NULL;
 }
 
-/* Cuts the next piece off @request. */
-static void cut(struct idma_request *request, struct idma_op *op)
+/* Makes @op the next piece of @request. */
+static void split(struct idma_request *request, struct idma_op *op)
 {
 	const struct ioat_dma_segment *segment =
 		&request->segments[request->next];
@@ -138,8 +121,7 @@ static void cut(struct idma_request *request, struct idma_op *op)
 		idma_queue_remove(request);
 }
 
-/* Makes @op the next piece for @ch; false if there is none. */
-bool idma_queue_take(struct idma_channel *ch, struct idma_op *op)
+static bool take(struct idma_channel *ch, struct idma_op *op)
 {
 	struct idma_context *context;
 	struct idma_request *request = NULL;
@@ -149,7 +131,7 @@ bool idma_queue_take(struct idma_channel *ch, struct idma_op *op)
 		request = pick(context, ch);
 		if (!request)
 			continue;
-		cut(request, op);
+		split(request, op);
 		if (!list_empty(&context->runnable))
 			list_move_tail(&context->runnable, &runnable);
 		break;
@@ -158,102 +140,111 @@ bool idma_queue_take(struct idma_channel *ch, struct idma_op *op)
 	return request;
 }
 
-/* Stops what matches, of @context or of all; returns how many matched. */
-unsigned int idma_queue_stop(struct idma_context *context, idma_match match,
-			     const void *what, u32 status, u32 error)
+static bool waiting(void)
+{
+	return !list_empty_careful(&runnable);
+}
+
+/* From outside the lock; once it is so, it stays so. */
+static bool is_stopped(const struct idma_op *op)
+{
+	return READ_ONCE(op->request->stopped);
+}
+
+static void find_nearest(void)
+{
+	const struct idma_channel *ch;
+	int node, its, distance;
+
+	lockdep_assert_held(&idma_queue_lock);
+	for_each_online_node(node) {
+		nearest[node] = U8_MAX;
+		for_each_idma_channel(ch) {
+			its = READ_ONCE(ch->node);
+			if (READ_ONCE(ch->state) != IOAT_DMA_CHANNEL_READY ||
+			    its == NUMA_NO_NODE)
+				continue;
+			distance = min(node_distance(its, node), U8_MAX);
+			nearest[node] = min_t(u8, nearest[node], distance);
+		}
+	}
+}
+
+/*
+ * What waited for another channel may have to be done by those that are ready
+ * now, or by none.
+ */
+static void channel_changed(const struct idma_channel *ch)
+{
+	spin_lock(&idma_queue_lock);
+	find_nearest();
+	spin_unlock(&idma_queue_lock);
+	if (!idma_channel_is_alive(ch))
+		idma_queue_stop_gone();
+	if (waiting())
+		idma_channels_kick(ANY);
+}
+
+const struct idma_pieces idma_queue_pieces = {
+	.take = take,
+	.waiting = waiting,
+	.is_stopped = is_stopped,
+	.settled = idma_request_piece_settled,
+	.channel_changed = channel_changed,
+};
+
+/* Channel @target, or any, takes work now or soon will. */
+bool idma_queue_has_channel(u32 target)
+{
+	return target == ANY ? idma_channels_alive() :
+			       idma_channel_is_alive(&idma_channels[target]);
+}
+
+static void stop_gone_of(struct idma_context *context,
+			 struct list_head *settled)
 {
 	struct idma_request *request, *next;
-	struct idma_context *each;
-	unsigned int count = 0;
+
+	lockdep_assert_held(&idma_queue_lock);
+	list_for_each_entry_safe(request, next, &context->active, active) {
+		if (request->src->dax->gone || request->dst->dax->gone)
+			idma_request_stop(request, IOAT_DMA_GONE,
+					  IOAT_DMA_ERROR_DEVICE, settled);
+		else if (!idma_queue_has_channel(request->target))
+			idma_request_stop(request, IOAT_DMA_GONE,
+					  IOAT_DMA_ERROR_CHANNEL, settled);
+	}
+}
+
+/* The context after @context, or the first; with a reference, or NULL. */
+static struct idma_context *next_context(struct idma_context *context)
+{
+	lockdep_assert_held(&idma_queue_lock);
+	context = list_prepare_entry(context, &contexts, node);
+	list_for_each_entry_continue(context, &contexts, node)
+		if (kref_get_unless_zero(&context->ref))
+			return context;
+	return NULL;
+}
+
+/*
+ * A device or a channel went: stops requests whose memory is gone, and those that
+ * have no channel to wait for. Others get at the lock after each context.
+ */
+void idma_queue_stop_gone(void)
+{
+	struct idma_context *context = NULL, *last;
 	LIST_HEAD(settled);
 
-	spin_lock(&idma_queue_lock);
-	list_for_each_entry(each, &idma_contexts, node) {
-		if (context && each != context)
-			continue;
-		list_for_each_entry_safe(request, next, &each->active, active) {
-			if (request->is_answered || !match(request, what))
-				continue;
-			count++;
-			idma_request_stop(request, status, error, &settled);
-		}
-	}
-	spin_unlock(&idma_queue_lock);
-	idma_requests_put(&settled);
-	return count;
-}
-
-static bool is_orphan(const struct idma_request *request, const void *what)
-{
-	u32 state;
-
-	if (request->target == ANY)
-		return !idma_channels_alive();
-	state = READ_ONCE(idma_channels[request->target].state);
-	return state != IOAT_DMA_CHANNEL_READY &&
-	       state != IOAT_DMA_CHANNEL_RECOVERING;
-}
-
-/* Channels went: stops what has none left to wait for. */
-void idma_queue_fail_orphans(void)
-{
-	idma_queue_stop(NULL, is_orphan, NULL, IOAT_DMA_GONE,
-			IOAT_DMA_ERROR_CHANNEL);
-}
-
-static bool is_overdue(const struct idma_request *request, const void *now)
-{
-	return request->deadline <= *(const u64 *)now;
-}
-
-static void tick(struct work_struct *work);
-static DECLARE_DELAYED_WORK(tick_work, tick);
-
-/* From now on until there is nothing to look after. */
-void idma_tick_start(void)
-{
-	queue_delayed_work(idma_wq, &tick_work, TICK);
-}
-
-void idma_tick_stop(void)
-{
-	cancel_delayed_work_sync(&tick_work);
-}
-
-static bool requests_active(void)
-{
-	struct idma_context *context;
-	bool active = false;
-
-	spin_lock(&idma_queue_lock);
-	list_for_each_entry(context, &idma_contexts, node)
-		active |= !list_empty(&context->active);
-	spin_unlock(&idma_queue_lock);
-	return active;
-}
-
-static void tick(struct work_struct *work)
-{
-	u64 now = ktime_get_ns();
-	unsigned int i;
-	bool busy;
-
-	idma_queue_stop(NULL, is_overdue, &now, IOAT_DMA_TIMED_OUT,
-			IOAT_DMA_ERROR_NONE);
-	busy = requests_active();
-	for (i = 0; i < IDMA_MAX_CHANNELS; i++) {
-		struct idma_channel *ch = &idma_channels[i];
-
-		switch (READ_ONCE(ch->state)) {
-		case IOAT_DMA_CHANNEL_GONE:
-			continue;
-		case IOAT_DMA_CHANNEL_READY:
-			if (!READ_ONCE(ch->in_flight))
-				continue;
-		}
-		busy = true;
-		queue_work(idma_wq, &ch->work);
-	}
-	if (busy)
-		idma_tick_start();
+	do {
+		last = context;
+		spin_lock(&idma_queue_lock);
+		context = next_context(last);
+		if (context)
+			stop_gone_of(context, &settled);
+		spin_unlock(&idma_queue_lock);
+		idma_requests_put(&settled);
+		if (last)
+			idma_context_put(last);
+	} while (context);
 }

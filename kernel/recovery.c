@@ -1,128 +1,101 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A channel in trouble.
+ * A channel whose hardware failed, or does not answer.
  *
  * What ioatdma does after a fault depends on its kind. A read or write error:
- * the failing operation's callback comes at once, and those of all behind it.
- * Anything else: its timer resets the channel after some 2 s, and the callback
- * of the operation that failed never comes, nor does tx_status ever tell. A
- * lost interrupt: nothing comes until somebody asks for tx_status.
+ * it resets the channel at once, and calls back for the failing operation and all
+ * behind it. Anything else: its timer resets the channel after some 2 s, and the
+ * callback of the operation that failed never comes, nor does tx_status ever
+ * show it. A lost interrupt: nothing comes until somebody asks for tx_status.
  *
- * One thing is sure of every kind: operations end in order. So when the callback
- * of a later operation comes, the hardware is done with all before, and those
- * whose callback is missing are lost. That later operation is a tiny copy of
- * the module's own. It also calms ioatdma, which after a hung operation resets
- * the channel every 200 ms until one goes through.
- *
- * If that fails too, the channel is given back to dmaengine, which resets the
- * hardware and ends what it had, and asked for anew. If even then no copy goes
- * through, it is set aside and tried again from time to time.
+ * In each case nothing more is issued but a probe, a tiny copy of the module's
+ * own: once that succeeds, the hardware is done with all before it (op.c). It
+ * also ends ioatdma's resets, which after a hung operation come every 200 ms
+ * until one completes. If the probe fails, too, the hardware is stopped and the
+ * channel given back to dmaengine and requested anew. If even then no probe
+ * succeeds, it is set aside, and tried again after a while, longer each time.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/delay.h>
 #include <linux/jiffies.h>
 #include <linux/module.h>
 
-#include "idma.h"
+#include "channel.h"
 
 /* An operation of this age makes the module ask for tx_status. */
 #define POLL_AFTER msecs_to_jiffies(200)
-/* One of this age is in trouble: later than ioatdma's own reset, at 2.4 s. */
-#define TROUBLE_AFTER msecs_to_jiffies(3000)
-/* So long may a copy of the module's own take, a reset by ioatdma included. */
-#define CALM_TIMEOUT msecs_to_jiffies(3000)
-/* Between two of those that the channel did not even take. */
-#define CALM_PAUSE msecs_to_jiffies(300)
-/* How often a channel is asked for anew before it is set aside. */
-#define MAX_RESETS 2
+/* One of this age fails its channel: later than ioatdma's own reset, at 2.4 s. */
+#define FAIL_AFTER msecs_to_jiffies(3000)
+/* How long a probe may take, a reset by ioatdma included. */
+#define PROBE_TIMEOUT msecs_to_jiffies(3000)
+/* Between two that the channel did not even take. */
+#define PROBE_PAUSE msecs_to_jiffies(300)
+/* Probes until the channel is restarted, and restarts until it is set aside. */
+#define MAX_ATTEMPTS 3
+#define MAX_RESTARTS 2
+/* How often an idle channel may refuse a piece and pass a probe. */
+#define MAX_REFUSALS 3
 #define SET_ASIDE_FOR msecs_to_jiffies(10000)
-/* What unbinding waits for before it takes the hardware's work away. */
-#define DRAIN_TIMEOUT msecs_to_jiffies(3500)
+#define SET_ASIDE_AT_MOST msecs_to_jiffies(600000)
 
-/* Nothing new is issued until the channel has proved itself. */
-void idma_channel_trouble(struct idma_channel *ch)
+void idma_channel_set_state(struct idma_channel *ch, u32 state)
 {
 	lockdep_assert_held(&ch->lock);
-	if (ch->state != IOAT_DMA_CHANNEL_READY)
+	if (ch->state == state)
 		return;
-	idma_channel_set_state(ch, IOAT_DMA_CHANNEL_RECOVERING);
-	ch->calm_tries = 0;
-	ch->calm_with_hw = false;
-	ch->calm_came = false;
-	ch->trouble = jiffies;
-	idma_tick_start();
-	queue_work(idma_wq, &ch->work);
-}
-
-static void issue_calm(struct idma_channel *ch)
-{
-	struct idma_op *op = &ch->calm[ch->calm_tries];
-
-	lockdep_assert_held(&ch->lock);
-	op->src_dma = ch->buffer_dma;
-	op->dst_dma = ch->buffer_dma + L1_CACHE_BYTES;
-	op->length = L1_CACHE_BYTES;
-	op->result = DMA_TRANS_ABORTED;
-	ch->trouble = jiffies;
-	ch->calm_tries++;
-	ch->calm_came = false;
-	ch->calm_with_hw = false;
-	if (!idma_op_issue(op))
-		return;
-	ch->calm_with_hw = true;
-	dma_async_issue_pending(ch->chan);
-}
-
-/* A later operation ended, or the hardware was reset: they will not. */
-static void give_up_issued(struct idma_channel *ch)
-{
-	struct idma_op *op, *next;
-
-	lockdep_assert_held(&ch->lock);
-	list_for_each_entry_safe(op, next, &ch->issued, node) {
-		ch->info.out_lost++;
-		idma_op_resolve(op, IOAT_DMA_FAILED, IOAT_DMA_ERROR_LOST);
-		list_move(&op->node, &ch->lost);
-	}
-}
-
-static void recovered(struct idma_channel *ch)
-{
-	lockdep_assert_held(&ch->lock);
-	/* callbacks come in order, so those of the lost come no more */
-	list_splice_init(&ch->lost, &ch->free);
-	ch->info.out_recoveries++;
-	ch->resets = 0;
-	idma_channel_set_state(ch, IOAT_DMA_CHANNEL_READY);
+	WRITE_ONCE(ch->state, state);
+	idma_pieces->channel_changed(ch);
 }
 
 /*
- * Gives the channel back to dmaengine and asks for the same one again. Someone
- * else may be quicker; then it is gone.
+ * Takes the channel away from the hardware, after which no callback comes; those
+ * that came are reaped. False: it cannot be stopped and keeps what it has.
  */
-static void reset_channel(struct idma_channel *ch)
+bool idma_channel_stop(struct idma_channel *ch)
 {
-	/* Only compared with from here on, so it need not be there any more. */
 	struct dma_chan *chan = ch->chan;
+
+	lockdep_assert_held(&ch->lock);
+	if (!chan)
+		return true;
+	if (chan->device->device_terminate_all) {
+		if (dmaengine_terminate_sync(chan))
+			return false;
+	} else if (!list_empty(&ch->issued) &&
+		   !idma_provider_stops_on_release(chan)) {
+		return false;
+	}
+	dma_release_channel(chan);
+	ch->chan = NULL;
+	idma_ops_reap(ch);
+	return true;
+}
+
+/* Nothing of a stopped channel is with the hardware. */
+static bool stop_and_settle(struct idma_channel *ch)
+{
+	if (!idma_channel_stop(ch))
+		return false;
+	idma_ops_settle_all(ch, IOAT_DMA_FAILED, IOAT_DMA_ERROR_LOST);
+	return true;
+}
+
+static bool is_provider(struct dma_chan *chan, void *provider)
+{
+	return chan == provider && !idma_provider_check(chan);
+}
+
+/* Requests the channel that the slot had; somebody else may have been quicker. */
+static bool acquire(struct idma_channel *ch)
+{
 	dma_cap_mask_t mask;
 
 	lockdep_assert_held(&ch->lock);
-	dev_warn(ch->dev, "%s: does not recover, resetting it\n", ch->name);
-	idma_channel_give_back(ch);
-	give_up_issued(ch);
-	list_splice_init(&ch->lost, &ch->free);
-	ch->calm_tries = 0;
-	ch->calm_with_hw = false;
-	ch->calm_came = false;
-	ch->resets++;
-
 	dma_cap_zero(mask);
 	dma_cap_set(DMA_MEMCPY, mask);
-	ch->chan = dma_request_channel(mask, idma_provider_filter, chan);
-	if (!ch->chan) {
-		dev_warn(ch->dev, "%s: cannot be had again\n", ch->name);
-		idma_channel_detach(ch, IOAT_DMA_ERROR_CHANNEL);
-		idma_queue_fail_orphans();
-	}
+	ch->chan = dma_request_channel(mask, is_provider, ch->provider);
+	return ch->chan;
 }
 
 static void set_aside(struct idma_channel *ch)
@@ -130,75 +103,136 @@ static void set_aside(struct idma_channel *ch)
 	struct idma_op *op, *next;
 
 	lockdep_assert_held(&ch->lock);
-	dev_err(ch->dev, "%s: set aside\n", ch->name);
-	ch->trouble = jiffies;
-	idma_channel_set_state(ch, IOAT_DMA_CHANNEL_SET_ASIDE);
-	give_up_issued(ch);
+	stop_and_settle(ch); /* or it keeps what it has */
 	list_for_each_entry_safe(op, next, &ch->retry, node)
-		idma_op_resolve(op, IOAT_DMA_GONE, IOAT_DMA_ERROR_CHANNEL);
-	idma_queue_fail_orphans();
+		idma_op_drop(op, IOAT_DMA_GONE, IOAT_DMA_ERROR_CHANNEL);
+	ch->set_aside_for = ch->set_aside_for ?
+			    min(2 * ch->set_aside_for, SET_ASIDE_AT_MOST) :
+			    SET_ASIDE_FOR;
+	ch->since = jiffies;
+	dev_err(ch->dev, "%s: set aside for %u s\n", ch->name,
+		jiffies_to_msecs(ch->set_aside_for) / 1000);
+	idma_channel_set_state(ch, IOAT_DMA_CHANNEL_SET_ASIDE);
+}
+
+/* Nothing new is issued until a probe succeeds. */
+void idma_channel_fail(struct idma_channel *ch)
+{
+	lockdep_assert_held(&ch->lock);
+	ch->failed = false;
+	if (ch->state != IOAT_DMA_CHANNEL_READY)
+		return;
+	if (ch->distrusted)
+		idma_provider_distrust(ch->dev); /* so it is not had again */
+	if (ch->distrusted || ch->refusals > MAX_REFUSALS) {
+		set_aside(ch);
+		return;
+	}
+	ch->attempts = 0;
+	ch->probe_state = IDMA_PROBE_NONE;
+	idma_channel_set_state(ch, IOAT_DMA_CHANNEL_RECOVERING);
+	queue_work(idma_wq, &ch->work);
+}
+
+static void recovered(struct idma_channel *ch)
+{
+	lockdep_assert_held(&ch->lock);
+	ch->probe_state = IDMA_PROBE_NONE;
+	idma_count(ch, IDMA_RECOVERIES, 1);
+	ch->restarts = 0;
+	idma_channel_set_state(ch, IOAT_DMA_CHANNEL_READY);
+}
+
+static void restart(struct idma_channel *ch)
+{
+	lockdep_assert_held(&ch->lock);
+	if (ch->restarts == MAX_RESTARTS) {
+		set_aside(ch);
+		return;
+	}
+	ch->restarts++;
+	dev_warn(ch->dev, "%s: does not recover, restarting it\n", ch->name);
+	if (!stop_and_settle(ch)) {
+		dev_err(ch->dev, "%s: cannot be stopped\n", ch->name);
+		set_aside(ch);
+		return;
+	}
+	ch->attempts = 0;
+	queue_work(idma_wq, &ch->work);
+}
+
+static void try_probe(struct idma_channel *ch)
+{
+	lockdep_assert_held(&ch->lock);
+	ch->attempts++;
+	ch->since = jiffies;
+	if (!ch->chan && !acquire(ch))
+		return;
+	if (!idma_op_issue(&ch->probe))
+		dma_async_issue_pending(ch->chan);
 }
 
 static void recover(struct idma_channel *ch)
 {
+	bool issued = ch->probe_state == IDMA_PROBE_ISSUED;
+	unsigned long pause = issued ? PROBE_TIMEOUT : PROBE_PAUSE;
+
 	lockdep_assert_held(&ch->lock);
-	idma_channel_poll(ch);
-	if (ch->calm_came) {
-		ch->calm_came = false;
-		give_up_issued(ch);
-		if (ch->calm[ch->calm_tries - 1].result == DMA_TRANS_NOERROR) {
-			recovered(ch);
-			return;
-		}
-	}
-	if (ch->calm_tries &&
-	    time_before(jiffies, ch->trouble + (ch->calm_with_hw ?
-						CALM_TIMEOUT : CALM_PAUSE)))
+	if (ch->probe_state == IDMA_PROBE_SUCCEEDED)
+		recovered(ch);
+	else if (ch->attempts && time_before(jiffies, ch->since + pause))
 		return;
-	if (ch->calm_tries < IDMA_CALM_TRIES)
-		issue_calm(ch);
-	else if (ch->resets < MAX_RESETS)
-		reset_channel(ch);
+	else if (issued || ch->attempts == MAX_ATTEMPTS)
+		restart(ch);
 	else
-		set_aside(ch);
+		try_probe(ch);
 }
 
-/* Looks after @ch; called again and again while it has something to do. */
-void idma_channel_check(struct idma_channel *ch)
+static void check_ready(struct idma_channel *ch)
 {
 	struct idma_op *op;
 
 	lockdep_assert_held(&ch->lock);
 	op = list_first_entry_or_null(&ch->issued, struct idma_op, node);
-	if (op && ch->state == IOAT_DMA_CHANNEL_READY &&
-	    time_after(jiffies, op->issued + POLL_AFTER)) {
-		idma_channel_poll(ch);
-		op = list_first_entry_or_null(&ch->issued, struct idma_op,
-					      node);
-		if (op && time_after(jiffies, op->issued + TROUBLE_AFTER))
-			idma_channel_trouble(ch);
-	}
-	if (ch->state == IOAT_DMA_CHANNEL_SET_ASIDE &&
-	    time_after(jiffies, ch->trouble + SET_ASIDE_FOR)) {
-		idma_channel_set_state(ch, IOAT_DMA_CHANNEL_RECOVERING);
-		/* nothing of what was tried before is with the hardware then */
-		reset_channel(ch);
-	}
-	if (ch->state == IOAT_DMA_CHANNEL_RECOVERING)
-		recover(ch);
+	if (!op || time_before(jiffies, op->issued + POLL_AFTER))
+		return;
+	idma_ops_poll(ch);
+	op = list_first_entry_or_null(&ch->issued, struct idma_op, node);
+	if (op && time_after(jiffies, op->issued + FAIL_AFTER))
+		ch->failed = true;
 }
 
-/* Stops issuing and waits until the hardware has nothing more, or hangs. */
-void idma_channel_drain(struct idma_channel *ch)
+/* Looks after @ch; called again and again while it has something to do. */
+void idma_channel_check(struct idma_channel *ch)
 {
-	unsigned long end = jiffies + DRAIN_TIMEOUT;
-
 	lockdep_assert_held(&ch->lock);
-	idma_channel_set_state(ch, IOAT_DMA_CHANNEL_GONE);
-	idma_channel_reap(ch);
-	while (!list_empty(&ch->issued) && time_before(jiffies, end)) {
+	if (ch->suspended)
+		return;
+	if (ch->state == IOAT_DMA_CHANNEL_READY)
+		check_ready(ch);
+	if (ch->failed)
+		idma_channel_fail(ch);
+	if (ch->state == IOAT_DMA_CHANNEL_SET_ASIDE &&
+	    (ch->probe_state == IDMA_PROBE_SUCCEEDED ||
+	     time_after_eq(jiffies, ch->since + ch->set_aside_for))) {
+		ch->attempts = 0;
+		ch->restarts = MAX_RESTARTS;
+		idma_channel_set_state(ch, IOAT_DMA_CHANNEL_RECOVERING);
+	}
+	if (ch->state == IOAT_DMA_CHANNEL_RECOVERING) {
+		idma_ops_poll(ch);
+		recover(ch);
+	}
+}
+
+/* Waits until the hardware has nothing more, or @end. */
+void idma_channel_drain(struct idma_channel *ch, unsigned long end)
+{
+	lockdep_assert_held(&ch->lock);
+	idma_ops_reap(ch);
+	while (ch->in_flight && time_before(jiffies, end)) {
 		usleep_range(500, 2000);
-		idma_channel_reap(ch);
-		idma_channel_poll(ch);
+		idma_ops_reap(ch);
+		idma_ops_poll(ch);
 	}
 }

@@ -32,7 +32,7 @@
 extern "C" {
 #endif
 
-#define DMA_SHIM_ABI 8
+#define DMA_SHIM_ABI 9
 
 #define DMA_SHIM_MAX_SEGMENTS 4096u
 #define DMA_SHIM_MAX_DEVICES 256u
@@ -449,18 +449,37 @@ int dma_shim_cancel(struct dma_shim *shim, uint64_t tag);
 /** dma_shim_cpu_info() - describe the CPU engine */
 void dma_shim_cpu_info(struct dma_shim *shim, struct dma_shim_cpu_info *out);
 
+#define DMA_SHIM_MAX_REFUSED 8u
+
+/**
+ * struct dma_shim_refused - a provider of channels that the module does not use
+ * @driver: ended by NUL
+ * @device: ended by NUL
+ * @reason: enum ioat_dma_refusal
+ */
+struct dma_shim_refused {
+	char driver[32];
+	char device[32];
+	uint32_t reason;
+	uint32_t reserved;
+};
+
 /**
  * struct dma_shim_dma_info - the kernel module behind the DMA engine
  * @version:       of the module: major << 16 | minor << 8 | patch
  * @abi:           of its interface
  * @channels:      that take work now
  * @channel_limit: channel ids are below this, and this is at most 64
+ * @refused_count: of @refused, the first of those that there are
  */
 struct dma_shim_dma_info {
 	uint32_t version;
 	uint32_t abi;
 	uint32_t channels;
 	uint32_t channel_limit;
+	uint32_t refused_count;
+	uint32_t reserved;
+	struct dma_shim_refused refused[DMA_SHIM_MAX_REFUSED];
 };
 
 /** enum dma_shim_channel_state - see enum ioat_dma_channel_state */
@@ -506,7 +525,7 @@ int dma_shim_dma_open(struct dma_shim *shim, const char *path,
 		      struct dma_shim_dma_info *info);
 
 /**
- * dma_shim_dma_info() - how many channels take work now
+ * dma_shim_dma_info() - what the module has now
  *
  * Return: 0, or -ENODEV where the DMA engine is not open.
  */

@@ -71,11 +71,17 @@ ASSERT_AT(dma_shim_completion, dma_channel, 88);
 ASSERT_AT(dma_shim_completion, dma_retries, 92);
 ASSERT_AT(dma_shim_completion, difference, 96);
 
-ASSERT_SIZE(dma_shim_dma_info, 16);
+ASSERT_SIZE(dma_shim_dma_info, 600);
 ASSERT_AT(dma_shim_dma_info, version, 0);
 ASSERT_AT(dma_shim_dma_info, abi, 4);
 ASSERT_AT(dma_shim_dma_info, channels, 8);
 ASSERT_AT(dma_shim_dma_info, channel_limit, 12);
+ASSERT_AT(dma_shim_dma_info, refused_count, 16);
+ASSERT_AT(dma_shim_dma_info, refused, 24);
+ASSERT_SIZE(dma_shim_refused, 72);
+ASSERT_AT(dma_shim_refused, driver, 0);
+ASSERT_AT(dma_shim_refused, device, 32);
+ASSERT_AT(dma_shim_refused, reason, 64);
 
 ASSERT_SIZE(dma_shim_channel_info, 144);
 ASSERT_AT(dma_shim_channel_info, state, 0);

@@ -26,7 +26,25 @@ enum request_state {
 	REQUEST_PAUSED,    /* to be submitted again, later */
 	REQUEST_REFUSED,   /* could not be submitted */
 	REQUEST_SENT,      /* with the kernel */
-	REQUEST_SETTLING,  /* answered, but the hardware is not through */
+	REQUEST_SETTLING,  /* completed, but the hardware may still write */
+};
+
+/**
+ * struct outcome - how the kernel says that a request ended
+ * @status:  enum ioat_dma_status
+ * @error:   enum ioat_dma_error
+ * @channel: that failed, or was given the last of it
+ * @segment: of the job, that failed
+ * @bytes:   that were copied, of what is left of the piece
+ * @ended:   when, CLOCK_MONOTONIC
+ */
+struct outcome {
+	uint32_t status;
+	uint32_t error;
+	uint32_t channel;
+	uint32_t segment;
+	uint64_t bytes;
+	uint64_t ended;
 };
 
 /**
@@ -38,6 +56,7 @@ enum request_state {
  * @cost:     what it takes of the window, in bytes
  * @resume:   when to submit it again, where it is PAUSED
  * @tries:    how often it was thrown out
+ * @outcome:  of the last try
  * @canceled: the kernel was asked to stop it
  * @error:    of its submission, where it was REFUSED
  */
@@ -49,6 +68,7 @@ struct request {
 	uint64_t cost;
 	uint64_t resume;
 	uint32_t tries;
+	struct outcome outcome;
 	bool canceled;
 	int error;
 };
@@ -62,11 +82,12 @@ struct request {
  * @asleep:   the thread is, and has to be woken (lock)
  * @ending:   a job is to end that may have requests (lock)
  * @stop:     (lock)
+ * @record:   bytes of a completion as this module writes it
  * @window:   bytes that the requests are worth which count
  * @stalled:  the kernel takes no more until that moment, or a completion
  * @sequence: makes tags
  *
- * From @window on the thread's own.
+ * From @record on the thread's own.
  */
 struct dma {
 	struct dma_shim *shim;
@@ -80,6 +101,7 @@ struct dma {
 	bool ending;
 	bool stop;
 
+	uint32_t record;
 	uint64_t window;
 	uint64_t stalled;
 	uint64_t sequence;
@@ -91,6 +113,7 @@ struct dma {
 	uint64_t cancels[DMA_REQUESTS];
 	struct request requests[DMA_REQUESTS];
 	struct ioat_dma_completion completions[DMA_BATCH];
+	unsigned char records[DMA_BATCH * sizeof(struct ioat_dma_completion)];
 	struct ioat_dma_segment segments[DMA_SHIM_MAX_SEGMENTS];
 };
 
@@ -103,13 +126,13 @@ void request_submit(struct dma *dma, struct request *request);
 void request_refused(struct dma *dma, struct request *request);
 void request_resume(struct dma *dma, struct request *request);
 bool request_drop(struct dma *dma, struct request *request, uint64_t now);
-void request_answered(struct dma *dma, const struct ioat_dma_completion *completion);
+void request_completed(struct dma *dma, const struct ioat_dma_completion *completion);
 
 /* dma_module.c; a negative errno where they fail */
-int module_open(const char *path, struct dma_shim_dma_info *info);
+int module_open(const char *path, struct dma_shim_dma_info *info, uint32_t *record);
 int module_submit(int module, const struct ioat_dma_submit *submit);
 void module_cancel(int module, uint64_t tag);
-uint32_t module_read(int module, struct ioat_dma_completion *completions, uint32_t room);
+uint32_t module_read(struct dma *dma);
 void module_forget(int module, uint32_t region);
 
 #endif /* DMA_SHIM_DMA_H */

@@ -234,7 +234,7 @@ static uint32_t wait_for_events(struct dma *dma, uint64_t next)
 	if (events[1].revents)
 		while (read(dma->wake, &count, sizeof(count)) < 0 && errno == EINTR)
 			;
-	return events[0].revents ? module_read(dma->module, dma->completions, DMA_BATCH) : 0;
+	return events[0].revents ? module_read(dma) : 0;
 }
 
 static void *dma_main(void *argument)
@@ -262,7 +262,7 @@ static void *dma_main(void *argument)
 		pthread_mutex_lock(&shim->lock);
 		dma->asleep = false;
 		for (uint32_t n = 0; n < count; n++)
-			request_answered(dma, &dma->completions[n]);
+			request_completed(dma, &dma->completions[n]);
 	}
 	pthread_mutex_unlock(&shim->lock);
 	return NULL;
@@ -318,7 +318,7 @@ static struct dma *create(struct dma_shim *shim)
 
 static int start(struct dma *dma, const char *path, struct dma_shim_dma_info *found)
 {
-	dma->module = module_open(path, found);
+	dma->module = module_open(path, found, &dma->record);
 	if (dma->module < 0)
 		return dma->module;
 	dma->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

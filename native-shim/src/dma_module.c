@@ -22,34 +22,58 @@ static int command(int module, unsigned long number, void *argument)
 	return result ? -errno : 0;
 }
 
-static int get_info(int module, struct dma_shim_dma_info *out)
+static int get_info(int module, struct ioat_dma_info *info)
 {
-	struct ioat_dma_info info = { .size = sizeof(info) };
-	int error = command(module, IOAT_DMA_INFO, &info);
-
-	if (error)
-		return error;
-	*out = (struct dma_shim_dma_info) {
-		.version = info.out_version,
-		.abi = info.out_abi,
-		.channels = info.out_channels,
-		.channel_limit = info.out_channel_limit < 64 ? info.out_channel_limit : 64,
-	};
-	return 0;
+	*info = (struct ioat_dma_info) { .size = sizeof(*info) };
+	return command(module, IOAT_DMA_INFO, info);
 }
 
-/* Return: a descriptor, -EPROTONOSUPPORT, or what open(2) says. */
-int module_open(const char *path, struct dma_shim_dma_info *info)
+static void copy_text(char *to, size_t size, const uint8_t *from)
+{
+	snprintf(to, size, "%.*s", (int)size - 1, (const char *)from);
+}
+
+static struct dma_shim_dma_info info_from(const struct ioat_dma_info *info)
+{
+	struct dma_shim_dma_info out = {
+		.version = info->out_version,
+		.abi = info->out_abi,
+		.channels = info->out_channels,
+		.channel_limit = info->out_channel_limit < 64 ? info->out_channel_limit : 64,
+		.refused_count = info->out_refused_count < DMA_SHIM_MAX_REFUSED ?
+				 info->out_refused_count : DMA_SHIM_MAX_REFUSED,
+	};
+
+	for (uint32_t n = 0; n < out.refused_count; n++) {
+		const struct ioat_dma_refused *refused = &info->out_refused[n];
+
+		copy_text(out.refused[n].driver, sizeof(out.refused[n].driver), refused->driver);
+		copy_text(out.refused[n].device, sizeof(out.refused[n].device), refused->device);
+		out.refused[n].reason = refused->reason;
+	}
+	return out;
+}
+
+/*
+ * Return: a descriptor, -EPROTONOSUPPORT, or what open(2) says. @record is what
+ * module_read() has to know.
+ */
+int module_open(const char *path, struct dma_shim_dma_info *info, uint32_t *record)
 {
 	int module = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct ioat_dma_info found;
 
 	if (module < 0)
 		return -errno;
 	/* Its interface only ever grows. */
-	if (get_info(module, info) || info->abi < IOAT_DMA_ABI) {
+	if (get_info(module, &found) || found.out_abi < IOAT_DMA_ABI ||
+	    found.out_completion_size < sizeof(struct ioat_dma_completion) ||
+	    found.out_completion_size > DMA_BATCH * sizeof(struct ioat_dma_completion)) {
 		close(module);
 		return -EPROTONOSUPPORT;
 	}
+	*info = info_from(&found);
+	*record = found.out_completion_size;
 	return module;
 }
 
@@ -68,15 +92,23 @@ void module_cancel(int module, uint64_t tag)
 	command(module, IOAT_DMA_CANCEL, &cancel);
 }
 
-/* Return: how many completions there were, none included. */
-uint32_t module_read(int module, struct ioat_dma_completion *completions, uint32_t room)
+/*
+ * Return: how many completions there were, none included. Of records that are
+ * larger than this library knows, it takes the beginning.
+ */
+uint32_t module_read(struct dma *dma)
 {
 	ssize_t got;
+	uint32_t count;
 
 	do
-		got = read(module, completions, room * sizeof(*completions));
+		got = read(dma->module, dma->records, sizeof(dma->records));
 	while (got < 0 && errno == EINTR);
-	return got < 0 ? 0 : (uint32_t)((size_t)got / sizeof(*completions));
+	count = got < 0 ? 0 : (uint32_t)((size_t)got / dma->record);
+	for (uint32_t n = 0; n < count; n++)
+		memcpy(&dma->completions[n], dma->records + (size_t)n * dma->record,
+		       sizeof(dma->completions[n]));
+	return count;
 }
 
 void module_forget(int module, uint32_t region)
@@ -101,12 +133,17 @@ static int find_module(struct dma_shim *shim)
 
 PUBLIC int dma_shim_dma_info(struct dma_shim *shim, struct dma_shim_dma_info *out)
 {
+	struct ioat_dma_info info;
 	int module;
+	int error;
 
 	if (!shim || !out)
 		return -EINVAL;
 	module = find_module(shim);
-	return module < 0 ? module : get_info(module, out);
+	error = module < 0 ? module : get_info(module, &info);
+	if (!error)
+		*out = info_from(&info);
+	return error;
 }
 
 PUBLIC int dma_shim_dma_channel(struct dma_shim *shim, uint32_t channel,
@@ -137,8 +174,8 @@ PUBLIC int dma_shim_dma_channel(struct dma_shim *shim, uint32_t channel,
 		.timeouts = info.out_timeouts,
 		.recoveries = info.out_recoveries,
 	};
-	snprintf(out->name, sizeof(out->name), "%s", (const char *)info.out_name);
-	snprintf(out->driver, sizeof(out->driver), "%s", (const char *)info.out_driver);
+	copy_text(out->name, sizeof(out->name), info.out_name);
+	copy_text(out->driver, sizeof(out->driver), info.out_driver);
 	return 0;
 }
 

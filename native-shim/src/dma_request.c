@@ -57,11 +57,24 @@ static struct ioat_dma_segment part(const struct piece *piece, uint32_t n, uint6
 	};
 }
 
+static void enter_window(struct dma *dma, struct request *request)
+{
+	uint64_t least = request->piece.run_length * SEGMENT_COST;
+
+	request->cost = request->piece.size > least ? request->piece.size : least;
+	dma->window += request->cost;
+}
+
+static void leave_window(struct dma *dma, struct request *request)
+{
+	dma->window -= request->cost;
+	request->cost = 0;
+}
+
 /* Take the piece whose turn it is; false where there is none, or no room. */
 bool request_take(struct dma *dma)
 {
 	struct request *request;
-	uint64_t least;
 
 	if (list_empty(&dma->free))
 		return false;
@@ -69,12 +82,10 @@ bool request_take(struct dma *dma)
 	if (!turns_take(&dma->turns, &request->piece))
 		return false;
 	request->piece.began = now_ns();
-	least = request->piece.run_length * SEGMENT_COST;
-	request->cost = request->piece.size > least ? request->piece.size : least;
 	request->tries = 0;
 	request->canceled = false;
 	request->state = REQUEST_READY;
-	dma->window += request->cost;
+	enter_window(dma, request);
 	list_remove(&request->node);
 	list_add_tail(&request->node, &dma->ready);
 	return true;
@@ -131,12 +142,6 @@ void request_submit(struct dma *dma, struct request *request)
 		list_add_tail(&request->node, &dma->refused);
 		break;
 	}
-}
-
-static void leave_window(struct dma *dma, struct request *request)
-{
-	dma->window -= request->cost;
-	request->cost = 0;
 }
 
 /* The piece is over. The job may be gone afterwards. */
@@ -228,13 +233,19 @@ static uint64_t skip_copied(struct piece *piece, uint64_t bytes_done)
 	return bytes_done;
 }
 
-/* It was thrown out with another's fault, or its channel removed. */
+/* It may be copied again: thrown out with another's fault, or its channel removed. */
 static bool try_again(struct dma *dma, struct request *request)
 {
+	const struct outcome *outcome = &request->outcome;
 	struct job *job = request->piece.job;
 
+	if (outcome->status != IOAT_DMA_ABORTED &&
+	    (outcome->status != IOAT_DMA_GONE || outcome->error == IOAT_DMA_ERROR_DEVICE))
+		return false;
 	if (job_is_ending(job) || request->tries == MAX_TRIES)
 		return false;
+	if (!request->cost)
+		enter_window(dma, request);
 	request->resume = now_ns() + (PAUSE_NS << request->tries);
 	request->tries++;
 	job->dma_retries++;
@@ -257,13 +268,13 @@ static uint32_t failure_of(uint32_t error)
 	}
 }
 
-/* How the piece ended, in @segment; false where it is to be tried again instead. */
-static bool judge(struct dma *dma, struct request *request,
-		  const struct ioat_dma_completion *completion, uint32_t segment)
+/* The piece failed, if it did; the job's other pieces are to stop. */
+static void judge(struct request *request)
 {
-	uint32_t channel = completion->channel;
+	const struct outcome *outcome = &request->outcome;
+	uint32_t segment = outcome->segment, channel = outcome->channel;
 
-	switch (completion->status) {
+	switch (outcome->status) {
 	case IOAT_DMA_DONE:
 		break;
 	case IOAT_DMA_CANCELED:
@@ -274,60 +285,74 @@ static bool judge(struct dma *dma, struct request *request,
 		fail(request, -ETIMEDOUT, segment, DMA_SHIM_DMA_ERROR_TIMEOUT, channel);
 		break;
 	case IOAT_DMA_ABORTED:
-		if (try_again(dma, request))
-			return false;
 		fail(request, -EIO, segment, DMA_SHIM_DMA_ERROR_ABORTED, channel);
 		break;
 	case IOAT_DMA_GONE:
-		if (completion->error == IOAT_DMA_ERROR_DEVICE) {
+		if (outcome->error == IOAT_DMA_ERROR_DEVICE)
 			fail(request, -ENXIO, segment, DMA_SHIM_DMA_ERROR_DEVICE,
 			     IOAT_DMA_ANY_CHANNEL);
-			break;
-		}
-		/* Others may be there; if not, the kernel refuses it. */
-		if (try_again(dma, request))
-			return false;
-		fail(request, -ENODEV, segment, DMA_SHIM_DMA_ERROR_CHANNEL, channel);
+		else
+			fail(request, -ENODEV, segment, DMA_SHIM_DMA_ERROR_CHANNEL, channel);
 		break;
 	default:
-		fail(request, -EIO, segment, failure_of(completion->error), channel);
+		fail(request, -EIO, segment, failure_of(outcome->error), channel);
 		break;
 	}
-	return true;
 }
 
-/* Take in a completion. */
-void request_answered(struct dma *dma, const struct ioat_dma_completion *completion)
+static void note_outcome(struct request *request, const struct ioat_dma_completion *completion)
+{
+	struct piece *piece = &request->piece;
+	struct outcome *outcome = &request->outcome;
+
+	*outcome = (struct outcome) {
+		.status = completion->status,
+		.error = completion->error,
+		.channel = completion->channel,
+		.segment = piece->segment + completion->segment,
+		.bytes = completion->bytes_done,
+		.ended = completion->completed_ns,
+	};
+	piece->job->dma_channels |= completion->channels;
+	if (is_ordered(piece) && completion->status != IOAT_DMA_DONE) {
+		outcome->bytes = skip_copied(piece, outcome->bytes);
+		outcome->segment = piece->segment;
+	}
+}
+
+/* The hardware has nothing more to do with it: it is tried again, or over. */
+static void settled(struct dma *dma, struct request *request)
+{
+	if (try_again(dma, request))
+		return;
+	judge(request);
+	request->piece.bytes += request->outcome.bytes;
+	request->piece.ended = request->outcome.ended;
+	finish(dma, request);
+}
+
+/*
+ * Take in a completion. While the hardware may still write, nothing follows from
+ * it but that a timeout stops the job's other pieces.
+ */
+void request_completed(struct dma *dma, const struct ioat_dma_completion *completion)
 {
 	struct request *request = &dma->requests[completion->tag % DMA_REQUESTS];
-	struct piece *piece = &request->piece;
-	uint64_t bytes = completion->bytes_done;
-	uint32_t segment;
 
 	if (request->tag != completion->tag)
 		return;
-	if (request->state == REQUEST_SETTLING) {
-		if (completion->flags & IOAT_DMA_COMPLETION_SETTLED)
-			finish(dma, request);
+	if (request->state == REQUEST_SENT) {
+		note_outcome(request, completion);
+		if (completion->flags & IOAT_DMA_COMPLETION_UNSETTLED) {
+			leave_window(dma, request);
+			request->state = REQUEST_SETTLING;
+			if (completion->status == IOAT_DMA_TIMED_OUT)
+				judge(request);
+			return;
+		}
+	} else if (request->state != REQUEST_SETTLING ||
+		   !(completion->flags & IOAT_DMA_COMPLETION_SETTLED)) {
 		return;
 	}
-	if (request->state != REQUEST_SENT)
-		return;
-	piece->job->dma_channels |= completion->channels;
-	if (is_ordered(piece) && completion->status != IOAT_DMA_DONE) {
-		bytes = skip_copied(piece, bytes);
-		segment = piece->segment;
-	} else {
-		segment = piece->segment + completion->segment;
-	}
-	if (!judge(dma, request, completion, segment))
-		return;
-	piece->bytes += bytes;
-	piece->ended = completion->completed_ns;
-	if (completion->flags & IOAT_DMA_COMPLETION_UNSETTLED) {
-		leave_window(dma, request);
-		request->state = REQUEST_SETTLING;
-	} else {
-		finish(dma, request);
-	}
+	settled(dma, request);
 }

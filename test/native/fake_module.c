@@ -50,10 +50,13 @@ static bool is_gone(const struct request *request)
 	return request->submit.src_region == fake.gone || request->submit.dst_region == fake.gone;
 }
 
+/* In records of another module's size, too. */
 static void tell(const struct request *request)
 {
-	CHECK_EQ(write(writer, &request->completion, sizeof(request->completion)),
-		 sizeof(request->completion));
+	unsigned char record[256] = { 0 };
+
+	memcpy(record, &request->completion, sizeof(request->completion));
+	CHECK_EQ(write(writer, record, fake.record_size), fake.record_size);
 }
 
 static void answer(struct request *request, uint32_t status, uint32_t error)
@@ -81,7 +84,8 @@ static void forget(struct request *request)
 static void end(struct request *request, uint32_t status, uint32_t error)
 {
 	answer(request, status, error);
-	forget(request);
+	if (!(request->completion.flags & IOAT_DMA_COMPLETION_UNSETTLED))
+		forget(request);
 }
 
 static void copy_part(struct request *request)
@@ -118,7 +122,9 @@ static bool advance(struct request *request)
 	/* One after the other, so that all have a part of what is large. */
 	request->completion.channel = fake.operations++ % CHANNELS;
 	request->completion.channels |= UINT64_C(1) << request->completion.channel;
-	switch (fate) {
+	if (fate & FATE_UNSETTLED)
+		request->completion.flags = IOAT_DMA_COMPLETION_UNSETTLED;
+	switch ((enum fate)(fate & ~FATE_UNSETTLED)) {
 	case FATE_DONE:
 		copy_part(request);
 		if (request->at == request->submit.segment_count)
@@ -148,8 +154,22 @@ static bool advance(struct request *request)
 	case FATE_HANG:
 		request->hung = true;
 		break;
+	case FATE_UNSETTLED:
+		break;
 	}
 	return true;
+}
+
+/* What hung is copied after all; the record is the same but for its flags. */
+static void settle(struct request *request)
+{
+	uint64_t bytes = request->completion.bytes_done;
+
+	copy_part(request);
+	request->completion.bytes_done = bytes;
+	request->completion.flags = IOAT_DMA_COMPLETION_SETTLED;
+	tell(request);
+	forget(request);
 }
 
 /* False if nothing can be done. */
@@ -158,20 +178,14 @@ static bool tend(struct request *request)
 	if (request->answered) {
 		if (!fake.settle)
 			return false;
-		copy_part(request);
-		request->completion.bytes_done = 0;
-		request->completion.flags = IOAT_DMA_COMPLETION_SETTLED;
-		tell(request);
-		forget(request);
+		settle(request);
 		return true;
 	}
 	if (request->deadline <= now_ns()) {
 		if (request->hung)
 			request->completion.flags = IOAT_DMA_COMPLETION_UNSETTLED;
-		answer(request, request->canceled ? IOAT_DMA_CANCELED : IOAT_DMA_TIMED_OUT,
-		       IOAT_DMA_ERROR_NONE);
-		if (!request->hung)
-			forget(request);
+		end(request, request->canceled ? IOAT_DMA_CANCELED : IOAT_DMA_TIMED_OUT,
+		    IOAT_DMA_ERROR_NONE);
 		return true;
 	}
 	if (request->hung)
@@ -227,6 +241,11 @@ static int get_info(struct ioat_dma_info *info)
 	info->out_version = 1 << 16 | 2 << 8 | 3;
 	info->out_channels = fake.channels;
 	info->out_channel_limit = 64;
+	info->out_completion_size = fake.record_size;
+	info->out_refused_count = 1;
+	memset(info->out_refused[0].driver, 'd', sizeof(info->out_refused[0].driver));
+	snprintf((char *)info->out_refused[0].device, sizeof(info->out_refused[0].device), "device");
+	info->out_refused[0].reason = IOAT_DMA_REFUSED_ORDER;
 	return 0;
 }
 
@@ -456,6 +475,7 @@ int __wrap_ioctl(int descriptor, unsigned long command, ...)
 void fake_start(void)
 {
 	fake.abi = IOAT_DMA_ABI;
+	fake.record_size = sizeof(struct ioat_dma_completion);
 	fake.channels = CHANNELS;
 	fake.max_queued = 65536;
 	fake.settle = true;

@@ -24,6 +24,7 @@ enum fate {
 	FATE_ABORTED,
 	FATE_CHANNEL,   /* its channel was removed */
 	FATE_HANG,      /* until its time is over; it is copied long after that */
+	FATE_UNSETTLED = 0x100, /* with one that fails: it is copied long after that */
 };
 
 /* A part of a request that is about to be copied */
@@ -45,6 +46,7 @@ struct fake_module {
 	_Atomic(fake_refusal) refuse;   /* a submission, with an errno; or not, 0 */
 	_Atomic uint32_t abi;
 	_Atomic uint32_t channels;
+	_Atomic uint32_t record_size;   /* before the engine is opened */
 	_Atomic uint32_t max_queued;
 	_Atomic bool settle;            /* what hung comes to its end */
 	_Atomic int64_t gone;           /* this region's device is; -1: none */

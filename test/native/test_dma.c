@@ -612,6 +612,98 @@ TEST(dma_job_is_held_until_it_is_settled)
 	dma_context_close(&dma);
 }
 
+/* Though its records are larger than those that this library knows. */
+TEST(dma_records_may_grow)
+{
+	struct context context;
+	struct dma_shim_dma_info info;
+	struct file a, b;
+	struct dma_context dma;
+
+	fake_start();
+	fake.record_size = 96;
+	context = context_open(2);
+	a = file_device(&context, "a", 32 * MIB);
+	b = file_device(&context, "b", 32 * MIB);
+	pose_as_devdax(&context, &a);
+	pose_as_devdax(&context, &b);
+	CHECK_EQ(dma_shim_dma_open(context.shim, fake.path, &info), 0);
+	CHECK_EQ(dma_shim_dma_attach(context.shim, a.handle), 0);
+	CHECK_EQ(dma_shim_dma_attach(context.shim, b.handle), 0);
+	dma = (struct dma_context) { context, a, b };
+	random_fill(dma.a.bytes, MIB);
+	CHECK_EQ(copy_one(&dma, 32 * MIB).status, 0);
+	CHECK(!memcmp(dma.a.bytes, dma.b.bytes, 32 * MIB));
+	dma_context_close(&dma);
+}
+
+/* Whatever the status: nothing is tried again, and no job ends, before it is settled. */
+static void is_held(enum fate fate, int status, uint32_t retries)
+{
+	struct dma_context dma = dma_context_open(4 * MIB);
+	struct dma_shim_job job = dma_job(1, &dma.a, &dma.b);
+	struct dma_shim_completion done;
+	uint32_t before = fake.submissions;
+
+	random_fill(dma.a.bytes, MIB);
+	fake.settle = false;
+	doom(1, fate | FATE_UNSETTLED);
+	job.timeout_ms = status ? 40 : 2000;
+	CHECK_EQ(submit_one(&dma.context, job, 0, 0, 4096), 0);
+	usleep(80000);
+	no_more_records(&dma.context);
+	CHECK_EQ(fake.submissions, before + 1);
+	fake.settle = true;
+	done = done_of(&dma.context, 1);
+	CHECK_EQ(done.status, status);
+	CHECK_EQ(done.dma_retries, retries);
+	/* What was written late was written before the job was over. */
+	memset(dma.b.bytes, 7, 4096);
+	usleep(20000);
+	CHECK(dma.b.bytes[0] == 7 && dma.b.bytes[4095] == 7);
+	dma_context_close(&dma);
+}
+
+TEST(dma_aborted_is_held_until_it_is_settled)
+{
+	is_held(FATE_ABORTED, 0, 1);
+}
+
+TEST(dma_aborted_is_held_beyond_its_time)
+{
+	is_held(FATE_ABORTED, -ETIMEDOUT, 1);
+}
+
+TEST(dma_read_error_is_held_until_it_is_settled)
+{
+	is_held(FATE_READ, -EIO, 0);
+}
+
+TEST(dma_write_error_is_held_until_it_is_settled)
+{
+	is_held(FATE_WRITE, -EIO, 0);
+}
+
+TEST(dma_loss_is_held_until_it_is_settled)
+{
+	is_held(FATE_LOST, -EIO, 0);
+}
+
+TEST(dma_not_mapped_is_held_until_it_is_settled)
+{
+	is_held(FATE_MAP, -EIO, 0);
+}
+
+TEST(dma_channel_that_goes_is_held_until_it_is_settled)
+{
+	is_held(FATE_CHANNEL, 0, 1);
+}
+
+TEST(dma_channel_that_goes_is_held_beyond_its_time)
+{
+	is_held(FATE_CHANNEL, -ETIMEDOUT, 1);
+}
+
 static _Atomic bool failed_one;
 
 static enum fate fail_one_only(const struct fake_operation *operation)

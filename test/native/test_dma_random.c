@@ -35,16 +35,18 @@ static uint64_t chance(uint64_t limit)
 
 static enum fate any_fate(const struct fake_operation *operation)
 {
+	enum fate late = chance(3) ? 0 : FATE_UNSETTLED;
+
 	(void)operation;
 	switch (chance(120)) {
 	case 0:
-		return FATE_READ;
+		return FATE_READ | late;
 	case 1:
-		return FATE_LOST;
+		return FATE_LOST | late;
 	case 2:
-		return FATE_CHANNEL;
+		return FATE_CHANNEL | late;
 	case 3: case 4: case 5: case 6:
-		return FATE_ABORTED;
+		return FATE_ABORTED | late;
 	case 7:
 		return chance(4) ? FATE_DONE : FATE_HANG;
 	case 8: case 9: case 10:

@@ -8,7 +8,7 @@ import {
 } from '../../services/daemon/engines/choice.ts';
 import { DmaEngine } from '../../services/daemon/engines/dma.ts';
 import type { DmaInfo, DmaPort } from '../../services/daemon/engines/dma-module.ts';
-import type { Channel } from '../../services/daemon/engines/records.ts';
+import type { Channel, RefusedProvider } from '../../services/daemon/engines/records.ts';
 import { check } from '../../services/daemon/engines/shim.ts';
 
 const { ENOENT, ENODEV } = constants.errno;
@@ -32,6 +32,7 @@ export function makeChannel(members: Partial<Channel> = {}): Channel {
 /** A kernel module that does as it is told. */
 export class FakeDmaPort implements DmaPort {
   channels: Channel[] = [];
+  refused: RefusedProvider[] = [];
   /** What opening it ends with: 0, or a negative errno. */
   status = -ENOENT;
   opened: string | undefined;
@@ -48,7 +49,7 @@ export class FakeDmaPort implements DmaPort {
   dmaInfo(): DmaInfo {
     check('dma_shim_dma_info', this.opened === undefined ? -ENODEV : 0);
     const channels = this.channels.filter(({ state }) => state === 'ready').length;
-    return { version: '1.2.3', abi: 1, channels, channelLimit: 64 };
+    return { version: '1.2.3', abi: 1, channels, channelLimit: 64, refused: this.refused };
   }
 
   dmaChannels(limit: number): Channel[] {

@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
 import type { OpenedDevices } from './opened-devices.ts';
-import { CHANNEL_INFO_SIZE, type Channel, DMA_INFO_SIZE, decodeChannel } from './records.ts';
+import {
+  CHANNEL_INFO_SIZE,
+  type Channel,
+  DMA_INFO_SIZE,
+  decodeChannel,
+  decodeRefused,
+  type RefusedProvider,
+} from './records.ts';
 import { type Context, check, type Shim } from './shim.ts';
 
 /** The kernel module behind the DMA engine. */
@@ -13,6 +20,8 @@ export interface DmaInfo {
   channels: number;
   /** Ids of channels are below this. */
   channelLimit: number;
+  /** Providers of channels that it does not use now. */
+  refused: RefusedProvider[];
 }
 
 /** What is asked of the kernel module. */
@@ -81,5 +90,6 @@ function decodeDmaInfo(info: Buffer): DmaInfo {
     abi: info.readUInt32LE(4),
     channels: info.readUInt32LE(8),
     channelLimit: info.readUInt32LE(12),
+    refused: decodeRefused(info),
   };
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
 import type { DmaInfo, DmaPort } from './dma-module.ts';
-import type { Channel } from './records.ts';
+import type { Channel, RefusedProvider } from './records.ts';
 import { ShimError } from './shim.ts';
 
 export const MODULE_DEVICE = '/dev/ioat-dma';
@@ -56,6 +56,11 @@ export class DmaEngine {
     return this.#module;
   }
 
+  /** Providers of channels that the module does not use. */
+  refused(): RefusedProvider[] {
+    return this.#module === undefined ? [] : this.#port.dmaInfo().refused;
+  }
+
   /** Drivers and names of the channels that were found, whatever their state, in order. */
   get hardware(): readonly string[] {
     return this.#hardware;
@@ -66,7 +71,7 @@ export class DmaEngine {
     if (this.#module === undefined) return this.#closed;
     if (this.#port.dmaInfo().channels > 0) return undefined;
     const channels = this.channels();
-    if (channels.length === 0) return 'the kernel has no DMA channel for copies';
+    if (channels.length === 0) return withoutChannels(this.refused());
     return `no DMA channel takes work: ${channels.map(({ name, state }) => `${name} is ${state}`).join(', ')}`;
   }
 
@@ -122,6 +127,12 @@ export class DmaEngine {
       this.#closed = reason;
     }
   }
+}
+
+function withoutChannels(refused: readonly RefusedProvider[]): string {
+  if (refused.length === 0) return 'the kernel has no DMA channel for copies';
+  const providers = refused.map(({ driver, device, reason }) => `${driver} ${device} (${reason})`);
+  return `the kernel has no DMA channel for copies that the module uses; it refuses ${providers.join(', ')}`;
 }
 
 function closedReason(code: string, path: string): string {

@@ -4,7 +4,7 @@
  * The shim's structs as bytes. Layouts and constants are those of native-shim/include/dma_shim.h,
  * ABI {@link SHIM_ABI}; that number changes with any of them.
  */
-export const SHIM_ABI = 8;
+export const SHIM_ABI = 9;
 export const MAX_SEGMENTS = 4096;
 /** Of a submitted job that is already complete, in place of 0. */
 export const SUBMIT_COMPLETED = 1;
@@ -47,6 +47,10 @@ export type DmaError = (typeof DMA_ERRORS)[number];
 /** In the order of enum dma_shim_channel_state. */
 export const CHANNEL_STATES = ['gone', 'ready', 'recovering', 'set_aside'] as const;
 export type ChannelState = (typeof CHANNEL_STATES)[number];
+
+/** Why the kernel module does not use a provider, in the order of enum ioat_dma_refusal from 1. */
+export const REFUSALS = ['driver', 'order', 'alignment', 'errors', 'bus', 'other'] as const;
+export type Refusal = (typeof REFUSALS)[number];
 
 /** One contiguous piece, in bytes; named as in the HTTP contract, which passes it through. */
 export interface Segment {
@@ -111,7 +115,8 @@ export const SPEC_SIZE = 24;
 export const INFO_SIZE = 16;
 export const CPU_INFO_SIZE = 40;
 export const STORAGE_SIZE = 256;
-export const DMA_INFO_SIZE = 16;
+export const REFUSED_SIZE = 72;
+export const DMA_INFO_SIZE = 600;
 export const CHANNEL_INFO_SIZE = 144;
 export const JOB_SIZE = 120;
 export const SEGMENT_SIZE = 24;
@@ -257,6 +262,25 @@ export function decodeChannel(bytes: Buffer, id: number): Channel {
     },
     recoveries: readU64(bytes, 136),
   };
+}
+
+/** A provider of DMA channels that the kernel module does not use. */
+export interface RefusedProvider {
+  driver: string;
+  device: string;
+  reason: Refusal;
+}
+
+/** Reads the struct dma_shim_refused of a struct dma_shim_dma_info. */
+export function decodeRefused(info: Buffer): RefusedProvider[] {
+  return Array.from({ length: info.readUInt32LE(16) }, (_, n) => {
+    const refused = info.subarray(24 + n * REFUSED_SIZE, 24 + (n + 1) * REFUSED_SIZE);
+    return {
+      driver: cString(refused.subarray(0, 32)),
+      device: cString(refused.subarray(32, 64)),
+      reason: REFUSALS[refused.readUInt32LE(64) - 1] ?? 'other',
+    };
+  });
 }
 
 /** The text up to the first NUL. */

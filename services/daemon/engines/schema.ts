@@ -4,7 +4,7 @@ import type { Calibrator } from '../calibration/calibration.ts';
 import { bothFrom, dmaFrom, type Speed } from '../calibration/speeds.ts';
 import type { DmaEngine } from './dma.ts';
 import type { Engine } from './engine.ts';
-import { CHANNEL_STATES, type Channel } from './records.ts';
+import { CHANNEL_STATES, type Channel, REFUSALS } from './records.ts';
 
 const count = z.int().min(0);
 
@@ -34,6 +34,20 @@ const channelSchema = z
   })
   .meta({ id: 'Channel', description: 'A DMA channel; counters since the module found it.' });
 
+const refusedSchema = z
+  .object({
+    driver: z.string(),
+    device: z.string(),
+    reason: z.enum(REFUSALS).meta({
+      description:
+        "driver: the kernel module's parameter drivers= does not name it; order: it completes " +
+        'copies out of order; alignment: it cannot copy from and to any byte; errors: it reports ' +
+        'failed copies as done; bus: its removal would not be noticed; other: the module is newer ' +
+        'than this daemon. All but the first hold whatever the parameter says.',
+    }),
+  })
+  .meta({ id: 'RefusedProvider', description: 'A provider of DMA channels that is not used.' });
+
 const speedSchema = z
   .object({
     latency_ns: count.meta({ description: 'What even the smallest copy takes.' }),
@@ -48,6 +62,9 @@ export const enginesSchema = z
       reason: z.string().meta({ description: 'Why it is available, or why not.' }),
       module_version: z.string().nullable(),
       channels: z.array(channelSchema),
+      refused: z.array(refusedSchema).meta({
+        description: 'Providers of DMA channels that the kernel module does not use, and why.',
+      }),
     }),
     cpu: z.object({
       available: z.boolean(),
@@ -96,6 +113,7 @@ export function enginesDocument({ engine, dma, calibrator }: EnginesParts) {
       reason: unavailable ?? 'a DMA channel is ready',
       module_version: dma.module?.version ?? null,
       channels: dma.channels().map(channelDocument),
+      refused: dma.refused(),
     },
     cpu: {
       available: true,

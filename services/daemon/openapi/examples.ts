@@ -53,6 +53,7 @@ const engines = {
     reason: 'there is no /dev/ioat-dma: the kernel module ioat-dma is not loaded',
     module_version: null,
     channels: [],
+    refused: [],
   },
   cpu: {
     available: true,

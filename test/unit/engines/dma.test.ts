@@ -33,6 +33,20 @@ describe('DmaEngine', () => {
     expect(dma.module).toMatchObject({ version: '1.2.3', abi: 1 });
   });
 
+  test('names the providers that the module refuses', () => {
+    const port = new FakeDmaPort();
+    const refused = { driver: 'idxd', device: '0000:6a:01.0', reason: 'order' } as const;
+    port.refused = [refused];
+    const dma = makeDma(port);
+    expect(dma.refused()).toEqual([]);
+    port.status = 0;
+    dma.refresh();
+    expect(dma.refused()).toEqual([refused]);
+    expect(dma.unavailable).toBe(
+      'the kernel has no DMA channel for copies that the module uses; it refuses idxd 0000:6a:01.0 (order)',
+    );
+  });
+
   test.each([
     [-EACCES, /cannot be opened: EACCES/],
     [-EPROTONOSUPPORT, /another version/],

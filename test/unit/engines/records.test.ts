@@ -25,7 +25,10 @@ const STRUCTS = {
     ...['kind', 'status', 'segment', 'source_crc', 'destination_crc', 'dma_error'],
     ...['dma_channels', 'dma_channel', 'dma_retries', 'difference'],
   ],
-  dma_shim_dma_info: ['version', 'abi', 'channels', 'channel_limit'],
+  dma_shim_refused: ['driver', 'device', 'reason', 'reserved'],
+  dma_shim_dma_info: [
+    ...['version', 'abi', 'channels', 'channel_limit', 'refused_count', 'reserved', 'refused'],
+  ],
   dma_shim_channel_info: [
     ...['state', 'numa_node', 'in_flight', 'reserved', 'name', 'driver', 'operations', 'bytes'],
     ...['read_errors', 'write_errors', 'aborted', 'lost', 'timeouts', 'recoveries'],
@@ -146,6 +149,7 @@ describe('the layouts of dma_shim.h', () => {
       dma_shim_segment: records.SEGMENT_SIZE,
       dma_shim_job: records.JOB_SIZE,
       dma_shim_completion: records.COMPLETION_SIZE,
+      dma_shim_refused: records.REFUSED_SIZE,
       dma_shim_dma_info: records.DMA_INFO_SIZE,
       dma_shim_channel_info: records.CHANNEL_INFO_SIZE,
       dma_shim_cpu_info: records.CPU_INFO_SIZE,
@@ -405,6 +409,24 @@ test('decodeChannel reads every field where the compiler has it', () => {
   });
   write(bytes, 'dma_shim_channel_info.numa_node', 1n);
   expect(records.decodeChannel(bytes, 0).numaNode).toBe(1);
+});
+
+test('decodeRefused reads every provider where the compiler has it', () => {
+  const bytes = Buffer.alloc(records.DMA_INFO_SIZE);
+  const at = (field: string, n: number) =>
+    (abi.fields['dma_shim_dma_info.refused']?.offset ?? 0) +
+    n * records.REFUSED_SIZE +
+    (abi.fields[`dma_shim_refused.${field}`]?.offset ?? 0);
+  write(bytes, 'dma_shim_dma_info.refused_count', 2n);
+  bytes.write('idxd', at('driver', 0));
+  bytes.write('0000:6a:01.0', at('device', 0));
+  bytes.writeUInt32LE(2, at('reason', 0));
+  bytes.write('x'.repeat(32), at('driver', 1));
+  bytes.writeUInt32LE(99, at('reason', 1)); // of a module that is newer
+  expect(records.decodeRefused(bytes)).toEqual([
+    { driver: 'idxd', device: '0000:6a:01.0', reason: 'order' },
+    { driver: 'x'.repeat(32), device: '', reason: 'other' },
+  ]);
 });
 
 test('readU64 reads what writeU64 wrote', () => {

@@ -26,6 +26,9 @@ TEST(abi_info)
 	EXPECT(info.out_max_segments >= 4096);
 	EXPECT_EQ(info.out_max_timeout_ms, 3600000);
 	EXPECT_EQ(info.out_piece_size, MIB);
+	EXPECT_EQ(info.out_completion_size, sizeof(struct ioat_dma_completion));
+	EXPECT_EQ(info.out_refused_count, 0);
+	EXPECT(is_byte((uint8_t *)info.out_refused, sizeof(info.out_refused), 0));
 }
 
 /* Any ioctl's struct, and memory behind it. */
@@ -392,8 +395,8 @@ TEST(abi_submit_refuses)
 	EXPECT_IOCTL_ERRNO(ENOENT, dma, IOAT_DMA_SUBMIT, &bad);
 	bad = submit, bad.channel = 64;
 	EXPECT_IOCTL_ERRNO(ENOENT, dma, IOAT_DMA_SUBMIT, &bad);
-	bad = submit, bad.channel = 5;
-	EXPECT_IOCTL_ERRNO(ENODEV, dma, IOAT_DMA_SUBMIT, &bad);
+	bad = submit, bad.channel = 40; /* of no channel that ever was */
+	EXPECT_IOCTL_ERRNO(ENOENT, dma, IOAT_DMA_SUBMIT, &bad);
 	bad = submit, bad.segments = 0;
 	EXPECT_IOCTL_ERRNO(EFAULT, dma, IOAT_DMA_SUBMIT, &bad);
 	bad = submit, bad.segments = UINT64_MAX - 8;

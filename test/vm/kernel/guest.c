@@ -151,6 +151,73 @@ const char *pci_slot(void)
 	return slot;
 }
 
+void lab_dma_unload(void)
+{
+	shell_status("echo lab_dma 2>/dev/null > /sys/bus/platform/drivers/lab_dma/unbind");
+	shell("rmmod lab_dma");
+}
+
+void lab_dma_load(const char *parameters)
+{
+	/* what a test that failed has left */
+	if (!access("/sys/module/lab_dma", F_OK))
+		lab_dma_unload();
+	shell("insmod /modules/lab_dma.ko %s", parameters);
+}
+
+/* The channel of lab_dma, once it takes work. */
+uint32_t lab_dma_channel(int dma)
+{
+	uint64_t end = now_ms() + patience(10000);
+	uint32_t i;
+
+	for (;;) {
+		for (i = 0; i < 64; i++) {
+			struct ioat_dma_channel_info info = channel_info(dma, i);
+
+			if (info.out_state == IOAT_DMA_CHANNEL_READY &&
+			    !strcmp((char *)info.out_driver, "lab_dma"))
+				return i;
+		}
+		if (now_ms() > end)
+			FAIL("no channel of lab_dma");
+		usleep(5000);
+	}
+}
+
+/* By a write of its own: a shell takes long to start. */
+void lab_dma_set(const char *parameter, int value)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/module/lab_dma/parameters/%s", parameter);
+	fd = DO(open(path, O_WRONLY));
+	DO(dprintf(fd, "%d", value));
+	close(fd);
+}
+
+/* What an administrator writes to a file of sysfs. */
+void sysfs_write(const char *path, const char *value)
+{
+	int fd = DO(open(path, O_WRONLY));
+
+	DO(write(fd, value, strlen(value)));
+	close(fd);
+}
+
+/* The same in another process, and without waiting for it: a shell takes long to start. */
+pid_t sysfs_write_beside(const char *path, const char *value)
+{
+	pid_t pid = DO(fork());
+
+	if (pid == 0) {
+		sysfs_write(path, value);
+		_exit(0);
+	}
+	return pid;
+}
+
 static int run_shell(const char *format, va_list args)
 {
 	char command[1024];

@@ -101,6 +101,9 @@ struct device {
 #define DAX1 "/dev/dax1.0"
 #define MIB (UINT64_C(1) << 20)
 
+/* As in-guest does it. */
+#define INSMOD "insmod /modules/ioat-dma.ko drivers=ioatdma,lab_dma"
+
 struct device device_map(const char *path);
 int dma_open(void);
 uint32_t region_of(int dma, const char *path, uint64_t offset, uint64_t length);
@@ -114,6 +117,12 @@ uint32_t channels_in(int dma, uint32_t state);
 void set_fault(const char *spec);
 const char *pci_slot(void);
 void wait_for_channels(int dma, uint32_t state, uint32_t count, int ms);
+void lab_dma_load(const char *parameters);
+uint32_t lab_dma_channel(int dma);
+void lab_dma_set(const char *parameter, int value);
+void lab_dma_unload(void);
+void sysfs_write(const char *path, const char *value);
+pid_t sysfs_write_beside(const char *path, const char *value);
 void shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int shell_status(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void become_nobody(void);

@@ -11,7 +11,8 @@
 	_Static_assert(sizeof(struct _struct) == (_size), #_struct);           \
 	_Static_assert(offsetof(struct _struct, _last) == (_offset), #_last)
 
-SHAPE(ioat_dma_info, 48, out_piece_size, 44);
+SHAPE(ioat_dma_refused, 72, __reserved, 68);
+SHAPE(ioat_dma_info, 632, out_refused, 56);
 SHAPE(ioat_dma_channel_info, 152, out_recoveries, 144);
 SHAPE(ioat_dma_region_create, 40, out_numa_node, 36);
 SHAPE(ioat_dma_region_destroy, 8, region, 4);

@@ -12,11 +12,6 @@ static int dma;
 static struct device from, to;
 static uint32_t src, dst, channel;
 
-static void hold(bool on)
-{
-	shell("echo %d > /sys/module/lab_dma/parameters/hold", on);
-}
-
 /* The channel has one operation, which is all that it has room for, and keeps it. */
 static void begin(void)
 {
@@ -24,10 +19,8 @@ static void begin(void)
 	struct ioat_dma_submit first;
 
 	dma = dma_open();
-	shell("insmod /modules/lab_dma.ko room=1 hold=1");
-	wait_for_channels(dma, IOAT_DMA_CHANNEL_READY, 3, 10000);
-	for (channel = 0; strcmp((char *)channel_info(dma, channel).out_driver, "lab_dma");)
-		channel++;
+	lab_dma_load("room=1 hold=1");
+	channel = lab_dma_channel(dma);
 	from = device_map(DAX0);
 	to = device_map(DAX1);
 	pattern(from.bytes, SIZE, 6);
@@ -59,7 +52,7 @@ static void only_the_first_is_copied(void)
 {
 	struct ioat_dma_completion done;
 
-	hold(false);
+	lab_dma_set("hold", 0);
 	done = next_record(dma);
 	EXPECT_EQ(done.tag, 1);
 	EXPECT_EQ(done.status, IOAT_DMA_DONE);
@@ -71,8 +64,7 @@ static void only_the_first_is_copied(void)
 
 static void end(void)
 {
-	shell("echo lab_dma > /sys/bus/platform/drivers/lab_dma/unbind");
-	shell("rmmod lab_dma");
+	lab_dma_unload();
 	EXPECT_EQ(channels_in(dma, IOAT_DMA_CHANNEL_READY), 2);
 }
 
@@ -82,7 +74,7 @@ TEST(no_room_at_first)
 
 	begin();
 	submit_second(0);
-	hold(false);
+	lab_dma_set("hold", 0);
 	for (i = 1; i <= 2; i++) {
 		struct ioat_dma_completion done = next_record(dma);
 

@@ -470,7 +470,7 @@ TEST(removal_of_the_module)
 		EXPECT(shell_status("rmmod ioat_dma 2>/dev/null") != 0);
 		close(dma);
 		timed("rmmod ioat_dma");
-		timed("insmod /modules/ioat-dma.ko");
+		timed(INSMOD);
 		copies_work();
 	}
 }
@@ -486,6 +486,89 @@ TEST(removal_of_the_module_under_a_hung_channel)
 	close(dma);
 	timed("rmmod ioat_dma");
 	shell("fault clear");
-	timed("insmod /modules/ioat-dma.ko");
+	timed(INSMOD);
+	copies_work();
+}
+
+/* The module goes while the driver of its channels does. */
+static void module_goes_beside(const char *driver, const char *device, unsigned int us)
+{
+	char path[128];
+	pid_t rmmod = DO(fork());
+	int status;
+
+	if (rmmod == 0) {
+		execlp("rmmod", "rmmod", "ioat_dma", NULL);
+		_exit(1);
+	}
+	usleep(us);
+	snprintf(path, sizeof(path), "%s/unbind", driver);
+	sysfs_write(path, device);
+	DO(waitpid(rmmod, &status, 0));
+	EXPECT_EQ(status, 0);
+	snprintf(path, sizeof(path), "%s/bind", driver);
+	sysfs_write(path, device);
+	shell(INSMOD);
+}
+
+TEST_TIMED(removal_of_the_module_beside_the_driver, 120)
+{
+	char slot[64];
+	int i;
+
+	strcpy(slot, pci_slot());
+	for (i = 0; i < 4; i++) {
+		int dma = dma_open();
+		uint32_t src = region_of(dma, DAX0, 0, MIB), dst = region_of(dma, DAX1, 0, MIB);
+
+		DO(submit_one(dma, 1, src, dst, (struct ioat_dma_segment){ 0, 0, MIB }));
+		close(dma);
+		module_goes_beside("/sys/bus/pci/drivers/ioatdma", slot, i * 3000);
+		copies_work();
+	}
+}
+
+/* With an operation that a closed file has left behind, if it may do that. */
+TEST(removal_of_the_module_beside_a_driver_that_is_busy)
+{
+	struct ioat_dma_segment segment = { 0, 0, MIB };
+	struct ioat_dma_submit submit;
+	int dma = dma_open();
+
+	lab_dma_load("hold=1");
+	submit = submission(region_of(dma, DAX0, 0, MIB), region_of(dma, DAX1, 0, MIB), &segment, 1);
+	submit.channel = lab_dma_channel(dma);
+	DO(ioctl(dma, IOAT_DMA_SUBMIT, &submit));
+	close(dma);
+	module_goes_beside("/sys/bus/platform/drivers/lab_dma", "lab_dma", 500000);
+	lab_dma_unload();
+	copies_work();
+}
+
+/* A device that has nothing to do with DMA does not wait for one that has. */
+TEST(removal_of_a_bystander)
+{
+	const char *slot = pci_slot();
+	int dma = dma_open(), status, i;
+	uint32_t src = region_of(dma, DAX0, 0, MIB), dst = region_of(dma, DAX1, 0, MIB);
+	uint64_t start, took;
+	pid_t unbind;
+
+	shell("insmod /modules/lab_bystander.ko");
+	set_fault("hangx*");
+	for (i = 0; i < 4; i++)
+		DO(submit_one(dma, i, src, dst, (struct ioat_dma_segment){ 0, i * 65536, 65536 }));
+	unbind = sysfs_write_beside("/sys/bus/pci/drivers/ioatdma/unbind", slot);
+	while (channels_in(dma, IOAT_DMA_CHANNEL_READY) == 2)
+		usleep(1000);
+	start = now_ms();
+	sysfs_write("/sys/bus/platform/drivers/lab_bystander/unbind", "lab_bystander");
+	took = now_ms() - start;
+	DO(waitpid(unbind, &status, 0));
+	printf("    it took %d ms, and that of ioatdma %d\n", (int)took, (int)(now_ms() - start));
+	EXPECT(took < (uint64_t)patience(1000));
+	set_fault("clear");
+	sysfs_write("/sys/bus/pci/drivers/ioatdma/bind", slot);
+	shell("rmmod lab_bystander");
 	copies_work();
 }

@@ -8,9 +8,10 @@
 /**
  * DOC: General ioctl format
  *
- * /dev/ioat-dma copies between device-dax devices with whatever DMA channels
- * the kernel's dmaengine offers for DMA_MEMCPY. Everything belongs to the open
- * file: regions, requests and unread completions.
+ * /dev/ioat-dma copies between device-dax devices with DMA channels of the
+ * kernel's dmaengine: I/OAT, and those of other drivers that the module's
+ * parameter drivers= names. Everything belongs to the open file: regions,
+ * requests and unread completions.
  *
  * Every struct begins with its own size, which the caller sets to what it was
  * built with, so that structs can grow at their end: a kernel takes a shorter
@@ -28,11 +29,12 @@
  *  - EOPNOTSUPP: a flag or a reserved field is set that this kernel does not
  *    know, or the device is of a kind that cannot be used.
  *  - EFAULT: a pointer cannot be read or written.
- *  - ENOENT: there is no region, channel or tag of that name.
+ *  - ENOENT: there is no region or tag of that name, and never was a channel.
  *  - ERANGE: a range ends outside its device or region.
  *  - EBADF: the file descriptor of a region is not open.
  *  - EACCES: the caller's own file descriptor does not allow that.
- *  - ENODEV: it is not a device-dax device, or no channel is there to use.
+ *  - ENODEV: it is not a device-dax device; or no channel is there to use, or
+ *    the one that was asked for is gone or set aside.
  *  - ENXIO: the device-dax device was there, and is going or gone.
  *  - EMFILE: this open file has as many regions as it may have, or all open
  *    files of its user together have; also an open(2) by a user with as many
@@ -52,6 +54,25 @@
  *
  * The same numbers never report how a copy went: that is in its completion.
  */
+
+/**
+ * DOC: When memory is the caller's again
+ *
+ * No status that allows a retry, or another use of a range, is ever reported
+ * while hardware may still write there. A completion says that the hardware has
+ * nothing more to do with the request, whatever its status, unless it has the
+ * flag IOAT_DMA_COMPLETION_UNSETTLED. Only IOAT_DMA_TIMED_OUT comes with that
+ * flag, for a request whose time is over before the hardware is done, whatever
+ * else had stopped it before; a second completion, with
+ * IOAT_DMA_COMPLETION_SETTLED, follows once the hardware is. close(2) and the
+ * old interfaces' ioctls return only then.
+ *
+ * An operation that hangs is taken from the hardware within some 15 s. A driver
+ * that cannot stop its hardware (not ioatdma) makes all of these wait for as long
+ * as that takes. Only if such a driver is unbound in the meantime, or the module
+ * unloaded, is the request reported as GONE: from then on it is that driver's
+ * removal that has to stop the hardware.
+ */
 #define IOAT_DMA_IOC_MAGIC 0xad
 
 enum {
@@ -65,7 +86,44 @@ enum {
 };
 
 /* Grows with every addition to this interface; nothing is ever taken away. */
-#define IOAT_DMA_ABI 1
+#define IOAT_DMA_ABI 2
+
+/**
+ * enum ioat_dma_refusal - why the channels of a provider are not used
+ * @IOAT_DMA_REFUSED_DRIVER: the module's parameter drivers= does not name its
+ *                           driver
+ * @IOAT_DMA_REFUSED_ORDER: it completes operations out of order
+ * @IOAT_DMA_REFUSED_ALIGNMENT: it cannot copy from and to any byte
+ * @IOAT_DMA_REFUSED_ERRORS: it reports failed operations as done
+ * @IOAT_DMA_REFUSED_BUS: its device is neither on the PCI nor on the platform
+ *                        bus, so that its removal would not be noticed
+ *
+ * All but the first hold whatever the parameter says.
+ */
+enum ioat_dma_refusal {
+	IOAT_DMA_REFUSED_DRIVER = 1,
+	IOAT_DMA_REFUSED_ORDER = 2,
+	IOAT_DMA_REFUSED_ALIGNMENT = 3,
+	IOAT_DMA_REFUSED_ERRORS = 4,
+	IOAT_DMA_REFUSED_BUS = 5,
+};
+
+/* How many of them IOAT_DMA_INFO has room for. */
+#define IOAT_DMA_MAX_REFUSED 8
+
+/**
+ * struct ioat_dma_refused - a provider whose channels are not used
+ * @driver: its driver, NUL-terminated
+ * @device: its device, NUL-terminated
+ * @reason: enum ioat_dma_refusal
+ * @__reserved: zero
+ */
+struct ioat_dma_refused {
+	__u8 driver[32];
+	__u8 device[32];
+	__u32 reason;
+	__u32 __reserved;
+};
 
 /**
  * struct ioat_dma_info - ioctl(IOAT_DMA_INFO)
@@ -83,6 +141,9 @@ enum {
  * @out_max_queued: segments of all requests of an open file
  * @out_max_timeout_ms: the longest timeout of a request
  * @out_piece_size: bytes of the largest copy that a channel is given at once
+ * @out_completion_size: bytes of each record that read(2) returns
+ * @out_refused_count: how many providers of DMA channels are not used
+ * @out_refused: of those, as many as there is room for
  *
  * What this module is and what it allows.
  */
@@ -99,6 +160,9 @@ struct ioat_dma_info {
 	__u32 out_max_queued;
 	__u32 out_max_timeout_ms;
 	__u32 out_piece_size;
+	__u32 out_completion_size;
+	__u32 out_refused_count;
+	struct ioat_dma_refused out_refused[IOAT_DMA_MAX_REFUSED];
 };
 
 #define IOAT_DMA_INFO _IO(IOAT_DMA_IOC_MAGIC, IOAT_DMA_CMD_INFO)
@@ -124,7 +188,8 @@ enum ioat_dma_channel_state {
 /**
  * struct ioat_dma_channel_info - ioctl(IOAT_DMA_CHANNEL_INFO)
  * @size: sizeof(struct ioat_dma_channel_info)
- * @channel: id of the channel, below out_channel_limit
+ * @channel: id of the channel, below out_channel_limit; ENOENT if there never
+ *           was one
  * @out_state: enum ioat_dma_channel_state
  * @out_numa_node: of its device, or -1
  * @out_in_flight: operations that the hardware has now
@@ -136,7 +201,7 @@ enum ioat_dma_channel_state {
  * @out_read_errors: operations whose source could not be read
  * @out_write_errors: operations whose destination could not be written
  * @out_aborted: operations thrown out with another's fault
- * @out_lost: operations of which the driver never told the end
+ * @out_lost: operations whose end the driver did not report
  * @out_timeouts: requests whose time was over while it had a part of them
  * @out_recoveries: times that it came back
  *
@@ -304,7 +369,9 @@ struct ioat_dma_cancel {
  *                    its channel; to try it again is safe
  * @IOAT_DMA_CANCELED: IOAT_DMA_CANCEL
  * @IOAT_DMA_TIMED_OUT: its time was over first
- * @IOAT_DMA_GONE: its device or all channels that it could use were removed
+ * @IOAT_DMA_GONE: a device-dax device of it was removed; or a channel that had
+ *                 a piece of it was removed or set aside, or all channels that it
+ *                 could use were; see the error
  */
 enum ioat_dma_status {
 	IOAT_DMA_DONE = 0,
@@ -320,11 +387,12 @@ enum ioat_dma_status {
  * @IOAT_DMA_ERROR_NONE: none
  * @IOAT_DMA_ERROR_READ: the channel could not read the source
  * @IOAT_DMA_ERROR_WRITE: the channel could not write the destination
- * @IOAT_DMA_ERROR_LOST: the channel was reset, or told nothing about the end;
- *                       the bytes may or may not be there
+ * @IOAT_DMA_ERROR_LOST: the channel was reset, or did not report the end; the
+ *                       bytes may or may not be there
  * @IOAT_DMA_ERROR_MAP: the memory could not be mapped for the channel
  * @IOAT_DMA_ERROR_DEVICE: the device-dax device was removed
- * @IOAT_DMA_ERROR_CHANNEL: the channel was removed or set aside
+ * @IOAT_DMA_ERROR_CHANNEL: the channel was removed or set aside; to try the
+ *                          request again is safe, and others may copy it
  */
 enum ioat_dma_error {
 	IOAT_DMA_ERROR_NONE = 0,
@@ -337,16 +405,15 @@ enum ioat_dma_error {
 };
 
 /*
- * The hardware may still write to the destination (and read from the source)
- * of this request. Until it cannot any more, its memory is not given away by
- * the kernel; but other writers of the same bytes are the caller's to hold off,
- * until a second completion of the request says SETTLED: within about 3 s, or
- * longer where its channel has to be reset. Closing the file waits for it.
+ * The hardware may still write to the destination, and read from the source, of
+ * this request, which is IOAT_DMA_TIMED_OUT. The kernel does not give its memory
+ * away until SETTLED; to hold off other writers of the same bytes is up to the
+ * caller.
  */
 #define IOAT_DMA_COMPLETION_UNSETTLED (1u << 0)
 /*
- * The second completion of a request whose first was UNSETTLED: the same but
- * for its flags, and the hardware has nothing more to do with it.
+ * The second completion of a request whose first was read as UNSETTLED: the same
+ * but for its flags, and the hardware has nothing more to do with it.
  */
 #define IOAT_DMA_COMPLETION_SETTLED (1u << 1)
 
@@ -364,10 +431,14 @@ enum ioat_dma_error {
  * @segment: index of the segment that failed; else zero
  * @flags: IOAT_DMA_COMPLETION_*
  * @__reserved: zero
- * @channels: a bit for each channel, by its id, that was given a piece of it
+ * @channels: a bit for each channel with an id below 64 that was given a piece
+ *            of it
  *
- * read(2) needs room for one at least (EINVAL) and waits for the first, unless
- * the file is non-blocking (EAGAIN). poll(2) says POLLIN when there is one.
+ * Records are out_completion_size bytes each (IOAT_DMA_INFO), which may be more
+ * than this struct if the module is newer, and less if it is older: a reader goes
+ * from one to the next by that size. read(2) needs room for one at least (EINVAL)
+ * and waits for the first, unless the file is non-blocking (EAGAIN). poll(2)
+ * reports POLLIN when there is one.
  */
 struct ioat_dma_completion {
 	__aligned_u64 tag;

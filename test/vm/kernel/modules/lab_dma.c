@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * lab_dma - a DMA channel in software, on the platform bus, with as much room as a test
- * gives it. The I/OAT device cannot be brought to refuse an operation: its driver's ring
- * is larger than what the module ever gives a channel.
+ * lab_dma - a DMA channel in software, on the platform bus, that plays the providers which
+ * ioatdma is not: one without room, one that completes out of order, one whose errors only
+ * tx_status shows, one that says "aborted" before its hardware has stopped, one that cannot
+ * be stopped. By default it behaves.
  */
 #include <linux/dma-mapping.h>
 #include <linux/dmaengine.h>
@@ -19,6 +20,30 @@ static bool hold;
 module_param(hold, bool, 0644);
 MODULE_PARM_DESC(hold, "leave them undone for now");
 
+static uint max_length;
+module_param(max_length, uint, 0644);
+MODULE_PARM_DESC(max_length, "bytes of the largest operation that it takes; 0 is any");
+
+static bool no_order;
+module_param(no_order, bool, 0444);
+MODULE_PARM_DESC(no_order, "complete the last one first, and say so");
+
+static uint align;
+module_param(align, uint, 0444);
+MODULE_PARM_DESC(align, "addresses are multiples of 1 << align");
+
+static uint silent_error;
+module_param(silent_error, uint, 0644);
+MODULE_PARM_DESC(silent_error, "do not copy the N-th operation from now; only tx_status says so");
+
+static uint early_abort;
+module_param(early_abort, uint, 0644);
+MODULE_PARM_DESC(early_abort, "report what it has as aborted, and copy it that many ms later");
+
+static int stop = 1;
+module_param(stop, int, 0444);
+MODULE_PARM_DESC(stop, "1: it can be stopped; 0: there is no way to; -1: it fails to");
+
 /* What is held is looked at again so often. */
 #define PAUSE msecs_to_jiffies(10)
 
@@ -27,6 +52,7 @@ struct lab_op {
 	struct list_head node;
 	dma_addr_t src, dst;
 	size_t length;
+	bool aborted;
 };
 
 static struct {
@@ -37,6 +63,7 @@ static struct {
 	struct list_head submitted;
 	struct list_head issued;
 	unsigned int count;
+	dma_cookie_t failed;
 } lab;
 
 static dma_cookie_t lab_submit(struct dma_async_tx_descriptor *tx)
@@ -65,7 +92,7 @@ static struct dma_async_tx_descriptor *lab_prep(struct dma_chan *chan, dma_addr_
 	if (!op)
 		return NULL;
 	spin_lock_bh(&lab.lock);
-	full = lab.count >= room;
+	full = lab.count >= room || (max_length && length > max_length);
 	if (!full)
 		lab.count++;
 	spin_unlock_bh(&lab.lock);
@@ -92,34 +119,83 @@ static void lab_issue_pending(struct dma_chan *chan)
 
 static struct lab_op *lab_next(void)
 {
-	struct lab_op *op;
+	struct lab_op *op = NULL;
 
 	spin_lock_bh(&lab.lock);
-	op = list_first_entry_or_null(&lab.issued, struct lab_op, node);
-	if (op)
+	if (!list_empty(&lab.issued)) {
+		op = no_order ? list_last_entry(&lab.issued, struct lab_op, node) :
+				list_first_entry(&lab.issued, struct lab_op, node);
 		list_del(&op->node);
+	}
 	spin_unlock_bh(&lab.lock);
 	return op;
 }
 
+static void lab_report(struct lab_op *op, enum dmaengine_tx_result how)
+{
+	struct dmaengine_result result = { .result = how };
+
+	if (op->tx.callback_result)
+		op->tx.callback_result(op->tx.callback_param, &result);
+}
+
+/* Nobody submits meanwhile: the module waits for one more operation to complete. */
+static void lab_abort_all(void)
+{
+	struct lab_op *op, *next;
+	LIST_HEAD(aborted);
+
+	spin_lock_bh(&lab.lock);
+	list_splice_init(&lab.issued, &aborted);
+	spin_unlock_bh(&lab.lock);
+	list_for_each_entry_safe(op, next, &aborted, node) {
+		op->aborted = true;
+		lab_report(op, DMA_TRANS_ABORTED);
+	}
+	spin_lock_bh(&lab.lock);
+	list_splice(&aborted, &lab.issued);
+	spin_unlock_bh(&lab.lock);
+}
+
+static bool fails_silently(void)
+{
+	return READ_ONCE(silent_error) && !--silent_error;
+}
+
 /* No IOMMU is before the platform bus: a DMA address is a physical one. */
+static void lab_complete(struct lab_op *op)
+{
+	bool fails = fails_silently();
+
+	if (!fails)
+		memcpy(phys_to_virt(op->dst), phys_to_virt(op->src), op->length);
+	spin_lock_bh(&lab.lock);
+	if (fails)
+		lab.failed = op->tx.cookie;
+	lab.chan.completed_cookie = op->tx.cookie;
+	lab.count--;
+	spin_unlock_bh(&lab.lock);
+	if (!op->aborted)
+		lab_report(op, DMA_TRANS_NOERROR);
+	kfree(op);
+}
+
 static void lab_work(struct work_struct *work)
 {
-	struct dmaengine_result result = { .result = DMA_TRANS_NOERROR };
+	unsigned int ms = READ_ONCE(early_abort);
 	struct lab_op *op;
 
+	if (ms) {
+		early_abort = 0;
+		lab_abort_all();
+		schedule_delayed_work(&lab.work, msecs_to_jiffies(ms));
+		return;
+	}
 	while (!READ_ONCE(hold)) {
 		op = lab_next();
 		if (!op)
 			return;
-		memcpy(phys_to_virt(op->dst), phys_to_virt(op->src), op->length);
-		spin_lock_bh(&lab.lock);
-		lab.chan.completed_cookie = op->tx.cookie;
-		lab.count--;
-		spin_unlock_bh(&lab.lock);
-		if (op->tx.callback_result)
-			op->tx.callback_result(op->tx.callback_param, &result);
-		kfree(op);
+		lab_complete(op);
 	}
 	schedule_delayed_work(&lab.work, PAUSE);
 }
@@ -130,6 +206,8 @@ static enum dma_status lab_status(struct dma_chan *chan, dma_cookie_t cookie,
 	dma_cookie_t last = READ_ONCE(chan->completed_cookie), used = READ_ONCE(chan->cookie);
 
 	dma_set_tx_state(state, last, used, 0);
+	if (cookie == READ_ONCE(lab.failed))
+		return DMA_ERROR;
 	return dma_async_is_complete(cookie, last, used);
 }
 
@@ -140,15 +218,30 @@ static int lab_alloc(struct dma_chan *chan)
 	return 1;
 }
 
-static void lab_free(struct dma_chan *chan)
+static void lab_drop_all(void)
 {
 	struct lab_op *op;
 
 	cancel_delayed_work_sync(&lab.work);
+	spin_lock_bh(&lab.lock);
 	list_splice_tail_init(&lab.submitted, &lab.issued);
+	spin_unlock_bh(&lab.lock);
 	while ((op = lab_next()))
 		kfree(op);
 	lab.count = 0;
+}
+
+static void lab_free(struct dma_chan *chan)
+{
+	lab_drop_all();
+}
+
+static int lab_terminate(struct dma_chan *chan)
+{
+	if (stop < 0)
+		return -EBUSY;
+	lab_drop_all();
+	return 0;
 }
 
 static int lab_probe(struct platform_device *pdev)
@@ -165,6 +258,11 @@ static int lab_probe(struct platform_device *pdev)
 	INIT_DELAYED_WORK(&lab.work, lab_work);
 	dma_cap_set(DMA_MEMCPY, device->cap_mask);
 	dma_cap_set(DMA_PRIVATE, device->cap_mask);
+	if (no_order)
+		dma_cap_set(DMA_COMPLETION_NO_ORDER, device->cap_mask);
+	device->copy_align = align;
+	if (stop)
+		device->device_terminate_all = lab_terminate;
 	device->dev = &pdev->dev;
 	device->device_alloc_chan_resources = lab_alloc;
 	device->device_free_chan_resources = lab_free;
@@ -207,6 +305,6 @@ static void __exit lab_exit(void)
 module_init(lab_init);
 module_exit(lab_exit);
 
-MODULE_DESCRIPTION("A DMA channel in software that has little room");
+MODULE_DESCRIPTION("A DMA channel in software that behaves as it is told");
 MODULE_AUTHOR("The dmad authors");
 MODULE_LICENSE("GPL");
