@@ -152,7 +152,9 @@ export async function buildApp({
 
     const http = createFastify(log, tlsFiles && readTls(tlsFiles));
     http.decorate('eventStreams', new Set<EventStream>());
-    await http.register(requestLog, { onAnswered: metrics.requestAnswered.bind(metrics) });
+    await http.register(requestLog, {
+      onAnswered: (answered) => metrics.requests.answered(answered),
+    });
     await http.register(audit, { audit: auditLog });
     await http.register(hosts, { host: config.host, allowedHosts: config.allowed_hosts });
     await http.register(problemHandler);
@@ -170,11 +172,12 @@ export async function buildApp({
     await http.register(transferRoutes, { transfers, inventory, chooser });
     await http.register(eventRoutes, { transfers });
     await http.register(deviceRoutes, { inventory });
-    await http.register(contentRoutes, { engine, inventory, queue });
+    await http.register(contentRoutes, { engine, inventory, queue, observer: metrics.content });
     await http.register(uploadRoutes, {
       engine,
       inventory,
       queue,
+      observer: metrics.content,
       idleMs: config.upload_idle_seconds * 1000,
       signal: uploads.signal,
     });

@@ -91,6 +91,8 @@ describe('errors, each provoked', () => {
       ['/devices', 'application/json, text/plain'],
       ['/metrics', 'text/plain;version=0.0.4'],
       ['/metrics', 'application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5'],
+      ['/metrics', 'application/openmetrics-text; version=0.0.1'],
+      ['/metrics', 'application/openmetrics-text;version=1.0.0;escaping=allow-utf-8'],
       ['/docs/', 'text/html'],
     ])('not for %s with Accept: %s', async (url, accept) => {
       expect((await app.ask({ url, headers: { accept } })).status).toBe(200);

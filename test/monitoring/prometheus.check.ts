@@ -75,6 +75,7 @@ beforeAll(async () => {
     const response = await post({ device_name: 'dax0.0', ...sizes, verify: 'crc32c' });
     expect(response.status).toBe(201);
   }
+  expect((await fetch(`${url}/devices`)).status).toBe(200);
   const refused = { device_name: 'dax0.0', src_offset: 0, dst_offset: 0, size: SIZE };
   expect((await post(refused)).status).toBe(422);
 

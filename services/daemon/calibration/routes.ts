@@ -42,7 +42,7 @@ export const calibrationRoutes: FastifyPluginAsyncZod<CalibrationRoutesOptions> 
   app.post(
     '/engines/calibrate',
     {
-      config: { access: 'content:write' },
+      config: { access: 'content:write', kind: 'content' },
       schema: {
         operationId: 'calibrate',
         summary: 'Measure how fast the engines copy here',

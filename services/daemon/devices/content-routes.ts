@@ -8,6 +8,7 @@ import { crc32cText } from '../http/crc32c.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { checksum } from './checksum.ts';
+import type { ContentObserver } from './content-observer.ts';
 import { checkBadBlocks, checkBounds, type Inventory } from './device.ts';
 import { download } from './download.ts';
 import { checksumQuerySchema, checksumSchema, deviceParams, OCTETS } from './schema.ts';
@@ -17,11 +18,12 @@ export interface ContentRoutesOptions {
   engine: Engine;
   inventory: Inventory;
   queue: WorkQueue;
+  observer: ContentObserver;
 }
 
 export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async (
   app,
-  { engine, inventory, queue },
+  { engine, inventory, queue, observer },
 ) => {
   // Apart, so that neither those who read bytes nor those who want checksums shut the others out.
   const downloads = new StreamSlots();
@@ -30,7 +32,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
   app.get(
     '/devices/:name/content',
     {
-      config: { access: 'content:read', produces: [OCTETS] },
+      config: { access: 'content:read', kind: 'content', produces: [OCTETS] },
       schema: {
         operationId: 'readContent',
         summary: "Read a device's bytes",
@@ -69,14 +71,16 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
       const client = request.client.name;
       const left = clientLeft(reply);
       const pace = (bytes: number) => queue.pace(client, bytes);
-      return downloads.use(client, () => download(engine, device, request, reply, { pace, left }));
+      return downloads.use(client, () =>
+        download(engine, device, request, reply, { pace, left, observer }),
+      );
     },
   );
 
   app.get(
     '/devices/:name/checksum',
     {
-      config: { access: 'content:read' },
+      config: { access: 'content:read', kind: 'content' },
       schema: {
         operationId: 'checksumContent',
         summary: "Compute the CRC-32C of a device's bytes",

@@ -6,6 +6,7 @@ import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
 import { findRange, readRange } from '../http/content-range.ts';
+import type { ContentObserver } from './content-observer.ts';
 import { checkBadBlocks, checkOnline, type Device } from './device.ts';
 import { rest } from './rest.ts';
 import { OCTETS } from './schema.ts';
@@ -16,6 +17,7 @@ export interface DownloadOptions {
   pace(bytes: number): number;
   /** Ends a rest: the client went away. */
   left: AbortSignal;
+  observer: ContentObserver;
 }
 
 /**
@@ -29,7 +31,7 @@ export async function download(
   device: Device,
   request: FastifyRequest,
   reply: FastifyReply,
-  { pace, left }: DownloadOptions,
+  { pace, left, observer }: DownloadOptions,
 ): Promise<void> {
   const isHead = request.method === 'HEAD';
   // There are no validators, so no If-Range can hold (RFC 9110, 13.1.5).
@@ -64,14 +66,18 @@ export async function download(
       // Both are waited for whatever becomes of one: the engine may still write to the buffer.
       const [written, following] = await Promise.allSettled([writeChunk(raw, chunk), next]);
       if (written.status === 'rejected') throw written.reason;
+      observer.moved('download', chunk.length);
       if (following.status === 'rejected') throw following.reason;
       await resting;
       chunk = following.value;
     }
     raw.end();
+    observer.ended('download', 'complete');
   } catch (error) {
+    observer.ended('download', left.aborted ? 'client_closed' : 'failed');
     request.log.warn({ err: error, device: device.name }, 'download broken off');
-    raw.destroy();
+    // Of an error of the daemon's, so that it is not taken for the client's.
+    raw.destroy(left.aborted ? undefined : (error as Error));
   }
 }
 

@@ -10,6 +10,7 @@ import { awaitsContinue } from '../http/semantics.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
+import type { ContentObserver } from './content-observer.ts';
 import type { Inventory } from './device.ts';
 import { deviceParams, OCTETS, uploadQuerySchema, uploadResultSchema } from './schema.ts';
 import { checkUpload, Upload, type UploadTarget } from './upload.ts';
@@ -18,6 +19,7 @@ export interface UploadRoutesOptions {
   engine: Engine;
   inventory: Inventory;
   queue: WorkQueue;
+  observer: ContentObserver;
   /** How long an upload may send nothing, in milliseconds. */
   idleMs: number;
   /** Breaks off the uploads that wait or are under way, for its reason. */
@@ -25,7 +27,7 @@ export interface UploadRoutesOptions {
 }
 
 export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (app, options) => {
-  const { engine, inventory, queue, idleMs, signal } = options;
+  const { engine, inventory, queue, observer, idleMs, signal } = options;
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(OCTETS, (_request, payload, done) => done(null, payload));
   app.addHook('onRequest', async (request) => {
@@ -36,7 +38,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
   app.put(
     '/devices/:name/content',
     {
-      config: { access: 'content:write', streamsBody: true },
+      config: { access: 'content:write', kind: 'content', streamsBody: true },
       schema: {
         operationId: 'writeContent',
         summary: "Write a device's bytes",
@@ -91,6 +93,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
 
     const range = { device: device.handle, offset, size: target.length ?? room };
     const left = clientLeft(reply, signal);
+    const moved = (bytes: number) => observer.moved('upload', bytes);
     let written = 0;
     try {
       const result = await queue.inTurn(client, range, left, async () => {
@@ -98,7 +101,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
         const upload = new Upload(engine, target);
         try {
           const pace = (bytes: number) => queue.pace(client, bytes);
-          await upload.receive(request.raw, { idleMs, signal, left, pace });
+          await upload.receive(request.raw, { idleMs, signal, left, pace, moved });
         } finally {
           written = upload.bytesWritten;
         }
@@ -106,13 +109,17 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
       });
       // Also of one whose client left while it waited: its bytes were there already, and hid that.
       request.log.info({ device: device.name, offset, ...result }, 'upload written');
+      observer.ended('upload', 'complete');
       return result;
     } catch (error) {
       request.log.warn(
         { err: error, device: device.name, bytes_written: written },
         'upload cut short',
       );
-      if (request.raw.errored !== error) throw error;
+      const cutShort = request.raw.errored === error;
+      const clientClosed = cutShort || (left.aborted && !signal.aborted);
+      observer.ended('upload', clientClosed ? 'client_closed' : 'failed');
+      if (!cutShort) throw error;
       throw new Problem('invalid_request', 'The body was cut short.');
     }
   }

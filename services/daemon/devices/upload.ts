@@ -43,6 +43,8 @@ export interface UploadOptions extends ArrivalLimits {
   left: AbortSignal;
   /** How long to rest after so many bytes, in milliseconds. */
   pace(bytes: number): number;
+  /** Hears of bytes that the device has taken. */
+  moved(bytes: number): void;
 }
 
 /** Writes a body into a device as it arrives, through two buffers. */
@@ -58,6 +60,7 @@ export class Upload {
   #filled = 0;
   #inFlight = 0;
   #writing: Promise<void> = Promise.resolve();
+  #moved: UploadOptions['moved'] = () => {};
 
   constructor(engine: Engine, target: UploadTarget) {
     this.#engine = engine;
@@ -73,6 +76,7 @@ export class Upload {
    */
   async receive(body: Readable, options: UploadOptions): Promise<void> {
     const arriving = new ArrivingBody(body, options);
+    this.#moved = options.moved;
     try {
       for (;;) {
         const chunk = arriving.read() ?? (await arriving.wait());
@@ -143,6 +147,7 @@ export class Upload {
     if (completion.status !== 0) throw jobProblem(completion, device.name);
     this.bytesWritten += size;
     this.crc = completion.sourceCrc;
+    this.#moved(size);
   }
 }
 

@@ -47,7 +47,8 @@ export function submitDivided(
       {
         progress: (bytesDone) => {
           progress[index] = bytesDone;
-          listener.progress?.(progress.reduce((sum, bytes) => sum + bytes, 0));
+          const [byDma = 0, byCpu = 0] = progress;
+          listener.progress?.(byDma + byCpu, byCpu);
         },
         done: (completion) => {
           progress[index] = completion.bytesDone;
@@ -65,6 +66,7 @@ function merge(dma: Completion, cpu: Completion, failed: Completion | undefined)
     ...(failed ?? dma),
     tag: dma.tag,
     bytesDone: dma.bytesDone + cpu.bytesDone,
+    bytesByCpu: cpu.bytesDone,
     startedNs: Math.min(dma.startedNs, cpu.startedNs),
     finishedNs: Math.max(dma.finishedNs, cpu.finishedNs),
     copyNs: Math.max(dma.copyNs, cpu.copyNs),

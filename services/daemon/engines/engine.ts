@@ -47,7 +47,8 @@ const TURN_MS = 2;
 
 /** What hears of a job. */
 export interface JobListener {
-  progress?(bytesDone: number): void;
+  /** @param bytesByCpu of a job that both engines share */
+  progress?(bytesDone: number, bytesByCpu?: number): void;
   done(completion: Completion): void;
 }
 

@@ -88,6 +88,8 @@ export interface Completion {
   /** 0, or a negative errno. */
   status: number;
   bytesDone: number;
+  /** Of a job that both engines shared, how many of them the CPU copied; else absent. */
+  bytesByCpu?: number;
   startedNs: number;
   finishedNs: number;
   copyNs: number;

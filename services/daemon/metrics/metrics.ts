@@ -4,7 +4,7 @@ import type { Inventory } from '../devices/device.ts';
 import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine } from '../engines/engine.ts';
 import { FAILURE_CODES } from '../engines/failure.ts';
-import { DMA_ERRORS, ENGINE_NAMES } from '../engines/records.ts';
+import { DMA_ERRORS, ENGINE_NAMES, type EngineName } from '../engines/records.ts';
 import type { Journal, JournalObserver } from '../journal/journal.ts';
 import type { LogHealth } from '../log.ts';
 import type { TransferObserver } from '../transfers/observer.ts';
@@ -12,15 +12,19 @@ import { ENDS } from '../transfers/schema.ts';
 import type { TransferService } from '../transfers/service.ts';
 import type { Transfer } from '../transfers/transfer.ts';
 import { DAEMON_VERSION } from '../version.ts';
+import { buckets125 } from './buckets.ts';
 import { watchChannels } from './channels.ts';
+import { ContentMetrics } from './content.ts';
+import { EventLoopWindow } from './event-loop.ts';
 import { watchLog } from './log.ts';
+import { RequestMetrics } from './requests.ts';
 
-/** From 10 µs, a page copied by a waiting thread, to minutes, a region on slow media. */
-const PHASE_BUCKETS = [1e-5, 1e-4, 1e-3, 0.01, 0.1, 1, 10, 60, 600];
+/** From less than a page takes from cache to cache, to minutes, a region on slow media. */
+const PHASE_BUCKETS = buckets125(1e-6, 1000);
 /** From a disk with a cache that lasts, to one that is overburdened. */
 const SYNC_BUCKETS = [0.0005, 0.002, 0.01, 0.05, 0.25, 1, 5];
-const REQUEST_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60];
 const NS_PER_SECOND = 1e9;
+const NEVER_MS = 2 ** 31 - 1;
 
 /** What is read when Prometheus scrapes. */
 export interface Watched {
@@ -73,13 +77,9 @@ export class Metrics implements TransferObserver, JournalObserver {
     help: "Parts of transfers thrown out with another's fault, and tried again.",
     registers: this.#registers,
   });
-  readonly #requests = new Histogram({
-    name: 'dmad_http_request_duration_seconds',
-    help: 'Time from the header of a request to the end of its answer.',
-    labelNames: ['method', 'route', 'status'],
-    buckets: REQUEST_BUCKETS,
-    registers: this.#registers,
-  });
+  readonly requests = new RequestMetrics(this.#registers);
+  readonly content = new ContentMetrics(this.#registers);
+  readonly #eventLoop: EventLoopWindow;
   readonly #syncs = new Histogram({
     name: 'dmad_journal_sync_seconds',
     help: 'Time to write a batch to the journal and sync it.',
@@ -93,7 +93,12 @@ export class Metrics implements TransferObserver, JournalObserver {
   });
 
   constructor() {
-    collectDefaultMetrics({ register: this.registry });
+    // Its own gauges of the event loop's lag forget whenever they are read, by whomever.
+    collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: NEVER_MS });
+    for (const { name } of this.registry.getMetricsAsArray()) {
+      if (name.startsWith('nodejs_eventloop_lag_')) this.registry.removeSingleMetric(name);
+    }
+    this.#eventLoop = new EventLoopWindow(this.#registers);
     // A series that is not there before its first event hides that event from increase().
     for (const engine of ENGINE_NAMES) {
       for (const status of ENDS) this.#transfers.inc({ engine, status }, 0);
@@ -105,6 +110,11 @@ export class Metrics implements TransferObserver, JournalObserver {
     }
   }
 
+  /** Measures nothing any more. */
+  close(): void {
+    this.#eventLoop.stop();
+  }
+
   /** Reads these when it is scraped. */
   watch({ transfers, inventory, engine, dma, journal, log }: Watched): void {
     const registers = this.#registers;
@@ -112,7 +122,9 @@ export class Metrics implements TransferObserver, JournalObserver {
     watchLog(log, registers);
     new Gauge({
       name: 'dmad_transfers_in_flight',
-      help: 'Transfers that are running.',
+      help:
+        'Transfers that are running; those that wait are dmad_queue_depth. ' +
+        "(A token's limit transfers_in_flight counts both.)",
       registers,
       collect() {
         this.set(transfers.running);
@@ -170,8 +182,8 @@ export class Metrics implements TransferObserver, JournalObserver {
     this.#journalErrors.inc();
   }
 
-  progressed(transfer: Transfer, bytes: number): void {
-    this.#bytes.inc({ engine: transfer.choice.engine }, bytes);
+  progressed(_transfer: Transfer, bytes: number, engine: EngineName): void {
+    this.#bytes.inc({ engine }, bytes);
   }
 
   finished(transfer: Transfer): void {
@@ -188,17 +200,5 @@ export class Metrics implements TransferObserver, JournalObserver {
     observe('copy', timings.copy_ns);
     if (flush) observe('flush', timings.flush_ns);
     if (verify) observe('verify', timings.verify_ns);
-  }
-
-  /** Counts a request that is answered. @param route its pattern; undefined where there is none */
-  requestAnswered(method: string, route: string | undefined, status: number, ms: number): void {
-    // A method is what a client sends: without a route it could be anything.
-    const known = route !== undefined;
-    const labels = {
-      method: known ? method : 'other',
-      route: known ? route : 'none',
-      status: String(status),
-    };
-    this.#requests.observe(labels, ms / 1000);
   }
 }

@@ -1,35 +1,59 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { IncomingMessage } from 'node:http';
+import accepts from 'accepts';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { Problem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
 import type { Metrics } from './metrics.ts';
+import { OPENMETRICS_TYPE, toOpenMetrics } from './openmetrics.ts';
 
 export const metricsRoutes: FastifyPluginAsyncZod<{ metrics: Metrics }> = async (
   app,
   { metrics },
 ) => {
   const { registry } = metrics;
+  app.addHook('onClose', async () => metrics.close());
+
   app.get(
     '/metrics',
     {
-      config: { access: 'metrics:read', quiet: true, produces: [registry.contentType] },
+      config: { access: 'metrics:read', quiet: true, produces: [] },
       schema: {
         operationId: 'getMetrics',
         summary: 'Metrics for Prometheus',
         tags: ['health'],
         response: {
           200: {
-            description: 'The Prometheus text format.',
-            content: { 'text/plain': { schema: z.string() } },
+            description: 'The Prometheus text format, or OpenMetrics for those who prefer that.',
+            content: {
+              'text/plain': { schema: z.string() },
+              'application/openmetrics-text': { schema: z.string() },
+            },
           },
           ...problemResponses(),
         },
       },
     },
-    async (_request, reply) =>
-      reply
-        .type(registry.contentType)
-        .serializer(String)
-        .send(await registry.metrics()),
+    async ({ raw }, reply) => {
+      const text = await registry.metrics();
+      reply.serializer(String).header('vary', 'accept');
+      return prefersOpenMetrics(raw, registry.contentType)
+        ? reply.type(OPENMETRICS_TYPE).send(toOpenMetrics(text))
+        : reply.type(registry.contentType).send(text);
+    },
   );
 };
+
+/**
+ * Another version of OpenMetrics is answered with ours, as its specification has it.
+ *
+ * @throws Problem not_acceptable
+ */
+function prefersOpenMetrics(request: IncomingMessage, textType: string): boolean {
+  const preferred = accepts(request).type([textType, OPENMETRICS_TYPE]);
+  if (preferred !== false) return preferred === OPENMETRICS_TYPE;
+  if (/application\/openmetrics-text/i.test(request.headers.accept ?? '')) return true;
+  const detail = `This route answers with ${textType} or ${OPENMETRICS_TYPE}: accept one of them.`;
+  throw new Problem('not_acceptable', detail);
+}

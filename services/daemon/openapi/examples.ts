@@ -328,8 +328,8 @@ export const EXAMPLES: Record<string, Record<string, Example>> = {
       status: 200,
       contentType: 'text/plain',
       response:
-        '# HELP dmad_transfers_in_flight Transfers that are running.\n' +
-        '# TYPE dmad_transfers_in_flight gauge\ndmad_transfers_in_flight 0\n',
+        '# HELP dmad_queue_depth Transfers that wait for their turn.\n' +
+        '# TYPE dmad_queue_depth gauge\ndmad_queue_depth 0\n',
     },
   },
   getOpenApi: {

@@ -67,6 +67,8 @@ export class ActiveTransfer {
   #state: State = { is: 'waiting' };
   #kept: Kept;
   #ticket: Ticket<Start> | undefined;
+  /** Of a transfer that both engines share, what was counted so far of the CPU's part. */
+  #bytesByCpu = 0;
   #timer: NodeJS.Timeout | undefined;
 
   /** @param kept whether the journal has it already */
@@ -230,7 +232,7 @@ export class ActiveTransfer {
 
   #submit(): void {
     const { transfer } = this;
-    const { chooser, feed, observer } = this.#around;
+    const { chooser, feed } = this.#around;
     const { source, destination, priority, segments, flush, verify, timeoutMs } = transfer.plan;
     const gone = whyGone(transfer.plan);
     if (gone !== undefined) {
@@ -261,9 +263,8 @@ export class ActiveTransfer {
     const running: State = { is: 'running', tags: [] };
     this.#state = running;
     const tags = this.#hand(job, {
-      progress: (bytesDone) => {
-        observer.progressed(transfer, bytesDone - transfer.bytesCompleted);
-        transfer.bytesCompleted = bytesDone;
+      progress: (bytesDone, bytesByCpu) => {
+        this.#progressed(bytesDone, bytesByCpu);
         feed.publish('progress', transfer);
       },
       done: (completion) => this.#complete(completion),
@@ -277,6 +278,18 @@ export class ActiveTransfer {
     if (cpuBytes === 0) return [engine.submit(job, listener)];
     const segments = job.segments as readonly [Segment];
     return submitDivided(engine, { ...job, segments }, cpuBytes, listener);
+  }
+
+  /** @param bytesByCpu of a transfer that both engines share */
+  #progressed(bytesDone: number, bytesByCpu: number | undefined): void {
+    const { transfer } = this;
+    const { observer } = this.#around;
+    const byCpu = bytesByCpu === undefined ? 0 : bytesByCpu - this.#bytesByCpu;
+    const byChoice = bytesDone - transfer.bytesCompleted - byCpu;
+    this.#bytesByCpu += byCpu;
+    transfer.bytesCompleted = bytesDone;
+    if (byCpu > 0) observer.progressed(transfer, byCpu, 'cpu');
+    observer.progressed(transfer, byChoice, transfer.choice.engine);
   }
 
   #complete(completion: Completion): void {
@@ -309,6 +322,7 @@ export class ActiveTransfer {
     const { transfer } = this;
     const { dma } = this.#around;
     const channels = dma.names(completion?.dma.channels ?? []);
+    if (completion !== undefined) this.#progressed(completion.bytesDone, completion.bytesByCpu);
     const outcome = transfer.outcome(completion, error, channels);
     this.#state = { is: 'ending' };
     clearTimeout(this.#timer);
@@ -332,12 +346,10 @@ export class ActiveTransfer {
 
   #finish(outcome: Outcome): void {
     const { transfer } = this;
-    const { archive, observer, feed } = this.#around;
-    const before = transfer.bytesCompleted;
+    const { archive, feed } = this.#around;
     transfer.finish(outcome);
     if (this.#kept.is === 'no') archive.add(transfer);
     this.#leave();
-    observer.progressed(transfer, transfer.bytesCompleted - before);
     reportEnd(this.#around, transfer);
     feed.publish('status', transfer);
     this.#release();

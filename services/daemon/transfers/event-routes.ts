@@ -25,7 +25,11 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
   app.get(
     '/transfers/:id/events',
     {
-      config: { access: 'transfers:read', produces: [`${EVENT_STREAM}; charset=utf-8`] },
+      config: {
+        access: 'transfers:read',
+        kind: 'stream',
+        produces: [`${EVENT_STREAM}; charset=utf-8`],
+      },
       schema: {
         operationId: 'watchTransfer',
         summary: 'Watch a transfer',
@@ -47,7 +51,11 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
   app.get(
     '/events',
     {
-      config: { access: 'transfers:read', produces: [`${EVENT_STREAM}; charset=utf-8`] },
+      config: {
+        access: 'transfers:read',
+        kind: 'stream',
+        produces: [`${EVENT_STREAM}; charset=utf-8`],
+      },
       schema: {
         operationId: 'watchTransfers',
         summary: 'Watch all transfers of the client',

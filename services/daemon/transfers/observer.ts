@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
+import type { EngineName } from '../engines/records.ts';
 import type { Transfer } from './transfer.ts';
 
 /** Hears of what is worth counting. */
 export interface TransferObserver {
-  /** @param bytes that were copied since it last heard of that transfer */
-  progressed(transfer: Transfer, bytes: number): void;
+  /** @param bytes that an engine has copied of it, beside those that this heard of before */
+  progressed(transfer: Transfer, bytes: number, engine: EngineName): void;
   /** After the last bytes of it. */
   finished(transfer: Transfer): void;
 }

@@ -49,7 +49,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
   app.post(
     '/transfers',
     {
-      config: { access: 'transfers:write' },
+      config: { access: 'transfers:write', waitsMs: DEFAULT_WAIT_MS },
       schema: {
         operationId: 'createTransfer',
         summary: 'Copy bytes',
@@ -157,7 +157,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
   app.get(
     '/transfers/:id',
     {
-      config: { access: 'transfers:read' },
+      config: { access: 'transfers:read', waitsMs: 0 },
       schema: {
         operationId: 'getTransfer',
         summary: 'See how a transfer stands',
@@ -182,7 +182,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
   app.post(
     '/transfers/:id/cancel',
     {
-      config: { access: 'transfers:write' },
+      config: { access: 'transfers:write', kind: 'wait' },
       schema: {
         operationId: 'cancelTransfer',
         summary: 'Stop a transfer',

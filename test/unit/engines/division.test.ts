@@ -35,9 +35,9 @@ class FakeEngine {
 }
 
 let engine: FakeEngine;
-let heard: (Completion | number)[];
+let heard: (Completion | (number | undefined)[])[];
 const listener: JobListener = {
-  progress: (bytes) => heard.push(bytes),
+  progress: (bytes, byCpu) => heard.push([bytes, byCpu]),
   done: (end) => heard.push(end),
 };
 
@@ -73,7 +73,10 @@ describe('a job for both engines', () => {
     expect(submitDivided(engine, job, 300, listener)).toEqual([1, 2]);
     engine.jobs[1]?.listener.progress?.(100);
     engine.jobs[0]?.listener.progress?.(400);
-    expect(heard.splice(0)).toEqual([100, 500]);
+    expect(heard.splice(0)).toEqual([
+      [100, 100],
+      [500, 100],
+    ]);
     engine.end(first, { startedNs: 10, finishedNs: 30, copyNs: 5, flushNs: 9 });
     expect(heard).toEqual([]);
     engine.end(second, {
@@ -82,7 +85,15 @@ describe('a job for both engines', () => {
     });
     expect(heard).toEqual([
       expect.objectContaining({
-        ...{ status: 0, bytesDone: SIZE, startedNs: 10, finishedNs: 30, copyNs: 6, flushNs: 9 },
+        ...{
+          status: 0,
+          bytesDone: SIZE,
+          bytesByCpu: 300,
+          startedNs: 10,
+          finishedNs: 30,
+          copyNs: 6,
+          flushNs: 9,
+        },
       }),
     ]);
     expect(engine.cancelled).toEqual([]);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
 import type { Engine } from '../../../services/daemon/engines/engine.ts';
 import type { Journal } from '../../../services/daemon/journal/journal.ts';
@@ -13,6 +13,7 @@ import { completion, makeDevice, makeTransfer } from '../transfers/make-transfer
 describe('Metrics', () => {
   let metrics: Metrics;
   let port: FakeDmaPort;
+  afterEach(() => metrics.close());
   const transfers = { running: 0, queued: 0 };
   beforeEach(() => {
     metrics = new Metrics();
@@ -71,8 +72,8 @@ describe('Metrics', () => {
       const code = status === 'failed' ? 'media_error' : 'cancelled';
       const error = status === 'succeeded' ? undefined : new Problem(code, '');
       transfer.finish(transfer.outcome(completion({ bytesDone }), error));
-      metrics.progressed(transfer, 1);
-      metrics.progressed(transfer, bytesDone - 1);
+      metrics.progressed(transfer, 1, 'cpu');
+      metrics.progressed(transfer, bytesDone - 1, 'cpu');
       metrics.finished(transfer);
     }
     // All that there can be begin with 0, so that the first one shows as an increase.
@@ -176,15 +177,101 @@ describe('Metrics', () => {
   });
 
   test('takes no label from a client', async () => {
-    for (let i = 0; i < 100; i++) metrics.requestAnswered(`METHOD${i}`, undefined, 404, 1);
-    metrics.requestAnswered('GET', '/transfers/:id', 200, 1500);
-    expect(await samples('dmad_http_request_duration_seconds_count')).toEqual([
-      'dmad_http_request_duration_seconds_count{method="other",route="none",status="404"} 100',
-      'dmad_http_request_duration_seconds_count{method="GET",route="/transfers/:id",status="200"} 1',
+    for (let i = 0; i < 100; i++) {
+      const method = `METHOD${i}`;
+      metrics.requests.answered({ method, route: undefined, kind: 'plain', status: 404, ms: 1 });
+    }
+    const known = { method: 'GET', route: '/transfers/:id', kind: 'wait' } as const;
+    metrics.requests.answered({ ...known, status: 200, ms: 1500 });
+    const name = 'dmad_http_request_duration_seconds';
+    const labels = 'method="GET",route="/transfers/:id",kind="wait",status="200"';
+    expect(await samples(`${name}_count`)).toEqual([
+      `${name}_count{method="other",route="none",kind="plain",status="404"} 100`,
+      `${name}_count{${labels}} 1`,
     ]);
-    expect(await samples('dmad_http_request_duration_seconds_sum')).toContain(
-      'dmad_http_request_duration_seconds_sum{method="GET",route="/transfers/:id",status="200"} 1.5',
-    );
+    expect(await samples(`${name}_sum`)).toContain(`${name}_sum{${labels}} 1.5`);
+  });
+
+  test('resolves what a page of 4 KiB takes, and an answer out of memory', async () => {
+    const transfer = makeTransfer({ flush: false });
+    transfer.start(transfer.choice);
+    transfer.finish(transfer.outcome(completion({ copyNs: 3000 }), undefined));
+    metrics.finished(transfer);
+    const request = { method: 'GET', route: '/livez', kind: 'plain', status: 200 } as const;
+    metrics.requests.answered({ ...request, ms: 0.3 });
+    const boundsOf = async (name: string, labels: string) =>
+      (await samples(`${name}_bucket`))
+        .filter((line) => line.includes(labels))
+        .map((line) => [/le="([^"]+)"/.exec(line)?.[1], Number(line.split(' ').at(-1))]);
+    const copies = await boundsOf('dmad_transfer_phase_seconds', 'phase="copy"');
+    expect(copies.slice(0, 5)).toEqual([
+      ['0.000001', 0],
+      ['0.000002', 0],
+      ['0.000005', 1],
+      ['0.00001', 1],
+      ['0.00002', 1],
+    ]);
+    expect(copies.slice(-3).map(([bound]) => bound)).toEqual(['500', '1000', '+Inf']);
+    const requests = await boundsOf('dmad_http_request_duration_seconds', '/livez');
+    expect(requests.slice(0, 3)).toEqual([
+      ['0.0001', 0],
+      ['0.0002', 0],
+      ['0.0005', 1],
+    ]);
+    for (const bounds of [copies, requests]) {
+      const numbers = bounds.slice(0, -1).map(([bound]) => Number(bound));
+      expect(numbers).toEqual([...numbers].sort((a, b) => a - b));
+    }
+  });
+
+  test('counts what each engine copied of a transfer that both share', async () => {
+    const transfer = makeTransfer();
+    metrics.progressed(transfer, 1000, 'cpu');
+    metrics.progressed(transfer, 3000, 'dma');
+    expect(await samples('dmad_transfer_bytes_total')).toEqual([
+      'dmad_transfer_bytes_total{engine="cpu"} 1000',
+      'dmad_transfer_bytes_total{engine="dma"} 3000',
+    ]);
+  });
+
+  test('counts uploads and downloads, and begins with none', async () => {
+    const requests = () => samples('dmad_content_requests_total');
+    expect((await requests()).every((line) => line.endsWith(' 0'))).toBe(true);
+    expect(await requests()).toHaveLength(6);
+    metrics.content.moved('upload', 4096);
+    metrics.content.moved('download', 1);
+    metrics.content.ended('upload', 'complete');
+    metrics.content.ended('download', 'client_closed');
+    expect(await samples('dmad_content_bytes_total')).toEqual([
+      'dmad_content_bytes_total{direction="upload"} 4096',
+      'dmad_content_bytes_total{direction="download"} 1',
+    ]);
+    expect((await requests()).filter((line) => !line.endsWith(' 0'))).toEqual([
+      'dmad_content_requests_total{direction="upload",result="complete"} 1',
+      'dmad_content_requests_total{direction="download",result="client_closed"} 1',
+    ]);
+  });
+
+  test('is a number for every scraper, and the same for several', async () => {
+    const lags = async () =>
+      (await metrics.registry.metrics())
+        .split('\n')
+        .filter((line) => /^nodejs_eventloop_lag_(min|max|mean|stddev|p\d+)_seconds /.test(line));
+    const atOnce = await Promise.all([lags(), lags(), metrics.registry.metrics()]);
+    expect(atOnce[0]).toHaveLength(7);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    // A stall that one scraper has seen is there for the others.
+    const until = performance.now() + 120;
+    while (performance.now() < until);
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    for (let scrape = 0; scrape < 3; scrape++) {
+      const text = await metrics.registry.metrics();
+      expect(text).not.toMatch(/nan/i);
+      const max = /^nodejs_eventloop_lag_max_seconds (\S+)$/m.exec(text)?.[1];
+      expect(Number(max)).toBeGreaterThan(0.08);
+      expect(Number(max)).toBeLessThan(60);
+    }
+    expect(atOnce.flat().join('\n')).not.toMatch(/nan/i);
   });
 
   test('tells of the journal', async () => {

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+
+export const CONTENT_DIRECTIONS = ['upload', 'download'] as const;
+export type ContentDirection = (typeof CONTENT_DIRECTIONS)[number];
+
+export const CONTENT_RESULTS = ['complete', 'client_closed', 'failed'] as const;
+export type ContentResult = (typeof CONTENT_RESULTS)[number];
+
+/** Hears of uploads and downloads that have begun. */
+export interface ContentObserver {
+  /** @param bytes that the device has taken, or that were sent, since it last heard */
+  moved(direction: ContentDirection, bytes: number): void;
+  ended(direction: ContentDirection, result: ContentResult): void;
+}

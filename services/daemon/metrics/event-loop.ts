@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { Gauge, type Registry } from 'prom-client';
+
+const RESOLUTION_MS = 10;
+/** Whoever scrapes at least this often misses nothing. */
+const SCRAPE_INTERVAL_MS = 60_000;
+
+/** What prom-client's own collector would name and give; that one forgets whenever it is read. */
+const LAGS: readonly [name: string, what: string, read: (h: IntervalHistogram) => number][] = [
+  ['min', 'least', ({ min }) => min],
+  ['max', 'greatest', ({ max }) => max],
+  ['mean', 'mean', ({ mean }) => mean],
+  ['p50', '50th percentile of the', (h) => h.percentile(50)],
+  ['p90', '90th percentile of the', (h) => h.percentile(90)],
+  ['p99', '99th percentile of the', (h) => h.percentile(99)],
+];
+
+/**
+ * How late the event loop is, over the last one to two minutes: the same for everybody who asks in
+ * that time, however often.
+ */
+export class EventLoopWindow {
+  #current = monitor();
+  #next = monitor();
+  readonly #timer = setInterval(() => this.#turn(), SCRAPE_INTERVAL_MS);
+
+  constructor(registers: Registry[]) {
+    this.#timer.unref();
+    new Gauge({
+      name: 'nodejs_eventloop_lag_seconds',
+      help: 'How late the event loop is right now.',
+      registers,
+      async collect() {
+        const began = performance.now();
+        await nextTurn();
+        this.set((performance.now() - began) / 1000);
+      },
+    });
+    for (const [name, what, read] of LAGS) {
+      const lag = () => this.#seconds(read(this.#current));
+      new Gauge({
+        name: `nodejs_eventloop_lag_${name}_seconds`,
+        help: `The ${what} delay of the event loop in the last one to two minutes.`,
+        registers,
+        collect() {
+          this.set(lag());
+        },
+      });
+    }
+    const deviation = () => this.#current.stddev / 1e9 || 0;
+    new Gauge({
+      name: 'nodejs_eventloop_lag_stddev_seconds',
+      help: 'The standard deviation of these delays.',
+      registers,
+      collect() {
+        this.set(deviation());
+      },
+    });
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#current.disable();
+    this.#next.disable();
+  }
+
+  #turn(): void {
+    this.#current.disable();
+    this.#current = this.#next;
+    this.#next = monitor();
+  }
+
+  /** Of nanoseconds with the monitor's own interval in them; 0 while nothing was measured. */
+  #seconds(ns: number): number {
+    return this.#current.count === 0 ? 0 : Math.max(0, ns / 1e6 - RESOLUTION_MS) / 1000;
+  }
+}
+
+function monitor(): IntervalHistogram {
+  const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+  histogram.enable();
+  return histogram;
+}
