@@ -19,6 +19,7 @@ import { contentRoutes } from './devices/content-routes.ts';
 import type { Inventory } from './devices/device.ts';
 import { openDevices } from './devices/open.ts';
 import { deviceRoutes } from './devices/routes.ts';
+import { SeenDevices } from './devices/seen.ts';
 import { uploadRoutes } from './devices/upload-routes.ts';
 import { DeviceWatch } from './devices/watch.ts';
 import { digestRoutes } from './digests/routes.ts';
@@ -115,7 +116,10 @@ export async function buildApp({
       pending: engine.pending,
     }));
     const sysfs = sysfsRoot === undefined ? {} : { sysfsRoot };
-    const inventory = openDevices(engine, { choice, stateDir, log, ...sysfs });
+    const seen = new SeenDevices(stateDir, log);
+    // Tokens are for a host whose real devices are meant.
+    const standIns = config.tokens_file === undefined;
+    const inventory = openDevices(engine, { choice, stateDir, seen, standIns, log, ...sysfs });
     checkExposure(config, inventory, log);
     const keyring = openKeyring(config.tokens_file, inventory, log);
     const tlsFiles = tlsFilesOf(config);
@@ -135,7 +139,7 @@ export async function buildApp({
       observer: metrics,
     });
     metrics.watch({ transfers, inventory, engine, dma, journal, log: logHealth });
-    const watch = new DeviceWatch({ engine, inventory, choice, log, ...sysfs });
+    const watch = new DeviceWatch({ engine, inventory, choice, seen, log, ...sysfs });
     const hardwareTimer = setInterval(() => {
       try {
         dma.refresh();

@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-import { closeSync, openSync, truncateSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  openSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -176,10 +184,38 @@ test('a device whose file was cut short is gone, and says why, until that is men
       expect(expectProblem(refused, 503, 'device_gone').detail).toContain('cut short');
     }
     const ready = (await app.inject({ url: '/readyz' })).json();
-    expect(ready.waiting_for).toEqual(['device dax0.0']);
+    expect(ready).toMatchObject({
+      ...{ ready: true, waiting_for: [] },
+      degraded: ['device dax0.0: its file was cut short to 4096 bytes'],
+    });
     truncateSync(file, 2 ** 20);
     await until('online');
     expect((await app.ask(transfer)).status).toBe(201);
+  } finally {
+    await app.close();
+  }
+});
+
+test('bytes that go into a file that was replaced are never reported as copied', async () => {
+  // Nobody looks for devices meanwhile.
+  const app = await startTestApp({ lookMs: 3_600_000 });
+  try {
+    const { path } = (await app.inject({ url: '/devices/dax1.0' })).json();
+    const copy = { device_name: 'dax0.0', dst_device_name: 'dax1.0', src_offset: 0, dst_offset: 0 };
+    const transfer = { method: 'POST', url: '/transfers', payload: { ...copy, size: 64 } } as const;
+    const upload = { method: 'PUT', url: '/devices/dax1.0/content', payload: 'x' } as const;
+    for (const [change, why] of [
+      [() => copyFileSync(path, `${path}.new`), undefined],
+      [() => renameSync(`${path}.new`, path), 'replaced'],
+      [() => rmSync(path), 'removed'],
+    ] as const) {
+      change();
+      for (const request of [transfer, upload]) {
+        const answer = await app.ask(request);
+        if (why === undefined) expect(answer.status).toBeLessThan(300);
+        else expect(expectProblem(answer, 503, 'device_gone').detail).toContain(why);
+      }
+    }
   } finally {
     await app.close();
   }

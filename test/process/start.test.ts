@@ -6,9 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { expectProblem } from '../support/conformance.ts';
 import { Daemon, type DaemonOptions } from '../support/daemon.ts';
 import { fetchAnswer, fetchJson, jsonBody } from '../support/fetch.ts';
 import { inMounts, whyNot } from '../support/mounts.ts';
+import { bearer, writeTokens } from '../support/tokens.ts';
 
 let directory: string;
 beforeAll(() => {
@@ -182,6 +184,32 @@ describe('a daemon that starts', () => {
     expect(await fetchJson(`${url}/readyz`)).toEqual({ ready: true, waiting_for: [] });
     const exit = await daemon.stop();
     expect(exit).toMatchObject({ code: 0, signal: null, stderr: '' });
+  });
+
+  test('waits for a device that is named, and says so', async () => {
+    const daemon = new Daemon({ DMAD_DEVICES: '/dev/dax77.7', DMAD_INSECURE: '1' });
+    const url = await daemon.ready();
+    const ready = await fetchAnswer(`${url}/readyz`);
+    expect(ready.status).toBe(503);
+    expect(JSON.parse(ready.body.toString())).toEqual({
+      ...{ ready: false, waiting_for: ['device dax77.7'] },
+    });
+    const copy = { device_name: 'dax77.7', src_offset: 0, dst_offset: 4096, size: 4096 };
+    const answer = await fetchAnswer(`${url}/transfers`, jsonBody(copy));
+    expectProblem(answer, 503, 'device_gone');
+    expect(await daemon.stop()).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  test('waits for any device where tokens are in use, instead of making files', async () => {
+    const DMAD_TOKENS_FILE = writeTokens(directory, [{ name: 'any' }]);
+    const daemon = new Daemon({ DMAD_DEVICES: 'auto', DMAD_TOKENS_FILE });
+    const url = await daemon.ready();
+    const { waiting_for } = await fetchJson(`${url}/readyz`);
+    const { devices } = await fetchJson(`${url}/devices`, { headers: bearer('any') });
+    // Where this machine has some, they are served.
+    expect(devices.length === 0).toBe(waiting_for.includes('a device'));
+    expect(devices.filter(({ kind }: { kind: string }) => kind === 'emulated')).toEqual([]);
+    await daemon.stop();
   });
 
   test('says in its log that its devices are emulated', async () => {

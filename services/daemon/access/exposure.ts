@@ -18,8 +18,12 @@ export function checkExposure(config: Config, inventory: Inventory, log: Fastify
     }
     return;
   }
+  const real = [
+    ...inventory.list().flatMap(({ kind, name }) => (kind === 'devdax' ? [name] : [])),
+    ...inventory.missing.keys(),
+  ];
   const reasons = [
-    ...(inventory.list().some(({ kind }) => kind === 'devdax') ? ['real devices'] : []),
+    ...(real.length > 0 ? [`real devices (${real.join(', ')})`] : []),
     ...(isLoopback(config.host) ? [] : [`a listener beyond loopback (${config.host})`]),
   ];
   if (reasons.length === 0) return;

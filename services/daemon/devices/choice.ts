@@ -23,6 +23,10 @@ export function deviceNameOf(nameOrPath: string): string {
   return nameOrPath.startsWith('/dev/') ? nameOrPath.slice('/dev/'.length) : nameOrPath;
 }
 
+export function isDeviceName(text: string): boolean {
+  return NAME.test(text);
+}
+
 /**
  * Reads DMAD_DEVICES: `auto`, or a list such as `/dev/dax0.0,emulated:dax9.0=256MiB`.
  *
@@ -40,7 +44,7 @@ export function parseDevices(text: string): DeviceChoice {
 function parseDevice(entry: string): ChosenDevice {
   const [, emulatedName, sizeText = ''] = EMULATED.exec(entry) ?? [];
   const name = deviceNameOf(emulatedName ?? entry);
-  if (!NAME.test(name)) {
+  if (!isDeviceName(name)) {
     throw new Error(
       `"${entry}" is no device: use auto, or a list such as /dev/dax0.0,emulated:dax9.0=256MiB`,
     );

@@ -40,9 +40,21 @@ export interface Device {
 /** The managed devices by name. */
 export class Inventory {
   readonly #devices: Map<string, Device>;
+  /** Why devices that there are, or that are to come, are not managed; by name. */
+  readonly #missing = new Map<string, string>();
 
   constructor(devices: readonly Device[]) {
     this.#devices = new Map(devices.map((device) => [device.name, device]));
+  }
+
+  /** Devices that are not managed though they should be, and why. */
+  get missing(): ReadonlyMap<string, string> {
+    return this.#missing;
+  }
+
+  /** Notes that a device should be managed and is not; until it is put. */
+  miss(name: string, reason: string): void {
+    this.#missing.set(name, reason);
   }
 
   list(): Device[] {
@@ -52,6 +64,7 @@ export class Inventory {
   /** Adds a device, in the place of the one that had its name. */
   put(device: Device): void {
     this.#devices.set(device.name, device);
+    this.#missing.delete(device.name);
   }
 
   /** @param nameOrPath `dax0.0` or `/dev/dax0.0` */
@@ -61,11 +74,16 @@ export class Inventory {
 
   /**
    * @param pointer the field of the request's body that names the device
-   * @throws Problem unknown_device
+   * @throws Problem unknown_device, or device_gone for one that is yet to come
    */
   named(nameOrPath: string, pointer: string): Device {
     const device = this.find(nameOrPath);
     if (device === undefined) {
+      const name = deviceNameOf(nameOrPath);
+      const reason = this.#missing.get(name);
+      if (reason !== undefined) {
+        throw retryLater('device_gone', `${name} is not there yet: ${reason}.`, 30);
+      }
       const detail = 'No managed device has that name; GET /devices lists them.';
       throw fieldProblem('unknown_device', pointer, detail);
     }
@@ -89,8 +107,12 @@ export function flushedByCpu({ flushBasis }: Device): boolean {
 
 /** What is wrong with using a device that is not there any more; undefined while it is. */
 export function goneProblem({ name, state, stateReason }: Device): Problem | undefined {
-  if (state === 'online') return undefined;
-  const detail = `${name} has gone (${stateReason}): bring it back, or name another device.`;
+  return state === 'online' ? undefined : deviceGone(name, stateReason);
+}
+
+/** The problem of a device that has gone, for whatever reason. */
+export function deviceGone(name: string, reason: string | null): Problem {
+  const detail = `${name} has gone (${reason}): bring it back, or name another device.`;
   return retryLater('device_gone', detail, 30);
 }
 

@@ -5,11 +5,14 @@ import {
   fstatSync,
   fsyncSync,
   ftruncateSync,
+  lstatSync,
   mkdirSync,
   openSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
+import type { Problem } from '../problems/problem.ts';
 import { StartError } from '../start-error.ts';
+import { type Device, deviceGone } from './device.ts';
 
 const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
 
@@ -58,4 +61,38 @@ export function prepareEmulatedDevice(
     throw new StartError('configuration', `cannot make ${path}: ${(error as Error).message}`);
   }
   return path;
+}
+
+/** Why a device's file does not have all its bytes any more; undefined while it has. */
+export function whyNotFile(device: Device): string | undefined {
+  const { path, size } = device;
+  const moved = whyMoved(device);
+  if (moved !== undefined) return moved;
+  const present = fileAt(path)?.size ?? 0;
+  return present < size ? `its file was cut short to ${present} bytes` : undefined;
+}
+
+/**
+ * What is wrong with bytes that were just written into a device's file or read from it: nobody finds
+ * them again if that file is not at its path any more. Where it is only cut short, those that are
+ * beyond its end have failed already.
+ */
+export function fileProblem(device: Device): Problem | undefined {
+  const reason = device.kind === 'emulated' ? whyMoved(device) : undefined;
+  return reason === undefined ? undefined : deviceGone(device.name, reason);
+}
+
+function whyMoved({ path, instance }: Device): string | undefined {
+  const file = fileAt(path);
+  if (file === undefined) return 'its file was removed';
+  return file.ino === instance && file.isFile() ? undefined : 'its file was replaced';
+}
+
+/** Never through a link, as it is not opened through one. */
+export function fileAt(path: string) {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false });
+  } catch {
+    return undefined;
+  }
 }

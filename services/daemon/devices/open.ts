@@ -10,58 +10,96 @@ import type { ChosenDevice, DeviceChoice } from './choice.ts';
 import { type Device, Inventory } from './device.ts';
 import { EMULATED_ALIGN, EMULATED_PAIR, prepareEmulatedDevice } from './emulated.ts';
 import { daxIdentity, fileIdentity } from './identity.ts';
+import type { SeenDevices } from './seen.ts';
 import { type DaxDevice, discoverDaxDevices } from './sysfs.ts';
 
 export interface OpenOptions {
   choice: DeviceChoice;
   stateDir: string;
+  seen: SeenDevices;
+  /** Whether files may stand in for devices if there are none and there never were. */
+  standIns: boolean;
   /** Where sysfs is mounted. */
   sysfsRoot?: string;
   log: FastifyBaseLogger;
 }
 
 /**
- * Finds and opens the devices that the daemon is to manage.
+ * Finds and opens the devices that the daemon is to manage. Real devices that are not there yet are
+ * missing in the inventory, and taken up once they are: see watch.ts.
  *
- * @throws StartError where one that was asked for cannot be had
+ * @throws StartError if one that is there cannot be opened, or a file cannot be made
  */
 export function openDevices(engine: Engine, options: OpenOptions): Inventory {
-  const found = discoverDaxDevices(options.sysfsRoot);
-  const chosen = choose(found, options);
-  return new Inventory(
-    chosen.map((device) =>
-      device.kind === 'emulated'
-        ? openEmulated(engine, device, prepareEmulatedDevice(options.stateDir, device))
-        : openDevdax(engine, findDevdax(found, device.name)),
-    ),
-  );
+  const { stateDir, seen, log } = options;
+  const found = new Map(discoverDaxDevices(options.sysfsRoot).map((each) => [each.name, each]));
+  const inventory = new Inventory([]);
+  for (const device of choose(found, options)) {
+    if (device.kind === 'emulated') {
+      inventory.put(openEmulated(engine, device, prepareEmulatedDevice(stateDir, device)));
+      continue;
+    }
+    const { name } = device;
+    try {
+      inventory.put(openFound(engine, name, found, options));
+      seen.add(name);
+    } catch (error) {
+      if (!(error instanceof DeviceMissing)) throw error;
+      inventory.miss(name, error.message);
+      log.warn({ device: name, reason: error.message }, 'device missing: served once it is there');
+    }
+  }
+  return inventory;
 }
 
-function choose(found: DaxDevice[], { choice, log }: OpenOptions): readonly ChosenDevice[] {
-  if (choice.kind === 'list') return choice.devices;
-  for (const device of found) {
-    const reason = whyUnusable(device);
-    if (reason !== undefined) log.warn({ device: device.name }, `left alone: ${reason}`);
+/** A device that is to be served once it is there. */
+export class DeviceMissing extends StartError {
+  constructor(reason: string) {
+    super('configuration', reason);
   }
-  const usable = found.filter((device) => whyUnusable(device) === undefined);
-  if (usable.length > 0) return usable.map(({ name }) => ({ kind: 'devdax', name }));
-  log.warn('this machine has no usable device-dax device: emulating two in files');
-  return EMULATED_PAIR;
 }
 
-function findDevdax(found: DaxDevice[], name: string): DaxDevice {
-  const device = found.find((candidate) => candidate.name === name);
-  if (device === undefined) {
-    const names = found.map((candidate) => candidate.name).join(', ') || 'none';
-    throw new StartError(
-      'configuration',
-      `DMAD_DEVICES: no device-dax ${name}; there is: ${names}`,
-    );
-  }
+/** @throws DeviceMissing, or StartError if it is there and cannot be opened */
+function openFound(
+  engine: Engine,
+  name: string,
+  found: ReadonlyMap<string, DaxDevice>,
+  options: OpenOptions,
+): Device {
+  const device = found.get(name);
+  if (device === undefined) throw new DeviceMissing(whyMissing(found, options));
   const reason = whyUnusable(device);
-  if (reason !== undefined)
-    throw new StartError('configuration', `DMAD_DEVICES: ${name}: ${reason}`);
-  return device;
+  if (reason !== undefined) throw new DeviceMissing(reason);
+  return openDevdax(engine, device);
+}
+
+function choose(
+  found: ReadonlyMap<string, DaxDevice>,
+  { choice, seen, standIns, log }: OpenOptions,
+): readonly ChosenDevice[] {
+  if (choice.kind === 'list') return choice.devices;
+  const usable = [...found.values()].filter((device) => {
+    const reason = whyUnusable(device);
+    if (reason !== undefined) log.warn({ device: device.name }, `device skipped: ${reason}`);
+    return reason === undefined;
+  });
+  const names = new Set([...usable.map(({ name }) => name), ...seen.names]);
+  if (names.size > 0) return [...names].map((name) => ({ kind: 'devdax', name }));
+  if (standIns) {
+    log.warn('this machine has no usable device-dax device: emulating two in files');
+    return EMULATED_PAIR;
+  }
+  log.warn(
+    'no usable device-dax device is there yet: waiting for one; without real devices, name ' +
+      'emulated ones, as in DMAD_DEVICES=emulated:dax0.0=256MiB',
+  );
+  return [];
+}
+
+function whyMissing(found: ReadonlyMap<string, DaxDevice>, { choice, seen }: OpenOptions): string {
+  const names = `there is: ${[...found.keys()].join(', ') || 'none'}`;
+  if (choice.kind === 'list') return `no device-dax device has that name; ${names}`;
+  return `it was served before; ${names}; take it out of ${seen.path} if it will not come back`;
 }
 
 /** Why a device must not be touched, or cannot be. */
@@ -142,6 +180,8 @@ function open(engine: Engine, path: string, spec: DeviceSpec): OpenedDevice {
     if (error.code === 'EWOULDBLOCK' || error.code === 'EAGAIN') {
       throw new StartError('state_in_use', `${path} is in use by another process`);
     }
+    // udev makes the node some time after sysfs shows the device.
+    if (error.code === 'ENOENT') throw new DeviceMissing(`there is no ${path}`);
     throw new StartError(
       'configuration',
       `cannot open ${path}: ${error.code}; start as root, or choose others with DMAD_DEVICES`,

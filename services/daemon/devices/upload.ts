@@ -6,6 +6,7 @@ import { MEMORY } from '../engines/records.ts';
 import { fieldProblem, Problem } from '../problems/problem.ts';
 import { type ArrivalLimits, ArrivingBody } from './arriving-body.ts';
 import { checkBadBlocks, checkOnline, type Device, flushedByCpu } from './device.ts';
+import { fileProblem } from './emulated.ts';
 import { rest } from './rest.ts';
 import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
 
@@ -93,6 +94,8 @@ export class Upload {
       arriving.close();
     }
     await this.#writeRest();
+    const problem = fileProblem(this.#target.device);
+    if (problem !== undefined) throw problem;
   }
 
   async #writeRest(): Promise<void> {

@@ -1,27 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-import { lstatSync } from 'node:fs';
 import type { FastifyBaseLogger } from 'fastify';
 import type { Engine } from '../engines/engine.ts';
 import { StartError } from '../start-error.ts';
 import type { DeviceChoice } from './choice.ts';
 import type { Device, Inventory } from './device.ts';
+import { fileAt, whyNotFile } from './emulated.ts';
 import { openDevdax, openEmulated, whyUnusable } from './open.ts';
+import type { SeenDevices } from './seen.ts';
 import { type DaxDevice, discoverDaxDevices } from './sysfs.ts';
 
 export interface WatchOptions {
   engine: Engine;
   inventory: Inventory;
   choice: DeviceChoice;
+  seen: SeenDevices;
   /** Where sysfs is mounted. */
   sysfsRoot?: string;
   log: FastifyBaseLogger;
 }
 
-/** Notices devices that go and come back, and bad blocks that are found, while the daemon runs. */
+/** Notices devices that come, go and come back, and bad blocks, while the daemon runs. */
 export class DeviceWatch {
   readonly #options: WatchOptions;
-  /** Whether devices that nobody named are taken up when they appear. */
-  readonly #takesNew: boolean;
+  /** Whether files stand in for devices: these keep their names until the daemon is restarted. */
+  readonly #standIns: boolean;
   /** Handles of devices that have gone, which jobs may still name. */
   #closing: number[] = [];
   /** Why devices could not be taken up, so as to say it once. */
@@ -29,9 +31,8 @@ export class DeviceWatch {
 
   constructor(options: WatchOptions) {
     this.#options = options;
-    // Where files stand in for devices, they keep their names until the daemon is restarted.
-    const standIns = options.inventory.list().some(({ kind }) => kind === 'emulated');
-    this.#takesNew = options.choice.kind === 'auto' && !standIns;
+    const emulated = options.inventory.list().some(({ kind }) => kind === 'emulated');
+    this.#standIns = options.choice.kind === 'auto' && emulated;
   }
 
   /** Compares what is managed with what there is. Some system calls for each device. */
@@ -45,11 +46,24 @@ export class DeviceWatch {
     for (const device of inventory.list()) {
       if (device.state === 'gone') this.#takeUp(device.name, () => this.#reopen(device, found));
     }
-    if (!this.#takesNew) return;
-    for (const device of found.values()) {
-      if (inventory.find(device.name) !== undefined || whyUnusable(device) !== undefined) continue;
-      this.#takeUp(device.name, () => openDevdax(engine, device));
+    for (const device of found.values()) this.#notice(device);
+  }
+
+  /** Takes up a device that is wanted and not managed yet. */
+  #notice(found: DaxDevice): void {
+    const { engine, inventory, choice } = this.#options;
+    const { name } = found;
+    if (this.#standIns) {
+      if (whyUnusable(found) !== undefined || inventory.missing.has(name)) return;
+      inventory.miss(name, 'it has come, but files stand in for devices until a restart');
+      this.#options.log.warn({ device: name }, 'device not served: files stand in until a restart');
+      return;
     }
+    const wanted = choice.kind === 'auto' || inventory.missing.has(name);
+    if (!wanted || inventory.find(name) !== undefined) return;
+    const unusable = whyUnusable(found);
+    if (unusable === undefined) this.#takeUp(name, () => openDevdax(engine, found));
+    else if (inventory.missing.has(name)) inventory.miss(name, unusable);
   }
 
   #check(device: Device, found: DaxDevice | undefined): void {
@@ -82,11 +96,12 @@ export class DeviceWatch {
   }
 
   #takeUp(name: string, open: () => Device | undefined): void {
-    const { inventory, log } = this.#options;
+    const { inventory, seen, log } = this.#options;
     try {
       const device = open();
       if (device === undefined) return;
       inventory.put(device);
+      if (device.kind === 'devdax') seen.add(name);
       this.#refused.delete(name);
       log.info({ device: name, size: device.size }, 'device online');
     } catch (error) {
@@ -105,21 +120,4 @@ function whyNotDevice(device: Device, found: DaxDevice | undefined): string | un
   if (unusable !== undefined) return unusable;
   if (found.instance !== device.instance) return 'it was bound to its driver anew';
   return found.size === device.size ? undefined : `it has ${found.size} bytes now`;
-}
-
-/** The same of a file that stands in for one. */
-function whyNotFile({ path, instance, size }: Device): string | undefined {
-  const file = fileAt(path);
-  if (file === undefined) return 'its file was removed';
-  if (file.ino !== instance || !file.isFile()) return 'its file was replaced';
-  return file.size < size ? `its file was cut short to ${file.size} bytes` : undefined;
-}
-
-/** Never through a link, as it is not opened through one. */
-function fileAt(path: string) {
-  try {
-    return lstatSync(path);
-  } catch {
-    return undefined;
-  }
 }

@@ -12,6 +12,7 @@ import type { LogHealth } from '../log.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { DAEMON_VERSION } from '../version.ts';
+import { deviceReadiness } from './devices.ts';
 import type { EventLoopLag } from './event-loop.ts';
 
 const journalSchema = z
@@ -29,9 +30,14 @@ const readySchema = z
     ready: z.boolean(),
     waiting_for: z.array(z.string()),
     journal: journalSchema.optional(),
-    degraded: z.array(z.string()).optional().meta({
-      description: 'What is missing, though transfers go on without it: such as a DMA channel.',
-    }),
+    degraded: z
+      .array(z.string())
+      .optional()
+      .meta({
+        description:
+          'What is missing, though transfers go on without it: one of several devices, a DMA ' +
+          'channel, lines of the log.',
+      }),
   })
   .meta({ id: 'Readiness' });
 
@@ -102,7 +108,7 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
       },
     },
     async (_request, reply) => {
-      const gone = inventory.list().filter(({ state }) => state === 'gone');
+      const devices = deviceReadiness(inventory);
       const noDma = chooser.dmaRequired ? dma.unavailable : undefined;
       const waiting_for = [
         ...(gate.isOpen ? [] : ['recovery']),
@@ -110,12 +116,13 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
         ...(journal.trouble === undefined ? [] : ['journal']),
         ...(lag.lagging ? ['event_loop'] : []),
         ...(log.auditLost ? ['audit log'] : []),
-        ...gone.map(({ name }) => `device ${name}`),
+        ...devices.waitingFor,
         ...(noDma === undefined ? [] : [`DMA: ${noDma}`]),
       ];
       const channels = dma.channels().filter(({ state }) => state !== 'ready');
       const degraded = [
         ...channels.map(({ name, state }) => `channel ${name}: ${state}`),
+        ...devices.degraded,
         ...(log.trouble === undefined ? [] : [`log: ${log.trouble}`]),
       ];
       const ready = waiting_for.length === 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
 import { goneProblem } from '../devices/device.ts';
+import { fileProblem } from '../devices/emulated.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import { submitDivided } from '../engines/division.ts';
 import type { DmaEngine } from '../engines/dma.ts';
@@ -295,7 +296,7 @@ export class ActiveTransfer {
   #complete(completion: Completion): void {
     if (completion.status === 0) {
       // Bytes that were copied into what nobody finds again are not where they should be.
-      this.#end(completion, whyGone(this.transfer.plan));
+      this.#end(completion, whyGone(this.transfer.plan) ?? whyFileGone(this.transfer.plan));
       return;
     }
     const { failedChannel } = completion.dma;
@@ -377,6 +378,11 @@ export class ActiveTransfer {
 
 function whyGone({ source, destination }: TransferPlan): Problem | undefined {
   return goneProblem(source) ?? goneProblem(destination);
+}
+
+/** The same, of files, at this moment: devices are looked for once a second only. */
+function whyFileGone({ source, destination }: TransferPlan): Problem | undefined {
+  return fileProblem(source) ?? fileProblem(destination);
 }
 
 function accessesOf({ source, destination, segments }: TransferPlan): Access[] {

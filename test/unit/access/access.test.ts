@@ -47,7 +47,7 @@ describe('checkExposure', () => {
   test.each([
     ['0.0.0.0', [emulated], 'beyond loopback'],
     ['127.0.0.1', [emulated, real], 'real devices'],
-    ['example.org', [real], 'real devices and'],
+    ['example.org', [real], 'real devices (dax1.0) and'],
   ])('%s is refused, or warned of where it is wanted', (host, devices, reason) => {
     expect(() => check(host, devices, false)).toThrow(
       expect.objectContaining({ exitCode: 78, message: expect.stringContaining(reason) }),

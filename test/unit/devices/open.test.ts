@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -7,6 +15,7 @@ import type { FastifyBaseLogger } from 'fastify';
 import { parseDevices } from '../../../services/daemon/devices/choice.ts';
 import type { Inventory } from '../../../services/daemon/devices/device.ts';
 import { openDevices } from '../../../services/daemon/devices/open.ts';
+import { SeenDevices } from '../../../services/daemon/devices/seen.ts';
 import type { Engine } from '../../../services/daemon/engines/engine.ts';
 import type { DeviceSpec, OpenedDevice } from '../../../services/daemon/engines/opened-devices.ts';
 import { ShimError } from '../../../services/daemon/engines/shim.ts';
@@ -17,6 +26,7 @@ import { daxDevices } from './made-sysfs.ts';
 const MIB = 2 ** 20;
 const EAGAIN = -11;
 const EACCES = -13;
+const ENOENT = -2;
 
 /** An engine that opens whatever it is told to, or fails as it is told to. */
 class FakeEngine {
@@ -51,17 +61,18 @@ describe('openDevices', () => {
     for (const remove of removals.splice(0)) remove();
   });
 
-  function open(choice: string, tree: SysfsTree = {}): Inventory {
+  function open(choice: string, tree: SysfsTree = {}, standIns = true): Inventory {
     const { root, remove } = makeSysfs(tree);
     removals.push(remove);
-    const log = { warn: (...given: unknown[]) => warnings.push(given) };
-    return openDevices(engine as unknown as Engine, {
-      choice: parseDevices(choice),
-      stateDir,
-      sysfsRoot: root,
-      log: log as unknown as FastifyBaseLogger,
-    });
+    const given = { warn: (...line: unknown[]) => warnings.push(line) };
+    const log = given as unknown as FastifyBaseLogger;
+    const seen = new SeenDevices(stateDir, log);
+    const options = { choice: parseDevices(choice), stateDir, seen, standIns, log };
+    return openDevices(engine as unknown as Engine, { ...options, sysfsRoot: root });
   }
+
+  const online = (inventory: Inventory) =>
+    inventory.list().map(({ name, kind }) => `${name} ${kind}`);
 
   function failure(choice: string, tree?: SysfsTree): StartError {
     try {
@@ -134,7 +145,7 @@ describe('openDevices', () => {
         .list()
         .map(({ name }) => name),
     ).toEqual(['dax1.0']);
-    expect(failure('dax0.0', tree).message).toContain('bad blocks');
+    expect(open('dax0.0', tree).missing.get('dax0.0')).toContain('bad blocks');
   });
 
   test('auto emulates a pair of 256 MiB, sparse, where there is nothing usable', () => {
@@ -167,19 +178,50 @@ describe('openDevices', () => {
   });
 
   test.each([
-    ['dax1.0', '7.3-system-ram', /dax1\.0.*system RAM/],
-    ['/dev/dax7.0', '7.3', /no device-dax dax7\.0.*dax0\.0, dax1\.0/],
-  ])('a list with %s on %s is refused', (choice, recorded, message) => {
-    const error = failure(choice, recordedSysfs(recorded));
-    expect(error.message).toMatch(message);
-    expect(error.message).toContain('DMAD_DEVICES');
-    expect(error.exitCode).toBe(78);
-    expect(engine.opened).toEqual([]);
+    ['dax1.0', recordedSysfs('7.3-system-ram'), /system RAM/],
+    ['/dev/dax7.0', recordedSysfs('7.3'), /no device-dax device has that name.*dax0\.0, dax1\.0/],
+    ['dax0.0', daxDevices({ name: 'dax0.0' }), /no driver/],
+    ['dax0.0', {}, /there is: none/],
+  ])('a list with %s waits for it, and says why it is not there', (choice, tree, reason) => {
+    const inventory = open(`${choice},emulated:dax9.0=1MiB`, tree);
+    expect(online(inventory)).toEqual(['dax9.0 emulated']);
+    const name = choice.replace('/dev/', '');
+    expect([...inventory.missing]).toEqual([[name, expect.stringMatching(reason)]]);
+    expect(JSON.stringify(warnings)).toContain(`"device":"${name}"`);
+    expect(() => inventory.named(choice, '/device_name')).toThrow(
+      expect.objectContaining({ code: 'device_gone' }),
+    );
   });
 
-  test('a list with a device of no driver, or where there is none at all, is refused', () => {
-    expect(failure('dax0.0', daxDevices({ name: 'dax0.0' })).message).toContain('no driver');
-    expect(failure('dax0.0').message).toContain('none');
+  test('a device whose node udev has not made yet is waited for', () => {
+    engine.failure = ENOENT;
+    const inventory = open('auto', recordedSysfs('7.3'));
+    expect([...inventory.missing.keys()]).toEqual(['dax0.0', 'dax1.0']);
+  });
+
+  test('auto never lets files stand in once there were real devices', () => {
+    expect(online(open('auto', recordedSysfs('7.3')))).toEqual(['dax0.0 devdax', 'dax1.0 devdax']);
+    const later = open('auto', {});
+    expect(online(later)).toEqual([]);
+    expect([...later.missing.keys()]).toEqual(['dax0.0', 'dax1.0']);
+    expect(later.missing.get('dax0.0')).toContain(join(stateDir, 'seen-devices'));
+    const tree = daxDevices({
+      ...{ name: 'dax1.0', driver: 'device_dax' },
+      attributes: { size: '2097152', align: '4096' },
+    });
+    const one = open('auto', tree);
+    expect(online(one)).toEqual(['dax1.0 devdax']);
+    expect([...one.missing.keys()]).toEqual(['dax0.0']);
+    // Nor what the file says that is no device.
+    writeFileSync(join(stateDir, 'seen-devices'), 'dax3.0\n../../etc\n\n');
+    expect([...open('auto', {}).missing.keys()]).toEqual(['dax3.0']);
+    expect(existsSync(join(stateDir, 'devices'))).toBe(false);
+  });
+
+  test('auto lets no files stand in if it may not, and waits for any device', () => {
+    const inventory = open('auto', {}, false);
+    expect([online(inventory), inventory.missing.size]).toEqual([[], 0]);
+    expect(JSON.stringify(warnings)).toContain('DMAD_DEVICES=emulated:');
   });
 
   test('tells a device that another process has from one that cannot be opened', () => {
@@ -224,8 +266,8 @@ describe('Inventory', () => {
     try {
       const inventory = openDevices(new FakeEngine() as unknown as Engine, {
         choice: parseDevices('emulated:dax0.0=4KiB'),
-        stateDir,
-        log: {} as FastifyBaseLogger,
+        ...{ stateDir, standIns: true, log: {} as FastifyBaseLogger },
+        seen: new SeenDevices(stateDir, {} as FastifyBaseLogger),
       });
       const device = inventory.get('dax0.0');
       expect(inventory.find('/dev/dax0.0')).toBe(device);

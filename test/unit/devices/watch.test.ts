@@ -16,10 +16,12 @@ import { pino } from 'pino';
 import { parseDevices } from '../../../services/daemon/devices/choice.ts';
 import type { Device, Inventory } from '../../../services/daemon/devices/device.ts';
 import { openDevices } from '../../../services/daemon/devices/open.ts';
+import { SeenDevices } from '../../../services/daemon/devices/seen.ts';
 import { DeviceWatch } from '../../../services/daemon/devices/watch.ts';
 import type { Engine } from '../../../services/daemon/engines/engine.ts';
 import type { DeviceSpec, OpenedDevice } from '../../../services/daemon/engines/opened-devices.ts';
 import { ShimError } from '../../../services/daemon/engines/shim.ts';
+import { deviceReadiness } from '../../../services/daemon/health/devices.ts';
 import { makeSysfs } from '../../support/sysfs-tree.ts';
 import { daxDevices, region } from './made-sysfs.ts';
 
@@ -117,15 +119,16 @@ describe('DeviceWatch', () => {
     rmSync(stateDir, { recursive: true, force: true });
   });
 
-  function start(choice = 'auto'): void {
+  function start(choice = 'auto', standIns = true): void {
     const options = {
       engine: engine as unknown as Engine,
       choice: parseDevices(choice),
       sysfsRoot: sysfs.root,
       log: pino({ level: 'silent' }),
     };
-    inventory = openDevices(options.engine, { ...options, stateDir });
-    watch = new DeviceWatch({ ...options, inventory });
+    const seen = new SeenDevices(stateDir, options.log);
+    inventory = openDevices(options.engine, { ...options, stateDir, seen, standIns });
+    watch = new DeviceWatch({ ...options, seen, inventory });
   }
 
   const device = (name: string): Device => inventory.get(name);
@@ -227,6 +230,61 @@ describe('DeviceWatch', () => {
     for (const name of NAMES) sysfs.show(name);
     watch.scan();
     expect(inventory.list().map(({ kind }) => kind)).toEqual(['emulated', 'emulated']);
+    expect(deviceReadiness(inventory).degraded).toEqual(
+      NAMES.map(
+        (name) => `device ${name}: it has come, but files stand in for devices until a restart`,
+      ),
+    );
+  });
+
+  test('serves one that comes after the daemon, if it is named or any will do', () => {
+    for (const choice of ['dax1.0', 'auto']) {
+      for (const name of ['dax0.0', 'dax1.0']) sysfs.hide(name);
+      rmSync(join(stateDir, 'seen-devices'), { force: true });
+      start(choice, false);
+      expect(deviceReadiness(inventory)).toEqual({
+        ...{ waitingFor: [choice === 'auto' ? 'a device' : 'device dax1.0'], degraded: [] },
+      });
+      watch.scan();
+      expect(states()).toEqual([]);
+      for (const name of ['dax0.0', 'dax1.0']) sysfs.show(name);
+      watch.scan();
+      expect(states()).toEqual(
+        choice === 'auto' ? ['dax0.0 online', 'dax1.0 online'] : ['dax1.0 online'],
+      );
+      expect(deviceReadiness(inventory)).toEqual({ waitingFor: [], degraded: [] });
+    }
+    // Another boot, at which they come late again.
+    for (const name of ['dax0.0', 'dax1.0']) sysfs.hide(name);
+    start();
+    expect([...inventory.missing.keys()].sort()).toEqual(['dax0.0', 'dax1.0']);
+    sysfs.show('dax1.0');
+    sysfs.unbind('dax1.0');
+    watch.scan();
+    expect(inventory.missing.get('dax1.0')).toContain('no driver');
+    sysfs.bind('dax1.0', 'device_dax');
+    watch.scan();
+    expect(states()).toEqual(['dax1.0 online']);
+    expect(deviceReadiness(inventory)).toEqual({
+      ...{
+        waitingFor: [],
+        degraded: [expect.stringMatching(/^device dax0\.0: it was served before/)],
+      },
+    });
+  });
+
+  test('the daemon is degraded while one of several is gone, and waits when all are', () => {
+    start();
+    sysfs.hide('dax0.0');
+    watch.scan();
+    expect(deviceReadiness(inventory)).toEqual({
+      ...{ waitingFor: [], degraded: ['device dax0.0: it was removed'] },
+    });
+    sysfs.hide('dax1.0');
+    watch.scan();
+    expect(deviceReadiness(inventory)).toEqual({
+      ...{ waitingFor: ['device dax0.0', 'device dax1.0'], degraded: [] },
+    });
   });
 
   test('reads bad blocks again', () => {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { lstatSync, realpathSync } from 'node:fs';
 import { v7 as uuidv7 } from 'uuid';
 import type { Device } from '../../../services/daemon/devices/device.ts';
 import { type Completion, NO_DMA } from '../../../services/daemon/engines/records.ts';
@@ -14,11 +15,15 @@ import {
 /** Of tests that need no other one. */
 export const CLOCK = new ElapsedClock();
 
+/** A file that stays where it is, for devices that nobody opens. */
+const FILE = realpathSync(process.execPath);
+const FILE_INODE = lstatSync(FILE).ino;
+
 export function makeDevice(members: Partial<Device> = {}): Device {
   const name = members.name ?? 'dax0.0';
   return {
     name,
-    path: `/dev/${name}`,
+    path: FILE,
     kind: 'emulated',
     identity: 'some file',
     uuid: null,
@@ -30,7 +35,7 @@ export function makeDevice(members: Partial<Device> = {}): Device {
     badBlocks: [],
     state: 'online',
     stateReason: null,
-    instance: 1,
+    instance: FILE_INODE,
     handle: 0,
     flushBasis: 'msync',
     ...members,
