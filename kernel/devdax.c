@@ -139,9 +139,10 @@ static int lock_device_and_mm(struct device *dev, struct mm_struct *mm)
 }
 
 /*
- * Pins the first page of each of @count steps and notes its address. The pins
- * are momentary, which the device's lock makes safe: a pin does not keep the
- * memory there when the device is removed, and unpinning would oops then.
+ * Pins the first page of each of @count steps and notes its address, and the
+ * node. The pins are momentary, which the device's lock makes safe: a pin does
+ * not keep the memory there when the device is removed, and neither the page
+ * nor its struct page may be looked at then.
  * Returns how many there are; -EFAULT for none, if the device ends here.
  */
 static long pin_batch(struct idma_window *window, unsigned long address,
@@ -161,6 +162,8 @@ static long pin_batch(struct idma_window *window, unsigned long address,
 	}
 	for (i = 0; i < got; i++)
 		window->phys[i] = page_to_phys(window->pages[i]);
+	if (got)
+		window->region->numa_node = page_to_nid(window->pages[0]);
 	unpin_user_pages(window->pages, got);
 	if (got)
 		return got;
@@ -266,7 +269,7 @@ static int resolve(struct idma_window *window, u64 from, u64 to)
 }
 
 /*
- * Finds the extents of @region in the device @dev, which @file is open on. The
+ * Finds the extents and the node of @region in the device @dev, which @file is open on. The
  * caller holds no lock.
  */
 int idma_devdax_resolve(struct idma_region *region, struct file *file,
@@ -298,7 +301,5 @@ int idma_devdax_resolve(struct idma_region *region, struct file *file,
 			error = -ERANGE;
 	}
 	kfree(window);
-	if (!error)
-		region->numa_node = page_to_nid(pfn_to_page(PHYS_PFN(region->extents[0].phys)));
 	return error;
 }

@@ -65,6 +65,7 @@ struct idma_region *idma_region_make(struct file *file, u64 offset, u64 length)
 	kref_init(&region->ref);
 	INIT_LIST_HEAD(&region->node);
 	region->writable = file->f_mode & FMODE_WRITE;
+	region->numa_node = NUMA_NO_NODE;
 	region->offset = offset;
 	region->length = length;
 	region->dax = dax_of(dev);
