@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import audit from './access/audit.ts';
+import crossSite from './access/cross-site.ts';
 import { checkExposure } from './access/exposure.ts';
 import hosts from './access/hosts.ts';
 import { Keyring } from './access/keyring.ts';
@@ -33,7 +34,7 @@ import { healthRoutes } from './health/routes.ts';
 import type { EventStream } from './http/event-stream.ts';
 import gatePlugin, { Gate } from './http/gate.ts';
 import jsonBody, { JSON_BODY_LIMIT } from './http/json-body.ts';
-import { descriptorOf } from './http/listeners.ts';
+import { checkNodeInternals, descriptorOf } from './http/node-internals.ts';
 import requestLog from './http/request-log.ts';
 import routing from './http/routing.ts';
 import semantics from './http/semantics.ts';
@@ -104,6 +105,7 @@ export async function buildApp({
   sysfsRoot,
   lookMs = HARDWARE_LOOK_MS,
 }: AppOptions): Promise<App> {
+  await checkNodeInternals();
   const engine = new Engine();
   let journal: Journal | undefined;
   try {
@@ -154,13 +156,18 @@ export async function buildApp({
     setMaxListeners(0, uploads.signal);
     const gate = new Gate();
 
-    const http = createFastify(log, tlsFiles && readTls(tlsFiles));
+    const http = createFastify(
+      log,
+      tlsFiles && readTls(tlsFiles),
+      config.download_idle_seconds * 1000,
+    );
     http.decorate('eventStreams', new Set<EventStream>());
     await http.register(requestLog, {
       onAnswered: (answered) => metrics.requests.answered(answered),
     });
     await http.register(audit, { audit: auditLog });
     await http.register(hosts, { host: config.host, allowedHosts: config.allowed_hosts });
+    await http.register(crossSite, { allowedHosts: config.allowed_hosts });
     await http.register(problemHandler);
     await http.register(semantics);
     await http.register(access, {
@@ -284,14 +291,18 @@ function attemptReload(log: FastifyBaseLogger, what: string, read: (() => void) 
   }
 }
 
-function createFastify(log: FastifyBaseLogger, tls: TlsOptions): FastifyInstance {
+function createFastify(
+  log: FastifyBaseLogger,
+  tls: TlsOptions,
+  readerIdleMs: number,
+): FastifyInstance {
   return Fastify({
     loggerInstance: log,
     // One line a request is written by http/request-log.ts.
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request' }),
     bodyLimit: JSON_BODY_LIMIT,
     genReqId: () => randomUUID(),
-    serverFactory: (handler) => createHttpServer(handler, tls),
+    serverFactory: (handler) => createHttpServer(handler, { tls, readerIdleMs }),
     clientErrorHandler: handleClientError,
     rewriteUrl: targetPath,
     // Such as a path that cannot be decoded; no hook has run yet.

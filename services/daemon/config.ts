@@ -67,6 +67,7 @@ const settingsSchema = z.strictObject({
   log_level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   drain_seconds: wholeNumber(0, 86_400).default(30),
   upload_idle_seconds: wholeNumber(1, 3600).default(10),
+  download_idle_seconds: wholeNumber(1, 86_400).default(300),
 });
 
 export type Settings = z.output<typeof settingsSchema>;

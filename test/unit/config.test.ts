@@ -48,6 +48,7 @@ describe('readConfig', () => {
       log_level: 'info',
       drain_seconds: 30,
       upload_idle_seconds: 10,
+      download_idle_seconds: 300,
       unknown_variables: [],
     });
   });
@@ -99,6 +100,7 @@ describe('readConfig', () => {
     ['DMAD_LOG_LEVEL', 'trace', 'log_level', 'trace'],
     ['DMAD_DRAIN_SECONDS', '0', 'drain_seconds', 0],
     ['DMAD_UPLOAD_IDLE_SECONDS', '1', 'upload_idle_seconds', 1],
+    ['DMAD_DOWNLOAD_IDLE_SECONDS', '86400', 'download_idle_seconds', 86_400],
   ])('%s=%s', (variable, value, name, expected) => {
     expect(read({ [variable]: value })[name]).toEqual(expected);
     // The same name in the file means the same.

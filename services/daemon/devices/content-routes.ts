@@ -26,8 +26,8 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
   { engine, inventory, queue, observer },
 ) => {
   // Apart, so that neither those who read bytes nor those who want checksums shut the others out.
-  const downloads = new StreamSlots();
-  const checksums = new StreamSlots();
+  const downloads = new StreamSlots('downloads');
+  const checksums = new StreamSlots('checksums');
 
   app.get(
     '/devices/:name/content',

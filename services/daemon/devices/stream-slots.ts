@@ -7,8 +7,14 @@ const MAX_STREAMS = 256;
 
 /** Bounds how much content is read at a time, and with that the memory that it takes. */
 export class StreamSlots {
+  readonly #what: string;
   #taken = 0;
   readonly #takenBy = new Map<string, number>();
+
+  /** @param what fills them, such as "downloads" */
+  constructor(what: string) {
+    this.#what = what;
+  }
 
   /**
    * Runs `work` in a slot. A client that has none gets one though all are taken.
@@ -18,7 +24,8 @@ export class StreamSlots {
   async use<Result>(client: string, work: () => Promise<Result>): Promise<Result> {
     const own = this.#takenBy.get(client) ?? 0;
     if (this.#taken >= MAX_STREAMS && own > 0) {
-      throw retryLater('queue_full', `${MAX_STREAMS} are at this already: retry later.`);
+      const detail = `${MAX_STREAMS} ${this.#what} are already in progress; retry later.`;
+      throw retryLater('queue_full', detail);
     }
     this.#taken++;
     this.#takenBy.set(client, own + 1);

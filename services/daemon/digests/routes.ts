@@ -32,7 +32,7 @@ export const digestRoutes: FastifyPluginAsyncZod<DigestRoutesOptions> = async (
   app,
   { engine, inventory, queue },
 ) => {
-  const slots = new StreamSlots();
+  const slots = new StreamSlots('requests for digests');
   const hashers = new Hashers(engine.cpu.threads);
   app.addHook('onClose', () => hashers.close());
 

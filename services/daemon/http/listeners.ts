@@ -15,12 +15,6 @@ export function cameInOnUnixSocket(socket: Socket): boolean {
   return unixSockets.has(socket);
 }
 
-/** The descriptor of a connection that is open. */
-export function descriptorOf(socket: Socket): number {
-  // Node has no public name for it.
-  return (socket as unknown as { _handle: { fd: number } | null })._handle?.fd ?? -1;
-}
-
 /**
  * Listens for TCP connections.
  *

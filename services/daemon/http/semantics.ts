@@ -20,7 +20,14 @@ export default fp(
       const response = schema.response as object;
       schema.response = { ...problemResponses('precondition_failed'), ...response };
     });
-    app.addHook('onRequest', syncHook(checkTransferCoding));
+    app.addHook(
+      'onRequest',
+      syncHook((request, reply) => {
+        // All of it changes, but for the files of Swagger UI, which say so themselves.
+        reply.header('cache-control', 'no-store');
+        checkTransferCoding(request);
+      }),
+    );
     // Not before: a request that is wrong anyway is answered with that (RFC 9110, 13.2.1).
     app.addHook('preHandler', (request, _reply, done) => {
       checkConditions(request);
@@ -40,7 +47,7 @@ function isSafe(method: string | string[]): boolean {
 }
 
 /** Of a list of codings Node decodes only "chunked", and hands over the rest as it came. */
-function checkTransferCoding({ raw }: FastifyRequest): undefined {
+function checkTransferCoding({ raw }: FastifyRequest): void {
   const coding = raw.headers['transfer-encoding'];
   if (coding === undefined) return;
   const headers = { connection: 'close' };

@@ -31,9 +31,13 @@ export type TlsOptions = SecureContextOptions | undefined;
  * Node's HTTP server, with an answer of our own wherever Node would answer, or hang up, before
  * Fastify sees the request: every error carries a problem and a request id.
  *
+ * @param readerIdleMs how long a client may take none of what waits for it
  * @param tls with a `ca`, clients must show a certificate of it; undefined for HTTP in clear
  */
-export function createHttpServer(handler: http.RequestListener, tls: TlsOptions): http.Server {
+export function createHttpServer(
+  handler: http.RequestListener,
+  { tls, readerIdleMs }: { tls: TlsOptions; readerIdleMs: number },
+): http.Server {
   const options: http.ServerOptions = {
     headersTimeout: HEADERS_TIMEOUT_MS,
     connectionsCheckingInterval: TIMEOUT_CHECK_MS,
@@ -64,7 +68,7 @@ export function createHttpServer(handler: http.RequestListener, tls: TlsOptions)
       new Problem('method_not_allowed', 'This is not a proxy.', { headers }),
     );
   });
-  closeStalled(server);
+  closeStalled(server, readerIdleMs);
   return server;
 }
 

@@ -2,9 +2,8 @@
 import type { Server } from 'node:http';
 import { Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
+import { writeQueueOf } from './node-internals.ts';
 
-/** How long a client may take none of what waits for it: its connection is then closed. */
-export const STALL_MS = 30_000;
 const CHECK_MS = 1000;
 
 interface Reader {
@@ -17,6 +16,12 @@ interface Reader {
 /** Closes the connections of clients that ask and do not read: their answers take memory. */
 export class StalledReaders {
   readonly #readers = new Map<Socket, Reader>();
+  readonly #idleMs: number;
+
+  /** @param idleMs how long a client may take none of what waits for it */
+  constructor(idleMs: number) {
+    this.#idleMs = idleMs;
+  }
 
   /** A client has connected. */
   add(socket: Socket): void {
@@ -34,16 +39,16 @@ export class StalledReaders {
       const taken = takenOf(socket);
       if (reader.since === undefined || taken !== reader.taken) {
         Object.assign(reader, { taken, since: now });
-      } else if (now - reader.since >= STALL_MS) {
+      } else if (now - reader.since >= this.#idleMs) {
         socket.destroy();
       }
     }
   }
 }
 
-/** Has a server close them. */
-export function closeStalled(server: Server): void {
-  const readers = new StalledReaders();
+/** Has a server close them. @param idleMs how long a client may take none of what waits for it */
+export function closeStalled(server: Server, idleMs: number): void {
+  const readers = new StalledReaders(idleMs);
   server.on(server instanceof HttpsServer ? 'secureConnection' : 'connection', (socket: Socket) =>
     readers.add(socket),
   );
@@ -55,13 +60,5 @@ export function closeStalled(server: Server): void {
 
 /** What was written whole, less what libuv still has of the write that is under way. */
 function takenOf(socket: Socket): number {
-  // Node has no public name for it. Under TLS only the connection below knows.
-  const { _handle: handle } = socket as { _handle?: Handle | null };
-  const { writeQueueSize = 0 } = handle?._parent ?? handle ?? {};
-  return socket.bytesWritten - socket.writableLength - writeQueueSize;
-}
-
-interface Handle {
-  writeQueueSize: number;
-  _parent?: Handle;
+  return socket.bytesWritten - socket.writableLength - writeQueueOf(socket);
 }

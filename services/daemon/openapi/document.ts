@@ -34,7 +34,12 @@ export function finishDocument(document: OpenAPIV3_1.Document): OpenAPIV3_1.Docu
       addExamples(operation);
     }
   }
-  return withoutTwins(document);
+  return withoutTwins({ ...document, servers: serverAt('.') });
+}
+
+/** @param url relative to the document: a proxy may have put a prefix before all paths */
+export function serverAt(url: string): OpenAPIV3_1.ServerObject[] {
+  return [{ url, description: 'This daemon.' }];
 }
 
 function addHeaders(operation: Operation): void {

@@ -11,7 +11,7 @@ import { z } from 'zod';
 import { TOKEN_SCHEME } from '../access/plugin.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { DAEMON_VERSION } from '../version.ts';
-import { finishDocument } from './document.ts';
+import { finishDocument, serverAt } from './document.ts';
 
 const toComponents = createJsonSchemaTransformObject({});
 
@@ -25,7 +25,9 @@ export default fp(
           title: 'dmad',
           version: DAEMON_VERSION,
           description:
-            'DMA as a service: durable, ordered bulk copies inside and across device-dax memory.',
+            'DMA as a service: durable, ordered bulk copies inside and across device-dax memory. ' +
+            'Within a major version of the API (see `GET /version`) answers only gain: clients ' +
+            'ignore members and values that they do not know.',
           license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
         },
         components: {
@@ -39,7 +41,6 @@ export default fp(
             },
           },
         },
-        servers: [{ url: '/', description: 'This daemon.' }],
         tags: [
           { name: 'transfers', description: 'Copies, and how they stand.' },
           { name: 'devices', description: 'The memory that is copied, and its bytes.' },
@@ -56,9 +57,15 @@ export default fp(
       if (route.url.startsWith('/docs')) {
         route.config = { ...route.config, access: 'public', produces: [] };
       }
+      if (route.url === '/docs/static/index.html') {
+        route.handler = (_request, reply) => reply.redirect('../');
+      }
     });
     await app.register(swaggerUi, {
       routePrefix: '/docs',
+      // The page reads /docs/json, one level below.
+      transformSpecification: (document) => ({ ...document, servers: serverAt('..') }),
+      transformSpecificationClone: false,
       uiConfig: {
         displayRequestDuration: true,
         tryItOutEnabled: true,

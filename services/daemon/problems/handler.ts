@@ -37,6 +37,7 @@ export function sendProblem(
   void reply
     .code(problem.status)
     .header('x-request-id', request.id)
+    .header('cache-control', 'no-store')
     .headers(headers ?? {})
     .type(PROBLEM_TYPE)
     .serializer(JSON.stringify)

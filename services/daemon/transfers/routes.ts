@@ -7,6 +7,7 @@ import type { Inventory } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import { isClosed } from '../http/client-left.ts';
 import { readPrefer } from '../http/prefer.ts';
+import { referenceBelow } from '../http/references.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
 import { IDEMPOTENCY_KEY, readKey } from './idempotency.ts';
@@ -119,7 +120,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
         () => planTransfer(body, inventory, chooser),
       );
       request.transferId = transfer.id;
-      reply.header('location', `/transfers/${transfer.id}`);
+      reply.header('location', referenceBelow(request.raw, '/transfers', transfer.id));
       if (replayed) reply.header('idempotency-replayed', 'true');
       if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
       await transfers.waitForEnd(transfer, prefer.waitMs, reply.raw);

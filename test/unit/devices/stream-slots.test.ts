@@ -3,7 +3,7 @@ import { expect, test } from '@jest/globals';
 import { StreamSlots } from '../../../services/daemon/devices/stream-slots.ts';
 
 test('StreamSlots has 256 slots, and gets each back however its work ends', async () => {
-  const slots = new StreamSlots();
+  const slots = new StreamSlots('downloads');
   for (let round = 0; round < 2; round++) {
     const ends: ((fail: boolean) => void)[] = [];
     const running = Array.from({ length: 256 }, (_, i) =>

@@ -2,7 +2,9 @@
 import { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import { STALL_MS, StalledReaders } from '../../../services/daemon/http/stalled.ts';
+import { StalledReaders } from '../../../services/daemon/http/stalled.ts';
+
+const STALL_MS = 30_000;
 
 /** A connection, as far as it is looked at. */
 class FakeSocket extends EventEmitter {
@@ -28,7 +30,7 @@ describe('StalledReaders', () => {
   let readers: StalledReaders;
   let socket: FakeSocket;
   beforeEach(() => {
-    readers = new StalledReaders();
+    readers = new StalledReaders(STALL_MS);
     socket = new FakeSocket();
     readers.add(socket as unknown as Socket);
   });
