@@ -209,7 +209,15 @@ export async function buildApp({
       gate.open();
     };
     const reload = () => {
-      attemptReload(log, 'tokens', keyring && (() => keyring.reload()));
+      attemptReload(
+        log,
+        'tokens',
+        keyring &&
+          (() => {
+            keyring.reload();
+            queue.limitsChanged();
+          }),
+      );
       attemptReload(
         log,
         'certificates',

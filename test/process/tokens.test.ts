@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Daemon } from '../support/daemon.ts';
 import { bearer, secretOf, sha256Of, writeTokens } from '../support/tokens.ts';
@@ -55,6 +56,72 @@ test('SIGHUP: what is taken away is refused at once, also where a connection is 
   expect((await exchange(port, request('GET /devices', bearer('stays')))).status).toBe(200);
   await watching[1]?.sees('event: status');
   for (const wire of [open, ...watching, upload, behind]) wire.end();
+  expect(await daemon.stop()).toMatchObject({ code: 0, stderr: '' });
+});
+
+test('SIGHUP: limits act at once on what is queued, raised, taken away and lowered', async () => {
+  const MIB = 2 ** 20;
+  const tokens = (bytes_per_second?: number) =>
+    writeTokens(directory, [
+      { name: 'anna', limits: bytes_per_second === undefined ? {} : { bytes_per_second } },
+    ]);
+  const DMAD_TOKENS_FILE = tokens(MIB);
+  const daemon = new Daemon({
+    DMAD_TOKENS_FILE,
+    DMAD_DEVICES: `emulated:dax0.0=${64 * MIB}`,
+  });
+  const port = portOf(await daemon.ready());
+  const reload = async (bytes_per_second?: number) => {
+    tokens(bytes_per_second);
+    const before = daemon.log().filter(({ msg }) => /tokens read again/.test(String(msg))).length;
+    daemon.child.kill('SIGHUP');
+    while (
+      daemon.log().filter(({ msg }) => /tokens read again/.test(String(msg))).length === before
+    ) {
+      await sleep(5);
+    }
+  };
+  const post = (prefer: string, size = 32 * MIB) =>
+    exchange(
+      port,
+      request(
+        'POST /transfers',
+        { ...JSON_TYPE, ...bearer('anna'), prefer },
+        JSON.stringify({
+          ...{ device_name: 'dax0.0', src_offset: 0, dst_offset: 32 * MIB, size },
+          durability: 'none',
+        }),
+      ),
+    );
+  // At 128 KiB/s they would take minutes, and half a minute.
+  for (const faster of [1024 * MIB, undefined]) {
+    await reload(MIB / 8);
+    const waiting = post('wait=20');
+    const range = { range: `bytes=0-${4 * MIB - 1}` };
+    const reading = exchange(
+      port,
+      request('GET /devices/dax0.0/content', { ...bearer('anna'), ...range }),
+    );
+    await sleep(300);
+    const began = performance.now();
+    await reload(faster);
+    // Neither is broken off, for the token may do what it could.
+    expect((await waiting).status).toBe(201);
+    expect((await reading).body).toHaveLength(4 * MIB);
+    expect(performance.now() - began).toBeLessThan(10_000);
+  }
+  // Without a limit the second would start as soon as the first has ended.
+  await reload(64 * MIB);
+  const first = JSON.parse((await post('respond-async')).body.toString());
+  await reload(1024);
+  const state = async () =>
+    JSON.parse(
+      (await exchange(port, request(`GET /transfers/${first.id}`, bearer('anna')))).body.toString(),
+    ).status;
+  await sleep(1500);
+  expect(await state()).toBe('queued');
+  await reload(undefined);
+  while ((await state()) !== 'succeeded') await sleep(20);
   expect(await daemon.stop()).toMatchObject({ code: 0, stderr: '' });
 });
 

@@ -17,7 +17,6 @@ export interface Client {
   readonly scopes: ReadonlySet<Scope>;
   /** Undefined: every byte of every device. */
   readonly grants: Grants | undefined;
-  readonly limits: ClientLimits;
   /** Answers to it that are under way: they end where it may no longer do what it could. */
   readonly answers: Set<ServerResponse>;
 }
@@ -31,7 +30,6 @@ export function trustedClient(name: string): Client {
     name,
     scopes: new Set(SCOPES),
     grants: undefined,
-    limits: {},
     answers: new Set(),
   };
 }

@@ -46,7 +46,8 @@ export class Keyring {
   }
 
   /**
-   * Reads the file again. Answers under way to tokens that are gone, or have changed, are broken off.
+   * Reads the file again. Answers under way to tokens that are gone, or may do something else now,
+   * are broken off; limits change without that.
    *
    * @throws Error where the file cannot be used; then all stays as it was
    */
@@ -54,26 +55,34 @@ export class Keyring {
     const before = new Map(this.#entries.map((entry) => [entry.token.name, entry]));
     this.#entries = readTokensFile(this.#path).map((token) => {
       const known = before.get(token.name);
-      if (known === undefined || !isDeepStrictEqual(known.token, token)) {
+      if (known === undefined || !maySame(known.token, token)) {
         return entryOf(token, this.#findDevice);
       }
       before.delete(token.name);
-      return known;
+      return { ...known, token };
     });
-    for (const { client } of this.#entries) this.#limits.set(client.name, client.limits);
+    for (const { token } of this.#entries) this.#limits.set(token.name, limitsOf(token));
     for (const { client } of before.values()) {
       for (const answer of client.answers) answer.destroy();
     }
   }
 }
 
+/** Whether two tokens may do the same, whatever their limits. */
+function maySame(a: Token, b: Token): boolean {
+  return isDeepStrictEqual({ ...a, limits: undefined }, { ...b, limits: undefined });
+}
+
+function limitsOf({ limits }: Token): ClientLimits {
+  const { transfers_in_flight, bytes_per_second } = limits;
+  return { transfersInFlight: transfers_in_flight, bytesPerSecond: bytes_per_second };
+}
+
 function entryOf(token: Token, findDevice: FindDevice): Entry {
-  const { transfers_in_flight, bytes_per_second } = token.limits;
   const client: Client = {
     name: token.name,
     scopes: new Set(token.scopes),
     grants: token.devices && new Grants(token.devices, findDevice),
-    limits: { transfersInFlight: transfers_in_flight, bytesPerSecond: bytes_per_second },
     answers: new Set(),
   };
   return { token, digest: Buffer.from(token.sha256, 'hex'), client };

@@ -4,8 +4,8 @@ import { jobProblem } from '../engines/failure.ts';
 import { type Completion, type Job, NOWHERE } from '../engines/records.ts';
 import { Problem } from '../problems/problem.ts';
 import { checkOnline, type Device } from './device.ts';
-import { rest } from './rest.ts';
 import type { ByteRange } from './sysfs.ts';
+import { type Pace, throttle } from './throttle.ts';
 
 /** So much is paid for, and then read: who goes away has paid for no more than that. In bytes. */
 const PIECE_SIZE = 16 * 2 ** 20;
@@ -13,7 +13,6 @@ const PIECE_SIZE = 16 * 2 ** 20;
 /**
  * The CRC-32C of a range.
  *
- * @param pace how long to rest for so many bytes, in milliseconds
  * @param left stops it: a large device takes long to read
  * @throws Problem device_gone, media_error, or cancelled where it was stopped
  */
@@ -21,7 +20,7 @@ export async function checksum(
   engine: Engine,
   device: Device,
   { offset, size }: ByteRange,
-  pace: (bytes: number) => number,
+  pace: Pace,
   left: AbortSignal,
 ): Promise<number> {
   let crc = 0;
@@ -31,7 +30,7 @@ export async function checksum(
       dst_offset: 0,
       size: Math.min(PIECE_SIZE, size - done),
     };
-    await rest(pace(piece.size), left);
+    await throttle(pace, piece.size, left);
     if (left.aborted) throw new Problem('cancelled', 'The client went away.');
     checkOnline(device);
     const completion = await run(

@@ -8,14 +8,13 @@ import { MEMORY } from '../engines/records.ts';
 import { findRange, readRange } from '../http/content-range.ts';
 import type { ContentObserver } from './content-observer.ts';
 import { checkBadBlocks, checkOnline, type Device } from './device.ts';
-import { rest } from './rest.ts';
 import { OCTETS } from './schema.ts';
 import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
+import { type Pace, throttle } from './throttle.ts';
 
 export interface DownloadOptions {
-  /** How long to rest after so many bytes, in milliseconds. */
-  pace(bytes: number): number;
-  /** Ends a rest: the client went away. */
+  pace: Pace;
+  /** Ends throttling: the client went away. */
   left: AbortSignal;
   observer: ContentObserver;
 }
@@ -61,14 +60,14 @@ export async function download(
   try {
     for (let at = offset, turn = 1; chunk !== undefined; turn ^= 1) {
       at += chunk.length;
-      const resting = rest(pace(chunk.length), left);
+      const throttled = throttle(pace, chunk.length, left);
       const next = at < end ? read(engine, device, buffers[turn] as Buffer, at, end) : undefined;
       // Both are waited for whatever becomes of one: the engine may still write to the buffer.
       const [written, following] = await Promise.allSettled([writeChunk(raw, chunk), next]);
       if (written.status === 'rejected') throw written.reason;
       observer.moved('download', chunk.length);
       if (following.status === 'rejected') throw following.reason;
-      await resting;
+      await throttled;
       chunk = following.value;
     }
     raw.end();

@@ -7,8 +7,8 @@ import { fieldProblem, Problem } from '../problems/problem.ts';
 import { type ArrivalLimits, ArrivingBody } from './arriving-body.ts';
 import { checkBadBlocks, checkOnline, type Device, flushedByCpu } from './device.ts';
 import { fileProblem } from './emulated.ts';
-import { rest } from './rest.ts';
 import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
+import { type Pace, throttle } from './throttle.ts';
 
 /** Where an upload goes. */
 export interface UploadTarget {
@@ -38,12 +38,11 @@ export function checkUpload({ device, offset, length }: UploadTarget): number {
   return room;
 }
 
-/** Rests do not count as waiting for more. */
+/** Throttling does not count as waiting for more. */
 export interface UploadOptions extends ArrivalLimits {
-  /** Ends a rest: it was broken off, or its client went away. */
+  /** Ends throttling: it was broken off, or its client went away. */
   left: AbortSignal;
-  /** How long to rest after so many bytes, in milliseconds. */
-  pace(bytes: number): number;
+  pace: Pace;
   /** Hears of bytes that the device has taken. */
   moved(bytes: number): void;
 }
@@ -84,7 +83,7 @@ export class Upload {
         if (chunk === undefined) break;
         await this.#take(chunk);
         // While the client's bytes wait in its own buffers.
-        await rest(options.pace(chunk.length), options.left);
+        await throttle(options.pace, chunk.length, options.left);
       }
     } catch (error) {
       // What arrived before the error is kept; an error of the engine's own comes again here.

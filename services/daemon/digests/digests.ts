@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { checkOnline, type Device } from '../devices/device.ts';
-import { rest } from '../devices/rest.ts';
 import type { ByteRange } from '../devices/sysfs.ts';
+import { type Pace, throttle } from '../devices/throttle.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
@@ -18,8 +18,7 @@ const SPAN_SIZE = 8 * 2 ** 20;
 export interface DigestOptions {
   engine: Engine;
   hashers: Hashers;
-  /** How long to rest for so many bytes, in milliseconds. */
-  pace(bytes: number): number;
+  pace: Pace;
   /** Stops it: the client went away. */
   left: AbortSignal;
 }
@@ -45,7 +44,7 @@ export async function* digests(
       while (underWay.length < hashers.limit) {
         const span = spans.next();
         if (span.done) break;
-        await rest(pace(span.value.size), left);
+        await throttle(pace, span.value.size, left);
         const hashed = hashers.use((hasher) =>
           hashSpan(device, span.value, blockSize, hasher, options),
         );

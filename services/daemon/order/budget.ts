@@ -18,7 +18,7 @@ interface Lane {
  * that saves for long does not keep the client's small ones from starting. Pure: it knows no clock.
  */
 export class Budget {
-  readonly bytesPerSecond: number;
+  #bytesPerSecond: number;
   readonly #lanes: Lane[];
   #at: number;
   /** Bytes that are not put by for anything; below zero: owed. */
@@ -29,10 +29,20 @@ export class Budget {
    * @param now milliseconds of a clock that does not step, as in all that follows
    */
   constructor(bytesPerSecond: number, weights: readonly number[], now: number) {
-    this.bytesPerSecond = bytesPerSecond;
+    this.#bytesPerSecond = bytesPerSecond;
     this.#lanes = weights.map((weight) => ({ weight, price: 0, saved: 0 }));
     this.#at = now;
     this.#purse = this.#inMs(BURST_MS);
+  }
+
+  get bytesPerSecond(): number {
+    return this.#bytesPerSecond;
+  }
+
+  /** From now on it is so much. What is put by stays, and so does what is owed. */
+  setRate(bytesPerSecond: number, now: number): void {
+    this.advance(now);
+    this.#bytesPerSecond = bytesPerSecond;
   }
 
   /** What has come in since. To be called before anything changes. */
@@ -107,7 +117,7 @@ export class Budget {
   }
 
   #inMs(ms: number): number {
-    return (this.bytesPerSecond * ms) / 1000;
+    return (this.#bytesPerSecond * ms) / 1000;
   }
 }
 

@@ -67,14 +67,13 @@ export class Lanes<Operation extends InLane<Operation>> {
       account = { waiting: 0, waitingBytes: 0, accesses: 0, lanes, budget: undefined };
       this.#accounts.set(client, account);
     }
-    if (account.budget?.bytesPerSecond !== bytesPerSecond) {
-      account.budget =
-        bytesPerSecond === undefined ? undefined : new Budget(bytesPerSecond, this.#weights, now);
-      for (const [lane, { ready }] of account.lanes.entries()) {
-        account.budget?.want(lane, ready.first?.bytes ?? 0);
-      }
-    }
+    this.#setRate(account, bytesPerSecond, now);
     return account;
+  }
+
+  /** Has the rates that clients have now act on what is queued. */
+  setRates(rateOf: (client: string) => number | undefined, now: number): void {
+    for (const [client, account] of this.#accounts) this.#setRate(account, rateOf(client), now);
   }
 
   /** Milliseconds until a client may spend more; or Infinity. */
@@ -122,6 +121,21 @@ export class Lanes<Operation extends InLane<Operation>> {
   end(operation: Operation): void {
     this.#lane(operation).started--;
     laneOf(operation).started--;
+  }
+
+  #setRate(account: Account<Operation>, bytesPerSecond: number | undefined, now: number): void {
+    const { budget } = account;
+    if (budget?.bytesPerSecond === bytesPerSecond) return;
+    if (bytesPerSecond === undefined) {
+      account.budget = undefined;
+    } else if (budget !== undefined) {
+      budget.setRate(bytesPerSecond, now);
+    } else {
+      account.budget = new Budget(bytesPerSecond, this.#weights, now);
+      for (const [lane, { ready }] of account.lanes.entries()) {
+        account.budget.want(lane, ready.first?.bytes ?? 0);
+      }
+    }
   }
 
   #start(operation: Operation): void {

@@ -141,6 +141,11 @@ export class Scheduler<Work> {
     return entry;
   }
 
+  /** Has the rates that clients have now act on what is queued: see {@link startNext}. */
+  setRates(rateOf: (client: string) => number | undefined, now: number): void {
+    this.#lanes.setRates(rateOf, now);
+  }
+
   /** Milliseconds until a client may spend more, and {@link startNext} is worth a try; or Infinity. */
   get wait(): number {
     return this.#lanes.wait;

@@ -168,7 +168,20 @@ export class WorkQueue {
     }
   }
 
-  /** A client has moved bytes of content. @returns how long it should rest, in milliseconds */
+  /** What clients may take has changed: it holds for what is queued, too. */
+  limitsChanged(): void {
+    this.#scheduler.setRates(
+      (client) => this.#options.limitsOf(client).bytesPerSecond,
+      performance.now(),
+    );
+    this.#startAll();
+  }
+
+  /**
+   * A client has moved bytes of content.
+   *
+   * @returns how long it should wait before it moves more, in milliseconds, at the rate it has now
+   */
   pace(client: string, bytes: number): number {
     const { bytesPerSecond } = this.#options.limitsOf(client);
     if (bytesPerSecond === undefined) return 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
 import { UPLOAD_LANE, WorkQueue } from '../../../services/daemon/order/work-queue.ts';
 
@@ -108,4 +108,50 @@ describe('work in its turn', () => {
     await queue.inTurn('client', range, patient, async () => {});
     await queue.close();
   });
+});
+
+test('what clients may take can change for what is queued, both ways', async () => {
+  let bytesPerSecond: number | undefined = 1000;
+  const queue = new WorkQueue({ limitsOf: () => ({ bytesPerSecond }), overloaded: () => false });
+  const started: number[] = [];
+  const add = (n: number, bytes: number) =>
+    queue.add(() => started.push(n), [], UPLOAD_LANE, 'client', bytes);
+  const setRate = (rate: number | undefined) => {
+    bytesPerSecond = rate;
+    queue.limitsChanged();
+  };
+  add(1, 1e6);
+  await sleep(50);
+  expect(started).toEqual([]);
+  setRate(1e9);
+  await sleep(50);
+  expect(started).toEqual([1]);
+  setRate(1000);
+  add(2, 1e6);
+  await sleep(50);
+  expect(started).toEqual([1]);
+  setRate(undefined);
+  expect(started).toEqual([1, 2]);
+  // A limit where there was none.
+  setRate(1000);
+  add(3, 1e6);
+  await sleep(50);
+  expect(started).toEqual([1, 2]);
+  setRate(undefined);
+  expect(started).toEqual([1, 2, 3]);
+});
+
+test('bytes that are owed when the rate changes are owed at the new one', () => {
+  let bytesPerSecond = 1000;
+  const queue = new WorkQueue({ limitsOf: () => ({ bytesPerSecond }), overloaded: () => false });
+  const before = queue.pace('client', 1_000_000);
+  expect(before).toBeGreaterThan(900_000);
+  bytesPerSecond = 1_000_000;
+  queue.limitsChanged();
+  const after = queue.pace('client', 0);
+  expect(after).toBeGreaterThan(900);
+  expect(after).toBeLessThan(1000);
+  bytesPerSecond = 100;
+  queue.limitsChanged();
+  expect(queue.pace('client', 0)).toBeGreaterThan(9_000_000);
 });
