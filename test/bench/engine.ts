@@ -44,26 +44,41 @@ export function engineRow(workshop: Workshop, name: string): Promise<Row> {
   });
 }
 
-export const BEST_LOOP_ROWS = ['best_loop_32MiB', 'best_loop_256MiB'];
+interface LoopRow {
+  size: number;
+  /** What the engine does; see native/copier.c, as for the loops. */
+  job: string;
+  loops: readonly string[];
+}
 
-/** The CPU engine against the fastest of some loops written by hand. */
+const FILLING = ['memset', 'stosb', 'avx2_set'];
+
+const LOOP_ROWS: Readonly<Record<string, LoopRow>> = {
+  best_loop_32MiB: { size: 32 * MIB, job: 'job', loops: LOOPS },
+  best_loop_256MiB: { size: 256 * MIB, job: 'job', loops: LOOPS },
+  fill_256MiB: { size: 256 * MIB, job: 'fill', loops: FILLING },
+  compare_256MiB: { size: 256 * MIB, job: 'compare', loops: ['memcmp'] },
+};
+export const BEST_LOOP_ROWS = Object.keys(LOOP_ROWS);
+
+/** The CPU engine against the fastest of some loops written by hand, or libc's. */
 export function bestLoopRow(workshop: Workshop, name: string): Promise<Row> {
-  const size = name === 'best_loop_32MiB' ? 32 * MIB : 256 * MIB;
+  const { size, job, loops } = LOOP_ROWS[name] as LoopRow;
   return workshop.withFiles(size, async (copier) => {
     const speed = (what: string) => copier.speed(what, size, 1);
     // All in turn, so that what disturbs one disturbs all; then the engine against one of them.
     const rounds: Map<string, number>[] = [];
     for (let round = 0; round < timesFor(size); round++) {
       const speeds = new Map<string, number>();
-      const order = round % 2 === 0 ? ['job', ...LOOPS] : [...LOOPS.toReversed(), 'job'];
+      const order = round % 2 === 0 ? [job, ...loops] : [...loops.toReversed(), job];
       for (const what of order) speeds.set(what, await speed(what));
       rounds.push(speeds);
     }
     const of = (what: string) => rounds.map((speeds) => speeds.get(what) as number);
-    const [fastest = ''] = LOOPS.toSorted((a, b) => median(of(b)) - median(of(a)));
+    const [fastest = ''] = loops.toSorted((a, b) => median(of(b)) - median(of(a)));
     const theirs = of(fastest);
-    const pairs = of('job').map((value, round): Pair => ({ value, peer: theirs[round] as number }));
-    return rowOf(name, 'GB/s', pairs, `the fastest of ${LOOPS.length} loops: ${fastest}`);
+    const pairs = of(job).map((value, round): Pair => ({ value, peer: theirs[round] as number }));
+    return rowOf(name, 'GB/s', pairs, `the fastest of ${loops.length} loops: ${fastest}`);
   });
 }
 

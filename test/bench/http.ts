@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -139,6 +140,39 @@ export function segmentRow(workshop: Workshop, name: string): Promise<Row> {
     await client.close();
     return row;
   });
+}
+
+export const DIGESTS_ROW = 'digests_1GiB';
+const GIB = 1024 * MIB;
+
+/** Digests of 1 GiB against one thread that hashes as much, for each thread that the daemon uses. */
+export function digestsRow(workshop: Workshop): Promise<Row> {
+  return withServers(workshop.directory, GIB, async (daemon) => {
+    const client = new Client(daemon.url);
+    const engines = await (await client.request({ method: 'GET', path: '/engines' })).body.json();
+    const { threads } = (engines as { cpu: { threads: number } }).cpu;
+    const ours = async () => GIB / (await timed(() => digest(client))) / 1e6 / threads;
+    const block = Buffer.alloc(MIB, 7);
+    const hash = async () => {
+      for (let done = 0; done < GIB; done += MIB) createHash('sha256').update(block).digest();
+    };
+    const theirs = async () => GIB / (await timed(hash)) / 1e6;
+    await repeat(1, ours, theirs);
+    const pairs = await repeat(5, ours, theirs);
+    await client.close();
+    const peer = `SHA-256 of OpenSSL on one thread; the daemon's rate for each of ${threads}`;
+    return rowOf(DIGESTS_ROW, 'GB/s', pairs, peer);
+  });
+}
+
+async function digest(client: Client): Promise<void> {
+  const answer = await client.request({
+    method: 'GET',
+    path: '/devices/dax0.0/digests',
+    headers: { accept: 'application/octet-stream' },
+  });
+  const bytes = await answer.body.arrayBuffer();
+  if (bytes.byteLength !== (GIB / MIB) * 32) throw new Error(`${answer.statusCode}`);
 }
 
 export const STREAM_ROWS = ['upload', 'download'];

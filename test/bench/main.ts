@@ -7,6 +7,8 @@ import { Workshop } from './copier.ts';
 import { BEST_LOOP_ROWS, bestLoopRow, ENGINE_ROWS, engineRow, FIO_ROWS, fioRow } from './engine.ts';
 import { type Row, skipped } from './figures.ts';
 import {
+  DIGESTS_ROW,
+  digestsRow,
   LARGE_ROW,
   largeRow,
   SEGMENT_ROWS,
@@ -52,6 +54,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   { names: SMALL_ROWS, measure: smallRows },
   ...each(SEGMENT_ROWS, segmentRow),
   ...each(STREAM_ROWS, streamRow),
+  ...each([DIGESTS_ROW], digestsRow),
   ...each([MIXED_ROW], mixedRow),
   ...each([LAG_ROW], lagRow),
   ...each([START_ROW], startRow),
@@ -102,8 +105,8 @@ if (values.json !== undefined) {
 if (values.plots !== undefined) {
   mkdirSync(values.plots, { recursive: true });
   const plots = {
-    engine: rows.filter(({ name }) => /^(engine|best|fio)_/.test(name)),
-    service: rows.filter(({ name }) => !/^(engine|best|fio)_/.test(name)),
+    engine: rows.filter(({ name }) => /^(engine|best|fill|compare|fio)_/.test(name)),
+    service: rows.filter(({ name }) => !/^(engine|best|fill|compare|fio)_/.test(name)),
   };
   for (const [name, drawn] of Object.entries(plots)) {
     if (drawn.length === 0) continue;

@@ -214,7 +214,9 @@ describe('what else there is', () => {
       expect(payload).toContain(`# HELP dmad_${name} `);
       expect(payload).toContain(`# TYPE dmad_${name} `);
     }
-    expect(payload).toMatch(/dmad_transfers_total\{engine="cpu",status="succeeded"\} [1-9]/);
+    expect(payload).toMatch(
+      /dmad_transfers_total\{operation="copy",engine="cpu",status="succeeded"\} [1-9]/,
+    );
     expect(payload).toContain('nodejs_');
   });
 });

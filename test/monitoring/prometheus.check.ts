@@ -110,10 +110,12 @@ describe('a daemon scraped by Prometheus', () => {
   });
 
   test('has counted what was done', async () => {
-    const done = 'engine="cpu",status="succeeded"';
+    const done = 'operation="copy",engine="cpu",status="succeeded"';
     expect(await value(`dmad_transfers_total{${done}}`)).toBe(TRANSFERS);
     expect(await value('sum(dmad_transfers_total)')).toBe(TRANSFERS);
-    expect(await value('dmad_transfer_bytes_total{engine="cpu"}')).toBe(TRANSFERS * SIZE);
+    expect(await value('dmad_transfer_bytes_total{operation="copy",engine="cpu"}')).toBe(
+      TRANSFERS * SIZE,
+    );
     for (const phase of ['queue', 'copy', 'flush', 'verify']) {
       const count = await value(`dmad_transfer_phase_seconds_count{phase="${phase}"}`);
       expect({ phase, count }).toEqual({ phase, count: TRANSFERS });

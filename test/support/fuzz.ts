@@ -49,7 +49,10 @@ const mostly = (arbitrary: fc.Arbitrary<unknown>) =>
   fc.oneof({ weight: 9, arbitrary }, { weight: 1, arbitrary: anything });
 
 const device = fc.constantFrom('dax0.0', 'dax1.0', '/dev/dax0.0', '/dev/dax1.0');
-const segment = fc.record({ src_offset: byteCount, dst_offset: byteCount, size: byteCount });
+const segment = fc.record(
+  { src_offset: byteCount, dst_offset: byteCount, size: byteCount },
+  { requiredKeys: ['dst_offset', 'size'] },
+);
 const labels = fc.dictionary(text, fc.oneof(text, anything), { maxKeys: 18 });
 /** Not for minutes: a wait is not what is tested. */
 const prefer = fc.oneof(
@@ -64,10 +67,18 @@ const prefer = fc.oneof(
   text,
 );
 
+const wholeOperations = [
+  { operation: 'fill', device_name: 'dax0.0', dst_offset: 8, size: '1KiB', pattern: 'a0b1' },
+  { operation: 'fill', device_name: 'dax1.0', segments: [{ dst_offset: 1, size: 9 }] },
+  { operation: 'compare', device_name: 'dax0.0', src_offset: 0, dst_offset: 4, size: 4096 },
+];
+
 /** A body of POST /transfers, or nearly. */
 export const transferBody = fc
   .record(
     {
+      operation: mostly(fc.constantFrom('copy', 'fill', 'compare')),
+      pattern: mostly(fc.constantFrom('00', 'abcd', '0123456789abcdef')),
       device_name: mostly(device),
       dst_device_name: mostly(device),
       src_offset: mostly(byteCount),
@@ -100,6 +111,7 @@ export const transferBody = fc
             : { src_offset: 0, dst_offset: 32_768, ...body },
         ),
       },
+      { weight: 2, arbitrary: fc.constantFrom(...wholeOperations) },
     ),
   );
 

@@ -2,6 +2,7 @@
 import { TLSSocket } from 'node:tls';
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
+import type { Operation } from '../engines/records.ts';
 import { syncHook } from '../http/sync-hook.ts';
 import type { ProblemCode } from '../problems/problem.ts';
 import type { Touch, Touches } from './authorize.ts';
@@ -31,6 +32,7 @@ export default fp<{ audit: FastifyBaseLogger }>(
     app.decorateRequest('touches');
     app.decorateRequest('problem');
     app.decorateRequest('transferId');
+    app.decorateRequest('operation');
     app.decorateRequest('audited');
 
     app.addHook(
@@ -70,6 +72,7 @@ export default fp<{ audit: FastifyBaseLogger }>(
           method: request.method,
           path: request.url.split('?', 1)[0],
           transfer: request.transferId,
+          operation: request.operation,
           ranges: touches && describeFirst(touches),
           further_ranges: touches && furtherThan(touches),
           outcome,
@@ -115,6 +118,8 @@ declare module 'fastify' {
     problem: ProblemCode | undefined;
     /** The transfer that it made or cancelled. */
     transferId: string | undefined;
+    /** What such a transfer does. */
+    operation: Operation | undefined;
     /** Whether its line is in the audit log: the connection may close behind the answer, or before. */
     audited: boolean | undefined;
   }

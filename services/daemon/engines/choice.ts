@@ -4,7 +4,7 @@ import type { Device } from '../devices/device.ts';
 import { fieldProblem } from '../problems/problem.ts';
 import { StartError } from '../start-error.ts';
 import type { DmaEngine } from './dma.ts';
-import type { EngineName, Segment } from './records.ts';
+import type { EngineName, Operation, Segment } from './records.ts';
 
 export type RequestedEngine = 'auto' | EngineName;
 
@@ -15,8 +15,9 @@ export interface EngineChoice {
   cpuBytes: number;
 }
 
-/** What is to be copied, as far as the choice depends on it. */
+/** What is to be done, as far as the choice depends on it. */
 export interface ChoiceRequest {
+  operation: Operation;
   requestedEngine: RequestedEngine;
   source: Device;
   destination: Device;
@@ -59,8 +60,13 @@ export class EngineChooser {
 
   /** @throws Problem engine_unavailable */
   choose(request: ChoiceRequest): EngineChoice {
-    const { requestedEngine: requested, source, destination } = request;
+    const { operation, requestedEngine: requested, source, destination } = request;
     if (requested === 'cpu') return only('cpu', 'the request asks for it');
+    if (operation !== 'copy') {
+      if (requested === 'auto') return only('cpu', `only the CPU can ${operation}`);
+      const detail = `The DMA engine cannot ${operation}: ask for auto or cpu.`;
+      throw fieldProblem('engine_unavailable', '/engine', detail);
+    }
     const unavailable = this.#whyNotDma(source, destination);
     if (unavailable === undefined) {
       return requested === 'dma' ? only('dma', 'the request asks for it') : this.#decide(request);

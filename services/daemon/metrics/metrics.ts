@@ -4,7 +4,7 @@ import type { Inventory } from '../devices/device.ts';
 import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine } from '../engines/engine.ts';
 import { FAILURE_CODES } from '../engines/failure.ts';
-import { DMA_ERRORS, ENGINE_NAMES, type EngineName } from '../engines/records.ts';
+import { DMA_ERRORS, ENGINE_NAMES, type EngineName, OPERATIONS } from '../engines/records.ts';
 import type { Journal, JournalObserver } from '../journal/journal.ts';
 import type { LogHealth } from '../log.ts';
 import type { TransferObserver } from '../transfers/observer.ts';
@@ -43,8 +43,8 @@ export class Metrics implements TransferObserver, JournalObserver {
 
   readonly #transfers = new Counter({
     name: 'dmad_transfers_total',
-    help: 'Transfers that are over, by engine and how they ended.',
-    labelNames: ['engine', 'status'],
+    help: 'Transfers that have ended, by operation, engine and how they ended.',
+    labelNames: ['operation', 'engine', 'status'],
     registers: this.#registers,
   });
   readonly #failures = new Counter({
@@ -55,8 +55,8 @@ export class Metrics implements TransferObserver, JournalObserver {
   });
   readonly #bytes = new Counter({
     name: 'dmad_transfer_bytes_total',
-    help: 'Bytes copied, those of transfers that failed included.',
-    labelNames: ['engine'],
+    help: 'Bytes copied, filled or compared, those of transfers that failed included.',
+    labelNames: ['operation', 'engine'],
     registers: this.#registers,
   });
   readonly #phases = new Histogram({
@@ -100,9 +100,11 @@ export class Metrics implements TransferObserver, JournalObserver {
     }
     this.#eventLoop = new EventLoopWindow(this.#registers);
     // A series that is not there before its first event hides that event from increase().
-    for (const engine of ENGINE_NAMES) {
-      for (const status of ENDS) this.#transfers.inc({ engine, status }, 0);
-      this.#bytes.inc({ engine }, 0);
+    for (const operation of OPERATIONS) {
+      for (const engine of operation === 'copy' ? ENGINE_NAMES : (['cpu'] as const)) {
+        for (const status of ENDS) this.#transfers.inc({ operation, engine, status }, 0);
+        this.#bytes.inc({ operation, engine }, 0);
+      }
     }
     for (const code of FAILURE_CODES) this.#failures.inc({ code }, 0);
     for (const error of DMA_ERRORS) {
@@ -182,15 +184,15 @@ export class Metrics implements TransferObserver, JournalObserver {
     this.#journalErrors.inc();
   }
 
-  progressed(_transfer: Transfer, bytes: number, engine: EngineName): void {
-    this.#bytes.inc({ engine }, bytes);
+  progressed({ plan }: Transfer, bytes: number, engine: EngineName): void {
+    this.#bytes.inc({ operation: plan.operation, engine }, bytes);
   }
 
   finished(transfer: Transfer): void {
-    const { flush, verify } = transfer.plan;
+    const { operation, flush, verify } = transfer.plan;
     const { timings, status, error } = transfer;
     const { engine } = transfer.choice;
-    this.#transfers.inc({ engine, status });
+    this.#transfers.inc({ operation, engine, status });
     if (status === 'failed' && error !== undefined) this.#failures.inc({ code: error.code });
     if (error?.options.dma) this.#dmaErrors.inc({ error: error.options.dma.error });
     if (transfer.retries > 0) this.#dmaRetries.inc(transfer.retries);

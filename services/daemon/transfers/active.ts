@@ -7,7 +7,7 @@ import { submitDivided } from '../engines/division.ts';
 import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine, JobListener } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
-import type { Completion, Job, Segment } from '../engines/records.ts';
+import { type Completion, type Job, NOWHERE, type Segment } from '../engines/records.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Access } from '../order/precedence.ts';
 import type { Ticket } from '../order/scheduler.ts';
@@ -234,7 +234,8 @@ export class ActiveTransfer {
   #submit(): void {
     const { transfer } = this;
     const { chooser, feed } = this.#around;
-    const { source, destination, priority, segments, flush, verify, timeoutMs } = transfer.plan;
+    const { operation, pattern, source, destination } = transfer.plan;
+    const { priority, segments, flush, verify, timeoutMs } = transfer.plan;
     const gone = whyGone(transfer.plan);
     if (gone !== undefined) {
       this.#end(undefined, gone);
@@ -250,7 +251,9 @@ export class ActiveTransfer {
     }
     feed.publish('status', transfer);
     const job: Job = {
-      source: source.handle,
+      operation,
+      ...(pattern !== undefined && { pattern: Buffer.from(pattern, 'hex') }),
+      source: operation === 'fill' ? NOWHERE : source.handle,
       destination: destination.handle,
       engine: transfer.choice.engine,
       priority,
@@ -385,10 +388,10 @@ function whyFileGone({ source, destination }: TransferPlan): Problem | undefined
   return fileProblem(source) ?? fileProblem(destination);
 }
 
-function accessesOf({ source, destination, segments }: TransferPlan): Access[] {
+function accessesOf({ operation, source, destination, segments }: TransferPlan): Access[] {
   const accesses: Access[] = [];
-  addAccesses(accesses, segments, source.handle, false);
-  addAccesses(accesses, segments, destination.handle, true);
+  if (operation !== 'fill') addAccesses(accesses, segments, 'src_offset', source.handle, false);
+  addAccesses(accesses, segments, 'dst_offset', destination.handle, operation !== 'compare');
   return accesses;
 }
 
@@ -396,12 +399,13 @@ function accessesOf({ source, destination, segments }: TransferPlan): Access[] {
 function addAccesses(
   accesses: Access[],
   segments: readonly Segment[],
+  side: 'src_offset' | 'dst_offset',
   device: number,
   write: boolean,
 ): void {
   let last: Required<Access> | undefined;
-  for (const { src_offset, dst_offset, size } of segments) {
-    const offset = write ? dst_offset : src_offset;
+  for (const segment of segments) {
+    const { [side]: offset, size } = segment;
     if (last !== undefined && offset === last.offset + last.size) {
       last.size += size;
       last.pieces++;

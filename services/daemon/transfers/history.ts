@@ -182,7 +182,7 @@ function compareIds(a: string, b: string): number {
   return a < b ? -1 : Number(a > b);
 }
 
-function matcher({ status, device_name, engine, label }: TransferListQuery) {
+function matcher({ status, operation, device_name, engine, label }: TransferListQuery) {
   const device = device_name === undefined ? undefined : deviceNameOf(device_name);
   const labels = label?.map((pair): [string, string] => {
     const colon = pair.indexOf(':');
@@ -191,6 +191,7 @@ function matcher({ status, device_name, engine, label }: TransferListQuery) {
   return (transfer: Transfer): boolean => {
     const { plan, choice } = transfer;
     if (status !== undefined && transfer.status !== status) return false;
+    if (operation !== undefined && plan.operation !== operation) return false;
     if (engine !== undefined && choice.engine !== engine) return false;
     if (device !== undefined && plan.source.name !== device && plan.destination.name !== device) {
       return false;
@@ -200,9 +201,15 @@ function matcher({ status, device_name, engine, label }: TransferListQuery) {
 }
 
 /** Page tokens are good only for the filters they were made with (AIP-158). */
-function filterDigest({ status, device_name, engine, label }: TransferListQuery): string {
+function filterDigest({
+  status,
+  operation,
+  device_name,
+  engine,
+  label,
+}: TransferListQuery): string {
   return createHash('sha256')
-    .update(JSON.stringify([status, device_name, engine, label]))
+    .update(JSON.stringify([status, operation, device_name, engine, label]))
     .digest('base64url')
     .slice(0, 12);
 }

@@ -147,6 +147,8 @@ function fingerprint(plan: Meaning): string {
     size,
   ]);
   const meaning = [
+    plan.operation,
+    plan.pattern,
     plan.source.name,
     plan.destination.name,
     pieces,

@@ -22,21 +22,30 @@ import type { TransferPlan } from './transfer.ts';
 export function touchesOf(request: TransferRequest): Touches {
   const { device_name: source, dst_device_name: destination = source } = request;
   const segments = segmentsOf(request);
+  const sides = sidesOf(request);
   return {
-    length: 2 * segments.length,
+    length: sides.length * segments.length,
     at(index) {
-      const { src_offset, dst_offset, size } = segments[Math.floor(index / 2)] as Segment;
-      return index % 2 === 0
-        ? { device: source, offset: src_offset, size, write: false }
-        : { device: destination, offset: dst_offset, size, write: true };
+      const segment = segments[Math.floor(index / sides.length)] as Segment;
+      const side = sides[index % sides.length] as Side;
+      const device = side === 'src_offset' ? source : destination;
+      const write = side === 'dst_offset' && request.operation !== 'compare';
+      return { device, offset: segment[side], size: segment.size, write };
     },
   };
 }
 
+type Side = 'src_offset' | 'dst_offset';
+
+/** Which ranges of each segment there are: a fill has no source. */
+function sidesOf({ operation }: Pick<TransferRequest, 'operation'>): readonly Side[] {
+  return operation === 'fill' ? ['dst_offset'] : ['src_offset', 'dst_offset'];
+}
+
 /** JSON pointer to the field that says where one of {@link touchesOf} is. */
 export function touchPointer(request: TransferRequest, index: number): string {
-  const field = index % 2 === 0 ? 'src_offset' : 'dst_offset';
-  return `${parentOf(request, Math.floor(index / 2))}/${field}`;
+  const sides = sidesOf(request);
+  return `${parentOf(request, Math.floor(index / sides.length))}/${sides[index % sides.length]}`;
 }
 
 /**
@@ -56,20 +65,30 @@ export function planTransfer(
       ? source
       : inventory.named(request.dst_device_name, '/dst_device_name');
   const meaning = meaningOf(request);
-  const { segments } = meaning;
+  const { operation, segments } = meaning;
+  const sides = sidesOf(request);
 
   /** Has a check refuse the first segment that does not pass. */
   const checkEach = (
     passes: (device: Device, offset: number, size: number) => boolean,
     check: (range: RequestedRange) => void,
   ) => {
-    const index = segments.findIndex(
-      ({ src_offset, dst_offset, size }) =>
-        !passes(source, src_offset, size) || !passes(destination, dst_offset, size),
+    const deviceOf = (side: Side) => (side === 'src_offset' ? source : destination);
+    const index = segments.findIndex((segment) =>
+      sides.some((side) => !passes(deviceOf(side), segment[side], segment.size)),
     );
     const segment = segments[index];
     if (segment === undefined) return;
-    rangesOf(segment, parentOf(request, index), source, destination).forEach(check);
+    const parent = parentOf(request, index);
+    for (const side of sides) {
+      check({
+        device: deviceOf(side),
+        offset: segment[side],
+        size: segment.size,
+        offsetPointer: `${parent}/${side}`,
+        sizePointer: `${parent}/size`,
+      });
+    }
   };
 
   checkEach(isInside, checkBounds);
@@ -81,13 +100,18 @@ export function planTransfer(
       'The segments add up to more than 2^53-1 bytes.',
     );
   }
-  if (source === destination) checkOverlap(segments, request.segments !== undefined);
+  if (operation === 'copy' && source === destination)
+    checkOverlap(segments, request.segments !== undefined);
   checkEach(isSound, checkBadBlocks);
   checkOnline(source);
   checkOnline(destination);
   const { requestedEngine, verify } = meaning;
-  const choice = chooser.choose({ source, destination, segments, bytes, requestedEngine, verify });
+  const choice = chooser.choose({
+    ...{ operation, source, destination, segments, bytes, requestedEngine, verify },
+  });
   return {
+    operation,
+    pattern: meaning.pattern,
     source,
     destination,
     segments,
@@ -106,53 +130,40 @@ export function planTransfer(
 /** What a request means, whether or not it can be done now. */
 export function meaningOf(request: TransferRequest): Meaning {
   const { device_name: source, dst_device_name: destination = source } = request;
+  const { operation } = request;
   return {
+    operation,
+    pattern: operation === 'fill' ? (request.pattern ?? '00').toLowerCase() : undefined,
     source: { name: deviceNameOf(source) },
     destination: { name: deviceNameOf(destination) },
     segments: segmentsOf(request),
     segmented: request.segments !== undefined,
     requestedEngine: request.engine,
     priority: request.priority,
-    flush: request.durability === 'flush',
+    flush: operation !== 'compare' && request.durability !== 'none',
     verify: request.verify === 'crc32c',
     timeoutMs: request.timeout_ms,
     labels: request.labels,
   };
 }
 
-function segmentsOf({ segments, src_offset = 0, dst_offset = 0, size = 0 }: TransferRequest) {
-  // The schema has made sure that all three are there where there are no segments.
-  return segments ?? [{ src_offset, dst_offset, size }];
+/** Its segments; a fill's begin at 0 of what it does not read. */
+function segmentsOf({
+  operation,
+  segments,
+  src_offset = 0,
+  dst_offset = 0,
+  size = 0,
+}: TransferRequest): readonly Segment[] {
+  // The schema has made sure that all are there that the operation needs.
+  if (segments === undefined) return [{ src_offset, dst_offset, size }];
+  if (operation !== 'fill') return segments as readonly Segment[];
+  return segments.map((segment) => ({ ...segment, src_offset: 0 }));
 }
 
 /** JSON pointer to where a segment's fields are. */
 function parentOf({ segments }: TransferRequest, index: number): string {
   return segments === undefined ? '' : `/segments/${index}`;
-}
-
-function rangesOf(
-  { src_offset, dst_offset, size }: Segment,
-  parent: string,
-  source: Device,
-  destination: Device,
-): RequestedRange[] {
-  const sizePointer = `${parent}/size`;
-  return [
-    {
-      device: source,
-      offset: src_offset,
-      size,
-      offsetPointer: `${parent}/src_offset`,
-      sizePointer,
-    },
-    {
-      device: destination,
-      offset: dst_offset,
-      size,
-      offsetPointer: `${parent}/dst_offset`,
-      sizePointer,
-    },
-  ];
 }
 
 function checkOverlap(segments: readonly Segment[], segmented: boolean): void {

@@ -6,6 +6,7 @@ import {
   ENGINE_NAMES,
   FLUSH_BASES,
   NOWHERE,
+  OPERATIONS,
   type Segment,
 } from '../engines/records.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
@@ -39,6 +40,9 @@ const choiceSchema = z
   .transform((choice) => ({ ...choice, cpuBytes: 0 }));
 
 const acceptedSchema = z.object({
+  /** Not in rows of versions that could only copy. */
+  operation: z.enum(OPERATIONS).default('copy'),
+  pattern: z.string().optional(),
   source: deviceSchema,
   destination: deviceSchema,
   /** Offsets and sizes, three for each segment. */
@@ -84,6 +88,7 @@ const endedSchema = z.object({
       segment: z.int(),
       sourceCrc: z.int(),
       destinationCrc: z.int(),
+      difference: z.int().optional(),
       dma: z.object({ retries: z.int() }),
     })
     .nullable(),
@@ -105,6 +110,8 @@ export interface TransferRecord {
 export function acceptedRows(transfer: Transfer, begun: boolean): Rows {
   const { id, plan, origin, accepted } = transfer;
   const record: z.input<typeof acceptedSchema> = {
+    operation: plan.operation,
+    pattern: plan.pattern,
     source: deviceRecord(plan.source),
     destination: deviceRecord(plan.destination),
     segments: numbersOf(plan.segments),
@@ -214,14 +221,21 @@ export function transferAgain(
 
 /** What its client asked for. */
 export function requestOf({ accepted }: TransferRecord): TransferRequest {
-  const segments = segmentsOf(accepted);
+  const { operation, pattern } = accepted;
+  const segments = segmentsOf(accepted).map(({ src_offset, ...rest }) =>
+    operation === 'fill' ? rest : { src_offset, ...rest },
+  );
   return {
+    operation,
+    ...(pattern !== undefined && { pattern }),
     device_name: accepted.source.name,
-    dst_device_name: accepted.destination.name,
+    ...(operation !== 'fill' && { dst_device_name: accepted.destination.name }),
     ...(accepted.segmented ? { segments } : segments[0]),
     engine: accepted.requested_engine,
-    durability: accepted.flush ? 'flush' : 'none',
-    verify: accepted.verify ? 'crc32c' : 'none',
+    ...(operation !== 'compare' && {
+      durability: accepted.flush ? 'flush' : 'none',
+      verify: accepted.verify ? 'crc32c' : 'none',
+    }),
     ...(accepted.timeout_ms !== null && { timeout_ms: accepted.timeout_ms }),
     priority: accepted.priority,
     labels: accepted.labels,
@@ -255,6 +269,8 @@ function segmentsOf({ segments: numbers }: TransferRecord['accepted']) {
 function planOf(accepted: TransferRecord['accepted']): TransferPlan {
   const segments = segmentsOf(accepted);
   return {
+    operation: accepted.operation,
+    pattern: accepted.pattern,
     source: deviceOf(accepted.source),
     destination: deviceOf(accepted.destination),
     segments,
@@ -294,7 +310,8 @@ function readOutcome(ended: z.output<typeof endedSchema>): Outcome {
     bytesCompleted: bytes_completed,
     startedNs: started_ns ?? undefined,
     finishedNs: finished_ns,
-    completion: completion ?? undefined,
+    completion:
+      completion === null ? undefined : { ...completion, difference: completion.difference },
   };
 }
 

@@ -34,8 +34,8 @@ export function whyNotAgain({ begun, touchesItself, doubt }: History): string | 
 }
 
 /** Whether a segment's source lies in part where the transfer itself writes. */
-export function touchesItself({ source, destination, segments }: TransferPlan): boolean {
-  if (source.name !== destination.name) return false;
+export function touchesItself({ operation, source, destination, segments }: TransferPlan): boolean {
+  if (operation !== 'copy' || source.name !== destination.name) return false;
   const written = segments
     .map(({ dst_offset, size }) => ({ start: dst_offset, end: dst_offset + size }))
     .sort((a, b) => b.start - a.start);

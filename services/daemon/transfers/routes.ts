@@ -21,7 +21,7 @@ import {
   transferSchema,
 } from './schema.ts';
 import type { TransferService } from './service.ts';
-import type { Transfer, TransferPlan } from './transfer.ts';
+import { type Transfer, type TransferPlan, toldSegments } from './transfer.ts';
 
 /** How long POST /transfers waits for the end where the client says nothing, in milliseconds. */
 const DEFAULT_WAIT_MS = 10_000;
@@ -108,6 +108,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
     },
     async (request, reply) => {
       const { body } = request;
+      request.operation = body.operation;
       authorize(request, touchesOf(body), (index) => touchPointer(body, index));
       if (body.dry_run) return describePlan(planTransfer(body, inventory, chooser));
       const prefer = readPrefer(request.headers.prefer, DEFAULT_WAIT_MS);
@@ -211,7 +212,7 @@ function describePlan(plan: TransferPlan) {
     dry_run: true as const,
     engine: plan.choice.engine,
     engine_reason: plan.choice.reason,
-    segments: [...plan.segments],
+    segments: toldSegments(plan),
     bytes: plan.bytes,
   };
 }

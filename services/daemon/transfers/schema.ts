@@ -4,6 +4,7 @@ import {
   ENGINE_NAMES,
   FLUSH_BASES,
   MAX_SEGMENTS,
+  OPERATIONS,
   PRIORITY_NAMES,
   type Segment,
 } from '../engines/records.ts';
@@ -45,8 +46,12 @@ const labels = z
   .refine((pairs) => Object.keys(pairs).length <= MAX_LABELS, `may have up to ${MAX_LABELS} pairs`)
   .meta({ maxProperties: MAX_LABELS });
 
+/** 1, 2, 4 … 64 bytes in hex digits. */
+const PATTERN =
+  /^(?:[0-9a-fA-F]{2}|(?:[0-9a-fA-F]{4}){1,2}|(?:[0-9a-fA-F]{16}){1,2}|(?:[0-9a-fA-F]{64}){1,2})$/;
+
 const segmentSchema = z.strictObject({
-  src_offset: byteCount(0),
+  src_offset: byteCount(0).optional().meta({ description: 'Required, unless it is a fill.' }),
   dst_offset: byteCount(0),
   size: byteCount(1),
 });
@@ -60,10 +65,10 @@ function isPlainSegment(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
   const { src_offset, dst_offset, size } = value as Partial<Segment>;
   return (
-    isByteCount(src_offset, 0) &&
+    (src_offset === undefined || isByteCount(src_offset, 0)) &&
     isByteCount(dst_offset, 0) &&
     isByteCount(size, 1) &&
-    Object.keys(value).length === 3
+    Object.keys(value).length === ('src_offset' in value ? 3 : 2)
   );
 }
 
@@ -74,6 +79,14 @@ const PIECE_FIELDS = ['src_offset', 'dst_offset', 'size'] as const;
 export const transferRequestSchema = z
   .strictObject(
     {
+      operation: z
+        .enum(OPERATIONS)
+        .default('copy')
+        .meta({
+          description:
+            'copy; fill: writes a pattern over ranges of device_name; compare: reads both ranges, up ' +
+            'to the first byte that differs.',
+        }),
       device_name: z
         .string({ error: 'is required: a device such as "dax0.0" or "/dev/dax0.0"' })
         .meta({
@@ -87,13 +100,29 @@ export const transferRequestSchema = z
         description:
           'Instead of src_offset, dst_offset and size: pieces applied as if one after the other.',
       }),
+      pattern: z
+        .string()
+        .regex(PATTERN, 'must be 1, 2, 4, 8, 16, 32 or 64 bytes as hex digits, such as "00"')
+        .optional()
+        .meta({
+          description:
+            'What a fill writes, "00" by default. It begins anew at each segment; a last part of it ' +
+            'is cut.',
+        }),
       engine: z.enum(['auto', 'dma', 'cpu']).default('auto'),
-      durability: z.enum(['flush', 'none']).default('flush').meta({
+      durability: z.enum(['flush', 'none']).optional().meta({
+        default: 'flush',
         description: 'flush: succeeded means as persistent as the destination can be.',
       }),
-      verify: z.enum(['none', 'crc32c']).default('none').meta({
-        description: 'crc32c: source and destination are compared after the copy.',
-      }),
+      verify: z
+        .enum(['none', 'crc32c'])
+        .optional()
+        .meta({
+          default: 'none',
+          description:
+            'crc32c: source and destination are compared after the copy; after a fill, destination and ' +
+            'pattern.',
+        }),
       timeout_ms: z.int().min(1).max(MAX_TIMEOUT_MS).optional().meta({
         description: 'From acceptance.',
       }),
@@ -110,21 +139,38 @@ export const transferRequestSchema = z
   )
   .superRefine(
     (body, context) => {
+      const complain = (message: string, ...path: (string | number)[]) =>
+        context.addIssue({ code: 'custom', path, message });
+      const fills = body.operation === 'fill';
       for (const field of PIECE_FIELDS) {
         const given = body[field] !== undefined;
-        if (body.segments === undefined && !given) {
-          context.addIssue({
-            code: 'custom',
-            path: [field],
-            message: 'is required, unless segments are given',
-          });
+        if (fills && field === 'src_offset') {
+          if (given) complain('cannot be given for a fill, which reads nothing', field);
+        } else if (body.segments === undefined && !given) {
+          complain('is required, unless segments are given', field);
+        } else if (body.segments !== undefined && given) {
+          complain('cannot be given beside segments: leave one of them out', field);
         }
-        if (body.segments !== undefined && given) {
-          context.addIssue({
-            code: 'custom',
-            path: [field],
-            message: 'cannot be given beside segments: leave one of them out',
-          });
+      }
+      const segments: unknown = body.segments;
+      for (const [index, segment] of Array.isArray(segments) ? segments.entries() : []) {
+        if (typeof segment !== 'object' || segment === null || Array.isArray(segment)) continue;
+        const given = segment.src_offset !== undefined;
+        const path = ['segments', index, 'src_offset'];
+        if (fills && given) complain('cannot be given for a fill, which reads nothing', ...path);
+        if (!fills && !given) complain('is required', ...path);
+      }
+      if (fills && body.dst_device_name !== undefined) {
+        complain('cannot be given for a fill: device_name is written', 'dst_device_name');
+      }
+      if (!fills && body.pattern !== undefined) {
+        complain('can be given for a fill only', 'pattern');
+      }
+      if (body.operation === 'compare') {
+        for (const field of ['durability', 'verify'] as const) {
+          if (body[field] !== undefined) {
+            complain('cannot be given for a comparison, which writes nothing', field);
+          }
         }
       }
     },
@@ -140,16 +186,27 @@ const bytes = z.int().min(0);
 const nanoseconds = z.int().min(0);
 const time = z.iso.datetime({ precision: 3 });
 
+/** A fill's have no src_offset. */
+const toldSegmentSchema = z.object({
+  src_offset: bytes.optional(),
+  dst_offset: bytes,
+  size: bytes,
+});
+
 export const transferSchema = z
   .object({
     id: z.uuid(),
     status: z.enum(STATUSES),
+    operation: z.enum(OPERATIONS),
     device_name: z.string(),
     dst_device_name: z.string(),
-    src_offset: bytes.nullable().meta({ description: 'null where segments were given.' }),
+    src_offset: bytes.nullable().meta({
+      description: 'null if segments were given, and for a fill.',
+    }),
     dst_offset: bytes.nullable(),
-    size: bytes.meta({ description: 'All bytes to copy: with segments, their sum.' }),
-    segments: z.array(z.object({ src_offset: bytes, dst_offset: bytes, size: bytes })).nullable(),
+    size: bytes.meta({ description: 'All bytes of the operation: with segments, their sum.' }),
+    segments: z.array(toldSegmentSchema).nullable(),
+    pattern: z.string().nullable().meta({ description: 'Of a fill, in hex digits; else null.' }),
     engine: z.enum(ENGINE_NAMES),
     engine_reason: z.string(),
     channels: z.array(z.string()).meta({ description: 'DMA channels that copied.' }),
@@ -175,6 +232,16 @@ export const transferSchema = z
         dst: crc32cSchema,
       })
       .nullable(),
+    comparison: z
+      .object({
+        equal: z.boolean(),
+        first_difference: z
+          .object({ segment: z.int().min(0), src_offset: bytes, dst_offset: bytes })
+          .nullable()
+          .meta({ description: 'Offsets in the devices of the first byte that differs.' }),
+      })
+      .nullable()
+      .meta({ description: 'What a comparison found; null unless it succeeded.' }),
     created_at: time,
     started_at: time.nullable(),
     finished_at: time.nullable(),
@@ -199,7 +266,7 @@ export const dryRunSchema = z
     dry_run: z.literal(true),
     engine: z.enum(ENGINE_NAMES),
     engine_reason: z.string(),
-    segments: z.array(z.object({ src_offset: bytes, dst_offset: bytes, size: bytes })),
+    segments: z.array(toldSegmentSchema),
     bytes,
   })
   .meta({ id: 'DryRun', description: 'What a transfer would do.' });
@@ -211,6 +278,7 @@ export const transferProblemSchema = problemSchema
 
 export const transferListQuerySchema = z.strictObject({
   status: z.enum(STATUSES).optional(),
+  operation: z.enum(OPERATIONS).optional(),
   device_name: z.string().optional().meta({ description: 'As source or destination.' }),
   engine: z.enum(ENGINE_NAMES).optional(),
   label: z

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Device } from '../devices/device.ts';
 import type { EngineChoice, RequestedEngine } from '../engines/choice.ts';
-import type { Completion, Priority, Segment } from '../engines/records.ts';
+import type { Completion, Operation, Priority, Segment } from '../engines/records.ts';
 import { crc32cText } from '../http/crc32c.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import { type Problem, problemDetails } from '../problems/problem.ts';
@@ -9,6 +9,10 @@ import type { End, Status, TransferDocument } from './schema.ts';
 
 /** What is to be done: a request, checked against the devices and with its engine chosen. */
 export interface TransferPlan {
+  operation: Operation;
+  /** What a fill writes, in hex digits. */
+  pattern: string | undefined;
+  /** Of a fill the destination, too. */
   source: Device;
   destination: Device;
   segments: readonly Segment[];
@@ -94,14 +98,18 @@ export interface Outcome {
 /** What is kept of a completion. */
 export type EngineReport = Pick<
   Completion,
-  'copyNs' | 'flushNs' | 'verifyNs' | 'segment' | 'sourceCrc' | 'destinationCrc'
+  'copyNs' | 'flushNs' | 'verifyNs' | 'segment' | 'sourceCrc' | 'destinationCrc' | 'difference'
 > & { dma: Pick<Completion['dma'], 'retries'> };
 
 /** There are many transfers to keep it of: no more than that. */
 function reportOf(completion: Completion): EngineReport {
-  const { copyNs, flushNs, verifyNs, segment, sourceCrc, destinationCrc, dma } = completion;
+  const { copyNs, flushNs, verifyNs, segment, sourceCrc, destinationCrc } = completion;
+  const { difference, dma } = completion;
   const { retries } = dma;
-  return { copyNs, flushNs, verifyNs, segment, sourceCrc, destinationCrc, dma: { retries } };
+  return {
+    ...{ copyNs, flushNs, verifyNs, segment, sourceCrc, destinationCrc },
+    ...{ difference, dma: { retries } },
+  };
 }
 
 /** One transfer, from its acceptance on. */
@@ -252,12 +260,15 @@ export class Transfer {
     return {
       id: this.id,
       status: this.status,
+      operation: plan.operation,
       device_name: plan.source.name,
       dst_device_name: plan.destination.name,
-      src_offset: plan.segmented || only === undefined ? null : only.src_offset,
+      src_offset:
+        plan.segmented || only === undefined || plan.operation === 'fill' ? null : only.src_offset,
       dst_offset: plan.segmented || only === undefined ? null : only.dst_offset,
       size: plan.bytes,
-      segments: plan.segmented ? [...plan.segments] : null,
+      segments: plan.segmented ? toldSegments(plan) : null,
+      pattern: plan.pattern ?? null,
       engine: this.choice.engine,
       engine_reason: this.choice.reason,
       channels: [...this.channels],
@@ -268,6 +279,7 @@ export class Transfer {
       progress: this.bytesCompleted / plan.bytes,
       durability: this.#durability(),
       verification: this.#verification(),
+      comparison: this.#comparison(),
       created_at: this.#timeOf(this.#acceptedNs),
       started_at: this.#timeOf(this.#startedNs),
       finished_at: this.#timeOf(this.#finishedNs),
@@ -303,6 +315,22 @@ export class Transfer {
     };
   }
 
+  #comparison(): TransferDocument['comparison'] {
+    const { operation, segments } = this.plan;
+    if (operation !== 'compare' || this.status !== 'succeeded') return null;
+    const { segment = 0, difference } = this.#completion ?? {};
+    if (difference === undefined) return { equal: true, first_difference: null };
+    const { src_offset, dst_offset } = segments[segment] as Segment;
+    return {
+      equal: false,
+      first_difference: {
+        segment,
+        src_offset: src_offset + difference,
+        dst_offset: dst_offset + difference,
+      },
+    };
+  }
+
   /** A monotonic time as wall clock; steps of that clock meanwhile do not show. */
   #timeOf(ns: number): string;
   #timeOf(ns: number | undefined): string | null;
@@ -310,6 +338,12 @@ export class Transfer {
     if (ns === undefined) return null;
     return isoTime(Math.floor(this.accepted.wallMs + (ns - this.#acceptedNs) / 1e6));
   }
+}
+
+/** The segments as a client gives them, and sees them again. */
+export function toldSegments({ operation, segments }: TransferPlan) {
+  if (operation !== 'fill') return [...segments];
+  return segments.map(({ dst_offset, size }) => ({ dst_offset, size }));
 }
 
 let lastTime = { ms: Number.NaN, text: '' };

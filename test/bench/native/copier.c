@@ -6,6 +6,9 @@
  *
  *   memcpy SIZE COUNT TIMES   COUNT pieces of SIZE bytes, one after the other
  *   NAME SIZE COUNT TIMES     likewise with a loop written for the purpose, see below
+ *   fill SIZE COUNT TIMES     one job of the library that fills the second file
+ *   compare SIZE COUNT TIMES  one that compares both, which are equal then
+ *   memcmp SIZE COUNT TIMES   libc's, of both
  *   job SIZE COUNT TIMES      the same pieces as one job of the library: from its
  *                             submission until its end has been read
  *   copy SIZE COUNT TIMES     likewise, but only the time in which it copied
@@ -16,6 +19,7 @@
 #include <fcntl.h>
 #include <immintrin.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +30,12 @@
 #include <unistd.h>
 
 #include "../../../native-shim/include/dma_shim.h"
+
+static _Noreturn void die(const char *what)
+{
+	perror(what);
+	exit(1);
+}
 
 typedef void (*copy_function)(char *to, const char *from, size_t size);
 
@@ -69,7 +79,44 @@ static void libc(char *to, const char *from, size_t size)
 	memcpy(to, from, size);
 }
 
+/* Ways to fill, which read nothing */
+
+static void libc_memset(char *to, const char *from, size_t size)
+{
+	(void)from;
+	memset(to, 0x5a, size);
+}
+
+static void stosb(char *to, const char *from, size_t size)
+{
+	(void)from;
+	__asm__ volatile("rep stosb" : "+D"(to), "+c"(size) : "a"(0x5a) : "memory");
+}
+
+__attribute__((target("avx2")))
+static void avx2_set(char *to, const char *from, size_t size)
+{
+	__m256i part = _mm256_set1_epi8(0x5a);
+
+	(void)from;
+	for (; size; size -= 64, to += 64) {
+		_mm256_stream_si256((__m256i *)to, part);
+		_mm256_stream_si256((__m256i *)(to + 32), part);
+	}
+	_mm_sfence();
+}
+
+static void libc_memcmp(char *to, const char *from, size_t size)
+{
+	if (memcmp(to, from, size))
+		die("memcmp: they differ");
+}
+
 static const struct { const char *name; copy_function copy; } loops[] = {
+	{ "memset", libc_memset },
+	{ "stosb", stosb },
+	{ "avx2_set", avx2_set },
+	{ "memcmp", libc_memcmp },
 	{ "memcpy", libc },
 	{ "movsb", movsb },
 	{ "avx2_1", avx2_1 },
@@ -85,12 +132,6 @@ static char *bytes[2];
 static struct dma_shim *shim;
 static int completions;
 static uint32_t devices[2];
-
-static _Noreturn void die(const char *what)
-{
-	perror(what);
-	exit(1);
-}
 
 static uint64_t now(void)
 {
@@ -134,17 +175,25 @@ static void open_library(void)
 	}
 }
 
-static void submit(uint64_t tag, uint64_t size, uint32_t count)
+static void submit(uint64_t tag, uint64_t size, uint32_t count, uint32_t operation)
 {
 	static struct dma_shim_segment segments[DMA_SHIM_MAX_SEGMENTS];
 	struct dma_shim_job job = {
 		.tag = tag, .source = devices[0], .destination = devices[1],
 		.engine = DMA_SHIM_ENGINE_CPU, .priority = DMA_SHIM_NORMAL,
-		.segment_count = count,
+		.segment_count = count, .operation = operation,
 	};
+	bool fills = operation == DMA_SHIM_FILL;
 
+	if (fills) {
+		job.source = DMA_SHIM_NOWHERE;
+		job.pattern_size = 1;
+		job.pattern[0] = 0x5a;
+	}
 	for (uint32_t n = 0; n < count; n++)
-		segments[n] = (struct dma_shim_segment) { n * size, n * size, size };
+		segments[n] = (struct dma_shim_segment) {
+			fills ? 0 : n * size, n * size, size
+		};
 	if (dma_shim_submit(shim, &job, segments, NULL, NULL))
 		die("dma_shim_submit");
 }
@@ -166,14 +215,19 @@ static struct dma_shim_completion wait_for(uint64_t tag)
 }
 
 /* One job after the other, from submission to end */
-static uint64_t time_job(uint64_t size, uint32_t count, unsigned int times)
+static uint64_t time_job(uint64_t size, uint32_t count, unsigned int times,
+			 uint32_t operation)
 {
+	struct dma_shim_completion done;
+
 	uint64_t began = 0;
 
 	while (times--) {
 		began = now();
-		submit(1, size, count);
-		wait_for(1);
+		submit(1, size, count, operation);
+		done = wait_for(1);
+		if (done.difference != DMA_SHIM_NO_DIFFERENCE)
+			die("compare: they differ");
 	}
 	return now() - began;
 }
@@ -182,7 +236,7 @@ static uint64_t time_job(uint64_t size, uint32_t count, unsigned int times)
 static uint64_t time_copy(uint64_t size, uint32_t count, unsigned int times)
 {
 	for (unsigned int n = 1; n <= times; n++)
-		submit(n, size, count);
+		submit(n, size, count, DMA_SHIM_COPY);
 	return wait_for(times).copy_ns;
 }
 
@@ -198,12 +252,22 @@ static uint64_t time_loop(copy_function copy, uint64_t size, uint32_t count, uns
 	return now() - began;
 }
 
+static const struct { const char *name; uint32_t operation; bool copy_only; } jobs[] = {
+	{ "job", DMA_SHIM_COPY, false },
+	{ "copy", DMA_SHIM_COPY, true },
+	{ "fill", DMA_SHIM_FILL, false },
+	{ "compare", DMA_SHIM_COMPARE, false },
+};
+
 static uint64_t measure(const char *what, uint64_t size, uint32_t count, unsigned int times)
 {
-	if (!strcmp(what, "job") || !strcmp(what, "copy")) {
+	for (uint32_t n = 0; n < sizeof(jobs) / sizeof(*jobs); n++) {
+		if (strcmp(what, jobs[n].name))
+			continue;
 		open_library();
-		return *what == 'c' ? time_copy(size, count, times) :
-				      time_job(size, count, times);
+		return jobs[n].copy_only ?
+		       time_copy(size, count, times) :
+		       time_job(size, count, times, jobs[n].operation);
 	}
 	for (unsigned int n = 0; n < sizeof(loops) / sizeof(*loops); n++) {
 		if (!strcmp(what, loops[n].name))

@@ -99,7 +99,7 @@ describe('DmaEngine', () => {
 });
 
 const copy = {
-  ...{ source, destination },
+  ...{ operation: 'copy' as const, source, destination },
   segments: [{ src_offset: 0, dst_offset: 0, size: 2 ** 30 }],
   bytes: 2 ** 30,
   verify: false,

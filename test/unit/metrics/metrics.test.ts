@@ -78,18 +78,26 @@ describe('Metrics', () => {
     }
     // All that there can be begin with 0, so that the first one shows as an increase.
     expect(await samples('dmad_transfers_total')).toEqual([
-      'dmad_transfers_total{engine="cpu",status="succeeded"} 2',
-      'dmad_transfers_total{engine="cpu",status="failed"} 1',
-      'dmad_transfers_total{engine="cpu",status="cancelled"} 1',
-      'dmad_transfers_total{engine="cpu",status="interrupted"} 0',
-      'dmad_transfers_total{engine="dma",status="succeeded"} 0',
-      'dmad_transfers_total{engine="dma",status="failed"} 0',
-      'dmad_transfers_total{engine="dma",status="cancelled"} 0',
-      'dmad_transfers_total{engine="dma",status="interrupted"} 0',
+      'dmad_transfers_total{operation="copy",engine="cpu",status="succeeded"} 2',
+      'dmad_transfers_total{operation="copy",engine="cpu",status="failed"} 1',
+      'dmad_transfers_total{operation="copy",engine="cpu",status="cancelled"} 1',
+      'dmad_transfers_total{operation="copy",engine="cpu",status="interrupted"} 0',
+      'dmad_transfers_total{operation="copy",engine="dma",status="succeeded"} 0',
+      'dmad_transfers_total{operation="copy",engine="dma",status="failed"} 0',
+      'dmad_transfers_total{operation="copy",engine="dma",status="cancelled"} 0',
+      'dmad_transfers_total{operation="copy",engine="dma",status="interrupted"} 0',
+      ...['fill', 'compare'].flatMap((operation) =>
+        ['succeeded', 'failed', 'cancelled', 'interrupted'].map(
+          (status) =>
+            `dmad_transfers_total{operation="${operation}",engine="cpu",status="${status}"} 0`,
+        ),
+      ),
     ]);
     expect(await samples('dmad_transfer_bytes_total')).toEqual([
-      'dmad_transfer_bytes_total{engine="cpu"} 8297',
-      'dmad_transfer_bytes_total{engine="dma"} 0',
+      'dmad_transfer_bytes_total{operation="copy",engine="cpu"} 8297',
+      'dmad_transfer_bytes_total{operation="copy",engine="dma"} 0',
+      'dmad_transfer_bytes_total{operation="fill",engine="cpu"} 0',
+      'dmad_transfer_bytes_total{operation="compare",engine="cpu"} 0',
     ]);
     const failures = await samples('dmad_transfer_failures_total');
     expect(failures.length).toBeGreaterThan(1);
@@ -229,8 +237,10 @@ describe('Metrics', () => {
     metrics.progressed(transfer, 1000, 'cpu');
     metrics.progressed(transfer, 3000, 'dma');
     expect(await samples('dmad_transfer_bytes_total')).toEqual([
-      'dmad_transfer_bytes_total{engine="cpu"} 1000',
-      'dmad_transfer_bytes_total{engine="dma"} 3000',
+      'dmad_transfer_bytes_total{operation="copy",engine="cpu"} 1000',
+      'dmad_transfer_bytes_total{operation="copy",engine="dma"} 3000',
+      'dmad_transfer_bytes_total{operation="fill",engine="cpu"} 0',
+      'dmad_transfer_bytes_total{operation="compare",engine="cpu"} 0',
     ]);
   });
 

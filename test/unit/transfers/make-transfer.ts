@@ -46,6 +46,8 @@ export function makePlan(members: Partial<TransferPlan> = {}): TransferPlan {
   const source = members.source ?? makeDevice();
   const segments = members.segments ?? [{ src_offset: 0, dst_offset: 4096, size: 4096 }];
   return {
+    operation: 'copy',
+    pattern: undefined,
     source,
     destination: source,
     segments,

@@ -110,9 +110,24 @@ describe('rows of a transfer', () => {
       const { device_name } = body;
       expect(record && requestOf(record)).toEqual({
         ...transferRequestSchema.parse(segmented ? { device_name, segments } : body),
-        dst_device_name: 'dax0.0',
+        ...{ dst_device_name: 'dax0.0', durability: 'flush', verify: 'none' },
       });
     }
+  });
+
+  test.each([
+    { operation: 'fill', device_name: 'dax0.0', dst_offset: 9, size: 8, pattern: 'abcd' },
+    { operation: 'compare', device_name: 'dax0.0', src_offset: 1, dst_offset: 9, size: 8 },
+  ] as const)('give back a $operation that its schema takes again', ({ operation, ...rest }) => {
+    const { pattern } = rest as { pattern?: string };
+    const src_offset = operation === 'fill' ? 0 : 1;
+    const transfer = makeTransfer({
+      ...{ operation, pattern, segments: [{ src_offset, dst_offset: 9, size: 8 }] },
+    });
+    const [record] = read(rowsOf(acceptedRows(transfer, false)));
+    const request = transferRequestSchema.parse(record && requestOf(record));
+    expect(request).toMatchObject({ operation, ...rest });
+    expect(record?.accepted.pattern).toBe(pattern);
   });
 
   test('say whether it has begun, and belong together by their ids', () => {

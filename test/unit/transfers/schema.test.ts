@@ -83,7 +83,7 @@ describe('segments', () => {
         if (found.success) taken++;
         // Object.is: that -0 becomes 0 must show.
         if (found.success) expect(found.data.segments).toStrictEqual(expected.data);
-        else expect(within(found.error)).toEqual(expected.error?.issues.map(described));
+        else expect(sorted(within(found.error))).toEqual(sorted(expected.error?.issues ?? []));
       }),
       { numRuns: 2000 },
     );
@@ -92,5 +92,8 @@ describe('segments', () => {
 
   const described = ({ path, message }: z.core.$ZodIssue) => ({ path, message });
   const within = ({ issues }: z.ZodError) =>
-    issues.map(({ path, ...rest }) => described({ ...rest, path: path.slice(1) } as never));
+    issues.map((issue) => ({ ...issue, path: issue.path.slice(1) }));
+  // That a copy's src_offset is missing is found after all else.
+  const sorted = (issues: z.core.$ZodIssue[]) =>
+    issues.map((issue) => JSON.stringify(described(issue))).sort();
 });
