@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * What a fresh machine cannot run: these need the Debian packages prometheus and docker-compose,
+ * What a fresh machine cannot run: these need the Debian packages prometheus, docker-compose, nginx-light and wget,
  * and build the image's stages anew.
  */
 export default {

@@ -63,6 +63,8 @@ export default fp(
     });
     await app.register(swaggerUi, {
       routePrefix: '/docs',
+      // Makes the links of /docs relative, as those of /docs/ are.
+      indexPrefix: '.',
       // The page reads /docs/json, one level below.
       transformSpecification: (document) => ({ ...document, servers: serverAt('..') }),
       transformSpecificationClone: false,
