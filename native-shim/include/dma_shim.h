@@ -32,7 +32,7 @@
 extern "C" {
 #endif
 
-#define DMA_SHIM_ABI 9
+#define DMA_SHIM_ABI 10
 
 #define DMA_SHIM_MAX_SEGMENTS 4096u
 #define DMA_SHIM_MAX_DEVICES 256u
@@ -59,8 +59,9 @@ struct dma_shim;
 /**
  * struct dma_shim_options - what a context is made with
  * @cpu_threads: threads that copy, 1 to 64; 0 chooses: as many as memory keeps
- *               busy, but one fewer than the CPUs this process may run on, so
- *               that the caller's event loop keeps one; at least one
+ *               busy, but one fewer than the CPUs this process may use (by its
+ *               affinity and its control groups' quotas), so that the caller's
+ *               event loop keeps one; at least one
  * @reserved:    zero
  */
 struct dma_shim_options {
@@ -309,17 +310,20 @@ struct dma_shim_completion {
 /**
  * struct dma_shim_cpu_info - the CPU engine as it runs here
  * @threads:         threads that copy
- * @reserved:        zero
+ * @cpus:            whose time this process may use, by its affinity and its
+ *                   control groups' quotas
  * @instruction_set: what large copies use: "avx512", "avx2", "sse2" (stores that
  *                   pass the caches by) or "movsb"; NUL-terminated
  * @stream_from:     jobs of so many bytes and more are large; smaller ones go
  *                   through the caches, unless they are to be written back
+ * @model:           the processor's name as it tells itself; NUL-terminated
  */
 struct dma_shim_cpu_info {
 	uint32_t threads;
-	uint32_t reserved;
+	uint32_t cpus;
 	char instruction_set[24];
 	uint64_t stream_from;
+	char model[56];
 };
 
 /** dma_shim_version() - the library's version, "MAJOR.MINOR.PATCH" */

@@ -25,6 +25,9 @@
 /* Two ranges of that size: more together than a core's share of most caches */
 #define RANGE (UINT64_C(16) << 20)
 
+/* Measured in no more than this part of the memory that is allowed */
+#define MEMORY_SHARE 8u
+
 #define ROUNDS 3u
 
 /* Asked about from here on, in powers of two, up to RANGE */
@@ -230,6 +233,9 @@ static void calibrate(void)
 	unsigned char *memory;
 
 	assume();
+	/* Where memory is tight, what there is to be had is not for this. */
+	if (cgroup_limits("").memory / MEMORY_SHARE < 2 * RANGE)
+		return;
 	memory = mmap(NULL, 2 * RANGE, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED)

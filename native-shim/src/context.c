@@ -98,11 +98,12 @@ ASSERT_AT(dma_shim_channel_info, lost, 120);
 ASSERT_AT(dma_shim_channel_info, timeouts, 128);
 ASSERT_AT(dma_shim_channel_info, recoveries, 136);
 
-ASSERT_SIZE(dma_shim_cpu_info, 40);
+ASSERT_SIZE(dma_shim_cpu_info, 96);
 ASSERT_AT(dma_shim_cpu_info, threads, 0);
-ASSERT_AT(dma_shim_cpu_info, reserved, 4);
+ASSERT_AT(dma_shim_cpu_info, cpus, 4);
 ASSERT_AT(dma_shim_cpu_info, instruction_set, 8);
 ASSERT_AT(dma_shim_cpu_info, stream_from, 32);
+ASSERT_AT(dma_shim_cpu_info, model, 40);
 
 ASSERT_SIZE(dma_shim_storage, 256);
 ASSERT_AT(dma_shim_storage, persistence, 0);
@@ -202,10 +203,12 @@ PUBLIC void dma_shim_cpu_info(struct dma_shim *shim, struct dma_shim_cpu_info *o
 {
 	*out = (struct dma_shim_cpu_info) {
 		.threads = shim->pool.thread_count,
+		.cpus = cpu_count(),
 		.stream_from = shim->plan.stream_from,
 	};
 	snprintf(out->instruction_set, sizeof(out->instruction_set), "%s",
 		 shim->plan.fastest->name);
+	snprintf(out->model, sizeof(out->model), "%s", cpu_model());
 }
 
 PUBLIC int dma_shim_lock_file(const char *path)

@@ -101,9 +101,25 @@ struct cpus {
 	};
 };
 
+#define CPU_MODEL_SIZE 56u
+
+const char *cpu_model(void);
 void cpus_allowed(struct cpus *cpus);
 unsigned int cpus_count(const struct cpus *cpus);
 unsigned int cpu_count(void);
+
+/**
+ * struct cgroup_limits - what control groups allow
+ * @cpus:   whole CPUs' time, at least one; UINT32_MAX: no limit
+ * @memory: bytes; UINT64_MAX: no limit
+ */
+struct cgroup_limits {
+	uint32_t cpus;
+	uint64_t memory;
+};
+
+/* cgroup.c */
+struct cgroup_limits cgroup_limits(const char *root);
 
 /* copy.c: moving bytes between two ranges that do not overlap */
 struct stream_kernel {

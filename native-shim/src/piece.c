@@ -11,6 +11,9 @@
 
 #define PAGE_SIZE UINT64_C(4096)
 
+/* On the stack of whichever thread; two of them are in its caches. */
+#define READ_SIZE (UINT64_C(32) << 10)
+
 /*
  * Bytes that pass through a file once, on their way to or from memory, go by
  * read and write: faulting its pages in costs several times what copying them
@@ -71,6 +74,34 @@ static void operate(struct piece *piece, const struct dma_shim_segment *segment,
 	piece->bytes += size;
 }
 
+/*
+ * Of bytes that are only read. In memory a hole is given a page when it is read
+ * through a mapping, but not when it is read by read(2).
+ */
+static int checksum_source(struct piece *piece, uint64_t offset, uint64_t size)
+{
+	const struct job *job = piece->job;
+	const struct device *source = job->source_device;
+	unsigned char bytes[READ_SIZE];
+
+	if (job->destination || !source || source->kind != DMA_SHIM_FILE ||
+	    !source->in_memory) {
+		piece->source_crc = crc32c(piece->source_crc, job->source + offset, size);
+		return 0;
+	}
+	while (size) {
+		size_t part = size < sizeof(bytes) ? size : sizeof(bytes);
+		int error = file_read(source, bytes, offset, part);
+
+		if (error)
+			return error;
+		piece->source_crc = crc32c(piece->source_crc, bytes, part);
+		offset += part;
+		size -= part;
+	}
+	return 0;
+}
+
 /* Continue the piece's checksums; false where they differ and must not. */
 static bool check(struct piece *piece, const struct dma_shim_segment *segment,
 		  uint64_t offset, uint64_t size)
@@ -81,9 +112,7 @@ static bool check(struct piece *piece, const struct dma_shim_segment *segment,
 		piece->source_crc = pattern_crc32c(&job->pattern, piece->source_crc,
 						   offset, size);
 	else
-		piece->source_crc = crc32c(piece->source_crc,
-					   job->source + segment->src_offset + offset,
-					   size);
+		piece->status = checksum_source(piece, segment->src_offset + offset, size);
 	if (!(job->flags & DMA_SHIM_JOB_VERIFY))
 		return true;
 	piece->destination_crc = crc32c(piece->destination_crc,
@@ -118,6 +147,8 @@ static void run_segments(struct piece *piece)
 		began = now_ns();
 		same = check(piece, segment, 0, segment->size);
 		piece->check_ns += now_ns() - began;
+		if (piece->status)
+			return;
 		if (!job->destination)
 			piece->bytes += segment->size;
 		if (!same) {
@@ -141,6 +172,8 @@ static void check_part(struct piece *piece)
 	piece->source_crc = 0;
 	piece->destination_crc = 0;
 	check(piece, segment, piece->offset, piece->size);
+	if (piece->status)
+		return;
 	if (!job->destination)
 		piece->bytes = piece->size;
 	piece->source_crc = crc32c_shift(piece->source_crc, after);

@@ -2,6 +2,9 @@
 /* CRC-32C against its definition, bit by bit. */
 #include "fixture.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 static uint32_t crc_by_bits(uint32_t crc, const unsigned char *bytes, size_t size)
 {
 	crc = ~crc;
@@ -88,4 +91,31 @@ TEST(crc32c_shift_adds_up_over_any_distance)
 		CHECK_EQ(crc32c_shift(crc32c_shift(crc, one), other),
 			 crc32c_shift(crc, one + other));
 	}
+}
+
+TEST(checksums_of_holes_in_memory_give_them_no_pages)
+{
+	struct context context = context_open(2);
+	struct file a = file_device(&context, "a", 8 * MIB);
+	struct dma_shim_job job = job_of(1, a.handle, DMA_SHIM_NOWHERE);
+	struct dma_shim_completion done;
+	struct stat stat;
+	unsigned char *expected;
+
+	if (strncmp(scratch(), "/dev/shm", 8))
+		SKIP("no /dev/shm");
+	expected = calloc(1, 8 * MIB);
+	CHECK(expected);
+	memcpy(expected + 3 * MIB + 5, "bytes", 5);
+	CHECK_EQ(pwrite(a.descriptor, "bytes", 5, 3 * MIB + 5), 5);
+	job.flags = DMA_SHIM_JOB_CHECKSUM;
+	CHECK_EQ(submit_one(&context, job, 1, 0, 8 * MIB - 1), 0);
+	done = next_done(&context);
+	CHECK_EQ(done.status, 0);
+	CHECK_EQ(done.bytes_done, 8 * MIB - 1);
+	CHECK_EQ(done.source_crc, crc32c(0, expected + 1, 8 * MIB - 1));
+	SYS(fstat(a.descriptor, &stat));
+	CHECK_EQ(stat.st_blocks, 8);
+	free(expected);
+	context_close(&context);
 }

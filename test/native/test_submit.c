@@ -232,7 +232,7 @@ TEST(options_are_checked)
 	memset(&info, 0xff, sizeof(info));
 	dma_shim_cpu_info(shim, &info);
 	CHECK(info.threads >= 1 && info.threads <= 64);
-	CHECK_EQ(info.reserved, 0);
+	CHECK(info.cpus >= 1);
 	CHECK(memchr(info.instruction_set, 0, sizeof(info.instruction_set)));
 	CHECK(strlen(info.instruction_set) > 0);
 	dma_shim_close(shim);

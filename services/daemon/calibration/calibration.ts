@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { FastifyBaseLogger } from 'fastify';
 import { z } from 'zod';
 import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine } from '../engines/engine.ts';
 import { retryLater } from '../problems/problem.ts';
+import { syncDirectory } from '../sync-directory.ts';
 import { type Measured, measureSpeeds, SCRATCH_MIN, type Scratch } from './measure.ts';
 import type { Speeds } from './speeds.ts';
 
@@ -43,8 +43,6 @@ export class Calibrator {
   readonly #path: string;
   readonly #memory: string;
   readonly #log: FastifyBaseLogger;
-  /** Found once: each look takes some 50 µs a processor, and every transfer asks. */
-  readonly #processors = describeProcessors();
   #kept: Calibration | undefined;
   #measuring = false;
 
@@ -123,7 +121,8 @@ export class Calibrator {
 
   /** The processors, and the DMA channels that were found since the start. */
   #hardware(): string {
-    return [this.#processors, ...this.#dma.hardware].join('; ');
+    const { cpus, model } = this.#engine.cpu;
+    return [`${cpus} x ${model || 'CPU'}`, ...this.#dma.hardware].join('; ');
   }
 
   #read(): Calibration | undefined {
@@ -140,8 +139,9 @@ export class Calibrator {
   #keep(calibration: Calibration): void {
     try {
       const draft = `${this.#path}.new`;
-      writeFileSync(draft, `${JSON.stringify(calibration)}\n`, { mode: 0o600 });
+      writeFileSync(draft, `${JSON.stringify(calibration)}\n`, { mode: 0o600, flush: true });
       renameSync(draft, this.#path);
+      syncDirectory(dirname(this.#path));
     } catch (error) {
       this.#log.warn(
         { err: error },
@@ -149,9 +149,4 @@ export class Calibrator {
       );
     }
   }
-}
-
-function describeProcessors(): string {
-  const all = cpus();
-  return `${all.length} x ${all[0]?.model ?? 'CPU'}`;
 }

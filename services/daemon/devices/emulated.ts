@@ -12,6 +12,7 @@ import {
 import { dirname, join } from 'node:path';
 import type { Problem } from '../problems/problem.ts';
 import { StartError } from '../start-error.ts';
+import { syncDirectory } from '../sync-directory.ts';
 import { type Device, deviceGone } from './device.ts';
 
 const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
@@ -37,7 +38,10 @@ export function prepareEmulatedDevice(
 ): string {
   const path = join(stateDir, 'devices', name);
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    const directory = dirname(path);
+    if (mkdirSync(directory, { recursive: true, mode: 0o700 }) !== undefined) {
+      syncDirectory(stateDir);
+    }
     // Never through a link: whoever could make one could have any file overwritten.
     const file = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
     try {
@@ -52,6 +56,7 @@ export function prepareEmulatedDevice(
       if (present < size) {
         ftruncateSync(file, size);
         fsyncSync(file);
+        syncDirectory(directory);
       }
     } finally {
       closeSync(file);

@@ -28,6 +28,10 @@ import { type Context, check, loadShim, type Shim, ShimError } from './shim.ts';
 /** The CPU engine as it runs here, as it found best by measuring. */
 export interface CpuInfo {
   threads: number;
+  /** Whose time the daemon may use, by its affinity and its control groups. */
+  cpus: number;
+  /** The processor's name. */
+  model: string;
   /** What large copies use. */
   instructionSet: string;
   /** Bytes in a job from which it is large. */
@@ -248,8 +252,10 @@ export class Engine {
     this.#shim.cpuInfo(this.#context, info);
     return {
       threads: info.readUInt32LE(0),
+      cpus: info.readUInt32LE(4),
       instructionSet: cString(info.subarray(8, 32)),
       streamFrom: readU64(info, 32),
+      model: cString(info.subarray(40)),
     };
   }
 

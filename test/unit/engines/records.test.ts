@@ -33,7 +33,7 @@ const STRUCTS = {
     ...['state', 'numa_node', 'in_flight', 'reserved', 'name', 'driver', 'operations', 'bytes'],
     ...['read_errors', 'write_errors', 'aborted', 'lost', 'timeouts', 'recoveries'],
   ],
-  dma_shim_cpu_info: ['threads', 'reserved', 'instruction_set', 'stream_from'],
+  dma_shim_cpu_info: ['threads', 'cpus', 'instruction_set', 'stream_from', 'model'],
   dma_shim_storage: ['persistence', 'reserved', 'basis'],
 } as const;
 type StructName = keyof typeof STRUCTS;
@@ -184,8 +184,10 @@ describe('the layouts of dma_shim.h', () => {
       'dma_shim_storage.persistence': 0,
       'dma_shim_storage.basis': 8,
       'dma_shim_cpu_info.threads': 0,
+      'dma_shim_cpu_info.cpus': 4,
       'dma_shim_cpu_info.instruction_set': 8,
       'dma_shim_cpu_info.stream_from': 32,
+      'dma_shim_cpu_info.model': 40,
     });
   });
 
