@@ -41,6 +41,29 @@ describe('the OpenAPI document', () => {
     );
   });
 
+  test('leaves answers room to grow, and holds requests to what they may be', () => {
+    const { schemas = {} } = document.components ?? {};
+    const { TransferRequest: request, CalibrationRequest: calibration, ...answers } = schemas;
+    expect(JSON.stringify(request)).toContain('"additionalProperties":false');
+    expect(JSON.stringify(calibration)).toContain('"additionalProperties":false');
+    const responses = operations(document).map(({ operation }) => operation.responses);
+    const text = JSON.stringify([answers, responses], (key, value) =>
+      key.startsWith('example') ? undefined : value,
+    );
+    expect(text).not.toMatch(/"additionalProperties":false|"enum":|"const":"/);
+    expect(text).toContain('"x-extensible-enum":["queued","running",');
+    expect(document.info.description).toContain('ignore members and values');
+  });
+
+  test('names its server relative to itself, behind whatever prefix', async () => {
+    for (const path of ['openapi.json', 'docs/json']) {
+      const url = `${base}/${path}`;
+      const { servers = [] } = (await (await fetch(url)).json()) as OpenAPIV3_1.Document;
+      expect(new URL(servers[0]?.url as string, url).href).toBe(`${base}/`);
+      expect(servers[0]?.url).not.toMatch(/^\//);
+    }
+  });
+
   const all = Object.entries(EXAMPLES).flatMap(([operationId, examples]) =>
     Object.entries(examples).map(([name, example]): [string, string, Example] => [
       operationId,

@@ -35,7 +35,7 @@ export class Conformance {
   readonly #document: Json;
 
   constructor(http: FastifyInstance) {
-    this.#document = JSON.parse(JSON.stringify(http.swagger()));
+    this.#document = closed(JSON.parse(JSON.stringify(http.swagger()))) as Json;
     this.#ajv = new Ajv2020({
       strict: false,
       allErrors: true,
@@ -101,6 +101,20 @@ export class Conformance {
     }
     return validate;
   }
+}
+
+/** The document of this very version: it answers with nothing that is not described. */
+function closed(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(closed);
+  if (typeof value !== 'object' || value === null) return value;
+  const schema = Object.fromEntries(
+    Object.entries(value).map(([key, each]) => [key, closed(each)]),
+  );
+  if (typeof schema.properties === 'object' && schema.type === 'object') {
+    schema.additionalProperties ??= false;
+  }
+  if (schema['x-extensible-enum'] !== undefined) schema.enum = schema['x-extensible-enum'];
+  return schema;
 }
 
 function isTime(text: string): boolean {

@@ -11,7 +11,7 @@ import type { Journal } from '../journal/journal.ts';
 import type { LogHealth } from '../log.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { problemResponses } from '../problems/schema.ts';
-import { DAEMON_VERSION } from '../version.ts';
+import { API_VERSION, DAEMON_VERSION } from '../version.ts';
 import { deviceReadiness } from './devices.ts';
 import type { EventLoopLag } from './event-loop.ts';
 
@@ -44,6 +44,9 @@ const readySchema = z
 const versionSchema = z
   .object({
     daemon: z.string(),
+    api: z.object({ major: z.int(), minor: z.int() }).meta({
+      description: 'Of this interface: within a major version there are only additions.',
+    }),
     shim: z.string(),
     module: z.string().nullable(),
     abi: z.int().nullable().meta({ description: "The kernel module's, where it is loaded." }),
@@ -150,6 +153,7 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
     },
     async () => ({
       daemon: DAEMON_VERSION,
+      api: API_VERSION,
       shim: engine.shimVersion,
       module: dma.module?.version ?? null,
       abi: dma.module?.abi ?? null,

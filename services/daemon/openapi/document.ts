@@ -2,6 +2,7 @@
 import type { OpenAPIV3_1 } from 'openapi-types';
 import { PROBLEMS } from '../problems/problem.ts';
 import { EXAMPLES, type Example } from './examples.ts';
+import { openAnswers } from './open-answers.ts';
 
 type Operation = OpenAPIV3_1.OperationObject;
 type Response = OpenAPIV3_1.ResponseObject;
@@ -34,7 +35,9 @@ export function finishDocument(document: OpenAPIV3_1.Document): OpenAPIV3_1.Docu
       addExamples(operation);
     }
   }
-  return withoutTwins({ ...document, servers: serverAt('.') });
+  const finished = withoutTwins({ ...document, servers: serverAt('.') });
+  openAnswers(finished);
+  return finished;
 }
 
 /** @param url relative to the document: a proxy may have put a prefix before all paths */

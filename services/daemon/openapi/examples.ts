@@ -364,7 +364,14 @@ export const EXAMPLES: Record<string, Record<string, Example>> = {
       summary: 'Without the kernel module',
       status: 200,
       response: {
-        ...{ daemon: '0.1.0', shim: '0.1.0', module: null, abi: null, node: '24.11.1' },
+        ...{
+          daemon: '0.1.0',
+          api: { major: 1, minor: 0 },
+          shim: '0.1.0',
+          module: null,
+          abi: null,
+          node: '24.11.1',
+        },
         journal: { persistence: 'backing_store' },
       },
     },
