@@ -117,7 +117,7 @@ static void take(struct worker *self, const struct ioat_dma_completion *record)
 	}
 	if (unsettled) {
 		/* or it would be allowed to try again, or to use the bytes for something else */
-		EXPECT(record->status == IOAT_DMA_TIMED_OUT || record->status == IOAT_DMA_CANCELED);
+		EXPECT_EQ(record->status, IOAT_DMA_TIMED_OUT);
 		self->tally.unsettled++;
 		slot->state = SLOT_UNSETTLED;
 	} else {

@@ -1,16 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* lab_bystander - a platform device that has nothing to do with DMA. */
+#include <linux/delay.h>
 #include <linux/err.h>
 #include <linux/module.h>
 #include <linux/platform_device.h>
+
+static unsigned int shutdown_ms;
+module_param(shutdown_ms, uint, 0644);
+MODULE_PARM_DESC(shutdown_ms, "how long it takes to shut down with the machine");
 
 static int bystander_probe(struct platform_device *pdev)
 {
 	return 0;
 }
 
+static void bystander_shutdown(struct platform_device *pdev)
+{
+	msleep(shutdown_ms);
+}
+
 static struct platform_driver bystander_driver = {
 	.probe = bystander_probe,
+	.shutdown = bystander_shutdown,
 	.driver = { .name = "lab_bystander" },
 };
 
