@@ -174,12 +174,14 @@ static int pm_event(struct notifier_block *nb, unsigned long event, void *data)
 	switch (event) {
 	case PM_SUSPEND_PREPARE:
 	case PM_HIBERNATION_PREPARE:
+	case PM_RESTORE_PREPARE:
 		error = idma_channels_suspend();
 		if (error)
 			idma_channels_resume();
 		return notifier_from_errno(error);
 	case PM_POST_SUSPEND:
 	case PM_POST_HIBERNATION:
+	case PM_POST_RESTORE:
 		idma_channels_resume();
 		break;
 	}

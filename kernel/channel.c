@@ -106,7 +106,7 @@ int idma_channel_attach(struct idma_channel *ch, struct dma_chan *chan)
 	}
 	init_ops(ch);
 	ch->failed = false;
-	ch->distrusted = false;
+	ch->distrusted = 0;
 	ch->restarts = 0;
 	ch->refusals = 0;
 	ch->set_aside_for = 0;
@@ -137,14 +137,12 @@ static void detach(struct idma_channel *ch, unsigned long end)
 	idma_channel_drain(ch, end);
 	if (!idma_channel_stop(ch)) {
 		dev_err(dev, "%s: released with copies in flight\n", ch->name);
-		dma_release_channel(ch->chan);
-		ch->chan = NULL;
-		idma_ops_reap(ch);
+		idma_channel_release(ch);
 	}
 	idma_ops_settle_all(ch, IOAT_DMA_GONE, IOAT_DMA_ERROR_CHANNEL);
 	list_for_each_entry_safe(op, next, &ch->retry, node)
 		idma_op_drop(op, IOAT_DMA_GONE, IOAT_DMA_ERROR_CHANNEL);
-	INIT_LIST_HEAD(&ch->free);
+	INIT_LIST_HEAD(&ch->free); /* of @ops, with the rest */
 	dma_free_coherent(dev, 2 * PROBE_SIZE, ch->buffer, ch->buffer_dma);
 	ch->buffer = NULL;
 	kfree(ch->ops);
@@ -248,6 +246,7 @@ void idma_channels_init(const struct idma_pieces *pieces)
 		idma_channel_init_work(ch);
 		mutex_init(&ch->lock);
 		INIT_LIST_HEAD(&ch->free);
+		INIT_LIST_HEAD(&ch->lost);
 		INIT_LIST_HEAD(&ch->issued);
 		INIT_LIST_HEAD(&ch->retry);
 	}

@@ -44,6 +44,20 @@ struct idma_channel;
 struct idma_request;
 
 /**
+ * enum idma_op_state - where an operation is
+ * @IDMA_OP_IDLE: not with the hardware
+ * @IDMA_OP_ISSUED: with the hardware, for all that is known
+ * @IDMA_OP_RETURNED: issued, and its callback came
+ * @IDMA_OP_LOST: settled without its callback, which must not come any more
+ */
+enum idma_op_state {
+	IDMA_OP_IDLE,
+	IDMA_OP_ISSUED,
+	IDMA_OP_RETURNED,
+	IDMA_OP_LOST,
+};
+
+/**
  * struct idma_op - an operation: a piece of a request, or a probe
  * @done: in the channel's list of those whose callback came
  * @node: in one of the channel's lists
@@ -57,7 +71,7 @@ struct idma_request;
  * @segment: index in the request
  * @cookie: dmaengine's
  * @issued: when it was given to the hardware, in jiffies
- * @returned: its callback came and was seen
+ * @state: where it is
  * @silent_error: the callback reported success, and tx_status an error
  * @result: what the callback reported
  *
@@ -75,7 +89,7 @@ struct idma_op {
 	u32 segment;
 	dma_cookie_t cookie;
 	unsigned long issued;
-	bool returned;
+	enum idma_op_state state;
 	bool silent_error;
 	enum dmaengine_tx_result result;
 };
@@ -136,14 +150,16 @@ enum idma_probe {
  * @max_piece: bytes that can be mapped at once
  * @name: dmaengine's
  * @driver: of @dev
- * @ops: IDMA_DEPTH operations, each in one of the three lists
+ * @ops: IDMA_DEPTH operations, each in one of the four lists
  * @free: have nothing to do
+ * @lost: not to be used until the channel was stopped
+ * @lost_count: number of @lost
  * @issued: the hardware may have, in the order of their issue; the probe too
  * @retry: taken, but the channel had no room
  * @bytes_in_flight: of the pieces in @issued
  * @suspended: the system is, or is about to be
  * @failed: an operation failed, and recovery has to begin
- * @distrusted: it reported a failure as success
+ * @distrusted: why it cannot be relied on, an enum ioat_dma_refusal, or zero
  * @buffer: source and destination of the probe
  * @buffer_dma: @buffer as the channel's device sees it
  * @probe: a tiny copy of the module's own
@@ -173,12 +189,14 @@ struct idma_channel {
 	char driver[32];
 	struct idma_op *ops;
 	struct list_head free;
+	struct list_head lost;
+	unsigned int lost_count;
 	struct list_head issued;
 	struct list_head retry;
 	u64 bytes_in_flight;
 	bool suspended;
 	bool failed;
-	bool distrusted;
+	u32 distrusted;
 	void *buffer;
 	dma_addr_t buffer_dma;
 	struct idma_op probe;
@@ -230,6 +248,7 @@ void idma_channel_set_state(struct idma_channel *ch, u32 state);
 void idma_channel_fail(struct idma_channel *ch);
 void idma_channel_check(struct idma_channel *ch);
 bool idma_channel_stop(struct idma_channel *ch);
+void idma_channel_release(struct idma_channel *ch);
 void idma_channel_drain(struct idma_channel *ch, unsigned long end);
 
 /* op.c */
@@ -238,13 +257,14 @@ int idma_op_issue(struct idma_op *op);
 void idma_op_drop(struct idma_op *op, u32 status, u32 error);
 void idma_ops_reap(struct idma_channel *ch);
 void idma_ops_poll(struct idma_channel *ch);
+void idma_ops_stopped(struct idma_channel *ch);
 void idma_ops_settle_all(struct idma_channel *ch, u32 status, u32 error);
 
 /* provider.c */
 int idma_provider_check(struct dma_chan *chan);
 bool idma_provider_is_ours(const struct device *dev);
 bool idma_provider_stops_on_release(const struct dma_chan *chan);
-void idma_provider_distrust(const struct device *dev);
+void idma_provider_distrust(const struct device *dev, u32 reason);
 void idma_provider_forget(const struct device *dev);
 u32 idma_providers_refused(struct ioat_dma_refused refused[IOAT_DMA_MAX_REFUSED]);
 

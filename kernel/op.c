@@ -96,10 +96,11 @@ int idma_op_issue(struct idma_op *op)
 	lockdep_assert_held(&ch->lock);
 	if (!map(op))
 		return -ENOMEM;
-	op->returned = false;
+	op->state = IDMA_OP_ISSUED;
 	op->silent_error = false;
 	op->issued = jiffies;
 	if (!submit(op)) {
+		op->state = IDMA_OP_IDLE;
 		unmap(op);
 		return -EBUSY;
 	}
@@ -136,7 +137,7 @@ static void count_end(struct idma_op *op, u32 *status, u32 *error)
 {
 	struct idma_channel *ch = op->channel;
 
-	if (!op->returned || op->silent_error) {
+	if (op->state != IDMA_OP_RETURNED || op->silent_error) {
 		idma_count(ch, IDMA_LOST, 1);
 		return;
 	}
@@ -167,20 +168,27 @@ static void count_end(struct idma_op *op, u32 *status, u32 *error)
 static void settle(struct idma_op *op, u32 status, u32 error)
 {
 	struct idma_channel *ch = op->channel;
+	bool returned = op->state == IDMA_OP_RETURNED;
 
 	lockdep_assert_held(&ch->lock);
 	unmap(op);
 	if (is_probe(op)) {
 		list_del_init(&op->node);
-		ch->probe_state = op->returned &&
-				  op->result == DMA_TRANS_NOERROR ?
+		ch->probe_state = returned && op->result == DMA_TRANS_NOERROR ?
 				  IDMA_PROBE_SUCCEEDED : IDMA_PROBE_NONE;
+		op->state = IDMA_OP_IDLE;
 		return;
 	}
 	WRITE_ONCE(ch->in_flight, ch->in_flight - 1);
 	ch->bytes_in_flight -= op->length;
 	count_end(op, &status, &error);
 	idma_op_drop(op, status, error);
+	op->state = IDMA_OP_IDLE;
+	if (!returned && ch->chan) {
+		op->state = IDMA_OP_LOST;
+		list_move(&op->node, &ch->lost);
+		ch->lost_count++;
+	}
 }
 
 /* @last succeeded: it and all that were issued before are done with. */
@@ -193,6 +201,18 @@ static void settle_until(struct idma_op *last)
 		if (op == last)
 			return;
 	}
+}
+
+/* The channel was stopped: no callback comes, whatever it is of. */
+void idma_ops_stopped(struct idma_channel *ch)
+{
+	struct idma_op *op;
+
+	lockdep_assert_held(&ch->lock);
+	list_for_each_entry(op, &ch->lost, node)
+		op->state = IDMA_OP_IDLE;
+	list_splice_init(&ch->lost, &ch->free);
+	ch->lost_count = 0;
 }
 
 /*
@@ -221,6 +241,37 @@ static bool failed_silently(const struct idma_op *op)
 		       DMA_ERROR;
 }
 
+static void distrust(struct idma_channel *ch, u32 reason)
+{
+	lockdep_assert_held(&ch->lock);
+	ch->distrusted = reason;
+	ch->failed = true;
+}
+
+static void op_returned(struct idma_op *op)
+{
+	struct idma_channel *ch = op->channel;
+
+	lockdep_assert_held(&ch->lock);
+	if (op->state != IDMA_OP_ISSUED) {
+		/* a later operation succeeded before this one ended */
+		distrust(ch, IOAT_DMA_REFUSED_ORDER);
+		return;
+	}
+	op->state = IDMA_OP_RETURNED;
+	op->silent_error = failed_silently(op);
+	if (op->silent_error) {
+		distrust(ch, IOAT_DMA_REFUSED_ERRORS);
+	} else if (op->result == DMA_TRANS_NOERROR) {
+		settle_until(op);
+	} else if (is_probe(op)) {
+		list_del_init(&op->node);
+		ch->probe_state = IDMA_PROBE_NONE;
+	} else {
+		ch->failed = true;
+	}
+}
+
 /* Takes in the callbacks that came. */
 void idma_ops_reap(struct idma_channel *ch)
 {
@@ -229,21 +280,8 @@ void idma_ops_reap(struct idma_channel *ch)
 
 	lockdep_assert_held(&ch->lock);
 	list = llist_reverse_order(llist_del_all(&ch->done));
-	llist_for_each_entry_safe(op, next, list, done) {
-		op->returned = true;
-		op->silent_error = failed_silently(op);
-		if (op->silent_error) {
-			ch->distrusted = true;
-			ch->failed = true;
-		} else if (op->result == DMA_TRANS_NOERROR) {
-			settle_until(op);
-		} else if (is_probe(op)) {
-			list_del_init(&op->node);
-			ch->probe_state = IDMA_PROBE_NONE;
-		} else {
-			ch->failed = true;
-		}
-	}
+	llist_for_each_entry_safe(op, next, list, done)
+		op_returned(op);
 }
 
 /*

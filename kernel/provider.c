@@ -110,22 +110,23 @@ u32 idma_providers_refused(struct ioat_dma_refused refused[IOAT_DMA_MAX_REFUSED]
 	return count;
 }
 
-static bool is_distrusted(const struct device *dev)
+/* Zero, or why it was refused: what was seen of it stays true. */
+static u32 known_refusal(const struct device *dev)
 {
 	const struct ioat_dma_refused *refusal;
-	bool distrusted;
+	u32 reason;
 
 	spin_lock(&refusal_lock);
 	refusal = find_refusal(dev);
-	distrusted = refusal && refusal->reason == IOAT_DMA_REFUSED_ERRORS;
+	reason = refusal ? refusal->reason : 0;
 	spin_unlock(&refusal_lock);
-	return distrusted;
+	return reason;
 }
 
-/* It was seen to report a failure as success. */
-void idma_provider_distrust(const struct device *dev)
+/* It was seen to do what @reason says, so its channels are not taken again. */
+void idma_provider_distrust(const struct device *dev, u32 reason)
 {
-	refuse(dev, IOAT_DMA_REFUSED_ERRORS);
+	refuse(dev, reason);
 }
 
 static bool is_named(const char *driver)
@@ -161,15 +162,14 @@ static u32 reason_to_refuse(struct dma_chan *chan)
 	if (device->copy_align)
 		return IOAT_DMA_REFUSED_ALIGNMENT;
 	if (match_string(silent_drivers, ARRAY_SIZE(silent_drivers), driver) >=
-		    0 ||
-	    is_distrusted(device->dev))
+	    0)
 		return IOAT_DMA_REFUSED_ERRORS;
 	if (!is_named(driver))
 		return IOAT_DMA_REFUSED_DRIVER;
 	if (device->dev->bus != &platform_bus_type &&
 	    !(IS_ENABLED(CONFIG_PCI) && device->dev->bus == &pci_bus_type))
 		return IOAT_DMA_REFUSED_BUS;
-	return 0;
+	return known_refusal(device->dev);
 }
 
 /*

@@ -157,7 +157,7 @@ static void find_nearest(void)
 	int node, its, distance;
 
 	lockdep_assert_held(&idma_queue_lock);
-	for_each_online_node(node) {
+	for_each_node(node) {
 		nearest[node] = U8_MAX;
 		for_each_idma_channel(ch) {
 			its = READ_ONCE(ch->node);

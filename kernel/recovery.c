@@ -34,6 +34,8 @@
 /* Probes until the channel is restarted, and restarts until it is set aside. */
 #define MAX_ATTEMPTS 3
 #define MAX_RESTARTS 2
+/* So many operations may be lost until the channel is restarted. */
+#define MAX_LOST (IDMA_DEPTH / 2)
 /* How often an idle channel may refuse a piece and pass a probe. */
 #define MAX_REFUSALS 3
 #define SET_ASIDE_FOR msecs_to_jiffies(10000)
@@ -46,6 +48,17 @@ void idma_channel_set_state(struct idma_channel *ch, u32 state)
 		return;
 	WRITE_ONCE(ch->state, state);
 	idma_pieces->channel_changed(ch);
+}
+
+/* Gives the channel back to dmaengine, after which no callback comes. */
+void idma_channel_release(struct idma_channel *ch)
+{
+	lockdep_assert_held(&ch->lock);
+	dma_release_channel(ch->chan);
+	ch->chan = NULL;
+	idma_ops_reap(ch);
+	idma_ops_stopped(ch);
+	ch->probe_state = IDMA_PROBE_NONE;
 }
 
 /*
@@ -66,9 +79,7 @@ bool idma_channel_stop(struct idma_channel *ch)
 		   !idma_provider_stops_on_release(chan)) {
 		return false;
 	}
-	dma_release_channel(chan);
-	ch->chan = NULL;
-	idma_ops_reap(ch);
+	idma_channel_release(ch);
 	return true;
 }
 
@@ -123,12 +134,12 @@ void idma_channel_fail(struct idma_channel *ch)
 	if (ch->state != IOAT_DMA_CHANNEL_READY)
 		return;
 	if (ch->distrusted)
-		idma_provider_distrust(ch->dev); /* so it is not had again */
+		idma_provider_distrust(ch->dev, ch->distrusted);
 	if (ch->distrusted || ch->refusals > MAX_REFUSALS) {
 		set_aside(ch);
 		return;
 	}
-	ch->attempts = 0;
+	ch->attempts = ch->lost_count < MAX_LOST ? 0 : MAX_ATTEMPTS;
 	ch->probe_state = IDMA_PROBE_NONE;
 	idma_channel_set_state(ch, IOAT_DMA_CHANNEL_RECOVERING);
 	queue_work(idma_wq, &ch->work);

@@ -91,7 +91,7 @@ static unsigned long next_look(const struct idma_channel *ch)
 
 	lockdep_assert_held(&ch->lock);
 	if (ch->suspended)
-		return 0;
+		return list_empty(&ch->retry) ? 0 : TICK;
 	switch (ch->state) {
 	case IOAT_DMA_CHANNEL_READY:
 		return ch->in_flight || idma_pieces->waiting() ? TICK : 0;

@@ -133,6 +133,28 @@ TEST(providers_that_err_in_silence)
 	lab_dma_unload();
 }
 
+/* Nobody can know until it has happened, and then it is not used any more. */
+TEST(providers_that_complete_out_of_order)
+{
+	uint32_t channel, i;
+
+	begin();
+	lab_dma_load("hold=1 no_order=2");
+	channel = lab_dma_channel(dma);
+	for (i = 0; i < 4; i++)
+		submit_to(channel, (struct ioat_dma_segment){ i * 4096, i * 4096, 4096 });
+	EXPECT_EQ(channel_info(dma, channel).out_in_flight, 4);
+	lab_dma_set("hold", 0);
+	for (i = 0; i < 4; i++) {
+		struct ioat_dma_completion done = next_completion(dma);
+
+		EXPECT(done.status == IOAT_DMA_DONE || done.error == IOAT_DMA_ERROR_LOST);
+	}
+	wait_for_channels(dma, IOAT_DMA_CHANNEL_READY, 2, 5000);
+	EXPECT_EQ(refused("lab_dma").reason, IOAT_DMA_REFUSED_ORDER);
+	lab_dma_unload();
+}
+
 /* Takes the module's own small copies, and never that of a caller. */
 TEST(providers_that_never_have_room)
 {

@@ -24,9 +24,9 @@ static uint max_length;
 module_param(max_length, uint, 0644);
 MODULE_PARM_DESC(max_length, "bytes of the largest operation that it takes; 0 is any");
 
-static bool no_order;
-module_param(no_order, bool, 0444);
-MODULE_PARM_DESC(no_order, "complete the last one first, and say so");
+static uint no_order;
+module_param(no_order, uint, 0444);
+MODULE_PARM_DESC(no_order, "complete the last one first; 1: and say so; 2: and do not");
 
 static uint align;
 module_param(align, uint, 0444);
@@ -258,7 +258,7 @@ static int lab_probe(struct platform_device *pdev)
 	INIT_DELAYED_WORK(&lab.work, lab_work);
 	dma_cap_set(DMA_MEMCPY, device->cap_mask);
 	dma_cap_set(DMA_PRIVATE, device->cap_mask);
-	if (no_order)
+	if (no_order == 1)
 		dma_cap_set(DMA_COMPLETION_NO_ORDER, device->cap_mask);
 	device->copy_align = align;
 	if (stop)
