@@ -202,9 +202,9 @@ static int suspend(struct idma_channel *ch, unsigned long end)
 
 /*
  * The system is about to be suspended, and ioatdma does not save what its
- * hardware was set up with: channels are given back, and requested anew by their
- * recovery afterwards. Requests wait meanwhile. -EBUSY: hardware that cannot be
- * stopped still copies.
+ * hardware was set up with: channels are given back, and requested anew by
+ * their recovery afterwards. Requests wait meanwhile. -EBUSY: hardware that
+ * cannot be stopped still copies.
  */
 int idma_channels_suspend(void)
 {

@@ -96,7 +96,7 @@ struct idma_op {
 
 /**
  * struct idma_pieces - where channels get their work from
- * @take: makes an operation the next piece for a channel; false if there is none
+ * @take: makes an operation the next piece for a channel, if there is one
  * @waiting: some piece waits for a channel; a hint
  * @is_stopped: the piece that a channel took need not be issued any more
  * @settled: the hardware has nothing more to do with a piece

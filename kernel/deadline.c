@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The deadlines of requests, in order: only those that are overdue are looked at.
+ * The deadlines of requests, in order: only those that are overdue are looked
+ * at.
  */
 #include <linux/jiffies.h>
 #include <linux/ktime.h>

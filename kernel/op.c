@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * An operation, from its mapping to the moment at which the hardware has nothing
- * more to do with it: only then is it unmapped, and its request learns its end.
+ * An operation, from its mapping to the moment at which the hardware has
+ * nothing more to do with it: only then is it unmapped, and its request learns
+ * its end.
  *
  * Only a callback that reports success proves that the hardware is done, with
  * its operation and, as operations end in order, with all that were issued
- * before. Any other callback may come while the hardware still writes: ioatdma's
- * timer calls back for everything in its ring, with DMA_TRANS_ABORTED, and resets
- * the channel afterwards, which takes up to 300 ms. So an operation that failed
- * stays mapped and in flight until a later one succeeds or the hardware was
- * stopped; and one without a callback is lost by then, for it will get none.
+ * before. Any other callback may come while the hardware still writes:
+ * ioatdma's timer calls back for everything in its ring, with
+ * DMA_TRANS_ABORTED, and resets the channel afterwards, which takes up to 300
+ * ms. So an operation that failed stays mapped and in flight until a later one
+ * succeeds or the hardware was stopped; and one without a callback is lost by
+ * then, for it will get none.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -132,7 +134,7 @@ static void count_done(struct idma_op *op)
 	ch->set_aside_for = 0;
 }
 
-/* How an operation ended whose callback came, or not: @status and @error then. */
+/* How @op ended: @status and @error already say it for one without callback. */
 static void count_end(struct idma_op *op, u32 *status, u32 *error)
 {
 	struct idma_channel *ch = op->channel;

@@ -3,10 +3,10 @@
  * Whose channels can be used.
  *
  * Recovery (op.c, recovery.c) rests on what a driver does beyond dmaengine's
- * contract: operations end in order, and a failure reaches the callback. Nothing
- * in struct dma_device says so, so drivers are named by the administrator, and
- * the default is the one that was read and tested. Traits that can be seen rule
- * a provider out even then.
+ * contract: operations end in order, and a failure reaches the callback.
+ * Nothing in struct dma_device says so, so drivers are named by the
+ * administrator, and the default is the one that was read and tested. Traits
+ * that can be seen rule a provider out even then.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -173,10 +173,10 @@ static u32 reason_to_refuse(struct dma_chan *chan)
 }
 
 /*
- * For filters of dma_request_channel(), under dmaengine's mutex: zero, -EPERM if
- * the provider is refused, or -EAGAIN. A device whose driver is being unbound is
- * locked, and nothing of it may be taken any more; one that is locked for
- * another reason has to wait for the next look.
+ * For filters of dma_request_channel(), under dmaengine's mutex: zero, -EPERM
+ * if the provider is refused, or -EAGAIN. A device whose driver is being
+ * unbound is locked, and nothing of it may be taken any more; one that is
+ * locked for another reason has to wait for the next look.
  */
 int idma_provider_check(struct dma_chan *chan)
 {
@@ -196,7 +196,8 @@ int idma_provider_check(struct dma_chan *chan)
 
 /*
  * dma_release_channel() is not bound to stop the hardware: that is what
- * device_terminate_all is for, which ioatdma lacks; there it resets the channel.
+ * device_terminate_all is for, which ioatdma lacks; there it resets the
+ * channel.
  */
 bool idma_provider_stops_on_release(const struct dma_chan *chan)
 {

@@ -228,8 +228,8 @@ static struct idma_context *next_context(struct idma_context *context)
 }
 
 /*
- * A device or a channel went: stops requests whose memory is gone, and those that
- * have no channel to wait for. Others get at the lock after each context.
+ * A device or a channel went: stops requests whose memory is gone, and those
+ * that have no channel to wait for. Others get at the lock after each context.
  */
 void idma_queue_stop_gone(void)
 {

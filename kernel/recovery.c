@@ -3,10 +3,11 @@
  * A channel whose hardware failed, or does not answer.
  *
  * What ioatdma does after a fault depends on its kind. A read or write error:
- * it resets the channel at once, and calls back for the failing operation and all
- * behind it. Anything else: its timer resets the channel after some 2 s, and the
- * callback of the operation that failed never comes, nor does tx_status ever
- * show it. A lost interrupt: nothing comes until somebody asks for tx_status.
+ * it resets the channel at once, and calls back for the failing operation and
+ * all behind it. Anything else: its timer resets the channel after some 2 s,
+ * and the callback of the operation that failed never comes, nor does tx_status
+ * ever show it. A lost interrupt: nothing comes until somebody asks for
+ * tx_status.
  *
  * In each case nothing more is issued but a probe, a tiny copy of the module's
  * own: once that succeeds, the hardware is done with all before it (op.c). It
@@ -25,7 +26,7 @@
 
 /* An operation of this age makes the module ask for tx_status. */
 #define POLL_AFTER msecs_to_jiffies(200)
-/* One of this age fails its channel: later than ioatdma's own reset, at 2.4 s. */
+/* One of this age fails its channel: after ioatdma's own reset, at 2.4 s. */
 #define FAIL_AFTER msecs_to_jiffies(3000)
 /* How long a probe may take, a reset by ioatdma included. */
 #define PROBE_TIMEOUT msecs_to_jiffies(3000)
@@ -62,8 +63,9 @@ void idma_channel_release(struct idma_channel *ch)
 }
 
 /*
- * Takes the channel away from the hardware, after which no callback comes; those
- * that came are reaped. False: it cannot be stopped and keeps what it has.
+ * Takes the channel away from the hardware, after which no callback comes;
+ * those that came are reaped. False: it cannot be stopped and keeps what it
+ * has.
  */
 bool idma_channel_stop(struct idma_channel *ch)
 {
@@ -97,7 +99,7 @@ static bool is_provider(struct dma_chan *chan, void *provider)
 	return chan == provider && !idma_provider_check(chan);
 }
 
-/* Requests the channel that the slot had; somebody else may have been quicker. */
+/* Requests the channel that the slot had; another client may be quicker. */
 static bool acquire(struct idma_channel *ch)
 {
 	dma_cap_mask_t mask;

@@ -10,8 +10,8 @@
  *
  * Until it is settled a request holds references to the memory's struct
  * dev_pagemap, without which the memory could be taken away under the hardware:
- * pinned pages alone do not prevent that from 6.1 on. They are held for requests
- * in flight only, because they make the removal of the device wait.
+ * pinned pages alone do not prevent that from 6.1 on. They are held for
+ * requests in flight only, because they make the removal of the device wait.
  */
 #include <linux/ktime.h>
 #include <linux/module.h>
@@ -219,8 +219,8 @@ static void stop(struct idma_request *request, struct list_head *settled)
 }
 
 /*
- * For another reason than its time. What is with the hardware ends first; and if
- * that is all there was, it just ends.
+ * For another reason than its time. What is with the hardware ends first; and
+ * if that is all there was, it just ends.
  */
 void idma_request_stop(struct idma_request *request, u32 status, u32 error,
 		       struct list_head *settled)

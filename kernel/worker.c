@@ -150,8 +150,8 @@ void idma_channels_kick(u32 target)
 }
 
 /*
- * The caller's thread itself gives a share of what is queued to the channel that
- * has least to do, which spares a small request the way through a worker.
+ * The caller's thread itself gives a share of what is queued to the channel
+ * that has least to do, which spares a small request the way through a worker.
  */
 void idma_channels_start(u32 target)
 {

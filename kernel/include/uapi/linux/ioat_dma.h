@@ -68,10 +68,10 @@
  * old interfaces' ioctls return only then.
  *
  * An operation that hangs is taken from the hardware within some 15 s. A driver
- * that cannot stop its hardware (not ioatdma) makes all of these wait for as long
- * as that takes. Only if such a driver is unbound in the meantime, or the module
- * unloaded, is the request reported as GONE: from then on it is that driver's
- * removal that has to stop the hardware.
+ * that cannot stop its hardware (not ioatdma) makes all of these wait for as
+ * long as that takes. Only if such a driver is unbound in the meantime, or the
+ * module unloaded, is the request reported as GONE: from then on it is that
+ * driver's removal that has to stop the hardware.
  */
 #define IOAT_DMA_IOC_MAGIC 0xad
 
@@ -370,8 +370,8 @@ struct ioat_dma_cancel {
  * @IOAT_DMA_CANCELED: IOAT_DMA_CANCEL
  * @IOAT_DMA_TIMED_OUT: its time was over first
  * @IOAT_DMA_GONE: a device-dax device of it was removed; or a channel that had
- *                 a piece of it was removed or set aside, or all channels that it
- *                 could use were; see the error
+ *                 a piece of it was removed or set aside, or all channels that
+ *                 it could use were; see the error
  */
 enum ioat_dma_status {
 	IOAT_DMA_DONE = 0,
@@ -406,14 +406,14 @@ enum ioat_dma_error {
 
 /*
  * The hardware may still write to the destination, and read from the source, of
- * this request, which is IOAT_DMA_TIMED_OUT. The kernel does not give its memory
- * away until SETTLED; to hold off other writers of the same bytes is up to the
- * caller.
+ * this request, which is IOAT_DMA_TIMED_OUT. The kernel does not give its
+ * memory away until SETTLED; to hold off other writers of the same bytes is up
+ * to the caller.
  */
 #define IOAT_DMA_COMPLETION_UNSETTLED (1u << 0)
 /*
- * The second completion of a request whose first was read as UNSETTLED: the same
- * but for its flags, and the hardware has nothing more to do with it.
+ * The second completion of a request whose first was read as UNSETTLED: the
+ * same but for its flags, and the hardware has nothing more to do with it.
  */
 #define IOAT_DMA_COMPLETION_SETTLED (1u << 1)
 
@@ -435,10 +435,10 @@ enum ioat_dma_error {
  *            of it
  *
  * Records are out_completion_size bytes each (IOAT_DMA_INFO), which may be more
- * than this struct if the module is newer, and less if it is older: a reader goes
- * from one to the next by that size. read(2) needs room for one at least (EINVAL)
- * and waits for the first, unless the file is non-blocking (EAGAIN). poll(2)
- * reports POLLIN when there is one.
+ * than this struct if the module is newer, and less if it is older: a reader
+ * goes from one to the next by that size. read(2) needs room for one at least
+ * (EINVAL) and waits for the first, unless the file is non-blocking (EAGAIN).
+ * poll(2) reports POLLIN when there is one.
  */
 struct ioat_dma_completion {
 	__aligned_u64 tag;
