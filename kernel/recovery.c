@@ -133,7 +133,7 @@ void idma_channel_fail(struct idma_channel *ch)
 {
 	lockdep_assert_held(&ch->lock);
 	ch->failed = false;
-	if (ch->state != IOAT_DMA_CHANNEL_READY)
+	if (!idma_channel_is_alive(ch))
 		return;
 	if (ch->distrusted)
 		idma_provider_distrust(ch->dev, ch->distrusted);
@@ -141,6 +141,8 @@ void idma_channel_fail(struct idma_channel *ch)
 		set_aside(ch);
 		return;
 	}
+	if (ch->state != IOAT_DMA_CHANNEL_READY)
+		return;
 	ch->attempts = ch->lost_count < MAX_LOST ? 0 : MAX_ATTEMPTS;
 	ch->probe_state = IDMA_PROBE_NONE;
 	idma_channel_set_state(ch, IOAT_DMA_CHANNEL_RECOVERING);
@@ -225,7 +227,7 @@ void idma_channel_check(struct idma_channel *ch)
 		check_ready(ch);
 	if (ch->failed)
 		idma_channel_fail(ch);
-	if (ch->state == IOAT_DMA_CHANNEL_SET_ASIDE &&
+	if (ch->state == IOAT_DMA_CHANNEL_SET_ASIDE && !ch->distrusted &&
 	    (ch->probe_state == IDMA_PROBE_SUCCEEDED ||
 	     time_after_eq(jiffies, ch->since + ch->set_aside_for))) {
 		ch->attempts = 0;

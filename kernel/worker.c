@@ -98,6 +98,8 @@ static unsigned long next_look(const struct idma_channel *ch)
 	case IOAT_DMA_CHANNEL_RECOVERING:
 		return TICK;
 	case IOAT_DMA_CHANNEL_SET_ASIDE:
+		if (ch->distrusted)
+			return 0;
 		return time_before(jiffies, wake) ? wake - jiffies + 1 : 1;
 	default:
 		return 0;
