@@ -190,19 +190,22 @@ static char *ioatdma_slot(void)
 /* What comes back from a channel that goes is done by one that is idle. */
 TEST(providers_go_between_two_segments)
 {
-	struct ioat_dma_segment segments[] = { { 0, 0, MIB }, { MIB, MIB, MIB } };
+	struct ioat_dma_segment segments[8];
 	const char *slot = ioatdma_slot();
 	struct ioat_dma_submit submit;
 	struct ioat_dma_completion done;
 	uint32_t channel;
 	pid_t unbind;
-	int status;
+	int status, i;
 
 	begin();
 	lab_dma_load("");
 	channel = lab_dma_channel(dma);
-	set_fault("delay=700ms@1/0.0,delay=700ms@1/0.1");
-	submit = on_channel(IOAT_DMA_ANY_CHANNEL, segments, 2);
+	for (i = 0; i < 8; i++)
+		segments[i] = (struct ioat_dma_segment){ i * MIB / 2, i * MIB / 2, MIB / 2 };
+	/* slow, but not so slow that the driver resets the channel */
+	set_fault("delay=80msx*");
+	submit = on_channel(IOAT_DMA_ANY_CHANNEL, segments, 8);
 	submit.flags = IOAT_DMA_SUBMIT_ORDERED;
 	DO(ioctl(dma, IOAT_DMA_SUBMIT, &submit));
 	EXPECT_EQ(channel_info(dma, channel).out_in_flight, 0);
@@ -210,7 +213,7 @@ TEST(providers_go_between_two_segments)
 	done = next_completion(dma);
 	EXPECT_EQ(done.status, IOAT_DMA_DONE);
 	EXPECT(done.channels >> channel & 1);
-	EXPECT(is_pattern(to.bytes, 2 * MIB, 8));
+	EXPECT(is_pattern(to.bytes, 4 * MIB, 8));
 	DO(waitpid(unbind, &status, 0));
 	set_fault("clear");
 	sysfs_write("/sys/bus/pci/drivers/ioatdma/bind", slot);
