@@ -176,22 +176,11 @@ TEST(providers_that_never_have_room)
 	EXPECT_EQ(channel_info(dma, channel).out_state, IOAT_DMA_CHANNEL_GONE);
 }
 
-static char *ioatdma_slot(void)
-{
-	static char slot[64];
-	FILE *list = popen("basename $(readlink -f /sys/class/dma/dma0chan0/device)", "r");
-
-	if (!list || fscanf(list, "%63s", slot) != 1)
-		FAIL("no DMA device in sysfs");
-	pclose(list);
-	return slot;
-}
-
 /* What comes back from a channel that goes is done by one that is idle. */
 TEST(providers_go_between_two_segments)
 {
 	struct ioat_dma_segment segments[8];
-	const char *slot = ioatdma_slot();
+	const char *slot = pci_slot();
 	struct ioat_dma_submit submit;
 	struct ioat_dma_completion done;
 	uint32_t channel;
