@@ -342,14 +342,21 @@ function absent(keys: Iterable<string>): Rows {
   return new Map(Array.from(keys, (key) => [key, undefined]));
 }
 
+/** What LevelDB and Node call a disk that has no more room; Node has no name for EDQUOT. */
+const NO_ROOM = /No space left|ENOSPC|Disk quota exceeded|system error -122|File too large|EFBIG/i;
+
 function problemOf(error: unknown): Problem {
   const cause = causeOf(error);
-  const full = /No space left|ENOSPC|Disk quota exceeded|EDQUOT|File too large|EFBIG/i.test(cause);
-  const what = cause.replace(/, \w+( '.*')?$/, '');
+  const full = NO_ROOM.test(cause);
+  const what = cause
+    .replace(/, \w+$/, '')
+    .replace(/^.*: /, '')
+    .trim();
+  const remedy = full ? 'free some space' : 'check the disk and its mount';
   return retryLater(
     full ? 'storage_full' : 'journal_unavailable',
-    `The journal in the state directory cannot be written (${what.slice(what.lastIndexOf(': ') + 1).trim()}), and nothing is accepted ` +
-      `that has to be kept in it: ${full ? 'free some space' : 'check the disk and its mount'}, then retry.`,
+    `The journal in the state directory cannot be written (${what}), and nothing is accepted ` +
+      `that has to be kept in it: ${remedy}, then retry.`,
     RETRY_AFTER_SECONDS,
   );
 }

@@ -23,7 +23,7 @@ export function sendProblem(
   if (error instanceof OutcomeUnknown) {
     request.log.error({ err: error }, 'closed without an answer: the outcome is not known');
     reply.hijack();
-    request.raw.destroy();
+    request.raw.socket.destroy();
     return;
   }
   const problem = asProblem(error, request.routeOptions.schema?.consumes);
