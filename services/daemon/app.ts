@@ -21,6 +21,7 @@ import type { Inventory } from './devices/device.ts';
 import { openDevices } from './devices/open.ts';
 import { deviceRoutes } from './devices/routes.ts';
 import { SeenDevices } from './devices/seen.ts';
+import { UnflushedDevices } from './devices/unflushed.ts';
 import { uploadRoutes } from './devices/upload-routes.ts';
 import { DeviceWatch } from './devices/watch.ts';
 import { digestRoutes } from './digests/routes.ts';
@@ -41,7 +42,7 @@ import semantics from './http/semantics.ts';
 import { createHttpServer, handleClientError, type TlsOptions, targetPath } from './http/server.ts';
 import { readTls, tlsFilesOf } from './http/tls.ts';
 import validation from './http/validation.ts';
-import { ElapsedClock } from './journal/elapsed.ts';
+import { CLOCK_KEY, ElapsedClock, readClocks } from './journal/elapsed.ts';
 import type { Journal } from './journal/journal.ts';
 import { openJournal } from './journal/open.ts';
 import { checkPersistence } from './journal/persistence.ts';
@@ -56,7 +57,7 @@ import { StartError } from './start-error.ts';
 import { eventRoutes } from './transfers/event-routes.ts';
 import { transferRoutes } from './transfers/routes.ts';
 import { TransferService } from './transfers/service.ts';
-import { takeUp } from './transfers/take-up.ts';
+import { TakeUp } from './transfers/take-up.ts';
 
 const WRITABLE_BY_OTHERS = 0o022;
 /** How often devices and DMA channels are looked for: there is nothing that tells of them. */
@@ -134,10 +135,12 @@ export async function buildApp({
     });
     const opened = await openJournal(stateDir, log, metrics);
     journal = opened.journal;
-    const clock = new ElapsedClock(opened.rows);
+    const host = readClocks();
+    const clock = new ElapsedClock(await opened.rows.get([CLOCK_KEY]), host);
+    const unflushed = new UnflushedDevices(!clock.firstSinceBoot);
     const storage = checkPersistence(engine.storageOf(join(stateDir, 'journal')), log);
     const transfers = new TransferService({
-      ...{ engine, chooser, dma, queue, journal, clock, log },
+      ...{ engine, chooser, dma, queue, unflushed, journal, clock, log },
       observer: metrics,
     });
     metrics.watch({ transfers, inventory, engine, dma, journal, log: logHealth });
@@ -189,6 +192,7 @@ export async function buildApp({
       inventory,
       queue,
       observer: metrics.content,
+      unflushed,
       idleMs: config.upload_idle_seconds * 1000,
       signal: uploads.signal,
     });
@@ -204,9 +208,11 @@ export async function buildApp({
     await http.register(metricsRoutes, { metrics });
     await http.ready();
 
+    const takeUp = new TakeUp(transfers, opened, { inventory, chooser, clock, host }, log);
     const start = async () => {
-      await takeUp(transfers, opened, { inventory, chooser, clock }, log);
+      await takeUp.unfinished();
       gate.open();
+      takeUp.readHistory();
     };
     const reload = () => {
       attemptReload(
@@ -234,6 +240,7 @@ export async function buildApp({
       await transfers.interrupt();
       await drained;
       await closeHttp(http, stopListening);
+      await takeUp.stop();
       transfers.close();
       await opened.journal.close();
       engine.close();

@@ -512,7 +512,18 @@ describe('a client that goes away', () => {
     );
     await once(wire.socket, 'connect');
     await until(waits);
+    // They wait for it; what they would copy is half-written.
+    const verified = (await app.post({ ...COPY, verify: 'crc32c' }, ASYNC)).json();
+    const awaited = app.post(COPY);
+    const whole = (await app.post({ ...COPY, src_offset: 0, size: 5 }, ASYNC)).json();
     wire.end();
+    expect(await get(verified.id, { prefer: 'wait=30' })).toMatchObject({
+      ...{ status: 'failed', bytes_completed: 0, verification: null },
+      error: { code: 'source_incomplete', detail: expect.stringContaining('cut short') },
+    });
+    expect((await awaited).statusCode).toBe(409);
+    // One that reads only what arrived, and one that is accepted later, go on.
+    expect((await get(whole.id, { prefer: 'wait=30' })).status).toBe('succeeded');
     expect((await app.post(COPY)).statusCode).toBe(201);
     expect((await read('dax0.0', 0, 10)).toString()).toBe('first.....');
 

@@ -138,17 +138,74 @@ describe('a restart', () => {
     await start();
     const other = createServer().listen(0, '127.0.0.1');
     await new Promise((resolve) => other.once('listening', resolve));
-    const upload = await block('dax0.0');
+    // What an upload was to write before it would be lost with that.
+    const first = await post({ ...LONG, segments: LONG.segments.slice(0, 1000) }, ASYNC);
     // Once it has begun it could not run again.
     const swaps = await post({ ...SWAPS, segments: SWAPS.segments.slice(0, 2000) }, ASYNC);
+    await untilRunning(first.id);
     await daemon.stop('SIGKILL');
-    upload.end();
     const DMAD_PORT = String((other.address() as AddressInfo).port);
     await expect(start({ DMAD_PORT })).rejects.toThrow('"code":69');
     await new Promise((resolve) => other.close(resolve));
 
     await start();
     expect((await get(swaps.id, WAIT)).status).toBe('succeeded');
+  });
+
+  test.each(['an upload', 'an awaited transfer'])(
+    'what waited for %s to write its source is interrupted, for that is half-written',
+    async (what) => {
+      await start();
+      const source = noise(SIZE);
+      await upload('dax0.0', source);
+      if (what === 'an upload') {
+        const half = await block('dax1.0');
+        half.send(noise(SIZE / 2));
+        while ((await content('dax1.0')).every((byte) => byte === 0)) await sleep(5);
+      } else {
+        void post(LONG, { prefer: 'wait=60' }).catch(() => {});
+        while ((await fetchJson(`${url}/transfers?status=running`)).transfers.length === 0) {
+          await sleep(5);
+        }
+      }
+      const COPY_ON = { ...COPY, device_name: 'dax1.0', dst_device_name: 'dax1.0' };
+      const sizes = { src_offset: 0, dst_offset: SIZE / 2, size: SIZE / 2 };
+      const behind = await post({ ...COPY_ON, ...sizes }, ASYNC);
+      const last = await post({ ...COPY, device_name: 'dax1.0', dst_device_name: 'dax0.0' }, ASYNC);
+      await daemon.stop('SIGKILL');
+
+      await start();
+      for (const { id } of [behind, last]) {
+        const { status, error } = await get(id, WAIT);
+        expect(status).toBe('interrupted');
+        expect(error.detail).toMatch(/still to write its source/);
+      }
+      expect((await content('dax0.0')).equals(source)).toBe(true);
+    },
+  );
+
+  test('a transfer that is under way whenever the daemon dies runs three times at most', async () => {
+    await start();
+    const { id } = await post(LONG, ASYNC);
+    for (let runs = 1; runs <= 3; runs++) {
+      await untilRunning(id);
+      await daemon.stop('SIGKILL');
+      await start();
+    }
+    const { status, error } = await get(id);
+    expect(status).toBe('interrupted');
+    expect(error.detail).toMatch(/daemon died each of the last 3 times/);
+  });
+
+  test('daemons that end in order do not count', async () => {
+    await start({ DMAD_DRAIN_SECONDS: '0' });
+    const { id } = await post(LONG, ASYNC);
+    for (let runs = 1; runs <= 4; runs++) {
+      await untilRunning(id);
+      await daemon.stop();
+      await start({ DMAD_DRAIN_SECONDS: '0' });
+    }
+    await untilRunning(id);
   });
 
   test.each(['SIGKILL', 'SIGTERM'] as const)(

@@ -11,8 +11,9 @@ import type { WorkQueue } from '../order/work-queue.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
 import type { ContentObserver } from './content-observer.ts';
-import type { Inventory } from './device.ts';
+import { flushedByCpu, type Inventory } from './device.ts';
 import { deviceParams, OCTETS, uploadQuerySchema, uploadResultSchema } from './schema.ts';
+import type { UnflushedDevices } from './unflushed.ts';
 import { checkUpload, Upload, type UploadTarget } from './upload.ts';
 
 export interface UploadRoutesOptions {
@@ -20,6 +21,7 @@ export interface UploadRoutesOptions {
   inventory: Inventory;
   queue: WorkQueue;
   observer: ContentObserver;
+  unflushed: UnflushedDevices;
   /** How long an upload may send nothing, in milliseconds. */
   idleMs: number;
   /** Breaks off the uploads that wait or are under way, for its reason. */
@@ -27,7 +29,7 @@ export interface UploadRoutesOptions {
 }
 
 export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (app, options) => {
-  const { engine, inventory, queue, observer, idleMs, signal } = options;
+  const { engine, inventory, queue, unflushed, observer, idleMs, signal } = options;
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(OCTETS, (_request, payload, done) => done(null, payload));
   app.addHook('onRequest', async (request) => {
@@ -91,17 +93,22 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
     queue.admit(client);
     if (awaitsContinue(request.raw)) reply.raw.writeContinue();
 
+    // A file's pages are left to the kernel.
+    if (!flushedByCpu(device)) unflushed.add(device);
     const range = { device: device.handle, offset, size: target.length ?? room };
     const left = clientLeft(reply, signal);
     const moved = (bytes: number) => observer.moved('upload', bytes);
     let written = 0;
     try {
-      const result = await queue.inTurn(client, range, left, async () => {
+      const result = await queue.inTurn(client, range, left, async (tearAfter) => {
         // Made now, for it holds buffers, and those that wait are many.
         const upload = new Upload(engine, target);
         try {
           const pace = (bytes: number) => queue.pace(client, bytes);
           await upload.receive(request.raw, { idleMs, signal, left, pace, moved });
+        } catch (error) {
+          if (upload.begun) tearAfter(upload.bytesWritten);
+          throw error;
         } finally {
           written = upload.bytesWritten;
         }

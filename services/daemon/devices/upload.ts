@@ -50,6 +50,8 @@ export interface UploadOptions extends ArrivalLimits {
 /** Writes a body into a device as it arrives, through two buffers. */
 export class Upload {
   bytesWritten = 0;
+  /** Whether it may have changed a byte. */
+  begun = false;
   /** CRC-32C of what was written. */
   crc = 0;
   readonly #engine: Engine;
@@ -132,6 +134,7 @@ export class Upload {
     this.#filling ^= 1;
     this.#filled = 0;
     this.#inFlight = size;
+    this.begun = true;
     const completion = await this.#engine.run({
       source: MEMORY,
       destination: device.handle,

@@ -4,7 +4,7 @@ import { uptime } from 'node:os';
 import { z } from 'zod';
 import type { Rows } from './store.ts';
 
-const CLOCK_KEY = 'clock';
+export const CLOCK_KEY = 'clock';
 
 const readingSchema = z.object({
   /** Another one each time that the host starts. */
@@ -48,10 +48,16 @@ export function certainlyPassedMs(from: Reading, to: Reading): number {
 export class ElapsedClock {
   readonly #startedAt = performance.now();
   readonly #startedWithMs: number;
+  /** Which start of the host this is. */
+  readonly bootId: string;
+  /** Whether it is known that no earlier daemon ran since the host started. */
+  readonly firstSinceBoot: boolean;
 
   /** @param rows of the journal; without a row of this clock it starts at 0 */
   constructor(rows: Iterable<[key: string, value: string]> = [], now = readClocks()) {
     const anchor = findAnchor(rows);
+    this.bootId = now.boot_id;
+    this.firstSinceBoot = anchor !== undefined && anchor.boot_id !== now.boot_id;
     this.#startedWithMs =
       anchor === undefined ? 0 : anchor.elapsed_ms + certainlyPassedMs(anchor, now);
   }

@@ -104,6 +104,8 @@ export class Journal {
   #batch: number;
   #trouble: Problem | undefined;
   #doubted: boolean;
+  /** Whether the mark could not be made either, which is logged once. */
+  #unmarked = false;
   /** Whether facts may wait for a disk that cannot be written. */
   #patient = true;
   #closed = false;
@@ -311,9 +313,13 @@ export class Journal {
   async #makeMark(): Promise<boolean> {
     try {
       await this.#mark.make();
+      this.#unmarked = false;
       return true;
     } catch (error) {
-      this.#log.error({ err: error }, 'journal: journal.trust could not be written either');
+      if (!this.#unmarked) {
+        this.#log.error({ err: error }, 'journal: journal.trust could not be written either');
+      }
+      this.#unmarked = true;
       return false;
     }
   }

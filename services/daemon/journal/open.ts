@@ -3,20 +3,22 @@ import { join } from 'node:path';
 import type { FastifyBaseLogger } from 'fastify';
 import { StartError } from '../start-error.ts';
 import { syncDirectory } from '../sync-directory.ts';
-import { readBatch } from './batch-row.ts';
+import { BATCH_KEY, readBatch } from './batch-row.ts';
 import { DoubtMark } from './doubt.ts';
 import { FORMAT_KEY, formatProblem } from './format.ts';
 import { Journal, type JournalObserver } from './journal.ts';
 import { openStore } from './store.ts';
+import type { StoredRows } from './stored-rows.ts';
 import { Watermark } from './watermark.ts';
+
+export const DAMAGED = 'its journal was damaged';
 
 export interface OpenedJournal {
   journal: Journal;
-  /** In the order of their keys. */
-  rows: [key: string, value: string][];
+  rows: StoredRows;
   /**
-   * Why rows may be older than what happened to the bytes; undefined where they are not. The mark
-   * that says so stays until the journal is told to trust them again.
+   * Why rows may be older than what happened to the bytes, as far as that is known before all have
+   * been read. The mark that says so stays until the journal is told to trust them again.
    */
   doubt: string | undefined;
 }
@@ -36,14 +38,15 @@ export async function openJournal(
     const mark = keep(await openFile(join(stateDir, 'journal.trust'), DoubtMark.open));
     const watermark = keep(await openFile(join(stateDir, 'journal.committed'), Watermark.open));
     const doubtIt = () => mark.make();
-    const { store, rows, damage } = await openStore(join(stateDir, 'journal'), doubtIt);
+    const { store, rows } = await openStore(join(stateDir, 'journal'), doubtIt);
     keep(store);
-    const problem = formatProblem(rows.find(([key]) => key === FORMAT_KEY)?.[1]);
+    const head = new Map(await rows.get([FORMAT_KEY, BATCH_KEY]));
+    const problem = formatProblem(head.get(FORMAT_KEY));
     if (problem !== undefined) {
       throw new StartError('failure', `the journal in ${stateDir} ${problem}`);
     }
-    const { number: batch, uncommitted, spoilt } = readBatch(rows, watermark.value);
-    const harm = damage ?? spoilt;
+    const { number: batch, uncommitted, spoilt } = readBatch(head, watermark.value);
+    const harm = rows.damage ?? spoilt;
     if (harm !== undefined) {
       log.error({ damage: harm }, 'journal: damaged; what is intact in it is used');
       // Some damage shows only once the store is open.
@@ -52,7 +55,7 @@ export async function openJournal(
     // From now on all that is there counts, as far as the mark allows.
     if (spoilt !== undefined) await watermark.write(batch);
     syncDirectory(stateDir);
-    const doubt = harm === undefined ? unwritten(mark) : 'its journal was damaged';
+    const doubt = harm === undefined ? unwritten(mark) : DAMAGED;
     const doubted = doubt !== undefined;
     const journal = new Journal({ store, mark, watermark, batch, doubted, log, observer });
     if (uncommitted.size > 0) {
@@ -62,7 +65,7 @@ export async function openJournal(
       );
       journal.remove(uncommitted);
     }
-    return { journal, rows: rows.filter(([key]) => !uncommitted.has(key)), doubt };
+    return { journal, rows: rows.without(uncommitted), doubt };
   } catch (error) {
     for (const one of opened) await one.close();
     throw error;

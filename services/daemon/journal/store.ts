@@ -2,10 +2,10 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { crc32 } from 'node:zlib';
 import { ClassicLevel } from 'classic-level';
 import { StartError } from '../start-error.ts';
 import { damageOfLog } from './log-file.ts';
+import { StoredRows, seal } from './stored-rows.ts';
 
 /** Rows to write, by key; undefined takes a row away. */
 export type Rows = ReadonlyMap<string, string | undefined>;
@@ -23,10 +23,7 @@ export interface Store {
 
 export interface OpenedStore {
   store: Store;
-  /** In the order of their keys. */
-  rows: [key: string, value: string][];
-  /** What was found wrong, where some rows may be lost. */
-  damage: string | undefined;
+  rows: StoredRows;
 }
 
 /** What LevelDB writes into its log of events when it passes over a part of its journal. */
@@ -77,19 +74,13 @@ function damageIn(directory: string): string | undefined {
   return undefined;
 }
 
-async function read(directory: string, damageSoFar: string | undefined): Promise<OpenedStore> {
+async function read(directory: string, damage: string | undefined): Promise<OpenedStore> {
   const database = new ClassicLevel(directory);
   await database.open();
   try {
     const dropped = DROPPED.exec(readFileSync(join(directory, 'LOG'), 'latin1'))?.[0];
-    let damage = damageSoFar ?? dropped;
-    const rows: OpenedStore['rows'] = [];
-    for await (const [key, text] of database.iterator()) {
-      const value = unseal(key, text);
-      if (value === undefined) damage ??= `the row ${JSON.stringify(key)} is not as it was written`;
-      else rows.push([key, value]);
-    }
-    return { store: new LevelStore(database, directory), rows, damage };
+    const rows = await StoredRows.of(database, damage ?? dropped);
+    return { store: new LevelStore(database, directory), rows };
   } catch (error) {
     await database.close();
     throw error;
@@ -135,20 +126,6 @@ class LevelStore implements Store {
   close(): Promise<void> {
     return this.#database.close();
   }
-}
-
-/** LevelDB does not check its tables' checksums when it reads them; so each row has its own. */
-function seal(key: string, value: string): string {
-  return checksum(key, value) + value;
-}
-
-function unseal(key: string, text: string): string | undefined {
-  const value = text.slice(8);
-  return text.slice(0, 8) === checksum(key, value) ? value : undefined;
-}
-
-function checksum(key: string, value: string): string {
-  return crc32(value, crc32(key)).toString(16).padStart(8, '0');
 }
 
 /** Whether LevelDB found that files are missing, or not as it wrote them. */

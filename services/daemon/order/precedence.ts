@@ -21,15 +21,27 @@ export interface Place<Operation> {
   blockers: number;
   /** Later ones that wait for it. */
   readonly blocked: Set<Operation>;
+  /** A crash forgets it, though it may have written a part of its bytes by then. */
+  transient: boolean;
+  /** When it entered, one that is transient, or reads from such a one, was still to write what it reads. */
+  readsTransient: boolean;
+  /** An earlier one has left what it reads half-written. */
+  torn: boolean;
 }
 
 /** A place for an operation that is not in the order yet. */
-export function placeFor<Operation>(accesses: readonly Access[]): Place<Operation> {
+export function placeFor<Operation>(
+  accesses: readonly Access[],
+  transient = true,
+): Place<Operation> {
   return {
     accesses: mergeAccesses(accesses),
     weight: accesses.reduce((sum, { pieces = 1 }) => sum + pieces, 0),
     blockers: 0,
     blocked: new Set(),
+    transient,
+    readsTransient: false,
+    torn: false,
   };
 }
 
@@ -56,7 +68,8 @@ export class Precedence<Operation extends Place<Operation>> {
 
   /** Puts an operation behind all others. */
   enter(operation: Operation): void {
-    const mustWaitFor = (other: Operation) => {
+    const mustWaitFor = (other: Operation, write: boolean) => {
+      if (!write && (other.transient || other.readsTransient)) operation.readsTransient = true;
       if (other.blocked.has(operation)) return;
       other.blocked.add(operation);
       operation.blockers++;
@@ -64,9 +77,24 @@ export class Precedence<Operation extends Place<Operation>> {
     };
     for (const { device, offset, size, write } of operation.accesses) {
       const claims = this.#claimsOf(device);
-      claims[write ? 'write' : 'read'](operation, offset, offset + size, mustWaitFor);
+      claims[write ? 'write' : 'read'](operation, offset, offset + size, (other) =>
+        mustWaitFor(other, write),
+      );
     }
     this.#accesses += operation.weight;
+  }
+
+  /** An operation leaves some bytes half-written: those that wait for it are told, if they read there. */
+  tear(operation: Operation, { device, offset, size }: Omit<Access, 'write'>): void {
+    for (const next of operation.blocked) {
+      next.torn ||= next.accesses.some(
+        (access) =>
+          !access.write &&
+          access.device === device &&
+          access.offset < offset + size &&
+          offset < access.offset + access.size,
+      );
+    }
   }
 
   /** Takes out an operation that waits for no other. @returns those that now do not either */

@@ -9,12 +9,19 @@ import { type Access, type Place, Precedence, placeFor } from './precedence.ts';
 export interface Ticket<Work> {
   readonly work: Work;
   readonly state: 'waiting' | 'ready' | 'started' | 'released';
+  /** See {@link Place}. */
+  transient: boolean;
+  readonly readsTransient: boolean;
+  readonly torn: boolean;
 }
 
 const NOBODY: Share = { client: '', bytes: 0 };
 
 interface Entry<Work> extends Ticket<Work>, Place<Entry<Work>>, InLane<Entry<Work>> {
   state: Ticket<Work>['state'];
+  transient: boolean;
+  readsTransient: boolean;
+  torn: boolean;
   /** Given up before it started; it still keeps its place, so that those behind it wait for those before it. */
   withdrawn: boolean;
 }
@@ -105,6 +112,7 @@ export class Scheduler<Work> {
    * Gives an operation its place behind all that were accepted before.
    *
    * @param now milliseconds of a clock that does not step, as in all that follows
+   * @param transient whether a crash forgets it
    */
   accept(
     work: Work,
@@ -112,12 +120,13 @@ export class Scheduler<Work> {
     lane: number,
     share: Share = NOBODY,
     now = 0,
+    transient = true,
   ): Ticket<Work> {
     const account = this.#lanes.accountOf(share, now);
     const entry: Entry<Work> = {
       work,
       state: 'waiting',
-      ...placeFor<Entry<Work>>(accesses),
+      ...placeFor<Entry<Work>>(accesses, transient),
       lane,
       account,
       bytes: share.bytes,
@@ -129,6 +138,11 @@ export class Scheduler<Work> {
     this.#count(entry, 1);
     if (entry.blockers === 0) this.#becomeReady(entry, now);
     return entry;
+  }
+
+  /** One that has started ends with these bytes half-written; to be called before its release. */
+  tear(ticket: Ticket<Work>, bytes: Omit<Access, 'write'>): void {
+    this.#order.tear(ticket as Entry<Work>, bytes);
   }
 
   /** The next operation that may start now, which is then started; undefined where none may. */

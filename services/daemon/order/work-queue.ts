@@ -122,6 +122,7 @@ export class WorkQueue {
    * @param client whose it is, by name
    * @param bytes that it moves, where they are to be reckoned before it starts; else see
    *   {@link pace}
+   * @param transient whether a crash forgets it
    */
   add(
     start: Start,
@@ -129,10 +130,12 @@ export class WorkQueue {
     lane: number,
     client: string,
     bytes: number,
+    transient = true,
   ): Ticket<Start> {
     const { bytesPerSecond } = this.#options.limitsOf(client);
     const share = { client, bytes, bytesPerSecond };
-    const ticket = this.#scheduler.accept(start, accesses, lane, share, performance.now());
+    const now = performance.now();
+    const ticket = this.#scheduler.accept(start, accesses, lane, share, now, transient);
     this.#startAll();
     return ticket;
   }
@@ -143,13 +146,15 @@ export class WorkQueue {
    *
    * @param size bytes from `offset`; 0: none in particular
    * @param left ends the wait
+   * @param work receives a function to call with how many of the bytes it has written in order, if it
+   *   leaves the rest unwritten
    * @throws Error the reason of `left`, or what the work throws
    */
   async inTurn<Result>(
     client: string,
     { device, offset, size }: Pick<Access, 'device' | 'offset' | 'size'>,
     left: AbortSignal,
-    work: () => Promise<Result>,
+    work: (tearAfter: (written: number) => void) => Promise<Result>,
   ): Promise<Result> {
     const accesses = size === 0 ? [] : [{ device, offset, size, write: true }];
     let start: Start = () => {};
@@ -162,7 +167,9 @@ export class WorkQueue {
     const ticket = this.add(start, accesses, UPLOAD_LANE, client, 0);
     try {
       await turn;
-      return await work();
+      return await work((written) => {
+        this.#scheduler.tear(ticket, { device, offset: offset + written, size: size - written });
+      });
     } finally {
       this.release(ticket);
     }

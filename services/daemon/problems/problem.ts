@@ -15,6 +15,7 @@ export const PROBLEMS = {
   request_timeout: { status: 408, title: 'The request did not arrive in time' },
   not_cancellable: { status: 409, title: 'The transfer has already finished' },
   cancelled: { status: 409, title: 'The transfer was cancelled' },
+  source_incomplete: { status: 409, title: 'An upload into the source was cut short' },
   precondition_failed: { status: 412, title: 'Precondition failed' },
   payload_too_large: { status: 413, title: 'The body is too large' },
   unsupported_media_type: { status: 415, title: 'Unsupported media type' },

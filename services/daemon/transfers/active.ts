@@ -1,23 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
-import { goneProblem } from '../devices/device.ts';
+import { type Device, goneProblem } from '../devices/device.ts';
 import { fileProblem } from '../devices/emulated.ts';
+import type { UnflushedDevices } from '../devices/unflushed.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import { submitDivided } from '../engines/division.ts';
 import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine, JobListener } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { type Completion, type Job, NOWHERE, type Segment } from '../engines/records.ts';
+import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { Journal } from '../journal/journal.ts';
-import type { Access } from '../order/precedence.ts';
+import type { Rows } from '../journal/store.ts';
 import type { Ticket } from '../order/scheduler.ts';
 import { type Start, transferLane, type WorkQueue } from '../order/work-queue.ts';
 import { OutcomeUnknown, Problem, retryLater } from '../problems/problem.ts';
+import { accessesOf } from './accesses.ts';
 import type { Archive } from './archive.ts';
 import type { Feed } from './feed.ts';
 import { reportEnd, type TransferObserver } from './observer.ts';
-import { acceptedRows, begunRows, endedRows } from './record.ts';
-import { touchesItself, whyNotAgain } from './recovery.ts';
+import { rerunProblem, touchesItself } from './recovery.ts';
+import { acceptedRows, begunRows, endedRows } from './rows.ts';
 import type { Outcome, Transfer, TransferPlan } from './transfer.ts';
 
 /** What a transfer meets on its way. */
@@ -26,7 +29,9 @@ export interface Surroundings {
   chooser: EngineChooser;
   dma: DmaEngine;
   queue: WorkQueue;
+  unflushed: UnflushedDevices;
   journal: Journal;
+  clock: ElapsedClock;
   archive: Archive;
   feed: Feed;
   observer: TransferObserver;
@@ -41,6 +46,8 @@ type StopReason = Problem | 'suspended';
 type State =
   /** Its rows are on their way to the disk, and it may yet be refused. `due`: its turn has come meanwhile. */
   | { is: 'accepting'; due: boolean }
+  /** An earlier daemon accepted it; whether it may run again is not known yet. */
+  | { is: 'held'; due: boolean }
   /** For its turn. */
   | { is: 'waiting' }
   /** Its turn has come; that it begins is on its way to the disk. */
@@ -65,6 +72,8 @@ type Kept =
 export class ActiveTransfer {
   readonly transfer: Transfer;
   readonly #around: Surroundings;
+  /** How many daemons ran it again, and died; undefined if this one accepted it. */
+  readonly #reruns: number | undefined;
   #state: State = { is: 'waiting' };
   #kept: Kept;
   #ticket: Ticket<Start> | undefined;
@@ -72,11 +81,12 @@ export class ActiveTransfer {
   #bytesByCpu = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param kept whether the journal has it already */
-  constructor(transfer: Transfer, around: Surroundings, kept: boolean) {
+  /** @param reruns how many daemons ran it again, and died, if the journal has it already */
+  constructor(transfer: Transfer, around: Surroundings, reruns?: number) {
     this.transfer = transfer;
     this.#around = around;
-    this.#kept = { is: kept ? 'yes' : 'no' };
+    this.#reruns = reruns;
+    this.#kept = { is: reruns === undefined ? 'no' : 'yes' };
   }
 
   /** While it is on its way into the journal, and may yet fail to get there. */
@@ -91,14 +101,16 @@ export class ActiveTransfer {
 
   /** Gives it its place in the order; it may start, and end, before this returns. */
   place(): void {
-    const { transfer } = this;
-    const { queue } = this.#around;
+    const { plan, origin } = this.transfer;
+    const { queue, unflushed } = this.#around;
+    if (!plan.flush && plan.operation !== 'compare') unflushed.add(plan.destination);
     this.#ticket = queue.add(
       () => this.#turn(),
-      accessesOf(transfer.plan),
-      transferLane(transfer.plan.priority, transfer.plan.bytes),
-      transfer.origin.client,
-      transfer.plan.bytes,
+      accessesOf(plan),
+      transferLane(plan.priority, plan.bytes),
+      origin.client,
+      plan.bytes,
+      this.#kept.is === 'no' && this.#state.is !== 'accepting',
     );
     // What ended within add() could not be released by a ticket that was not there yet.
     if (this.#state.is === 'left') queue.release(this.#ticket);
@@ -114,20 +126,28 @@ export class ActiveTransfer {
    */
   placeKept(onAccepted: () => void): Promise<void> {
     this.#state = { is: 'accepting', due: false };
-    const answer = this.#accept(
+    this.place();
+    return this.#accept(
       () => {
-        const due = this.#state.is === 'accepting' && this.#state.due;
-        this.#state = { is: 'waiting' };
         onAccepted();
-        if (due) this.#turn();
+        this.#letStart();
       },
       () => {
         this.#leave();
         this.#release();
       },
     );
+  }
+
+  /** Gives one of an earlier daemon its place in the order; it does not start before {@link rerun}. */
+  hold(): void {
+    this.#state = { is: 'held', due: false };
     this.place();
-    return answer;
+  }
+
+  /** Lets one that is held start as soon as its turn comes. */
+  rerun(): void {
+    if (this.#state.is === 'held') this.#letStart();
   }
 
   /** Stops it once its time is up, if its client has set one. */
@@ -141,6 +161,11 @@ export class ActiveTransfer {
       },
       Math.max(0, plan.timeoutMs - ageMs),
     );
+  }
+
+  /** Ends one that is held, for it must not run again. */
+  interruptHeld(reason: string): void {
+    if (this.#state.is === 'held') this.stop(rerunProblem(reason));
   }
 
   /** Puts it into the journal, wherever it is on its way. @throws as {@link placeKept} */
@@ -163,7 +188,7 @@ export class ActiveTransfer {
     if (state.is === 'running') {
       this.#state = { is: 'stopping', reason };
       for (const tag of state.tags) this.#around.engine.cancel(tag);
-    } else if (state.is === 'waiting' || state.is === 'starting') {
+    } else if (state.is === 'held' || state.is === 'waiting' || state.is === 'starting') {
       if (reason === 'suspended') this.#suspend();
       else this.#end(undefined, reason);
     }
@@ -177,12 +202,10 @@ export class ActiveTransfer {
       this.#release();
       return;
     }
-    const history = {
-      begun: this.#state.is === 'running',
-      touchesItself: touchesItself(this.transfer.plan),
-      doubt: undefined,
-    };
-    const again = this.#kept.is !== 'no' && whyNotAgain(history) === undefined;
+    // Nothing was lost, unless it has written where it reads.
+    const again =
+      this.#kept.is !== 'no' &&
+      !(this.#state.is === 'running' && touchesItself(this.transfer.plan));
     const reason = 'The daemon shut down before the transfer ended: send it again.';
     this.stop(again ? 'suspended' : retryLater('interrupted', reason));
   }
@@ -193,12 +216,13 @@ export class ActiveTransfer {
     transfer.promised = true;
     const answer = new Promise<void>((resolve, reject) => {
       this.#around.journal
-        .accept(acceptedRows(transfer, this.#state.is === 'running'), (problem) => {
+        .accept(this.#rows(), (problem) => {
           reject(new OutcomeUnknown(problem.message));
         })
         .then(
           () => {
             this.#kept = { is: 'yes' };
+            if (this.#ticket !== undefined) this.#ticket.transient = false;
             accepted();
             resolve();
           },
@@ -213,18 +237,47 @@ export class ActiveTransfer {
     return answer;
   }
 
+  /** What the journal is to have of it when it accepts it. */
+  #rows(): Rows {
+    const { transfer } = this;
+    const { clock, unflushed } = this.#around;
+    const begun = this.#state.is === 'running';
+    return new Map([
+      ...acceptedRows(transfer, {
+        bootId: clock.bootId,
+        persistent: readDevices(transfer.plan).every((device) => unflushed.isPersistent(device)),
+        unsettled: !begun && this.#ticket?.readsTransient === true,
+      }),
+      ...(begun ? begunRows(transfer, 0) : []),
+    ]);
+  }
+
+  #letStart(): void {
+    const due = (this.#state.is === 'accepting' || this.#state.is === 'held') && this.#state.due;
+    this.#state = { is: 'waiting' };
+    if (due) this.#turn();
+  }
+
   /** Its turn has come. */
   #turn(): void {
-    if (this.#state.is === 'accepting') this.#state.due = true;
+    const { transfer } = this;
+    const { journal } = this.#around;
+    if (this.#state.is === 'accepting' || this.#state.is === 'held') this.#state.due = true;
     // One that was told to stop keeps its place until its end is in the journal.
     if (this.#state.is !== 'waiting') return;
-    if (this.#kept.is === 'no' || !touchesItself(this.transfer.plan)) {
+    const mustKnow = this.#reruns !== undefined || touchesItself(transfer.plan);
+    if (this.#kept.is === 'no' || !mustKnow) {
+      // From now on its source is settled. If that is lost, it is interrupted, which is safe.
+      if (this.#kept.is !== 'no' && this.#ticket?.readsTransient) {
+        journal.writeSoon(begunRows(transfer, 0));
+      }
       this.#submit();
       return;
     }
-    // After a crash nothing else would tell whether it has overwritten its own source.
+    // After a crash nothing else would tell that it has overwritten its own source, or brought the
+    // daemon down.
     this.#state = { is: 'starting' };
-    void this.#around.journal.record(begunRows(this.transfer)).then((kept) => {
+    void journal.record(begunRows(transfer, (this.#reruns ?? -1) + 1)).then((kept) => {
       if (this.#state.is !== 'starting') return;
       if (kept) this.#submit();
       else this.#suspend();
@@ -236,9 +289,9 @@ export class ActiveTransfer {
     const { chooser, feed } = this.#around;
     const { operation, pattern, source, destination } = transfer.plan;
     const { priority, segments, flush, verify, timeoutMs } = transfer.plan;
-    const gone = whyGone(transfer.plan);
-    if (gone !== undefined) {
-      this.#end(undefined, gone);
+    const wrong = whyGone(transfer.plan) ?? (this.#ticket?.torn ? sourceIncomplete() : undefined);
+    if (wrong !== undefined) {
+      this.#end(undefined, wrong);
       return;
     }
     try {
@@ -362,6 +415,10 @@ export class ActiveTransfer {
   /** It is over for this daemon, and left to the next. */
   #suspend(): void {
     clearTimeout(this.#timer);
+    // This daemon ends in order: it was not this transfer that brought it down.
+    if (this.#reruns !== undefined && this.#state.is !== 'held' && this.#state.is !== 'waiting') {
+      this.#around.journal.writeSoon(begunRows(this.transfer, this.#reruns));
+    }
     this.transfer.suspend();
     this.#leave();
     this.#around.feed.publish('status', this.transfer);
@@ -379,6 +436,19 @@ export class ActiveTransfer {
   }
 }
 
+function sourceIncomplete(): Problem {
+  const detail =
+    'The upload that it waited for was cut short, so that its source is incomplete: upload that ' +
+    'again, then send the transfer again.';
+  return new Problem('source_incomplete', detail);
+}
+
+/** The devices whose bytes decide what comes of it. */
+function readDevices({ operation, source, destination }: TransferPlan): Device[] {
+  if (operation === 'fill') return [];
+  return operation === 'compare' ? [source, destination] : [source];
+}
+
 function whyGone({ source, destination }: TransferPlan): Problem | undefined {
   return goneProblem(source) ?? goneProblem(destination);
 }
@@ -386,32 +456,4 @@ function whyGone({ source, destination }: TransferPlan): Problem | undefined {
 /** The same, of files, at this moment: devices are looked for once a second only. */
 function whyFileGone({ source, destination }: TransferPlan): Problem | undefined {
   return fileProblem(source) ?? fileProblem(destination);
-}
-
-function accessesOf({ operation, source, destination, segments }: TransferPlan): Access[] {
-  const accesses: Access[] = [];
-  if (operation !== 'fill') addAccesses(accesses, segments, 'src_offset', source.handle, false);
-  addAccesses(accesses, segments, 'dst_offset', destination.handle, operation !== 'compare');
-  return accesses;
-}
-
-/** Segments that lie one behind the other, as most do, make one access. */
-function addAccesses(
-  accesses: Access[],
-  segments: readonly Segment[],
-  side: 'src_offset' | 'dst_offset',
-  device: number,
-  write: boolean,
-): void {
-  let last: Required<Access> | undefined;
-  for (const segment of segments) {
-    const { [side]: offset, size } = segment;
-    if (last !== undefined && offset === last.offset + last.size) {
-      last.size += size;
-      last.pieces++;
-    } else {
-      last = { device, offset, size, write, pieces: 1 };
-      accesses.push(last);
-    }
-  }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Journal } from '../journal/journal.ts';
-import { acceptedRows, endedRows, keysOf } from './record.ts';
+import { acceptedRows, endedRows, keysOf } from './rows.ts';
 import type { Outcome, Transfer } from './transfer.ts';
 
 const BATCH_MS = 1000;
@@ -14,6 +14,8 @@ const BATCH = { transfers: 500, segments: 16_384 };
 export class Archive {
   readonly #journal: Journal;
   readonly #waiting = new Set<Transfer>();
+  /** Keys of rows that this version does not understand, by the transfer's id. */
+  readonly #foreign = new Map<string, readonly string[]>();
   readonly #timer: NodeJS.Timeout;
   /** Since the last batch was due. */
   #added = 0;
@@ -34,9 +36,16 @@ export class Archive {
     this.#added++;
   }
 
+  /** A transfer has these rows too, which go when it is forgotten. */
+  alsoRemove(transfer: Transfer, foreign: readonly string[]): void {
+    if (foreign.length > 0) this.#foreign.set(transfer.id, foreign);
+  }
+
   /** Forgets a transfer, kept by this or otherwise. */
   remove(transfer: Transfer): void {
-    if (!this.#waiting.delete(transfer)) this.#journal.remove(keysOf(transfer));
+    if (this.#waiting.delete(transfer)) return;
+    this.#journal.remove([...keysOf(transfer), ...(this.#foreign.get(transfer.id) ?? [])]);
+    this.#foreign.delete(transfer.id);
   }
 
   /** Hands the rest to the journal. */
@@ -53,10 +62,7 @@ export class Archive {
       segments -= transfer.plan.segments.length;
       this.#waiting.delete(transfer);
       this.#journal.writeSoon(
-        new Map([
-          ...acceptedRows(transfer, false),
-          ...endedRows(transfer, transfer.end as Outcome),
-        ]),
+        new Map([...acceptedRows(transfer), ...endedRows(transfer, transfer.end as Outcome)]),
       );
     }
   }

@@ -43,7 +43,7 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
       },
     },
     async (request, reply) => {
-      const transfer = transfers.get(request.params.id, request.client.name);
+      const transfer = await transfers.get(request.params.id, request.client.name);
       watchOne(request, reply, transfers, transfer);
     },
   );

@@ -1,209 +1,145 @@
 // SPDX-License-Identifier: Apache-2.0
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { Device } from '../devices/device.ts';
-import {
-  DEVICE_KINDS,
-  ENGINE_NAMES,
-  FLUSH_BASES,
-  NOWHERE,
-  OPERATIONS,
-  type Segment,
-} from '../engines/records.ts';
+import type { EngineChoice } from '../engines/choice.ts';
+import { NOWHERE } from '../engines/records.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
-import type { Rows } from '../journal/store.ts';
-import { type DmaFailure, type FieldError, Problem } from '../problems/problem.ts';
-import { problemCodeSchema } from '../problems/schema.ts';
-import { ENDS, type TransferRequest, transferRequestSchema } from './schema.ts';
+import type { Row } from '../journal/stored-rows.ts';
+import { Problem } from '../problems/problem.ts';
+import { acceptedSchema, begunSchema, deviceSchema, endedSchema, partsOf } from './rows.ts';
+import type { TransferRequest } from './schema.ts';
 import { type Outcome, Transfer, type TransferPlan } from './transfer.ts';
 
+const MAX_SHARED = 1000;
+
+const foreignDevice = deviceSchema.extend({
+  kind: deviceSchema.shape.kind.catch('devdax'),
+  size: deviceSchema.shape.size.catch(0),
+  identity: deviceSchema.shape.identity.catch(''),
+  flush_basis: deviceSchema.shape.flush_basis.catch('none'),
+});
+
 /**
- * A transfer's rows in the journal: what was accepted, that it has begun (where it matters), and
- * how it ended. Keys begin with the id, so that rows come in the order of acceptance.
+ * An accepted row of a later version, as far as it can be read: enough to show its transfer to its
+ * client. What it does not say, or says in words that this version does not know, is made up.
  */
-const PARTS = ['accepted', 'begun', 'ended'] as const;
-type Part = (typeof PARTS)[number];
-
-const keyOf = (id: string, part: Part) => `${id}/${part}`;
-const KEY = /^([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})\/(\w+)$/;
-
-const deviceSchema = z.object({
-  name: z.string(),
-  kind: z.enum(Object.keys(DEVICE_KINDS) as [keyof typeof DEVICE_KINDS]),
-  size: z.int(),
-  identity: z.string(),
-  flush_basis: z.enum(FLUSH_BASES),
-});
-
-const choiceSchema = z
-  .object({ engine: z.enum(ENGINE_NAMES), reason: z.string() })
-  // Decided anew, should it run again.
-  .transform((choice) => ({ ...choice, cpuBytes: 0 }));
-
-const acceptedSchema = z.object({
-  /** Not in rows of versions that could only copy. */
-  operation: z.enum(OPERATIONS).default('copy'),
-  pattern: z.string().optional(),
-  source: deviceSchema,
-  destination: deviceSchema,
-  /** Offsets and sizes, three for each segment. */
-  segments: z.array(z.int().min(0)).min(3),
-  segmented: z.boolean(),
-  requested_engine: transferRequestSchema.shape.engine,
-  choice: choiceSchema,
-  priority: transferRequestSchema.shape.priority,
-  flush: z.boolean(),
-  verify: z.boolean(),
-  timeout_ms: z.int().nullable(),
-  labels: z.record(z.string(), z.string()),
-  request_id: z.string(),
-  client: z.string(),
-  key: z.string().nullable(),
-  /** By the wall clock. */
-  accepted_ms: z.number(),
-  /** By the journal's clock; not in rows of versions that had none. */
-  accepted_elapsed_ms: z.number().optional(),
-});
-
-const endedSchema = z.object({
-  status: z.enum(ENDS),
-  error: z
-    .object({
-      code: problemCodeSchema,
-      detail: z.string(),
-      errors: z.custom<FieldError[]>().optional(),
-      dma: z.custom<DmaFailure>().optional(),
-    })
-    .nullable(),
-  choice: choiceSchema,
-  channels: z.array(z.string()).readonly(),
-  bytes_completed: z.int().min(0),
-  /** Since its acceptance, by a clock that may have been set: any number. */
-  started_ns: z.number().nullable(),
-  finished_ns: z.number(),
-  completion: z
-    .object({
-      copyNs: z.int(),
-      flushNs: z.int(),
-      verifyNs: z.int(),
-      segment: z.int(),
-      sourceCrc: z.int(),
-      destinationCrc: z.int(),
-      difference: z.int().optional(),
-      dma: z.object({ retries: z.int() }),
-    })
-    .nullable(),
+const foreignSchema = acceptedSchema.extend({
+  source: foreignDevice,
+  destination: foreignDevice,
+  operation: acceptedSchema.shape.operation.catch('copy'),
+  segments: acceptedSchema.shape.segments.catch([0, 0, 0]),
+  segmented: acceptedSchema.shape.segmented.catch(false),
+  requested_engine: acceptedSchema.shape.requested_engine.catch('auto'),
+  choice: acceptedSchema.shape.choice.catch({ engine: 'cpu', reason: 'unknown', cpuBytes: 0 }),
+  priority: acceptedSchema.shape.priority.catch('normal'),
+  flush: acceptedSchema.shape.flush.catch(true),
+  verify: acceptedSchema.shape.verify.catch(false),
+  timeout_ms: acceptedSchema.shape.timeout_ms.catch(null),
+  labels: acceptedSchema.shape.labels.catch({}),
+  request_id: acceptedSchema.shape.request_id.catch('unknown'),
+  key: acceptedSchema.shape.key.catch(null),
 });
 
 /** What the journal says of a transfer. */
 export interface TransferRecord {
   id: string;
   accepted: z.output<typeof acceptedSchema>;
-  /** It has begun to copy; known only of one that touches its own source. */
-  begun: boolean;
-  /** A row that says what became of it cannot be read. */
-  spoilt: boolean;
-  /** Undefined where it was not over. */
+  /** It has begun to copy, as far as that was written down. */
+  begun: z.output<typeof begunSchema> | undefined;
+  /** Keys of rows that this version does not understand, which are kept. */
+  foreign: string[];
+  /** Undefined if it was not over, or that cannot be read. */
   outcome: Outcome | undefined;
-}
-
-/** @returns rows that say that it was accepted @param begun that it may have begun, too */
-export function acceptedRows(transfer: Transfer, begun: boolean): Rows {
-  const { id, plan, origin, accepted } = transfer;
-  const record: z.input<typeof acceptedSchema> = {
-    operation: plan.operation,
-    pattern: plan.pattern,
-    source: deviceRecord(plan.source),
-    destination: deviceRecord(plan.destination),
-    segments: numbersOf(plan.segments),
-    segmented: plan.segmented,
-    requested_engine: plan.requestedEngine,
-    choice: plan.choice,
-    priority: plan.priority,
-    flush: plan.flush,
-    verify: plan.verify,
-    timeout_ms: plan.timeoutMs ?? null,
-    labels: plan.labels,
-    request_id: origin.requestId,
-    client: origin.client,
-    key: origin.key ?? null,
-    accepted_ms: accepted.wallMs,
-    accepted_elapsed_ms: accepted.elapsedMs,
-  };
-  const rows = new Map([[keyOf(id, 'accepted'), JSON.stringify(record)]]);
-  return begun ? new Map([...rows, ...begunRows(transfer)]) : rows;
-}
-
-/** @returns rows that say that it has begun to copy */
-export function begunRows({ id }: Transfer): Rows {
-  return new Map([[keyOf(id, 'begun'), 'true']]);
-}
-
-/** @returns rows that say how it ended */
-export function endedRows({ id }: Transfer, outcome: Outcome): Rows {
-  const { status, error, choice, channels } = outcome;
-  const { bytesCompleted, startedNs, finishedNs, completion } = outcome;
-  const record: z.input<typeof endedSchema> = {
-    status,
-    error:
-      error === undefined
-        ? null
-        : {
-            ...{ code: error.code, detail: error.message },
-            ...{ errors: error.options.errors, dma: error.options.dma },
-          },
-    choice,
-    channels,
-    bytes_completed: bytesCompleted,
-    started_ns: startedNs ?? null,
-    finished_ns: finishedNs,
-    completion: completion ?? null,
-  };
-  return new Map([[keyOf(id, 'ended'), JSON.stringify(record)]]);
-}
-
-/** The keys that rows of a transfer can have. */
-export function keysOf({ id }: Transfer): string[] {
-  return PARTS.map((part) => keyOf(id, part));
 }
 
 /**
  * Reads rows in the order of their keys.
  *
- * @param onUnreadable is told the key of each row that says nothing
+ * @param onUnreadable receives the key of each row that says nothing, for nobody could be shown it
  */
 export function readRecords(
-  rows: Iterable<[key: string, value: string]>,
+  rows: Iterable<Row>,
   onUnreadable: (key: string) => void,
 ): TransferRecord[] {
   const records: TransferRecord[] = [];
   for (const [key, value] of rows) {
-    const [, id, part] = KEY.exec(key) ?? [];
+    const [id, part] = partsOf(key);
     if (id === undefined) continue;
     const last = records.at(-1);
-    try {
-      if (part === 'accepted') {
-        const accepted = acceptedSchema.parse(JSON.parse(value));
-        records.push({ id, accepted, begun: false, spoilt: false, outcome: undefined });
-      } else if (last?.id !== id) {
-        throw new Error('what was accepted is missing');
-      } else if (part === 'begun') {
-        last.begun = true;
-      } else {
-        last.outcome = readOutcome(endedSchema.parse(JSON.parse(value)));
-      }
-    } catch {
-      if (last?.id === id) last.spoilt = true;
-      onUnreadable(key);
+    if (part === 'accepted') {
+      const accepted = readWith(acceptedSchema, value);
+      const foreign = accepted === undefined ? [key] : [];
+      const known = accepted ?? readWith(foreignSchema, value);
+      if (known === undefined) onUnreadable(key);
+      else records.push({ id, accepted: known, begun: undefined, foreign, outcome: undefined });
+      continue;
     }
+    if (last?.id !== id) {
+      // What was accepted is missing.
+      onUnreadable(key);
+      continue;
+    }
+    const begun = part === 'begun' ? readWith(begunSchema, value) : undefined;
+    const ended = part === 'ended' ? readWith(endedSchema, value) : undefined;
+    if (begun !== undefined) last.begun = begun;
+    else if (ended !== undefined) last.outcome = readOutcome(ended);
+    else last.foreign.push(key);
   }
   return records;
 }
 
+function readWith<Schema extends z.ZodType>(
+  schema: Schema,
+  text: string,
+): z.output<Schema> | undefined {
+  try {
+    return schema.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What transfers of the past have in common, so that a history takes little memory. */
+export class Shared {
+  readonly #devices = new Map<string, Device>();
+  readonly #choices = new Map<string, EngineChoice>();
+
+  /** A device as it was; nothing can be copied from it or to it. */
+  device({ name, kind, size, identity, flush_basis }: z.output<typeof deviceSchema>): Device {
+    return shared(this.#devices, JSON.stringify([name, kind, size, identity, flush_basis]), {
+      ...{ name, kind, size, identity, flushBasis: flush_basis },
+      ...{ path: '', uuid: null, resource: null, align: 0, numaNode: null, badBlocks: [] },
+      ...{ persistenceDomain: 'unknown', state: 'online', stateReason: null },
+      ...{ instance: 0, handle: NOWHERE },
+    });
+  }
+
+  choice(choice: EngineChoice): EngineChoice {
+    return shared(this.#choices, `${choice.engine} ${choice.reason}`, choice);
+  }
+}
+
+/** The value that was there first under that name. */
+function shared<Value>(values: Map<string, Value>, name: string, value: Value): Value {
+  const known = values.get(name);
+  if (known !== undefined) return known;
+  // Reasons name figures, so they may be many; then they are shared by fewer.
+  if (values.size >= MAX_SHARED) values.clear();
+  values.set(name, value);
+  return value;
+}
+
 /** The transfer as it was, on devices as they were: to be looked at, not to be run. */
-export function transferOf(record: TransferRecord, clock: ElapsedClock): Transfer {
+export function transferOf(
+  record: TransferRecord,
+  clock: ElapsedClock,
+  shared = new Shared(),
+): Transfer {
   const { accepted, outcome } = record;
-  const transfer = transferAgain(record, planOf(accepted), clock);
-  if (outcome !== undefined) transfer.finish(outcome);
+  const transfer = transferAgain(record, planOf(accepted, shared), clock);
+  if (outcome !== undefined) {
+    transfer.finish({ ...outcome, choice: shared.choice(outcome.choice) });
+  }
   return transfer;
 }
 
@@ -243,20 +179,8 @@ export function requestOf({ accepted }: TransferRecord): TransferRequest {
   };
 }
 
-function deviceRecord(device: Device): z.input<typeof deviceSchema> {
-  const { name, kind, size, identity, flushBasis } = device;
-  return { name, kind, size, identity, flush_basis: flushBasis };
-}
-
 function originOf({ request_id, client, key }: TransferRecord['accepted']) {
   return { requestId: request_id, client, key: key ?? undefined };
-}
-
-function numbersOf(segments: readonly Segment[]): number[] {
-  const numbers: number[] = [];
-  for (const { src_offset, dst_offset, size } of segments)
-    numbers.push(src_offset, dst_offset, size);
-  return numbers;
 }
 
 function segmentsOf({ segments: numbers }: TransferRecord['accepted']) {
@@ -266,39 +190,24 @@ function segmentsOf({ segments: numbers }: TransferRecord['accepted']) {
   });
 }
 
-function planOf(accepted: TransferRecord['accepted']): TransferPlan {
+function planOf(accepted: TransferRecord['accepted'], shared: Shared): TransferPlan {
   const segments = segmentsOf(accepted);
   return {
     operation: accepted.operation,
     pattern: accepted.pattern,
-    source: deviceOf(accepted.source),
-    destination: deviceOf(accepted.destination),
+    source: shared.device(accepted.source),
+    destination: shared.device(accepted.destination),
     segments,
     segmented: accepted.segmented,
     bytes: segments.reduce((sum, { size }) => sum + size, 0),
     requestedEngine: accepted.requested_engine,
-    choice: accepted.choice,
+    choice: shared.choice(accepted.choice),
     priority: accepted.priority,
     flush: accepted.flush,
     verify: accepted.verify,
     timeoutMs: accepted.timeout_ms ?? undefined,
     labels: accepted.labels,
   };
-}
-
-/** A device as it was; nothing can be copied from it or to it. */
-function deviceOf({ name, kind, size, identity, flush_basis }: z.output<typeof deviceSchema>) {
-  return {
-    ...{ name, kind, size, identity, flushBasis: flush_basis },
-    ...{ path: '', uuid: null, resource: null, align: 0, numaNode: null, badBlocks: [] },
-    ...{
-      persistenceDomain: 'unknown',
-      state: 'online',
-      stateReason: null,
-      instance: 0,
-      handle: NOWHERE,
-    },
-  } satisfies Device;
 }
 
 function readOutcome(ended: z.output<typeof endedSchema>): Outcome {

@@ -2,34 +2,60 @@
 import type { Inventory } from '../devices/device.ts';
 import { isLegacyIdentity } from '../devices/identity.ts';
 import type { EngineChooser } from '../engines/choice.ts';
-import type { ElapsedClock } from '../journal/elapsed.ts';
+import type { ElapsedClock, Reading } from '../journal/elapsed.ts';
 import { Problem } from '../problems/problem.ts';
 import { planTransfer } from './plan.ts';
-import { requestOf, type TransferRecord, transferAgain, transferOf } from './record.ts';
+import {
+  requestOf,
+  type Shared,
+  type TransferRecord,
+  transferAgain,
+  transferOf,
+} from './record.ts';
 import type { Transfer, TransferPlan } from './transfer.ts';
 
-/** Why a transfer must not run again from the start, though it is not over. */
-export interface History {
+/** How often a transfer runs again that was under way each time that a daemon died. */
+const MAX_RERUNS = 2;
+
+/** What tells whether a transfer that is not over may run again from the start. */
+export interface CrashContext {
   /** It may have begun to copy. */
   begun: boolean;
   /** See {@link touchesItself}. */
   touchesItself: boolean;
+  /** How many daemons ran it again, and died. */
+  reruns: number;
+  /** Work that the crash made forgotten was still to write its source, when it was accepted. */
+  sourceUnsettled: boolean;
+  /** The host restarted since, and its source may not have survived that. */
+  sourceLost: boolean;
   /** Why the journal may be older than what happened to the bytes. */
   doubt: string | undefined;
 }
 
 /**
  * Whether a transfer that did not end may run again from the start, and give what one run would
- * have given. It may where its source is as it was, which takes two things: it has not written
- * there itself; nor has anything accepted later touched its bytes. The second always holds, unless
- * the journal is in doubt: a transfer that is in the journal keeps its place in the order until its
- * end is there too, and so nothing behind it that touches its bytes, upload or transfer, has begun.
+ * have given. It may if its source is as it was, which takes four things: it has not written there
+ * itself; nor has anything accepted later; what was accepted before had written there in whole; and
+ * the bytes are still there. The second always holds, unless the journal is in doubt: a transfer that
+ * is in the journal keeps its place in the order until its end is there too, and so nothing behind it
+ * that touches its bytes, upload or transfer, has begun. The third holds for what is in the journal,
+ * which runs again first; uploads and awaited transfers are not in it: while one of those is still to
+ * write the source, that is part of the row, until a `begun` row says that its turn has come.
  *
  * @returns why it may not
  */
-export function whyNotAgain({ begun, touchesItself, doubt }: History): string | undefined {
+export function reasonNotToRerun(context: CrashContext): string | undefined {
+  const { begun, reruns, sourceUnsettled, sourceLost, doubt } = context;
   if (doubt !== undefined) return `${doubt}, and later work may have touched the same bytes`;
-  if (begun && touchesItself) return 'one of its segments writes where another one reads';
+  if (begun && context.touchesItself) return 'one of its segments writes where another one reads';
+  if (!begun && sourceUnsettled) {
+    return 'it waited for an upload or a transfer that was still to write its source, and that was lost';
+  }
+  if (sourceLost) return 'the host restarted, and its source may not have survived that';
+  if (reruns >= MAX_RERUNS) {
+    return `the daemon died each of the last ${reruns + 1} times that it ran`;
+  }
   return undefined;
 }
 
@@ -53,42 +79,81 @@ export function touchesItself({ operation, source, destination, segments }: Tran
   });
 }
 
-/** What becomes of a transfer after a restart. */
+/**
+ * What becomes of a transfer after a restart. `foreign`: keys of its rows that this version does not
+ * understand, and leaves as they are.
+ */
 export type Recovered =
-  | { kind: 'over'; transfer: Transfer }
-  | { kind: 'again'; transfer: Transfer }
-  | { kind: 'interrupted'; transfer: Transfer; error: Problem };
+  | { kind: 'over'; transfer: Transfer; foreign: readonly string[] }
+  | { kind: 'again'; transfer: Transfer; reruns: number }
+  | { kind: 'interrupted'; transfer: Transfer; error: Problem; foreign: readonly string[] };
 
 export interface RecoveryOptions {
   inventory: Inventory;
   chooser: EngineChooser;
   doubt: string | undefined;
   clock: ElapsedClock;
+  /** What the host says now. */
+  host: Pick<Reading, 'boot_id' | 'uptime_ms' | 'wall_ms'>;
 }
 
 /** Decides what becomes of a transfer, by what the journal and today's devices say. */
 export function recover(record: TransferRecord, options: RecoveryOptions): Recovered {
-  const { inventory, chooser, doubt, clock } = options;
+  const { inventory, chooser, doubt, clock, host } = options;
+  const { accepted, begun, foreign } = record;
   const transfer = transferOf(record, clock);
-  if (transfer.over) return { kind: 'over', transfer };
-  const history = { begun: record.begun, touchesItself: touchesItself(transfer.plan), doubt };
+  if (transfer.over) return { kind: 'over', transfer, foreign };
+  const reruns = begun?.reruns ?? 0;
   const reason =
-    (record.spoilt ? 'what the journal says of its end cannot be read' : undefined) ??
-    whyNotAgain(history) ??
+    (foreign.length > 0 ? 'a later version of the daemon kept it' : undefined) ??
+    reasonNotToRerun({
+      ...{ begun: begun !== undefined, reruns, doubt },
+      touchesItself: touchesItself(transfer.plan),
+      sourceUnsettled: accepted.source_unsettled === true,
+      sourceLost: hasRestarted(accepted, host) && accepted.source_persistent !== true,
+    }) ??
     whyDeviceIsAnother(transfer.plan, inventory);
-  if (reason !== undefined) return interrupted(transfer, reason);
+  if (reason !== undefined) return interrupted(transfer, reason, foreign);
   try {
     const plan = planTransfer(requestOf(record), inventory, chooser);
-    return { kind: 'again', transfer: transferAgain(record, plan, clock) };
+    return { kind: 'again', transfer: transferAgain(record, plan, clock), reruns };
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    return interrupted(transfer, error.message);
+    return interrupted(transfer, error.message, foreign);
   }
 }
 
-function interrupted(transfer: Transfer, reason: string): Recovered {
-  const detail = `The daemon ended before the transfer did, and it was not run again: ${reason.replace(/\.$/, '')}. What it copied stays copied; send it again if that is right.`;
-  return { kind: 'interrupted', transfer, error: new Problem('interrupted', detail) };
+/** What becomes of a transfer that has an end, be it one that cannot be read. */
+export function recoverPast(
+  record: TransferRecord,
+  clock: ElapsedClock,
+  shared: Shared,
+): Recovered {
+  const transfer = transferOf(record, clock, shared);
+  const { foreign } = record;
+  if (transfer.over) return { kind: 'over', transfer, foreign };
+  return interrupted(transfer, 'what the journal says of its end cannot be read', foreign);
+}
+
+/** Whether the host has restarted since. Rows of older versions have only the wall clock's time. */
+function hasRestarted(
+  { boot_id, accepted_ms }: TransferRecord['accepted'],
+  host: RecoveryOptions['host'],
+): boolean {
+  if (boot_id !== undefined) return boot_id !== host.boot_id;
+  return accepted_ms < host.wall_ms - host.uptime_ms;
+}
+
+function interrupted(transfer: Transfer, reason: string, foreign: readonly string[]): Recovered {
+  return { kind: 'interrupted', transfer, error: rerunProblem(reason), foreign };
+}
+
+/** @param reason why a transfer of an earlier daemon is not run again */
+export function rerunProblem(reason: string): Problem {
+  const detail =
+    `The daemon ended before the transfer did, and it was not run again: ${reason.replace(/\.$/, '')}. ` +
+    'What it copied stays copied; send it again if that is right.';
+  return new Problem('interrupted', detail);
 }
 
 function whyDeviceIsAnother(plan: TransferPlan, inventory: Inventory): string | undefined {

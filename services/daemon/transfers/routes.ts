@@ -91,6 +91,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
           ...problemResponsesWith(
             transferProblemSchema,
             'cancelled',
+            'source_incomplete',
             'dma_error',
             'verify_mismatch',
             'media_error',
@@ -173,7 +174,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       },
     },
     async (request, reply) => {
-      const transfer = transfers.get(request.params.id, request.client.name);
+      const transfer = await transfers.get(request.params.id, request.client.name);
       const prefer = readPrefer(request.headers.prefer, 0);
       if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
       await transfers.waitForEnd(transfer, prefer.waitMs, reply.raw);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Writable } from 'node:stream';
 import { isClosed } from '../http/client-left.ts';
-import type { ElapsedClock } from '../journal/elapsed.ts';
+import type { Rows } from '../journal/store.ts';
 import { Problem } from '../problems/problem.ts';
 import { ActiveTransfer, type Surroundings } from './active.ts';
 import { Archive } from './archive.ts';
@@ -10,10 +10,10 @@ import { History, type Page } from './history.ts';
 import { IdempotencyKeys, type Meaning } from './idempotency.ts';
 import { TransferIds } from './ids.ts';
 import { reportEnd } from './observer.ts';
-import { endedRows } from './record.ts';
 import type { Recovered } from './recovery.ts';
+import { endedRows } from './rows.ts';
 import type { TransferListQuery } from './schema.ts';
-import { type Origin, Transfer, type TransferPlan } from './transfer.ts';
+import { type Origin, type Outcome, Transfer, type TransferPlan } from './transfer.ts';
 
 /**
  * A week for those who come back from one. Of those whose clients have their ends, as many as an
@@ -28,9 +28,7 @@ const FORGET_EVERY_MS = 60_000;
 /** So much time at most, and what the host is off, counts for nobody if the host goes down. */
 const KEEP_CLOCK_EVERY_MS = 600_000;
 
-export interface TransferServiceOptions extends Omit<Surroundings, 'archive' | 'feed' | 'left'> {
-  clock: ElapsedClock;
-}
+export type TransferServiceOptions = Omit<Surroundings, 'archive' | 'feed' | 'left'>;
 
 export interface Created {
   transfer: Transfer;
@@ -49,6 +47,8 @@ export class TransferService {
   readonly #forgetting: NodeJS.Timeout;
   readonly #keepingClock: NodeJS.Timeout;
   readonly #active = new Map<string, ActiveTransfer>();
+  /** Until all is known of earlier daemons' transfers: those that are over, and whoever waits. */
+  #past: { over: Transfer[]; all: Promise<void>; known(): void } | undefined = unknownPast();
   readonly #surroundings: Surroundings;
 
   constructor(options: TransferServiceOptions) {
@@ -61,7 +61,7 @@ export class TransferService {
       feed: this.feed,
       left: (transfer) => {
         this.#active.delete(transfer.id);
-        if (transfer.over) this.#history.finish(transfer);
+        if (transfer.over) this.#finish(transfer);
       },
     };
     this.#forgetting = setInterval(() => {
@@ -102,7 +102,11 @@ export class TransferService {
     makePlan: () => TransferPlan,
   ): Promise<Created> {
     const { client, key } = origin;
-    const known = key === undefined ? undefined : this.#keys.find(client, key, request);
+    let known = key === undefined ? undefined : this.#keys.find(client, key, request);
+    if (key !== undefined && known === undefined && this.learning !== undefined) {
+      await this.learning;
+      known = this.#keys.find(client, key, request);
+    }
     if (known !== undefined) {
       await this.#active.get(known.id)?.accepting;
       return { transfer: known, replayed: true };
@@ -112,7 +116,7 @@ export class TransferService {
 
     const transfer = new Transfer(this.#ids.next(), plan, origin, this.#options.clock);
     this.#keys.remember(transfer);
-    const active = this.#activate(transfer, false);
+    const active = this.#activate(transfer);
     if (journaled || key !== undefined) {
       try {
         await active.placeKept(() => this.#show(active));
@@ -143,43 +147,82 @@ export class TransferService {
   }
 
   /**
-   * Takes up what an earlier daemon left, in the order in which that accepted it. To be called
-   * before anything is created.
+   * Takes up what an earlier daemon left unfinished, in the order in which that accepted it. To be
+   * called before anything is created. What is to run again has its place in the order from now on,
+   * and waits for {@link settlePast}.
    *
+   * @param lastId the greatest id that an earlier daemon gave; those to come are greater
    * @returns once what becomes of it is in the journal
    */
-  async takeUp(left: readonly Recovered[]): Promise<void> {
-    const interrupted = new Map<string, string>();
-    for (const { transfer } of left) this.#ids.passOver(transfer.id);
-    for (const recovered of left) {
-      const { transfer } = recovered;
-      transfer.promised = true;
-      if (recovered.kind === 'interrupted') {
-        const outcome = transfer.outcome(undefined, recovered.error);
-        for (const [key, row] of endedRows(transfer, outcome)) interrupted.set(key, row as string);
-        transfer.finish(outcome);
-        reportEnd(this.#options, transfer);
-      }
-      this.#history.add(transfer, this.#keys.remember(transfer));
-    }
-    const over = left.filter(({ kind }) => kind !== 'again').map(({ transfer }) => transfer);
-    // The first to end is the first to be forgotten.
-    over.sort((a, b) => b.overForMs - a.overForMs);
-    for (const transfer of over) this.#history.finish(transfer);
+  async takeUp(left: readonly Recovered[], lastId: string | undefined): Promise<void> {
+    if (lastId !== undefined) this.#ids.passOver(lastId);
     this.#keepClock();
-    await this.#options.journal.record(interrupted);
-    // Where the daemon ends meanwhile, the next one will do.
+    for (const recovered of left) this.#addPast(recovered);
+    await this.#options.journal.record(
+      new Map(left.flatMap((recovered) => [...interruptedRows(recovered)])),
+    );
+    // If the daemon ends meanwhile, the next one will do.
     if (this.#options.queue.closing) return;
-    for (const { kind, transfer } of left) {
-      if (kind !== 'again') continue;
-      const active = this.#activate(transfer, true);
+    for (const recovered of left) {
+      if (recovered.kind !== 'again') continue;
+      const active = this.#activate(recovered.transfer, recovered.reruns);
       active.limitTime();
-      active.place();
+      active.hold();
     }
   }
 
-  /** @throws Problem not_found, where it is another client's too */
-  get(id: string, client: string): Transfer {
+  /** Adds transfers of earlier daemons that are over, and that were not taken up. */
+  addPast(over: readonly Recovered[]): void {
+    for (const recovered of over) this.#addPast(recovered);
+  }
+
+  /**
+   * All that earlier daemons left is known now.
+   *
+   * @param doubt why what was unfinished must not run again after all; undefined if it may
+   */
+  settlePast(doubt: string | undefined): void {
+    // The first to end is the first to be forgotten.
+    const past = this.#past?.over.sort((a, b) => b.overForMs - a.overForMs) ?? [];
+    this.#past?.known();
+    this.#past = undefined;
+    for (const transfer of past) this.#history.finish(transfer);
+    for (const active of this.#active.values()) {
+      if (doubt === undefined) active.rerun();
+      else active.interruptHeld(doubt);
+    }
+  }
+
+  /** While not all is known of earlier daemons' transfers. */
+  get learning(): Promise<void> | undefined {
+    return this.#past?.all;
+  }
+
+  #addPast(recovered: Recovered): void {
+    const { transfer } = recovered;
+    // One that is accepted later could have been told of here only by a journal opened anew.
+    transfer.promised = true;
+    if (recovered.kind === 'interrupted') {
+      transfer.finish(transfer.outcome(undefined, recovered.error));
+      reportEnd(this.#options, transfer);
+    }
+    if (recovered.kind !== 'again') this.#archive.alsoRemove(transfer, recovered.foreign);
+    this.#history.add(transfer, this.#keys.remember(transfer));
+    if (transfer.over) this.#finish(transfer);
+  }
+
+  #finish(transfer: Transfer): void {
+    if (this.#past === undefined) this.#history.finish(transfer);
+    else this.#past.over.push(transfer);
+  }
+
+  /** @throws Problem not_found, also if it is another client's */
+  async get(id: string, client: string): Promise<Transfer> {
+    if (this.#history.get(id) === undefined) await this.learning;
+    return this.#own(id, client);
+  }
+
+  #own(id: string, client: string): Transfer {
     const transfer = this.#history.get(id);
     if (transfer?.origin.client !== client) {
       throw new Problem('not_found', 'There is no such transfer, or it ended too long ago.');
@@ -191,7 +234,8 @@ export class TransferService {
    * @param unwanted whether nobody waits for the page any more
    * @throws Problem invalid_request for a page token that does not fit
    */
-  list(query: TransferListQuery, client: string, unwanted?: () => boolean): Promise<Page> {
+  async list(query: TransferListQuery, client: string, unwanted?: () => boolean): Promise<Page> {
+    await this.learning;
     return this.#history.page(query, client, unwanted);
   }
 
@@ -228,7 +272,8 @@ export class TransferService {
    * @throws Problem not_found; not_cancellable if it ended otherwise
    */
   async cancel(id: string, client: string): Promise<Transfer> {
-    const transfer = this.get(id, client);
+    if (this.#history.get(id) === undefined) await this.learning;
+    const transfer = this.#own(id, client);
     const active = this.#active.get(id);
     if (active !== undefined) {
       active.stop(new Problem('cancelled', 'It was cancelled by a client.'));
@@ -271,8 +316,8 @@ export class TransferService {
     this.#options.journal.writeSoon(this.#options.clock.row());
   }
 
-  #activate(transfer: Transfer, journaled: boolean): ActiveTransfer {
-    const active = new ActiveTransfer(transfer, this.#surroundings, journaled);
+  #activate(transfer: Transfer, reruns?: number): ActiveTransfer {
+    const active = new ActiveTransfer(transfer, this.#surroundings, reruns);
     this.#active.set(transfer.id, active);
     return active;
   }
@@ -284,4 +329,18 @@ export class TransferService {
     active.limitTime();
     this.feed.publish('status', transfer);
   }
+}
+
+function unknownPast() {
+  let known = () => {};
+  const all = new Promise<void>((resolve) => {
+    known = resolve;
+  });
+  return { over: [], all, known };
+}
+
+/** How one ended that is not run again; rows of later versions stay as they are. */
+function interruptedRows(recovered: Recovered): Rows {
+  if (recovered.kind !== 'interrupted' || recovered.foreign.length > 0) return new Map();
+  return endedRows(recovered.transfer, recovered.transfer.end as Outcome);
 }

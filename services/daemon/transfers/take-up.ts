@@ -1,32 +1,129 @@
 // SPDX-License-Identifier: Apache-2.0
+import { setImmediate as turn } from 'node:timers/promises';
 import type { FastifyBaseLogger } from 'fastify';
-import type { OpenedJournal } from '../journal/open.ts';
-import { readRecords } from './record.ts';
-import { type Recovered, type RecoveryOptions, recover } from './recovery.ts';
+import { DAMAGED, type OpenedJournal } from '../journal/open.ts';
+import { readRecords, Shared } from './record.ts';
+import { type Recovered, type RecoveryOptions, recover, recoverPast } from './recovery.ts';
+import { idOf, isUnfinished } from './rows.ts';
 import type { TransferService } from './service.ts';
 
+/** Transfers that are read at a time. */
+const SLICE = 200;
+
 /**
- * Lets the service take up what the journal says of an earlier daemon.
- *
- * @returns once what becomes of it is in the journal
+ * Lets the service take up what the journal says of earlier daemons: first, and before anybody is
+ * let in, what was unfinished; all else behind, for it may be much, a little at a time.
  */
-export async function takeUp(
-  transfers: TransferService,
-  { journal, rows, doubt }: OpenedJournal,
-  { inventory, chooser, clock }: Omit<RecoveryOptions, 'doubt'>,
-  log: FastifyBaseLogger,
-): Promise<void> {
-  // Taken away, for they are not needed again.
-  const records = readRecords(rows.splice(0), (key) => {
-    log.error({ key }, 'journal: a row that cannot be read is left out');
-    journal.remove([key]);
-  });
-  const left = records.map((record) => recover(record, { inventory, chooser, doubt, clock }));
-  const count = (kind: Recovered['kind']) => left.filter((one) => one.kind === kind).length;
-  log.info(
-    { over: count('over'), again: count('again'), interrupted: count('interrupted') },
-    'journal: transfers of an earlier daemon',
-  );
-  await transfers.takeUp(left);
-  journal.trust();
+export class TakeUp {
+  readonly #transfers: TransferService;
+  readonly #opened: OpenedJournal;
+  readonly #options: Omit<RecoveryOptions, 'doubt'>;
+  readonly #log: FastifyBaseLogger;
+  readonly #abort = new AbortController();
+  readonly #unfinished: ReadonlySet<string>;
+  #reading: Promise<void> = Promise.resolve();
+
+  constructor(
+    transfers: TransferService,
+    opened: OpenedJournal,
+    options: Omit<RecoveryOptions, 'doubt'>,
+    log: FastifyBaseLogger,
+  ) {
+    this.#transfers = transfers;
+    this.#opened = opened;
+    this.#options = options;
+    this.#log = log;
+    this.#unfinished = unfinishedIn(opened.rows.keys);
+  }
+
+  /** @returns once what becomes of the unfinished transfers is in the journal */
+  async unfinished(): Promise<void> {
+    const { rows, doubt } = this.#opened;
+    const keys = rows.keys.filter((key) => this.#unfinished.has(idOf(key) ?? ''));
+    const left: Recovered[] = [];
+    for (let at = 0; at < keys.length; ) {
+      // A transfer's rows are read together.
+      let end = Math.min(at + SLICE, keys.length);
+      while (end < keys.length && idOf(keys[end]) === idOf(keys[end - 1])) end++;
+      const records = readRecords(await rows.get(keys.slice(at, end)), (key) => this.#skip(key));
+      left.push(...records.map((record) => recover(record, { ...this.#options, doubt })));
+      at = end;
+      await turn();
+    }
+    const count = (kind: Recovered['kind']) => left.filter((one) => one.kind === kind).length;
+    this.#log.info(
+      { again: count('again'), interrupted: count('interrupted') },
+      'journal: unfinished transfers of an earlier daemon',
+    );
+    await this.#transfers.takeUp(
+      left,
+      rows.keys.findLast((key) => idOf(key) !== undefined),
+    );
+  }
+
+  /** Goes on with all others, and then lets run again what may. */
+  readHistory(): void {
+    this.#reading = this.#readHistory().catch((error) => {
+      this.#log.error({ err: error }, 'journal: the history cannot be read');
+      this.#transfers.settlePast('the journal could not be read');
+    });
+  }
+
+  /** Ends it early. @returns once it reads no more */
+  async stop(): Promise<void> {
+    this.#abort.abort();
+    await this.#reading;
+  }
+
+  async #readHistory(): Promise<void> {
+    const { journal, rows, doubt } = this.#opened;
+    const shared = new Shared();
+    let over = 0;
+    let held: [string, string][] = [];
+    const take = (batch: [string, string][]) => {
+      const records = readRecords(batch, (key) => this.#skip(key));
+      over += records.length;
+      const { clock } = this.#options;
+      this.#transfers.addPast(records.map((record) => recoverPast(record, clock, shared)));
+    };
+    for await (const slice of rows.slices(this.#abort.signal)) {
+      const all = [...held, ...slice.filter(([key]) => this.#isHistory(key))];
+      // The last transfer's rows may go on in the next slice.
+      const last = idOf(all.at(-1)?.[0]);
+      const cut = all.findIndex(([key]) => idOf(key) === last);
+      take(all.slice(0, Math.max(cut, 0)));
+      held = all.slice(Math.max(cut, 0));
+      await turn();
+    }
+    take(held);
+    if (this.#abort.signal.aborted) return;
+    if (rows.damage !== undefined && doubt === undefined) {
+      this.#log.error({ damage: rows.damage }, 'journal: damaged; what is intact in it is used');
+    }
+    this.#transfers.settlePast(rows.damage === undefined ? undefined : DAMAGED);
+    journal.trust();
+    this.#log.info({ over }, 'journal: all transfers of earlier daemons are known');
+  }
+
+  #isHistory(key: string): boolean {
+    const id = idOf(key);
+    return id !== undefined && !this.#unfinished.has(id);
+  }
+
+  #skip(key: string): void {
+    this.#log.error({ key }, 'journal: a row says nothing that this version can show anybody');
+  }
+}
+
+/** The ids of transfers that have no end, or a row that this version does not know. */
+function unfinishedIn(keys: readonly string[]): Set<string> {
+  const unfinished = new Set<string>();
+  for (let at = 0; at < keys.length; ) {
+    const id = idOf(keys[at]);
+    const first = at++;
+    if (id === undefined) continue;
+    while (at < keys.length && keys[at]?.startsWith(id)) at++;
+    if (isUnfinished(keys.slice(first, at))) unfinished.add(id);
+  }
+  return unfinished;
 }

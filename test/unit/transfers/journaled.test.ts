@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
+import { UnflushedDevices } from '../../../services/daemon/devices/unflushed.ts';
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
 import { transferListQuerySchema } from '../../../services/daemon/transfers/schema.ts';
@@ -34,9 +35,15 @@ describe('a transfer that has to be kept', () => {
     service = new TransferService({
       ...{ engine: engine as unknown as Engine, dma, chooser: makeChooser('auto', dma) },
       clock: CLOCK,
-      ...{ queue, journal: memoryJournal(store).journal, log: pino({ level: 'silent' }) },
+      ...{
+        queue,
+        unflushed: new UnflushedDevices(false),
+        journal: memoryJournal(store).journal,
+        log: pino({ level: 'silent' }),
+      },
       observer: { progressed: () => {}, finished: () => {} },
     });
+    service.settlePast(undefined);
     service.feed.watchAll('anna', ({ transfer }) => events.push(transfer.status));
   });
 

@@ -4,20 +4,23 @@ import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import fc from 'fast-check';
 import { v7 as uuidv7 } from 'uuid';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
-import { ElapsedClock } from '../../../services/daemon/journal/elapsed.ts';
+import { ElapsedClock, readClocks } from '../../../services/daemon/journal/elapsed.ts';
 import { Problem } from '../../../services/daemon/problems/problem.ts';
 import { TransferIds } from '../../../services/daemon/transfers/ids.ts';
+import {
+  readRecords,
+  requestOf,
+  Shared,
+  type TransferRecord,
+  transferOf,
+} from '../../../services/daemon/transfers/record.ts';
+import { recover, recoverPast } from '../../../services/daemon/transfers/recovery.ts';
 import {
   acceptedRows,
   begunRows,
   endedRows,
   keysOf,
-  readRecords,
-  requestOf,
-  type TransferRecord,
-  transferOf,
-} from '../../../services/daemon/transfers/record.ts';
-import { recover } from '../../../services/daemon/transfers/recovery.ts';
+} from '../../../services/daemon/transfers/rows.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
 import { type Outcome, Transfer } from '../../../services/daemon/transfers/transfer.ts';
 import {
@@ -89,7 +92,7 @@ describe('rows of a transfer', () => {
           const outcome = transfer.outcome(ran ? told : undefined, failure, ['dma0chan0']);
           transfer.finish(outcome);
           const [record] = read(
-            rowsOf(acceptedRows(transfer, false), endedRows(transfer, transfer.end as Outcome)),
+            rowsOf(acceptedRows(transfer), endedRows(transfer, transfer.end as Outcome)),
           );
           assert.ok(record);
           const back = transferOf(record, CLOCK);
@@ -106,7 +109,7 @@ describe('rows of a transfer', () => {
     const body = { device_name: 'dax0.0', src_offset: 1, dst_offset: 9, size: 8 };
     const segments = [{ src_offset: 1, dst_offset: 9, size: 8 }];
     for (const segmented of [false, true]) {
-      const [record] = read(rowsOf(acceptedRows(makeTransfer({ segments, segmented }), false)));
+      const [record] = read(rowsOf(acceptedRows(makeTransfer({ segments, segmented }))));
       const { device_name } = body;
       expect(record && requestOf(record)).toEqual({
         ...transferRequestSchema.parse(segmented ? { device_name, segments } : body),
@@ -124,7 +127,7 @@ describe('rows of a transfer', () => {
     const transfer = makeTransfer({
       ...{ operation, pattern, segments: [{ src_offset, dst_offset: 9, size: 8 }] },
     });
-    const [record] = read(rowsOf(acceptedRows(transfer, false)));
+    const [record] = read(rowsOf(acceptedRows(transfer)));
     const request = transferRequestSchema.parse(record && requestOf(record));
     expect(request).toMatchObject({ operation, ...rest });
     expect(record?.accepted.pattern).toBe(pattern);
@@ -134,44 +137,82 @@ describe('rows of a transfer', () => {
     const transfers = [makeTransfer(), makeTransfer(), makeTransfer()];
     const [first, second, third] = transfers as [Transfer, Transfer, Transfer];
     const rows = rowsOf(
-      acceptedRows(third, true),
-      acceptedRows(first, false),
-      ...[acceptedRows(second, false), begunRows(second)],
+      acceptedRows(third),
+      begunRows(third, 0),
+      acceptedRows(first),
+      ...[acceptedRows(second), begunRows(second, 2)],
       new Map([['format', '1']]),
     );
     expect(read(rows).map(({ id, begun }) => [id, begun])).toEqual([
-      [first.id, false],
-      [second.id, true],
-      [third.id, true],
+      [first.id, undefined],
+      [second.id, { reruns: 2 }],
+      [third.id, { reruns: 0 }],
     ]);
     const keys = rows.map(([key]) => key).filter((key) => key !== 'format');
     expect(transfers.flatMap(keysOf)).toEqual(expect.arrayContaining(keys));
   });
+
+  test('that an earlier version wrote when it had begun are read', () => {
+    const { id } = makeTransfer();
+    const transfer = makeTransfer({}, id);
+    const [record] = read([...rowsOf(acceptedRows(transfer)), [`${id}/begun`, 'true']]);
+    expect(record).toMatchObject({ begun: { reruns: 0 }, foreign: [] });
+  });
+
+  test.each([
+    ['accepted', { priority: 'urgent' }],
+    [
+      'accepted',
+      { priority: 'urgent', labels: { a: 1 }, segments: 'all', choice: { engine: 'x' } },
+    ],
+    ['ended', { status: 'paused' }],
+    ['begun', { phase: 2 }],
+    ['moved', {}],
+  ])(
+    'that a later version wrote are kept, and interrupt what is unfinished: %s %j',
+    (part, members) => {
+      const transfer = makeTransfer({ labels: { a: 'b' } });
+      const accepted = JSON.parse(rowsOf(acceptedRows(transfer))[0]?.[1] as string);
+      const foreign = `${transfer.id}/${part}`;
+      const value = JSON.stringify({ ...(part === 'accepted' && accepted), ...members });
+      const rows = new Map([...rowsOf(acceptedRows(transfer)), [foreign, value] as Row]);
+      const [record] = read([...rows]);
+      assert.ok(record);
+      const recovered = recover(record, {
+        ...{ inventory: new Inventory([]), chooser: {} as never, doubt: undefined, clock: CLOCK },
+        host: readClocks(),
+      });
+      expect(recovered).toMatchObject({
+        kind: 'interrupted',
+        error: { code: 'interrupted', message: expect.stringContaining('later version') },
+        foreign: [foreign],
+      });
+      const document = recovered.transfer.toJSON();
+      expect(document).toMatchObject({ id: transfer.id, device_name: 'dax0.0' });
+      expect(recovered.transfer.origin).toEqual(transfer.origin);
+    },
+  );
 
   test('that say nothing are left out, and told', () => {
     const [good, orphan, bad] = [makeTransfer(), makeTransfer(), makeTransfer()];
     const outcome = good.outcome(undefined, undefined);
     const unreadable: string[] = [];
     const rows: Row[] = [
-      ...rowsOf(acceptedRows(good, false)),
+      ...rowsOf(acceptedRows(good)),
       [`${good.id}/ended`, '{"status":"lost"}'],
       ...rowsOf(endedRows(orphan, outcome)),
       [`${bad.id}/accepted`, '{"torn'],
     ];
     const records = readRecords(rows, (key) => unreadable.push(key));
     // What became of it is not known, so it must not be taken for one that did not end.
-    expect(records).toMatchObject([{ id: good.id, spoilt: true, outcome: undefined }]);
-    const options = {
-      inventory: new Inventory([]),
-      chooser: {} as never,
-      doubt: undefined,
-      clock: CLOCK,
-    };
-    expect(recover(records[0] as TransferRecord, options)).toMatchObject({
+    expect(records).toMatchObject([
+      { id: good.id, foreign: [`${good.id}/ended`], outcome: undefined },
+    ]);
+    expect(recoverPast(records[0] as TransferRecord, CLOCK, new Shared())).toMatchObject({
       kind: 'interrupted',
       error: { code: 'interrupted', message: expect.stringContaining('cannot be read') },
     });
-    expect(unreadable).toEqual([`${good.id}/ended`, `${orphan.id}/ended`, `${bad.id}/accepted`]);
+    expect(unreadable).toEqual([`${orphan.id}/ended`, `${bad.id}/accepted`]);
   });
 });
 
@@ -205,7 +246,7 @@ describe('when the wall clock is set', () => {
         ...([uuidv7(), makePlan({ timeoutMs: 5000 }), makeOrigin('k'), clock] as const),
         acceptedAgo(1000, clock),
       );
-      const rows = rowsOf(acceptedRows(transfer, false));
+      const rows = rowsOf(acceptedRows(transfer));
       const anchor = clock.row();
       setClock(now + ms);
       const [record] = read(rows);
@@ -227,14 +268,14 @@ test('the end of what was accepted long ago can be written and read', () => {
     const old = new Transfer(uuidv7(), makePlan(), makeOrigin(), CLOCK, accepted);
     old.start(old.choice);
     const outcome = old.outcome(completion(), undefined);
-    const [record] = read(rowsOf(acceptedRows(old, true), endedRows(old, outcome)));
-    expect(record).toMatchObject({ spoilt: false, outcome: { status: 'succeeded' } });
+    const [record] = read(rowsOf(acceptedRows(old), begunRows(old, 0), endedRows(old, outcome)));
+    expect(record).toMatchObject({ foreign: [], outcome: { status: 'succeeded' } });
   }
 });
 
 test('a row of a version that had no clock of the journal is as old as the wall clock says', () => {
   const transfer = new Transfer(uuidv7(), makePlan(), makeOrigin(), CLOCK, acceptedAgo(5000));
-  const [[key, value] = ['', '']] = rowsOf(acceptedRows(transfer, false));
+  const [[key, value] = ['', '']] = rowsOf(acceptedRows(transfer));
   const { accepted_elapsed_ms: _, ...older } = JSON.parse(value);
   const [record] = read([[key, JSON.stringify(older)]]);
   assert.ok(record);

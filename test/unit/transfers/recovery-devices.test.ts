@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from '@jest/globals';
 import { type Device, Inventory } from '../../../services/daemon/devices/device.ts';
-import { acceptedRows, readRecords } from '../../../services/daemon/transfers/record.ts';
+import { readClocks } from '../../../services/daemon/journal/elapsed.ts';
+import { readRecords } from '../../../services/daemon/transfers/record.ts';
 import { type Recovered, recover } from '../../../services/daemon/transfers/recovery.ts';
+import { acceptedRows } from '../../../services/daemon/transfers/rows.ts';
 import { makeChooser, noDma } from '../../support/fake-dma.ts';
 import { CLOCK, makeDevice, makeTransfer } from './make-transfer.ts';
 
@@ -19,7 +21,7 @@ const whyOf = (outcome: Recovered) =>
 function recovered(then: [string, string], now: [string, string]): Recovered {
   const [source, destination] = then.map((identity, n) => devdax(`dax${n}.0`, identity));
   if (source === undefined || destination === undefined) throw new Error('two are needed');
-  const rows = acceptedRows(makeTransfer({ source, destination }), false);
+  const rows = acceptedRows(makeTransfer({ source, destination }));
   const [record] = readRecords(rows as Map<string, string>, (key) => expect(key).toBe('readable'));
   if (record === undefined) throw new Error('no record was read');
   return recover(record, {
@@ -27,6 +29,7 @@ function recovered(then: [string, string], now: [string, string]): Recovered {
     chooser: makeChooser('auto', noDma()),
     doubt: undefined,
     clock: CLOCK,
+    host: readClocks(),
   });
 }
 

@@ -4,15 +4,17 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { pino } from 'pino';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
+import { UnflushedDevices } from '../../../services/daemon/devices/unflushed.ts';
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { Job, Segment } from '../../../services/daemon/engines/records.ts';
+import { readClocks } from '../../../services/daemon/journal/elapsed.ts';
 import { UPLOAD_LANE } from '../../../services/daemon/order/work-queue.ts';
 import { readRecords } from '../../../services/daemon/transfers/record.ts';
 import {
   type Recovered,
+  reasonNotToRerun,
   recover,
   touchesItself,
-  whyNotAgain,
 } from '../../../services/daemon/transfers/recovery.ts';
 import { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer } from '../../../services/daemon/transfers/transfer.ts';
@@ -26,6 +28,7 @@ const DEVICES = [0, 1].map((handle) =>
 );
 const inventory = new Inventory(DEVICES);
 const chooser = makeChooser('auto', noDma());
+const host = readClocks();
 
 /** What a client asks for: bytes copied one by one, or written. */
 interface Operation {
@@ -74,6 +77,23 @@ function* steps({ kind, source, destination, segments }: Operation, value: numbe
   }
 }
 
+function tear(torn: Memory, { destination, segments }: Operation): void {
+  for (const { dst_offset, size } of segments) {
+    torn[destination]?.fill(1, dst_offset, dst_offset + size);
+  }
+}
+
+/** What runs again must not read what something else left half-written. */
+function assertWhole(torn: Memory, { source, segments }: Operation): void {
+  for (const { src_offset, size } of segments) {
+    const read = torn[source]?.subarray(src_offset, src_offset + size);
+    assert.ok(
+      read?.every((byte) => byte === 0),
+      'it runs again on a torn source',
+    );
+  }
+}
+
 /** A running operation, whose bytes move when the test says so. */
 interface Run {
   left: ((memory: Memory) => void)[];
@@ -100,6 +120,7 @@ class Life {
     this.#journal = memoryJournal(store, mark).journal;
     this.service = new TransferService({
       engine: { submit: this.#submit.bind(this), cancel: () => {} } as unknown as Engine,
+      unflushed: new UnflushedDevices(false),
       ...{ queue: this.queue, journal: this.#journal, log: pino({ level: 'silent' }) },
       ...{ chooser, dma: noDma(), clock: CLOCK },
       observer: { progressed: () => {}, finished: () => {} },
@@ -229,10 +250,11 @@ describe('after a crash', () => {
           const doubt = mark.set ? 'it could not be written' : undefined;
           const records = readRecords(rows.sorted(), (key) => assert.fail(key));
           const recovered = records.map((one) =>
-            recover(one, { inventory, chooser, doubt, clock: CLOCK }),
+            recover(one, { inventory, chooser, doubt, clock: CLOCK, host }),
           );
           const second = new Life(memory, rows, after);
-          await second.service.takeUp(recovered);
+          await second.service.takeUp(recovered, records.at(-1)?.id);
+          second.service.settlePast(undefined);
           for (let i = 0; i < 1000 && (second.runs.length > 0 || second.service.queued > 0); i++) {
             second.advance(i);
             if (second.runs.length === 0) await settled();
@@ -240,12 +262,17 @@ describe('after a crash', () => {
 
           const fate = new Map(recovered.map((one): [string, Recovered] => [one.transfer.id, one]));
           const expected = createMemory();
+          // Bytes that something left half-written which the crash made forgotten.
+          const torn = createMemory().map((bytes) => bytes.fill(0));
           for (const { given, value, moved, id } of accepted) {
             const all = [...steps(given, value)];
             const again = id !== undefined && fate.get(id)?.kind === 'again';
+            if (again) assertWhole(torn, given);
             for (const step of all.slice(0, again ? all.length : moved)) step(expected);
+            if (again || moved === all.length) for (const step of steps(given, 0)) step(torn);
+            else if (moved > 0 && !fate.has(id ?? '')) tear(torn, given);
             if (id === undefined || given.kind !== 'journaled') continue;
-            const now: Transfer | undefined = second.service.get(id, 'anna');
+            const now: Transfer | undefined = await second.service.get(id, 'anna');
             assert.ok(now.over);
             if (now.status === 'succeeded') assert.ok(again || moved === all.length);
             else assert.equal(fate.get(id)?.kind, 'interrupted');
@@ -286,14 +313,22 @@ describe('touchesItself', () => {
   });
 });
 
-describe('whyNotAgain', () => {
+describe('reasonNotToRerun', () => {
   test.each([
-    [{ begun: false, touchesItself: false, doubt: undefined }, true],
-    [{ begun: true, touchesItself: false, doubt: undefined }, true],
-    [{ begun: false, touchesItself: true, doubt: undefined }, true],
-    [{ begun: true, touchesItself: true, doubt: undefined }, false],
-    [{ begun: false, touchesItself: false, doubt: 'the journal' }, false],
-  ])('%j: again %p', (history, again) => {
-    expect(whyNotAgain(history) === undefined).toBe(again);
+    [{}, true],
+    [{ begun: true }, true],
+    [{ touchesItself: true }, true],
+    [{ begun: true, touchesItself: true }, false],
+    [{ doubt: 'the journal' }, false],
+    [{ sourceUnsettled: true }, false],
+    // Its turn came, and with it the end of what it waited for.
+    [{ sourceUnsettled: true, begun: true }, true],
+    [{ sourceLost: true }, false],
+    [{ begun: true, reruns: 1 }, true],
+    [{ begun: true, reruns: 2 }, false],
+  ])('%j: again %p', (context, again) => {
+    const otherwise = { begun: false, touchesItself: false, sourceUnsettled: false };
+    const rest = { sourceLost: false, reruns: 0, doubt: undefined };
+    expect(reasonNotToRerun({ ...otherwise, ...rest, ...context }) === undefined).toBe(again);
   });
 });

@@ -5,6 +5,7 @@ import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
+import { UnflushedDevices } from '../../../services/daemon/devices/unflushed.ts';
 import type { DmaEngine } from '../../../services/daemon/engines/dma.ts';
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { Completion, Job } from '../../../services/daemon/engines/records.ts';
@@ -68,6 +69,7 @@ describe('TransferService', () => {
       chooser: makeChooser('auto', dma),
       clock: CLOCK,
       queue,
+      unflushed: new UnflushedDevices(false),
       journal: memoryJournal(store).journal,
       log: pino({ level: 'silent' }),
       observer: {
@@ -77,6 +79,7 @@ describe('TransferService', () => {
         finished: (transfer) => finished.push(transfer),
       },
     });
+    service.settlePast(undefined);
     service.feed.watchAll('anna', ({ kind, transfer }: TransferEvent) => {
       events.push(`${kind} ${transfer.status}`);
     });
@@ -355,7 +358,7 @@ describe('TransferService', () => {
       await create();
       engine.end(i);
     }
-    expect(service.get(transfer.id, 'anna')).toBe(transfer);
+    expect(await service.get(transfer.id, 'anna')).toBe(transfer);
     expect(await create({}, 'key')).toBe(transfer);
     expect(engine.jobs).toHaveLength(10_002);
   });
@@ -367,10 +370,10 @@ describe('TransferService', () => {
       await create();
       engine.end(i);
     }
-    expect(service.get(first.id, 'anna')).toBe(first);
+    expect(await service.get(first.id, 'anna')).toBe(first);
     await create();
     engine.end(10_000);
-    expect(() => service.get(first.id, 'anna')).toThrow(
+    await expect(service.get(first.id, 'anna')).rejects.toThrow(
       expect.objectContaining({ code: 'not_found' }),
     );
   });

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Segment } from '../engines/records.ts';
+import type { Access } from '../order/precedence.ts';
+import type { TransferPlan } from './transfer.ts';
+
+/** The bytes that a transfer touches. */
+export function accessesOf({ operation, source, destination, segments }: TransferPlan): Access[] {
+  const accesses: Access[] = [];
+  if (operation !== 'fill') addAccesses(accesses, segments, 'src_offset', source.handle, false);
+  addAccesses(accesses, segments, 'dst_offset', destination.handle, operation !== 'compare');
+  return accesses;
+}
+
+/** Segments that lie one behind the other, as most do, make one access. */
+function addAccesses(
+  accesses: Access[],
+  segments: readonly Segment[],
+  side: 'src_offset' | 'dst_offset',
+  device: number,
+  write: boolean,
+): void {
+  let last: Required<Access> | undefined;
+  for (const segment of segments) {
+    const { [side]: offset, size } = segment;
+    if (last !== undefined && offset === last.offset + last.size) {
+      last.size += size;
+      last.pieces++;
+    } else {
+      last = { device, offset, size, write, pieces: 1 };
+      accesses.push(last);
+    }
+  }
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+import { z } from 'zod';
+import type { Device } from '../devices/device.ts';
+import {
+  DEVICE_KINDS,
+  ENGINE_NAMES,
+  FLUSH_BASES,
+  OPERATIONS,
+  type Segment,
+} from '../engines/records.ts';
+import type { Rows } from '../journal/store.ts';
+import type { DmaFailure, FieldError } from '../problems/problem.ts';
+import { problemCodeSchema } from '../problems/schema.ts';
+import { ENDS, transferRequestSchema } from './schema.ts';
+import type { Outcome, Transfer } from './transfer.ts';
+
+/**
+ * A transfer's rows in the journal: what was accepted, that it has begun (where it matters), and
+ * how it ended. Keys begin with the id, so that rows come in the order of acceptance.
+ */
+const PARTS = ['accepted', 'begun', 'ended'] as const;
+type Part = (typeof PARTS)[number];
+
+export const keyOf = (id: string, part: Part) => `${id}/${part}`;
+/** Any row under a transfer's id; later versions may know further parts. */
+const KEY = /^([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})\/(\w+)$/;
+
+/** @returns the transfer's id and the part of a row's key */
+export function partsOf(key: string): [id?: string, part?: string] {
+  const [, id, part] = KEY.exec(key) ?? [];
+  return id === undefined ? [] : [id, part ?? ''];
+}
+
+/** @returns the id of the transfer that a row belongs to, if it does */
+export function idOf(key: string | undefined): string | undefined {
+  return KEY.exec(key ?? '')?.[1];
+}
+
+/** Whether a transfer with these rows was not over, or has one that this version does not know. */
+export function isUnfinished(keys: readonly string[]): boolean {
+  const parts = keys.map((key) => KEY.exec(key)?.[2]);
+  return !parts.includes('ended') || parts.some((part) => !PARTS.includes(part as Part));
+}
+
+export const deviceSchema = z.object({
+  name: z.string(),
+  kind: z.enum(Object.keys(DEVICE_KINDS) as [keyof typeof DEVICE_KINDS]),
+  size: z.int(),
+  identity: z.string(),
+  flush_basis: z.enum(FLUSH_BASES),
+});
+
+const choiceSchema = z
+  .object({ engine: z.enum(ENGINE_NAMES), reason: z.string() })
+  // Decided anew, should it run again.
+  .transform((choice) => ({ ...choice, cpuBytes: 0 }));
+
+export const acceptedSchema = z.object({
+  /** Not in rows of versions that could only copy. */
+  operation: z.enum(OPERATIONS).default('copy'),
+  pattern: z.string().optional(),
+  source: deviceSchema,
+  destination: deviceSchema,
+  /** Offsets and sizes, three for each segment. */
+  segments: z.array(z.int().min(0)).min(3),
+  segmented: z.boolean(),
+  requested_engine: transferRequestSchema.shape.engine,
+  choice: choiceSchema,
+  priority: transferRequestSchema.shape.priority,
+  flush: z.boolean(),
+  verify: z.boolean(),
+  timeout_ms: z.int().nullable(),
+  labels: z.record(z.string(), z.string()),
+  request_id: z.string(),
+  client: z.string(),
+  key: z.string().nullable(),
+  /** By the wall clock. */
+  accepted_ms: z.number(),
+  /** By the journal's clock; not in rows of versions that had none. */
+  accepted_elapsed_ms: z.number().optional(),
+  /** Which start of the host this was; not in rows of versions that did not look. */
+  boot_id: z.string().optional(),
+  /** Whether its source would have outlived a power failure; absent: no. */
+  source_persistent: z.boolean().optional(),
+  /** Whether work that a crash forgets was still to write its source. */
+  source_unsettled: z.boolean().optional(),
+});
+
+/** Of a version that only said that it has begun: `true`. */
+export const begunSchema = z.union([
+  z.object({
+    /** How many daemons ran it again, and ended otherwise than in order. */
+    reruns: z.int().min(0),
+  }),
+  z.literal(true).transform(() => ({ reruns: 0 })),
+]);
+
+export const endedSchema = z.object({
+  status: z.enum(ENDS),
+  error: z
+    .object({
+      code: problemCodeSchema,
+      detail: z.string(),
+      errors: z.custom<FieldError[]>().optional(),
+      dma: z.custom<DmaFailure>().optional(),
+    })
+    .nullable(),
+  choice: choiceSchema,
+  channels: z.array(z.string()).readonly(),
+  bytes_completed: z.int().min(0),
+  /** Since its acceptance, by a clock that may have been set: any number. */
+  started_ns: z.number().nullable(),
+  finished_ns: z.number(),
+  completion: z
+    .object({
+      copyNs: z.int(),
+      flushNs: z.int(),
+      verifyNs: z.int(),
+      segment: z.int(),
+      sourceCrc: z.int(),
+      destinationCrc: z.int(),
+      difference: z.int().optional(),
+      dma: z.object({ retries: z.int() }),
+    })
+    .nullable(),
+});
+
+/** What is known of a transfer's source when it is accepted. */
+export interface SourceState {
+  bootId: string;
+  /** Its bytes would outlive a power failure. */
+  persistent: boolean;
+  /** Work that a crash forgets is still to write it. */
+  unsettled: boolean;
+}
+
+/**
+ * @param source undefined for a transfer that is over
+ * @returns rows that say that it was accepted
+ */
+export function acceptedRows(transfer: Transfer, source?: SourceState): Rows {
+  const { id, plan, origin, accepted } = transfer;
+  const record: z.input<typeof acceptedSchema> = {
+    operation: plan.operation,
+    pattern: plan.pattern,
+    source: deviceRecord(plan.source),
+    destination: deviceRecord(plan.destination),
+    segments: numbersOf(plan.segments),
+    segmented: plan.segmented,
+    requested_engine: plan.requestedEngine,
+    choice: plan.choice,
+    priority: plan.priority,
+    flush: plan.flush,
+    verify: plan.verify,
+    timeout_ms: plan.timeoutMs ?? null,
+    labels: plan.labels,
+    request_id: origin.requestId,
+    client: origin.client,
+    key: origin.key ?? null,
+    accepted_ms: accepted.wallMs,
+    accepted_elapsed_ms: accepted.elapsedMs,
+    ...(source && {
+      ...{ boot_id: source.bootId, source_persistent: source.persistent },
+      ...(source.unsettled && { source_unsettled: true }),
+    }),
+  };
+  return new Map([[keyOf(id, 'accepted'), JSON.stringify(record)]]);
+}
+
+/** @returns rows that say that it has begun to copy, the last time after so many reruns */
+export function begunRows({ id }: Transfer, reruns: number): Rows {
+  const record: z.input<typeof begunSchema> = { reruns };
+  return new Map([[keyOf(id, 'begun'), JSON.stringify(record)]]);
+}
+
+/** @returns rows that say how it ended */
+export function endedRows({ id }: Transfer, outcome: Outcome): Rows {
+  const { status, error, choice, channels } = outcome;
+  const { bytesCompleted, startedNs, finishedNs, completion } = outcome;
+  const record: z.input<typeof endedSchema> = {
+    status,
+    error:
+      error === undefined
+        ? null
+        : {
+            ...{ code: error.code, detail: error.message },
+            ...{ errors: error.options.errors, dma: error.options.dma },
+          },
+    choice,
+    channels,
+    bytes_completed: bytesCompleted,
+    started_ns: startedNs ?? null,
+    finished_ns: finishedNs,
+    completion: completion ?? null,
+  };
+  return new Map([[keyOf(id, 'ended'), JSON.stringify(record)]]);
+}
+
+/** The keys that rows of a transfer can have. */
+export function keysOf({ id }: Transfer): string[] {
+  return PARTS.map((part) => keyOf(id, part));
+}
+
+function deviceRecord(device: Device): z.input<typeof deviceSchema> {
+  const { name, kind, size, identity, flushBasis } = device;
+  return { name, kind, size, identity, flush_basis: flushBasis };
+}
+
+function numbersOf(segments: readonly Segment[]): number[] {
+  const numbers: number[] = [];
+  for (const { src_offset, dst_offset, size } of segments)
+    numbers.push(src_offset, dst_offset, size);
+  return numbers;
+}
