@@ -24,7 +24,10 @@ interface Operation {
 }
 
 /** The HTTP contract's list; a route that joins it is a decision, not a slip. */
-const PUBLIC = ['GET /livez', 'GET /openapi.json', 'GET /readyz', 'GET /version'];
+const PUBLIC = [
+  ...['GET /', 'GET /livez', 'GET /openapi.json', 'GET /problems/{code}', 'GET /readyz'],
+  'GET /version',
+];
 
 /** Each operation of the document that the daemon gives out. */
 function operationsOf(app: TestApp): Operation[] {
@@ -47,7 +50,7 @@ function operationsOf(app: TestApp): Operation[] {
 
 /** The documented request, on devices and transfers that there are. */
 function requestOf({ method, path }: Operation, id = 'none'): InjectOptions {
-  const url = path.replace('{name}', 'dax0.0').replace('{id}', id);
+  const url = path.replace('{name}', 'dax0.0').replace('{id}', id).replace('{code}', 'forbidden');
   if (method === 'PUT') {
     return {
       ...{ method, url, payload: Buffer.from('123456789') },

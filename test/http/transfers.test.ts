@@ -174,7 +174,8 @@ describe('Prefer', () => {
     ['wait=soon', undefined],
     ['wait', undefined],
     ['respond-async=no', undefined],
-    ['return=minimal', undefined],
+    ['return=representation', undefined],
+    ['return=minimal', 'return=minimal'],
     [';;;,,=', undefined],
     ['\u00e4', undefined],
   ])('%s: waits', async (prefer, applied) => {
@@ -590,3 +591,63 @@ test('each of many clients at once gets its own answer', async () => {
 async function until(holds: () => Promise<boolean>): Promise<void> {
   while (!(await holds())) await sleep(10);
 }
+
+describe('Prefer: return=minimal', () => {
+  const body = { device_name: 'dax0.0', src_offset: 0, dst_offset: 65_536, size: 4096 };
+
+  test('a success has no body, and the rest of its header', async () => {
+    const answer = await app.post(body, { prefer: 'return=minimal' });
+    expect(answer.statusCode).toBe(201);
+    expect(answer.rawPayload).toHaveLength(0);
+    expect(answer.headers['preference-applied']).toBe('return=minimal');
+    expect(answer.headers['content-type']).toBeUndefined();
+    const { location } = answer.headers;
+    expect((await app.inject({ url: String(location) })).json().status).toBe('succeeded');
+  });
+
+  test('nor has a 202, and it combines with other preferences', async () => {
+    const blocker = await app.block('dax0.0');
+    for (const [prefer, applied] of [
+      ['respond-async, return=minimal', 'respond-async, return=minimal'],
+      ['return="minimal"; x=y, wait=0', 'wait=0, return=minimal'],
+    ] as const) {
+      const answer = await app.post(body, { prefer });
+      expect(answer.statusCode).toBe(202);
+      expect(answer.rawPayload).toHaveLength(0);
+      expect(answer.headers['preference-applied']).toBe(applied);
+      expect(answer.headers['retry-after']).toBe('1');
+    }
+    await blocker.release();
+  });
+
+  test('a replay has none, a problem and a dry run have theirs', async () => {
+    const keyed = { prefer: 'return=minimal', 'idempotency-key': 'minimal' };
+    await app.post(body, keyed);
+    const replay = await app.post(body, keyed);
+    expect([replay.statusCode, replay.rawPayload.length]).toEqual([200, 0]);
+    expect(replay.headers['idempotency-replayed']).toBe('true');
+    const plan = await app.post({ ...body, dry_run: true }, { prefer: 'return=minimal' });
+    expect(plan.json().dry_run).toBe(true);
+    expect(plan.headers['preference-applied']).toBeUndefined();
+    const refused = await app.post({ ...body, size: 0 }, { prefer: 'return=minimal' });
+    expect(refused.json().code).toBe('invalid_request');
+    expect(refused.headers['preference-applied']).toBeUndefined();
+  });
+
+  test('return=representation is the default', async () => {
+    const answer = await app.post(body, { prefer: 'return=representation, return=minimal' });
+    expect(answer.json().status).toBe('succeeded');
+    expect(answer.headers['preference-applied']).toBeUndefined();
+  });
+});
+
+test('Server-Timing has the phases of a success', async () => {
+  const body = { device_name: 'dax0.0', src_offset: 0, dst_offset: 65_536, size: 4096 };
+  const timing = async (more: object) =>
+    String((await app.post({ ...body, ...more })).headers['server-timing']);
+  const dur = String.raw`dur=\d+(\.\d+)?`;
+  expect(await timing({ verify: 'crc32c' })).toMatch(
+    new RegExp(`^queue;${dur}, copy;${dur}, flush;${dur}, verify;${dur}$`),
+  );
+  expect(await timing({ durability: 'none' })).toMatch(new RegExp(`^queue;${dur}, copy;${dur}$`));
+});

@@ -74,6 +74,8 @@ export class Conformance {
       throw new Error(`${found.name} does not document this status: ${where}`);
     }
     if (method === 'HEAD' || documented.content === undefined) return;
+    const minimal = /\breturn=minimal\b/.test(String(headers['preference-applied']));
+    if (minimal && status < 300 && answer.body.length === 0) return;
     const schema = documented.content[mediaType]?.schema;
     if (schema === undefined) throw new Error(`undocumented type "${mediaType}": ${where}`);
     if (!mediaType.endsWith('json')) return;
@@ -139,7 +141,7 @@ function checkProblem({ status, headers, body }: Answer, where: string): void {
   const problem = JSON.parse(body.toString()) as ProblemBody;
   const wrong = [
     problem.status === status || 'status',
-    problem.type === `urn:dmad:problem:${problem.code}` || 'type',
+    problem.type === `/problems/${problem.code}` || 'type',
     problem.instance === `urn:dmad:request:${headers['x-request-id']}` || 'instance',
     /^[a-z_]+$/.test(problem.code) || 'code',
     (typeof problem.title === 'string' && problem.title.length > 0) || 'title',

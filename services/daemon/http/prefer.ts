@@ -10,7 +10,9 @@ const PREFERENCE = /^([!#$%&'*+.^_`|~\w-]+)(?:\s*=\s*(?:"([^"]*)"|([^\s"]*)))?$/
 export interface Preference {
   /** How long to wait for the end of a transfer, in milliseconds. */
   waitMs: number;
-  /** For the Preference-Applied header; undefined where nothing was asked for. */
+  /** Whether a success is to be answered without a body. */
+  minimal: boolean;
+  /** For the Preference-Applied header, `return` apart; undefined if nothing was asked for. */
   applied: string | undefined;
 }
 
@@ -24,12 +26,14 @@ export interface Preference {
 export function readPrefer(header: string | undefined, defaultWaitMs: number): Preference {
   let wait: number | undefined;
   let respondAsync = false;
+  let representation: string | undefined;
   for (const [part] of header?.matchAll(ELEMENT) ?? []) {
     const [preference = ''] = part.split(';', 1);
     const [, name, quoted, token] = PREFERENCE.exec(preference.trim()) ?? [];
     // An empty value is none (RFC 7240, 2).
     const value = quoted || token || undefined;
     if (name?.toLowerCase() === 'respond-async' && value === undefined) respondAsync = true;
+    if (name?.toLowerCase() === 'return') representation ??= value;
     if (name?.toLowerCase() === 'wait' && wait === undefined && /^[0-9]+$/.test(value ?? '')) {
       wait = Math.min(Number(value), MAX_WAIT_SECONDS);
     }
@@ -39,6 +43,7 @@ export function readPrefer(header: string | undefined, defaultWaitMs: number): P
     ...(wait === undefined ? [] : [`wait=${wait}`]),
   ];
   return {
+    minimal: representation === 'minimal',
     waitMs: wait === undefined ? (respondAsync ? 0 : defaultWaitMs) : wait * 1000,
     applied: applied.length > 0 ? applied.join(', ') : undefined,
   };

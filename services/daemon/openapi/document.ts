@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { OpenAPIV3_1 } from 'openapi-types';
-import { PROBLEMS } from '../problems/problem.ts';
+import { PROBLEMS, type ProblemCode, problemType } from '../problems/problem.ts';
 import { EXAMPLES, type Example } from './examples.ts';
 import { openAnswers } from './open-answers.ts';
 
@@ -100,7 +100,7 @@ function problemExample(status: number) {
   if (found === undefined) throw new Error(`no problem has status ${status}`);
   const [code, { title }] = found;
   return {
-    type: `urn:dmad:problem:${code}`,
+    type: problemType(code as ProblemCode),
     title,
     status,
     detail: title,

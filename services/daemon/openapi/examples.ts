@@ -68,7 +68,7 @@ const engines = {
 };
 
 const notFound = {
-  type: 'urn:dmad:problem:not_found',
+  type: '/problems/not_found',
   title: 'Not found',
   status: 404,
   detail: 'There is no such transfer; it ended too long ago, or before the daemon was restarted.',
@@ -203,7 +203,7 @@ export const EXAMPLES: Record<string, Record<string, Example>> = {
       status: 422,
       contentType: 'application/problem+json',
       response: {
-        type: 'urn:dmad:problem:out_of_range',
+        type: '/problems/out_of_range',
         title: 'The range lies outside the device',
         status: 422,
         detail: 'dax0.0 has 268435456 bytes: offset 1073741824 lies past its end.',
@@ -243,7 +243,7 @@ export const EXAMPLES: Record<string, Record<string, Example>> = {
       status: 409,
       contentType: 'application/problem+json',
       response: {
-        type: 'urn:dmad:problem:not_cancellable',
+        type: '/problems/not_cancellable',
         title: 'The transfer is already over',
         status: 409,
         detail: 'The transfer is over: succeeded.',
@@ -311,6 +311,29 @@ export const EXAMPLES: Record<string, Record<string, Example>> = {
       parameters: { name: 'dax0.0', offset: '8KiB', size: '9' },
       status: 200,
       response: { crc32c: 'e3069283' },
+    },
+  },
+  getRoot: {
+    program: {
+      summary: 'For a program',
+      status: 200,
+      response: { name: 'dmad', version: '0.1.0', docs: '/docs', openapi: '/openapi.json' },
+    },
+  },
+  explainProblem: {
+    json: {
+      summary: 'A range outside its device',
+      parameters: { code: 'out_of_range' },
+      status: 200,
+      response: {
+        type: '/problems/out_of_range',
+        code: 'out_of_range',
+        title: 'The range lies outside the device',
+        status: 422,
+        meaning: 'A range does not lie inside its device.',
+        remedy: 'Choose an offset and a size inside it: GET /devices/{name} has the size.',
+        retry: 'no',
+      },
     },
   },
   digestContent: {

@@ -122,11 +122,16 @@ export function retryLater(code: ProblemCode, detail: string, seconds = 1): Prob
   return new Problem(code, detail, { headers: { 'retry-after': String(seconds) } });
 }
 
+/** Where a kind of problem is explained: see problems/routes.ts. */
+export function problemType(code: ProblemCode): string {
+  return `/problems/${code}`;
+}
+
 /** @param requestId the id of the request that met the problem (its `x-request-id`) */
 export function problemDetails(problem: Problem, requestId: string): ProblemDetails {
   const { status, title } = PROBLEMS[problem.code];
   return {
-    type: `urn:dmad:problem:${problem.code}`,
+    type: problemType(problem.code),
     title,
     status,
     detail: problem.message,

@@ -9,7 +9,7 @@ export const problemCodeSchema = z.enum(PROBLEM_CODES);
 
 export const problemSchema = z
   .object({
-    type: z.string().meta({ description: 'A stable URI for this kind of error.' }),
+    type: z.string().meta({ description: 'Stable for this kind of error; explains it.' }),
     title: z.string(),
     status: z.int().min(400).max(599),
     detail: z.string().meta({ description: 'What is wrong, and what to do about it.' }),

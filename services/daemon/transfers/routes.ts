@@ -6,7 +6,7 @@ import { authorize } from '../access/authorize.ts';
 import type { Inventory } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import { isClosed } from '../http/client-left.ts';
-import { readPrefer } from '../http/prefer.ts';
+import { type Preference, readPrefer } from '../http/prefer.ts';
 import { referenceBelow } from '../http/references.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
@@ -33,10 +33,14 @@ export interface TransferRoutesOptions {
   chooser: EngineChooser;
 }
 
-const preferHeader = z.string().optional().meta({
-  description:
-    '`wait=N` waits up to N seconds (0 to 60) for the end; `respond-async` does not wait.',
-});
+const preferHeader = z
+  .string()
+  .optional()
+  .meta({
+    description:
+      '`wait=N` waits up to N seconds (0 to 60) for the end; `respond-async` does not wait. ' +
+      '`return=minimal`: a success of POST /transfers is answered without a body.',
+  });
 const idempotencyKey = z
   .string()
   .overwrite(readKey)
@@ -127,7 +131,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
       await transfers.waitForEnd(transfer, prefer.waitMs, reply.raw);
       await transfers.keep(transfer);
-      return answer(transfer, reply, replayed);
+      return answer(transfer, reply, prefer, replayed);
     },
   );
 
@@ -218,18 +222,34 @@ function describePlan(plan: TransferPlan) {
   };
 }
 
+/** Its phases as W3C's Server-Timing has them, in milliseconds. */
+function serverTiming({ timings, plan }: Transfer): string {
+  const phases = {
+    queue: timings.queue_ns,
+    copy: timings.copy_ns,
+    ...(plan.flush && { flush: timings.flush_ns }),
+    ...(plan.verify && { verify: timings.verify_ns }),
+  };
+  return Object.entries(phases)
+    .map(([name, ns]) => `${name};dur=${ns / 1e6}`)
+    .join(', ');
+}
+
 /**
  * How a transfer went, to the client that made it.
  *
  * @param replayed whether an earlier request made it: a failure then stays one, so its status says
  *   the same again, and no Retry-After asks for a retry that could bring nothing else
  */
-function answer(transfer: Transfer, reply: FastifyReply, replayed: boolean) {
-  if (transfer.status === 'succeeded') {
-    return reply.code(replayed ? 200 : 201).send(transfer.toJSON());
-  }
-  if (!transfer.over) {
-    return reply.code(202).header('retry-after', RETRY_AFTER_SECONDS).send(transfer.toJSON());
+function answer(transfer: Transfer, reply: FastifyReply, prefer: Preference, replayed: boolean) {
+  const succeeded = transfer.status === 'succeeded';
+  if (succeeded || !transfer.over) {
+    if (!succeeded) reply.code(202).header('retry-after', RETRY_AFTER_SECONDS);
+    else if (replayed) reply.code(200);
+    else reply.code(201).header('server-timing', serverTiming(transfer));
+    if (!prefer.minimal) return reply.send(transfer.toJSON());
+    const applied = [prefer.applied, 'return=minimal'].filter((each) => each !== undefined);
+    return reply.header('preference-applied', applied.join(', ')).send();
   }
   const { code, message, options } = transfer.error ?? new Problem('internal_error', '');
   const { headers, ...told } = options;

@@ -6,7 +6,7 @@ import { readPrefer } from '../../../services/daemon/http/prefer.ts';
 
 const DEFAULT_MS = 10_000;
 const read = (header: string | undefined) => readPrefer(header, DEFAULT_MS);
-const nothing = { waitMs: DEFAULT_MS, applied: undefined };
+const nothing = { waitMs: DEFAULT_MS, minimal: false, applied: undefined };
 
 /** A preference as it can be spelled, and what of it we understand. */
 const spelled = fc
@@ -48,6 +48,7 @@ describe('readPrefer', () => {
           ...(wait === undefined ? [] : [`wait=${wait}`]),
         ];
         assert.deepEqual(read(preferences.map(({ text }) => text).join(',')), {
+          minimal: preferences.some(({ name }) => name === 'return'),
           waitMs: wait === undefined ? (async ? 0 : DEFAULT_MS) : wait * 1000,
           applied: applied.length > 0 ? applied.join(', ') : undefined,
         });
@@ -67,26 +68,26 @@ describe('readPrefer', () => {
   });
 
   test.each([
-    ['wait=0', { waitMs: 0, applied: 'wait=0' }],
-    ['wait=5', { waitMs: 5000, applied: 'wait=5' }],
-    ['wait=007', { waitMs: 7000, applied: 'wait=7' }],
-    ['wait = 5', { waitMs: 5000, applied: 'wait=5' }],
-    ['wait="5"', { waitMs: 5000, applied: 'wait=5' }],
-    ['WAIT=5', { waitMs: 5000, applied: 'wait=5' }],
-    ['wait=60', { waitMs: 60_000, applied: 'wait=60' }],
-    ['wait=61', { waitMs: 60_000, applied: 'wait=60' }],
-    [`wait=${'9'.repeat(400)}`, { waitMs: 60_000, applied: 'wait=60' }],
-    ['respond-async', { waitMs: 0, applied: 'respond-async' }],
-    ['Respond-Async', { waitMs: 0, applied: 'respond-async' }],
+    ['wait=0', { minimal: false, waitMs: 0, applied: 'wait=0' }],
+    ['wait=5', { minimal: false, waitMs: 5000, applied: 'wait=5' }],
+    ['wait=007', { minimal: false, waitMs: 7000, applied: 'wait=7' }],
+    ['wait = 5', { minimal: false, waitMs: 5000, applied: 'wait=5' }],
+    ['wait="5"', { minimal: false, waitMs: 5000, applied: 'wait=5' }],
+    ['WAIT=5', { minimal: false, waitMs: 5000, applied: 'wait=5' }],
+    ['wait=60', { minimal: false, waitMs: 60_000, applied: 'wait=60' }],
+    ['wait=61', { minimal: false, waitMs: 60_000, applied: 'wait=60' }],
+    [`wait=${'9'.repeat(400)}`, { minimal: false, waitMs: 60_000, applied: 'wait=60' }],
+    ['respond-async', { minimal: false, waitMs: 0, applied: 'respond-async' }],
+    ['Respond-Async', { minimal: false, waitMs: 0, applied: 'respond-async' }],
     // No value and an empty one are the same (RFC 7240, section 2).
-    ['respond-async=""', { waitMs: 0, applied: 'respond-async' }],
-    ['respond-async=', { waitMs: 0, applied: 'respond-async' }],
-    ['respond-async, wait=3', { waitMs: 3000, applied: 'respond-async, wait=3' }],
-    ['wait=3, respond-async', { waitMs: 3000, applied: 'respond-async, wait=3' }],
-    [', ,wait=3,,', { waitMs: 3000, applied: 'wait=3' }],
-    ['wait=3, wait=9', { waitMs: 3000, applied: 'wait=3' }],
-    ['wait=3;foo="bar", wait=9', { waitMs: 3000, applied: 'wait=3' }],
-    ['foo="x, wait=9", wait=3', { waitMs: 3000, applied: 'wait=3' }],
+    ['respond-async=""', { minimal: false, waitMs: 0, applied: 'respond-async' }],
+    ['respond-async=', { minimal: false, waitMs: 0, applied: 'respond-async' }],
+    ['respond-async, wait=3', { minimal: false, waitMs: 3000, applied: 'respond-async, wait=3' }],
+    ['wait=3, respond-async', { minimal: false, waitMs: 3000, applied: 'respond-async, wait=3' }],
+    [', ,wait=3,,', { minimal: false, waitMs: 3000, applied: 'wait=3' }],
+    ['wait=3, wait=9', { minimal: false, waitMs: 3000, applied: 'wait=3' }],
+    ['wait=3;foo="bar", wait=9', { minimal: false, waitMs: 3000, applied: 'wait=3' }],
+    ['foo="x, wait=9", wait=3', { minimal: false, waitMs: 3000, applied: 'wait=3' }],
   ])('%p', (header, expected) => {
     expect(read(header)).toEqual(expected);
   });

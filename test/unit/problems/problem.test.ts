@@ -69,7 +69,7 @@ describe('the table of problems', () => {
       const details = problemDetails(problem, 'some-id');
       expect(problemSchema.parse(details)).toEqual(details);
       expect(details).toEqual({
-        type: `urn:dmad:problem:${code}`,
+        type: `/problems/${code}`,
         title: PROBLEMS[code].title,
         status: PROBLEMS[code].status,
         detail: 'What is wrong.',
