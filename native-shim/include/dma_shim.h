@@ -32,7 +32,7 @@
 extern "C" {
 #endif
 
-#define DMA_SHIM_ABI 10
+#define DMA_SHIM_ABI 11
 
 #define DMA_SHIM_MAX_SEGMENTS 4096u
 #define DMA_SHIM_MAX_DEVICES 256u
@@ -385,6 +385,25 @@ int dma_shim_completion_fd(struct dma_shim *shim);
 int dma_shim_device_open(struct dma_shim *shim, const char *path,
 			 const struct dma_shim_device_spec *spec,
 			 struct dma_shim_device_info *info);
+
+/** struct dma_shim_range - bytes of a device */
+struct dma_shim_range {
+	uint64_t offset;
+	uint64_t size;
+};
+
+/**
+ * dma_shim_device_bad() - memory of a device that was found bad unread
+ * @shim:   the context
+ * @device: its handle
+ * @out:    ranges that the kernel has told this process of since the device was
+ *          opened (SIGBUS with BUS_MCEERR_AO); they may reach past its end
+ * @room:   how many of them there is room for
+ *
+ * Return: how many there are in @out, -EBADF (no such handle) or -EINVAL.
+ */
+int dma_shim_device_bad(struct dma_shim *shim, uint32_t device,
+			struct dma_shim_range *out, uint32_t room);
 
 /**
  * dma_shim_device_close() - unmap and unlock

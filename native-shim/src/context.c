@@ -105,6 +105,10 @@ ASSERT_AT(dma_shim_cpu_info, instruction_set, 8);
 ASSERT_AT(dma_shim_cpu_info, stream_from, 32);
 ASSERT_AT(dma_shim_cpu_info, model, 40);
 
+ASSERT_SIZE(dma_shim_range, 16);
+ASSERT_AT(dma_shim_range, offset, 0);
+ASSERT_AT(dma_shim_range, size, 8);
+
 ASSERT_SIZE(dma_shim_storage, 256);
 ASSERT_AT(dma_shim_storage, persistence, 0);
 ASSERT_AT(dma_shim_storage, basis, 8);

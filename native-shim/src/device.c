@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,6 +123,7 @@ static int take(struct device *device, const struct dma_shim_device_spec *spec,
 	device->base = base;
 	/* A core dump of the process is not to hold the devices' contents. */
 	madvise(base, device->size, MADV_DONTDUMP);
+	sigbus_watch(device);
 	if (device->kind == DMA_SHIM_DEVDAX)
 		numa_locate(device, stat.st_rdev, shim);
 	return 0;
@@ -130,6 +132,7 @@ static int take(struct device *device, const struct dma_shim_device_spec *spec,
 /* Unmap and unlock; takes a device that is half made, too. */
 void device_destroy(struct device *device)
 {
+	sigbus_forget(device);
 	if (device->base)
 		munmap(device->base, device->size);
 	if (device->descriptor >= 0) {
@@ -138,6 +141,51 @@ void device_destroy(struct device *device)
 		close(device->descriptor);
 	}
 	free(device);
+}
+
+/* By a signal handler */
+void device_note_bad(struct device *device, uint64_t offset, uint64_t size)
+{
+	uint32_t count = atomic_load(&device->bad_count);
+
+	/* The kernel may tell again, to each thread and at each start. */
+	for (uint32_t n = 0; n < count; n++) {
+		if (device->bad[n].offset == offset && device->bad[n].size == size)
+			return;
+	}
+	do {
+		if (count == MAX_BAD)
+			return;
+	} while (!atomic_compare_exchange_weak(&device->bad_count, &count, count + 1));
+	device->bad[count].offset = offset;
+	__atomic_store_n(&device->bad[count].size, size, __ATOMIC_RELEASE);
+}
+
+PUBLIC int dma_shim_device_bad(struct dma_shim *shim, uint32_t handle,
+			       struct dma_shim_range *out, uint32_t room)
+{
+	int found = 0;
+
+	if (!shim || !out)
+		return -EINVAL;
+	pthread_mutex_lock(&shim->lock);
+	if (handle >= DMA_SHIM_MAX_DEVICES || !shim->devices[handle]) {
+		found = -EBADF;
+	} else {
+		struct device *device = shim->devices[handle];
+		uint32_t count = atomic_load(&device->bad_count);
+
+		for (uint32_t n = 0; n < count && (uint32_t)found < room; n++) {
+			uint64_t size = __atomic_load_n(&device->bad[n].size, __ATOMIC_ACQUIRE);
+
+			if (size)
+				out[found++] = (struct dma_shim_range) {
+					device->bad[n].offset, size,
+				};
+		}
+	}
+	pthread_mutex_unlock(&shim->lock);
+	return found;
 }
 
 /* By what a flush makes its bytes persistent, as far as that is known */

@@ -64,6 +64,7 @@
 #define SYNC_THREADS 4u
 #define PRIORITIES 3u
 
+struct device;
 struct dma;
 struct dma_shim;
 struct job;
@@ -205,11 +206,16 @@ struct fault {
 int sigbus_install(void);
 void sigbus_remove(void);
 bool sigbus_guard(void (*function)(void *), void *argument, struct fault *fault);
+void sigbus_watch(struct device *device);
+void sigbus_forget(const struct device *device);
 
 /* thread.c: threads of the library */
 int thread_start(pthread_t *thread, const char *name, void *(*main)(void *),
 		 void *argument);
 void thread_lower_priority(void);
+
+/* A device with more is not worth asking about. */
+#define MAX_BAD 64u
 
 /**
  * struct device - what a handle stands for
@@ -226,6 +232,8 @@ void thread_lower_priority(void);
  * @plain_io:    read(2) and write(2) reach its bytes as its mapping does
  * @in_memory:   its bytes are memory: touching one never waits for a disk, nor
  *               for a huge page to be cleared
+ * @bad:         ranges found bad while nobody read them; of those before
+ *               @bad_count, one whose size is 0 is being written
  */
 struct device {
 	unsigned char *base;
@@ -246,8 +254,11 @@ struct device {
 	bool in_memory;
 	int node;               /* or NUMA_ANYWHERE */
 	struct cpus near;       /* of that node */
+	_Atomic uint32_t bad_count;
+	struct dma_shim_range bad[MAX_BAD];
 };
 
+void device_note_bad(struct device *device, uint64_t offset, uint64_t size);
 void device_destroy(struct device *device);
 struct device *device_get(struct dma_shim *shim, uint32_t handle);
 void device_put(struct device *device);

@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -27,10 +28,69 @@ struct guard {
 static _Thread_local struct guard *volatile current_guard
 	__attribute__((tls_model("initial-exec")));
 
+/*
+ * Where devices are mapped, for the handler, which can take no lock: a slot is
+ * free while its device is NULL, and its range is written before that is set.
+ */
+#define SLOTS (4u * DMA_SHIM_MAX_DEVICES)
+
+static struct {
+	_Atomic(struct device *) device;
+	_Atomic uintptr_t base;
+	_Atomic uint64_t size;
+} slots[SLOTS];
+
+static pthread_mutex_t slots_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t install_lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned int users;
 static bool installed;
 static struct sigaction previous;
+
+/* Let the handler know of a device. One that finds no slot does without. */
+void sigbus_watch(struct device *device)
+{
+	pthread_mutex_lock(&slots_lock);
+	for (unsigned int n = 0; n < SLOTS; n++) {
+		if (atomic_load(&slots[n].device))
+			continue;
+		atomic_store(&slots[n].base, (uintptr_t)device->base);
+		atomic_store(&slots[n].size, device->size);
+		atomic_store(&slots[n].device, device);
+		break;
+	}
+	pthread_mutex_unlock(&slots_lock);
+}
+
+/* To be called before the device is unmapped. */
+void sigbus_forget(const struct device *device)
+{
+	pthread_mutex_lock(&slots_lock);
+	for (unsigned int n = 0; n < SLOTS; n++) {
+		if (atomic_load(&slots[n].device) == device)
+			atomic_store(&slots[n].device, NULL);
+	}
+	pthread_mutex_unlock(&slots_lock);
+}
+
+/*
+ * The kernel has found memory bad that nobody was reading: news of a bad block, if
+ * it is a device's, and no fault of the thread that is told. Whether it was.
+ */
+static bool note_bad_memory(const siginfo_t *info)
+{
+	uint64_t granule = UINT64_C(1) << (info->si_addr_lsb < 12 ? 12 : info->si_addr_lsb);
+
+	for (unsigned int n = 0; n < SLOTS; n++) {
+		struct device *device = atomic_load(&slots[n].device);
+		uint64_t offset = (uintptr_t)info->si_addr - atomic_load(&slots[n].base);
+
+		if (!device || offset >= atomic_load(&slots[n].size))
+			continue;
+		device_note_bad(device, offset & ~(granule - 1), granule);
+		return true;
+	}
+	return false;
+}
 
 /* As if our handler had never been there */
 static void hand_on(int signal, siginfo_t *info, void *context)
@@ -70,8 +130,12 @@ static void handle(int signal, siginfo_t *info, void *context)
 	struct guard *guard = current_guard;
 	int saved_errno = errno;
 
+	if (info->si_code == BUS_MCEERR_AO && note_bad_memory(info)) {
+		errno = saved_errno;
+		return;
+	}
 	/* A guarded thread may still be sent a SIGBUS by kill(2). */
-	if (guard && info->si_code > 0) {
+	if (guard && info->si_code > 0 && info->si_code != BUS_MCEERR_AO) {
 		guard->fault.code = info->si_code;
 		guard->fault.address = info->si_addr;
 		siglongjmp(guard->back, 1);

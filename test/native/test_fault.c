@@ -250,7 +250,7 @@ TEST(an_uncorrectable_memory_error_is_an_io_error)
 	struct file a = file_device(&context, "a", 2 * MIB);
 	const struct device *device = context.shim->devices[a.handle];
 	static const struct { int code; int status; } faults[] = {
-		{ BUS_MCEERR_AR, -EIO }, { BUS_MCEERR_AO, -EIO },
+		{ BUS_MCEERR_AR, -EIO },
 		{ BUS_OBJERR, -EIO }, { BUS_ADRERR, -ENOSPC },
 	};
 
@@ -261,6 +261,56 @@ TEST(an_uncorrectable_memory_error_is_an_io_error)
 		CHECK_EQ(submit_one(&context, job_of(1, a.handle, a.handle), 0, MIB, MIB), 0);
 		CHECK_EQ(next_done(&context).status, faults[n].status);
 	}
+	context_close(&context);
+}
+
+static void tell_of_bad_memory(const struct stream_kernel *kernel, unsigned char *to,
+			       const unsigned char *from, size_t size)
+{
+	siginfo_t info = { .si_signo = SIGBUS, .si_code = BUS_MCEERR_AO };
+
+	info.si_addr = fault_address;
+	info.si_addr_lsb = 12;
+	syscall(SYS_rt_tgsigqueueinfo, getpid(), gettid(), SIGBUS, &info);
+	__real_copy_streaming(kernel, to, from, size);
+}
+
+/* Found by the kernel's scrubber, say: nobody has read it, and nobody has failed. */
+TEST(bad_memory_that_nobody_read_fails_no_job_and_is_told)
+{
+	struct context context = context_open(1);
+	struct file a = file_device(&context, "a", 2 * MIB);
+	struct file b = file_device(&context, "b", 2 * MIB);
+	const struct device *device = context.shim->devices[a.handle];
+	struct dma_shim_range bad[MAX_BAD];
+
+	random_fill(b.bytes, b.size);
+	CHECK_EQ(dma_shim_device_bad(context.shim, a.handle, bad, MAX_BAD), 0);
+	hooks.copy_streaming = tell_of_bad_memory;
+	/* Twice the same page: it is one block. */
+	for (unsigned int n = 0; n < 2; n++) {
+		fault_address = device->base + MIB + 7 + n;
+		CHECK_EQ(submit_one(&context, job_of(1, b.handle, b.handle), 0, MIB, MIB), 0);
+		CHECK_EQ(next_done(&context).status, 0);
+		CHECK(memcmp(b.bytes, b.bytes + MIB, MIB) == 0);
+	}
+	/* Also where no job is */
+	fault_address = device->base;
+	tell_of_bad_memory(&stream_kernels[0], b.bytes, b.bytes + MIB, 64);
+
+	CHECK_EQ(dma_shim_device_bad(context.shim, a.handle, bad, MAX_BAD), 2);
+	CHECK_EQ(bad[0].offset, MIB);
+	CHECK_EQ(bad[0].size, 4096);
+	CHECK_EQ(bad[1].offset, 0);
+	CHECK_EQ(dma_shim_device_bad(context.shim, a.handle, bad, 1), 1);
+	CHECK_EQ(dma_shim_device_bad(context.shim, b.handle, bad, MAX_BAD), 0);
+	for (uint64_t page = 2; page < 200; page++) {
+		fault_address = device->base + page * 4096;
+		tell_of_bad_memory(&stream_kernels[0], b.bytes, b.bytes + MIB, 64);
+	}
+	CHECK_EQ(dma_shim_device_bad(context.shim, a.handle, bad, MAX_BAD), MAX_BAD);
+	CHECK_EQ(dma_shim_device_bad(context.shim, 200, bad, MAX_BAD), -EBADF);
+	CHECK_EQ(dma_shim_device_bad(context.shim, a.handle, NULL, MAX_BAD), -EINVAL);
 	context_close(&context);
 }
 

@@ -7,7 +7,7 @@ import type { Device, Inventory } from './device.ts';
 import { fileAt, whyNotFile } from './emulated.ts';
 import { openDevdax, openEmulated, whyUnusable } from './open.ts';
 import type { SeenDevices } from './seen.ts';
-import { type DaxDevice, discoverDaxDevices } from './sysfs.ts';
+import { type ByteRange, type DaxDevice, discoverDaxDevices } from './sysfs.ts';
 
 export interface WatchOptions {
   engine: Engine;
@@ -74,10 +74,15 @@ export class DeviceWatch {
       this.#closing.push(device.handle);
       this.#options.log.warn({ device: device.name, reason }, 'device gone');
     } else if (found?.badBlocks !== undefined && device.kind === 'devdax') {
-      if (found.badBlocks.length > device.badBlocks.length) {
-        this.#options.log.warn({ device: device.name, bad_blocks: found.badBlocks }, 'bad blocks');
+      // What the kernel has told the shim may not be in its list, or not yet.
+      const told = this.#options.engine
+        .badRanges(device.handle)
+        .filter((range) => !found.badBlocks?.some((block) => covers(block, range)));
+      const badBlocks = [...found.badBlocks, ...told];
+      if (badBlocks.length > device.badBlocks.length) {
+        this.#options.log.warn({ device: device.name, bad_blocks: badBlocks }, 'bad blocks');
       }
-      device.badBlocks = found.badBlocks;
+      device.badBlocks = badBlocks;
     }
   }
 
@@ -111,6 +116,10 @@ export class DeviceWatch {
       log.warn({ device: name }, error.message);
     }
   }
+}
+
+function covers(outer: ByteRange, { offset, size }: ByteRange): boolean {
+  return outer.offset <= offset && offset + size <= outer.offset + outer.size;
 }
 
 /** Why what was found is not the device any more; undefined where it is. */

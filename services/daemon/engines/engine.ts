@@ -135,6 +135,11 @@ export class Engine {
     return this.#devices.open(path, spec);
   }
 
+  /** What of a device the kernel has found bad, though nobody read it, since it was opened. */
+  badRanges(device: number): { offset: number; size: number }[] {
+    return this.#devices.badRanges(device);
+  }
+
   /** Lets a device go. @returns false while a job in flight names it: try again later */
   closeDevice(device: number): boolean {
     return !this.#batch.names(device) && this.#devices.close(device);

@@ -7,9 +7,11 @@ import {
   type FlushBasis,
   INFO_SIZE,
   type Job,
+  MAX_BAD_RANGES,
   MEMORY,
   PERSISTENCE,
   type Persistence,
+  RANGE_SIZE,
   readU64,
   SPEC_SIZE,
   writeU64,
@@ -64,6 +66,21 @@ export class OpenedDevices {
       persistence: PERSISTENCE[info.readUInt32LE(8)] ?? 'volatile',
       flushBasis: FLUSH_BASES[info.readUInt32LE(12)] ?? 'none',
     };
+  }
+
+  /** What of it the kernel has found bad, though nobody read it, since it was opened. */
+  badRanges(device: number): { offset: number; size: number }[] {
+    const handle = this.#shimHandles.get(device);
+    if (handle === undefined) return [];
+    const out = Buffer.alloc(MAX_BAD_RANGES * RANGE_SIZE);
+    const count = check(
+      'dma_shim_device_bad',
+      this.#shim.deviceBad(this.#context(), handle, out, MAX_BAD_RANGES),
+    );
+    return Array.from({ length: count }, (_, index) => ({
+      offset: readU64(out, index * RANGE_SIZE),
+      size: readU64(out, index * RANGE_SIZE + 8),
+    }));
   }
 
   /** Lets a device go. @returns false while a job in flight names it: try again later */

@@ -4,7 +4,7 @@
  * The shim's structs as bytes. Layouts and constants are those of native-shim/include/dma_shim.h,
  * ABI {@link SHIM_ABI}; that number changes with any of them.
  */
-export const SHIM_ABI = 10;
+export const SHIM_ABI = 11;
 export const MAX_SEGMENTS = 4096;
 /** Of a submitted job that is already complete, in place of 0. */
 export const SUBMIT_COMPLETED = 1;
@@ -117,6 +117,9 @@ export const SPEC_SIZE = 24;
 export const INFO_SIZE = 16;
 export const CPU_INFO_SIZE = 96;
 export const STORAGE_SIZE = 256;
+export const RANGE_SIZE = 16;
+/** As many as the shim keeps of a device. */
+export const MAX_BAD_RANGES = 64;
 export const REFUSED_SIZE = 72;
 export const DMA_INFO_SIZE = 600;
 export const CHANNEL_INFO_SIZE = 144;

@@ -27,6 +27,7 @@ export interface Shim {
   completionFd(context: Context): number;
   deviceOpen(context: Context, path: string, spec: Buffer, info: Buffer): number;
   deviceClose(context: Context, device: number): number;
+  deviceBad(context: Context, device: number, out: Buffer, room: number): number;
   submit(
     context: Context,
     job: Buffer,
@@ -87,6 +88,9 @@ function bind(path: string): Shim {
     close: library.func('dma_shim_close', 'void', ['void *']),
     completionFd: library.func('dma_shim_completion_fd', 'int', ['void *']),
     deviceOpen: library.func('dma_shim_device_open', 'int', ['void *', 'str', 'void *', 'void *']),
+    deviceBad: library.func('dma_shim_device_bad', 'int', [
+      ...['void *', 'uint32_t', 'void *', 'uint32_t'],
+    ]),
     deviceClose: library.func('dma_shim_device_close', 'int', ['void *', 'uint32_t']),
     submit: library.func('dma_shim_submit', 'int', Array(5).fill('void *')),
     submitBatch: library.func('dma_shim_submit_batch', 'int', [

@@ -42,6 +42,12 @@ class FakeEngine {
     return { handle, size: spec.size, persistence: spec.persistence, flushBasis: 'clwb' };
   }
 
+  /** What the kernel told of. */
+  bad: { offset: number; size: number }[] = [];
+  badRanges(): { offset: number; size: number }[] {
+    return this.bad;
+  }
+
   closeDevice(handle: number): boolean {
     if (this.busy.has(handle)) return false;
     this.open.delete(handle);
@@ -296,6 +302,17 @@ describe('DeviceWatch', () => {
     sysfs.setBadBlocks('dax0.0', '\n');
     watch.scan();
     expect(device('dax0.0')).toMatchObject({ badBlocks: [], state: 'online' });
+  });
+
+  test('takes memory that was found bad unread for bad blocks, once', () => {
+    start();
+    sysfs.setBadBlocks('dax0.0', '8 8\n');
+    engine.bad = [
+      { offset: 4096, size: 4096 },
+      { offset: 65536, size: 4096 },
+    ];
+    watch.scan();
+    expect(device('dax0.0').badBlocks).toEqual(engine.bad);
   });
 
   test('notices a file that stands in for a device vanish, or be cut short, and come back', () => {

@@ -35,6 +35,7 @@ const STRUCTS = {
   ],
   dma_shim_cpu_info: ['threads', 'cpus', 'instruction_set', 'stream_from', 'model'],
   dma_shim_storage: ['persistence', 'reserved', 'basis'],
+  dma_shim_range: ['offset', 'size'],
 } as const;
 type StructName = keyof typeof STRUCTS;
 
@@ -154,6 +155,7 @@ describe('the layouts of dma_shim.h', () => {
       dma_shim_channel_info: records.CHANNEL_INFO_SIZE,
       dma_shim_cpu_info: records.CPU_INFO_SIZE,
       dma_shim_storage: records.STORAGE_SIZE,
+      dma_shim_range: records.RANGE_SIZE,
     }).toEqual(abi.sizes);
   });
 
@@ -181,6 +183,8 @@ describe('the layouts of dma_shim.h', () => {
       'dma_shim_device_info.size': 0,
       'dma_shim_device_info.persistence': 8,
       'dma_shim_device_info.flush_basis': 12,
+      'dma_shim_range.offset': 0,
+      'dma_shim_range.size': 8,
       'dma_shim_storage.persistence': 0,
       'dma_shim_storage.basis': 8,
       'dma_shim_cpu_info.threads': 0,
