@@ -7,6 +7,7 @@ import { listenTcp, listenUnix } from './http/listeners.ts';
 import { ownUrl } from './http/own-url.ts';
 import { giveToGroup } from './http/socket-group.ts';
 import { openLog } from './log.ts';
+import { ServiceManager } from './service-manager.ts';
 import type { Signals } from './signals.ts';
 
 /** Runs the daemon until it is told to stop. @throws StartError if it cannot start */
@@ -17,6 +18,7 @@ export async function run(signals: Signals): Promise<void> {
   if (config.unknown_variables.length > 0) {
     logger.warn(`ignoring unknown variables: ${config.unknown_variables.join(', ')}`);
   }
+  const serviceManager = new ServiceManager(process.env);
   const app = await buildApp({ config, log });
   signals.onReload(app.reload);
   signals.settled();
@@ -28,10 +30,12 @@ export async function run(signals: Signals): Promise<void> {
     if (socket !== undefined) stopUnix = await listenUnix(server, socket);
     if (socket !== undefined && group !== undefined) giveToGroup(socket, group);
     const started = app.start().then(() => {
-      logReady(logger, config, port, app.inventory.list().length);
+      const url = logReady(logger, config, port, app.inventory.list().length);
+      serviceManager.ready(`serving at ${url}`);
     });
     await Promise.race([started, signals.stop]);
     await signals.stop;
+    serviceManager.stopping(config.drain_seconds);
     logger.info(
       `shutting down: work under way has ${config.drain_seconds} s; signals change nothing now`,
     );
@@ -43,7 +47,8 @@ export async function run(signals: Signals): Promise<void> {
   logger.info('stopped');
 }
 
-function logReady(log: Logger, config: Config, port: number, devices: number): void {
+/** @returns the URL at which it can be opened */
+function logReady(log: Logger, config: Config, port: number, devices: number): string {
   const { host, socket, allowed_hosts: allowedHosts, tls_cert } = config;
   const certificate = tls_cert === undefined ? undefined : readFileSync(tls_cert, 'utf8');
   const url = ownUrl({ host, port, allowedHosts, certificate });
@@ -54,4 +59,5 @@ function logReady(log: Logger, config: Config, port: number, devices: number): v
       { url, host, port, ...(socket && { socket }), devices },
       `dmad is ready: ${url} (Swagger UI: ${url}/docs)`,
     );
+  return url;
 }

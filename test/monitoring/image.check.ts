@@ -120,7 +120,7 @@ describe('the image, its stages built on this machine', () => {
       'org.opencontainers.image.licenses': packageJson.license,
       'org.opencontainers.image.version': packageJson.version,
       'org.opencontainers.image.base.name': expect.stringMatching(
-        /^node:20\.\d+\.\d+-bookworm-slim$/,
+        /^node:24\.\d+\.\d+-bookworm-slim$/,
       ),
     });
   });

@@ -46,6 +46,13 @@ test('it allows what the shim asks the kernel for', async () => {
   expect(allowed.has('reboot')).toBe(false);
 });
 
+test('systemd hears from the daemon itself whether it is ready, and whether it still runs', () => {
+  expect(unit).toMatch(/^Type=notify$/m);
+  expect(unit).toMatch(/^WatchdogSec=[1-9]/m);
+  // It would hide /proc/cpuinfo and the boot's id.
+  expect(unit).not.toMatch(/^ProcSubset=/m);
+});
+
 test('its settings mean something, SIGHUP reloads, and there is time to drain', () => {
   const pairs = [...unit.matchAll(/^Environment=(DMAD_\w+)=(.*)$/gm)].map(
     ([, name, value]): [string, string] => [name ?? '', value ?? ''],
