@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, statSync } from 'node:fs';
 import type { Server as HttpsServer } from 'node:https';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { getHeapStatistics } from 'node:v8';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import audit from './access/audit.ts';
 import crossSite from './access/cross-site.ts';
@@ -132,6 +133,7 @@ export async function buildApp({
     const metrics = new Metrics();
     const lag = new EventLoopLag();
     const queue = new WorkQueue({
+      heapBytes: getHeapStatistics().heap_size_limit,
       limitsOf: (client) => keyring?.limitsOf(client) ?? {},
       overloaded: () => lag.lagging,
     });
@@ -263,7 +265,12 @@ function lockStateDir(engine: Engine, directory: string): void {
     makeDirectory(directory);
     const { uid, mode } = statSync(directory);
     if (uid !== process.getuid?.() || (mode & WRITABLE_BY_OTHERS) !== 0) {
-      throw new Error("it must be owned by the daemon's user and not group- or world-writable");
+      const permissions = (mode & 0o7777).toString(8);
+      throw new Error(
+        `it belongs to user ${uid} and has mode ${permissions}; it must be owned by the daemon's ` +
+          `user (${process.getuid?.()}) and not group- or world-writable. Name a directory in it, ` +
+          `such as ${join(directory, 'dmad')}, which the daemon makes`,
+      );
     }
     engine.lockFile(join(directory, 'lock'));
   } catch (error) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -59,6 +59,19 @@ describe('exit code 78, for a configuration that is wrong', () => {
   test('a state directory that cannot be one', async () => {
     const file = write('file', '');
     expect(await refuses({ DMAD_STATE_DIR: join(file, 'state') }, 78)).toContain('DMAD_STATE_DIR');
+  });
+
+  test("a state directory that others may write, such as Kubernetes' volumes", async () => {
+    const volume = join(directory, 'volume');
+    mkdirSync(volume);
+    chmodSync(volume, 0o2777);
+    const line = await refuses({ DMAD_STATE_DIR: volume }, 78);
+    expect(line).toContain('mode 2777');
+    const DMAD_STATE_DIR = join(volume, 'dmad');
+    expect(line).toContain(DMAD_STATE_DIR);
+    const daemon = new Daemon({ DMAD_STATE_DIR });
+    await daemon.ready();
+    expect(await daemon.stop()).toMatchObject({ code: 0, stderr: '' });
   });
 
   test('an emulated device that would have to shrink', async () => {

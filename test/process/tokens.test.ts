@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -123,6 +131,30 @@ test('SIGHUP: limits act at once on what is queued, raised, taken away and lower
   await reload(undefined);
   while ((await state()) !== 'succeeded') await sleep(20);
   expect(await daemon.stop()).toMatchObject({ code: 0, stderr: '' });
+});
+
+test('SIGHUP follows links that were swapped, as Kubernetes does with a volume of secrets', async () => {
+  const volume = join(directory, 'volume');
+  const publish = (version: string, name: string) => {
+    mkdirSync(join(volume, version), { recursive: true });
+    chmodSync(writeTokens(join(volume, version), [{ name }]), 0o644);
+    symlinkSync(version, join(volume, '..data_tmp'));
+    renameSync(join(volume, '..data_tmp'), join(volume, '..data'));
+  };
+  publish('..2026_1', 'first');
+  const DMAD_TOKENS_FILE = join(volume, 'tokens.yaml');
+  symlinkSync('..data/tokens.yaml', DMAD_TOKENS_FILE);
+  const daemon = new Daemon({ DMAD_TOKENS_FILE });
+  const port = portOf(await daemon.ready());
+  const status = async (name: string) =>
+    (await exchange(port, request('GET /devices', bearer(name)))).status;
+  expect([await status('first'), await status('second')]).toEqual([200, 401]);
+  publish('..2026_2', 'second');
+  rmSync(join(volume, '..2026_1'), { recursive: true });
+  daemon.child.kill('SIGHUP');
+  await daemon.logged(/tokens read again/);
+  expect([await status('first'), await status('second')]).toEqual([401, 200]);
+  await daemon.stop();
 });
 
 test('SIGHUP while the daemon starts is not lost', async () => {

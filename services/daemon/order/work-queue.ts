@@ -30,13 +30,17 @@ const LANE_SLOTS = [
   256,
 ];
 /**
- * What may wait, of one client and of all together: two clients fill the queue, not one. A transfer
- * that waits takes some 2.5 KB. Bytes: hours at any speed that memory has.
+ * What may wait, of one client and of all together: two clients fill the queue, not one. Bytes:
+ * hours at any speed that memory has.
  */
 const MAX_WAITING_OF_ONE = { operations: 100_000, bytes: 64 * 2 ** 40, accesses: 262_144 };
 const MAX_WAITING = { operations: 200_000, bytes: 128 * 2 ** 40, accesses: 524_288 };
 /** Some 100 bytes each. */
 const MAX_ENTRIES = 2_000_000;
+/** What a transfer that waits takes of V8's heap: its request, its place in the order, its row. */
+const WAITING_HEAP_BYTES = 7 * 2 ** 10;
+/** The rest is for what is finished, for requests and for V8's own need of room. */
+const WAITING_HEAP_SHARE = 0.4;
 
 /** By then it may be over. */
 const OVERLOAD_SECONDS = 5;
@@ -61,21 +65,32 @@ export interface QueueLimits {
 }
 
 export interface WorkQueueOptions {
+  /** V8's limit: with a small heap, less may wait. Absent: no matter. */
+  heapBytes?: number;
   /** What the client of that name may take, now. */
   limitsOf(client: string): QueueLimits;
   /** Whether the daemon has so much to do that new work had better go elsewhere, or come later. */
   overloaded(): boolean;
 }
 
+/** How much of all that may wait fits the heap. */
+function heapShare(heapBytes = Number.POSITIVE_INFINITY): number {
+  const fitting = (heapBytes * WAITING_HEAP_SHARE) / WAITING_HEAP_BYTES;
+  return Math.min(1, fitting / MAX_WAITING.operations);
+}
+
+function shareOf(limits: typeof MAX_WAITING, share: number): typeof MAX_WAITING {
+  const { operations, bytes, accesses } = limits;
+  return {
+    operations: Math.floor(operations * share),
+    bytes,
+    accesses: Math.floor(accesses * share),
+  };
+}
+
 /** Everything that is to touch devices in order: admits it, and starts it when its turn comes. */
 export class WorkQueue {
-  readonly #scheduler = new Scheduler<Start>({
-    lanes: LANE_SLOTS,
-    weights: LANE_WEIGHTS,
-    maxWaiting: MAX_WAITING,
-    maxWaitingOfOne: MAX_WAITING_OF_ONE,
-    maxEntries: MAX_ENTRIES,
-  });
+  readonly #scheduler: Scheduler<Start>;
   readonly #options: WorkQueueOptions;
   readonly #whenIdle: (() => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
@@ -84,6 +99,14 @@ export class WorkQueue {
 
   constructor(options: WorkQueueOptions) {
     this.#options = options;
+    const share = heapShare(options.heapBytes);
+    this.#scheduler = new Scheduler<Start>({
+      lanes: LANE_SLOTS,
+      weights: LANE_WEIGHTS,
+      maxWaiting: shareOf(MAX_WAITING, share),
+      maxWaitingOfOne: shareOf(MAX_WAITING_OF_ONE, share),
+      maxEntries: Math.floor(MAX_ENTRIES * share),
+    });
   }
 
   /** Whether the daemon is shutting down, and takes no new work. */

@@ -48,6 +48,27 @@ test('a client may have 100,000 waiting, each of which gets its turn, in order',
   expect(early).toEqual([]);
 });
 
+test('with a small heap, less may wait', () => {
+  const range = { device: 1, offset: 0, size: 4096, write: true };
+  const queue = new WorkQueue({
+    ...{ limitsOf: () => ({}), overloaded: () => false, heapBytes: 384 * 2 ** 20 },
+  });
+  const admitted = (client: string) => {
+    for (let count = 0; ; count++) {
+      try {
+        queue.admit(client);
+      } catch (error) {
+        expect(error).toEqual(FULL);
+        return count;
+      }
+      queue.add(() => {}, [range], UPLOAD_LANE, client, 0);
+    }
+  };
+  // 40 % of it, 7 KiB each, half of them for one client; the first does not wait.
+  expect(admitted('one')).toBe(1 + 11_234);
+  expect(admitted('another')).toBe(11_234);
+});
+
 describe('work in its turn', () => {
   const newQueue = () => new WorkQueue({ limitsOf: () => ({}), overloaded: () => false });
   const range = { device: 1, offset: 0, size: 100 };
