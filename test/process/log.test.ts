@@ -28,8 +28,7 @@ test.each([
 test('a turn is written at its end, and not held back', () => {
   const script = `
     log.info('first');
-    await new Promise((resolve) => setImmediate(resolve));
-    await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setTimeout(resolve, 500));
     log.info('lost');
     process.kill(process.pid, 'SIGKILL');`;
   expect(logged(script)).toEqual({ status: null, lines: ['first'] });
