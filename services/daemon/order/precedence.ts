@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Claims } from './claims.ts';
 
+/** Fragments: an operation of a few hundred segments is forgotten when it leaves. */
+const FORGOTTEN_AT_ONCE = 512;
+
 /** Bytes that an operation touches. */
 export interface Access {
   /** Any value that is the same for the same device. */
@@ -27,6 +30,8 @@ export interface Place<Operation> {
   readsTransient: boolean;
   /** An earlier one has left what it reads half-written. */
   torn: boolean;
+  /** It is not in the order any more, though claims of it may be remembered. */
+  left: boolean;
 }
 
 /** A place for an operation that is not in the order yet. */
@@ -42,6 +47,7 @@ export function placeFor<Operation>(
     transient,
     readsTransient: false,
     torn: false,
+    left: false,
   };
 }
 
@@ -51,6 +57,8 @@ export function placeFor<Operation>(
  */
 export class Precedence<Operation extends Place<Operation>> {
   readonly #claims = new Map<number, Claims<Operation>>();
+  /** Those that have left, and how far their claims are forgotten: of which access, from where. */
+  readonly #leaving: { operation: Operation; access: number; at: number }[] = [];
   #edges = 0;
   #accesses = 0;
 
@@ -69,6 +77,7 @@ export class Precedence<Operation extends Place<Operation>> {
   /** Puts an operation behind all others. */
   enter(operation: Operation): void {
     const mustWaitFor = (other: Operation, write: boolean) => {
+      if (other.left) return;
       if (!write && (other.transient || other.readsTransient)) operation.readsTransient = true;
       if (other.blocked.has(operation)) return;
       other.blocked.add(operation);
@@ -97,16 +106,46 @@ export class Precedence<Operation extends Place<Operation>> {
     }
   }
 
-  /** Takes out an operation that waits for no other. @returns those that now do not either */
+  /**
+   * Takes out an operation that waits for no other. What it claimed is forgotten at once if that is
+   * little, else by {@link forget}: until then it costs memory and keeps nobody waiting.
+   *
+   * @returns those that now do not wait for any other either
+   */
   leave(operation: Operation): Operation[] {
     this.#accesses -= operation.weight;
-    for (const { device, offset, size } of operation.accesses) {
-      this.#claimsOf(device).release(operation, offset, offset + size);
-    }
+    operation.left = true;
+    this.#leaving.push({ operation, access: 0, at: 0 });
+    this.forget(FORGOTTEN_AT_ONCE);
     this.#edges -= operation.blocked.size;
     const free = [...operation.blocked].filter((next) => --next.blockers === 0);
     operation.blocked.clear();
     return free;
+  }
+
+  /**
+   * Forgets claims of operations that have left.
+   *
+   * @param most how many fragments it looks at, each of which takes up to a microsecond
+   * @returns whether there are more
+   */
+  forget(most: number): boolean {
+    const steps = { left: most };
+    for (let next = this.#leaving[0]; next !== undefined; next = this.#leaving[0]) {
+      const access = next.operation.accesses[next.access];
+      if (access === undefined) {
+        this.#leaving.shift();
+        continue;
+      }
+      const { device, offset, size } = access;
+      const from = Math.max(next.at, offset);
+      next.at = this.#claimsOf(device).release(next.operation, from, offset + size, steps);
+      if (next.at < offset + size) return true;
+      steps.left--;
+      next.access++;
+      next.at = 0;
+    }
+    return false;
   }
 
   #claimsOf(device: number): Claims<Operation> {

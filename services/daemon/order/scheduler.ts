@@ -160,6 +160,11 @@ export class Scheduler<Work> {
     this.#lanes.setRates(rateOf, now);
   }
 
+  /** Forgets what operations claimed that are over: see {@link Precedence.forget}. */
+  forget(most: number): boolean {
+    return this.#order.forget(most);
+  }
+
   /** Milliseconds until a client may spend more, and {@link startNext} is worth a try; or Infinity. */
   get wait(): number {
     return this.#lanes.wait;

@@ -94,6 +94,86 @@ describe('Claims', () => {
     );
   });
 
+  test('has the same waited for, directly or through others, if reads are remembered as ranges', () => {
+    const options = fc.record({ wideFrom: fc.constantFrom(1, 2, 3), maxWide: fc.nat(3) });
+    fc.assert(
+      fc.property(steps, options, (given, wide) => {
+        const claims = new Claims<number>(wide);
+        const naive = new NaiveClaims();
+        /** Whom each owner waits for, in the end. */
+        const waits = {
+          claims: new Map<number, Set<number>>(),
+          naive: new Map<number, Set<number>>(),
+        };
+        const live: { owner: number; start: number; end: number }[] = [];
+        const all = (map: Map<number, Set<number>>, others: Iterable<number>) => {
+          const closure = new Set<number>();
+          for (const other of others) {
+            closure.add(other);
+            for (const further of map.get(other) ?? []) closure.add(further);
+          }
+          return closure;
+        };
+        for (const [owner, step] of given.entries()) {
+          if (step.kind === 'release') {
+            // In the order in which they came, as those leave that wait for each other.
+            const gone = live.shift();
+            if (gone === undefined) continue;
+            for (let at = gone.start; at < gone.end; ) {
+              at = claims.release(gone.owner, at, gone.end, { left: 1 });
+            }
+            naive.release(gone.owner);
+            for (const map of [waits.claims, waits.naive]) {
+              map.delete(gone.owner);
+              for (const others of map.values()) others.delete(gone.owner);
+            }
+            continue;
+          }
+          const { start } = step;
+          const end = Math.min(start + step.size, BYTES);
+          const others = new Set<number>();
+          claims[step.write ? 'write' : 'read'](owner, start, end, (other) => others.add(other));
+          waits.claims.set(owner, all(waits.claims, others));
+          waits.naive.set(owner, all(waits.naive, naive.claim(owner, step.write, start, end)));
+          assert.deepEqual(waits.claims.get(owner), waits.naive.get(owner));
+          live.push({ owner, start, end });
+        }
+        for (const { owner, start, end } of live) claims.release(owner, start, end);
+        assert.equal(claims.entries, 0);
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
+  test('a read of many fragments takes one entry, and is released in one step', () => {
+    const claims = new Claims<string>();
+    for (let i = 0; i < 5000; i++) claims.write(`w${i}`, 2 * i, 2 * i + 1, () => {});
+    const met: string[] = [];
+    claims.read('r', 0, 10_000, (other) => met.push(other));
+    expect(met).toHaveLength(5000);
+    expect(claims.entries).toBe(5001);
+    const later: string[] = [];
+    claims.write('late', 7, 8, (other) => later.push(other));
+    expect(later).toEqual(['r']);
+    const steps = { left: 1 };
+    expect(claims.release('r', 0, 10_000, steps)).toBe(10_000);
+    expect(claims.entries).toBe(5001);
+  });
+
+  test('a release does no more than it may, and goes on from there', () => {
+    const claims = new Claims<string>();
+    claims.write('all', 0, 10_000, () => {});
+    for (let i = 0; i < 1000; i++) claims.read('r', 10 * i, 10 * i + 1, () => {});
+    let calls = 0;
+    for (let at = 0; at < 10_000; calls++) {
+      const steps = { left: 100 };
+      at = claims.release('all', at, 10_000, steps);
+      expect(steps.left).toBeGreaterThanOrEqual(0);
+    }
+    expect(calls).toBeGreaterThan(15);
+    expect(claims.entries).toBe(2000);
+  });
+
   test('never names the owner itself, however its ranges lie', () => {
     const claims = new Claims<string>();
     const never = () => {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
-import { UPLOAD_LANE, WorkQueue } from '../../../services/daemon/order/work-queue.ts';
+import type { Access } from '../../../services/daemon/order/precedence.ts';
+import type { Ticket } from '../../../services/daemon/order/scheduler.ts';
+import { type Start, UPLOAD_LANE, WorkQueue } from '../../../services/daemon/order/work-queue.ts';
 
 const MANY = 100_000;
 const FULL = expect.objectContaining({ code: 'queue_full' });
@@ -175,4 +177,44 @@ test('bytes that are owed when the rate changes are owed at the new one', () => 
   bytesPerSecond = 100;
   queue.limitsChanged();
   expect(queue.pace('client', 0)).toBeGreaterThan(9_000_000);
+});
+
+test('thirty fragmented transfers and seven readers of all leave in slices, and are forgotten', async () => {
+  const queue = new WorkQueue({ limitsOf: () => ({}), overloaded: () => false });
+  const ready: (() => void)[] = [];
+  const add = (accesses: Access[]) => {
+    const ticket: Ticket<Start> = queue.add(
+      () => ready.push(() => queue.release(ticket)),
+      ...([accesses, UPLOAD_LANE, 'client', 0] as const),
+    );
+  };
+  const whole = (write: boolean) =>
+    [1, 2].map((device) => ({ device, offset: 0, size: 1e9, write }));
+  add(whole(true));
+  for (let i = 0; i < 30; i++) {
+    const at = (k: number) => ({ offset: (k * 30 + i) * 8192, size: 4096 });
+    add(
+      [false, true].flatMap((write) =>
+        Array.from({ length: 4096 }, (_, k) => ({ device: write ? 2 : 1, write, ...at(k) })),
+      ),
+    );
+  }
+  for (let i = 0; i < 7; i++) add(whole(false));
+  // The readers are one entry each for a device; all else are the transfers' own, and what is between.
+  expect(queue.entries).toBeLessThan(620_000);
+
+  let longestMs = 0;
+  let left = 38;
+  while (left > 0) {
+    for (const release of ready.splice(0)) {
+      const began = process.cpuUsage();
+      release();
+      const { user, system } = process.cpuUsage(began);
+      longestMs = Math.max(longestMs, (user + system) / 1000);
+      left--;
+    }
+    await nextTurn();
+  }
+  expect(longestMs).toBeLessThan(100);
+  while (queue.entries > 0) await nextTurn();
 });
