@@ -240,12 +240,24 @@ void idma_channel_check(struct idma_channel *ch)
 	}
 }
 
-/* Waits until the hardware has nothing more, or @end. */
+/* The callback of the last operation came, so there is none to wait for. */
+static bool is_drained(const struct idma_channel *ch)
+{
+	const struct idma_op *last;
+
+	lockdep_assert_held(&ch->lock);
+	if (list_empty(&ch->issued))
+		return true;
+	last = list_last_entry(&ch->issued, struct idma_op, node);
+	return last->state != IDMA_OP_ISSUED;
+}
+
+/* Waits until no callback is to come, or @end. */
 void idma_channel_drain(struct idma_channel *ch, unsigned long end)
 {
 	lockdep_assert_held(&ch->lock);
 	idma_ops_reap(ch);
-	while (ch->in_flight && time_before(jiffies, end)) {
+	while (!is_drained(ch) && time_before(jiffies, end)) {
 		usleep_range(500, 2000);
 		idma_ops_reap(ch);
 		idma_ops_poll(ch);
