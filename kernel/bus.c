@@ -36,8 +36,8 @@ MODULE_PARM_DESC(max_channels,
 /* Who requests channels for empty slots. */
 static DEFINE_MUTEX(scan_lock);
 
-/* No channel is to be taken any more. */
-static bool stopping;
+/* No channel is to be taken any more, or until the system is resumed. */
+static bool stopping, suspended;
 
 static void scan_work(struct work_struct *work);
 static DECLARE_DELAYED_WORK(scan, scan_work);
@@ -99,9 +99,10 @@ void idma_bus_scan(void)
 	bool locked = false;
 
 	mutex_lock(&scan_lock);
-	while (!stopping && (ch = unused_slot()) && take_one(ch, &locked))
+	while (!stopping && !suspended && (ch = unused_slot()) &&
+	       take_one(ch, &locked))
 		;
-	if (locked && !stopping)
+	if (locked)
 		queue_delayed_work(idma_wq, &scan, SCAN_AGAIN);
 	mutex_unlock(&scan_lock);
 }
@@ -167,6 +168,20 @@ static int reboot_event(struct notifier_block *nb, unsigned long event,
 
 static struct notifier_block reboot_nb = { .notifier_call = reboot_event };
 
+static void set_suspended(bool now)
+{
+	mutex_lock(&scan_lock);
+	suspended = now;
+	mutex_unlock(&scan_lock);
+}
+
+static void resume(void)
+{
+	set_suspended(false);
+	idma_channels_resume();
+	queue_delayed_work(idma_wq, &scan, 0);
+}
+
 static int pm_event(struct notifier_block *nb, unsigned long event, void *data)
 {
 	int error;
@@ -175,14 +190,15 @@ static int pm_event(struct notifier_block *nb, unsigned long event, void *data)
 	case PM_SUSPEND_PREPARE:
 	case PM_HIBERNATION_PREPARE:
 	case PM_RESTORE_PREPARE:
+		set_suspended(true);
 		error = idma_channels_suspend();
 		if (error)
-			idma_channels_resume();
+			resume();
 		return notifier_from_errno(error);
 	case PM_POST_SUSPEND:
 	case PM_POST_HIBERNATION:
 	case PM_POST_RESTORE:
-		idma_channels_resume();
+		resume();
 		break;
 	}
 	return NOTIFY_DONE;
