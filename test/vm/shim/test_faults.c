@@ -177,6 +177,23 @@ TEST(a_job_that_times_out_is_held_until_it_is_settled)
 	all_is_well_again(&lab);
 }
 
+/* One channel fails, the others are slow, and its time is over: then it is over for good. */
+TEST(nothing_is_written_once_a_job_is_over)
+{
+	struct lab lab = lab_open();
+	struct dma_shim_job job = dma_job(1, &lab.a, &lab.b);
+
+	fault("delay=50ms@1/0.0,error=0x200@2/0.0,"
+	      "delay=350ms@1/0.1,delay=350ms@1/0.2,delay=350ms@1/0.3");
+	job.timeout_ms = 150;
+	CHECK_EQ(submit_one(&lab, job, 0, 0, 16 * MIB), 0);
+	CHECK(next_done(&lab).status);
+	memset(lab.b.bytes, 0x5c, 16 * MIB);
+	usleep(2000000);
+	CHECK(is_byte(lab.b.bytes, 16 * MIB, 0x5c));
+	all_is_well_again(&lab);
+}
+
 /* Most of it never comes to the kernel. */
 TEST(a_large_job_times_out)
 {
