@@ -92,7 +92,7 @@ export class MemoryWatermark {
   /** A write that fails leaves its number all the same. */
   leavesNumber = false;
 
-  async write(value: number): Promise<void> {
+  async write(value: number, _sync?: boolean): Promise<void> {
     if (this.failure === undefined || this.leavesNumber) this.value = value;
     if (this.failure !== undefined) throw this.failure;
   }

@@ -236,12 +236,12 @@ export class Journal {
     const inTrouble = this.#trouble !== undefined;
     const acceptances = entries.filter((entry) => entry.kind === 'acceptance');
     const rows = rowsOf(entries);
-    if (acceptances.length > 0) {
-      this.#batch++;
-      rows.set(BATCH_KEY, batchRow(this.#batch, acceptances));
-    }
     if (inTrouble) rows.set(FORMAT_KEY, FORMAT);
     const sync = inTrouble || entries.some(isUrgent);
+    if (sync) {
+      this.#batch++;
+      rows.set(BATCH_KEY, batchRow(this.#batch, [...this.#undecided, ...acceptances]));
+    }
     const began = performance.now();
     try {
       if (inTrouble) await this.#store.reopen();
@@ -252,7 +252,7 @@ export class Journal {
     }
     for (const entry of entries) if (entry.kind === 'fact') entry.done(true);
     this.#undecided.push(...acceptances);
-    if (!(await this.#commit())) return false;
+    if (sync && !(await this.#commit())) return false;
     if (sync) this.#observer.synced((performance.now() - began) / 1000);
     if (inTrouble) this.#log.info('journal: it can be written again');
     this.#trouble = undefined;
@@ -261,11 +261,15 @@ export class Journal {
     return true;
   }
 
-  /** Has all acceptances count whose rows are on disk. @returns whether they do */
+  /**
+   * Has all acceptances count whose rows are on disk. Without any, the number only tells later that
+   * no synced batch is missing; then it may go unsynced.
+   *
+   * @returns whether they do
+   */
   async #commit(): Promise<boolean> {
-    if (this.#undecided.length === 0) return true;
     try {
-      await this.#watermark.write(this.#batch);
+      await this.#watermark.write(this.#batch, this.#undecided.length > 0);
     } catch (error) {
       await this.#failed(error, []);
       return false;

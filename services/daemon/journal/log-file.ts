@@ -8,6 +8,9 @@ const HEADER = 7;
 const FULL = 1;
 const LAST = 4;
 
+/** What is wrong with a log that lost its end, be it while it was written. */
+export const TORN = 'ends in the middle of a record';
+
 /**
  * What is wrong with a log of LevelDB's, which passes over a torn tail without a word, for whatever
  * was being written when a machine failed looks so; but so does a tail that was spoilt later, and
@@ -26,7 +29,7 @@ export function damageOfLog(path: string): string | undefined {
       continue;
     }
     const end = at + HEADER + (at + HEADER > bytes.length ? 0 : bytes.readUInt16LE(at + 4));
-    if (end > bytes.length) return 'ends in the middle of a record';
+    if (end > bytes.length) return TORN;
     type = bytes.readUInt8(at + 6);
     if (type < FULL || type > LAST || bytes.readUInt32LE(at) !== mask(crc32c(bytes, at + 6, end))) {
       return `has a record at ${at} that is not as it was written`;
@@ -34,7 +37,7 @@ export function damageOfLog(path: string): string | undefined {
     at = end;
   }
   const whole = at === bytes.length && (type === FULL || type === LAST);
-  return whole ? undefined : 'ends in the middle of a record';
+  return whole ? undefined : TORN;
 }
 
 /** LevelDB stores no checksum as it is, lest somebody take the checksum of one. */

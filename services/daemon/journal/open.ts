@@ -37,6 +37,7 @@ export async function openJournal(
   try {
     const mark = keep(await openFile(join(stateDir, 'journal.trust'), DoubtMark.open));
     const watermark = keep(await openFile(join(stateDir, 'journal.committed'), Watermark.open));
+    const marked = mark.set;
     const doubtIt = () => mark.make();
     const { store, rows } = await openStore(join(stateDir, 'journal'), doubtIt);
     keep(store);
@@ -46,6 +47,12 @@ export async function openJournal(
       throw new StartError('failure', `the journal in ${stateDir} ${problem}`);
     }
     const { number: batch, uncommitted, spoilt } = readBatch(head, watermark.value);
+    if (rows.torn && spoilt === undefined && batch >= (watermark.value ?? 0)) {
+      // The last batch that was synced is there, so nothing that anybody relied on is missing.
+      log.info('journal: what was being written when the daemon ended is lost, as it may be');
+      rows.excuseTorn();
+      if (!marked) await mark.clear();
+    }
     const harm = rows.damage ?? spoilt;
     if (harm !== undefined) {
       log.error({ damage: harm }, 'journal: damaged; what is intact in it is used');

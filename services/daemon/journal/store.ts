@@ -4,7 +4,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
 import { StartError } from '../start-error.ts';
-import { damageOfLog } from './log-file.ts';
+import { damageOfLog, TORN } from './log-file.ts';
 import { StoredRows, seal } from './stored-rows.ts';
 
 /** Rows to write, by key; undefined takes a row away. */
@@ -79,7 +79,8 @@ async function read(directory: string, damage: string | undefined): Promise<Open
   await database.open();
   try {
     const dropped = DROPPED.exec(readFileSync(join(directory, 'LOG'), 'latin1'))?.[0];
-    const rows = await StoredRows.of(database, damage ?? dropped);
+    const torn = damage?.endsWith(TORN) === true && dropped === undefined;
+    const rows = await StoredRows.of(database, damage ?? dropped, torn);
     return { store: new LevelStore(database, directory), rows };
   } catch (error) {
     await database.close();

@@ -5,6 +5,11 @@ import type { ClassicLevel } from 'classic-level';
 
 export type Row = [key: string, value: string];
 
+interface Harm {
+  damage: string | undefined;
+  torn: boolean;
+}
+
 /** Rows that are read at a time: that takes a millisecond or two of the event loop. */
 const SLICE = 500;
 const KEYS_SLICE = 5000;
@@ -16,26 +21,32 @@ const RETRY_MS = 200;
  * they are asked for, for a history is large and few of it are needed at once.
  */
 export class StoredRows {
-  /** In order. */
-  readonly keys: readonly string[];
+  /** In order; until {@link forgetKeys}. */
+  #keys: readonly string[];
+  readonly #end: string | undefined;
   readonly #database: ClassicLevel;
   readonly #hidden: ReadonlySet<string>;
-  readonly #harm: { damage: string | undefined };
+  readonly #harm: Harm;
 
   private constructor(
     database: ClassicLevel,
     keys: readonly string[],
     hidden: ReadonlySet<string>,
-    harm: { damage: string | undefined },
+    harm: Harm,
   ) {
     this.#database = database;
-    this.keys = keys;
+    this.#keys = keys;
+    this.#end = keys.at(-1);
     this.#hidden = hidden;
     this.#harm = harm;
   }
 
-  /** @param damage what was found wrong while the store was opened */
-  static async of(database: ClassicLevel, damage: string | undefined): Promise<StoredRows> {
+  /** @param damage what was found wrong while the store was opened @param torn whether only a log's end */
+  static async of(
+    database: ClassicLevel,
+    damage: string | undefined,
+    torn = false,
+  ): Promise<StoredRows> {
     const keys: string[] = [];
     const iterator = database.keys();
     try {
@@ -47,12 +58,32 @@ export class StoredRows {
     } finally {
       await iterator.close();
     }
-    return new StoredRows(database, keys, new Set(), { damage });
+    return new StoredRows(database, keys, new Set(), { damage, torn });
+  }
+
+  get keys(): readonly string[] {
+    return this.#keys;
+  }
+
+  /** They are not needed any more, and are many. */
+  forgetKeys(): void {
+    this.#keys = [];
   }
 
   /** What has been found wrong so far, if rows may be lost. All is known once all have been read. */
   get damage(): string | undefined {
     return this.#harm.damage;
+  }
+
+  /** Whether only the end of a log is missing, which is what a crash does to what was being written. */
+  get torn(): boolean {
+    return this.#harm.torn;
+  }
+
+  /** It is known that nothing is missing that was synced. */
+  excuseTorn(): void {
+    if (this.#harm.torn) this.#harm.damage = undefined;
+    this.#harm.torn = false;
   }
 
   /** The same without some of them. */
@@ -71,7 +102,7 @@ export class StoredRows {
 
   /** All rows in the order of their keys, some at a time. @param signal ends it early */
   async *slices(signal?: AbortSignal): AsyncGenerator<Row[]> {
-    const end = this.keys.at(-1);
+    const end = this.#end;
     let last = '';
     while (end !== undefined && last < end && !signal?.aborted) {
       let slice: [string, string][];
@@ -94,9 +125,14 @@ export class StoredRows {
       if (text === undefined || this.#hidden.has(key)) continue;
       const value = unseal(key, text);
       if (value !== undefined) rows.push([key, value]);
-      else this.#harm.damage ??= `the row ${JSON.stringify(key)} is not as it was written`;
+      else this.#spoilt(key);
     }
     return rows;
+  }
+
+  #spoilt(key: string): void {
+    this.#harm.torn = false;
+    this.#harm.damage ??= `the row ${JSON.stringify(key)} is not as it was written`;
   }
 }
 

@@ -61,17 +61,17 @@ export class Watermark {
   }
 
   /**
-   * @returns once the number outlives a power failure
+   * @param sync whether the number outlives a power failure once it resolves
    * @throws Error of the file system; then either number may be on disk
    */
-  async write(value: number): Promise<void> {
+  async write(value: number, sync = true): Promise<void> {
     const number = String(value).padStart(DIGITS);
     const text = `${number} ${crc32(number).toString(16).padStart(8, '0')}\n`;
     // Filled up, so that no later write needs room.
     const block = Buffer.alloc(SLOT, '\n');
     block.write(text, 'latin1');
     await this.#file.write(block, 0, SLOT, this.#slot * SLOT);
-    await this.#file.datasync();
+    if (sync) await this.#file.datasync();
     this.#slot = (this.#slot + 1) % SLOTS;
     this.#value = value;
   }

@@ -11,6 +11,9 @@ import type { TransferRequest } from './schema.ts';
 import { type Outcome, Transfer, type TransferPlan } from './transfer.ts';
 
 const MAX_SHARED = 1000;
+const NONE: readonly string[] = [];
+const NO_RETRIES = Object.freeze({ retries: 0 });
+const NO_LABELS = Object.freeze({});
 
 const foreignDevice = deviceSchema.extend({
   kind: deviceSchema.shape.kind.catch('devdax'),
@@ -103,28 +106,36 @@ function readWith<Schema extends z.ZodType>(
 export class Shared {
   readonly #devices = new Map<string, Device>();
   readonly #choices = new Map<string, EngineChoice>();
+  readonly #texts = new Map<string, string>();
 
   /** A device as it was; nothing can be copied from it or to it. */
   device({ name, kind, size, identity, flush_basis }: z.output<typeof deviceSchema>): Device {
-    return shared(this.#devices, JSON.stringify([name, kind, size, identity, flush_basis]), {
+    const described = `${name} ${kind} ${size} ${flush_basis} ${identity}`;
+    return shared(this.#devices, described, () => ({
       ...{ name, kind, size, identity, flushBasis: flush_basis },
       ...{ path: '', uuid: null, resource: null, align: 0, numaNode: null, badBlocks: [] },
       ...{ persistenceDomain: 'unknown', state: 'online', stateReason: null },
       ...{ instance: 0, handle: NOWHERE },
-    });
+    }));
+  }
+
+  /** A string that many have. */
+  text(text: string): string {
+    return shared(this.#texts, text, () => text);
   }
 
   choice(choice: EngineChoice): EngineChoice {
-    return shared(this.#choices, `${choice.engine} ${choice.reason}`, choice);
+    return shared(this.#choices, `${choice.engine} ${choice.reason}`, () => choice);
   }
 }
 
 /** The value that was there first under that name. */
-function shared<Value>(values: Map<string, Value>, name: string, value: Value): Value {
+function shared<Value>(values: Map<string, Value>, name: string, make: () => Value): Value {
   const known = values.get(name);
   if (known !== undefined) return known;
   // Reasons name figures, so they may be many; then they are shared by fewer.
   if (values.size >= MAX_SHARED) values.clear();
+  const value = make();
   values.set(name, value);
   return value;
 }
@@ -136,9 +147,12 @@ export function transferOf(
   shared = new Shared(),
 ): Transfer {
   const { accepted, outcome } = record;
-  const transfer = transferAgain(record, planOf(accepted, shared), clock);
+  const client = shared.text(accepted.client);
+  const own = { ...record, accepted: { ...accepted, client } };
+  const transfer = transferAgain(own, planOf(accepted, shared), clock);
   if (outcome !== undefined) {
-    transfer.finish({ ...outcome, choice: shared.choice(outcome.choice) });
+    const channels = outcome.channels.length === 0 ? NONE : outcome.channels;
+    transfer.finish({ ...outcome, channels, choice: shared.choice(outcome.choice) });
   }
   return transfer;
 }
@@ -206,7 +220,7 @@ function planOf(accepted: TransferRecord['accepted'], shared: Shared): TransferP
     flush: accepted.flush,
     verify: accepted.verify,
     timeoutMs: accepted.timeout_ms ?? undefined,
-    labels: accepted.labels,
+    labels: Object.keys(accepted.labels).length === 0 ? NO_LABELS : accepted.labels,
   };
 }
 
@@ -219,9 +233,14 @@ function readOutcome(ended: z.output<typeof endedSchema>): Outcome {
     bytesCompleted: bytes_completed,
     startedNs: started_ns ?? undefined,
     finishedNs: finished_ns,
-    completion:
-      completion === null ? undefined : { ...completion, difference: completion.difference },
+    completion: completion === null ? undefined : reportOf(completion),
   };
+}
+
+function reportOf({ dma, ...report }: NonNullable<z.output<typeof endedSchema>['completion']>) {
+  const { copyNs, flushNs, verifyNs, segment, sourceCrc, destinationCrc, difference } = report;
+  const sums = { segment, sourceCrc, destinationCrc, difference };
+  return { copyNs, flushNs, verifyNs, ...sums, dma: dma.retries === 0 ? NO_RETRIES : dma };
 }
 
 function readProblem(error: NonNullable<z.output<typeof endedSchema>['error']>): Problem {

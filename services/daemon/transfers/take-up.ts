@@ -55,10 +55,9 @@ export class TakeUp {
       { again: count('again'), interrupted: count('interrupted') },
       'journal: unfinished transfers of an earlier daemon',
     );
-    await this.#transfers.takeUp(
-      left,
-      rows.keys.findLast((key) => idOf(key) !== undefined),
-    );
+    const lastId = idOf(rows.keys.findLast((key) => idOf(key) !== undefined));
+    rows.forgetKeys();
+    await this.#transfers.takeUp(left, lastId);
   }
 
   /** Goes on with all others, and then lets run again what may. */

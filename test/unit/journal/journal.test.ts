@@ -32,7 +32,7 @@ describe('Journal', () => {
     await Promise.all([...first, ...second]);
     expect(store.batches.map(({ rows, sync }) => [rows.size, sync])).toEqual([
       [101, true],
-      [100, true],
+      [101, true],
     ]);
     expect(counted).toEqual({ synced: 2, failed: 0 });
   });
@@ -125,7 +125,7 @@ describe('Journal', () => {
     expect(done).toBe(false);
     store.failure = undefined;
     await Promise.all([settled, later]);
-    expect([...store.rows.keys()].sort()).toEqual(['a', 'b', 'format']);
+    expect([...store.rows.keys()].sort()).toEqual(['a', 'b', 'batch', 'format']);
     expect(mark.set).toBe(false);
   });
 

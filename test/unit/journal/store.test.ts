@@ -227,6 +227,32 @@ describe('openJournal', () => {
     await trusted.journal.close();
   });
 
+  test('a torn tail of what nobody relied on is no damage; of what was synced it is', async () => {
+    const { journal } = await open();
+    await journal.accept(new Map([[key(1), 'x']]), () => {});
+    await journal.record(new Map([[key(2), 'x']]));
+    journal.writeSoon(new Map([[key(3), 'x'.repeat(100)]]));
+    await journal.close();
+    const [log] = readdirSync(join(directory, 'journal')).filter((name) => name.endsWith('.log'));
+    const path = join(directory, 'journal', log as string);
+    truncateSync(path, statSync(path).size - 10);
+
+    // Cut in the unsynced row.
+    const harmless = await open();
+    expect(harmless.doubt).toBeUndefined();
+    expect(harmless.rows.keys).toEqual(['batch', key(1), key(2)]);
+    const mark = readFileSync(join(directory, 'journal.trust'), 'latin1');
+    expect(mark).toBe('trusted\n');
+    await harmless.journal.record(new Map([[key(4), 'x']]));
+    await harmless.journal.close();
+    const [next] = readdirSync(join(directory, 'journal')).filter((name) => name.endsWith('.log'));
+    const nextPath = join(directory, 'journal', next as string);
+    truncateSync(nextPath, statSync(nextPath).size - 10);
+    const harmed = await open();
+    expect(harmed.doubt).toMatch(/damaged/);
+    await harmed.journal.close();
+  });
+
   test('refuses what a later version wrote', async () => {
     const { journal } = await open();
     await journal.accept(new Map([['format', '2']]), () => {});
