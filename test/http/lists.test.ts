@@ -186,3 +186,39 @@ test('the latest 10,000 at least stay, those with a key too, and memory is bound
   expect(replay.json().id).toBe(keyed);
   expect((await list({ page_size: '1001' })).transfers).toHaveLength(1000);
 }, 240_000);
+
+describe('what is listed', () => {
+  const set = { label: 'set:what' };
+  beforeAll(async () => {
+    for (let n = 0; n < 3; n++) await make({ labels: { set: 'what', n: String(n) } });
+  });
+
+  test('of several statuses', async () => {
+    const found = await list({ ...set, status: 'queued,running,succeeded' });
+    expect(found.transfers).toHaveLength(3);
+    expect((await list({ ...set, status: 'failed,queued' })).transfers).toEqual([]);
+  });
+
+  test('of a span of time', async () => {
+    const { transfers } = await list(set);
+    const [newest, middle] = transfers.map(({ created_at }) => created_at);
+    const later = new Date(Date.parse(newest as string) + 1).toISOString();
+    expect((await list({ ...set, created_after: later })).transfers).toEqual([]);
+    expect((await list({ ...set, created_before: later })).transfers).toHaveLength(3);
+    const since = await list({ ...set, created_after: middle as string });
+    expect(since.transfers.map(({ id }) => id)).toContain(transfers[1]?.id);
+    const before = await list({ ...set, created_before: middle as string });
+    expect(before.transfers.map(({ id }) => id)).not.toContain(transfers[1]?.id);
+    // As in other places on earth.
+    const offset = (middle as string).replace('Z', '+00:00');
+    expect((await list({ ...set, created_after: offset })).transfers).toEqual(since.transfers);
+  });
+
+  test('without segments and timings, if that is asked for', async () => {
+    const { transfers } = await list({ ...set, view: 'basic' });
+    const [full] = (await list({ ...set, view: 'full' })).transfers;
+    const { segments, timings, ...basic } = full as unknown as Record<string, unknown>;
+    expect(transfers[0]).toEqual(basic);
+    expect({ segments, timings }).toMatchObject({ segments: null, timings: expect.any(Object) });
+  });
+});

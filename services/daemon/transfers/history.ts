@@ -5,7 +5,7 @@ import sortedBtree from 'sorted-btree';
 import { deviceNameOf } from '../devices/choice.ts';
 import { Problem } from '../problems/problem.ts';
 import { Finished, type FinishedLimits } from './finished.ts';
-import type { Status, TransferListQuery } from './schema.ts';
+import { STATUSES, type Status, type TransferListQuery } from './schema.ts';
 import type { Transfer } from './transfer.ts';
 
 // The package is CommonJS: its class is a property of what Node imports as the default.
@@ -162,19 +162,21 @@ class ClientIndex {
   }
 
   /** All that have that status are in it. */
-  superset(status: Status | undefined): Tree {
-    switch (status) {
-      case 'queued':
-      case 'running':
-        return this.#unfinished;
-      case 'failed':
-      case 'cancelled':
-      case 'interrupted':
-        return this.#unsuccessful;
-      default:
-        return this.#all;
-    }
+  superset(statuses: readonly Status[] | undefined): Tree {
+    const trees = new Set((statuses ?? STATUSES).map((status) => this.#treeOf(status)));
+    const [only = this.#all] = trees;
+    return trees.size === 1 ? only : this.#all;
   }
+
+  #treeOf(status: Status): Tree {
+    if (status === 'succeeded') return this.#all;
+    return status === 'queued' || status === 'running' ? this.#unfinished : this.#unsuccessful;
+  }
+}
+
+/** @param time by the wall clock, in milliseconds */
+function isBefore({ accepted }: Transfer, time: number | undefined): boolean {
+  return time !== undefined && Math.floor(accepted.wallMs) < time;
 }
 
 /** The tree's own comparison is for keys of any kind. */
@@ -182,7 +184,9 @@ function compareIds(a: string, b: string): number {
   return a < b ? -1 : Number(a > b);
 }
 
-function matcher({ status, operation, device_name, engine, label }: TransferListQuery) {
+function matcher(query: TransferListQuery) {
+  const { status, operation, device_name, engine, label } = query;
+  const { created_after, created_before } = query;
   const device = device_name === undefined ? undefined : deviceNameOf(device_name);
   const labels = label?.map((pair): [string, string] => {
     const colon = pair.indexOf(':');
@@ -190,7 +194,9 @@ function matcher({ status, operation, device_name, engine, label }: TransferList
   });
   return (transfer: Transfer): boolean => {
     const { plan, choice } = transfer;
-    if (status !== undefined && transfer.status !== status) return false;
+    if (status !== undefined && !status.includes(transfer.status)) return false;
+    if (isBefore(transfer, created_after)) return false;
+    if (created_before !== undefined && !isBefore(transfer, created_before)) return false;
     if (operation !== undefined && plan.operation !== operation) return false;
     if (engine !== undefined && choice.engine !== engine) return false;
     if (device !== undefined && plan.source.name !== device && plan.destination.name !== device) {
@@ -201,17 +207,11 @@ function matcher({ status, operation, device_name, engine, label }: TransferList
 }
 
 /** Page tokens are good only for the filters they were made with (AIP-158). */
-function filterDigest({
-  status,
-  operation,
-  device_name,
-  engine,
-  label,
-}: TransferListQuery): string {
-  return createHash('sha256')
-    .update(JSON.stringify([status, operation, device_name, engine, label]))
-    .digest('base64url')
-    .slice(0, 12);
+function filterDigest(query: TransferListQuery): string {
+  const { status, operation, device_name, engine, label } = query;
+  const { created_after, created_before } = query;
+  const filters = [status, operation, device_name, engine, label, created_after, created_before];
+  return createHash('sha256').update(JSON.stringify(filters)).digest('base64url').slice(0, 12);
 }
 
 function makeToken(id: string, filters: string): string {

@@ -155,7 +155,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
         isClosed(reply.raw),
       );
       return {
-        transfers: page.map((transfer) => transfer.toJSON()),
+        transfers: page.map((transfer) => documentOf(transfer, query.view)),
         next_page_token: nextPageToken,
       };
     },
@@ -211,6 +211,13 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
     },
   );
 };
+
+function documentOf(transfer: Transfer, view: 'full' | 'basic') {
+  const document = transfer.toJSON();
+  if (view === 'full') return document;
+  const { segments, timings, ...basic } = document;
+  return basic;
+}
 
 function describePlan(plan: TransferPlan) {
   return {

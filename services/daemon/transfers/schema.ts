@@ -258,6 +258,11 @@ export const transferSchema = z
   })
   .meta({ id: 'Transfer' });
 
+/** The same with `view=basic`. */
+const basicTransferSchema = transferSchema
+  .omit({ segments: true, timings: true })
+  .meta({ id: 'BasicTransfer' });
+
 /** A transfer as clients see it. */
 export type TransferDocument = z.output<typeof transferSchema>;
 
@@ -276,8 +281,26 @@ export const transferProblemSchema = problemSchema
   .extend({ transfer: transferSchema.optional() })
   .meta({ id: 'TransferProblem' });
 
+/** One of these, or several with commas between; of none, an empty text, there is no transfer. */
+const statuses = z
+  .string()
+  .refine(
+    (text) => text.split(',').every((each) => (STATUSES as readonly string[]).includes(each)),
+    `must be one or more of ${STATUSES.join(', ')}, with commas between`,
+  )
+  .transform((text) => [...new Set(text.split(','))].sort() as Status[]);
+
+const instant = z.iso
+  .datetime({ offset: true, error: 'must be a time such as 2026-11-27T08:30:00Z' })
+  .transform((text) => Date.parse(text));
+
 export const transferListQuerySchema = z.strictObject({
-  status: z.enum(STATUSES).optional(),
+  status: statuses.optional().meta({ description: 'One, or several with commas between.' }),
+  created_after: instant.optional().meta({ description: 'Accepted at that time or later.' }),
+  created_before: instant.optional().meta({ description: 'Accepted before that time.' }),
+  view: z.enum(['full', 'basic']).default('full').meta({
+    description: 'basic: without segments and timings.',
+  }),
   operation: z.enum(OPERATIONS).optional(),
   device_name: z.string().optional().meta({ description: 'As source or destination.' }),
   engine: z.enum(ENGINE_NAMES).optional(),
@@ -300,7 +323,7 @@ export type TransferListQuery = z.output<typeof transferListQuerySchema>;
 
 export const transferListSchema = z
   .object({
-    transfers: z.array(transferSchema),
+    transfers: z.array(z.union([transferSchema, basicTransferSchema])),
     next_page_token: z.string().meta({ description: 'Empty on the last page.' }),
   })
   .meta({ id: 'TransferList' });

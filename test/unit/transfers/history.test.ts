@@ -61,6 +61,9 @@ function end(history: History, transfer: Transfer, status: End = 'succeeded') {
   history.finish(transfer);
 }
 
+/** When the first of some transfers was accepted. */
+const T0 = Date.parse('2026-11-27T08:00:00Z');
+
 const segments = (count: number) =>
   Array.from({ length: count }, (_, i) => ({ src_offset: i, dst_offset: 4096 + i, size: 1 }));
 
@@ -74,10 +77,17 @@ describe('History', () => {
         maxKeys: 2,
       }),
       status: fc.constantFrom<Status>('queued', 'running', 'succeeded', 'failed', 'cancelled'),
+      second: fc.nat(5),
     });
+    const time = fc.nat(6).map((second) => new Date(T0 + second * 1000).toISOString());
     const filters = fc.record(
       {
-        status: fc.constantFrom('queued', 'succeeded', 'interrupted'),
+        status: fc.constantFrom(
+          ...['queued', 'succeeded', 'interrupted', 'queued,running', 'failed,cancelled'],
+          ...['running,succeeded', STATUSES.join(',')],
+        ),
+        created_after: time,
+        created_before: time,
         device_name: fc.constantFrom('dax0.0', '/dev/dax1.0', 'dax9.0'),
         engine: fc.constantFrom('cpu', 'dma'),
         label: fc.constantFrom<string | string[]>('a:x', 'a:', 'b:y:z', ['a:x', 'b:x'], 'c:x'),
@@ -91,8 +101,12 @@ describe('History', () => {
         fc.integer({ min: 1, max: 8 }),
         async (given, query, size) => {
           const history = makeHistory(ROOMY);
-          const made = given.map(({ status, ...plan }) => {
-            const one = add(history, makeTransfer(plan));
+          const made = given.map(({ status, second, ...plan }) => {
+            const accepted = { elapsedMs: CLOCK.now(), wallMs: T0 + second * 1000 + 0.4 };
+            const one = add(
+              history,
+              new Transfer(uuidv7(), makePlan(plan), makeOrigin(), CLOCK, accepted),
+            );
             if (status === 'queued' || status === 'running') one.status = status;
             else end(history, one, status);
             return one;
@@ -104,8 +118,12 @@ describe('History', () => {
           });
           const expected = made
             .filter(
-              ({ status, plan, choice }) =>
-                (query.status === undefined || status === query.status) &&
+              ({ status, plan, choice, accepted }) =>
+                (query.status === undefined || query.status.split(',').includes(status)) &&
+                (query.created_after === undefined ||
+                  accepted.wallMs >= Date.parse(query.created_after)) &&
+                (query.created_before === undefined ||
+                  Math.floor(accepted.wallMs) < Date.parse(query.created_before)) &&
                 (query.engine === undefined || choice.engine === query.engine) &&
                 (device === undefined ||
                   [plan.source.name, plan.destination.name].includes(device)) &&
@@ -153,6 +171,8 @@ describe('History', () => {
       { label: 'a:x' },
       { ...query, engine: 'cpu' },
       { ...query, status: 'running' },
+      { ...query, created_after: '2026-11-27T08:00:00Z' },
+      { ...query, created_before: '2126-11-27T08:00:00Z' },
       { ...query, device_name: 'dax0.0' },
       { ...query, label: ['a:x', 'a:x'] },
     ]) {
@@ -466,6 +486,12 @@ describe('transferListQuerySchema', () => {
     })),
     { status: 'over' },
     { status: ['queued', 'running'] },
+    { status: 'queued,' },
+    { status: 'queued,over' },
+    { status: '' },
+    { created_after: 'yesterday' },
+    { created_before: '2026-11-27' },
+    { view: 'some' },
     { engine: 'auto' },
     { label: 'a' },
     { label: ':a' },
