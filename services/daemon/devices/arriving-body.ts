@@ -12,7 +12,7 @@ const PROGRESS_IDLES = 6;
 /** How often a wait is looked at, in what a body may be idle: a timer for each would cost more. */
 const LOOKS = 8;
 
-const EVENTS = ['readable', 'end', 'error', 'close'];
+const EVENTS = ['readable', 'end', 'close'];
 
 export interface ArrivalLimits {
   /**
@@ -40,6 +40,12 @@ export class ArrivingBody {
   /** Ends a wait. */
   #wake = () => {};
   readonly #onEvent = () => this.#wake();
+  /** What was found wrong with it on its way. */
+  #error: Error | undefined;
+  readonly #onError = (error: Error) => {
+    this.#error = error;
+    this.#wake();
+  };
   readonly #look = () => {
     this.#late = performance.now() >= this.#until;
     if (this.#late) this.#wake();
@@ -52,6 +58,7 @@ export class ArrivingBody {
     // After what came while the event loop was busy: that has arrived in time.
     this.#looking = setInterval(() => setImmediate(this.#look), limits.idleMs / LOOKS);
     for (const event of EVENTS) body.on(event, this.#onEvent);
+    body.on('error', this.#onError);
     limits.signal.addEventListener('abort', this.#onEvent);
   }
 
@@ -59,6 +66,7 @@ export class ArrivingBody {
   close(): void {
     clearInterval(this.#looking);
     for (const event of EVENTS) this.#body.off(event, this.#onEvent);
+    this.#body.off('error', this.#onError);
     this.#limits.signal.removeEventListener('abort', this.#onEvent);
   }
 
@@ -87,6 +95,7 @@ export class ArrivingBody {
     this.#late = false;
     while (!this.#late) {
       if (this.#body.readableEnded) return undefined;
+      if (this.#error !== undefined) throw this.#error;
       if (this.#body.destroyed) throw this.#body.errored ?? new Error('the body was cut short');
       await new Promise<void>((resolve) => {
         this.#wake = resolve;

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { PERSISTENCE } from '../engines/records.ts';
 import { byteCount } from '../http/byte-count.ts';
 import { crc32cSchema } from '../http/crc32c.ts';
+import { problemSchema } from '../problems/schema.ts';
 import { DEVICE_STATES, type Device } from './device.ts';
 
 /** The media type of a device's content, both ways. */
@@ -63,6 +64,15 @@ export const uploadResultSchema = z
     crc32c: crc32cSchema,
   })
   .meta({ id: 'UploadResult' });
+
+/** The problem of an upload that was refused, cut short or failed. */
+export const uploadProblemSchema = problemSchema
+  .extend({
+    bytes_written: bytes.optional().meta({
+      description: 'How much of the body, from its beginning, is in the device.',
+    }),
+  })
+  .meta({ id: 'UploadProblem' });
 
 export const checksumQuerySchema = z.strictObject({
   offset: byteCount(0).default(0),

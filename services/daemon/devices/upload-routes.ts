@@ -1,18 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
+import { createHash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { authorize } from '../access/authorize.ts';
 import type { Engine } from '../engines/engine.ts';
 import { clientLeft } from '../http/client-left.ts';
+import {
+  type ContentDigests,
+  type DigestAlgorithm,
+  readContentDigest,
+} from '../http/content-digest.ts';
 import { crc32cText } from '../http/crc32c.ts';
 import { awaitsContinue } from '../http/semantics.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
-import { Problem } from '../problems/problem.ts';
-import { problemResponses } from '../problems/schema.ts';
+import { Problem, withMembers } from '../problems/problem.ts';
+import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
+import { BodyHashes } from './body-hashes.ts';
 import type { ContentObserver } from './content-observer.ts';
 import { flushedByCpu, type Inventory } from './device.ts';
-import { deviceParams, OCTETS, uploadQuerySchema, uploadResultSchema } from './schema.ts';
+import {
+  deviceParams,
+  OCTETS,
+  uploadProblemSchema,
+  uploadQuerySchema,
+  uploadResultSchema,
+} from './schema.ts';
 import type { UnflushedDevices } from './unflushed.ts';
 import { checkUpload, Upload, type UploadTarget } from './upload.ts';
 
@@ -30,6 +43,7 @@ export interface UploadRoutesOptions {
 
 export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (app, options) => {
   const { engine, inventory, queue, unflushed, observer, idleMs, signal } = options;
+  const hashes = new BodyHashes();
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(OCTETS, (_request, payload, done) => done(null, payload));
   app.addHook('onRequest', async (request) => {
@@ -46,21 +60,30 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
         summary: "Write a device's bytes",
         description:
           'Streams the body into the device, in order with transfers. What arrived of a body ' +
-          'that was cut short stays written.',
+          'that was cut short, or does not match its `Content-Digest`, stays written: ' +
+          '`bytes_written` in the problem says how much.',
         tags: ['devices'],
         consumes: [OCTETS],
         params: deviceParams,
         querystring: uploadQuerySchema,
+        headers: z.object({
+          'content-digest': z.string().optional().meta({
+            description:
+              'RFC 9530, with `sha-256` or `crc32c`: the body is compared with it as it arrives.',
+          }),
+        }),
         body: z.unknown().meta({ type: 'string', format: 'binary' }),
         response: {
           200: uploadResultSchema.meta({ description: 'All of it is written.' }),
-          ...problemResponses(
-            'not_found',
+          ...problemResponses('not_found', 'unsupported_media_type'),
+          ...problemResponsesWith(
+            uploadProblemSchema,
+            'invalid_request',
             'request_timeout',
             'payload_too_large',
-            'unsupported_media_type',
             'out_of_range',
             'bad_block',
+            'digest_mismatch',
             'queue_full',
             'media_error',
             'device_gone',
@@ -83,44 +106,65 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
       return receive(request, reply, { device, offset, length });
     },
   );
+  app.addHook('onClose', () => hashes.close());
+
+  /** Writes the upload; what goes wrong says how much was written. */
+  async function receive(request: FastifyRequest, reply: FastifyReply, target: UploadTarget) {
+    const progress = { written: 0 };
+    try {
+      const digests = readContentDigest(request.headers);
+      const room = checkUpload(target);
+      if (target.length === 0) {
+        checkDigests(digests, { crc: 0, sha256: createHash('sha256').digest() });
+        return { bytes_written: 0, crc32c: crc32cText(0) };
+      }
+      queue.admit(request.client.name);
+      if (awaitsContinue(request.raw)) reply.raw.writeContinue();
+      return await writeInTurn(request, reply, { ...target, room, digests, progress });
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      throw withMembers(error, { bytes_written: progress.written });
+    }
+  }
 
   /** Waits for the upload's turn, writes it, and lets those behind it go on, however it ends. */
-  async function receive(request: FastifyRequest, reply: FastifyReply, target: UploadTarget) {
+  async function writeInTurn(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    { room, digests, progress, ...target }: AcceptedUpload,
+  ) {
     const { device, offset } = target;
-    const room = checkUpload(target);
-    if (target.length === 0) return { bytes_written: 0, crc32c: crc32cText(0) };
     const client = request.client.name;
-    queue.admit(client);
-    if (awaitsContinue(request.raw)) reply.raw.writeContinue();
-
     // A file's pages are left to the kernel.
     if (!flushedByCpu(device)) unflushed.add(device);
     const range = { device: device.handle, offset, size: target.length ?? room };
     const left = clientLeft(reply, signal);
     const moved = (bytes: number) => observer.moved('upload', bytes);
-    let written = 0;
+    const hash = digests['sha-256'] === undefined ? undefined : hashes.begin();
     try {
       const result = await queue.inTurn(client, range, left, async (tearAfter) => {
         // Made now, for it holds buffers, and those that wait are many.
         const upload = new Upload(engine, target);
         try {
           const pace = (bytes: number) => queue.pace(client, bytes);
-          await upload.receive(request.raw, { idleMs, signal, left, pace, moved });
+          await upload.receive(request.raw, { idleMs, signal, left, pace, moved, hash });
         } catch (error) {
           if (upload.begun) tearAfter(upload.bytesWritten);
           throw error;
         } finally {
-          written = upload.bytesWritten;
+          progress.written = upload.bytesWritten;
         }
-        return { bytes_written: written, crc32c: crc32cText(upload.crc) };
+        checkDigests(digests, { crc: upload.crc, sha256: await hash?.digest() });
+        return { bytes_written: upload.bytesWritten, crc32c: crc32cText(upload.crc) };
       });
       // Also of one whose client left while it waited: its bytes were there already, and hid that.
       request.log.info({ device: device.name, offset, ...result }, 'upload written');
       observer.ended('upload', 'complete');
       return result;
     } catch (error) {
+      hash?.drop();
       request.log.warn(
-        { err: error, device: device.name, bytes_written: written },
+        { err: error, device: device.name, bytes_written: progress.written },
         'upload cut short',
       );
       const cutShort = request.raw.errored === error;
@@ -131,6 +175,32 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
     }
   }
 };
+
+/** An upload that may be written. */
+interface AcceptedUpload extends UploadTarget {
+  /** How many bytes may be written. */
+  room: number;
+  digests: ContentDigests;
+  progress: { written: number };
+}
+
+/** @throws Problem digest_mismatch */
+function checkDigests(
+  expected: ContentDigests,
+  { crc, sha256 }: { crc: number; sha256: Buffer | undefined },
+): void {
+  const crc32c = Buffer.alloc(4);
+  crc32c.writeUInt32BE(crc);
+  const actual = { 'sha-256': sha256, crc32c };
+  for (const [algorithm, digest] of Object.entries(expected)) {
+    const found = actual[algorithm as DigestAlgorithm];
+    if (found?.equals(digest)) continue;
+    const detail =
+      `The body that arrived has the ${algorithm} :${found?.toString('base64')}:, not the one in ` +
+      'Content-Digest. It is written: send it again.';
+    throw new Problem('digest_mismatch', detail);
+  }
+}
 
 /** @returns undefined where it is not known beforehand */
 function bodyLength({ headers }: FastifyRequest): number | undefined {

@@ -5,6 +5,7 @@ import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
 import { fieldProblem, Problem } from '../problems/problem.ts';
 import { type ArrivalLimits, ArrivingBody } from './arriving-body.ts';
+import type { BodyHash } from './body-hashes.ts';
 import { checkBadBlocks, checkOnline, type Device, flushedByCpu } from './device.ts';
 import { fileProblem } from './emulated.ts';
 import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
@@ -45,6 +46,8 @@ export interface UploadOptions extends ArrivalLimits {
   pace: Pace;
   /** Hears of bytes that the device has taken. */
   moved(bytes: number): void;
+  /** Is given all that is written. */
+  hash?: BodyHash | undefined;
 }
 
 /** Writes a body into a device as it arrives, through two buffers. */
@@ -63,6 +66,7 @@ export class Upload {
   #inFlight = 0;
   #writing: Promise<void> = Promise.resolve();
   #moved: UploadOptions['moved'] = () => {};
+  #hash: BodyHash | undefined;
 
   constructor(engine: Engine, target: UploadTarget) {
     this.#engine = engine;
@@ -79,6 +83,7 @@ export class Upload {
   async receive(body: Readable, options: UploadOptions): Promise<void> {
     const arriving = new ArrivingBody(body, options);
     this.#moved = options.moved;
+    this.#hash = options.hash;
     try {
       for (;;) {
         const chunk = arriving.read() ?? (await arriving.wait());
@@ -135,6 +140,9 @@ export class Upload {
     this.#filled = 0;
     this.#inFlight = size;
     this.begun = true;
+    const hashing = this.#hash?.update(memory);
+    // Met below, or not at all if the write fails.
+    hashing?.catch(() => {});
     const completion = await this.#engine.run({
       source: MEMORY,
       destination: device.handle,
@@ -153,6 +161,7 @@ export class Upload {
     this.bytesWritten += size;
     this.crc = completion.sourceCrc;
     this.#moved(size);
+    await hashing;
   }
 }
 

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { type Problem, retryLater } from '../problems/problem.ts';
+import { Problem, retryLater } from '../problems/problem.ts';
 import { endGently, endWithProblem } from './raw-problem.ts';
 
 /** Requests that may wait for their turn on a connection. Nearly no client pipelines at all. */
 const MAX_WAITING = 64;
 
 /** What is answered next: a request, or a refusal behind which nothing is carried out. */
-type Turn =
-  | { kind: 'request'; request: IncomingMessage; response: ServerResponse; handle: RequestListener }
-  | { kind: 'refusal'; problem: Problem };
+type Turn = RequestTurn | { kind: 'refusal'; problem: Problem };
+interface RequestTurn {
+  kind: 'request';
+  request: IncomingMessage;
+  response: ServerResponse;
+  handle: RequestListener;
+}
 
 /**
  * The requests of one connection, carried out one after the other (RFC 9112, 9.3.2): so that
@@ -63,19 +67,25 @@ export class Exchanges {
     if (this.#closed) return;
     const last = this.#waiting.at(-1) ?? this.#current;
     if (last?.kind === 'request' && !last.request.complete) {
-      if (last !== this.#current) {
-        this.#waiting.pop();
-      } else if (last.response.headersSent) {
-        this.#closed = true;
-        endGently(this.#socket);
-        return;
-      } else {
-        this.#closed = true;
-        this.#start({ kind: 'refusal', problem });
-        return;
-      }
+      if (last === this.#current) this.#breakOff(last, problem);
+      else this.#waiting.pop();
     }
     this.refuse(problem);
+  }
+
+  /** Ends the request that is being carried out, whose body cannot be read any further. */
+  #breakOff({ request, response }: RequestTurn, problem: Problem): void {
+    this.#closed = true;
+    if (response.headersSent) {
+      endGently(this.#socket);
+    } else if (request.listenerCount('error') > 0) {
+      // Who reads the body answers, and knows what became of it so far.
+      const { code, message, options } = problem;
+      const headers = { ...options.headers, connection: 'close' };
+      request.emit('error', new Problem(code, message, { ...options, headers }));
+    } else {
+      this.#start({ kind: 'refusal', problem });
+    }
   }
 
   #take(turn: Turn): void {

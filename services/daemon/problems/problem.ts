@@ -25,6 +25,7 @@ export const PROBLEMS = {
   unknown_device: { status: 422, title: 'No managed device has that name' },
   out_of_range: { status: 422, title: 'The range lies outside the device' },
   overlapping_ranges: { status: 422, title: 'Source and destination overlap' },
+  digest_mismatch: { status: 422, title: 'The body does not match its Content-Digest' },
   bad_block: { status: 422, title: 'The range touches a known bad block' },
   engine_unavailable: { status: 422, title: 'The engine is not available' },
   idempotency_key_reused: {
@@ -110,6 +111,14 @@ export class Problem extends Error {
  */
 export class OutcomeUnknown extends Error {
   override readonly name = 'OutcomeUnknown';
+}
+
+/** The same problem with further members of its body. */
+export function withMembers(
+  { code, message, options }: Problem,
+  members: Record<string, unknown>,
+): Problem {
+  return new Problem(code, message, { ...options, members: { ...options.members, ...members } });
 }
 
 /** A problem about one field of the request. */

@@ -34,6 +34,7 @@ const CONTRACT: Record<string, number> = {
   out_of_range: 422,
   overlapping_ranges: 422,
   bad_block: 422,
+  digest_mismatch: 422,
   engine_unavailable: 422,
   idempotency_key_reused: 422,
   queue_full: 429,
