@@ -101,9 +101,9 @@ export const EXPLANATIONS: Readonly<Record<ProblemCode, Explanation>> = {
     'A range touches a block that the kernel knows to be bad.',
     'Keep off the blocks that GET /devices/{name} lists as `bad_blocks`, or repair the medium.',
   ),
-  digest_mismatch: no(
+  digest_mismatch: yes(
     'The body that arrived is not the one that Content-Digest describes. It is written.',
-    'Send it again with its own digest: the range holds what arrived until then.',
+    'Send it again: the range holds what arrived until then.',
   ),
   engine_unavailable: no(
     'The engine that was asked for cannot do this here.',
