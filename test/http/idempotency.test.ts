@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { startTestApp, type TestApp } from '../support/app.ts';
+import fc from 'fast-check';
+import { type Blocker, startTestApp, type TestApp } from '../support/app.ts';
 import { type Answer, expectProblem } from '../support/conformance.ts';
 
 const COPY = { device_name: 'dax0.0', src_offset: 0, dst_offset: 4096, size: 4096 };
@@ -259,4 +261,84 @@ test('a key is the same with and without the quotes of a structured field', asyn
     const again = await post(quoted, COPY);
     expect({ status: again.status, id: idOf(again) }).toEqual({ status: 200, id });
   }
+});
+
+/** What a request with a key that is known is answered, and how that ends. */
+type Outcome = 'none' | 'queued' | 'succeeded' | 'cancelled' | 'failed';
+const ANSWERS: Record<Exclude<Outcome, 'none'>, number> = {
+  queued: 202,
+  succeeded: 200,
+  cancelled: 409,
+  failed: 504,
+};
+
+test('every answer says what became of the transfer by then, whatever happens in which order', async () => {
+  const step = fc.record({
+    key: fc.nat(2),
+    what: fc.constantFrom('post', 'post', 'wait', 'cancel', 'another body', 'refused', 'unblock'),
+  });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { maxLength: 14 }),
+      // Whose transfer has a deadline that passes while it waits.
+      fc.array(fc.boolean(), { minLength: 3, maxLength: 3 }),
+      async (steps, late) => {
+        let blocker: Blocker | undefined = await app.block('dax0.0');
+        const model = late.map((timed) => ({
+          key: newKey(),
+          body: timed ? { ...COPY, timeout_ms: 1 } : COPY,
+          outcome: 'none' as Outcome,
+          id: '',
+        }));
+        for (const { key: index, what } of steps) {
+          const one = model[index] as (typeof model)[number];
+          const { key, body } = one;
+          if (what === 'unblock') {
+            await blocker?.release();
+            blocker = undefined;
+            for (const each of model) {
+              if (each.outcome !== 'queued') continue;
+              await app.inject({ url: `/transfers/${each.id}`, headers: { prefer: 'wait=30' } });
+              each.outcome = 'succeeded';
+            }
+          } else if (what === 'cancel') {
+            if (one.outcome === 'none') continue;
+            const url = `/transfers/${one.id}/cancel`;
+            const { statusCode } = await app.inject({ method: 'POST', url });
+            if (one.outcome === 'queued') one.outcome = 'cancelled';
+            assert.equal(statusCode, one.outcome === 'cancelled' ? 200 : 409);
+          } else if (what === 'another body') {
+            if (one.outcome === 'none') continue;
+            assert.equal((await post(key, { ...COPY, size: 7 })).status, 422);
+          } else if (what === 'refused') {
+            assert.equal((await post(key, { ...COPY, size: 0 })).status, 400);
+          } else {
+            const wait: boolean = what === 'wait' && (blocker === undefined || body !== COPY);
+            const prefer: string = wait ? 'wait=30' : 'respond-async';
+            const answer = await post(key, body, { prefer });
+            const { transfer, ...document } = JSON.parse(answer.body.toString());
+            const { id } = transfer ?? document;
+            const replayed = one.outcome !== 'none';
+            assert.equal(answer.headers['idempotency-replayed'], replayed ? 'true' : undefined);
+            assert.equal(answer.headers['preference-applied'], prefer);
+            if (replayed) {
+              assert.equal(id, one.id);
+              assert.equal(answer.status, ANSWERS[one.outcome as keyof typeof ANSWERS]);
+              continue;
+            }
+            one.id = id;
+            // How it ends if nobody cancels it; in time or not is a race where nothing is in its way.
+            const found = await app.inject({
+              url: `/transfers/${id}`,
+              headers: { prefer: blocker === undefined || body !== COPY ? 'wait=30' : 'wait=0' },
+            });
+            one.outcome = found.json().status;
+            if (wait) assert.ok([201, 504].includes(answer.status));
+          }
+        }
+        await blocker?.release();
+      },
+    ),
+    { numRuns: 40 },
+  );
 });

@@ -31,9 +31,9 @@ export interface ClaimsOptions {
 
 /**
  * Who, of those not yet done, last claimed which bytes of one device. It answers one question in
- * O(log n + answers): whom does a new claim have to wait for? A write replaces what it covers, for
- * whoever waits for the write thereby waits for all before it; so the map stays as small as the
- * claims that still matter.
+ * O(log n + answers): which owners does a new claim have to wait for? A write replaces what it
+ * covers: what waits for the write thereby waits for all before it. So the map stays as small as
+ * the claims that still matter.
  */
 export class Claims<Owner> {
   readonly #fragments = new BTree<number, Fragment<Owner>>(undefined, (a, b) => a - b);

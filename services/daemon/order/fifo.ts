@@ -6,7 +6,7 @@
  */
 export class Fifo<Item> implements Iterable<Item> {
   readonly #items = new Set<Item>();
-  /** Stands behind the first one; undefined where there is none. */
+  /** Stands behind the first one; undefined if there is none. */
   #behindFirst: Iterator<Item> | undefined;
   #first: Item | undefined;
 
@@ -14,7 +14,7 @@ export class Fifo<Item> implements Iterable<Item> {
     return this.#items.size;
   }
 
-  /** Whoever came first of those that are there; undefined where nobody is. */
+  /** The item that came first; undefined if there is none. */
   get first(): Item | undefined {
     return this.#first;
   }

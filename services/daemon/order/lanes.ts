@@ -2,7 +2,7 @@
 import { Budget } from './budget.ts';
 import { Fifo } from './fifo.ts';
 
-/** Whose an operation is. */
+/** Which client an operation belongs to, and what it moves. */
 export interface Share {
   /** Any name; the operations of one name share what follows. */
   client: string;
@@ -37,7 +37,7 @@ export interface InLane<Operation> {
 interface Lane<Operation> {
   readonly slots: number;
   started: number;
-  /** Whoever has something ready, the next one first. */
+  /** Those that have something ready, the next one first. */
   readonly turns: Set<Account<Operation>>;
 }
 
@@ -95,7 +95,7 @@ export class Lanes<Operation extends InLane<Operation>> {
     if (ready.size === 1) account.budget?.want(lane, bytes);
   }
 
-  /** Starts the operation whose turn it is; undefined where none may start. */
+  /** Starts the operation whose turn it is; undefined if none may start. */
   startNext(now: number): Operation | undefined {
     for (const [index, lane] of this.#lanes.entries()) {
       for (const account of lane.turns) {
@@ -117,7 +117,7 @@ export class Lanes<Operation extends InLane<Operation>> {
     this.#leaveTurn(operation);
   }
 
-  /** One that was started is over. */
+  /** One that was started has ended. */
   end(operation: Operation): void {
     this.#lane(operation).started--;
     laneOf(operation).started--;

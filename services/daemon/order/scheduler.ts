@@ -145,7 +145,7 @@ export class Scheduler<Work> {
     this.#order.tear(ticket as Entry<Work>, bytes);
   }
 
-  /** The next operation that may start now, which is then started; undefined where none may. */
+  /** Starts the next operation that may start now; undefined if none may. */
   startNext(now = 0): Ticket<Work> | undefined {
     const entry = this.#lanes.startNext(now);
     if (entry === undefined) return undefined;

@@ -20,8 +20,8 @@ interface Shelf {
 }
 
 /**
- * Transfers that are over and may be forgotten: where they are too many, the client that has most
- * loses its oldest.
+ * Finished transfers that may be forgotten. If they are too many, the client that has most loses
+ * its oldest.
  */
 export class Finished {
   readonly #limits: FinishedLimits;
@@ -29,7 +29,7 @@ export class Finished {
   readonly #total = { transfers: 0, weight: 0 };
   readonly #onForget: (transfer: Transfer) => void;
 
-  /** @param onForget is told each transfer that is forgotten */
+  /** @param onForget receives each transfer that is forgotten */
   constructor(limits: FinishedLimits, onForget: (transfer: Transfer) => void) {
     this.#limits = limits;
     this.#onForget = onForget;

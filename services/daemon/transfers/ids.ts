@@ -17,7 +17,7 @@ export class TransferIds {
   readonly #random = Buffer.alloc(RANDOM_SIZE * RANDOM_COUNT);
   #randomAt = this.#random.length;
 
-  /** Those to come are greater than this one. */
+  /** All later ids sort after this one. */
   passOver(id: string): void {
     this.#msecs = Math.max(this.#msecs, Number.parseInt(id.replace('-', '').slice(0, 12), 16));
     this.#sequence = MAX_SEQUENCE;

@@ -12,8 +12,8 @@ export interface TransferObserver {
 }
 
 /**
- * Has a transfer that is over counted, and logged, unless it has succeeded while its client waits:
- * then the lines of that request say as much.
+ * Counts and logs a finished transfer; not logged if its client is still waiting for a success, for
+ * the line of that request says as much.
  */
 export function reportEnd(
   { observer, log }: { observer: TransferObserver; log: FastifyBaseLogger },

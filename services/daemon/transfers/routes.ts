@@ -23,7 +23,7 @@ import {
 import type { TransferService } from './service.ts';
 import { type Transfer, type TransferPlan, toldSegments } from './transfer.ts';
 
-/** How long POST /transfers waits for the end where the client says nothing, in milliseconds. */
+/** How long POST /transfers waits for the end if the client says nothing, in milliseconds. */
 const DEFAULT_WAIT_MS = 10_000;
 const RETRY_AFTER_SECONDS = '1';
 
@@ -243,7 +243,7 @@ function serverTiming({ timings, plan }: Transfer): string {
 }
 
 /**
- * How a transfer went, to the client that made it.
+ * Tells the client that made a transfer how it went.
  *
  * @param replayed whether an earlier request made it: a failure then stays one, so its status says
  *   the same again, and no Retry-After asks for a retry that could bring nothing else
@@ -259,9 +259,9 @@ function answer(transfer: Transfer, reply: FastifyReply, prefer: Preference, rep
     return reply.header('preference-applied', applied.join(', ')).send();
   }
   const { code, message, options } = transfer.error ?? new Problem('internal_error', '');
-  const { headers, ...told } = options;
+  const { headers, ...others } = options;
   throw new Problem(code, message, {
-    ...told,
+    ...others,
     ...(headers !== undefined && !replayed && { headers }),
     members: { transfer },
   });

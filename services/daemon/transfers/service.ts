@@ -89,11 +89,10 @@ export class TransferService {
    * @param request what it means, whether or not that can be done now
    * @param journaled whether it must be in the journal by then, and before it starts; one with an
    *   Idempotency-Key always is
-   * @param makePlan is asked for its plan, unless the same request with the same key was made
-   *   before: what was possible then may not be any more
+   * @param makePlan builds the plan; not called for a replay, which may no longer be plannable
    * @returns the transfer, or the one that was made before
-   * @throws Problem where it is not accepted, and then nothing is kept of it: what `makePlan` throws;
-   *   idempotency_key_reused where another request used the key; queue_full and the like
+   * @throws Problem if it is not accepted, and then nothing is kept of it: what `makePlan` throws;
+   *   idempotency_key_reused if another request used the key; queue_full and the like
    */
   async create(
     request: Meaning,
@@ -240,7 +239,7 @@ export class TransferService {
   }
 
   /**
-   * @param answer for which it waits: where that is closed, nobody wants to know any more
+   * @param answer for which it waits: once that is closed, nobody waits any more
    * @returns once the transfer is over, or left to the next daemon, or `waitMs` have passed
    */
   async waitForEnd(
