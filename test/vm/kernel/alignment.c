@@ -271,6 +271,58 @@ TEST_TIMED(alignment_leaves_the_log_quiet, 120)
 	log_is_quiet(kmsg);
 }
 
+/* The path of the device-dax device that has @file in sysfs. */
+static char *dax_with(const char *file)
+{
+	FILE *list;
+	char *path = malloc(64), pattern[128];
+
+	snprintf(pattern, sizeof(pattern), "ls -d /sys/bus/dax/devices/dax0.*/%s | cut -d/ -f6", file);
+	list = popen(pattern, "r");
+	strcpy(path, "/dev/");
+	if (!list || fscanf(list, "%58s", path + 5) != 1)
+		FAIL("no device has %s", file);
+	pclose(list);
+	return path;
+}
+
+/*
+ * Memory that the firmware calls special purpose can be divided and put together again:
+ * kernel/test --devices 0 --append 'memmap=512M%0x40000000-1+0xefffffff'. What lies between
+ * two parts of a device is another one's.
+ */
+TEST(alignment_of_fragments)
+{
+	struct device small, large, between;
+	const uint64_t hole = 32 * MIB;
+	int dma = dma_open();
+
+	if (shell_status("modprobe dax_hmem && ls -d /sys/bus/platform/devices/hmem.* >/dev/null 2>&1"))
+		test_skip("no special-purpose memory");
+	shell("modprobe device_dax && daxctl disable-device -r 0 all 2>/dev/null &&"
+	      "daxctl destroy-device -r 0 all 2>/dev/null");
+	shell("for size in 64M 32M 48M; do daxctl create-device -r 0 -s $size; done >/dev/null 2>&1");
+	shell("cd /sys/bus/dax/devices && for each in dax0.*; do [ $(cat $each/size) != %d ] ||"
+	      "{ daxctl disable-device $each; daxctl destroy-device $each; }; done >/dev/null 2>&1",
+	      (int)hole);
+	shell("cd /sys/bus/dax/devices && for each in dax0.*; do case $(cat $each/size) in"
+	      " 67108864) ln -s /dev/$each /tmp/small;; 50331648) ln -s /dev/$each /tmp/between;;"
+	      " esac; done");
+	shell("daxctl create-device -r 0 -s 300M >/dev/null 2>&1");
+	small = device_map("/tmp/small");
+	between = device_map("/tmp/between");
+	large = device_map(dax_with("mapping1"));
+	EXPECT_EQ(large.size, 300 * MIB);
+	memset(between.bytes, POISON, between.size);
+
+	copy_and_compare(dma, &small, &large, 0, 0, 40 * MIB);
+	copy_and_compare(dma, &large, &small, hole - 5, 7, 10);
+	copy_and_compare(dma, &large, &small, hole, MIB, 4 * MIB + 1);
+	copy_and_compare(dma, &small, &large, 4097, hole - 4096, 8192);
+	copy_and_compare(dma, &large, &small, large.size - 3 * MIB, 0, 3 * MIB);
+	EXPECT(is_byte(between.bytes, between.size, POISON));
+}
+
 static void limit(int what, rlim_t most)
 {
 	struct rlimit both = { most, most };
