@@ -73,7 +73,7 @@ static struct idma_dax_bus buses[2];
 static unsigned int bus_count;
 static DEFINE_MUTEX(buses_lock);
 
-/* Devices that have a region and their driver. Under idma_queue_lock. */
+/* Devices that had a region and have their driver. Under idma_queue_lock. */
 static LIST_HEAD(daxes);
 
 static struct idma_dax *find_dax(const struct device *dev)
@@ -93,13 +93,9 @@ void idma_dax_put(struct idma_dax *dax)
 
 	spin_lock(&idma_queue_lock);
 	last = !--dax->refs;
-	if (last)
-		list_del(&dax->node);
 	spin_unlock(&idma_queue_lock);
-	if (!last)
-		return;
-	put_device(dax->dev);
-	kfree(dax);
+	if (last)
+		kfree(dax);
 }
 
 /*
@@ -136,23 +132,20 @@ static void close_files(struct idma_dax *dax)
  */
 static void device_gone(const struct device *dev)
 {
-	struct device *held = NULL;
 	struct idma_dax *dax;
 
 	spin_lock(&idma_queue_lock);
 	dax = find_dax(dev);
 	if (dax) {
-		dax->refs++;
 		dax->gone = true;
-		swap(held, dax->dev);
-		list_del_init(&dax->node);
+		list_del(&dax->node);
 	}
 	spin_unlock(&idma_queue_lock);
 	if (!dax)
 		return;
 	idma_queue_stop_gone();
 	close_files(dax);
-	put_device(held);
+	put_device(dax->dev);
 	idma_dax_put(dax);
 }
 
@@ -222,6 +215,7 @@ struct idma_dax *idma_dax_get(struct device *dev)
 		dax = fresh;
 		fresh = NULL;
 		dax->dev = get_device(dev);
+		dax->refs = 1;
 		list_add(&dax->node, &daxes);
 	}
 	dax->refs++;
@@ -262,10 +256,17 @@ void idma_dax_detach(struct idma_region *region)
 /* No region is left. */
 void idma_dax_exit(void)
 {
+	struct idma_dax *dax, *next;
+
 	while (bus_count) {
 		struct idma_dax_bus *bus = &buses[--bus_count];
 
 		bus_unregister_notifier(bus->bus, &bus->nb);
 		module_put(bus->owner);
+	}
+	list_for_each_entry_safe(dax, next, &daxes, node) {
+		list_del(&dax->node);
+		put_device(dax->dev);
+		idma_dax_put(dax);
 	}
 }

@@ -45,21 +45,29 @@ struct idma_window {
 };
 
 /*
- * Maps the window with the byte at @at. device-dax takes only mappings that are
- * a multiple of the device's alignment, and logs those that are not. PUD_SIZE is
- * a multiple of every alignment. Smaller windows are for callers whose limits
- * (RLIMIT_AS, or RLIMIT_MEMLOCK after mlockall) allow no such mapping.
+ * Maps a window with the byte at @at and what it can of those up to @end.
+ *
+ * device-dax takes only mappings that are a multiple of the device's alignment,
+ * and logs those that are not. Until the alignment is known the window is of
+ * PUD_SIZE, which is a multiple of every alignment. Smaller sizes are for
+ * callers whose limits (RLIMIT_AS, or RLIMIT_MEMLOCK after mlockall) allow no
+ * such mapping.
  */
-static int window_map(struct idma_window *window, u64 at)
+static int window_map(struct idma_window *window, u64 at, u64 end)
 {
 	static const unsigned long sizes[] = { PUD_SIZE, PMD_SIZE, PAGE_SIZE };
+	u64 alignment = READ_ONCE(window->region->dax->alignment);
 	unsigned long address;
 	int error = 0;
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+	for (i = 0; i < ARRAY_SIZE(sizes) && sizes[i] >= alignment; i++) {
 		window->size = sizes[i];
-		window->start = round_down(at, (u64)sizes[i]);
+		window->start = round_down(at, alignment ?: (u64)sizes[i]);
+		if (alignment)
+			window->size = min_t(u64, sizes[i],
+					     round_up(end, alignment) -
+					     window->start);
 		address = vm_mmap(window->file, 0, window->size, PROT_READ,
 				  MAP_SHARED, window->start);
 		if (!IS_ERR_VALUE(address)) {
@@ -110,6 +118,9 @@ static int window_prepare(struct idma_window *window)
 			window->step = vma->vm_ops->pagesize(vma);
 		error = is_power_of_2(window->step) &&
 			window->step <= window->size ? 0 : -EOPNOTSUPP;
+		if (!error)
+			WRITE_ONCE(window->region->dax->alignment,
+				   window->step);
 		/* one that was merged with a mapping of the caller's is left */
 		if (vma->vm_start == window->address && vma->vm_end == end)
 			idma_vm_flags_set(vma, VM_DONTCOPY);
@@ -254,7 +265,7 @@ static int resolve(struct idma_window *window, u64 from, u64 to)
 	int error;
 
 	for (at = from; at < to; at = end) {
-		error = window_map(window, at);
+		error = window_map(window, at, to);
 		if (error)
 			return error;
 		end = min(window->start + window->size, to);

@@ -146,11 +146,13 @@ struct idma_extent {
 };
 
 /**
- * struct idma_dax - a device-dax device that regions are of
+ * struct idma_dax - a device-dax device that regions are or were of
  * @node: in the list of all, until @gone
- * @refs: its regions, and who works on it
+ * @refs: the list, its regions, and who works on it
  * @dev: whose driver provides the memory, see idma_dax_identify(); a
- *       reference, or NULL once @gone
+ *       reference until @gone
+ * @alignment: of the device in bytes, or 0 until a region found it. Fixed as
+ *             long as @dev has its driver; READ_ONCE
  * @gone: @dev lost its driver; never cleared
  * @regions: those that keep a file of the device open
  *
@@ -160,6 +162,7 @@ struct idma_dax {
 	struct list_head node;
 	unsigned int refs;
 	struct device *dev;
+	unsigned long alignment;
 	bool gone;
 	struct list_head regions;
 };

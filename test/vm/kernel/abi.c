@@ -470,9 +470,9 @@ TEST(abi_region_while_mappings_change)
 	memset(to.bytes, POISON, 4096);
 	EXPECT(!pthread_create(&thread, NULL, disturb, &disturber));
 	/* addresses are given out from the top: the next one is where this was */
-	at = mmap(NULL, 1024 * MIB, PROT_READ, MAP_SHARED, create.fd, 0);
+	at = mmap(NULL, 2 * MIB, PROT_READ, MAP_SHARED, create.fd, 0);
 	EXPECT(at != MAP_FAILED);
-	DO(munmap(at, 1024 * MIB));
+	DO(munmap(at, 2 * MIB));
 	disturber.at = at;
 	for (round = 0; round < 300; round++) {
 		if (ioctl(dma, IOAT_DMA_REGION_CREATE, &create)) {
