@@ -125,7 +125,7 @@ TEST_TIMED(limit_many_files_and_a_device_that_goes, 150)
 	uint64_t start;
 	int i, j;
 
-	set_fault("delay=50msx*");
+	set_fault("delay=10msx*");
 	for (i = 0; i < 200; i++) {
 		uint32_t src, dst;
 
