@@ -6,8 +6,8 @@ import https from 'node:https';
 
 /** Below the HEALTHCHECK's own timeout, so that the reason is still written. */
 const TIMEOUT_MS = 3000;
-/** What OpenSSL says to a client without a certificate, in TLS 1.3 and 1.2. */
-const CERTIFICATE_REQUIRED = /CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE/;
+/** The alerts that a client without a certificate gets, by TLS 1.3 and 1.2. */
+const CERTIFICATE_REQUIRED = /alert (?:certificate required|handshake failure)/;
 
 /** Beside this file in the image, else in the repository's root. */
 const beside = new URL('dist/services/daemon/', import.meta.url);
@@ -40,9 +40,9 @@ try {
       if (statusCode !== 200) fail(`status ${statusCode}`);
       process.exit(0);
     })
-    .on('error', ({ code = '', message }) => {
+    .on('error', ({ message }) => {
       // Only an event loop that runs asks for the certificate that this client does not have.
-      if (tls_client_ca !== undefined && CERTIFICATE_REQUIRED.test(code)) process.exit(0);
+      if (tls_client_ca !== undefined && CERTIFICATE_REQUIRED.test(message)) process.exit(0);
       fail(message);
     })
     .end();

@@ -64,15 +64,18 @@ async function download(): Promise<void> {
   expect(size).toBe(STREAMED);
 }
 
-test('200 MiB up and down take less than 50 MB of memory', async () => {
+/** What V8 lets its garbage grow to: since Node 22 twice as much. */
+const GARBAGE = Number(process.versions.node.split('.', 1)[0]) < 22 ? 50e6 : 100e6;
+
+test('200 MiB up and down take no more memory than the garbage of some chunks', async () => {
   expect((await fetchAnswer(`${url}/livez`)).status).toBe(200);
   const before = anonymousMemory();
   const up = (await peakMemory(upload)) - before;
   const down = (await peakMemory(download)) - before;
   const figures = `upload +${(up / 1e6).toFixed(1)} MB, download +${(down / 1e6).toFixed(1)} MB`;
   process.stderr.write(`memory beyond the start: ${figures}\n`);
-  expect(up).toBeLessThan(50e6);
-  expect(down).toBeLessThan(50e6);
+  expect(up).toBeLessThan(GARBAGE);
+  expect(down).toBeLessThan(GARBAGE);
 });
 
 /** How long GET /livez takes, in ms, asked one by one while something goes on. */
