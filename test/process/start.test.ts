@@ -74,6 +74,25 @@ describe('exit code 78, for a configuration that is wrong', () => {
     expect(await daemon.stop()).toMatchObject({ code: 0, stderr: '' });
   });
 
+  test.each(['journal', 'devices', 'lock', 'seen-devices'])(
+    'a state directory with something else in the place of "%s"',
+    async (name) => {
+      const DMAD_STATE_DIR = join(directory, `spoilt-${name}`);
+      mkdirSync(join(DMAD_STATE_DIR, name), { recursive: true, mode: 0o700 });
+      chmodSync(DMAD_STATE_DIR, 0o700);
+      const isDirectory = name === 'journal' || name === 'devices';
+      if (isDirectory) {
+        rmSync(join(DMAD_STATE_DIR, name), { recursive: true });
+        writeFileSync(join(DMAD_STATE_DIR, name), '');
+      }
+      const line = await refuses(
+        { DMAD_STATE_DIR, DMAD_DEVICES: 'auto' },
+        name === 'journal' ? 1 : 78,
+      );
+      expect(line).toContain(join(DMAD_STATE_DIR, name));
+    },
+  );
+
   test('an emulated device that would have to shrink', async () => {
     const DMAD_STATE_DIR = join(directory, 'shrink');
     const large = new Daemon({ DMAD_STATE_DIR, DMAD_DEVICES: 'emulated:dax0.0=2MiB' });
@@ -196,6 +215,15 @@ describe('where something is missing, one line says what to do', () => {
 });
 
 describe('a daemon that starts', () => {
+  const masked = inMounts('mount -t tmpfs tmpfs /sys; mount -t tmpfs tmpfs /proc');
+  (whyNot(masked) === undefined ? test : test.skip)('without /proc and /sys', async () => {
+    const daemon = new Daemon({}, { wrapper: masked });
+    const url = await daemon.ready();
+    const copy = { device_name: 'dax0.0', src_offset: 0, dst_offset: 4096, size: 4096 };
+    expect((await fetchAnswer(`${url}/transfers`, jsonBody(copy))).status).toBe(201);
+    expect(await daemon.stop()).toMatchObject({ code: 0, stderr: '' });
+  });
+
   test('tells its port in the ready line, and answers there', async () => {
     const daemon = new Daemon();
     const url = await daemon.ready();

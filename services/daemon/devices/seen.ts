@@ -2,6 +2,7 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyBaseLogger } from 'fastify';
+import { StartError } from '../start-error.ts';
 import { isDeviceName } from './choice.ts';
 
 /**
@@ -14,6 +15,7 @@ export class SeenDevices {
   readonly #log: FastifyBaseLogger;
   readonly #names: Set<string>;
 
+  /** @throws StartError configuration, if the file is there and cannot be read */
   constructor(stateDir: string, log: FastifyBaseLogger) {
     this.path = join(stateDir, 'seen-devices');
     this.#log = log;
@@ -42,7 +44,8 @@ function readNames(path: string): string[] {
   try {
     return readFileSync(path, 'utf8').split('\n').filter(isDeviceName);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return [];
+    throw new StartError('configuration', `cannot read ${path}: ${message}`);
   }
 }

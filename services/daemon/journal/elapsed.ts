@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
 import { uptime } from 'node:os';
 import { z } from 'zod';
+import { readBootId } from '../boot-id.ts';
 import type { Rows } from './store.ts';
 
 export const CLOCK_KEY = 'clock';
@@ -22,7 +23,8 @@ const anchorSchema = readingSchema.extend({ elapsed_ms: z.number() });
 
 export function readClocks(): Reading {
   return {
-    boot_id: readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim(),
+    // Where /proc is masked, each daemon takes itself for the first since the host started.
+    boot_id: readBootId() ?? randomUUID(),
     uptime_ms: uptime() * 1000,
     wall_ms: Date.now(),
   };
