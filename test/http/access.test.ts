@@ -100,6 +100,13 @@ beforeAll(async () => {
     { name: 'ranged', devices: RANGED },
     { name: 'nowhere', devices: [] },
     { name: 'elsewhere', devices: [{ name: 'dax9.9', access: 'rw' }] },
+    {
+      name: 'another',
+      devices: [
+        { name: 'dax0.0', uuid: '9fb5dd70-c631-4a13-becb-7fd18b56ae49', access: 'rw' },
+        { name: 'dax1.0', resource: '0x101200000', access: 'rw' },
+      ],
+    },
     ...SCOPES.flatMap((scope) => [
       { name: without(scope), scopes: SCOPES.filter((each) => each !== scope) },
       { name: only(scope), scopes: [scope] },
@@ -217,7 +224,7 @@ describe('every operation of the document', () => {
     const named = ['createTransfer', 'calibrate'].includes(id);
     const touches = found.path.includes('{name}') || named;
     if (!touches) return;
-    for (const name of ['nowhere', 'elsewhere']) {
+    for (const name of ['nowhere', 'elsewhere', 'another']) {
       const there = await send(as(name, requestOf(found)));
       const forbidden = expectProblem(there, 403, 'forbidden');
       // The same answer where there is no such device.
@@ -345,6 +352,8 @@ describe('the byte before and the byte behind', () => {
     expect(await names('ranged')).toEqual(['dax0.0', 'dax1.0']);
     expect(await names('nowhere')).toEqual([]);
     expect(await names('elsewhere')).toEqual([]);
+    // Its devices are others that had these names.
+    expect(await names('another')).toEqual([]);
   });
 });
 

@@ -97,7 +97,7 @@ export function parseTokens(text: string): Token[] {
   throw new Error(result.error.issues.slice(0, 8).map(describe).join('; '));
 }
 
-/** Whoever can write the file can make tokens, so that must be its owner, whom we trust, alone. */
+/** A user who can write the file can make tokens, so its owner alone may be able to. */
 function readSafely(path: string): string {
   const fd = openSync(path, 'r');
   try {

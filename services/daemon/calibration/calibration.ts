@@ -56,12 +56,12 @@ export class Calibrator {
     this.#kept = this.#read();
   }
 
-  /** The last one, where it was made on the hardware that is here now. */
+  /** The last one, if it was made on the hardware that is here now. */
   get calibration(): Calibration | undefined {
     return this.#kept?.hardware === this.#hardware() ? this.#kept : undefined;
   }
 
-  /** How fast the engines are; undefined where DMA has not been measured. */
+  /** How fast the engines are; undefined if DMA has not been measured. */
   get speeds(): Speeds | undefined {
     const { cpu, dma, both } = this.calibration ?? {};
     return cpu && dma && both && { cpu, dma, both };

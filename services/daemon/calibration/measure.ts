@@ -13,7 +13,7 @@ export interface Scratch {
   offset: number;
   /** Bytes, at least {@link SCRATCH_MIN}; more than {@link SCRATCH_MAX} are not used. */
   size: number;
-  /** Whether copies there are made persistent, as they are where nothing else is asked for. */
+  /** Whether copies there are made persistent, as they are by default. */
   flush: boolean;
   /** Whether DMA reaches it, and is to be measured too. */
   dma: boolean;
@@ -79,7 +79,7 @@ async function medians(series: readonly (() => Promise<number>)[]): Promise<numb
   const deadline = performance.now() + BUDGET_MS;
   for (let round = 0; round < ROUNDS && (round === 0 || performance.now() < deadline); round++) {
     for (const [index, time] of series.entries()) times[index]?.push(await time());
-    // Whoever else waits for the event loop comes first.
+    // Everything else that waits for the event loop comes first.
     await nextTurn();
   }
   return times.map((one) => one.sort((a, b) => a - b)[one.length >> 1] ?? 0);

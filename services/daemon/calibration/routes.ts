@@ -49,7 +49,7 @@ export const calibrationRoutes: FastifyPluginAsyncZod<CalibrationRoutesOptions> 
         description:
           'Takes up to 2 s, and **overwrites the range that the body names**, in order with ' +
           'transfers. By what it finds `auto` chooses from then on, after a restart as well, as ' +
-          'long as processors and DMA channels are the same. Without a body, where no DMA ' +
+          'long as processors and DMA channels are the same. Without a body, if no DMA ' +
           "channel was ever found, the CPU is measured in the daemon's own memory.",
         tags: ['engines'],
         body: calibrateSchema.nullish(),

@@ -27,7 +27,7 @@ export interface Division {
  * CPU to others, which is what most who have it want it for.
  */
 const DMA_PATIENCE = 1.5;
-/** Both are taken where they need no more than this part of what DMA alone would. */
+/** Both are taken if they need no more than this part of what DMA alone would. */
 const BOTH_GAIN = 0.75;
 /** A copy is divided at a multiple of this: a page of the page tables' next level. In bytes. */
 const DIVISION = 2 ** 21;
@@ -64,7 +64,7 @@ export function divide(
   return { engine: byDma ? 'dma' : 'cpu', cpuBytes: 0, reason };
 }
 
-/** The size from which on DMA is taken where nothing is under way; undefined: none. In bytes. */
+/** The size from which on DMA is taken if nothing is in progress; undefined: none. In bytes. */
 export function dmaFrom({ cpu, dma }: Speeds): number | undefined {
   return crossing(dma, {
     latencyNs: cpu.latencyNs * DMA_PATIENCE,

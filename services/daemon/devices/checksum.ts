@@ -7,14 +7,14 @@ import { checkOnline, type Device } from './device.ts';
 import type { ByteRange } from './sysfs.ts';
 import { type Pace, throttle } from './throttle.ts';
 
-/** So much is paid for, and then read: who goes away has paid for no more than that. In bytes. */
+/** Bytes that are paid for and then read at a time: a client that leaves pays for no more. */
 const PIECE_SIZE = 16 * 2 ** 20;
 
 /**
  * The CRC-32C of a range.
  *
  * @param left stops it: a large device takes long to read
- * @throws Problem device_gone, media_error, or cancelled where it was stopped
+ * @throws Problem device_gone, media_error, or cancelled if it was stopped
  */
 export async function checksum(
   engine: Engine,

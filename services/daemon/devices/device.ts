@@ -29,11 +29,11 @@ export interface Device {
   state: DeviceState;
   /** Why it counts as gone; null while it is online. */
   stateReason: string | null;
-  /** Changes where another device takes its name; see devices/watch.ts. */
+  /** Changes when another device takes its name; see devices/watch.ts. */
   instance: number;
   /** The engine's name for it, which is never given to another. */
   handle: number;
-  /** How it is made persistent; `none` where it cannot be. */
+  /** How it is made persistent; `none` if it cannot be, or if nobody knows. */
   flushBasis: FlushBasis;
 }
 
@@ -116,7 +116,7 @@ export function deviceGone(name: string, reason: string | null): Problem {
   return retryLater('device_gone', detail, 30);
 }
 
-/** @throws Problem device_gone, where the device is not there any more */
+/** @throws Problem device_gone if the device is not there any more */
 export function checkOnline(device: Device): void {
   const problem = goneProblem(device);
   if (problem !== undefined) throw problem;
@@ -136,7 +136,7 @@ export function isInside(device: Device, offset: number, size: number): boolean 
   return offset < device.size && size <= device.size - offset;
 }
 
-/** @throws Problem out_of_range, where the range ends, or begins, past the device's end */
+/** @throws Problem out_of_range if the range ends, or begins, past the device's end */
 export function checkBounds(range: RequestedRange): void {
   const { device, offset, size } = range;
   if (isInside(device, offset, size)) return;
@@ -165,7 +165,7 @@ export function isSound(device: Device, offset: number, size: number): boolean {
   return badBlockIn(device, offset, size) === undefined;
 }
 
-/** @throws Problem bad_block, where the range touches one that is known */
+/** @throws Problem bad_block if the range touches one that is known */
 export function checkBadBlocks(range: RequestedRange): void {
   const { device, offset, size } = range;
   const bad = badBlockIn(device, offset, size);

@@ -22,7 +22,7 @@ export interface DownloadOptions {
 /**
  * Answers with a device's bytes, or the range of them that was asked for, through two buffers.
  *
- * @throws Problem where nothing was sent yet; later errors break the connection off, so that a
+ * @throws Problem as long as nothing was sent; later errors break the connection off, so that a
  *   client does not take a part for the whole
  */
 export async function download(
@@ -104,7 +104,7 @@ async function read(
 /** Resolves once the kernel has the bytes, so that the buffer can be used again. */
 export function writeChunk(raw: ServerResponse, chunk: Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
-    // The callback alone is not enough: it never comes where an answer waits behind another one
+    // The callback alone is not enough: it never comes if an answer waits behind another one
     // on a connection that closes.
     const onClose = () => reject(new Error('the client went away, or read nothing for too long'));
     raw.once('close', onClose);

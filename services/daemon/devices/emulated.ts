@@ -30,7 +30,7 @@ export const EMULATED_ALIGN = 4096;
  * Makes the sparse file behind an emulated device, or finds it with the bytes it had.
  *
  * @returns its path
- * @throws StartError configuration, where it cannot be made or would have to shrink
+ * @throws StartError configuration, if it cannot be made or would have to shrink
  */
 export function prepareEmulatedDevice(
   stateDir: string,
@@ -42,7 +42,7 @@ export function prepareEmulatedDevice(
     if (mkdirSync(directory, { recursive: true, mode: 0o700 }) !== undefined) {
       syncDirectory(stateDir);
     }
-    // Never through a link: whoever could make one could have any file overwritten.
+    // Never through a link: any file could be overwritten through it.
     const file = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
     try {
       const { size: present } = fstatSync(file);

@@ -109,16 +109,17 @@ export function whyUnusable(device: DaxDevice): string | undefined {
     return `it is not bound to device_dax but to ${device.driver ?? 'no driver'}`;
   }
   if (device.size === 0) return 'it has no bytes';
-  if (device.badBlocks === undefined) return 'it has bad blocks, and only root is told where';
+  if (device.badBlocks === undefined)
+    return 'it has bad blocks, and only root may read where they are: run the daemon as root';
   return undefined;
 }
 
-/** @throws StartError where it cannot be opened */
+/** @throws StartError if it cannot be opened */
 export function openDevdax(engine: Engine, found: DaxDevice): Device {
   const path = `/dev/${found.name}`;
   const { name, instance, align, size, numaNode, persistenceDomain, badBlocks = [] } = found;
-  // A platform that does not say where its persistence domain begins is taken to have none for
-  // CPU caches: writing them back is never wrong.
+  // If the platform does not say what its persistence domain is, CPU caches are written back: that
+  // is never wrong.
   const persistence = persistenceDomain === 'unknown' ? 'memory_controller' : persistenceDomain;
   const opened = open(engine, path, { kind: 'devdax', size, align, persistence });
   return {
@@ -143,7 +144,7 @@ export function openDevdax(engine: Engine, found: DaxDevice): Device {
 
 /**
  * @param path of its file
- * @throws StartError where it cannot be opened
+ * @throws StartError if it cannot be opened
  */
 export function openEmulated(
   engine: Engine,

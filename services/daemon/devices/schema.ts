@@ -76,7 +76,7 @@ export const uploadProblemSchema = problemSchema
 
 export const checksumQuerySchema = z.strictObject({
   offset: byteCount(0).default(0),
-  size: byteCount(1).optional().meta({ description: "Up to the device's end where absent." }),
+  size: byteCount(1).optional().meta({ description: "Up to the device's end if absent." }),
 });
 
 export const checksumSchema = z.object({ crc32c: crc32cSchema }).meta({ id: 'Checksum' });

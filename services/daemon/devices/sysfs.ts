@@ -29,11 +29,11 @@ export interface DaxDevice {
   numaNode: number | null;
   /**
    * What its NVDIMM region says a store must reach to survive power loss (Linux
-   * Documentation/ABI/testing/sysfs-bus-nvdimm); `unknown` where the platform does not say;
+   * Documentation/ABI/testing/sysfs-bus-nvdimm); `unknown` if the platform does not say;
    * `volatile` for memory that belongs to no NVDIMM region, such as CXL RAM.
    */
   persistenceDomain: 'cpu_cache' | 'memory_controller' | 'unknown' | 'volatile';
-  /** Undefined where there are some, but where they lie is told to root only. */
+  /** Undefined if there are some, but only root may read where they are. */
   badBlocks: ByteRange[] | undefined;
 }
 
@@ -109,7 +109,7 @@ function offsetIn(region: string, directory: string): number | undefined {
 
 function readPersistenceDomain(region: string): DaxDevice['persistenceDomain'] {
   if (readText(region, 'devtype') === 'nd_volatile') return 'volatile';
-  // Absent where the firmware does not say.
+  // Absent if the firmware does not say.
   const text = readText(region, 'persistence_domain');
   return text === 'cpu_cache' || text === 'memory_controller' ? text : 'unknown';
 }
@@ -140,7 +140,7 @@ function inodeOf(path: string): number | undefined {
   }
 }
 
-/** What a link such as `driver` or `subsystem` points at; null where there is none. */
+/** What a link such as `driver` or `subsystem` points at; null if there is none. */
 function readLinkName(directory: string, link: string): string | null {
   try {
     return basename(readlinkSync(join(directory, link)));

@@ -39,7 +39,7 @@ export const digestRoutes: FastifyPluginAsyncZod<DigestRoutesOptions> = async (
   app.get(
     '/devices/:name/digests',
     {
-      config: { access: 'content:read', produces: [JSON_TYPE, OCTETS] },
+      config: { access: 'content:read', kind: 'content', produces: [JSON_TYPE, OCTETS] },
       schema: {
         operationId: 'digestContent',
         summary: "Compute the SHA-256 of each block of a device's bytes",

@@ -4,10 +4,10 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Gauge, type Registry } from 'prom-client';
 
 const RESOLUTION_MS = 10;
-/** Whoever scrapes at least this often misses nothing. */
+/** A scraper that asks at least this often misses nothing. */
 const SCRAPE_INTERVAL_MS = 60_000;
 
-/** What prom-client's own collector would name and give; that one forgets whenever it is read. */
+/** Named as prom-client's own collector names them; that one resets whenever it is read. */
 const LAGS: readonly [name: string, what: string, read: (h: IntervalHistogram) => number][] = [
   ['min', 'least', ({ min }) => min],
   ['max', 'greatest', ({ max }) => max],
@@ -18,8 +18,8 @@ const LAGS: readonly [name: string, what: string, read: (h: IntervalHistogram) =
 ];
 
 /**
- * How late the event loop is, over the last one to two minutes: the same for everybody who asks in
- * that time, however often.
+ * How late the event loop is, over the last one to two minutes. Reading it changes nothing, so that
+ * each scraper sees all of it.
  */
 export class EventLoopWindow {
   #current = monitor();

@@ -93,7 +93,7 @@ export class Metrics implements TransferObserver, JournalObserver {
   });
 
   constructor() {
-    // Its own gauges of the event loop's lag forget whenever they are read, by whomever.
+    // Its gauges of the event loop's lag are reset whenever any scraper reads them.
     collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: NEVER_MS });
     for (const { name } of this.registry.getMetricsAsArray()) {
       if (name.startsWith('nodejs_eventloop_lag_')) this.registry.removeSingleMetric(name);

@@ -3,6 +3,8 @@
 // In the guest: starts the daemon, finds the device-dax devices through it, has the CPU
 // engine copy between them, and reads the bytes back.
 import assert from 'node:assert/strict';
+import { readFileSync, realpathSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { json, read, startDaemon, transfer, write } from './daemon-client.mjs';
 
 const MiB = 1024 * 1024;
@@ -19,6 +21,15 @@ assert.deepEqual(
     align: 2 * MiB,
   })),
 );
+
+// Each is known by the uuid of its namespace, as the kernel has it.
+const uuids = listed.devices.map(({ uuid }) => uuid);
+assert.equal(new Set(uuids).size, 2);
+for (const { name, uuid, resource } of listed.devices) {
+  const device = realpathSync(`/sys/bus/dax/devices/${name}`);
+  assert.equal(uuid, readFileSync(`${dirname(device)}/uuid`, 'utf8').trim());
+  assert.equal(resource, Number(readFileSync(`${device}/resource`, 'utf8')));
+}
 
 const pattern = Buffer.alloc(MiB, 'device-dax ');
 await write('dax0.0', 4096, pattern);
