@@ -76,7 +76,8 @@ static void refuse(const struct device *dev, u32 reason)
 			sizeof(refusal->driver));
 		refusal->reason = reason;
 	} else {
-		known = true; /* no room to remember that it was said */
+		known = true; /* one that cannot be remembered would be said again */
+		pr_info_once("not using more providers than are listed\n");
 	}
 	spin_unlock(&refusal_lock);
 	if (!known)

@@ -142,8 +142,9 @@ struct ioat_dma_refused {
  * @out_max_timeout_ms: the longest timeout of a request
  * @out_piece_size: bytes of the largest copy that a channel is given at once
  * @out_completion_size: bytes of each record that read(2) returns
- * @out_refused_count: how many providers of DMA channels are not used
- * @out_refused: of those, as many as there is room for
+ * @out_refused_count: number of @out_refused
+ * @out_refused: providers of DMA channels that are not used; the first of them
+ *               if there are more
  *
  * What this module is and what it allows.
  */
