@@ -5,7 +5,7 @@
 
 #include "hammer.h"
 
-struct hammer hammer;
+struct hammer hammer = { .node = PTHREAD_RWLOCK_INITIALIZER };
 
 static uint64_t wanted;
 static atomic_ulong made;
@@ -72,11 +72,11 @@ static void report_progress(void)
 			continue;
 		last = now_ms();
 		printf("    %" PRIu64 " calls after %" PRIu64 " s, %u events\n", (uint64_t)made,
-		       (last - start) / 1000, hammer.trips);
+		       (last - start) / 1000, hammer.events);
 		fflush(stdout);
 	}
 	printf("    %" PRIu64 " calls in %" PRIu64 " ms, %u events\n", (uint64_t)made,
-	       now_ms() - start, hammer.trips);
+	       now_ms() - start, hammer.events);
 }
 
 static void report(void)

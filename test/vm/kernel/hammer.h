@@ -69,9 +69,15 @@ struct worker {
 struct hammer {
 	int files[SHARED_FILES];
 	int dax[2];
+	/*
+	 * Write-locked while the first device is unbound, read-locked while it is opened by its
+	 * path: device_dax lends its own mapping to the node's inode, which devtmpfs may look at
+	 * after it is freed if a path walk ends then. A kernel bug, and not what this is to find.
+	 */
+	pthread_rwlock_t node;
 	const char *pci_slot;
 	atomic_bool stop;
-	atomic_uint trips; /* what chaos did */
+	atomic_uint events; /* that chaos() caused */
 	/* as read from the first device, which may be gone when it is compared with */
 	uint8_t *source[2];
 	uint8_t *second; /* the second device's bytes; it stays */

@@ -41,7 +41,9 @@ static void cycle_memory(void)
 {
 	int fd;
 
+	pthread_rwlock_wrlock(&hammer.node);
 	sysfs_write("/sys/bus/nd/drivers/dax_pmem/unbind", "dax0.0");
+	pthread_rwlock_unlock(&hammer.node);
 	usleep(below(300000));
 	sysfs_write("/sys/bus/nd/drivers/dax_pmem/bind", "dax0.0");
 	while ((fd = open(DAX0, O_RDWR)) < 0)
@@ -79,7 +81,7 @@ void *chaos(void *seed)
 	bool loaded = false;
 
 	state = *(const uint64_t *)seed;
-	for (; !hammer.stop; hammer.trips++) {
+	for (; !hammer.stop; hammer.events++) {
 		switch (below(32)) {
 		/* ioatdma allocates 65536 descriptors, which the debug kernel takes a minute for */
 		case 0: cycle_channels(); break;

@@ -195,14 +195,19 @@ void wild_call(struct worker *self)
 {
 	enum call call = random_call(self);
 	unsigned long command = call == CALL_UNKNOWN ? unknown_command(self) : commands[call].command;
+	bool names_path = call == CALL_LEGACY_COPY || call == CALL_LEGACY_START;
 	int fd = hammer.files[pick(self, SHARED_FILES)], error;
 	struct ioat_dma_segment segments[16];
 	struct ioat_dma_completion done[64];
 	union words words;
 
 	random_argument(self, call, &words, segments);
+	if (names_path)
+		pthread_rwlock_rdlock(&hammer.node);
 	error = counted_ioctl(self, call, fd, command,
 			      pick(self, 50) ? &words : (void *)interesting(self));
+	if (names_path)
+		pthread_rwlock_unlock(&hammer.node);
 	if (error && !may_come(commands[call].errors, error))
 		FAIL("ioctl %#lx: %s", command, strerror(error));
 	if (pick(self, 8) == 0 && read(fd, done, sizeof(done)) < 0)
