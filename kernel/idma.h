@@ -44,7 +44,6 @@
 #define IDMA_VERSION "1.0.0"
 #define IDMA_VERSION_CODE (1 << 16 | 0 << 8 | 0)
 
-
 /* Of an open file. */
 #define IDMA_MAX_REGIONS 256
 #define IDMA_MAX_REQUESTS 1024

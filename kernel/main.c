@@ -86,19 +86,19 @@ struct idma_command {
 
 static const struct idma_command commands[] = {
 	IDMA_COMMAND(INFO, idma_ioctl_info, struct ioat_dma_info,
-		out_refused, true, NULL),
+		     out_refused, true, NULL),
 	IDMA_COMMAND(CHANNEL_INFO, idma_ioctl_channel_info,
-		struct ioat_dma_channel_info, out_recoveries, true, NULL),
+		     struct ioat_dma_channel_info, out_recoveries, true, NULL),
 	IDMA_COMMAND(REGION_CREATE, idma_ioctl_region_create,
-		struct ioat_dma_region_create, out_numa_node, true,
-		idma_finish_region_create),
+		     struct ioat_dma_region_create, out_numa_node, true,
+		     idma_finish_region_create),
 	IDMA_COMMAND(REGION_DESTROY, idma_ioctl_region_destroy,
-		struct ioat_dma_region_destroy, region, false,
-		NULL),
+		     struct ioat_dma_region_destroy, region, false,
+		     NULL),
 	IDMA_COMMAND(SUBMIT, idma_ioctl_submit, struct ioat_dma_submit,
-		__reserved, false, NULL),
+		     __reserved, false, NULL),
 	IDMA_COMMAND(CANCEL, idma_ioctl_cancel, struct ioat_dma_cancel, tag, true,
-		NULL),
+		     NULL),
 };
 
 static long idma_execute(struct idma_context *context, unsigned int nr,
