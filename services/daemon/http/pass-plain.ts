@@ -13,6 +13,8 @@ export function passPlain<Schema extends z.ZodType>(
   isPlain: (value: unknown) => boolean,
 ): Schema {
   const { parse } = schema._zod;
+  // A part of zod that is not public, though documented for who builds on it.
+  if (typeof parse !== 'function') throw new Error('this version of zod has no _zod.parse');
   schema._zod.parse = (payload, context) =>
     isPlain(payload.value) ? payload : parse(payload, context);
   return schema;

@@ -24,6 +24,7 @@ const CONTRACT: Record<string, number> = {
   request_timeout: 408,
   not_cancellable: 409,
   cancelled: 409,
+  source_incomplete: 409,
   precondition_failed: 412,
   payload_too_large: 413,
   unsupported_media_type: 415,
