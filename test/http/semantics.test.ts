@@ -153,7 +153,8 @@ describe('HTTP semantics', () => {
       const { paths } = app.http.swagger() as { paths: Record<string, Record<string, unknown>> };
       const urls = Object.entries(paths)
         .filter(([, methods]) => 'get' in methods)
-        .map(([path]) => path.replace('{id}', posted.json().id).replace('{name}', 'dax0.0'));
+        .map(([path]) => path.replace('{id}', posted.json().id).replace('{name}', 'dax0.0'))
+        .map((path) => path.replace('{code}', 'not_found'));
       expect(urls.length).toBeGreaterThan(10);
       for (const url of [...urls, '/docs', '/docs/', '/docs/json', '/docs/static/index.css']) {
         const head = await exchange(port, request(`HEAD ${url}`), 'HEAD');
