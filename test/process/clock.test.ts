@@ -46,10 +46,16 @@ async function start(aheadMs: number): Promise<void> {
 const post = (headers: object, body: object = COPY) =>
   fetchJson(`${url}/transfers`, jsonBody(body, { ...KEY, ...headers }));
 
-/** Keeps everything behind it waiting that touches dax0.0, until the daemon ends. */
+/**
+ * Keeps a copy waiting, until the daemon ends: it writes where that writes, and not where it reads,
+ * or the copy could not run again.
+ */
 async function block(): Promise<void> {
   const wire = new Wire(Number(new URL(url).port)).send(
-    request('PUT /devices/dax0.0/content', { 'content-length': '1', expect: '100-continue' }),
+    request('PUT /devices/dax0.0/content?offset=4096', {
+      'content-length': '1',
+      expect: '100-continue',
+    }),
   );
   await wire.sees('100 Continue');
 }

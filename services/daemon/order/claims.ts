@@ -40,6 +40,7 @@ export class Claims<Owner> {
   readonly #wide = new Map<Owner, Range[]>();
   readonly #wideFrom: number;
   readonly #maxWide: number;
+  #wideRanges = 0;
   #entries = 0;
 
   constructor({ wideFrom = 1024, maxWide = 64 }: ClaimsOptions = {}) {
@@ -58,7 +59,7 @@ export class Claims<Owner> {
    * @param mustWaitFor receives each owner to wait for; the same one perhaps several times
    */
   read(owner: Owner, start: number, end: number, mustWaitFor: (other: Owner) => void): void {
-    if (this.#wide.size < this.#maxWide && this.#isFragmented(start, end)) {
+    if (this.#wideRanges < this.#maxWide && this.#isFragmented(start, end)) {
       this.#readWide(owner, start, end, mustWaitFor);
       return;
     }
@@ -139,6 +140,7 @@ export class Claims<Owner> {
     const ranges = this.#wide.get(owner) ?? [];
     ranges.push({ start, end });
     this.#wide.set(owner, ranges);
+    this.#wideRanges++;
     this.#entries++;
   }
 
@@ -149,6 +151,7 @@ export class Claims<Owner> {
     if (ranges === undefined || index < 0) return false;
     ranges.splice(index, 1);
     if (ranges.length === 0) this.#wide.delete(owner);
+    this.#wideRanges--;
     this.#entries--;
     return true;
   }
