@@ -168,7 +168,9 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
         'upload cut short',
       );
       const cutShort = request.raw.errored === error;
-      const clientClosed = cutShort || (left.aborted && !signal.aborted);
+      // A body that ends early is an error of the parser's if the connection is only half closed.
+      const unreadable = error instanceof Problem && error.code === 'invalid_request';
+      const clientClosed = cutShort || unreadable || (left.aborted && !signal.aborted);
       observer.ended('upload', clientClosed ? 'client_closed' : 'failed');
       if (!cutShort) throw error;
       throw new Problem('invalid_request', 'The body was cut short.');

@@ -24,7 +24,7 @@ export class ContentMetrics implements ContentObserver {
       name: 'dmad_content_requests_total',
       help:
         'Uploads and downloads that had begun, by how they ended: complete; client_closed: the ' +
-        'client left; failed: the device, the daemon or a limit ended it.',
+        'client left, or its body ended early; failed: the device, the daemon or a limit ended it.',
       labelNames: ['direction', 'result'],
       registers,
     });
