@@ -86,7 +86,7 @@ enum {
 };
 
 /* Grows with every addition to this interface; nothing is ever taken away. */
-#define IOAT_DMA_ABI 2
+#define IOAT_DMA_ABI 1
 
 /**
  * enum ioat_dma_refusal - why the channels of a provider are not used
