@@ -63,9 +63,9 @@ import { TransferService } from './transfers/service.ts';
 import { TakeUp } from './transfers/take-up.ts';
 
 const WRITABLE_BY_OTHERS = 0o022;
-/** How often devices and DMA channels are looked for: there is nothing that tells of them. */
+/** How often devices and DMA channels are looked for: the kernel sends the daemon no event. */
 const HARDWARE_LOOK_MS = 1000;
-/** How long answers may still take to reach their clients once all work is over. */
+/** How long answers may still take to reach their clients once all work is finished. */
 const CLOSE_TIMEOUT_MS = 1000;
 
 export interface AppOptions {
@@ -101,7 +101,7 @@ export interface App {
 /**
  * Opens the engine and the devices, and builds the HTTP server on top of them.
  *
- * @throws StartError where the configuration asks for what cannot be had
+ * @throws StartError if the configuration asks for what is not available
  */
 export async function buildApp({
   config,
@@ -306,7 +306,7 @@ function openKeyring(
   }
 }
 
-/** @param read undefined where there is nothing to read */
+/** @param read undefined if there is nothing to read */
 function attemptReload(log: FastifyBaseLogger, what: string, read: (() => void) | undefined): void {
   if (read === undefined) return;
   try {

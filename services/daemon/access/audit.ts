@@ -8,9 +8,9 @@ import type { ProblemCode } from '../problems/problem.ts';
 import type { Touch, Touches } from './authorize.ts';
 import type { Scope } from './scopes.ts';
 
-/** A transfer may have thousands of segments; of those beyond, the line says how many. */
+/** A transfer may have thousands of segments; for further ones, the line has their number. */
 const MAX_RANGES = 16;
-/** What changes something or gives bytes away. Looking at transfers and metrics does neither. */
+/** What writes, copies or returns bytes. Reading transfers and metrics does not. */
 const AUDITED: readonly unknown[] = [
   'transfers:write',
   'content:read',
@@ -18,13 +18,13 @@ const AUDITED: readonly unknown[] = [
 ] satisfies Scope[];
 const REFUSED = [401, 403, 421];
 
-/** `unfinished`: the client left, or was left, before it had the whole answer. */
+/** `unfinished`: the connection closed before the client had the whole answer. */
 type Outcome = 'refused' | 'done' | 'failed' | 'unfinished';
 
 /**
  * One line for each request that was refused, or that was for bytes or for copying them: who, what,
  * which bytes, and how it ended. The end of a transfer that outlives its request is in the daemon's
- * own log, under the same id. Nothing that a client proves itself with is ever in it.
+ * own log, under the same id. It never holds a token or any other secret.
  */
 export default fp<{ audit: FastifyBaseLogger }>(
   async (app, { audit }) => {
@@ -41,7 +41,7 @@ export default fp<{ audit: FastifyBaseLogger }>(
         const { socket } = request.raw;
         const certificate =
           socket instanceof TLSSocket ? socket.getPeerCertificate().subject : undefined;
-        // Noted now: a connection that has gone does not tell.
+        // Noted now: a closed connection has no address any more.
         request.peer = { address: socket.remoteAddress ?? null, certificate };
         reply.raw.once('close', () => {
           const { headersSent, statusCode, writableFinished } = reply.raw;
@@ -55,7 +55,7 @@ export default fp<{ audit: FastifyBaseLogger }>(
       done();
     });
 
-    /** @param status null where the client left before it had any */
+    /** @param status null if the connection closed before there was one */
     function note(request: FastifyRequest, status: number | null, outcome: Outcome): void {
       const { access } = request.routeOptions.config;
       if (request.audited || (outcome !== 'refused' && !AUDITED.includes(access))) return;
@@ -64,9 +64,9 @@ export default fp<{ audit: FastifyBaseLogger }>(
       audit.info(
         {
           request: request.id,
-          // Nobody where the request was refused before it was known whose it is.
+          // Null if the request was refused before its client was identified.
           client: request.client?.name ?? null,
-          // Not there where the request was refused before any hook ran.
+          // Absent if the request was refused before any hook ran.
           address: request.peer?.address,
           certificate: request.peer?.certificate,
           method: request.method,
@@ -99,7 +99,7 @@ function describeFirst(touches: Touches) {
   return ranges;
 }
 
-/** Undefined, and so left out, where there are none. */
+/** Undefined, and so left out, if there are none. */
 function furtherThan({ length }: Touches): number | undefined {
   return length > MAX_RANGES ? length - MAX_RANGES : undefined;
 }
@@ -110,17 +110,17 @@ function describeTouch({ device, offset, size, write }: Touch) {
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Where it comes from, and what its certificate says where one was asked for. */
+    /** Where it comes from, and its certificate's subject if one was asked for. */
     peer: { address: string | null; certificate: object | undefined };
-    /** What it touches, as far as that is known. */
+    /** The bytes it reads or writes, once they are known. */
     touches: Touches | undefined;
-    /** What it was answered with, where that was a problem. */
+    /** The code of the problem it was answered with, if any. */
     problem: ProblemCode | undefined;
     /** The transfer that it made or cancelled. */
     transferId: string | undefined;
     /** What such a transfer does. */
     operation: Operation | undefined;
-    /** Whether its line is in the audit log: the connection may close behind the answer, or before. */
+    /** Whether its audit line is written: both the answer's end and the connection's close ask. */
     audited: boolean | undefined;
   }
 }

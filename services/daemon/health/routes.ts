@@ -87,7 +87,7 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
         description: 'Touches no device.',
         tags: ['health'],
         response: {
-          200: z.object({ status: z.literal('ok') }).meta({ description: 'It is.' }),
+          200: z.object({ status: z.literal('ok') }).meta({ description: 'It is alive.' }),
           ...common,
         },
       },
@@ -104,8 +104,10 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
         summary: 'Whether the daemon takes transfers',
         tags: ['health'],
         response: {
-          200: readySchema.meta({ description: 'It does.' }),
-          503: readySchema.meta({ description: 'It does not, for what is named.' }),
+          200: readySchema.meta({ description: 'It takes transfers.' }),
+          503: readySchema.meta({
+            description: 'It takes none until what `waiting_for` names is there.',
+          }),
           ...common,
         },
       },
@@ -146,7 +148,7 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
       config: { access: 'public' },
       schema: {
         operationId: 'getVersion',
-        summary: 'What runs here',
+        summary: 'Versions of the daemon and its parts',
         tags: ['health'],
         response: { 200: versionSchema.meta({ description: 'The versions.' }), ...common },
       },
