@@ -185,6 +185,15 @@ describe('a refused upload: its client reads the answer, also once it has sent a
     await wire.closed;
   });
 
+  test('HEAD is answered at once, though it announces a body and sends none', async () => {
+    const wire = new Wire(port);
+    const since = Date.now();
+    wire.send(request('HEAD /devices/dax7.0/content', { ...KEEP, 'content-length': '5' }));
+    expect((await wire.answer('HEAD')).status).toBe(404);
+    expect(Date.now() - since).toBeLessThan(1500);
+    wire.end();
+  });
+
   test('one that neither goes on nor leaves is cut off', async () => {
     const wire = new Wire(port).send(request(`PUT ${CONTENT}`, { 'content-length': '99999999' }));
     expect((await wire.answer()).status).toBe(413);

@@ -55,8 +55,9 @@ export class LingeringResponse<
   // biome-ignore lint/suspicious/noExplicitAny: Node has three signatures of it
   override end(...args: any[]): this {
     const [body, encoding, callback] = args;
-    const isText = typeof body === 'string' || Buffer.isBuffer(body);
-    if (!isText || body.length === 0 || isRead(this.req) || this.socket === null) {
+    const isSent =
+      this.req.method !== 'HEAD' && (typeof body === 'string' || Buffer.isBuffer(body));
+    if (!isSent || body.length === 0 || isRead(this.req) || this.socket === null) {
       return super.end(body, encoding, callback);
     }
     const { req, socket } = this;
