@@ -138,12 +138,11 @@ describe('a restart', () => {
     await start();
     const other = createServer().listen(0, '127.0.0.1');
     await new Promise((resolve) => other.once('listening', resolve));
-    // What an upload was to write before it would be lost with that.
-    const first = await post({ ...LONG, segments: LONG.segments.slice(0, 1000) }, ASYNC);
+    const upload = await block('dax0.0');
     // Once it has begun it could not run again.
     const swaps = await post({ ...SWAPS, segments: SWAPS.segments.slice(0, 2000) }, ASYNC);
-    await untilRunning(first.id);
     await daemon.stop('SIGKILL');
+    upload.end();
     const DMAD_PORT = String((other.address() as AddressInfo).port);
     await expect(start({ DMAD_PORT })).rejects.toThrow('"code":69');
     await new Promise((resolve) => other.close(resolve));
@@ -178,7 +177,7 @@ describe('a restart', () => {
       for (const { id } of [behind, last]) {
         const { status, error } = await get(id, WAIT);
         expect(status).toBe('interrupted');
-        expect(error.detail).toMatch(/still to write its source/);
+        expect(error.detail).toMatch(/had begun to write its source/);
       }
       expect((await content('dax0.0')).equals(source)).toBe(true);
     },

@@ -142,9 +142,9 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
     const moved = (bytes: number) => observer.moved('upload', bytes);
     const hash = digests['sha-256'] === undefined ? undefined : hashes.begin();
     try {
-      const result = await queue.inTurn(client, range, left, async (tearAfter) => {
+      const result = await queue.inTurn(client, range, left, async ({ begin, tearAfter }) => {
         // Made now, for it holds buffers, and those that wait are many.
-        const upload = new Upload(engine, target);
+        const upload = new Upload(engine, target, begin);
         try {
           const pace = (bytes: number) => queue.pace(client, bytes);
           await upload.receive(request.raw, { idleMs, signal, left, pace, moved, hash });

@@ -55,6 +55,7 @@ export class Upload {
   bytesWritten = 0;
   /** Whether it may have changed a byte. */
   begun = false;
+  readonly #begin: () => Promise<unknown> | undefined;
   /** CRC-32C of what was written. */
   crc = 0;
   readonly #engine: Engine;
@@ -68,8 +69,14 @@ export class Upload {
   #moved: UploadOptions['moved'] = () => {};
   #hash: BodyHash | undefined;
 
-  constructor(engine: Engine, target: UploadTarget) {
+  /** @param begin is called before the first byte is written, which waits for what it returns */
+  constructor(
+    engine: Engine,
+    target: UploadTarget,
+    begin: () => Promise<unknown> | undefined = () => undefined,
+  ) {
     this.#engine = engine;
+    this.#begin = begin;
     this.#target = target;
     this.#room = checkUpload(target);
   }
@@ -139,7 +146,10 @@ export class Upload {
     this.#filling ^= 1;
     this.#filled = 0;
     this.#inFlight = size;
-    this.begun = true;
+    if (!this.begun) {
+      await this.#begin();
+      this.begun = true;
+    }
     const hashing = this.#hash?.update(memory);
     // Met below, or not at all if the write fails.
     hashing?.catch(() => {});

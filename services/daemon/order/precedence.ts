@@ -4,6 +4,9 @@ import { Claims } from './claims.ts';
 /** Fragments: an operation of a few hundred segments is forgotten when it leaves. */
 const FORGOTTEN_AT_ONCE = 512;
 
+/** Pairs of ranges that are compared at most: some 0.1 ms. */
+const MAX_PAIRS = 10_000;
+
 /** Bytes that an operation touches. */
 export interface Access {
   /** Any value that is the same for the same device. */
@@ -26,8 +29,15 @@ export interface Place<Operation> {
   readonly blocked: Set<Operation>;
   /** A crash forgets it, though it may have written a part of its bytes by then. */
   transient: boolean;
-  /** When it entered, one that is transient, or reads from such a one, was still to write what it reads. */
+  /**
+   * If a crash forgets it, bytes where it writes may be half-written: it has begun, or one that the
+   * crash forgets too has, and was to be overwritten by this.
+   */
+  exposed: boolean;
+  /** What it reads may be half-written after a crash, so that it must not run then. */
   readsTransient: boolean;
+  /** Is called once that becomes so after it entered. @returns when what was begun may write */
+  readonly unsettled: (() => Promise<unknown> | undefined) | undefined;
   /** An earlier one has left what it reads half-written. */
   torn: boolean;
   /** It is not in the order any more, though claims of it may be remembered. */
@@ -38,6 +48,7 @@ export interface Place<Operation> {
 export function placeFor<Operation>(
   accesses: readonly Access[],
   transient = true,
+  unsettled?: Place<Operation>['unsettled'],
 ): Place<Operation> {
   return {
     accesses: mergeAccesses(accesses),
@@ -45,6 +56,8 @@ export function placeFor<Operation>(
     blockers: 0,
     blocked: new Set(),
     transient,
+    unsettled,
+    exposed: false,
     readsTransient: false,
     torn: false,
     left: false,
@@ -78,7 +91,10 @@ export class Precedence<Operation extends Place<Operation>> {
   enter(operation: Operation): void {
     const mustWaitFor = (other: Operation, write: boolean) => {
       if (other.left) return;
-      if (!write && (other.transient || other.readsTransient)) operation.readsTransient = true;
+      if (isUnsure(other)) {
+        if (!write) operation.readsTransient = true;
+        else if (operation.transient) operation.exposed = true;
+      }
       if (other.blocked.has(operation)) return;
       other.blocked.add(operation);
       operation.blockers++;
@@ -93,16 +109,29 @@ export class Precedence<Operation extends Place<Operation>> {
     this.#accesses += operation.weight;
   }
 
+  /** One that is transient begins to write. @returns those whose source is unsettled from now on */
+  begin(operation: Operation): Operation[] {
+    operation.exposed = true;
+    const unsettled: Operation[] = [];
+    const open = [operation];
+    for (let one = open.pop(); one !== undefined; one = open.pop()) {
+      for (const next of one.blocked) {
+        const before = isUnsure(next);
+        if (!next.readsTransient && touchesWritten(next, one, false)) {
+          next.readsTransient = true;
+          unsettled.push(next);
+        }
+        if (next.transient && !next.exposed && touchesWritten(next, one, true)) next.exposed = true;
+        if (!before && isUnsure(next)) open.push(next);
+      }
+    }
+    return unsettled;
+  }
+
   /** An operation leaves some bytes half-written: those that wait for it are told, if they read there. */
-  tear(operation: Operation, { device, offset, size }: Omit<Access, 'write'>): void {
+  tear(operation: Operation, bytes: Omit<Access, 'write'>): void {
     for (const next of operation.blocked) {
-      next.torn ||= next.accesses.some(
-        (access) =>
-          !access.write &&
-          access.device === device &&
-          access.offset < offset + size &&
-          offset < access.offset + access.size,
-      );
+      next.torn ||= next.accesses.some((access) => !access.write && overlap(access, bytes));
     }
   }
 
@@ -156,6 +185,25 @@ export class Precedence<Operation extends Place<Operation>> {
     }
     return claims;
   }
+}
+
+/** Whether a crash may leave half-written where it writes. */
+function isUnsure({ transient, exposed, readsTransient }: Place<unknown>): boolean {
+  return (transient && exposed) || readsTransient;
+}
+
+/** Whether one reads, or writes, where another writes; of very many ranges that is taken to be so. */
+function touchesWritten(one: Place<unknown>, writer: Place<unknown>, write: boolean): boolean {
+  if (one.accesses.length * writer.accesses.length > MAX_PAIRS) return true;
+  return one.accesses.some(
+    (access) =>
+      access.write === write &&
+      writer.accesses.some((written) => written.write && overlap(access, written)),
+  );
+}
+
+function overlap(a: Omit<Access, 'write'>, b: Omit<Access, 'write'>): boolean {
+  return a.device === b.device && a.offset < b.offset + b.size && b.offset < a.offset + a.size;
 }
 
 /** The same bytes in as few ranges as can be: segments often lie side by side. */

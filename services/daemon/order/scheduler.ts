@@ -22,6 +22,7 @@ interface Entry<Work> extends Ticket<Work>, Place<Entry<Work>>, InLane<Entry<Wor
   transient: boolean;
   readsTransient: boolean;
   torn: boolean;
+  exposed: boolean;
   /** Given up before it started; it still keeps its place, so that those behind it wait for those before it. */
   withdrawn: boolean;
 }
@@ -113,6 +114,7 @@ export class Scheduler<Work> {
    *
    * @param now milliseconds of a clock that does not step, as in all that follows
    * @param transient whether a crash forgets it
+   * @param unsettled see {@link Place}
    */
   accept(
     work: Work,
@@ -121,12 +123,13 @@ export class Scheduler<Work> {
     share: Share = NOBODY,
     now = 0,
     transient = true,
+    unsettled?: Place<unknown>['unsettled'],
   ): Ticket<Work> {
     const account = this.#lanes.accountOf(share, now);
     const entry: Entry<Work> = {
       work,
       state: 'waiting',
-      ...placeFor<Entry<Work>>(accesses, transient),
+      ...placeFor<Entry<Work>>(accesses, transient, unsettled),
       lane,
       account,
       bytes: share.bytes,
@@ -138,6 +141,19 @@ export class Scheduler<Work> {
     this.#count(entry, 1);
     if (entry.blockers === 0) this.#becomeReady(entry, now);
     return entry;
+  }
+
+  /**
+   * One that is transient is about to write.
+   *
+   * @returns when it may; undefined: now
+   */
+  begin(ticket: Ticket<Work>): Promise<unknown> | undefined {
+    const waits = this.#order
+      .begin(ticket as Entry<Work>)
+      .map(({ unsettled }) => unsettled?.())
+      .filter((wait) => wait !== undefined);
+    return waits.length === 0 ? undefined : Promise.all(waits);
   }
 
   /** One that has started ends with these bytes half-written; to be called before its release. */

@@ -67,6 +67,14 @@ export interface QueueLimits {
   bytesPerSecond?: number | undefined;
 }
 
+/** What work in its turn tells the order. */
+export interface Turn {
+  /** To be called before it writes. @returns when it may; undefined: now */
+  begin(): Promise<unknown> | undefined;
+  /** It leaves all bytes behind the first so many unwritten. */
+  tearAfter(written: number): void;
+}
+
 export interface WorkQueueOptions {
   /** V8's limit: with a small heap, less may wait. Absent: no matter. */
   heapBytes?: number;
@@ -154,7 +162,9 @@ export class WorkQueue {
    * @param client whose it is, by name
    * @param bytes that it moves, where they are to be reckoned before it starts; else see
    *   {@link pace}
-   * @param transient whether a crash forgets it
+   * @param kept whether a crash does not forget it
+   * @param unsettled is called once work that a crash forgets has begun to write what it reads;
+   *   that goes on once the promise resolves
    */
   add(
     start: Start,
@@ -162,12 +172,13 @@ export class WorkQueue {
     lane: number,
     client: string,
     bytes: number,
-    transient = true,
+    kept = false,
+    unsettled?: () => Promise<unknown> | undefined,
   ): Ticket<Start> {
     const { bytesPerSecond } = this.#options.limitsOf(client);
     const share = { client, bytes, bytesPerSecond };
     const now = performance.now();
-    const ticket = this.#scheduler.accept(start, accesses, lane, share, now, transient);
+    const ticket = this.#scheduler.accept(start, accesses, lane, share, now, !kept, unsettled);
     this.#startAll();
     return ticket;
   }
@@ -178,15 +189,13 @@ export class WorkQueue {
    *
    * @param size bytes from `offset`; 0: none in particular
    * @param left ends the wait
-   * @param work receives a function to call with how many of the bytes it has written in order, if it
-   *   leaves the rest unwritten
    * @throws Error the reason of `left`, or what the work throws
    */
   async inTurn<Result>(
     client: string,
     { device, offset, size }: Pick<Access, 'device' | 'offset' | 'size'>,
     left: AbortSignal,
-    work: (tearAfter: (written: number) => void) => Promise<Result>,
+    work: (turn: Turn) => Promise<Result>,
   ): Promise<Result> {
     const accesses = size === 0 ? [] : [{ device, offset, size, write: true }];
     let start: Start = () => {};
@@ -199,8 +208,12 @@ export class WorkQueue {
     const ticket = this.add(start, accesses, UPLOAD_LANE, client, 0);
     try {
       await turn;
-      return await work((written) => {
-        this.#scheduler.tear(ticket, { device, offset: offset + written, size: size - written });
+      return await work({
+        begin: () => this.begin(ticket),
+        tearAfter: (written) => {
+          const bytes = { device, offset: offset + written, size: size - written };
+          this.#scheduler.tear(ticket, bytes);
+        },
       });
     } finally {
       this.release(ticket);
@@ -225,6 +238,11 @@ export class WorkQueue {
     const { bytesPerSecond } = this.#options.limitsOf(client);
     if (bytesPerSecond === undefined) return 0;
     return this.#scheduler.charge({ client, bytes, bytesPerSecond }, performance.now());
+  }
+
+  /** One that a crash forgets is about to write. @returns when it may; undefined: now */
+  begin(ticket: Ticket<Start>): Promise<unknown> | undefined {
+    return this.#scheduler.begin(ticket);
   }
 
   /** An operation is over, or shall not start any more. */

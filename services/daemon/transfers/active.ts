@@ -20,7 +20,7 @@ import type { Archive } from './archive.ts';
 import type { Feed } from './feed.ts';
 import { reportEnd, type TransferObserver } from './observer.ts';
 import { rerunProblem, touchesItself } from './recovery.ts';
-import { acceptedRows, begunRows, endedRows } from './rows.ts';
+import { acceptedRows, begunRows, endedRows, unsettledRows } from './rows.ts';
 import type { Outcome, Transfer, TransferPlan } from './transfer.ts';
 
 /** What a transfer meets on its way. */
@@ -110,8 +110,11 @@ export class ActiveTransfer {
       transferLane(plan.priority, plan.bytes),
       origin.client,
       plan.bytes,
-      this.#kept.is === 'no' && this.#state.is !== 'accepting',
+      this.#kept.is !== 'no' || this.#state.is === 'accepting',
+      () => this.#unsettled(),
     );
+    // What started within add() has nobody behind it yet.
+    if (this.#state.is === 'running') queue.begin(this.#ticket);
     // What ended within add() could not be released by a ticket that was not there yet.
     if (this.#state.is === 'left') queue.release(this.#ticket);
   }
@@ -252,6 +255,23 @@ export class ActiveTransfer {
     ]);
   }
 
+  /** Work that a crash forgets begins to write its source. @returns once a crash would tell */
+  #unsettled(): Promise<unknown> | undefined {
+    if (this.#kept.is === 'no') return undefined;
+    return this.#around.journal.record(unsettledRows(this.transfer));
+  }
+
+  #startAfter(wait: Promise<unknown>): void {
+    this.#state = { is: 'starting' };
+    void wait.then(() => {
+      if (this.#state.is !== 'starting') return;
+      this.#state = { is: 'waiting' };
+      // It may have to be kept by now.
+      if (this.#kept.is === 'no') this.#submit();
+      else this.#turn();
+    });
+  }
+
   #letStart(): void {
     const due = (this.#state.is === 'accepting' || this.#state.is === 'held') && this.#state.due;
     this.#state = { is: 'waiting' };
@@ -261,7 +281,7 @@ export class ActiveTransfer {
   /** Its turn has come. */
   #turn(): void {
     const { transfer } = this;
-    const { journal } = this.#around;
+    const { journal, queue } = this.#around;
     if (this.#state.is === 'accepting' || this.#state.is === 'held') this.#state.due = true;
     // One that was told to stop keeps its place until its end is in the journal.
     if (this.#state.is !== 'waiting') return;
@@ -271,7 +291,9 @@ export class ActiveTransfer {
       if (this.#kept.is !== 'no' && this.#ticket?.readsTransient) {
         journal.writeSoon(begunRows(transfer, 0));
       }
-      this.#submit();
+      const wait = this.#kept.is === 'no' && this.#ticket && queue.begin(this.#ticket);
+      if (wait) this.#startAfter(wait);
+      else this.#submit();
       return;
     }
     // After a crash nothing else would tell that it has overwritten its own source, or brought the

@@ -49,6 +49,8 @@ export interface TransferRecord {
   accepted: z.output<typeof acceptedSchema>;
   /** It has begun to copy, as far as that was written down. */
   begun: z.output<typeof begunSchema> | undefined;
+  /** Work that a crash forgets had begun to write its source. */
+  unsettled: boolean;
   /** Keys of rows that this version does not understand, which are kept. */
   foreign: string[];
   /** Undefined if it was not over, or that cannot be read. */
@@ -74,7 +76,11 @@ export function readRecords(
       const foreign = accepted === undefined ? [key] : [];
       const known = accepted ?? readWith(foreignSchema, value);
       if (known === undefined) onUnreadable(key);
-      else records.push({ id, accepted: known, begun: undefined, foreign, outcome: undefined });
+      else {
+        const unsettled = known.source_unsettled === true;
+        const rest = { begun: undefined, unsettled, foreign, outcome: undefined };
+        records.push({ id, accepted: known, ...rest });
+      }
       continue;
     }
     if (last?.id !== id) {
@@ -86,6 +92,7 @@ export function readRecords(
     const ended = part === 'ended' ? readWith(endedSchema, value) : undefined;
     if (begun !== undefined) last.begun = begun;
     else if (ended !== undefined) last.outcome = readOutcome(ended);
+    else if (part === 'unsettled') last.unsettled = true;
     else last.foreign.push(key);
   }
   return records;

@@ -25,7 +25,7 @@ export interface CrashContext {
   touchesItself: boolean;
   /** How many daemons ran it again, and died. */
   reruns: number;
-  /** Work that the crash made forgotten was still to write its source, when it was accepted. */
+  /** Work that the crash made forgotten had begun to write its source. */
   sourceUnsettled: boolean;
   /** The host restarted since, and its source may not have survived that. */
   sourceLost: boolean;
@@ -40,8 +40,8 @@ export interface CrashContext {
  * the bytes are still there. The second always holds, unless the journal is in doubt: a transfer that
  * is in the journal keeps its place in the order until its end is there too, and so nothing behind it
  * that touches its bytes, upload or transfer, has begun. The third holds for what is in the journal,
- * which runs again first; uploads and awaited transfers are not in it: while one of those is still to
- * write the source, that is part of the row, until a `begun` row says that its turn has come.
+ * which runs again first; uploads and awaited transfers are not in it: once one of those begins to write the
+ * source, a row says so, until a `begun` row says that its turn has come.
  *
  * @returns why it may not
  */
@@ -50,7 +50,7 @@ export function reasonNotToRerun(context: CrashContext): string | undefined {
   if (doubt !== undefined) return `${doubt}, and later work may have touched the same bytes`;
   if (begun && context.touchesItself) return 'one of its segments writes where another one reads';
   if (!begun && sourceUnsettled) {
-    return 'it waited for an upload or a transfer that was still to write its source, and that was lost';
+    return 'it waited for an upload or a transfer that had begun to write its source, and was lost';
   }
   if (sourceLost) return 'the host restarted, and its source may not have survived that';
   if (reruns >= MAX_RERUNS) {
@@ -100,7 +100,7 @@ export interface RecoveryOptions {
 /** Decides what becomes of a transfer, by what the journal and today's devices say. */
 export function recover(record: TransferRecord, options: RecoveryOptions): Recovered {
   const { inventory, chooser, doubt, clock, host } = options;
-  const { accepted, begun, foreign } = record;
+  const { accepted, begun, unsettled, foreign } = record;
   const transfer = transferOf(record, clock);
   if (transfer.over) return { kind: 'over', transfer, foreign };
   const reruns = begun?.reruns ?? 0;
@@ -109,7 +109,7 @@ export function recover(record: TransferRecord, options: RecoveryOptions): Recov
     reasonNotToRerun({
       ...{ begun: begun !== undefined, reruns, doubt },
       touchesItself: touchesItself(transfer.plan),
-      sourceUnsettled: accepted.source_unsettled === true,
+      sourceUnsettled: unsettled,
       sourceLost: hasRestarted(accepted, host) && accepted.source_persistent !== true,
     }) ??
     whyDeviceIsAnother(transfer.plan, inventory);

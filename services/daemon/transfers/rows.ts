@@ -18,7 +18,7 @@ import type { Outcome, Transfer } from './transfer.ts';
  * A transfer's rows in the journal: what was accepted, that it has begun (where it matters), and
  * how it ended. Keys begin with the id, so that rows come in the order of acceptance.
  */
-const PARTS = ['accepted', 'begun', 'ended'] as const;
+const PARTS = ['accepted', 'unsettled', 'begun', 'ended'] as const;
 type Part = (typeof PARTS)[number];
 
 export const keyOf = (id: string, part: Part) => `${id}/${part}`;
@@ -82,7 +82,7 @@ export const acceptedSchema = z.object({
   boot_id: z.string().optional(),
   /** Whether its source would have outlived a power failure; absent: no. */
   source_persistent: z.boolean().optional(),
-  /** Whether work that a crash forgets was still to write its source. */
+  /** Whether work that a crash forgets was writing its source; an `unsettled` row says so later. */
   source_unsettled: z.boolean().optional(),
 });
 
@@ -165,6 +165,11 @@ export function acceptedRows(transfer: Transfer, source?: SourceState): Rows {
     }),
   };
   return new Map([[keyOf(id, 'accepted'), JSON.stringify(record)]]);
+}
+
+/** @returns rows that say that work which a crash forgets writes its source */
+export function unsettledRows({ id }: Transfer): Rows {
+  return new Map([[keyOf(id, 'unsettled'), 'true']]);
 }
 
 /** @returns rows that say that it has begun to copy, the last time after so many reruns */

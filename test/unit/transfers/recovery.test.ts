@@ -8,6 +8,7 @@ import { UnflushedDevices } from '../../../services/daemon/devices/unflushed.ts'
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { Job, Segment } from '../../../services/daemon/engines/records.ts';
 import { readClocks } from '../../../services/daemon/journal/elapsed.ts';
+import type { Ticket } from '../../../services/daemon/order/scheduler.ts';
 import { UPLOAD_LANE } from '../../../services/daemon/order/work-queue.ts';
 import { readRecords } from '../../../services/daemon/transfers/record.ts';
 import {
@@ -144,16 +145,24 @@ class Life {
     const accesses = given.segments.map(({ dst_offset, size }) => ({
       ...{ device: given.destination, offset: dst_offset, size, write: true },
     }));
-    const ticket = this.queue.add(
+    const run = () => {
+      const end = () => this.queue.release(ticket);
+      this.runs.push({ left: [...steps(given, value)], moved, end });
+    };
+    let placed = false;
+    const ticket: Ticket<() => void> = this.queue.add(
       () => {
-        const end = () => this.queue.release(ticket);
-        this.runs.push({ left: [...steps(given, value)], moved, end });
+        const wait = placed ? this.queue.begin(ticket) : undefined;
+        if (wait) void wait.then(run);
+        else run();
       },
       accesses,
       UPLOAD_LANE,
       'anonymous',
       0,
     );
+    placed = true;
+    if (ticket.state === 'started') this.queue.begin(ticket);
   }
 
   /** What is told when a byte of it has moved, by the segments of its plan. */

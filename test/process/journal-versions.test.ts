@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { ClassicLevel } from 'classic-level';
+import { seal } from '../../services/daemon/journal/stored-rows.ts';
+import { Daemon } from '../support/daemon.ts';
+import { fetchAnswer, fetchJson, jsonBody } from '../support/fetch.ts';
+
+/** Recorded with version 0.1.0 before rows had a boot id: two that were over, two that waited. */
+const FORMAT_1 = fileURLToPath(
+  new URL('../../../test/fixtures/journals/format-1', import.meta.url),
+);
+const KEYED = {
+  ...{ device_name: 'dax0.0', dst_device_name: 'dax1.0' },
+  ...{ src_offset: 0, dst_offset: 0, size: 8192, labels: { what: 'keyed' } },
+};
+
+let stateDir: string;
+let daemon: Daemon | undefined;
+beforeEach(() => {
+  stateDir = mkdtempSync(join(tmpdir(), 'dmad-versions-'));
+  cpSync(FORMAT_1, stateDir, { recursive: true });
+});
+afterEach(async () => {
+  await daemon?.stop('SIGKILL');
+  rmSync(stateDir, { recursive: true, force: true });
+});
+
+async function start(): Promise<string> {
+  daemon = new Daemon({
+    DMAD_STATE_DIR: stateDir,
+    DMAD_DEVICES: 'emulated:dax0.0=65536,emulated:dax1.0=65536',
+  });
+  return daemon.ready();
+}
+
+/** Changes rows as another version would have written them. @returns all rows */
+async function edit(change: (key: string, value: string) => [string, string][]) {
+  const database = new ClassicLevel(join(stateDir, 'journal'));
+  const rows = new Map<string, string>();
+  for (const [key, text] of await database.iterator().all()) {
+    for (const [name, value] of change(key, text.slice(8))) rows.set(name, value);
+  }
+  const puts = [...rows].map(([key, value]) => ({
+    ...{ type: 'put' as const, key },
+    value: seal(key, value),
+  }));
+  await database.batch(puts);
+  await database.close();
+  return rows;
+}
+
+/** A recording does not age: what it has was accepted a minute ago. */
+const young = (key: string, value: string): string =>
+  key.endsWith('/accepted')
+    ? JSON.stringify({ ...JSON.parse(value), accepted_ms: Date.now() - 60_000 })
+    : value;
+
+async function statuses(url: string): Promise<Record<string, string>> {
+  const { transfers } = await fetchJson(`${url}/transfers`);
+  return Object.fromEntries(
+    transfers.map(({ labels, status }: { labels: { what: string }; status: string }) => [
+      ...[labels.what, status],
+    ]),
+  );
+}
+
+test('what an earlier version accepted is found again, and its keys hold', async () => {
+  await edit((key, value) => [[key, young(key, value)]]);
+  for (let starts = 0; starts < 2; starts++) {
+    const url = await start();
+    expect(await statuses(url)).toEqual({
+      ...{ awaited: 'succeeded', keyed: 'succeeded' },
+      // The files behind the devices are others here.
+      ...{ waiting: 'interrupted', swap: 'interrupted' },
+    });
+    const { transfers } = await fetchJson(`${url}/transfers?label=what:keyed`);
+    const replay = await fetchAnswer(
+      `${url}/transfers`,
+      jsonBody(KEYED, { 'idempotency-key': 'kept' }),
+    );
+    expect([replay.status, JSON.parse(replay.body.toString()).id]).toEqual([200, transfers[0].id]);
+    expect((await daemon?.stop())?.code).toBe(0);
+  }
+});
+
+describe('a journal of a later version', () => {
+  test('is used if a reader may be as old, and what it says besides is kept', async () => {
+    let moved = '';
+    const before = await edit((key, value) => {
+      const rows: [string, string][] = [[key, young(key, value)]];
+      if (!key.endsWith('/accepted')) return rows;
+      const { labels } = JSON.parse(value);
+      if (labels.what === 'swap') {
+        moved = key.replace('accepted', 'moved');
+        rows.push([moved, '{"to":"dax2.0"}'], ['format', '2 3']);
+      }
+      if (labels.what === 'waiting') {
+        rows[0] = [key, JSON.stringify({ ...JSON.parse(young(key, value)), priority: 'urgent' })];
+      }
+      return rows;
+    });
+    const url = await start();
+    expect(await statuses(url)).toEqual({
+      ...{ awaited: 'succeeded', keyed: 'succeeded', waiting: 'interrupted', swap: 'interrupted' },
+    });
+    const { transfers } = await fetchJson(`${url}/transfers?status=interrupted`);
+    for (const { error } of transfers) expect(error.detail).toMatch(/later version/);
+    expect((await daemon?.stop())?.code).toBe(0);
+    const after = await edit((key, value) => [[key, value]]);
+    for (const [key, value] of before) {
+      if (key.includes('/')) expect([key, after.get(key)]).toEqual([key, value]);
+    }
+    expect(after.has(moved)).toBe(true);
+  });
+
+  test.each(['3 3', '2', 'two'])(
+    'of format %s is left alone, with a line that says so',
+    async (format) => {
+      await edit((key, value) => [
+        [key, value],
+        ['format', format],
+      ]);
+      daemon = new Daemon({ DMAD_STATE_DIR: stateDir });
+      const { code, stderr } = await daemon.exited;
+      expect(code).toBe(1);
+      expect(stderr).toMatch(new RegExp(`^dmad: the journal .* is of format ${format}.*\n$`));
+    },
+  );
+});
