@@ -126,7 +126,7 @@ async function soak(stateDir: string): Promise<void> {
         await Promise.all(workers.map((worker) => worker.resolve(url)));
         await waitForIdle(url);
         await Promise.all(workers.map((worker) => worker.check(url)));
-        await checkKeys(url);
+        await checkKeys(url, new Set());
       };
       await settle();
       const unexplained = async () => (await memoryOf(daemon)) - acceptedBy(workers) * KEPT_BYTES;

@@ -3,11 +3,14 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import type { TransferDocument } from '../../services/daemon/transfers/schema.ts';
 import type { Random } from './random.ts';
+import { bearer } from './tokens.ts';
 
 const BLOCK = 64 * 1024;
 /** Of each device, for each worker; a device has as many for all of them. */
 const BLOCKS = 16;
 const DEVICES = ['dax0.0', 'dax1.0'] as const;
+/** A token that every request has; the daemon's tokens file may be read anew at any time. */
+export const TOKEN = { name: 'crash', header: bearer('crash') };
 /** After as many a worker looks what became of them: the daemon's history is not endless. */
 const LOOK_AFTER = 30;
 
@@ -29,7 +32,10 @@ interface Operation {
   value: number | undefined;
   key: string | undefined;
   body: string;
+  label: string;
   id: string | undefined;
+  /** It was stopped for the journal, wherever it was. */
+  stopped: boolean;
   answered: boolean;
   /** 201 without a key: a crash may lose it, though not its bytes. */
   succeeded: boolean;
@@ -47,6 +53,9 @@ export function devicesFor(workers: number): string {
 export class Worker {
   accepted = 0;
   interrupted = 0;
+  refused = 0;
+  /** Labels of transfers that the daemon refused: none of them may ever be found. */
+  readonly refusedLabels = new Set<string>();
   uncertain = 0;
   readonly #random: Random;
   readonly #first: number;
@@ -107,7 +116,9 @@ export class Worker {
     for (const [device, name] of DEVICES.entries()) {
       const start = this.#first * BLOCK;
       const range = `bytes=${start}-${start + BLOCKS * BLOCK - 1}`;
-      const response = await fetch(`${url}/devices/${name}/content`, { headers: { range } });
+      const response = await fetch(`${url}/devices/${name}/content`, {
+        headers: { range, ...TOKEN.header },
+      });
       const bytes = Buffer.from(await response.arrayBuffer());
       assert.equal(bytes.length, BLOCKS * BLOCK);
       const model = this.#model[device] as Value[];
@@ -130,6 +141,7 @@ export class Worker {
     const offset = (this.#first + block) * BLOCK;
     const response = await fetch(`${url}/devices/${DEVICES[device]}/content?offset=${offset}`, {
       method: 'PUT',
+      headers: TOKEN.header,
       body: filled(value),
     });
     await response.arrayBuffer();
@@ -150,7 +162,9 @@ export class Worker {
         value: this.#newValue(),
         key: undefined,
         body: '',
+        label: '',
         id: undefined,
+        stopped: false,
         answered: false,
         succeeded: false,
       },
@@ -177,10 +191,11 @@ export class Worker {
       dst_offset: (this.#first + to) * BLOCK,
       size: blocks * BLOCK,
     }));
+    const label = randomUUID();
     const body = JSON.stringify({
       ...{ device_name: DEVICES[source], dst_device_name: DEVICES[destination], segments },
       durability: random.integer(1, 2) === 1 ? 'none' : 'flush',
-      ...(key !== undefined && { labels: { key } }),
+      labels: { label, ...(key !== undefined && { key }) },
     });
     return {
       source,
@@ -189,7 +204,9 @@ export class Worker {
       value: undefined,
       key,
       body,
+      label,
       id: undefined,
+      stopped: false,
       answered: false,
       succeeded: false,
     };
@@ -201,6 +218,7 @@ export class Worker {
     const device = DEVICES[operation.destination];
     const response = await fetch(`${url}/devices/${device}/content?offset=${offset}`, {
       method: 'PUT',
+      headers: TOKEN.header,
       body: filled(operation.value ?? 0),
     });
     await response.arrayBuffer();
@@ -215,6 +233,7 @@ export class Worker {
         method: 'POST',
         headers: {
           'content-type': 'application/json',
+          ...TOKEN.header,
           ...(this.#random.integer(1, 3) > 1 && { prefer: 'respond-async' }),
           ...(key !== undefined && { 'idempotency-key': key }),
         },
@@ -222,8 +241,17 @@ export class Worker {
       });
       const answer = (await response.json()) as TransferDocument & { transfer?: TransferDocument };
       const document = answer.transfer ?? answer;
-      if (response.status === 429) {
+      const { code, transfer: stopped } = document as { code?: string; transfer?: { id: string } };
+      const refused = response.status === 429 || code === 'overloaded';
+      const byJournal = code === 'storage_full' || code === 'journal_unavailable';
+      if (byJournal && stopped !== undefined) {
+        operation.stopped = true;
+        return stopped.id;
+      }
+      if (refused || byJournal) {
         this.#operations = this.#operations.filter((other) => other !== operation);
+        this.refusedLabels.add(operation.label);
+        this.refused++;
         return undefined;
       }
       // What was interrupted before a client asks again is answered as interrupted.
@@ -243,13 +271,13 @@ export class Worker {
   }
 
   #apply(operation: Operation, seen: ReadonlyMap<string, TransferDocument>): void {
-    const { source, destination, pieces, value, id, answered, succeeded } = operation;
+    const { source, destination, pieces, value, id, answered, succeeded, stopped } = operation;
     const from = this.#model[source] as Value[];
     const to = this.#model[destination] as Value[];
     const status = succeeded ? 'succeeded' : seen.get(id ?? '')?.status;
     if (status === 'interrupted') this.interrupted++;
     else if (id !== undefined) assert.equal(status, 'succeeded');
-    const certain = value === undefined ? status === 'succeeded' : answered;
+    const certain = value === undefined ? status === 'succeeded' && !stopped : answered;
     for (const piece of pieces) {
       const values =
         value === undefined ? from.slice(piece.from, piece.from + piece.blocks) : [value];
@@ -268,7 +296,9 @@ function filled(value: number): Buffer {
 
 async function waitForEnd(url: string, id: string): Promise<TransferDocument> {
   for (;;) {
-    const response = await fetch(`${url}/transfers/${id}`, { headers: { prefer: 'wait=30' } });
+    const response = await fetch(`${url}/transfers/${id}`, {
+      headers: { prefer: 'wait=30', ...TOKEN.header },
+    });
     assert.equal(response.status, 200, `${id}, which was answered 202, is lost`);
     const document = (await response.json()) as TransferDocument;
     if (document.finished_at !== null) return document;
@@ -279,7 +309,7 @@ async function waitForEnd(url: string, id: string): Promise<TransferDocument> {
 export async function waitForIdle(url: string): Promise<void> {
   for (const status of ['queued', 'running']) {
     for (;;) {
-      const response = await fetch(`${url}/transfers?status=${status}`);
+      const response = await fetch(`${url}/transfers?status=${status}`, { headers: TOKEN.header });
       const { transfers } = (await response.json()) as { transfers: TransferDocument[] };
       if (transfers.length === 0) break;
       for (const { id } of transfers) await waitForEnd(url, id);
@@ -287,17 +317,20 @@ export async function waitForIdle(url: string): Promise<void> {
   }
 }
 
-/** No key has made two transfers. */
-export async function checkKeys(url: string): Promise<void> {
+/** No key has made two transfers, and nothing is there that was refused. */
+export async function checkKeys(url: string, refused: ReadonlySet<string>): Promise<void> {
   const keys = new Map<string, string>();
   let token = '';
   do {
-    const response = await fetch(`${url}/transfers?page_size=1000&page_token=${token}`);
+    const response = await fetch(`${url}/transfers?page_size=1000&page_token=${token}`, {
+      headers: TOKEN.header,
+    });
     const page = (await response.json()) as {
       transfers: TransferDocument[];
       next_page_token: string;
     };
     for (const { id, labels } of page.transfers) {
+      assert.ok(!refused.has(labels.label ?? ''), `${id} was refused`);
       if (labels.key === undefined) continue;
       assert.ok(!keys.has(labels.key), `${id} and ${keys.get(labels.key)} have one key`);
       keys.set(labels.key, id);
