@@ -88,6 +88,9 @@ type State =
  *   start decides by what it finds; nothing accepted later has touched the same bytes.
  * - After (2): accepted.
  *
+ * Every synced batch has a number, also one without acceptances, whose (2) is not synced: if a log
+ * lost its end in a crash, the number tells whether a synced batch was lost with it.
+ *
  * A failed write leaves LevelDB's log with a torn tail, behind which it would not find what it wrote:
  * hence the reopening. Opening also rewrites what was read only from the kernel's cache.
  */

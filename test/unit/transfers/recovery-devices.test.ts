@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from '@jest/globals';
 import { type Device, Inventory } from '../../../services/daemon/devices/device.ts';
+import { UnflushedDevices } from '../../../services/daemon/devices/unflushed.ts';
 import { readClocks } from '../../../services/daemon/journal/elapsed.ts';
 import { readRecords } from '../../../services/daemon/transfers/record.ts';
 import { type Recovered, recover } from '../../../services/daemon/transfers/recovery.ts';
@@ -51,5 +52,43 @@ describe('a transfer of the journal', () => {
   test('does not run where an older daemon kept only size and alignment', () => {
     const legacy = `${MIB} 4096`;
     expect(whyOf(recovered([legacy, legacy], [UUID_A, UUID_B]))).toContain('older daemon');
+  });
+});
+
+describe('after the host restarted', () => {
+  const device = devdax('dax0.0', UUID_A);
+  const before = 'another boot';
+  const { boot_id: now } = readClocks();
+
+  test.each([
+    ['runs again in the same boot, flushed or not', now, false, 'again'],
+    ['runs again if its source was flushed', before, true, 'again'],
+    ['is interrupted if its source may be lost', before, false, 'the host restarted'],
+  ])('a transfer %s', (_what, bootId, persistent, outcome) => {
+    const transfer = makeTransfer({ source: device, destination: device });
+    const rows = acceptedRows(transfer, { bootId, persistent, unsettled: false });
+    const [record] = readRecords(rows as Map<string, string>, (key) => expect(key).toBe(''));
+    if (record === undefined) throw new Error('no record was read');
+    const recovered = recover(record, {
+      ...{ inventory: new Inventory([device]), chooser: makeChooser('auto', noDma()) },
+      ...{ doubt: undefined, clock: CLOCK, host: readClocks() },
+    });
+    expect(whyOf(recovered)).toContain(outcome);
+  });
+
+  test.each([
+    ['nothing is flushed where nothing can be', 'none', false, false],
+    ['all is where the caches are kept', 'cpu_cache', true, true],
+    ['what an earlier daemon of this boot wrote may not be', 'clwb', true, false],
+    ['what nobody wrote unflushed is', 'clwb', false, true],
+  ] as const)('%s', (_what, flushBasis, all, persistent) => {
+    const one = makeDevice({ flushBasis });
+    expect(new UnflushedDevices(all).isPersistent(one)).toBe(persistent);
+  });
+
+  test('what was written unflushed is not persistent', () => {
+    const unflushed = new UnflushedDevices(false);
+    unflushed.add(device);
+    expect(unflushed.isPersistent(device)).toBe(false);
   });
 });
