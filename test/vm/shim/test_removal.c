@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What jobs run on goes away in the middle of a stream. */
+#include <unistd.h>
+
 #include "guest.h"
 
 #define SIZE (16 * MIB)
@@ -86,6 +88,26 @@ TEST(one_of_two_dma_devices_is_unbound)
 	CHECK_EQ(end_stream(&lab, 0, 0), 0);
 	for (uint32_t n = 0; n < 12; n++)
 		CHECK(is_pattern(lab.b.bytes + n * SIZE, SIZE, 4));
+	copies_work(&lab);
+	lab_close(&lab);
+}
+
+/* What the channels of one driver had is copied by that of another. */
+TEST(one_of_two_drivers_is_unbound)
+{
+	struct lab lab = lab_open();
+	uint32_t channels = lab.info.channels;
+
+	if (access("/modules/lab_dma.ko", F_OK))
+		SKIP("needs lab_dma");
+	CHECK_EQ(shell("insmod /modules/lab_dma.ko"), 0);
+	await_channels(&lab, channels + 1);
+	start_stream(&lab);
+	CHECK_EQ(shell("echo " SLOT " >/sys/bus/pci/drivers/ioatdma/unbind", 0), 0);
+	CHECK_EQ(end_stream(&lab, 0, 0), 0);
+	for (uint32_t n = 0; n < 12; n++)
+		CHECK(is_pattern(lab.b.bytes + n * SIZE, SIZE, 4));
+	await_channels(&lab, 1);
 	copies_work(&lab);
 	lab_close(&lab);
 }
