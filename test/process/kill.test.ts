@@ -16,12 +16,13 @@ const WORKERS = 4;
 const ONE_IN = 12;
 const DAY_MS = 86_400_000;
 
-/** A wall clock that is wrong, from the start on and once more later; other clocks are right. */
+/** A wall clock that is wrong, from the start on, and set once more at SIGHUP; other clocks are right. */
 function wrongClock(aheadMs: number, laterMs: number): string {
   const script = `
     const { now } = Date;
-    const since = performance.now();
-    Date.now = () => now() + ${aheadMs} + (performance.now() - since > 1000 ? ${laterMs} : 0);`;
+    let ahead = ${aheadMs};
+    Date.now = () => now() + ahead;
+    process.once('SIGHUP', () => { ahead += ${laterMs}; });`;
   return `--import=data:text/javascript,${encodeURIComponent(script)}`;
 }
 
