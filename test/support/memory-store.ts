@@ -67,19 +67,29 @@ export class MemoryStore implements Store {
 
 /** The mark beside a journal, in memory. */
 export class MemoryMark {
-  set = false;
+  says: 'trusted' | 'doubted' | 'unknown' = 'trusted';
   failure: Error | undefined;
 
+  get set(): boolean {
+    return this.says === 'doubted';
+  }
+
+  get clean(): boolean {
+    return this.says === 'trusted';
+  }
+
   async make(): Promise<void> {
-    if (this.failure !== undefined) throw this.failure;
-    this.set = true;
+    if (!this.set) this.#write('doubted');
   }
 
   async clear(): Promise<void> {
-    this.set = false;
-    if (this.failure === undefined) return;
-    this.set = true;
-    throw this.failure;
+    if (!this.clean) this.#write('trusted');
+  }
+
+  #write(says: 'trusted' | 'doubted'): void {
+    this.says = 'unknown';
+    if (this.failure !== undefined) throw this.failure;
+    this.says = says;
   }
 
   async close(): Promise<void> {}

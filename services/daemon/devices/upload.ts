@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
-import { fieldProblem, Problem } from '../problems/problem.ts';
+import { fieldProblem, Problem, retryLater } from '../problems/problem.ts';
 import { type ArrivalLimits, ArrivingBody } from './arriving-body.ts';
 import type { BodyHash } from './body-hashes.ts';
 import { checkBadBlocks, checkOnline, type Device, flushedByCpu } from './device.ts';
@@ -55,7 +55,7 @@ export class Upload {
   bytesWritten = 0;
   /** Whether it may have changed a byte. */
   begun = false;
-  readonly #begin: () => Promise<unknown> | undefined;
+  readonly #begin: () => Promise<boolean> | undefined;
   /** CRC-32C of what was written. */
   crc = 0;
   readonly #engine: Engine;
@@ -73,7 +73,7 @@ export class Upload {
   constructor(
     engine: Engine,
     target: UploadTarget,
-    begin: () => Promise<unknown> | undefined = () => undefined,
+    begin: () => Promise<boolean> | undefined = () => undefined,
   ) {
     this.#engine = engine;
     this.#begin = begin;
@@ -147,7 +147,10 @@ export class Upload {
     this.#filled = 0;
     this.#inFlight = size;
     if (!this.begun) {
-      await this.#begin();
+      // Those that would read what this leaves half-written must know it, whatever comes.
+      if ((await this.#begin()) === false) {
+        throw retryLater('shutting_down', 'The daemon is shutting down: retry later.');
+      }
       this.begun = true;
     }
     const hashing = this.#hash?.update(memory);

@@ -62,12 +62,22 @@ export function createHttpServer(
   server.on('checkExpectation', (request: http.IncomingMessage, response: http.ServerResponse) => {
     Exchanges.of(request.socket).add(request, response, refuseExpectation);
   });
+  const handedOver = new Set<Duplex>();
   server.on('connect', (_request, socket: Duplex) => {
+    // Node hands it over without its own listeners, and would not close it with the others.
+    socket.on('error', () => {});
+    handedOver.add(socket);
+    socket.once('close', () => handedOver.delete(socket));
     const headers = { allow: METHODS };
     Exchanges.of(socket).refuse(
       new Problem('method_not_allowed', 'This is not a proxy.', { headers }),
     );
   });
+  const closeAllConnections = server.closeAllConnections.bind(server);
+  server.closeAllConnections = () => {
+    closeAllConnections();
+    for (const socket of handedOver) socket.destroy();
+  };
   closeStalled(server, readerIdleMs);
   return server;
 }

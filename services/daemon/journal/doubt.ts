@@ -5,7 +5,10 @@ import { constants, type FileHandle, open } from 'node:fs/promises';
 const TRUSTED = 'trusted\n';
 const DOUBTED = 'doubted\n';
 
-export type Mark = Pick<DoubtMark, 'set' | 'make' | 'clear' | 'close'>;
+export type Mark = Pick<DoubtMark, 'set' | 'clean' | 'make' | 'clear' | 'close'>;
+
+/** What the file says, as far as that is known: a write that failed may have been done. */
+type Says = 'trusted' | 'doubted' | 'unknown';
 
 /**
  * A mark on disk: what the journal says of unfinished transfers may be older than what happened to
@@ -13,11 +16,11 @@ export type Mark = Pick<DoubtMark, 'set' | 'make' | 'clear' | 'close'>;
  */
 export class DoubtMark {
   readonly #file: FileHandle;
-  #set: boolean;
+  #says: Says;
 
-  private constructor(file: FileHandle, set: boolean) {
+  private constructor(file: FileHandle, says: Says) {
     this.#file = file;
-    this.#set = set;
+    this.#says = says;
   }
 
   /** Opens the mark, which is made at the first time. @throws Error of the file system */
@@ -27,8 +30,8 @@ export class DoubtMark {
     try {
       const text = await file.readFile('latin1');
       // Anything else than what is written here is no reason to trust.
-      const mark = new DoubtMark(file, text !== '' && text !== TRUSTED);
-      if (text === '') await mark.#write(TRUSTED);
+      const mark = new DoubtMark(file, text === '' || text === TRUSTED ? 'trusted' : 'doubted');
+      if (text === '') await mark.#write(TRUSTED, 'trusted');
       return mark;
     } catch (error) {
       await file.close();
@@ -36,35 +39,34 @@ export class DoubtMark {
     }
   }
 
+  /** Whether it is certain to be there. */
   get set(): boolean {
-    return this.#set;
+    return this.#says === 'doubted';
   }
 
-  /** @returns once it outlives a power failure @throws Error where it cannot be made */
+  /** Whether it is certain not to be there. */
+  get clean(): boolean {
+    return this.#says === 'trusted';
+  }
+
+  /** @returns once it outlives a power failure @throws Error if that is not certain */
   async make(): Promise<void> {
-    if (this.#set) return;
-    await this.#write(DOUBTED);
-    this.#set = true;
+    if (!this.set) await this.#write(DOUBTED, 'doubted');
   }
 
-  /** @throws Error where it stays */
+  /** @throws Error if it may still be there */
   async clear(): Promise<void> {
-    if (!this.#set) return;
-    this.#set = false;
-    try {
-      await this.#write(TRUSTED);
-    } catch (error) {
-      this.#set = true;
-      throw error;
-    }
+    if (!this.clean) await this.#write(TRUSTED, 'trusted');
   }
 
   async close(): Promise<void> {
     await this.#file.close();
   }
 
-  async #write(text: string): Promise<void> {
+  async #write(text: string, says: Says): Promise<void> {
+    this.#says = 'unknown';
     await this.#file.write(text, 0, 'latin1');
     await this.#file.sync();
+    this.#says = says;
   }
 }

@@ -260,7 +260,7 @@ export class Journal {
     if (inTrouble) this.#log.info('journal: it can be written again');
     this.#trouble = undefined;
     // What came meanwhile may rely on the mark.
-    if (this.#mark.set && !this.#doubted && this.#queue.length === 0) await this.#clearMark();
+    if (!this.#mark.clean && !this.#doubted && this.#queue.length === 0) await this.#clearMark();
     return true;
   }
 
@@ -335,7 +335,7 @@ export class Journal {
     try {
       await this.#mark.clear();
     } catch (error) {
-      // It stays, and is tried again after the next batch.
+      // It may be there or not; it is tried again after the next batch.
       this.#log.warn({ err: error }, 'journal: journal.trust could not be cleared');
     }
   }

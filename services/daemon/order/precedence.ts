@@ -36,8 +36,8 @@ export interface Place<Operation> {
   exposed: boolean;
   /** What it reads may be half-written after a crash, so that it must not run then. */
   readsTransient: boolean;
-  /** Is called once that becomes so after it entered. @returns when what was begun may write */
-  readonly unsettled: (() => Promise<unknown> | undefined) | undefined;
+  /** Is called once that becomes so after it entered. @returns whether what was begun may write */
+  readonly unsettled: (() => Promise<boolean> | undefined) | undefined;
   /** An earlier one has left what it reads half-written. */
   torn: boolean;
   /** It is not in the order any more, though claims of it may be remembered. */
@@ -93,7 +93,9 @@ export class Precedence<Operation extends Place<Operation>> {
       if (other.left) return;
       if (isUnsure(other)) {
         if (!write) operation.readsTransient = true;
-        else if (operation.transient) operation.exposed = true;
+        else if (operation.transient && touchesWritten(operation, other, true)) {
+          operation.exposed = true;
+        }
       }
       if (other.blocked.has(operation)) return;
       other.blocked.add(operation);

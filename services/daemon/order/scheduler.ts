@@ -146,14 +146,15 @@ export class Scheduler<Work> {
   /**
    * One that is transient is about to write.
    *
-   * @returns when it may; undefined: now
+   * @returns whether it may, later; undefined: it may now
    */
-  begin(ticket: Ticket<Work>): Promise<unknown> | undefined {
+  begin(ticket: Ticket<Work>): Promise<boolean> | undefined {
     const waits = this.#order
       .begin(ticket as Entry<Work>)
       .map(({ unsettled }) => unsettled?.())
       .filter((wait) => wait !== undefined);
-    return waits.length === 0 ? undefined : Promise.all(waits);
+    if (waits.length === 0) return undefined;
+    return Promise.all(waits).then((known) => !known.includes(false));
   }
 
   /** One that has started ends with these bytes half-written; to be called before its release. */

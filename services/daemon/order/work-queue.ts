@@ -69,8 +69,8 @@ export interface QueueLimits {
 
 /** What work in its turn tells the order. */
 export interface Turn {
-  /** To be called before it writes. @returns when it may; undefined: now */
-  begin(): Promise<unknown> | undefined;
+  /** To be called before it writes. @returns whether it may, later; undefined: it may now */
+  begin(): Promise<boolean> | undefined;
   /** It leaves all bytes behind the first so many unwritten. */
   tearAfter(written: number): void;
 }
@@ -173,7 +173,7 @@ export class WorkQueue {
     client: string,
     bytes: number,
     kept = false,
-    unsettled?: () => Promise<unknown> | undefined,
+    unsettled?: () => Promise<boolean> | undefined,
   ): Ticket<Start> {
     const { bytesPerSecond } = this.#options.limitsOf(client);
     const share = { client, bytes, bytesPerSecond };
@@ -240,8 +240,8 @@ export class WorkQueue {
     return this.#scheduler.charge({ client, bytes, bytesPerSecond }, performance.now());
   }
 
-  /** One that a crash forgets is about to write. @returns when it may; undefined: now */
-  begin(ticket: Ticket<Start>): Promise<unknown> | undefined {
+  /** One that a crash forgets is about to write. @returns whether it may, later; undefined: now */
+  begin(ticket: Ticket<Start>): Promise<boolean> | undefined {
     return this.#scheduler.begin(ticket);
   }
 

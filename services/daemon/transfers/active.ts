@@ -256,16 +256,20 @@ export class ActiveTransfer {
   }
 
   /** Work that a crash forgets begins to write its source. @returns once a crash would tell */
-  #unsettled(): Promise<unknown> | undefined {
+  #unsettled(): Promise<boolean> | undefined {
     if (this.#kept.is === 'no') return undefined;
     return this.#around.journal.record(unsettledRows(this.transfer));
   }
 
-  #startAfter(wait: Promise<unknown>): void {
+  #startAfter(wait: Promise<boolean>): void {
     this.#state = { is: 'starting' };
-    void wait.then(() => {
+    void wait.then((may) => {
       if (this.#state.is !== 'starting') return;
       this.#state = { is: 'waiting' };
+      if (!may) {
+        this.stop(retryLater('interrupted', 'The daemon is shutting down: send it again.'));
+        return;
+      }
       // It may have to be kept by now.
       if (this.#kept.is === 'no') this.#submit();
       else this.#turn();
@@ -291,7 +295,8 @@ export class ActiveTransfer {
       if (this.#kept.is !== 'no' && this.#ticket?.readsTransient) {
         journal.writeSoon(begunRows(transfer, 0));
       }
-      const wait = this.#kept.is === 'no' && this.#ticket && queue.begin(this.#ticket);
+      // While it is on its way into the journal, a crash may yet forget it.
+      const wait = this.#kept.is !== 'yes' && this.#ticket && queue.begin(this.#ticket);
       if (wait) this.#startAfter(wait);
       else this.#submit();
       return;

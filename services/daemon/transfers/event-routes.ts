@@ -2,6 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { isClosed } from '../http/client-left.ts';
 import { EventStream } from '../http/event-stream.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { TransferEvent } from './feed.ts';
@@ -72,12 +73,20 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
   );
 };
 
+/** Whether the client left while its request waited: then nothing would ever end its stream. */
+function hasLeft(reply: FastifyReply): boolean {
+  if (!isClosed(reply.raw)) return false;
+  reply.hijack();
+  return true;
+}
+
 function watchOne(
   request: FastifyRequest,
   reply: FastifyReply,
   { feed }: TransferService,
   transfer: Transfer,
 ): void {
+  if (hasLeft(reply)) return;
   const stream = new EventStream(request, reply, () => unsubscribe());
   const unsubscribe = feed.watch(transfer.id, (event) => {
     if (event.kind === 'progress') stream.sendIfIdle(() => event.brief);
@@ -89,6 +98,7 @@ function watchOne(
 }
 
 function watchAll(request: FastifyRequest, reply: FastifyReply, { feed }: TransferService): void {
+  if (hasLeft(reply)) return;
   const stream = new EventStream(request, reply, () => unsubscribe());
   const unsubscribe = feed.watchAll(request.client.name, (event, first) => {
     if (first) stream.send(event.text);

@@ -76,8 +76,12 @@ export class IdempotencyKeys {
   remember(transfer: Transfer): boolean {
     const { plan, origin } = transfer;
     if (origin.key === undefined || isOld(transfer)) return false;
-    const remembered = { fingerprint: fingerprint(plan), transfer };
-    this.#keys.set(nameOf(origin.client, origin.key), remembered);
+    const name = nameOf(origin.client, origin.key);
+    const known = this.#keys.get(name)?.transfer;
+    // The key was used again after it had expired: the later transfer is the one that it names.
+    if (known !== undefined && known.id > transfer.id) return false;
+    if (known !== undefined) this.#forgetOld(known);
+    this.#keys.set(name, { fingerprint: fingerprint(plan), transfer });
     this.#count(transfer, 1);
     return true;
   }
@@ -85,7 +89,11 @@ export class IdempotencyKeys {
   /** Its key is free again: the transfer was not accepted. */
   forget(transfer: Transfer): void {
     const { client, key } = transfer.origin;
-    if (key !== undefined && this.#keys.delete(nameOf(client, key))) this.#count(transfer, -1);
+    if (key === undefined) return;
+    const name = nameOf(client, key);
+    if (this.#keys.get(name)?.transfer !== transfer) return;
+    this.#keys.delete(name);
+    this.#count(transfer, -1);
   }
 
   /** Forgets those that were kept for as long as they are to be. */

@@ -199,7 +199,6 @@ export class TransferService {
 
   #addPast(recovered: Recovered): void {
     const { transfer } = recovered;
-    // One that is accepted later could have been told of here only by a journal opened anew.
     transfer.promised = true;
     if (recovered.kind === 'interrupted') {
       transfer.finish(transfer.outcome(undefined, recovered.error));

@@ -21,6 +21,8 @@ export class TakeUp {
   readonly #log: FastifyBaseLogger;
   readonly #abort = new AbortController();
   readonly #unfinished: ReadonlySet<string>;
+  /** The greatest id of an earlier daemon: those of this one are greater. */
+  #lastId: string | undefined;
   #reading: Promise<void> = Promise.resolve();
 
   constructor(
@@ -55,9 +57,9 @@ export class TakeUp {
       { again: count('again'), interrupted: count('interrupted') },
       'journal: unfinished transfers of an earlier daemon',
     );
-    const lastId = idOf(rows.keys.findLast((key) => idOf(key) !== undefined));
+    this.#lastId = idOf(rows.keys.findLast((key) => idOf(key) !== undefined));
     rows.forgetKeys();
-    await this.#transfers.takeUp(left, lastId);
+    await this.#transfers.takeUp(left, this.#lastId);
   }
 
   /** Goes on with all others, and then lets run again what may. */
@@ -106,7 +108,9 @@ export class TakeUp {
 
   #isHistory(key: string): boolean {
     const id = idOf(key);
-    return id !== undefined && !this.#unfinished.has(id);
+    // Rows that this daemon has written meanwhile come along.
+    if (id === undefined || id > (this.#lastId ?? '')) return false;
+    return !this.#unfinished.has(id);
   }
 
   #skip(key: string): void {

@@ -130,19 +130,36 @@ describe('Journal', () => {
   });
 
   test('a mark that cannot be cleared is cleared later', async () => {
-    mark.set = true;
+    mark.says = 'doubted';
     mark.failure = READ_ONLY;
     await accept('a');
     await ticks();
-    expect(mark.set).toBe(true);
+    expect([mark.set, mark.clean]).toEqual([false, false]);
     mark.failure = undefined;
     await accept('b');
     await ticks();
-    expect(mark.set).toBe(false);
+    expect(mark.clean).toBe(true);
+  });
+
+  test('on a mark that could not be cleared nothing relies: it may have been, all the same', async () => {
+    mark.says = 'doubted';
+    mark.failure = READ_ONLY;
+    await accept('a');
+    await ticks();
+    store.failure = READ_ONLY;
+    let done = false;
+    const settled = journal.record(row('b')).then(() => {
+      done = true;
+    });
+    await ticks();
+    expect(done).toBe(false);
+    mark.failure = undefined;
+    await settled;
+    expect(mark.set || store.rows.has('b')).toBe(true);
   });
 
   test('a mark from before stays until what it is for has been dealt with', async () => {
-    mark.set = true;
+    mark.says = 'doubted';
     const { journal: doubted } = memoryJournal(store, mark, undefined, true);
     await doubted.accept(row('a'), () => {});
     await ticks();

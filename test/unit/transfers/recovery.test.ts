@@ -255,7 +255,7 @@ describe('after a crash', () => {
             for (const [key, row] of store.rows) rows.rows.set(key, row);
           }
           const after = new MemoryMark();
-          after.set = mark.set;
+          after.says = mark.says;
           const doubt = mark.set ? 'it could not be written' : undefined;
           const records = readRecords(rows.sorted(), (key) => assert.fail(key));
           const recovered = records.map((one) =>
