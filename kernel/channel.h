@@ -12,7 +12,7 @@
  * Calls go down this list. What channels want from the requests above them is
  * in struct idma_pieces; they know nothing else of requests.
  *
- * ioatdma holds a spinlock of its own, bottom halves off, from prep to submit,
+ * ioatdma holds its own spinlock, bottom halves off, from prep to submit,
  * and calls callbacks under another one. So between prep and submit nothing is
  * locked, allocated or mapped; and a callback only pushes its operation onto a
  * lock-free list and queues the channel's work.

@@ -88,8 +88,8 @@ static bool submit(struct idma_op *op)
 }
 
 /*
- * Gives @op to the driver, which begins once it is told to. -ENOMEM: it cannot
- * be mapped now; -EBUSY: the channel has no room, or is not well.
+ * Submits @op to the driver; it starts with dma_async_issue_pending(). -ENOMEM:
+ * it cannot be mapped now; -EBUSY: the channel has no room, or is not well.
  */
 int idma_op_issue(struct idma_op *op)
 {

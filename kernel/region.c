@@ -45,7 +45,7 @@ static struct idma_dax *dax_of(struct device *dev)
 	return dax;
 }
 
-/* The region takes references to @file and its device of its own. */
+/* The region takes its own references to @file and to its device. */
 struct idma_region *idma_region_make(struct file *file, u64 offset, u64 length)
 {
 	struct idma_region *region;

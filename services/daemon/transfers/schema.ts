@@ -281,7 +281,7 @@ export const transferProblemSchema = problemSchema
   .extend({ transfer: transferSchema.optional() })
   .meta({ id: 'TransferProblem' });
 
-/** One of these, or several with commas between; of none, an empty text, there is no transfer. */
+/** One status, or several with commas between. */
 const statuses = z
   .string()
   .refine(

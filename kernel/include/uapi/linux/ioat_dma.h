@@ -48,7 +48,7 @@
  *    alignment, which making a region takes for a moment.
  *  - EINTR: as everywhere.
  *
- * A user is whoever opened the file, by user id. All open files of a user
+ * A user is the user id that opened the file. All open files of a user
  * together may have 16 times the requests and segments of one, and 64 times the
  * regions; there may be 1024 of them.
  *
@@ -62,7 +62,7 @@
  * while hardware may still write there. A completion says that the hardware has
  * nothing more to do with the request, whatever its status, unless it has the
  * flag IOAT_DMA_COMPLETION_UNSETTLED. Only IOAT_DMA_TIMED_OUT comes with that
- * flag, for a request whose time is over before the hardware is done, whatever
+ * flag, for a request that timed out before the hardware was done, whatever
  * else had stopped it before; a second completion, with
  * IOAT_DMA_COMPLETION_SETTLED, follows once the hardware is. close(2) and the
  * old interfaces' ioctls return only then.
