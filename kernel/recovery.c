@@ -116,6 +116,8 @@ static void set_aside(struct idma_channel *ch)
 	struct idma_op *op, *next;
 
 	lockdep_assert_held(&ch->lock);
+	/* first: a caller whose request ended for this must not find it ready */
+	idma_channel_set_state(ch, IOAT_DMA_CHANNEL_SET_ASIDE);
 	stop_and_settle(ch); /* or it keeps what it has */
 	list_for_each_entry_safe(op, next, &ch->retry, node)
 		idma_op_drop(op, IOAT_DMA_GONE, IOAT_DMA_ERROR_CHANNEL);
@@ -125,7 +127,6 @@ static void set_aside(struct idma_channel *ch)
 	ch->since = jiffies;
 	dev_err(ch->dev, "%s: set aside for %u s\n", ch->name,
 		jiffies_to_msecs(ch->set_aside_for) / 1000);
-	idma_channel_set_state(ch, IOAT_DMA_CHANNEL_SET_ASIDE);
 }
 
 /* Nothing new is issued until a probe succeeds. */
