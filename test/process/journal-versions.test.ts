@@ -87,6 +87,22 @@ test('what an earlier version accepted is found again, and its keys hold', async
   }
 });
 
+test('rows that a refused transfer has left go without a word', async () => {
+  const id = '019a0000-0000-7000-8000-000000000000';
+  const left = [`${id}/unsettled`, `${id}/begun`];
+  await edit((key, value) => [
+    [key, young(key, value)],
+    ...left.map((name): [string, string] => [name, 'true']),
+  ]);
+  const url = await start();
+  expect(Object.keys(await statuses(url))).toHaveLength(4);
+  const ended = await daemon?.stop();
+  expect(ended?.code).toBe(0);
+  expect(daemon?.log().filter(({ level }) => Number(level) >= 40)).toEqual([]);
+  const rows = await edit((key, value) => [[key, value]]);
+  expect(left.filter((key) => rows.has(key))).toEqual([]);
+});
+
 describe('a journal of a later version', () => {
   test('is used if a reader may be as old, and what it says besides is kept', async () => {
     let moved = '';

@@ -1,14 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { FastifyBaseLogger } from 'fastify';
-import { type Device, goneProblem } from '../devices/device.ts';
-import { fileProblem } from '../devices/emulated.ts';
+import type { Device } from '../devices/device.ts';
 import type { UnflushedDevices } from '../devices/unflushed.ts';
 import type { EngineChooser } from '../engines/choice.ts';
-import { submitDivided } from '../engines/division.ts';
-import type { DmaEngine } from '../engines/dma.ts';
-import type { Engine, JobListener } from '../engines/engine.ts';
-import { jobProblem } from '../engines/failure.ts';
-import { type Completion, type Job, NOWHERE, type Segment } from '../engines/records.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Rows } from '../journal/store.ts';
@@ -17,25 +10,20 @@ import { type Start, transferLane, type WorkQueue } from '../order/work-queue.ts
 import { OutcomeUnknown, Problem, retryLater } from '../problems/problem.ts';
 import { accessesOf } from './accesses.ts';
 import type { Archive } from './archive.ts';
-import type { Feed } from './feed.ts';
-import { reportEnd, type TransferObserver } from './observer.ts';
+import { reportEnd } from './observer.ts';
 import { rerunProblem, touchesItself } from './recovery.ts';
-import { acceptedRows, begunRows, endedRows, unsettledRows } from './rows.ts';
+import { acceptedRows, begunRows, endedRows, keysOf, unsettledRows } from './rows.ts';
+import { Run, type RunOptions, type RunResult, whyGone } from './run.ts';
 import type { Outcome, Transfer, TransferPlan } from './transfer.ts';
 
 /** What a transfer meets on its way. */
-export interface Surroundings {
-  engine: Engine;
+export interface Surroundings extends RunOptions {
   chooser: EngineChooser;
-  dma: DmaEngine;
   queue: WorkQueue;
   unflushed: UnflushedDevices;
   journal: Journal;
   clock: ElapsedClock;
   archive: Archive;
-  feed: Feed;
-  observer: TransferObserver;
-  log: FastifyBaseLogger;
   /** It is over, or left to the next daemon; called before anybody else is told. */
   left(transfer: Transfer): void;
 }
@@ -52,9 +40,8 @@ type State =
   | { is: 'waiting' }
   /** Its turn has come; that it begins is on its way to the disk. */
   | { is: 'starting' }
-  /** The engine has these jobs of it. */
-  | { is: 'running'; tags: readonly number[] }
-  /** The engine was told to cancel them. */
+  | { is: 'running'; run: Run }
+  /** The engine was told to cancel its run. */
   | { is: 'stopping'; reason: StopReason }
   /** It has stopped, and keeps its place in the order until its end is on disk. */
   | { is: 'ending' }
@@ -64,8 +51,11 @@ type State =
 /** Whether the journal has it: then its end must get there too. */
 type Kept =
   | { is: 'no' }
-  /** `answer` rejects if it is refused, or if that is not decided in time. */
-  | { is: 'coming'; answer: Promise<void> }
+  /**
+   * `answer` rejects if it is refused, or if that is not decided in time. `otherRows`: the journal was
+   * given more rows of it than those of its acceptance, which then have to go too.
+   */
+  | { is: 'coming'; answer: Promise<void>; otherRows: boolean }
   | { is: 'yes' };
 
 /** A transfer that is not over: waits for its turn and for the journal, runs, and ends. */
@@ -77,8 +67,6 @@ export class ActiveTransfer {
   #state: State = { is: 'waiting' };
   #kept: Kept;
   #ticket: Ticket<Start> | undefined;
-  /** Of a transfer that both engines share, what was counted so far of the CPU's part. */
-  #bytesByCpu = 0;
   #timer: NodeJS.Timeout | undefined;
 
   /** @param reruns how many daemons ran it again, and died, if the journal has it already */
@@ -190,7 +178,7 @@ export class ActiveTransfer {
     const state = this.#state;
     if (state.is === 'running') {
       this.#state = { is: 'stopping', reason };
-      for (const tag of state.tags) this.#around.engine.cancel(tag);
+      state.run.cancel();
     } else if (state.is === 'held' || state.is === 'waiting' || state.is === 'starting') {
       if (reason === 'suspended') this.#suspend();
       else this.#end(undefined, reason);
@@ -230,13 +218,16 @@ export class ActiveTransfer {
             resolve();
           },
           (problem) => {
+            if (this.#kept.is === 'coming' && this.#kept.otherRows) {
+              this.#around.journal.remove(keysOf(transfer));
+            }
             this.#kept = { is: 'no' };
             refused();
             reject(problem);
           },
         );
     });
-    this.#kept = { is: 'coming', answer };
+    this.#kept = { is: 'coming', answer, otherRows: false };
     return answer;
   }
 
@@ -258,7 +249,13 @@ export class ActiveTransfer {
   /** Work that a crash forgets begins to write its source. @returns once a crash would tell */
   #unsettled(): Promise<boolean> | undefined {
     if (this.#kept.is === 'no') return undefined;
-    return this.#around.journal.record(unsettledRows(this.transfer));
+    return this.#around.journal.record(this.#other(unsettledRows(this.transfer)));
+  }
+
+  /** Remembers that the journal has rows beside those of its acceptance. */
+  #other(rows: Rows): Rows {
+    if (this.#kept.is === 'coming') this.#kept.otherRows = true;
+    return rows;
   }
 
   #startAfter(wait: Promise<boolean>): void {
@@ -293,7 +290,7 @@ export class ActiveTransfer {
     if (this.#kept.is === 'no' || !mustKnow) {
       // From now on its source is settled. If that is lost, it is interrupted, which is safe.
       if (this.#kept.is !== 'no' && this.#ticket?.readsTransient) {
-        journal.writeSoon(begunRows(transfer, 0));
+        journal.writeSoon(this.#other(begunRows(transfer, 0)));
       }
       // While it is on its way into the journal, a crash may yet forget it.
       const wait = this.#kept.is !== 'yes' && this.#ticket && queue.begin(this.#ticket);
@@ -304,7 +301,8 @@ export class ActiveTransfer {
     // After a crash nothing else would tell that it has overwritten its own source, or brought the
     // daemon down.
     this.#state = { is: 'starting' };
-    void journal.record(begunRows(transfer, (this.#reruns ?? -1) + 1)).then((kept) => {
+    const begun = begunRows(transfer, (this.#reruns ?? -1) + 1);
+    void journal.record(this.#other(begun)).then((kept) => {
       if (this.#state.is !== 'starting') return;
       if (kept) this.#submit();
       else this.#suspend();
@@ -314,8 +312,6 @@ export class ActiveTransfer {
   #submit(): void {
     const { transfer } = this;
     const { chooser, feed } = this.#around;
-    const { operation, pattern, source, destination } = transfer.plan;
-    const { priority, segments, flush, verify, timeoutMs } = transfer.plan;
     const wrong = whyGone(transfer.plan) ?? (this.#ticket?.torn ? sourceIncomplete() : undefined);
     if (wrong !== undefined) {
       this.#end(undefined, wrong);
@@ -330,84 +326,25 @@ export class ActiveTransfer {
       return;
     }
     feed.publish('status', transfer);
-    const job: Job = {
-      operation,
-      ...(pattern !== undefined && { pattern: Buffer.from(pattern, 'hex') }),
-      source: operation === 'fill' ? NOWHERE : source.handle,
-      destination: destination.handle,
-      engine: transfer.choice.engine,
-      priority,
-      segments,
-      flush,
-      verify,
-      // For a channel that hangs; anything else is stopped by the timer.
-      ...(timeoutMs !== undefined && { timeoutMs }),
-    };
-    // Small ones may end within the call.
-    const running: State = { is: 'running', tags: [] };
-    this.#state = running;
-    const tags = this.#hand(job, {
-      progress: (bytesDone, bytesByCpu) => {
-        this.#progressed(bytesDone, bytesByCpu);
-        feed.publish('progress', transfer);
-      },
-      done: (completion) => this.#complete(completion),
-    });
-    if (this.#state === running) this.#state = { is: 'running', tags };
+    const run = new Run(transfer, this.#around);
+    // Small ones end within submit().
+    this.#state = { is: 'running', run };
+    run.submit((result) => this.#ran(result));
   }
 
-  #hand(job: Job, listener: JobListener): readonly number[] {
-    const { engine } = this.#around;
-    const { cpuBytes } = this.transfer.choice;
-    if (cpuBytes === 0) return [engine.submit(job, listener)];
-    const segments = job.segments as readonly [Segment];
-    return submitDivided(engine, { ...job, segments }, cpuBytes, listener);
-  }
-
-  /** @param bytesByCpu of a transfer that both engines share */
-  #progressed(bytesDone: number, bytesByCpu: number | undefined): void {
-    const { transfer } = this;
-    const { observer } = this.#around;
-    const byCpu = bytesByCpu === undefined ? 0 : bytesByCpu - this.#bytesByCpu;
-    const byChoice = bytesDone - transfer.bytesCompleted - byCpu;
-    this.#bytesByCpu += byCpu;
-    transfer.bytesCompleted = bytesDone;
-    if (byCpu > 0) observer.progressed(transfer, byCpu, 'cpu');
-    observer.progressed(transfer, byChoice, transfer.choice.engine);
-  }
-
-  #complete(completion: Completion): void {
-    if (completion.status === 0) {
-      // Bytes that were copied into what nobody finds again are not where they should be.
-      this.#end(completion, whyGone(this.transfer.plan) ?? whyFileGone(this.transfer.plan));
-      return;
-    }
-    const { failedChannel } = completion.dma;
-    const [channel] = this.#around.dma.names(failedChannel === undefined ? [] : [failedChannel]);
-    const problem = jobProblem(completion, this.transfer.plan.destination.name, channel);
-    if (problem.code === 'internal_error') {
-      const { status } = completion;
-      this.#around.log.error({ transfer: this.transfer.id, status }, 'the engine refused a job');
-    }
-    if (problem.code !== 'cancelled' || this.#state.is !== 'stopping') {
-      this.#end(completion, problem);
-    } else if (this.#state.reason === 'suspended') {
-      this.#suspend();
-    } else {
-      this.#end(completion, this.#state.reason);
-    }
+  #ran(result: RunResult): void {
+    const { problem } = result;
+    if (problem?.code !== 'cancelled' || this.#state.is !== 'stopping') this.#end(result, problem);
+    else if (this.#state.reason === 'suspended') this.#suspend();
+    else this.#end(result, this.#state.reason);
   }
 
   /**
    * It has stopped. What is in the journal ends once its end is there too, and keeps its place in
    * the order until then: see recovery.ts.
    */
-  #end(completion: Completion | undefined, error: Problem | undefined): void {
-    const { transfer } = this;
-    const { dma } = this.#around;
-    const channels = dma.names(completion?.dma.channels ?? []);
-    if (completion !== undefined) this.#progressed(completion.bytesDone, completion.bytesByCpu);
-    const outcome = transfer.outcome(completion, error, channels);
+  #end(result: RunResult | undefined, error: Problem | undefined): void {
+    const outcome = this.transfer.outcome(result?.completion, error, result?.channels);
     this.#state = { is: 'ending' };
     clearTimeout(this.#timer);
     if (this.#kept.is === 'no') this.#finish(outcome);
@@ -474,13 +411,4 @@ function sourceIncomplete(): Problem {
 function readDevices({ operation, source, destination }: TransferPlan): Device[] {
   if (operation === 'fill') return [];
   return operation === 'compare' ? [source, destination] : [source];
-}
-
-function whyGone({ source, destination }: TransferPlan): Problem | undefined {
-  return goneProblem(source) ?? goneProblem(destination);
-}
-
-/** The same, of files, at this moment: devices are looked for once a second only. */
-function whyFileGone({ source, destination }: TransferPlan): Problem | undefined {
-  return fileProblem(source) ?? fileProblem(destination);
 }

@@ -36,6 +36,14 @@ export function idOf(key: string | undefined): string | undefined {
   return KEY.exec(key ?? '')?.[1];
 }
 
+/**
+ * Whether these rows of a transfer are left over: it was refused, or never acknowledged, and more had
+ * been written of it meanwhile.
+ */
+export function isLeftOver(keys: readonly string[]): boolean {
+  return keys.every((key) => ['unsettled', 'begun'].includes(KEY.exec(key)?.[2] ?? ''));
+}
+
 /** Whether a transfer with these rows was not over, or has one that this version does not know. */
 export function isUnfinished(keys: readonly string[]): boolean {
   const parts = keys.map((key) => KEY.exec(key)?.[2]);

@@ -4,7 +4,7 @@ import type { FastifyBaseLogger } from 'fastify';
 import { DAMAGED, type OpenedJournal } from '../journal/open.ts';
 import { readRecords, Shared } from './record.ts';
 import { type Recovered, type RecoveryOptions, recover, recoverPast } from './recovery.ts';
-import { idOf, isUnfinished } from './rows.ts';
+import { idOf, isLeftOver, isUnfinished } from './rows.ts';
 import type { TransferService } from './service.ts';
 
 /** Transfers that are read at a time. */
@@ -21,6 +21,7 @@ export class TakeUp {
   readonly #log: FastifyBaseLogger;
   readonly #abort = new AbortController();
   readonly #unfinished: ReadonlySet<string>;
+  readonly #leftOver: ReadonlySet<string>;
   /** The greatest id of an earlier daemon: those of this one are greater. */
   #lastId: string | undefined;
   #reading: Promise<void> = Promise.resolve();
@@ -35,12 +36,15 @@ export class TakeUp {
     this.#opened = opened;
     this.#options = options;
     this.#log = log;
-    this.#unfinished = unfinishedIn(opened.rows.keys);
+    const { unfinished, leftOver } = sortOut(opened.rows.keys);
+    this.#unfinished = unfinished;
+    this.#leftOver = leftOver;
   }
 
   /** @returns once what becomes of the unfinished transfers is in the journal */
   async unfinished(): Promise<void> {
-    const { rows, doubt } = this.#opened;
+    const { journal, rows, doubt } = this.#opened;
+    if (this.#leftOver.size > 0) journal.remove(this.#leftOver);
     const keys = rows.keys.filter((key) => this.#unfinished.has(idOf(key) ?? ''));
     const left: Recovered[] = [];
     for (let at = 0; at < keys.length; ) {
@@ -110,7 +114,7 @@ export class TakeUp {
     const id = idOf(key);
     // Rows that this daemon has written meanwhile come along.
     if (id === undefined || id > (this.#lastId ?? '')) return false;
-    return !this.#unfinished.has(id);
+    return !this.#unfinished.has(id) && !this.#leftOver.has(key);
   }
 
   #skip(key: string): void {
@@ -118,15 +122,21 @@ export class TakeUp {
   }
 }
 
-/** The ids of transfers that have no end, or a row that this version does not know. */
-function unfinishedIn(keys: readonly string[]): Set<string> {
+/**
+ * @returns the ids of transfers that have no end, or a row that this version does not know; and the keys
+ *   of rows that nothing else belongs to
+ */
+function sortOut(keys: readonly string[]): { unfinished: Set<string>; leftOver: Set<string> } {
   const unfinished = new Set<string>();
+  const leftOver = new Set<string>();
   for (let at = 0; at < keys.length; ) {
     const id = idOf(keys[at]);
     const first = at++;
     if (id === undefined) continue;
     while (at < keys.length && keys[at]?.startsWith(id)) at++;
-    if (isUnfinished(keys.slice(first, at))) unfinished.add(id);
+    const own = keys.slice(first, at);
+    if (isLeftOver(own)) for (const key of own) leftOver.add(key);
+    else if (isUnfinished(own)) unfinished.add(id);
   }
-  return unfinished;
+  return { unfinished, leftOver };
 }

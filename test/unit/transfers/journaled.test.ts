@@ -54,6 +54,7 @@ describe('a transfer that has to be kept', () => {
   const listed = async () =>
     (await service.list(transferListQuerySchema.parse({}), 'anna')).transfers;
   const rows = (part: string) => [...store.rows.keys()].filter((key) => key.endsWith(part));
+  const soon = () => new Promise((resolve) => setTimeout(resolve, 20));
   const turn = () => new Promise((resolve) => setImmediate(resolve));
 
   test('is on disk before it starts, and before anyone hears of it', async () => {
@@ -114,13 +115,38 @@ describe('a transfer that has to be kept', () => {
         await create(false, 'key', { flush: false });
         break;
       } catch {
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await soon();
       }
     }
     expect(rows('/accepted')).toHaveLength(1);
     jobs[1]?.done(completion());
     while (service.running > 0) await turn();
     await queue.close();
+  });
+
+  test('one that is refused leaves no row that says that its source was being written', async () => {
+    const copy = (src_offset: number, dst_offset: number) => ({
+      segments: [{ src_offset, dst_offset, size: 4096 }],
+    });
+    await create(false, undefined, copy(0, 4096));
+    await create(false, undefined, copy(16384, 0));
+    const letThrough = store.hold();
+    const refused = expect(create(true, undefined, copy(0, 8192))).rejects.toMatchObject({
+      code: 'storage_full',
+    });
+    await turn();
+    // The second one begins to write its source while its rows are on their way to the disk.
+    jobs[0]?.done(completion());
+    await turn();
+    store.failure = FULL;
+    letThrough();
+    await refused;
+    store.failure = undefined;
+    while (jobs.length < 2 || store.batches.length < 2) await soon();
+    expect(store.batches.flatMap(({ rows }) => [...rows.keys()])).toContainEqual(
+      expect.stringMatching('/unsettled$'),
+    );
+    expect(rows('/unsettled')).toEqual([]);
   });
 
   test('requests with one key at once are one, also where it is refused', async () => {
@@ -249,7 +275,7 @@ describe('a transfer that has to be kept', () => {
     jobs[0]?.done(completion());
     expect(transfer.status).toBe('succeeded');
     expect(store.rows.size).toBe(0);
-    while (rows('/ended').length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    while (rows('/ended').length === 0) await soon();
     expect(store.batches.every(({ sync }) => !sync)).toBe(true);
   });
 });
