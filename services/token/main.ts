@@ -12,7 +12,7 @@ const USAGE = `usage: npm run token -- COMMAND [--file PATH]
   list                           names, scopes, devices and limits
   remove NAME
 
-SCOPE is transfers:read, transfers:write, content:read, content:write or metrics:read; --scope and
+SCOPE is transfers:read, transfers:write, transfers:all, content:read, content:write or metrics:read; --scope and
 --device may be given several times. PATH defaults to DMAD_TOKENS_FILE. A daemon that runs reads the
 file again on SIGHUP.
 `;

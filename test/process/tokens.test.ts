@@ -204,6 +204,37 @@ test('on the Unix socket nobody needs a token, and the audit log says whose proc
   });
 });
 
+test("the Unix socket sees and cancels everybody's transfers, and whose they are", async () => {
+  const DMAD_SOCKET = join(directory, 'all.sock');
+  const DMAD_TOKENS_FILE = writeTokens(directory, [{ name: 'anna' }]);
+  const daemon = new Daemon({ DMAD_SOCKET, DMAD_TOKENS_FILE });
+  const port = portOf(await daemon.ready());
+  const fields = { ...JSON_TYPE, ...bearer('anna') };
+  const made = await exchange(port, request('POST /transfers', fields, COPY));
+  const transfer = JSON.parse(made.body.toString());
+  const { body } = await exchange(DMAD_SOCKET, request('GET /transfers'));
+  expect(JSON.parse(body.toString()).transfers).toEqual([{ ...transfer, client: 'anna' }]);
+  const late = await exchange(DMAD_SOCKET, request(`POST /transfers/${transfer.id}/cancel`));
+  expect(late.status).toBe(409);
+  await daemon.stop();
+});
+
+test('without tokens, TCP and the Unix socket are one client', async () => {
+  const DMAD_SOCKET = join(directory, 'one.sock');
+  const daemon = new Daemon({ DMAD_SOCKET });
+  const port = portOf(await daemon.ready());
+  const fields = { ...JSON_TYPE, 'idempotency-key': 'the-same' };
+  const made = await exchange(DMAD_SOCKET, request('POST /transfers', fields, COPY));
+  const { id } = JSON.parse(made.body.toString());
+  const seen = await exchange(port, request(`GET /transfers/${id}`));
+  expect([seen.status, seen.body]).toEqual([200, made.body]);
+  const again = await exchange(port, request('POST /transfers', fields, COPY));
+  expect(again.headers['idempotency-replayed']).toBe('true');
+  await daemon.stop();
+  const lines = daemon.log().filter(({ log, transfer }) => log === 'audit' && transfer === id);
+  expect(lines.map(({ client }) => client)).toEqual([`uid:${process.getuid?.()}`, 'anonymous']);
+});
+
 test('the log tells who was refused what, at any level, and no secret at the lowest', async () => {
   const devices = [{ name: 'dax0.0', ranges: [{ offset: 0, size: 4096 }], access: 'rw' }];
   const DMAD_TOKENS_FILE = writeTokens(directory, [{ name: 'anna', devices }]);

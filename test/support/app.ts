@@ -45,7 +45,7 @@ export interface TestApp {
    * Keeps everything behind it waiting that touches the device from `offset` on: an upload of
    * unknown length whose client sends nothing. It ends without having written anything.
    */
-  block(device: string, offset?: number): Promise<Blocker>;
+  block(device: string, offset?: number, headers?: Record<string, string>): Promise<Blocker>;
   /** Shuts down and removes the state. */
   close(graceMs?: number): Promise<void>;
 }
@@ -120,11 +120,12 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     ask: async (request) => answerOf(await inject(request)),
     post: (body, headers = {}) =>
       inject({ method: 'POST', url: '/transfers', payload: body as object, headers }),
-    block: async (device, offset = 0) => {
+    block: async (device, offset = 0, headers = {}) => {
+      const fields = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
       const wire = new Wire(await listen());
       wire.send(
         `PUT /devices/${device}/content?offset=${offset} HTTP/1.1\r\nhost: localhost\r\n` +
-          'transfer-encoding: chunked\r\nexpect: 100-continue\r\n\r\n',
+          `${fields.join('')}transfer-encoding: chunked\r\nexpect: 100-continue\r\n\r\n`,
       );
       // It has its place once it is told to go on.
       await wire.sees('100 Continue');

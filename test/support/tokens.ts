@@ -5,7 +5,10 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { SCOPES, type Scope } from '../../services/daemon/access/scopes.ts';
 
-/** A token as a test wants it; what it leaves out is everything. */
+/** All but `transfers:all`: what does not show a client the transfers of others. */
+const OWN_SCOPES = SCOPES.filter((scope) => scope !== 'transfers:all');
+
+/** A token as a test wants it; what it leaves out is everything that is its own. */
 export interface TestToken {
   name: string;
   scopes?: readonly Scope[];
@@ -29,7 +32,7 @@ export function bearer(name: string): { authorization: string } {
 
 export function tokensText(tokens: readonly TestToken[]): string {
   return stringify({
-    tokens: tokens.map(({ name, scopes = SCOPES, ...rest }) => ({
+    tokens: tokens.map(({ name, scopes = OWN_SCOPES, ...rest }) => ({
       name,
       sha256: sha256Of(secretOf(name)),
       scopes: [...scopes],

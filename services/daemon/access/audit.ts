@@ -6,16 +6,13 @@ import type { Operation } from '../engines/records.ts';
 import { syncHook } from '../http/sync-hook.ts';
 import type { ProblemCode } from '../problems/problem.ts';
 import type { Touch, Touches } from './authorize.ts';
-import type { Scope } from './scopes.ts';
+import { nameOfUid } from './client.ts';
+import { type RouteAccess, type Scope, scopesOf } from './scopes.ts';
 
 /** A transfer may have thousands of segments; for further ones, the line has their number. */
 const MAX_RANGES = 16;
 /** What writes, copies or returns bytes. Reading transfers and metrics does not. */
-const AUDITED: readonly unknown[] = [
-  'transfers:write',
-  'content:read',
-  'content:write',
-] satisfies Scope[];
+const AUDITED: readonly Scope[] = ['transfers:write', 'content:read', 'content:write'];
 const REFUSED = [401, 403, 421];
 
 /** `unfinished`: the connection closed before the client had the whole answer. */
@@ -42,7 +39,7 @@ export default fp<{ audit: FastifyBaseLogger }>(
         const certificate =
           socket instanceof TLSSocket ? socket.getPeerCertificate().subject : undefined;
         // Noted now: a closed connection has no address any more.
-        request.peer = { address: socket.remoteAddress ?? null, certificate };
+        request.peer = { address: socket.remoteAddress ?? null, certificate, uid: undefined };
         reply.raw.once('close', () => {
           const { headersSent, statusCode, writableFinished } = reply.raw;
           if (!writableFinished) note(request, headersSent ? statusCode : null, 'unfinished');
@@ -58,14 +55,14 @@ export default fp<{ audit: FastifyBaseLogger }>(
     /** @param status null if the connection closed before there was one */
     function note(request: FastifyRequest, status: number | null, outcome: Outcome): void {
       const { access } = request.routeOptions.config;
-      if (request.audited || (outcome !== 'refused' && !AUDITED.includes(access))) return;
+      if (request.audited || (outcome !== 'refused' && !isAudited(access))) return;
       request.audited = true;
       const { touches } = request;
       audit.info(
         {
           request: request.id,
           // Null if the request was refused before its client was identified.
-          client: request.client?.name ?? null,
+          client: nameOf(request),
           // Absent if the request was refused before any hook ran.
           address: request.peer?.address,
           certificate: request.peer?.certificate,
@@ -85,6 +82,15 @@ export default fp<{ audit: FastifyBaseLogger }>(
   },
   { name: 'audit' },
 );
+
+function isAudited(access: RouteAccess | undefined): boolean {
+  return access !== undefined && scopesOf(access).some((scope) => AUDITED.includes(scope));
+}
+
+/** Who sent it: on the Unix socket the user, though everybody may be one client. */
+function nameOf({ client, peer }: FastifyRequest): string | null {
+  return peer?.uid === undefined ? (client?.name ?? null) : nameOfUid(peer.uid);
+}
 
 function outcomeOf(status: number): Outcome {
   if (REFUSED.includes(status)) return 'refused';
@@ -110,8 +116,13 @@ function describeTouch({ device, offset, size, write }: Touch) {
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Where it comes from, and its certificate's subject if one was asked for. */
-    peer: { address: string | null; certificate: object | undefined };
+    /** Where it comes from; its certificate's subject if one was asked for. */
+    peer: {
+      address: string | null;
+      certificate: object | undefined;
+      /** Of who is on the other end of the Unix socket. */
+      uid: number | undefined;
+    };
     /** The bytes it reads or writes, once they are known. */
     touches: Touches | undefined;
     /** The code of the problem it was answered with, if any. */

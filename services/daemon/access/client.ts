@@ -12,7 +12,10 @@ export interface ClientLimits {
 
 /** Who sends a request, and what it may do. */
 export interface Client {
-  /** A token's name, `uid:N` on the Unix socket, or {@link ANONYMOUS}: whose transfers are whose. */
+  /**
+   * A token's name, or `uid:N` on the Unix socket; {@link ANONYMOUS} for everybody where no tokens are
+   * in use. It says whose transfers are whose.
+   */
   readonly name: string;
   readonly scopes: ReadonlySet<Scope>;
   /** Undefined: every byte of every device. */
@@ -21,8 +24,13 @@ export interface Client {
   readonly answers: Set<ServerResponse>;
 }
 
-/** Who connects over TCP where no tokens are in use. No token can have this name. */
+/** Everybody, where no tokens are in use. No token can have this name. */
 export const ANONYMOUS = 'anonymous';
+
+/** The name of a user on the Unix socket. No token can have such a name. */
+export function nameOfUid(uid: number): string {
+  return `uid:${uid}`;
+}
 
 /** A client that may do everything. */
 export function trustedClient(name: string): Client {

@@ -7,15 +7,21 @@ import { countHeaders } from '../http/raw-headers.ts';
 import { syncHook } from '../http/sync-hook.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
-import { ANONYMOUS, type Client, trustedClient } from './client.ts';
+import { ANONYMOUS, type Client, nameOfUid, trustedClient } from './client.ts';
 import type { Keyring } from './keyring.ts';
-import { isScope, type RouteAccess } from './scopes.ts';
+import { type RouteAccess, scopesOf } from './scopes.ts';
 
 /** The name of the security scheme in the OpenAPI document. */
 export const TOKEN_SCHEME = 'token';
 /** RFC 6750, 2.1; the scheme's name in any case (RFC 9110, 11.1). */
 const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]+=*) *$/i;
 const REALM = 'Bearer realm="dmad"';
+
+/** Who is on the other end of a connection to the Unix socket. */
+interface Peer {
+  readonly uid: number;
+  readonly client: Client;
+}
 
 export interface AccessOptions {
   /** Undefined: no tokens are in use, and whoever connects may do everything. */
@@ -31,7 +37,7 @@ export interface AccessOptions {
 export default fp<AccessOptions>(
   async (app, { keyring, peerUid }) => {
     const anonymous = trustedClient(ANONYMOUS);
-    const peers = new WeakMap<Socket, Client>();
+    const peers = new WeakMap<Socket, Peer>();
     const routes: RouteOptions[] = [];
 
     app.decorateRequest('client');
@@ -51,11 +57,7 @@ export default fp<AccessOptions>(
       const { access = 'client' } = request.routeOptions.config;
       if (access === 'public') return;
       request.client = identify(request);
-      if (isScope(access) && !request.client.scopes.has(access)) {
-        const detail = `The token ${request.client.name} lacks the scope ${access}.`;
-        const challenge = `${REALM}, error="insufficient_scope", scope="${access}"`;
-        throw new Problem('forbidden', detail, { headers: { 'www-authenticate': challenge } });
-      }
+      checkScopes(request.client, access);
       // Should its token be taken away, the answer ends there, whatever it is still doing.
       const { answers } = request.client;
       answers.add(reply.raw);
@@ -66,7 +68,12 @@ export default fp<AccessOptions>(
     function identify(request: FastifyRequest): Client {
       const { socket, rawHeaders } = request.raw;
       // Guarded by its file mode.
-      if (cameInOnUnixSocket(socket)) return peerOf(socket);
+      if (cameInOnUnixSocket(socket)) {
+        const peer = peerOf(socket);
+        request.peer.uid = peer.uid;
+        // Where no tokens are in use, everybody is one client.
+        return keyring === undefined ? anonymous : peer.client;
+      }
       if (keyring === undefined) return anonymous;
       const given = countHeaders(rawHeaders, 'authorization');
       if (given === 0) {
@@ -82,24 +89,36 @@ export default fp<AccessOptions>(
       );
     }
 
-    function peerOf(socket: Socket): Client {
-      let client = peers.get(socket);
-      if (client === undefined) {
-        client = trustedClient(`uid:${peerUid(socket)}`);
-        peers.set(socket, client);
+    function peerOf(socket: Socket): Peer {
+      let peer = peers.get(socket);
+      if (peer === undefined) {
+        const uid = peerUid(socket);
+        peer = { uid, client: trustedClient(nameOfUid(uid)) };
+        peers.set(socket, peer);
       }
-      return client;
+      return peer;
     }
   },
   { name: 'access', dependencies: ['audit'] },
 );
+
+/** @throws Problem forbidden if the client has none of the scopes of which the route asks for one */
+function checkScopes({ name, scopes }: Client, access: RouteAccess): void {
+  const [needed, ...others] = scopesOf(access);
+  if (needed === undefined || [needed, ...others].some((scope) => scopes.has(scope))) return;
+  const detail = `The token ${name} lacks the scope ${needed}.`;
+  const challenge = `${REALM}, error="insufficient_scope", scope="${needed}"`;
+  throw new Problem('forbidden', detail, { headers: { 'www-authenticate': challenge } });
+}
 
 /** Says in the OpenAPI document what a route asks for, and how it refuses. */
 function describe({ config, schema }: RouteOptions): void {
   const access: RouteAccess | undefined = config?.access;
   if (schema === undefined || access === undefined) return;
   schema.security =
-    access === 'public' ? [] : [{ [TOKEN_SCHEME]: isScope(access) ? [access] : [] }];
+    access === 'client'
+      ? [{ [TOKEN_SCHEME]: [] }]
+      : scopesOf(access).map((scope) => ({ [TOKEN_SCHEME]: [scope] }));
   if (access === 'public') return;
   schema.response = {
     ...problemResponses('unauthenticated', 'forbidden'),

@@ -4,21 +4,26 @@
 export const SCOPES = [
   'transfers:read',
   'transfers:write',
+  'transfers:all',
   'content:read',
   'content:write',
   'metrics:read',
 ] as const;
 export type Scope = (typeof SCOPES)[number];
 
-/**
- * What a route asks of its client. `public`: nothing; `client`: to be one, with whatever scopes;
- * else to be one with that scope.
- */
-export type RouteAccess = 'public' | 'client' | Scope;
+/** What a route asks of its client. `client`: to be one; scopes: to have at least one of them. */
+export type RouteAccess = 'public' | 'client' | Scope | readonly Scope[];
 
-export function isScope(access: RouteAccess): access is Scope {
-  return access !== 'public' && access !== 'client';
+/** The scopes of which a route asks for one; empty if it asks for none. */
+export function scopesOf(access: RouteAccess): readonly Scope[] {
+  if (access === 'public' || access === 'client') return [];
+  return typeof access === 'string' ? [access] : access;
 }
+
+/** For routes that show transfers. */
+export const SEES_TRANSFERS = ['transfers:read', 'transfers:all'] as const;
+/** For routes that change or cancel a transfer that there is. */
+export const CHANGES_TRANSFERS = ['transfers:write', 'transfers:all'] as const;
 
 declare module 'fastify' {
   interface FastifyContextConfig {

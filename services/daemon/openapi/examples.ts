@@ -48,6 +48,7 @@ const transfer = {
   throughput_bytes_per_second: 4_120_435_002,
   labels: { job: 'nightly' },
   error: null,
+  client: 'anonymous',
 };
 
 const engines = {

@@ -44,7 +44,7 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
       },
     },
     async (request, reply) => {
-      const transfer = await transfers.get(request.params.id, request.client.name);
+      const transfer = await transfers.get(request.params.id, request.client);
       watchOne(request, reply, transfers, transfer);
     },
   );
@@ -88,21 +88,24 @@ function watchOne(
 ): void {
   if (hasLeft(reply)) return;
   const stream = new EventStream(request, reply, () => unsubscribe());
+  const { client } = request;
   const unsubscribe = feed.watch(transfer.id, (event) => {
-    if (event.kind === 'progress') stream.sendIfIdle(() => event.brief);
-    else stream.send(event.brief);
+    const brief = () => event.textFor(client, 'brief');
+    if (event.kind === 'progress') stream.sendIfIdle(brief);
+    else stream.send(brief());
     if (transfer.over) stream.end();
   });
-  stream.send(new TransferEvent('status', transfer).text);
+  stream.send(new TransferEvent('status', transfer).textFor(client, 'whole'));
   if (transfer.over) stream.end();
 }
 
 function watchAll(request: FastifyRequest, reply: FastifyReply, { feed }: TransferService): void {
   if (hasLeft(reply)) return;
   const stream = new EventStream(request, reply, () => unsubscribe());
-  const unsubscribe = feed.watchAll(request.client.name, (event, first) => {
-    if (first) stream.send(event.text);
-    else if (event.kind === 'progress') stream.sendIfIdle(() => event.brief);
-    else stream.send(event.brief);
+  const { client } = request;
+  const unsubscribe = feed.watchAll(client, (event, first) => {
+    const text = () => event.textFor(client, first ? 'whole' : 'brief');
+    if (event.kind === 'progress' && !first) stream.sendIfIdle(text);
+    else stream.send(text());
   });
 }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+import { seesAllTransfers, type Viewer } from '../access/visibility.ts';
+import { documentFor } from './document.ts';
 import type { Transfer } from './transfer.ts';
 
 export type EventKind = 'progress' | 'status';
@@ -7,39 +9,38 @@ export type EventKind = 'progress' | 'status';
 export class TransferEvent {
   readonly kind: EventKind;
   readonly transfer: Transfer;
-  #text: string | undefined;
-  #brief: string | undefined;
+  readonly #texts: Partial<Record<`${'whole' | 'brief'} ${boolean}`, string>> = {};
 
   constructor(kind: EventKind, transfer: Transfer) {
     this.kind = kind;
     this.transfer = transfer;
   }
 
-  /** As it goes over the wire: made once for all who listen, and only if somebody does. */
-  get text(): string {
-    this.#text ??= this.#render(this.transfer);
-    return this.#text;
+  /**
+   * As it goes over the wire: made once for all who see the same of it, and only if somebody does.
+   *
+   * @param part `brief`: without the segments, which can be 4096 and never change: for those that
+   *   have had them
+   */
+  textFor(viewer: Viewer, part: 'whole' | 'brief'): string {
+    const brief = part === 'brief' && this.transfer.plan.segmented;
+    const form = `${brief ? 'brief' : 'whole'} ${seesAllTransfers(viewer)}` as const;
+    this.#texts[form] ??= this.#render(viewer, brief);
+    return this.#texts[form];
   }
 
-  /** Without the segments, which can be 4096 and never change: for those that have had them. */
-  get brief(): string {
-    const { segmented } = this.transfer.plan;
-    this.#brief ??= segmented
-      ? this.#render({ ...this.transfer.toJSON(), segments: undefined })
-      : this.text;
-    return this.#brief;
-  }
-
-  #render(document: object): string {
+  #render(viewer: Viewer, brief: boolean): string {
+    const document = documentFor(viewer, this.transfer);
+    const shown = brief ? { ...document, segments: undefined } : document;
     // JSON escapes line breaks, so it is one line of data.
-    return `event: ${this.kind}\ndata: ${JSON.stringify(document)}\n\n`;
+    return `event: ${this.kind}\ndata: ${JSON.stringify(shown)}\n\n`;
   }
 }
 
 /** Receives the events of one transfer. */
 export type Watcher = (event: TransferEvent) => void;
 
-/** Receives the events of all transfers of a client. */
+/** Receives the events of all transfers that a client sees. */
 export type ClientWatcher = (event: TransferEvent, first: boolean) => void;
 
 interface ClientSubscription {
@@ -48,8 +49,11 @@ interface ClientSubscription {
   readonly since: number;
 }
 
+/** Whose events those hear who see everybody's; no client has such a name. */
+const EVERYBODY = '';
+
 /**
- * Brings each change of a transfer to those that watch it, or all transfers of its client. What
+ * Brings each change of a transfer to those that watch it, or all transfers that they see. What
  * other clients watch costs it nothing.
  */
 export class Feed {
@@ -63,14 +67,17 @@ export class Feed {
   publish(kind: EventKind, transfer: Transfer): void {
     const ofOne = this.#ofOne.get(transfer.id);
     const ofClient = this.#ofClient.get(transfer.origin.client);
-    if (ofOne === undefined && ofClient === undefined) return;
+    const ofAll = this.#ofClient.get(EVERYBODY);
+    if (ofOne === undefined && ofClient === undefined && ofAll === undefined) return;
     const event = new TransferEvent(kind, transfer);
     // Copies, for a watcher may end its subscription when it hears of the end.
     if (ofOne !== undefined) for (const watcher of [...ofOne]) watcher(event);
-    if (ofClient === undefined) return;
+    if (ofClient === undefined && ofAll === undefined) return;
     const before = this.#latest.get(transfer) ?? 0;
     this.#latest.set(transfer, ++this.#published);
-    for (const { watcher, since } of [...ofClient]) watcher(event, before <= since);
+    for (const { watcher, since } of [...(ofClient ?? []), ...(ofAll ?? [])]) {
+      watcher(event, before <= since);
+    }
   }
 
   /** Watches one transfer. @returns a function that ends it */
@@ -79,13 +86,14 @@ export class Feed {
   }
 
   /**
-   * Watches all transfers of a client.
+   * Watches all transfers that a client sees.
    *
    * @param watcher also hears whether it is the first event of that transfer that it receives
    * @returns a function that ends it
    */
-  watchAll(client: string, watcher: ClientWatcher): () => void {
-    return subscribe(this.#ofClient, client, { watcher, since: this.#published });
+  watchAll(viewer: Viewer, watcher: ClientWatcher): () => void {
+    const owner = seesAllTransfers(viewer) ? EVERYBODY : viewer.name;
+    return subscribe(this.#ofClient, owner, { watcher, since: this.#published });
   }
 }
 

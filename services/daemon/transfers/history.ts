@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import sortedBtree from 'sorted-btree';
+import { seesAllTransfers, type Viewer } from '../access/visibility.ts';
 import { deviceNameOf } from '../devices/choice.ts';
 import { Problem } from '../problems/problem.ts';
 import { Finished, type FinishedLimits } from './finished.ts';
@@ -35,7 +36,9 @@ export interface Page {
  */
 export class History {
   readonly #byId = new Map<string, Transfer>();
-  readonly #byClient = new Map<string, ClientIndex>();
+  readonly #byClient = new Map<string, TransferIndex>();
+  /** For those who see all. */
+  readonly #everybody = new TransferIndex();
   readonly #answered: Finished;
   readonly #accepted202: Finished;
   /** Those that are not to be forgotten, though they are finished. */
@@ -50,6 +53,7 @@ export class History {
       const { client } = transfer.origin;
       const index = this.#byClient.get(client);
       if (index?.delete(transfer) === 0) this.#byClient.delete(client);
+      this.#everybody.delete(transfer);
       onForget(transfer);
     };
     this.#answered = new Finished(limits.answered, forget);
@@ -62,10 +66,11 @@ export class History {
     this.#byId.set(transfer.id, transfer);
     let index = this.#byClient.get(client);
     if (index === undefined) {
-      index = new ClientIndex();
+      index = new TransferIndex();
       this.#byClient.set(client, index);
     }
     index.add(transfer);
+    this.#everybody.add(transfer);
     if (hold) this.#held.add(transfer.id);
   }
 
@@ -76,6 +81,7 @@ export class History {
   /** A transfer is finished: from now on it may be forgotten for newer ones. */
   finish(transfer: Transfer): void {
     this.#byClient.get(transfer.origin.client)?.finish(transfer);
+    this.#everybody.finish(transfer);
     if (this.#held.has(transfer.id)) return;
     (transfer.promised ? this.#accepted202 : this.#answered).add(transfer);
   }
@@ -92,7 +98,7 @@ export class History {
   }
 
   /**
-   * One page of a client's, newest first. It may be shorter than asked for though more follow.
+   * One page of what a client sees, newest first. It may be shorter than asked for though more follow.
    * However many it has to look at, other work goes on meanwhile.
    *
    * @param unwanted whether nobody waits for the page any more
@@ -100,7 +106,7 @@ export class History {
    */
   async page(
     query: TransferListQuery,
-    client: string,
+    viewer: Viewer,
     unwanted: () => boolean = () => false,
   ): Promise<Page> {
     const filters = filterDigest(query);
@@ -109,9 +115,10 @@ export class History {
     const transfers: Transfer[] = [];
     let segments = 0;
     for (;;) {
-      const index = this.#byClient.get(client)?.superset(query.status);
+      const index = seesAllTransfers(viewer) ? this.#everybody : this.#byClient.get(viewer.name);
+      const tree = index?.superset(query.status);
       let seen = 0;
-      for (const [id, transfer] of index?.entriesReversed(after, undefined, true) ?? []) {
+      for (const [id, transfer] of tree?.entriesReversed(after, undefined, true) ?? []) {
         after = id;
         if (matches(transfer)) {
           segments += transfer.plan.segments.length;
@@ -137,10 +144,10 @@ type Tree = InstanceType<typeof BTree<string, Transfer>>;
 const newTree = (): Tree => new BTree<string, Transfer>(undefined, compareIds);
 
 /**
- * One client's transfers, so that a list walks nobody else's; and apart from all that succeeded
- * what is looked for most, and is rare beside it.
+ * The transfers of one client, so that a list walks nobody else's, or of all; and apart from all
+ * that succeeded what is looked for most, and is rare beside it.
  */
-class ClientIndex {
+class TransferIndex {
   readonly #all = newTree();
   readonly #unfinished = newTree();
   readonly #unsuccessful = newTree();

@@ -3,6 +3,7 @@ import type { FastifyReply } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { authorize } from '../access/authorize.ts';
+import { CHANGES_TRANSFERS, SEES_TRANSFERS } from '../access/scopes.ts';
 import type { Inventory } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import { isClosed } from '../http/client-left.ts';
@@ -10,10 +11,12 @@ import { type Preference, readPrefer } from '../http/prefer.ts';
 import { referenceBelow } from '../http/references.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
+import { documentFor } from './document.ts';
 import { IDEMPOTENCY_KEY, readKey } from './idempotency.ts';
 import { meaningOf, planTransfer, touchesOf, touchPointer } from './plan.ts';
 import {
   dryRunSchema,
+  type TransferDocument,
   transferListQuerySchema,
   transferListSchema,
   transferProblemSchema,
@@ -138,7 +141,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
   app.get(
     '/transfers',
     {
-      config: { access: 'transfers:read' },
+      config: { access: SEES_TRANSFERS },
       schema: {
         operationId: 'listTransfers',
         summary: 'List transfers, newest first',
@@ -151,11 +154,11 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       },
     },
     async ({ query, client }, reply) => {
-      const { transfers: page, nextPageToken } = await transfers.list(query, client.name, () =>
+      const { transfers: page, nextPageToken } = await transfers.list(query, client, () =>
         isClosed(reply.raw),
       );
       return {
-        transfers: page.map((transfer) => documentOf(transfer, query.view)),
+        transfers: page.map((transfer) => listed(documentFor(client, transfer), query.view)),
         next_page_token: nextPageToken,
       };
     },
@@ -164,7 +167,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
   app.get(
     '/transfers/:id',
     {
-      config: { access: 'transfers:read', waitsMs: 0 },
+      config: { access: SEES_TRANSFERS, waitsMs: 0 },
       schema: {
         operationId: 'getTransfer',
         summary: 'See how a transfer stands',
@@ -178,18 +181,18 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       },
     },
     async (request, reply) => {
-      const transfer = await transfers.get(request.params.id, request.client.name);
+      const transfer = await transfers.get(request.params.id, request.client);
       const prefer = readPrefer(request.headers.prefer, 0);
       if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
       await transfers.waitForEnd(transfer, prefer.waitMs, reply.raw);
-      return transfer.toJSON();
+      return documentFor(request.client, transfer);
     },
   );
 
   app.post(
     '/transfers/:id/cancel',
     {
-      config: { access: 'transfers:write', kind: 'wait' },
+      config: { access: CHANGES_TRANSFERS, kind: 'wait' },
       schema: {
         operationId: 'cancelTransfer',
         summary: 'Stop a transfer',
@@ -206,14 +209,14 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       },
     },
     async (request) => {
-      request.transferId = request.params.id;
-      return (await transfers.cancel(request.params.id, request.client.name)).toJSON();
+      const { params, client } = request;
+      request.transferId = params.id;
+      return documentFor(client, await transfers.cancel(params.id, client));
     },
   );
 };
 
-function documentOf(transfer: Transfer, view: 'full' | 'basic') {
-  const document = transfer.toJSON();
+function listed(document: TransferDocument, view: 'full' | 'basic') {
   if (view === 'full') return document;
   const { segments, timings, ...basic } = document;
   return basic;
@@ -249,12 +252,13 @@ function serverTiming({ timings, plan }: Transfer): string {
  *   the same again, and no Retry-After asks for a retry that could bring nothing else
  */
 function answer(transfer: Transfer, reply: FastifyReply, prefer: Preference, replayed: boolean) {
+  const document = documentFor(reply.request.client, transfer);
   const succeeded = transfer.status === 'succeeded';
   if (succeeded || !transfer.over) {
     if (!succeeded) reply.code(202).header('retry-after', RETRY_AFTER_SECONDS);
     else if (replayed) reply.code(200);
     else reply.code(201).header('server-timing', serverTiming(transfer));
-    if (!prefer.minimal) return reply.send(transfer.toJSON());
+    if (!prefer.minimal) return reply.send(document);
     const applied = [prefer.applied, 'return=minimal'].filter((each) => each !== undefined);
     return reply.header('preference-applied', applied.join(', ')).send();
   }
@@ -263,6 +267,6 @@ function answer(transfer: Transfer, reply: FastifyReply, prefer: Preference, rep
   throw new Problem(code, message, {
     ...others,
     ...(headers !== undefined && !replayed && { headers }),
-    members: { transfer },
+    members: { transfer: document },
   });
 }

@@ -255,6 +255,14 @@ export const transferSchema = z
     throughput_bytes_per_second: z.int().min(0).meta({ description: 'Bytes over copy_ns.' }),
     labels: z.record(z.string(), z.string()).readonly(),
     error: problemSchema.nullable(),
+    client: z
+      .string()
+      .optional()
+      .meta({
+        description:
+          "Whose it is, for those who see everybody's: a token's name, `uid:N` of the Unix socket, or " +
+          '`anonymous` where no tokens are in use.',
+      }),
   })
   .meta({ id: 'Transfer' });
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Writable } from 'node:stream';
+import { seesTransfersOf, type Viewer } from '../access/visibility.ts';
 import { isClosed } from '../http/client-left.ts';
 import type { Rows } from '../journal/store.ts';
 import { Problem } from '../problems/problem.ts';
 import { ActiveTransfer, type Surroundings } from './active.ts';
 import { Archive } from './archive.ts';
+import { documentFor } from './document.ts';
 import { Feed } from './feed.ts';
 import { History, type Page } from './history.ts';
 import { IdempotencyKeys, type Meaning } from './idempotency.ts';
@@ -214,15 +216,15 @@ export class TransferService {
     else this.#past.over.push(transfer);
   }
 
-  /** @throws Problem not_found, also if it is another client's */
-  async get(id: string, client: string): Promise<Transfer> {
+  /** @throws Problem not_found, also if the viewer may not see it */
+  async get(id: string, viewer: Viewer): Promise<Transfer> {
     if (this.#history.get(id) === undefined) await this.learning;
-    return this.#own(id, client);
+    return this.#seen(id, viewer);
   }
 
-  #own(id: string, client: string): Transfer {
+  #seen(id: string, viewer: Viewer): Transfer {
     const transfer = this.#history.get(id);
-    if (transfer?.origin.client !== client) {
+    if (transfer === undefined || !seesTransfersOf(viewer, transfer.origin.client)) {
       throw new Problem('not_found', 'There is no such transfer, or it ended too long ago.');
     }
     return transfer;
@@ -232,9 +234,9 @@ export class TransferService {
    * @param unwanted whether nobody waits for the page any more
    * @throws Problem invalid_request for a page token that does not fit
    */
-  async list(query: TransferListQuery, client: string, unwanted?: () => boolean): Promise<Page> {
+  async list(query: TransferListQuery, viewer: Viewer, unwanted?: () => boolean): Promise<Page> {
     await this.learning;
-    return this.#history.page(query, client, unwanted);
+    return this.#history.page(query, viewer, unwanted);
   }
 
   /**
@@ -269,9 +271,9 @@ export class TransferService {
    * @returns once it has stopped
    * @throws Problem not_found; not_cancellable if it ended otherwise
    */
-  async cancel(id: string, client: string): Promise<Transfer> {
+  async cancel(id: string, viewer: Viewer): Promise<Transfer> {
     if (this.#history.get(id) === undefined) await this.learning;
-    const transfer = this.#own(id, client);
+    const transfer = this.#seen(id, viewer);
     const active = this.#active.get(id);
     if (active !== undefined) {
       active.stop(new Problem('cancelled', 'It was cancelled by a client.'));
@@ -279,7 +281,7 @@ export class TransferService {
     }
     if (transfer.status !== 'cancelled') {
       throw new Problem('not_cancellable', `The transfer is over: ${transfer.status}.`, {
-        members: { transfer },
+        members: { transfer: documentFor(viewer, transfer) },
       });
     }
     return transfer;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from '@jest/globals';
 import { Feed, type TransferEvent } from '../../../services/daemon/transfers/feed.ts';
-import { makeTransfer } from './make-transfer.ts';
+import { makeTransfer, viewer } from './make-transfer.ts';
 
 describe('Feed', () => {
   test('tells each subscriber of its own, in order, until it ends its subscription', () => {
@@ -12,7 +12,7 @@ describe('Feed', () => {
     const listen = (who: string) => (event: TransferEvent) =>
       heard.push(`${who}: ${event.kind} ${name(event.transfer)}`);
     const endOfA = feed.watch(a.id, listen('of a'));
-    const endOfAll = feed.watchAll('anna', listen('of all'));
+    const endOfAll = feed.watchAll(viewer('anna'), listen('of all'));
     feed.publish('status', a);
     feed.publish('progress', b);
     endOfA();
@@ -64,13 +64,13 @@ describe('Feed', () => {
     const feed = new Feed();
     let rendered = 0;
     for (let i = 0; i < 2048; i++) {
-      feed.watchAll('bert', () => {
+      feed.watchAll(viewer('bert'), () => {
         rendered++;
       });
     }
     const transfer = makeTransfer();
     const heard: TransferEvent[] = [];
-    feed.watchAll('anna', (event) => heard.push(event));
+    feed.watchAll(viewer('anna'), (event) => heard.push(event));
     feed.publish('status', transfer);
     expect({ rendered, heard: heard.length }).toEqual({ rendered: 0, heard: 1 });
   });
@@ -80,7 +80,7 @@ describe('Feed', () => {
     const [a, b] = [makeTransfer(), makeTransfer()];
     const heard: string[] = [];
     const listen = (who: string) =>
-      feed.watchAll('anna', ({ transfer }, first) => {
+      feed.watchAll(viewer('anna'), ({ transfer }, first) => {
         heard.push(`${who}: ${transfer === a ? 'a' : 'b'}${first ? ', first' : ''}`);
       });
     feed.publish('status', a);
@@ -107,24 +107,25 @@ describe('Feed', () => {
       { src_offset: 1, dst_offset: 5000, size: 1 },
     ];
     const events: TransferEvent[] = [];
-    feed.watchAll('anna', (event) => events.push(event));
+    feed.watchAll(viewer('anna'), (event) => events.push(event));
     feed.publish('status', makeTransfer({ segments, segmented: true }));
     feed.publish('status', makeTransfer());
     const [first, second] = events as [TransferEvent, TransferEvent];
     const dataOf = (text: string) => JSON.parse(text.split('\ndata: ')[1] ?? '');
-    const { segments: told, ...rest } = dataOf(first.text);
+    const { segments: told, ...rest } = dataOf(first.textFor(viewer('anna'), 'whole'));
     expect(told).toEqual(segments);
-    const { timings: _, ...brief } = dataOf(first.brief);
+    const { timings: _, ...brief } = dataOf(first.textFor(viewer('anna'), 'brief'));
     expect(rest).toMatchObject(brief);
     expect(Object.keys(brief)).toHaveLength(Object.keys(rest).length - 1);
-    expect(second.brief).toBe(second.text);
+    expect(second.textFor(viewer('anna'), 'brief')).toBe(second.textFor(viewer('anna'), 'whole'));
   });
 
   test('an event is one line of data, made once for all who listen', () => {
     const feed = new Feed();
     const transfer = makeTransfer({ labels: { note: 'two\nlines\r\u2028' } });
     const texts: string[] = [];
-    for (let i = 0; i < 2; i++) feed.watchAll('anna', (event) => texts.push(event.text));
+    for (let i = 0; i < 2; i++)
+      feed.watchAll(viewer('anna'), (event) => texts.push(event.textFor(viewer('anna'), 'whole')));
     feed.publish('progress', transfer);
     const [event, data, ...rest] = texts[0]?.split('\n') ?? [];
     expect(event).toBe('event: progress');

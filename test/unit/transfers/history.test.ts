@@ -20,6 +20,7 @@ import {
   makeOrigin,
   makePlan,
   makeTransfer,
+  viewer,
 } from './make-transfer.ts';
 
 const WEEK_MS = 7 * 24 * 3600 * 1000;
@@ -33,7 +34,7 @@ const makeHistory = (
 ) => new History({ answered, accepted202 }, (transfer) => forgotten.push(transfer));
 
 const list = (history: History, query: Record<string, unknown> = {}, client = 'anna') =>
-  history.page(transferListQuerySchema.parse(query), client);
+  history.page(transferListQuerySchema.parse(query), viewer(client));
 
 /** All pages, one after the other. */
 async function walk(
@@ -398,7 +399,7 @@ describe('a list', () => {
   test('that nobody waits for ends', async () => {
     const history = makeHistory(ROOMY);
     const looks = addLookedAt(history, 5000, 'anna');
-    await history.page(transferListQuerySchema.parse(NOTHING), 'anna', () => true);
+    await history.page(transferListQuerySchema.parse(NOTHING), viewer('anna'), () => true);
     expect(looks()).toBe(1000);
   });
 

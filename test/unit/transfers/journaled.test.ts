@@ -8,7 +8,7 @@ import { transferListQuerySchema } from '../../../services/daemon/transfers/sche
 import { TransferService } from '../../../services/daemon/transfers/service.ts';
 import { makeChooser, noDma } from '../../support/fake-dma.ts';
 import { FULL, MemoryStore, memoryJournal } from '../../support/memory-store.ts';
-import { CLOCK, completion, makeOrigin, makePlan, makeQueue } from './make-transfer.ts';
+import { CLOCK, completion, makeOrigin, makePlan, makeQueue, viewer } from './make-transfer.ts';
 
 const ECANCELED = -125;
 const SWAP = [
@@ -44,7 +44,7 @@ describe('a transfer that has to be kept', () => {
       observer: { progressed: () => {}, finished: () => {} },
     });
     service.settlePast(undefined);
-    service.feed.watchAll('anna', ({ transfer }) => events.push(transfer.status));
+    service.feed.watchAll(viewer('anna'), ({ transfer }) => events.push(transfer.status));
   });
 
   const create = async (journaled: boolean, key?: string, members = {}) => {
@@ -52,7 +52,7 @@ describe('a transfer that has to be kept', () => {
     return (await service.create(plan, makeOrigin(key), journaled, () => plan)).transfer;
   };
   const listed = async () =>
-    (await service.list(transferListQuerySchema.parse({}), 'anna')).transfers;
+    (await service.list(transferListQuerySchema.parse({}), viewer('anna'))).transfers;
   const rows = (part: string) => [...store.rows.keys()].filter((key) => key.endsWith(part));
   const soon = () => new Promise((resolve) => setTimeout(resolve, 20));
   const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -95,7 +95,7 @@ describe('a transfer that has to be kept', () => {
 
   test('is answered as cancelled once that is on disk', async () => {
     const transfer = await create(true);
-    await service.cancel(transfer.id, 'anna');
+    await service.cancel(transfer.id, viewer('anna'));
     expect(transfer.status).toBe('cancelled');
     expect(rows('/ended')).toHaveLength(1);
   });
@@ -188,7 +188,7 @@ describe('a transfer that has to be kept', () => {
 
   test('one that is cancelled before that never starts', async () => {
     const transfer = await create(true, undefined, { segments: SWAP });
-    await service.cancel(transfer.id, 'anna');
+    await service.cancel(transfer.id, viewer('anna'));
     for (let i = 0; i < 10; i++) await turn();
     expect([transfer.status, jobs.length]).toEqual(['cancelled', 0]);
   });
@@ -198,7 +198,7 @@ describe('a transfer that has to be kept', () => {
     const transfer = await create(true);
     const behind = await create(false);
     const letThrough = store.hold();
-    const cancelled = service.cancel(transfer.id, 'anna');
+    const cancelled = service.cancel(transfer.id, viewer('anna'));
     // Its turn comes meanwhile.
     jobs[0]?.done(completion());
     await turn();

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import { lstatSync, realpathSync } from 'node:fs';
 import { v7 as uuidv7 } from 'uuid';
+import type { Scope } from '../../../services/daemon/access/scopes.ts';
+import type { Viewer } from '../../../services/daemon/access/visibility.ts';
 import type { Device } from '../../../services/daemon/devices/device.ts';
 import { type Completion, NO_DMA } from '../../../services/daemon/engines/records.ts';
 import { ElapsedClock } from '../../../services/daemon/journal/elapsed.ts';
@@ -101,4 +104,9 @@ export function completion(members: Partial<Completion> = {}): Completion {
     dma: NO_DMA,
     ...members,
   };
+}
+
+/** A client that sees its own transfers only; with `transfers:all`, everybody's. */
+export function viewer(name: string, ...scopes: Scope[]): Viewer {
+  return { name, scopes: new Set(scopes) };
 }

@@ -22,7 +22,15 @@ import type { Transfer } from '../../../services/daemon/transfers/transfer.ts';
 import { makeChooser, noDma } from '../../support/fake-dma.ts';
 import { FULL, MemoryMark, MemoryStore, memoryJournal } from '../../support/memory-store.ts';
 import { createMemory, DEVICE_BYTES, type Memory } from '../order/sequential-model.ts';
-import { CLOCK, completion, makeDevice, makeOrigin, makePlan, makeQueue } from './make-transfer.ts';
+import {
+  CLOCK,
+  completion,
+  makeDevice,
+  makeOrigin,
+  makePlan,
+  makeQueue,
+  viewer,
+} from './make-transfer.ts';
 
 const DEVICES = [0, 1].map((handle) =>
   makeDevice({ name: `dax${handle}.0`, handle, size: DEVICE_BYTES }),
@@ -281,7 +289,7 @@ describe('after a crash', () => {
             if (again || moved === all.length) for (const step of steps(given, 0)) step(torn);
             else if (moved > 0 && !fate.has(id ?? '')) tear(torn, given);
             if (id === undefined || given.kind !== 'journaled') continue;
-            const now: Transfer | undefined = await second.service.get(id, 'anna');
+            const now: Transfer | undefined = await second.service.get(id, viewer('anna'));
             assert.ok(now.over);
             if (now.status === 'succeeded') assert.ok(again || moved === all.length);
             else assert.equal(fate.get(id)?.kind, 'interrupted');

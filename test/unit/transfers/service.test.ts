@@ -16,7 +16,15 @@ import { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer, TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
 import { FakeDmaPort, makeChannel, makeChooser, makeDma } from '../../support/fake-dma.ts';
 import { MemoryStore, memoryJournal } from '../../support/memory-store.ts';
-import { CLOCK, completion, makeDevice, makeOrigin, makePlan, makeQueue } from './make-transfer.ts';
+import {
+  CLOCK,
+  completion,
+  makeDevice,
+  makeOrigin,
+  makePlan,
+  makeQueue,
+  viewer,
+} from './make-transfer.ts';
 
 const ECANCELED = -125;
 
@@ -80,7 +88,7 @@ describe('TransferService', () => {
       },
     });
     service.settlePast(undefined);
-    service.feed.watchAll('anna', ({ kind, transfer }: TransferEvent) => {
+    service.feed.watchAll(viewer('anna'), ({ kind, transfer }: TransferEvent) => {
       events.push(`${kind} ${transfer.status}`);
     });
   });
@@ -265,7 +273,7 @@ describe('TransferService', () => {
 
   test('cancels one that waits at once, and what waits for it goes on', async () => {
     const [first, second, third] = [await create(), await create(), await create()];
-    expect(await service.cancel(second.id, 'anna')).toBe(second);
+    expect(await service.cancel(second.id, viewer('anna'))).toBe(second);
     expect(document(second)).toMatchObject({
       status: 'cancelled',
       bytes_completed: 0,
@@ -279,7 +287,7 @@ describe('TransferService', () => {
 
   test('cancels one that runs once the engine has stopped it', async () => {
     const transfer = await create();
-    const cancelled = service.cancel(transfer.id, 'anna');
+    const cancelled = service.cancel(transfer.id, viewer('anna'));
     expect(engine.cancelled).toEqual([1]);
     expect(transfer.over).toBe(false);
     engine.end(0, { status: ECANCELED, bytesDone: 512 });
@@ -289,23 +297,25 @@ describe('TransferService', () => {
 
   test('says so where the transfer was quicker, or is over, or unknown', async () => {
     const transfer = await create();
-    const cancelled = service.cancel(transfer.id, 'anna');
+    const cancelled = service.cancel(transfer.id, viewer('anna'));
     engine.end(0);
     await expect(cancelled).rejects.toMatchObject({
       code: 'not_cancellable',
-      options: { members: { transfer } },
+      options: { members: { transfer: { id: transfer.id, status: 'succeeded' } } },
     });
-    await expect(service.cancel(transfer.id, 'anna')).rejects.toMatchObject({
+    await expect(service.cancel(transfer.id, viewer('anna'))).rejects.toMatchObject({
       code: 'not_cancellable',
     });
-    await expect(service.cancel('none', 'anna')).rejects.toMatchObject({ code: 'not_found' });
+    await expect(service.cancel('none', viewer('anna'))).rejects.toMatchObject({
+      code: 'not_found',
+    });
   });
 
   test('two who cancel at once are told the same', async () => {
     const transfer = await create();
     const both = Promise.all([
-      service.cancel(transfer.id, 'anna'),
-      service.cancel(transfer.id, 'anna'),
+      service.cancel(transfer.id, viewer('anna')),
+      service.cancel(transfer.id, viewer('anna')),
     ]);
     engine.end(0, { status: ECANCELED });
     expect(await both).toEqual([transfer, transfer]);
@@ -358,7 +368,7 @@ describe('TransferService', () => {
       await create();
       engine.end(i);
     }
-    expect(await service.get(transfer.id, 'anna')).toBe(transfer);
+    expect(await service.get(transfer.id, viewer('anna'))).toBe(transfer);
     expect(await create({}, 'key')).toBe(transfer);
     expect(engine.jobs).toHaveLength(10_002);
   });
@@ -370,10 +380,10 @@ describe('TransferService', () => {
       await create();
       engine.end(i);
     }
-    expect(await service.get(first.id, 'anna')).toBe(first);
+    expect(await service.get(first.id, viewer('anna'))).toBe(first);
     await create();
     engine.end(10_000);
-    await expect(service.get(first.id, 'anna')).rejects.toThrow(
+    await expect(service.get(first.id, viewer('anna'))).rejects.toThrow(
       expect.objectContaining({ code: 'not_found' }),
     );
   });
