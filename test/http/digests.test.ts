@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import fc from 'fast-check';
 import { MEMORY_DIR, startTestApp, type TestApp } from '../support/app.ts';
 import { expectProblem } from '../support/conformance.ts';
@@ -167,4 +169,15 @@ describe('GET digests', () => {
     const hex = expected(0, SIZE, 64 * KIB).join('');
     for (const { body } of await answers) expect(body.toString('hex')).toBe(hex);
   }, 120_000);
+
+  test('the thread that hashes ends: 500, and another one takes its place', async () => {
+    const posted = jest.spyOn(Worker.prototype, 'postMessage');
+    const asked = app.ask({ url: '/devices/dax8.0/digests' });
+    while (posted.mock.contexts.length === 0) await sleep(5);
+    const workers = new Set(posted.mock.contexts as Worker[]);
+    posted.mockRestore();
+    await Promise.all([...workers].map((worker) => worker.terminate()));
+    expectProblem(await asked, 500, 'internal_error');
+    expect((await app.ask({ url: urlOf('') })).status).toBe(200);
+  });
 });

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { Worker } from 'node:worker_threads';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { type Answer, expectProblem } from '../support/conformance.ts';
 import { crc32c } from '../support/crc32c.ts';
@@ -84,6 +85,33 @@ describe('Content-Digest', () => {
     answers.forEach(({ status }, i) => {
       expect(status).toBe((i % 2 === 0) === i % 4 < 2 ? 200 : 422);
     });
+  });
+});
+
+describe('the thread that hashes a body ends', () => {
+  /** Begins an upload, and ends the thread that hashes it. */
+  async function uploadWhoseThreadEnds(): Promise<Wire> {
+    const posted = jest.spyOn(Worker.prototype, 'postMessage');
+    const wire = new Wire(await app.listen());
+    const fields = { 'transfer-encoding': 'chunked', 'content-digest': sha256(LARGE) };
+    wire.send(request(`PUT ${CONTENT}`, fields));
+    wire.send(`${LARGE.length.toString(16)}\r\n`).send(LARGE.subarray(0, LARGE.length / 2));
+    while (posted.mock.contexts.length === 0) await sleep(10);
+    const [worker] = posted.mock.contexts as Worker[];
+    await worker?.terminate();
+    posted.mockRestore();
+    return wire;
+  }
+
+  test("while it arrives: that is the server's fault, and the next one is hashed", async () => {
+    const wire = await uploadWhoseThreadEnds();
+    wire.send(LARGE.subarray(LARGE.length / 2)).send('\r\n0\r\n\r\n');
+    const answer = await wire.answer();
+    expect(expectProblem(answer, 500, 'internal_error').detail).toMatch(/SHA-256.*again/);
+    expect(written(answer)).toBeGreaterThan(0);
+    expect((await put(LARGE, sha256(LARGE))).status).toBe(200);
+    expect((await put(LARGE, sha256(HELLO))).status).toBe(422);
+    wire.end();
   });
 });
 

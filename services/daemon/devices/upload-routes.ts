@@ -85,6 +85,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
             'bad_block',
             'digest_mismatch',
             'queue_full',
+            'internal_error',
             'media_error',
             'device_gone',
             'overloaded',
@@ -154,7 +155,8 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
         } finally {
           progress.written = upload.bytesWritten;
         }
-        checkDigests(digests, { crc: upload.crc, sha256: await hash?.digest() });
+        const sha256 = await hash?.hash(Buffer.alloc(0), true);
+        checkDigests(digests, { crc: upload.crc, sha256: sha256 && Buffer.from(sha256) });
         return { bytes_written: upload.bytesWritten, crc32c: crc32cText(upload.crc) };
       });
       // Also of one whose client left while it waited: its bytes were there already, and hid that.

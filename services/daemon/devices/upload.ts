@@ -3,9 +3,9 @@ import type { Readable } from 'node:stream';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
+import type { HashStream } from '../hashing/hash-thread.ts';
 import { fieldProblem, Problem, retryLater } from '../problems/problem.ts';
 import { type ArrivalLimits, ArrivingBody } from './arriving-body.ts';
-import type { BodyHash } from './body-hashes.ts';
 import { checkBadBlocks, checkOnline, type Device, flushedByCpu } from './device.ts';
 import { fileProblem } from './emulated.ts';
 import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
@@ -47,7 +47,7 @@ export interface UploadOptions extends ArrivalLimits {
   /** Hears of bytes that the device has taken. */
   moved(bytes: number): void;
   /** Is given all that is written. */
-  hash?: BodyHash | undefined;
+  hash?: HashStream | undefined;
 }
 
 /** Writes a body into a device as it arrives, through two buffers. */
@@ -67,7 +67,7 @@ export class Upload {
   #inFlight = 0;
   #writing: Promise<void> = Promise.resolve();
   #moved: UploadOptions['moved'] = () => {};
-  #hash: BodyHash | undefined;
+  #hash: HashStream | undefined;
 
   /** @param begin is called before the first byte is written, which waits for what it returns */
   constructor(
@@ -153,7 +153,7 @@ export class Upload {
       }
       this.begun = true;
     }
-    const hashing = this.#hash?.update(memory);
+    const hashing = this.#hash?.hash(memory, false);
     // Met below, or not at all if the write fails.
     hashing?.catch(() => {});
     const completion = await this.#engine.run({

@@ -6,8 +6,7 @@ import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
 import { Problem } from '../problems/problem.ts';
-import { CHUNK_SIZE, type Hasher } from './hasher.ts';
-import type { Hashers } from './hashers.ts';
+import type { CHUNK_SIZE, Hasher, Hashers } from './hashers.ts';
 
 /**
  * What one thread hashes before another request has its turn: whole blocks, as many as fit, but
@@ -77,23 +76,27 @@ async function hashSpan(
   hasher: Hasher,
   { engine, left }: DigestOptions,
 ): Promise<Uint8Array> {
+  const { thread, buffers } = hasher;
+  const stream = thread.begin(blockSize);
   const found: Uint8Array[] = [];
-  let reading = read(engine, device, offset, hasher.buffers[0].subarray(0, size));
-  for (let done = 0, turn: 0 | 1 = 0; done < size; turn = turn === 0 ? 1 : 0) {
-    const chunk = await reading;
-    const first = done === 0;
-    done += chunk;
-    const hashing = hasher.hash({
-      ...{ buffer: turn, size: chunk, blockSize, first, last: done === size },
-    });
-    const other = hasher.buffers[turn === 0 ? 1 : 0].subarray(0, size - done);
-    reading = left.aborted
-      ? Promise.reject(new Problem('cancelled', 'The client went away.'))
-      : read(engine, device, offset + done, other);
-    // Both are waited for whatever becomes of one: the engine may still write to the buffer.
-    const [hashed] = await Promise.allSettled([hashing, reading]);
-    if (hashed.status === 'rejected') throw hashed.reason;
-    found.push(hashed.value);
+  let reading = read(engine, device, offset, buffers[0].subarray(0, size));
+  try {
+    for (let done = 0, turn: 0 | 1 = 0; done < size; turn = turn === 0 ? 1 : 0) {
+      const chunk = await reading;
+      done += chunk;
+      const hashing = stream.hash(buffers[turn].subarray(0, chunk), done === size);
+      const other = buffers[turn === 0 ? 1 : 0].subarray(0, size - done);
+      reading = left.aborted
+        ? Promise.reject(new Problem('cancelled', 'The client went away.'))
+        : read(engine, device, offset + done, other);
+      // Both are waited for whatever becomes of one: the engine may still write to the buffer.
+      const [hashed] = await Promise.allSettled([hashing, reading]);
+      if (hashed.status === 'rejected') throw hashed.reason;
+      found.push(hashed.value);
+    }
+  } catch (error) {
+    stream.drop();
+    throw error;
   }
   return Buffer.concat(found);
 }

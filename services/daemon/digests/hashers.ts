@@ -1,5 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Hasher } from './hasher.ts';
+import { HashThread } from '../hashing/hash-thread.ts';
+
+/** Bytes that are read, and hashed, at a time: few enough to stay in a cache between the two. */
+export const CHUNK_SIZE = 2 ** 20;
+/** Of SHA-256, in bytes. */
+export const DIGEST_SIZE = 32;
+/** Of nice(2): this is never more urgent than copying, or than the event loop. */
+const NICENESS = 10;
+
+/** A thread that hashes, and memory that it shares: one buffer is read into while the other is hashed. */
+export interface Hasher {
+  thread: HashThread;
+  buffers: readonly [Buffer, Buffer];
+}
 
 /** A few {@link Hasher}s for all requests, each with one of them at a time; made when needed. */
 export class Hashers {
@@ -29,7 +42,7 @@ export class Hashers {
   }
 
   async close(): Promise<void> {
-    await Promise.all(Array.from(this.#all, (hasher) => hasher.close()));
+    await Promise.all(Array.from(this.#all, ({ thread }) => thread.close()));
   }
 
   #take(): Promise<Hasher> | Hasher {
@@ -41,7 +54,7 @@ export class Hashers {
 
   #give(hasher: Hasher): void {
     let next: Hasher | undefined = hasher;
-    if (!hasher.usable) {
+    if (!hasher.thread.usable) {
       this.#all.delete(hasher);
       next = this.#waiting.length > 0 ? this.#make() : undefined;
     }
@@ -52,7 +65,8 @@ export class Hashers {
   }
 
   #make(): Hasher {
-    const hasher = new Hasher();
+    const buffer = () => Buffer.from(new SharedArrayBuffer(CHUNK_SIZE));
+    const hasher: Hasher = { thread: new HashThread(NICENESS), buffers: [buffer(), buffer()] };
     this.#all.add(hasher);
     return hasher;
   }

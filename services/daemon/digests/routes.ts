@@ -15,8 +15,7 @@ import { clientLeft } from '../http/client-left.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { digests } from './digests.ts';
-import { DIGEST_SIZE } from './hasher.ts';
-import { Hashers } from './hashers.ts';
+import { DIGEST_SIZE, Hashers } from './hashers.ts';
 import { blockCount, pageOf } from './pages.ts';
 import { digestPageSchema, digestsQuerySchema } from './schema.ts';
 
