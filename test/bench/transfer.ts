@@ -8,6 +8,7 @@ export function aTransfer(id: string, request: TransferRequest): TransferDocumen
   return {
     id,
     status: 'succeeded',
+    waiting_for: null,
     operation: request.operation,
     device_name: request.device_name,
     dst_device_name: request.dst_device_name ?? request.device_name,

@@ -88,7 +88,7 @@ export const calibrationRoutes: FastifyPluginAsyncZod<CalibrationRoutesOptions> 
       const { name: client } = request.client;
       queue.admit(client);
       const range = { device: device.handle, offset, size };
-      await queue.inTurn(client, range, clientLeft(reply), () =>
+      await queue.inTurn({ kind: 'calibration', client }, range, clientLeft(reply), () =>
         calibrator.calibrate(scratchOf(device, body, withDma)),
       );
       return enginesDocument(parts);

@@ -143,7 +143,8 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
     const moved = (bytes: number) => observer.moved('upload', bytes);
     const hash = digests['sha-256'] === undefined ? undefined : hashes.begin();
     try {
-      const result = await queue.inTurn(client, range, left, async ({ begin, tearAfter }) => {
+      const work = { kind: 'upload', client } as const;
+      const result = await queue.inTurn(work, range, left, async ({ begin, tearAfter }) => {
         // Made now, for it holds buffers, and those that wait are many.
         const upload = new Upload(engine, target, begin);
         try {

@@ -15,13 +15,13 @@ const ID = '01a20400-0be6-721d-ba17-e230afce8d70';
 const transfer = {
   id: ID,
   status: 'succeeded',
+  waiting_for: null,
   operation: 'copy',
   device_name: 'dax0.0',
   dst_device_name: 'dax1.0',
   src_offset: 0,
   dst_offset: 1_048_576,
   size: 33_554_432,
-  segments: null,
   pattern: null,
   engine: 'cpu',
   engine_reason:
@@ -38,6 +38,10 @@ const transfer = {
   created_at: '2026-11-22T16:04:01.639Z',
   started_at: '2026-11-22T16:04:01.640Z',
   finished_at: '2026-11-22T16:04:01.741Z',
+  throughput_bytes_per_second: 4_120_435_002,
+  labels: { job: 'nightly' },
+  error: null,
+  segments: null,
   timings: {
     queue_ns: 148_378,
     copy_ns: 8_143_420,
@@ -45,9 +49,6 @@ const transfer = {
     verify_ns: 4_290_420,
     total_ns: 31_175_446,
   },
-  throughput_bytes_per_second: 4_120_435_002,
-  labels: { job: 'nightly' },
-  error: null,
   client: 'anonymous',
 };
 

@@ -108,6 +108,13 @@ export class Budget {
     return this.#owedMs() + Math.min(...waits);
   }
 
+  /** About how many milliseconds it takes to pay for so many bytes in a lane, if others wait too. */
+  msFor(lane: number, bytes: number): number {
+    const { weight, saved } = this.#lanes[lane] as Lane;
+    const weights = sum(this.#short()) || weight;
+    return this.#owedMs() + (Math.max(0, bytes - saved) * weights) / weight / this.#inMs(1);
+  }
+
   #short(): Lane[] {
     return this.#lanes.filter(({ saved, price }) => saved < price);
   }

@@ -12,14 +12,24 @@ export interface Share {
   bytesPerSecond?: number | undefined;
 }
 
+/** What one client has in one lane. */
+interface LaneAccount<Operation> {
+  readonly ready: Fifo<Operation>;
+  started: number;
+  /** Accepted without having ended or been withdrawn. */
+  open: number;
+  /** Bytes that were queued since `ready` was last empty, and those of them that have left it. */
+  queuedBytes: number;
+  leftBytes: number;
+}
+
 /** What one client has taken. */
 export interface Account<Operation> {
   /** Accepted and not started. */
   waiting: number;
   waitingBytes: number;
   accesses: number;
-  /** Of each lane: ready, and started; and accepted without having ended or been withdrawn. */
-  readonly lanes: { ready: Fifo<Operation>; started: number; open: number }[];
+  readonly lanes: LaneAccount<Operation>[];
   budget: Budget | undefined;
 }
 
@@ -28,7 +38,12 @@ export interface InLane<Operation> {
   readonly lane: number;
   readonly account: Account<Operation>;
   readonly bytes: number;
+  /** Its client's `queuedBytes` when it was queued, its own included. */
+  queuedUpTo: number;
 }
+
+/** Why an operation that may start has not: all slots of its lane are taken, or it is not paid for. */
+export type Hindrance = { is: 'slot' } | { is: 'rate'; ms: number };
 
 /**
  * Operations of one kind, which share a number of slots. Of each client's, first ready, first
@@ -63,7 +78,10 @@ export class Lanes<Operation extends InLane<Operation>> {
   accountOf({ client, bytesPerSecond }: Share, now: number): Account<Operation> {
     let account = this.#accounts.get(client);
     if (account === undefined) {
-      const lanes = this.#lanes.map(() => ({ ready: new Fifo<Operation>(), started: 0, open: 0 }));
+      const lanes = this.#lanes.map(() => ({
+        ready: new Fifo<Operation>(),
+        ...{ started: 0, open: 0, queuedBytes: 0, leftBytes: 0 },
+      }));
       account = { waiting: 0, waitingBytes: 0, accesses: 0, lanes, budget: undefined };
       this.#accounts.set(client, account);
     }
@@ -88,11 +106,27 @@ export class Lanes<Operation extends InLane<Operation>> {
   /** An operation may start when its turn comes. */
   queue(operation: Operation, now: number): void {
     const { account, lane, bytes } = operation;
-    const { ready } = laneOf(operation);
+    const own = laneOf(operation);
     account.budget?.advance(now);
-    ready.add(operation);
+    own.ready.add(operation);
+    own.queuedBytes += bytes;
+    operation.queuedUpTo = own.queuedBytes;
     this.#lane(operation).turns.add(account);
-    if (ready.size === 1) account.budget?.want(lane, bytes);
+    if (own.ready.size === 1) account.budget?.want(lane, bytes);
+  }
+
+  /** Why an operation that is queued has not started. */
+  hindrance(operation: Operation, now: number): Hindrance {
+    const { account, lane, bytes } = operation;
+    const { budget } = account;
+    const { started, leftBytes } = laneOf(operation);
+    const { slots, started: startedOfAll } = this.#lane(operation);
+    budget?.advance(now);
+    const slotsTaken = startedOfAll >= slots && started > 0;
+    if (budget === undefined || slotsTaken || budget.paid(lane)) return { is: 'slot' };
+    // What is in front of it is paid for first.
+    const unpaid = Math.max(bytes, operation.queuedUpTo - leftBytes);
+    return { is: 'rate', ms: budget.msFor(lane, unpaid) };
   }
 
   /** Starts the operation whose turn it is; undefined if none may start. */
@@ -152,10 +186,15 @@ export class Lanes<Operation extends InLane<Operation>> {
   /** It is ready no more. */
   #leaveTurn(operation: Operation): void {
     const { account, lane } = operation;
-    const { ready } = laneOf(operation);
-    ready.delete(operation);
-    const next = ready.first;
-    if (next === undefined) this.#lane(operation).turns.delete(account);
+    const own = laneOf(operation);
+    own.ready.delete(operation);
+    own.leftBytes += operation.bytes;
+    const next = own.ready.first;
+    if (next === undefined) {
+      this.#lane(operation).turns.delete(account);
+      own.queuedBytes = 0;
+      own.leftBytes = 0;
+    }
     account.budget?.want(lane, next?.bytes ?? 0);
   }
 

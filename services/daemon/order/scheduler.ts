@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type InLane, Lanes, laneOf, type Share } from './lanes.ts';
-import { type Access, type Place, Precedence, placeFor } from './precedence.ts';
+import { type Hindrance, type InLane, Lanes, laneOf, type Share } from './lanes.ts';
+import { type Access, type Place, Precedence, placeFor, predecessorsOf } from './precedence.ts';
 
 /**
  * An operation's place in the order. `waiting`: for an earlier one that touches its bytes.
@@ -14,6 +14,12 @@ export interface Ticket<Work> {
   readonly readsTransient: boolean;
   readonly torn: boolean;
 }
+
+/** Why an operation has not started: it waits for others, of which some are named; or see {@link Hindrance}. */
+export type Wait<Work> = { is: 'order'; others: Work[] } | Hindrance;
+
+/** How many predecessors are looked at to find those that were not withdrawn. */
+const MAX_LOOKED_AT = 100;
 
 const NOBODY: Share = { client: '', bytes: 0 };
 
@@ -133,6 +139,7 @@ export class Scheduler<Work> {
       lane,
       account,
       bytes: share.bytes,
+      queuedUpTo: 0,
       withdrawn: false,
     };
     this.#order.enter(entry);
@@ -170,6 +177,14 @@ export class Scheduler<Work> {
     this.#started++;
     this.#count(entry, -1);
     return entry;
+  }
+
+  /** Why an operation has not started; undefined if it has, or shall not any more. */
+  waitOf(ticket: Ticket<Work>, now = 0): Wait<Work> | undefined {
+    const entry = ticket as Entry<Work>;
+    if (entry.withdrawn) return undefined;
+    if (entry.state === 'waiting') return { is: 'order', others: waitsFor(entry) };
+    return entry.state === 'ready' ? this.#lanes.hindrance(entry, now) : undefined;
   }
 
   /** Has the rates that clients have now act on what is queued: see {@link startNext}. */
@@ -247,6 +262,18 @@ export class Scheduler<Work> {
     this.#waiting += by;
     this.#waitingBytes += by * bytes;
   }
+}
+
+/** Those that an operation waits for; instead of one that was withdrawn, those that this waits for. */
+function waitsFor<Work>(entry: Entry<Work>): Work[] {
+  const found = new Set<Entry<Work>>();
+  const open = predecessorsOf(entry).slice(0, MAX_LOOKED_AT);
+  for (let looked = 0; looked < Math.min(open.length, MAX_LOOKED_AT); looked++) {
+    const one = open[looked] as Entry<Work>;
+    if (one.withdrawn) open.push(...predecessorsOf(one).slice(0, MAX_LOOKED_AT));
+    else found.add(one);
+  }
+  return Array.from(found, ({ work }) => work);
 }
 
 function reaches(taken: WaitingLimits, limits: WaitingLimits): boolean {

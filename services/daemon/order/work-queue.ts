@@ -4,8 +4,42 @@ import { type Problem, retryLater } from '../problems/problem.ts';
 import type { Access } from './precedence.ts';
 import { Scheduler, type Ticket } from './scheduler.ts';
 
-/** Starts an operation whose turn has come. */
-export type Start = () => void;
+/** What waits for its turn. */
+export interface Work {
+  kind: 'transfer' | 'upload' | 'calibration';
+  /** Of a transfer. */
+  id?: string;
+  /** Whose it is, by name. */
+  client: string;
+  /** Its turn has come. */
+  start(): void;
+}
+
+/** Work that is to be given its place in the order. */
+export interface NewWork extends Work {
+  accesses: readonly Access[];
+  lane: number;
+  /** That it moves, if they are to be reckoned before it starts; else see {@link WorkQueue.pace}. */
+  bytes: number;
+  /** Whether a crash does not forget it. */
+  kept?: boolean;
+  /**
+   * Is called once work that a crash forgets has begun to write what it reads; that goes on once
+   * the promise resolves.
+   */
+  unsettled?: () => Promise<boolean> | undefined;
+}
+
+/** Why work has not started, as its client is told. */
+export type Wait =
+  /** For these transfers of the client, and perhaps for work of others. */
+  | { reason: 'order'; transfers: string[] }
+  | { reason: 'upload' }
+  | { reason: 'slot' }
+  | { reason: 'rate'; seconds: number };
+
+/** How many transfers {@link Wait} names. */
+const MAX_NAMED = 10;
 
 /** Up to this size a transfer is small, and does not queue behind large ones. In bytes. */
 const SMALL_BYTES = 2 ** 20;
@@ -101,7 +135,7 @@ function shareOf(limits: typeof MAX_WAITING, share: number): typeof MAX_WAITING 
 
 /** Everything that is to touch devices in order: admits it, and starts it when its turn comes. */
 export class WorkQueue {
-  readonly #scheduler: Scheduler<Start>;
+  readonly #scheduler: Scheduler<Work>;
   readonly #options: WorkQueueOptions;
   readonly #whenIdle: (() => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
@@ -112,7 +146,7 @@ export class WorkQueue {
   constructor(options: WorkQueueOptions) {
     this.#options = options;
     const share = heapShare(options.heapBytes);
-    this.#scheduler = new Scheduler<Start>({
+    this.#scheduler = new Scheduler<Work>({
       lanes: LANE_SLOTS,
       weights: LANE_WEIGHTS,
       maxWaiting: shareOf(MAX_WAITING, share),
@@ -156,31 +190,22 @@ export class WorkQueue {
     if (open >= transfersInFlight) throw tooMany(transfersInFlight);
   }
 
-  /**
-   * Gives an operation its place; `start` may be called before this returns.
-   *
-   * @param client whose it is, by name
-   * @param bytes that it moves, where they are to be reckoned before it starts; else see
-   *   {@link pace}
-   * @param kept whether a crash does not forget it
-   * @param unsettled is called once work that a crash forgets has begun to write what it reads;
-   *   that goes on once the promise resolves
-   */
-  add(
-    start: Start,
-    accesses: readonly Access[],
-    lane: number,
-    client: string,
-    bytes: number,
-    kept = false,
-    unsettled?: () => Promise<boolean> | undefined,
-  ): Ticket<Start> {
-    const { bytesPerSecond } = this.#options.limitsOf(client);
-    const share = { client, bytes, bytesPerSecond };
+  /** Gives work its place; `start` may be called before this returns. */
+  add({ accesses, lane, bytes, kept = false, unsettled, ...work }: NewWork): Ticket<Work> {
+    const { bytesPerSecond } = this.#options.limitsOf(work.client);
+    const share = { client: work.client, bytes, bytesPerSecond };
     const now = performance.now();
-    const ticket = this.#scheduler.accept(start, accesses, lane, share, now, !kept, unsettled);
+    const ticket = this.#scheduler.accept(work, accesses, lane, share, now, !kept, unsettled);
     this.#startAll();
     return ticket;
+  }
+
+  /** Why work has not started; undefined if it has. */
+  waitOf(ticket: Ticket<Work>): Wait | undefined {
+    const wait = this.#scheduler.waitOf(ticket, performance.now());
+    if (wait?.is === 'order') return waitFor(wait.others, ticket.work.client);
+    if (wait?.is === 'rate') return { reason: 'rate', seconds: Math.ceil(wait.ms / 1000) };
+    return wait && { reason: 'slot' };
   }
 
   /**
@@ -192,20 +217,20 @@ export class WorkQueue {
    * @throws Error the reason of `left`, or what the work throws
    */
   async inTurn<Result>(
-    client: string,
+    { kind, client }: Pick<Work, 'kind' | 'client'>,
     { device, offset, size }: Pick<Access, 'device' | 'offset' | 'size'>,
     left: AbortSignal,
     work: (turn: Turn) => Promise<Result>,
   ): Promise<Result> {
     const accesses = size === 0 ? [] : [{ device, offset, size, write: true }];
-    let start: Start = () => {};
+    let start = () => {};
     const turn = new Promise<void>((resolve, reject) => {
       start = resolve;
       const leave = () => reject(left.reason);
       if (left.aborted) leave();
       left.addEventListener('abort', leave);
     });
-    const ticket = this.add(start, accesses, UPLOAD_LANE, client, 0);
+    const ticket = this.add({ kind, client, start, accesses, lane: UPLOAD_LANE, bytes: 0 });
     try {
       await turn;
       return await work({
@@ -241,12 +266,12 @@ export class WorkQueue {
   }
 
   /** One that a crash forgets is about to write. @returns whether it may, later; undefined: now */
-  begin(ticket: Ticket<Start>): Promise<boolean> | undefined {
+  begin(ticket: Ticket<Work>): Promise<boolean> | undefined {
     return this.#scheduler.begin(ticket);
   }
 
   /** An operation is over, or shall not start any more. */
-  release(ticket: Ticket<Start>): void {
+  release(ticket: Ticket<Work>): void {
     this.#scheduler.release(ticket, performance.now());
     this.#startAll();
     this.#forget();
@@ -280,7 +305,7 @@ export class WorkQueue {
     if (this.#starting) return;
     this.#starting = true;
     const next = () => this.#scheduler.startNext(performance.now());
-    for (let ticket = next(); ticket; ticket = next()) ticket.work();
+    for (let ticket = next(); ticket; ticket = next()) ticket.work.start();
     this.#starting = false;
     clearTimeout(this.#timer);
     const { wait } = this.#scheduler;
@@ -288,6 +313,15 @@ export class WorkQueue {
     const ms = Math.min(Math.ceil(wait), 86_400_000);
     if (Number.isFinite(wait)) this.#timer = setTimeout(() => this.#startAll(), ms);
   }
+}
+
+/** Of what others wait for, a client is told the ids of its own transfers. */
+function waitFor(others: readonly Work[], client: string): Wait {
+  if (others.length > 0 && others.every(({ kind }) => kind === 'upload')) {
+    return { reason: 'upload' };
+  }
+  const own = others.filter((other) => other.client === client).flatMap(({ id }) => id ?? []);
+  return { reason: 'order', transfers: own.slice(0, MAX_NAMED) };
 }
 
 function tooMany(transfers: number): Problem {

@@ -6,7 +6,7 @@ import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Rows } from '../journal/store.ts';
 import type { Ticket } from '../order/scheduler.ts';
-import { type Start, transferLane, type WorkQueue } from '../order/work-queue.ts';
+import { transferLane, type Work, type WorkQueue } from '../order/work-queue.ts';
 import { OutcomeUnknown, Problem, retryLater } from '../problems/problem.ts';
 import { accessesOf } from './accesses.ts';
 import type { Archive } from './archive.ts';
@@ -14,6 +14,7 @@ import { reportEnd } from './observer.ts';
 import { rerunProblem, touchesItself } from './recovery.ts';
 import { acceptedRows, begunRows, endedRows, keysOf, unsettledRows } from './rows.ts';
 import { Run, type RunOptions, type RunResult, whyGone } from './run.ts';
+import type { WaitingFor } from './schema.ts';
 import type { Outcome, Transfer, TransferPlan } from './transfer.ts';
 
 /** What a transfer meets on its way. */
@@ -66,7 +67,7 @@ export class ActiveTransfer {
   readonly #reruns: number | undefined;
   #state: State = { is: 'waiting' };
   #kept: Kept;
-  #ticket: Ticket<Start> | undefined;
+  #ticket: Ticket<Work> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   /** @param reruns how many daemons ran it again, and died, if the journal has it already */
@@ -75,6 +76,7 @@ export class ActiveTransfer {
     this.#around = around;
     this.#reruns = reruns;
     this.#kept = { is: reruns === undefined ? 'no' : 'yes' };
+    transfer.waitingFor = () => this.#waitingFor();
   }
 
   /** While it is on its way into the journal, and may yet fail to get there. */
@@ -89,18 +91,18 @@ export class ActiveTransfer {
 
   /** Gives it its place in the order; it may start, and end, before this returns. */
   place(): void {
-    const { plan, origin } = this.transfer;
+    const { id, plan, origin } = this.transfer;
     const { queue, unflushed } = this.#around;
     if (!plan.flush && plan.operation !== 'compare') unflushed.add(plan.destination);
-    this.#ticket = queue.add(
-      () => this.#turn(),
-      accessesOf(plan),
-      transferLane(plan.priority, plan.bytes),
-      origin.client,
-      plan.bytes,
-      this.#kept.is !== 'no' || this.#state.is === 'accepting',
-      () => this.#unsettled(),
-    );
+    this.#ticket = queue.add({
+      ...{ kind: 'transfer', id, client: origin.client },
+      start: () => this.#turn(),
+      accesses: accessesOf(plan),
+      lane: transferLane(plan.priority, plan.bytes),
+      bytes: plan.bytes,
+      kept: this.#kept.is !== 'no' || this.#state.is === 'accepting',
+      unsettled: () => this.#unsettled(),
+    });
     // What started within add() has nobody behind it yet.
     if (this.#state.is === 'running') queue.begin(this.#ticket);
     // What ended within add() could not be released by a ticket that was not there yet.
@@ -389,8 +391,15 @@ export class ActiveTransfer {
     this.#release();
   }
 
+  #waitingFor(): WaitingFor {
+    // Its client hears of it before it has its place.
+    if (this.#ticket === undefined) return { reason: 'slot' };
+    return this.#around.queue.waitOf(this.#ticket) ?? { reason: 'journal' };
+  }
+
   #leave(): void {
     this.#state = { is: 'left' };
+    this.transfer.waitingFor = undefined;
     this.#around.left(this.transfer);
   }
 

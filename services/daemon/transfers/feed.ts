@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { seesAllTransfers, type Viewer } from '../access/visibility.ts';
-import { documentFor } from './document.ts';
+import { basicDocumentFor, documentFor } from './document.ts';
 import type { Transfer } from './transfer.ts';
 
 export type EventKind = 'progress' | 'status';
@@ -30,8 +30,10 @@ export class TransferEvent {
   }
 
   #render(viewer: Viewer, brief: boolean): string {
-    const document = documentFor(viewer, this.transfer);
-    const shown = brief ? { ...document, segments: undefined } : document;
+    const { transfer } = this;
+    const shown = brief
+      ? { ...basicDocumentFor(viewer, transfer), timings: transfer.timings }
+      : documentFor(viewer, transfer);
     // JSON escapes line breaks, so it is one line of data.
     return `event: ${this.kind}\ndata: ${JSON.stringify(shown)}\n\n`;
   }

@@ -121,7 +121,7 @@ export class History {
       for (const [id, transfer] of tree?.entriesReversed(after, undefined, true) ?? []) {
         after = id;
         if (matches(transfer)) {
-          segments += transfer.plan.segments.length;
+          if (query.view === 'full') segments += transfer.plan.segments.length;
           const last = transfers.at(-1);
           const full = transfers.length === query.page_size || segments > MAX_PAGE_SEGMENTS;
           if (last !== undefined && full) {

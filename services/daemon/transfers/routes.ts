@@ -11,12 +11,11 @@ import { type Preference, readPrefer } from '../http/prefer.ts';
 import { referenceBelow } from '../http/references.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
-import { documentFor } from './document.ts';
+import { basicDocumentFor, documentFor } from './document.ts';
 import { IDEMPOTENCY_KEY, readKey } from './idempotency.ts';
 import { meaningOf, planTransfer, touchesOf, touchPointer } from './plan.ts';
 import {
   dryRunSchema,
-  type TransferDocument,
   transferListQuerySchema,
   transferListSchema,
   transferProblemSchema,
@@ -158,7 +157,9 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
         isClosed(reply.raw),
       );
       return {
-        transfers: page.map((transfer) => listed(documentFor(client, transfer), query.view)),
+        transfers: page.map((transfer) =>
+          (query.view === 'basic' ? basicDocumentFor : documentFor)(client, transfer),
+        ),
         next_page_token: nextPageToken,
       };
     },
@@ -215,12 +216,6 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
     },
   );
 };
-
-function listed(document: TransferDocument, view: 'full' | 'basic') {
-  if (view === 'full') return document;
-  const { segments, timings, ...basic } = document;
-  return basic;
-}
 
 function describePlan(plan: TransferPlan) {
   return {

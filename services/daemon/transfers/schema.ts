@@ -193,10 +193,31 @@ const toldSegmentSchema = z.object({
   size: bytes,
 });
 
+const waitingForSchema = z
+  .object({
+    reason: z.enum(['order', 'upload', 'slot', 'rate', 'journal']).meta({
+      description:
+        'order: earlier transfers that touch the same bytes; upload: into the same bytes; slot: ' +
+        'others run, and as many as may at a time; rate: the bytes a second that the client may ' +
+        'move; journal: a row on disk, or the history that is still being read after a start.',
+    }),
+    transfers: z
+      .array(z.uuid())
+      .optional()
+      .meta({ description: "With order: up to 10 of the client's own that it waits for." }),
+    seconds: z.int().min(0).optional().meta({ description: 'With rate: about how long.' }),
+  })
+  .meta({ id: 'WaitingFor' });
+
+export type WaitingFor = z.output<typeof waitingForSchema>;
+
 export const transferSchema = z
   .object({
     id: z.uuid(),
     status: z.enum(STATUSES),
+    waiting_for: waitingForSchema.nullable().meta({
+      description: 'Why it has not started; null once it has.',
+    }),
     operation: z.enum(OPERATIONS),
     device_name: z.string(),
     dst_device_name: z.string(),
@@ -273,6 +294,7 @@ const basicTransferSchema = transferSchema
 
 /** A transfer as clients see it. */
 export type TransferDocument = z.output<typeof transferSchema>;
+export type BasicTransferDocument = z.output<typeof basicTransferSchema>;
 
 export const dryRunSchema = z
   .object({

@@ -5,7 +5,7 @@ import type { Completion, Operation, Priority, Segment } from '../engines/record
 import { crc32cText } from '../http/crc32c.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import { type Problem, problemDetails } from '../problems/problem.ts';
-import type { End, Status, TransferDocument } from './schema.ts';
+import type { BasicTransferDocument, End, Status, TransferDocument, WaitingFor } from './schema.ts';
 
 /** What is to be done: a request, checked against the devices and with its engine chosen. */
 export interface TransferPlan {
@@ -112,6 +112,9 @@ function reportOf(completion: Completion): EngineReport {
   };
 }
 
+/** What the next daemon is to run. */
+const IN_JOURNAL: WaitingFor = { reason: 'journal' };
+
 /** One transfer, from its acceptance on. */
 export class Transfer {
   readonly id: string;
@@ -123,6 +126,8 @@ export class Transfer {
   /** Names of the DMA channels that had a part of it. */
   channels: readonly string[] = [];
   bytesCompleted = 0;
+  /** Says why it has not started; undefined once somebody else sees it through, or nobody. */
+  waitingFor: (() => WaitingFor) | undefined;
   /** Whether its client was told that it goes on, and may come back for its end. */
   promised = false;
   error: Problem | undefined;
@@ -254,12 +259,20 @@ export class Transfer {
 
   /** The transfer as clients see it. */
   toJSON(): TransferDocument {
+    const { segmented } = this.plan;
+    const segments = segmented ? toldSegments(this.plan) : null;
+    return { ...this.basic(), segments, timings: this.timings };
+  }
+
+  /** The same without segments, which may be thousands, and without timings. */
+  basic(): BasicTransferDocument {
     const { plan } = this;
-    const timings = this.timings;
     const [only] = plan.segments;
+    const copyNs = this.#completion?.copyNs ?? 0;
     return {
       id: this.id,
       status: this.status,
+      waiting_for: this.status === 'queued' ? (this.waitingFor?.() ?? IN_JOURNAL) : null,
       operation: plan.operation,
       device_name: plan.source.name,
       dst_device_name: plan.destination.name,
@@ -267,7 +280,6 @@ export class Transfer {
         plan.segmented || only === undefined || plan.operation === 'fill' ? null : only.src_offset,
       dst_offset: plan.segmented || only === undefined ? null : only.dst_offset,
       size: plan.bytes,
-      segments: plan.segmented ? toldSegments(plan) : null,
       pattern: plan.pattern ?? null,
       engine: this.choice.engine,
       engine_reason: this.choice.reason,
@@ -283,9 +295,8 @@ export class Transfer {
       created_at: this.#timeOf(this.#acceptedNs),
       started_at: this.#timeOf(this.#startedNs),
       finished_at: this.#timeOf(this.#finishedNs),
-      timings,
       throughput_bytes_per_second:
-        timings.copy_ns === 0 ? 0 : Math.round((this.bytesCompleted * 1e9) / timings.copy_ns),
+        copyNs === 0 ? 0 : Math.round((this.bytesCompleted * 1e9) / copyNs),
       labels: plan.labels,
       error: this.error === undefined ? null : problemDetails(this.error, this.origin.requestId),
     };

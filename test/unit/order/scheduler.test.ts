@@ -183,6 +183,7 @@ class Bench {
       if (ticket.state !== 'started') waiting++;
       before.push(operation);
     }
+    for (const live of this.live) if (!live.withdrawn && !gone.has(live)) this.#checkWait(live);
     this.#clock++;
     this.live.splice(0, this.live.length, ...this.live.filter((live) => !gone.has(live)));
     assert.equal(this.scheduler.waiting, waiting);
@@ -196,6 +197,22 @@ class Bench {
     }
     for (const [lane, slots] of LANES.entries()) {
       assert.ok(this.#startedIn(lane) <= slots);
+    }
+  }
+
+  /** What one is said to wait for are earlier ones that are not over; its own, but for withdrawn ones. */
+  #checkWait({ operation, ticket }: Live): void {
+    const wait = this.scheduler.waitOf(ticket);
+    const expected = { waiting: 'order', ready: 'slot', started: undefined, released: undefined };
+    assert.equal(wait?.is, expected[ticket.state]);
+    if (wait?.is !== 'order') return;
+    assert.ok(wait.others.length > 0);
+    assert.equal(new Set(wait.others).size, wait.others.length);
+    const someWithdrawn = this.live.some(({ withdrawn }) => withdrawn);
+    for (const other of wait.others) {
+      const live = this.live.find((one) => one.operation === other);
+      assert.ok(live !== undefined && !live.withdrawn && other.index < operation.index);
+      if (!someWithdrawn) assert.ok(this.#conflict(other, operation));
     }
   }
 

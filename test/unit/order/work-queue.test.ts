@@ -3,9 +3,18 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 import { describe, expect, test } from '@jest/globals';
 import type { Access } from '../../../services/daemon/order/precedence.ts';
 import type { Ticket } from '../../../services/daemon/order/scheduler.ts';
-import { type Start, UPLOAD_LANE, WorkQueue } from '../../../services/daemon/order/work-queue.ts';
+import {
+  type NewWork,
+  UPLOAD_LANE,
+  type Work,
+  WorkQueue,
+} from '../../../services/daemon/order/work-queue.ts';
 
 const MANY = 100_000;
+const PLAIN: NewWork = {
+  ...{ kind: 'upload', client: 'client', start: () => {} },
+  ...{ accesses: [], lane: UPLOAD_LANE, bytes: 0 },
+};
 const FULL = expect.objectContaining({ code: 'queue_full' });
 
 test('a client may have 100,000 waiting, each of which gets its turn, in order', () => {
@@ -13,19 +22,17 @@ test('a client may have 100,000 waiting, each of which gets its turn, in order',
   const started: number[] = [];
   const add = (n: number) => {
     const at = (n % 1000) * 4096;
-    return queue.add(
-      () => started.push(n),
-      [
+    return queue.add({
+      ...PLAIN,
+      start: () => started.push(n),
+      accesses: [
         { device: 1, offset: at, size: 4096, write: false },
         { device: 2, offset: at, size: 4096, write: true },
       ],
-      UPLOAD_LANE,
-      'client',
-      0,
-    );
+    });
   };
   const all = [{ device: 1, offset: 0, size: MANY * 4096, write: true }];
-  const blocker = queue.add(() => {}, all, UPLOAD_LANE, 'client', 0);
+  const blocker = queue.add({ ...PLAIN, accesses: all });
   const tickets = Array.from({ length: MANY }, (_, n) => {
     queue.admit('client');
     return add(n);
@@ -63,7 +70,7 @@ test('with a small heap, less may wait', () => {
         expect(error).toEqual(FULL);
         return count;
       }
-      queue.add(() => {}, [range], UPLOAD_LANE, client, 0);
+      queue.add({ ...PLAIN, client, accesses: [range] });
     }
   };
   // 40 % of it, 7 KiB each, half of them for one client; the first does not wait.
@@ -78,10 +85,10 @@ describe('work in its turn', () => {
 
   test('waits for what was accepted before, and keeps what comes later waiting', async () => {
     const queue = newQueue();
-    const before = queue.add(() => {}, [{ ...range, write: true }], UPLOAD_LANE, 'client', 0);
+    const before = queue.add({ ...PLAIN, accesses: [{ ...range, write: true }] });
     const events: string[] = [];
     let finish = () => {};
-    const work = queue.inTurn('client', range, patient, async () => {
+    const work = queue.inTurn(PLAIN, range, patient, async () => {
       events.push('work');
       await new Promise<void>((resolve) => {
         finish = resolve;
@@ -89,14 +96,12 @@ describe('work in its turn', () => {
       return 42;
     });
     const after = [{ ...range, offset: 99, size: 1, write: false }];
-    queue.add(() => events.push('after'), after, UPLOAD_LANE, 'client', 0);
-    queue.add(
-      () => events.push('beside'),
-      [{ ...range, offset: 100, write: true }],
-      UPLOAD_LANE,
-      'client',
-      0,
-    );
+    queue.add({ ...PLAIN, start: () => events.push('after'), accesses: after });
+    queue.add({
+      ...PLAIN,
+      start: () => events.push('beside'),
+      accesses: [{ ...range, offset: 100, write: true }],
+    });
     await nextTurn();
     expect(events).toEqual(['beside']);
     queue.release(before);
@@ -109,11 +114,11 @@ describe('work in its turn', () => {
 
   test.each(['before', 'while'])('is not begun for one who leaves %s it waits', async (when) => {
     const queue = newQueue();
-    const blocker = queue.add(() => {}, [{ ...range, write: true }], UPLOAD_LANE, 'client', 0);
+    const blocker = queue.add({ ...PLAIN, accesses: [{ ...range, write: true }] });
     const left = new AbortController();
     const reason = new Error('gone');
     if (when === 'before') left.abort(reason);
-    const work = queue.inTurn('client', range, left.signal, async () => {
+    const work = queue.inTurn(PLAIN, range, left.signal, async () => {
       throw new Error('begun');
     });
     left.abort(reason);
@@ -125,10 +130,10 @@ describe('work in its turn', () => {
   test('lets others go on where it fails', async () => {
     const queue = newQueue();
     const broken = new Error('broken');
-    await expect(queue.inTurn('client', range, patient, () => Promise.reject(broken))).rejects.toBe(
+    await expect(queue.inTurn(PLAIN, range, patient, () => Promise.reject(broken))).rejects.toBe(
       broken,
     );
-    await queue.inTurn('client', range, patient, async () => {});
+    await queue.inTurn(PLAIN, range, patient, async () => {});
     await queue.close();
   });
 });
@@ -138,7 +143,7 @@ test('what clients may take can change for what is queued, both ways', async () 
   const queue = new WorkQueue({ limitsOf: () => ({ bytesPerSecond }), overloaded: () => false });
   const started: number[] = [];
   const add = (n: number, bytes: number) =>
-    queue.add(() => started.push(n), [], UPLOAD_LANE, 'client', bytes);
+    queue.add({ ...PLAIN, start: () => started.push(n), bytes });
   const setRate = (rate: number | undefined) => {
     bytesPerSecond = rate;
     queue.limitsChanged();
@@ -183,10 +188,11 @@ test('thirty fragmented transfers and seven readers of all leave in slices, and 
   const queue = new WorkQueue({ limitsOf: () => ({}), overloaded: () => false });
   const ready: (() => void)[] = [];
   const add = (accesses: Access[]) => {
-    const ticket: Ticket<Start> = queue.add(
-      () => ready.push(() => queue.release(ticket)),
-      ...([accesses, UPLOAD_LANE, 'client', 0] as const),
-    );
+    const ticket: Ticket<Work> = queue.add({
+      ...PLAIN,
+      start: () => ready.push(() => queue.release(ticket)),
+      accesses,
+    });
   };
   const whole = (write: boolean) =>
     [1, 2].map((device) => ({ device, offset: 0, size: 1e9, write }));

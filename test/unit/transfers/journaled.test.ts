@@ -6,10 +6,20 @@ import type { Engine, JobListener } from '../../../services/daemon/engines/engin
 import type { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
 import { transferListQuerySchema } from '../../../services/daemon/transfers/schema.ts';
 import { TransferService } from '../../../services/daemon/transfers/service.ts';
+import type { Transfer } from '../../../services/daemon/transfers/transfer.ts';
 import { makeChooser, noDma } from '../../support/fake-dma.ts';
 import { FULL, MemoryStore, memoryJournal } from '../../support/memory-store.ts';
-import { CLOCK, completion, makeOrigin, makePlan, makeQueue, viewer } from './make-transfer.ts';
+import {
+  CLOCK,
+  completion,
+  makeDevice,
+  makeOrigin,
+  makePlan,
+  makeQueue,
+  viewer,
+} from './make-transfer.ts';
 
+const MIB = 2 ** 20;
 const ECANCELED = -125;
 const SWAP = [
   { src_offset: 0, dst_offset: 8192, size: 4096 },
@@ -184,6 +194,20 @@ describe('a transfer that has to be kept', () => {
     expect(jobs).toHaveLength(0);
     while (jobs.length === 0) await turn();
     expect(rows('/begun')).toEqual([`${transfer.id}/begun`]);
+  });
+
+  test('says what it waits for: a slot, or a row that is not on disk yet', async () => {
+    const large = (n: number) => ({
+      segments: [{ src_offset: 2 * n * MIB, dst_offset: (2 * n + 1) * MIB, size: MIB + 1 }],
+    });
+    const transfers: Transfer[] = [];
+    for (let n = 0; n < 9; n++) transfers.push(await create(false, undefined, large(4 * n)));
+    const waits = transfers.map((transfer) => transfer.toJSON().waiting_for);
+    expect(waits).toEqual([...Array(8).fill(null), { reason: 'slot' }]);
+    const letThrough = store.hold();
+    const behind = create(true, undefined, { segments: SWAP, source: makeDevice({ handle: 7 }) });
+    letThrough();
+    expect((await behind).toJSON().waiting_for).toEqual({ reason: 'journal' });
   });
 
   test('one that is cancelled before that never starts', async () => {

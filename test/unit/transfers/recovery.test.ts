@@ -9,7 +9,7 @@ import type { Engine, JobListener } from '../../../services/daemon/engines/engin
 import type { Job, Segment } from '../../../services/daemon/engines/records.ts';
 import { readClocks } from '../../../services/daemon/journal/elapsed.ts';
 import type { Ticket } from '../../../services/daemon/order/scheduler.ts';
-import { UPLOAD_LANE } from '../../../services/daemon/order/work-queue.ts';
+import { UPLOAD_LANE, type Work } from '../../../services/daemon/order/work-queue.ts';
 import { readRecords } from '../../../services/daemon/transfers/record.ts';
 import {
   type Recovered,
@@ -158,17 +158,18 @@ class Life {
       this.runs.push({ left: [...steps(given, value)], moved, end });
     };
     let placed = false;
-    const ticket: Ticket<() => void> = this.queue.add(
-      () => {
+    const ticket: Ticket<Work> = this.queue.add({
+      kind: 'upload',
+      client: 'anonymous',
+      start: () => {
         const wait = placed ? this.queue.begin(ticket) : undefined;
         if (wait) void wait.then(run);
         else run();
       },
       accesses,
-      UPLOAD_LANE,
-      'anonymous',
-      0,
-    );
+      lane: UPLOAD_LANE,
+      bytes: 0,
+    });
     placed = true;
     if (ticket.state === 'started') this.queue.begin(ticket);
   }
