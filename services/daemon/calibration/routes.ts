@@ -24,7 +24,7 @@ export interface CalibrationRoutesOptions extends EnginesParts {
   queue: WorkQueue;
 }
 
-const calibrateSchema = z
+export const calibrateSchema = z
   .strictObject({
     device_name: z.string().max(64).meta({ description: 'Such as dax0.0 or /dev/dax0.0.' }),
     offset: byteCount(0),

@@ -25,7 +25,7 @@ const journalSchema = z
   })
   .meta({ description: 'Where accepted transfers are kept.' });
 
-const readySchema = z
+export const readySchema = z
   .object({
     ready: z.boolean(),
     waiting_for: z.array(z.string()),
@@ -41,7 +41,7 @@ const readySchema = z
   })
   .meta({ id: 'Readiness' });
 
-const versionSchema = z
+export const versionSchema = z
   .object({
     daemon: z.string(),
     api: z.object({ major: z.int(), minor: z.int() }).meta({

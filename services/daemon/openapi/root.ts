@@ -8,7 +8,7 @@ import { DAEMON_VERSION } from '../version.ts';
 const JSON_TYPE = 'application/json';
 const HTML_TYPE = 'text/html';
 
-const rootSchema = z
+export const rootSchema = z
   .object({ name: z.literal('dmad'), version: z.string(), docs: z.string(), openapi: z.string() })
   .meta({ id: 'Root' });
 

@@ -11,7 +11,7 @@ const HTML_TYPE = 'text/html';
 
 const RETRIES = { yes: 'yes', with_key: 'with the same Idempotency-Key', no: 'no' } as const;
 
-const explanationSchema = z
+export const explanationSchema = z
   .object({
     type: z.string(),
     code: problemCodeSchema,

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+import {
+  blockDigests,
+  type DigestOptions,
+  type Download,
+  type DownloadOptions,
+  download,
+  type UploadBody,
+  type UploadOptions,
+  upload,
+} from './content.ts';
+import { transferError } from './error.ts';
+import { resumedEvents } from './events.ts';
+import { Abort } from './time.ts';
+import {
+  type CallOptions,
+  deadlineExceeded,
+  type Query,
+  Transport,
+  type TransportOptions,
+} from './transport.ts';
+import type {
+  CalibrationRequest,
+  Checksum,
+  Device,
+  Digests,
+  DryRun,
+  Engines,
+  ProblemExplanation,
+  Range,
+  Readiness,
+  Root,
+  Transfer,
+  TransferList,
+  TransferListQuery,
+  TransferRequest,
+  UploadResult,
+  Version,
+} from './types.ts';
+
+export interface CreateOptions extends CallOptions {
+  /** How long the daemon may wait for the end before it answers, 0 to 60 s; its default is 10. */
+  waitSeconds?: number;
+  /** Made up if absent. Give one to make the same call again later, in another process too. */
+  idempotencyKey?: string;
+}
+
+export interface WaitOptions extends CallOptions {
+  /** How long the daemon may wait before it answers, 0 to 60 s. */
+  waitSeconds?: number;
+}
+
+/** A change of a transfer. */
+export interface TransferEvent {
+  /** `progress`, `status`; a later daemon may have more. */
+  event: string;
+  /** With its segments, if it has some. */
+  transfer: Transfer;
+}
+
+const RUNNING: readonly string[] = ['queued', 'running'];
+const WAIT_SECONDS = 50;
+const JSON_TYPE = { 'content-type': 'application/json' };
+
+/** Whether a transfer is over, however it ended. */
+export function isOver({ status }: Pick<Transfer, 'status'>): boolean {
+  return !RUNNING.includes(status);
+}
+
+/**
+ * The operations of the HTTP interface, one method each. A method rejects with a {@link DmadError},
+ * or with what its AbortSignal aborts with.
+ */
+export class DmadClient {
+  readonly #transport: Transport;
+
+  constructor(options: TransportOptions) {
+    this.#transport = new Transport(options);
+  }
+
+  /**
+   * Starts a transfer, and waits some seconds for its end. A lost connection does no harm: the same
+   * Idempotency-Key goes with each attempt.
+   *
+   * @returns the transfer, which may still be under way
+   * @throws DmadError with `transfer` if it ended, but did not succeed
+   */
+  async createTransfer(
+    request: TransferRequest,
+    { waitSeconds, idempotencyKey = newKey(), ...options }: CreateOptions = {},
+  ): Promise<Transfer> {
+    const headers: Record<string, string> = { ...JSON_TYPE, 'idempotency-key': idempotencyKey };
+    if (waitSeconds === 0) headers.prefer = 'respond-async';
+    else if (waitSeconds !== undefined) headers.prefer = `wait=${waitSeconds}`;
+    const body = () => JSON.stringify(request);
+    return this.#transport.json(
+      {
+        ...{ method: 'POST', path: '/transfers', headers, body },
+        ...{ expected: [201, 202], retry: 'after_loss' },
+      },
+      options,
+      (waitSeconds ?? 10) * 1000,
+    );
+  }
+
+  /** What a transfer would do; it copies nothing. */
+  planTransfer(request: TransferRequest, options?: CallOptions): Promise<DryRun> {
+    const body = () => JSON.stringify({ ...request, dry_run: true });
+    const retry = 'after_loss';
+    return this.#transport.json(
+      { method: 'POST', path: '/transfers', headers: JSON_TYPE, body, retry },
+      options,
+    );
+  }
+
+  /** Starts a transfer and waits for its end. @throws DmadError unless it succeeded */
+  async runTransfer(request: TransferRequest, options: CreateOptions = {}): Promise<Transfer> {
+    const deadline = options.deadlineMs && performance.now() + options.deadlineMs;
+    const transfer = await this.createTransfer(request, options);
+    if (isOver(transfer)) return transfer;
+    const ended = await this.waitForTransfer(transfer.id, {
+      ...options,
+      ...(deadline !== undefined && { deadlineMs: deadline - performance.now() }),
+    });
+    if (ended.status !== 'succeeded') throw transferError(ended);
+    return ended;
+  }
+
+  /** How a transfer stands, whether it is over or not. */
+  getTransfer(id: string, { waitSeconds = 0, ...options }: WaitOptions = {}): Promise<Transfer> {
+    const headers: Record<string, string> =
+      waitSeconds === 0 ? {} : { prefer: `wait=${waitSeconds}` };
+    const path = `/transfers/${encodeURIComponent(id)}`;
+    return this.#transport.json(
+      { path, headers, retry: 'after_loss' },
+      options,
+      waitSeconds * 1000,
+    );
+  }
+
+  /** Waits for the end, however long that takes and however it is. */
+  async waitForTransfer(
+    id: string,
+    { deadlineMs = Number.POSITIVE_INFINITY, ...options }: CallOptions = {},
+  ): Promise<Transfer> {
+    const abort = new Abort(options.signal);
+    abort.abortAfter(deadlineMs, () => deadlineExceeded(`transfer ${id}`, deadlineMs, undefined));
+    try {
+      for (;;) {
+        const each = { ...options, signal: abort.signal, waitSeconds: WAIT_SECONDS };
+        const transfer = await this.getTransfer(id, each);
+        if (isOver(transfer)) return transfer;
+      }
+    } finally {
+      abort.done();
+    }
+  }
+
+  /** A page of transfers, newest first. */
+  listTransfers(query: TransferListQuery = {}, options?: CallOptions): Promise<TransferList> {
+    return this.#get('/transfers', options, query as Query);
+  }
+
+  /** All transfers that a query finds, newest first, page by page. */
+  async *allTransfers(
+    query: TransferListQuery = {},
+    options?: CallOptions,
+  ): AsyncGenerator<TransferList['transfers'][number]> {
+    for (let token = query.page_token; token !== ''; ) {
+      const page = await this.listTransfers(
+        { ...query, ...(token !== undefined && { page_token: token }) },
+        options,
+      );
+      yield* page.transfers;
+      token = page.next_page_token;
+    }
+  }
+
+  /** Stops a transfer. @returns it, once it has stopped @throws DmadError `not_cancellable` */
+  cancelTransfer(id: string, options?: CallOptions): Promise<Transfer> {
+    const path = `/transfers/${encodeURIComponent(id)}/cancel`;
+    const headers = { 'idempotency-key': newKey() };
+    return this.#transport.json({ method: 'POST', path, headers, retry: 'after_loss' }, options);
+  }
+
+  /**
+   * Follows a transfer: how it stands, each change, and last its end, after which the iterator is
+   * done. A lost connection is resumed; what happened meanwhile comes as one change.
+   */
+  async *watch(id: string, options: CallOptions = {}): AsyncGenerator<TransferEvent> {
+    const path = `/transfers/${encodeURIComponent(id)}/events`;
+    for await (const event of this.#events(path, undefined, options)) {
+      yield event;
+      if (isOver(event.transfer)) return;
+    }
+    // It ended while the connection was lost.
+    yield { event: 'status', transfer: await this.getTransfer(id, options) };
+  }
+
+  /** Follows all transfers of this client, until the caller stops it. */
+  watchAll(options: CallOptions = {}): AsyncGenerator<TransferEvent> {
+    return this.#events('/events', undefined, options);
+  }
+
+  async *#events(
+    path: string,
+    query: Query | undefined,
+    options: CallOptions,
+  ): AsyncGenerator<TransferEvent> {
+    // Segments come once a connection: later events have the earlier one's.
+    const segments = new Map<string, Transfer['segments']>();
+    for await (const { event, data } of resumedEvents(this.#transport, path, query, options)) {
+      const transfer = JSON.parse(data);
+      if (typeof transfer?.id !== 'string') continue;
+      if (transfer.segments === undefined) transfer.segments = segments.get(transfer.id) ?? null;
+      else if (transfer.segments !== null) segments.set(transfer.id, transfer.segments);
+      if (isOver(transfer)) segments.delete(transfer.id);
+      yield { event, transfer };
+    }
+  }
+
+  async listDevices(options?: CallOptions): Promise<Device[]> {
+    const { devices } = await this.#get<{ devices: Device[] }>('/devices', options);
+    return devices;
+  }
+
+  getDevice(name: string, options?: CallOptions): Promise<Device> {
+    return this.#get(`/devices/${encodeURIComponent(name)}`, options);
+  }
+
+  /** Reads bytes of a device: all of it, or a range. */
+  readContent(device: string, options: DownloadOptions = {}): Promise<Download> {
+    return download(this.#transport, device, options);
+  }
+
+  /** Writes bytes into a device, in order with transfers. @throws DmadError with `bytesWritten` */
+  writeContent(
+    device: string,
+    body: UploadBody,
+    options: UploadOptions = {},
+  ): Promise<UploadResult> {
+    return upload(this.#transport, device, body, options);
+  }
+
+  /** The CRC-32C of a range, or of the whole device. */
+  checksumContent(
+    device: string,
+    { offset, size, ...options }: CallOptions & Partial<Range> = {},
+  ): Promise<Checksum> {
+    const path = `/devices/${encodeURIComponent(device)}/checksum`;
+    return this.#transport.call(
+      { path, query: { offset, size }, retry: 'after_loss' },
+      options,
+      async (response) => (await response.json()) as Checksum,
+    );
+  }
+
+  /** A page of the SHA-256 of each block of a range, in hex digits. */
+  digestContent(
+    device: string,
+    { offset, size, blockSize, pageToken, ...options }: DigestOptions & { pageToken?: string } = {},
+  ): Promise<Digests> {
+    const path = `/devices/${encodeURIComponent(device)}/digests`;
+    const query = { offset, size, block_size: blockSize, page_token: pageToken };
+    return this.#transport.call(
+      { path, query, retry: 'after_loss' },
+      options,
+      async (response) => (await response.json()) as Digests,
+    );
+  }
+
+  /** The SHA-256 of each block of a range, 32 bytes each, as a stream. */
+  blockDigests(device: string, options: DigestOptions = {}): AsyncGenerator<Uint8Array> {
+    return blockDigests(this.#transport, device, options);
+  }
+
+  listEngines(options?: CallOptions): Promise<Engines> {
+    return this.#get('/engines', options);
+  }
+
+  /**
+   * Measures the engines, and overwrites the range that is named. It is not made again after a lost
+   * connection: by then the range may hold something else.
+   */
+  calibrate(request?: CalibrationRequest, options?: CallOptions): Promise<Engines> {
+    const headers = { ...(request && JSON_TYPE), 'idempotency-key': newKey() };
+    return this.#transport.json(
+      {
+        ...{ method: 'POST', path: '/engines/calibrate', headers, retry: 'if_refused' },
+        ...(request && { body: () => JSON.stringify(request) }),
+      },
+      options,
+    );
+  }
+
+  isLive(options?: CallOptions): Promise<{ status: 'ok' }> {
+    return this.#get('/livez', options);
+  }
+
+  /** What the daemon waits for, if it is not ready. */
+  isReady(options?: CallOptions): Promise<Readiness> {
+    return this.#transport.json({ path: '/readyz', expected: [503], retry: 'after_loss' }, options);
+  }
+
+  getVersion(options?: CallOptions): Promise<Version> {
+    return this.#get('/version', options);
+  }
+
+  getRoot(options?: CallOptions): Promise<Root> {
+    return this.#transport.json(
+      { path: '/', headers: { accept: 'application/json' }, retry: 'after_loss' },
+      options,
+    );
+  }
+
+  /** What a code means, and what to do about it. */
+  explainProblem(code: string, options?: CallOptions): Promise<ProblemExplanation> {
+    return this.#transport.json(
+      {
+        path: `/problems/${encodeURIComponent(code)}`,
+        headers: { accept: 'application/json' },
+        retry: 'after_loss',
+      },
+      options,
+    );
+  }
+
+  getOpenApi(options?: CallOptions): Promise<unknown> {
+    return this.#get('/openapi.json', options);
+  }
+
+  /** Prometheus' text format. */
+  getMetrics(options: CallOptions = {}): Promise<string> {
+    return this.#transport.call(
+      { path: '/metrics', headers: { accept: 'text/plain' }, retry: 'after_loss' },
+      options,
+      (response) => response.text(),
+    );
+  }
+
+  #get<T>(path: string, options: CallOptions | undefined, query?: Query): Promise<T> {
+    return this.#transport.json({ path, query, retry: 'after_loss' }, options);
+  }
+}
+
+/** A random Idempotency-Key. crypto.randomUUID() is missing on pages without TLS. */
+function newKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// The nouns of the HTTP interface, inferred from the schemas that the daemon validates by. Types
+// only: nothing of the daemon, nor zod, comes along at run time.
+import type { z } from 'zod';
+import type * as calibration from '../daemon/calibration/routes.ts';
+import type * as devices from '../daemon/devices/schema.ts';
+import type * as digests from '../daemon/digests/schema.ts';
+import type * as engines from '../daemon/engines/schema.ts';
+import type * as health from '../daemon/health/routes.ts';
+import type * as root from '../daemon/openapi/root.ts';
+import type * as problems from '../daemon/problems/routes.ts';
+import type * as problem from '../daemon/problems/schema.ts';
+import type * as transfers from '../daemon/transfers/schema.ts';
+
+/** What POST /transfers takes. Offsets and sizes are bytes, or strings such as "32MiB". */
+export type TransferRequest = Omit<z.input<typeof transfers.transferRequestSchema>, 'dry_run'>;
+export type Transfer = z.output<typeof transfers.transferSchema>;
+export type TransferStatus = Transfer['status'];
+export type DryRun = z.output<typeof transfers.dryRunSchema>;
+export type TransferList = z.output<typeof transfers.transferListSchema>;
+export type TransferListQuery = z.input<typeof transfers.transferListQuerySchema>;
+export type Problem = z.output<typeof problem.problemSchema>;
+export type ProblemCode = Problem['code'];
+export type ProblemExplanation = z.output<typeof problems.explanationSchema>;
+export type Device = z.output<typeof devices.deviceSchema>;
+export type UploadResult = z.output<typeof devices.uploadResultSchema>;
+export type Checksum = z.output<typeof devices.checksumSchema>;
+export type Digests = z.output<typeof digests.digestPageSchema>;
+export type Engines = z.output<typeof engines.enginesSchema>;
+export type CalibrationRequest = z.input<typeof calibration.calibrateSchema>;
+export type Readiness = z.output<typeof health.readySchema>;
+export type Version = z.output<typeof health.versionSchema>;
+export type Root = z.output<typeof root.rootSchema>;
+
+/** Bytes of a device. */
+export interface Range {
+  offset: number;
+  size: number;
+}
