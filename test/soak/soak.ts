@@ -6,7 +6,8 @@ import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { checkKeys, devicesFor, Worker, waitForIdle } from '../support/crash-load.ts';
+import { checkKeys, waitForIdle } from '../support/crash-client.ts';
+import { devicesFor, Worker } from '../support/crash-load.ts';
 import { Daemon } from '../support/daemon.ts';
 import { Random } from '../support/random.ts';
 

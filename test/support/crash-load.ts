@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
+import { deepEqual } from 'node:assert';
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import type { TransferDocument } from '../../services/daemon/transfers/schema.ts';
+import { ask, TOKEN, waitForEnd } from './crash-client.ts';
 import type { Random } from './random.ts';
-import { bearer } from './tokens.ts';
 
 const BLOCK = 64 * 1024;
 /** Of each device, for each worker; a device has as many for all of them. */
 const BLOCKS = 16;
 const DEVICES = ['dax0.0', 'dax1.0'] as const;
-/** A token that every request has; the daemon's tokens file may be read anew at any time. */
-export const TOKEN = { name: 'crash', header: bearer('crash') };
+/** What a worker asks for: some more often than others. */
+const KINDS: readonly Kind[] = ['upload', 'copy', 'copy', 'copy', 'copy', 'fill', 'compare'];
 /** After as many a worker looks what became of them: the daemon's history is not endless. */
 const LOOK_AFTER = 30;
 
 /** What a block is filled with; undefined: it cannot be known. */
 type Value = number | undefined;
+type Kind = 'upload' | 'copy' | 'fill' | 'compare';
+type Comparison = TransferDocument['comparison'];
 
 interface Piece {
   from: number;
@@ -25,10 +28,11 @@ interface Piece {
 
 /** What was asked for, in the order in which it was. */
 interface Operation {
+  kind: Kind;
   source: number;
   destination: number;
   pieces: Piece[];
-  /** What an upload brings. */
+  /** What an upload or a fill brings. */
   value: number | undefined;
   key: string | undefined;
   body: string;
@@ -39,6 +43,8 @@ interface Operation {
   answered: boolean;
   /** 201 without a key: a crash may lose it, though not its bytes. */
   succeeded: boolean;
+  /** What that answer said of a compare. */
+  comparison: Comparison;
 }
 
 export function devicesFor(workers: number): string {
@@ -47,7 +53,7 @@ export function devicesFor(workers: number): string {
 }
 
 /**
- * A client that copies to and fro in a region of its own, one request after the other, and knows
+ * A client that copies, fills and compares in a region of its own, one request after the other, and knows
  * what must be in it, whenever the daemon is killed.
  */
 export class Worker {
@@ -57,6 +63,8 @@ export class Worker {
   /** Labels of transfers that the daemon refused: none of them may ever be found. */
   readonly refusedLabels = new Set<string>();
   uncertain = 0;
+  /** Compares whose outcome was as the model has it: of equal bytes, and of others. */
+  readonly compared = { equal: 0, different: 0 };
   readonly #random: Random;
   readonly #first: number;
   readonly #model: Value[][] = DEVICES.map(() => Array<Value>(BLOCKS).fill(0));
@@ -73,11 +81,12 @@ export class Worker {
   async work(url: string): Promise<void> {
     for (;;) {
       if (this.#operations.length >= LOOK_AFTER && !(await this.#look(url))) return;
-      const operation = this.#random.integer(1, 6) === 1 ? this.#upload() : this.#transfer();
+      const kind = this.#random.pick(KINDS);
+      const operation = kind === 'upload' ? this.#upload() : this.#transfer(kind);
       this.#operations.push(operation);
       try {
-        if (operation.value === undefined) await this.#sendTransfer(url, operation);
-        else await this.#sendUpload(url, operation);
+        if (kind === 'upload') await this.#sendUpload(url, operation);
+        else await this.#sendTransfer(url, operation);
       } catch (error) {
         if (error instanceof assert.AssertionError) throw error;
         return;
@@ -116,7 +125,7 @@ export class Worker {
     for (const [device, name] of DEVICES.entries()) {
       const start = this.#first * BLOCK;
       const range = `bytes=${start}-${start + BLOCKS * BLOCK - 1}`;
-      const response = await fetch(`${url}/devices/${name}/content`, {
+      const response = await ask(`${url}/devices/${name}/content`, {
         headers: { range, ...TOKEN.header },
       });
       const bytes = Buffer.from(await response.arrayBuffer());
@@ -139,7 +148,7 @@ export class Worker {
 
   async #put(url: string, device: number, block: number, value: number): Promise<void> {
     const offset = (this.#first + block) * BLOCK;
-    const response = await fetch(`${url}/devices/${DEVICES[device]}/content?offset=${offset}`, {
+    const response = await ask(`${url}/devices/${DEVICES[device]}/content?offset=${offset}`, {
       method: 'PUT',
       headers: TOKEN.header,
       body: filled(value),
@@ -156,23 +165,39 @@ export class Worker {
   #upload(): Operation {
     const destination = this.#random.integer(0, 1);
     const to = this.#random.integer(0, BLOCKS - 1);
-    return {
-      ...{ source: destination, destination, pieces: [{ from: to, to, blocks: 1 }] },
-      ...{
-        value: this.#newValue(),
-        key: undefined,
-        body: '',
-        label: '',
-        id: undefined,
-        stopped: false,
-        answered: false,
-        succeeded: false,
-      },
-    };
+    const pieces = [{ from: to, to, blocks: 1 }];
+    const asked = { kind: 'upload', source: destination, destination, pieces } as const;
+    return { ...asked, ...NEW, value: this.#newValue(), key: undefined, body: '', label: '' };
   }
 
-  #transfer(): Operation {
+  #transfer(kind: Exclude<Kind, 'upload'>): Operation {
     const random = this.#random;
+    const { source, destination, pieces } = this.#ranges(kind);
+    const value = kind === 'fill' ? this.#newValue() : undefined;
+    const key = random.integer(1, 2) === 1 ? randomUUID() : undefined;
+    const label = randomUUID();
+    const segments = pieces.map(({ from, to, blocks }) => ({
+      ...(kind !== 'fill' && { src_offset: (this.#first + from) * BLOCK }),
+      dst_offset: (this.#first + to) * BLOCK,
+      size: blocks * BLOCK,
+    }));
+    const body = JSON.stringify({
+      operation: kind,
+      ...(value === undefined
+        ? { device_name: DEVICES[source], dst_device_name: DEVICES[destination] }
+        : { device_name: DEVICES[destination], pattern: filled(value).toString('hex', 0, 4) }),
+      segments,
+      ...(kind !== 'compare' && { durability: random.pick(['none', 'flush']) }),
+      labels: { label, ...(key !== undefined && { key }) },
+    });
+    return { kind, source, destination, pieces, ...NEW, value, key, body, label };
+  }
+
+  /** Of compares half are of what was copied before, so that some find no difference. */
+  #ranges(kind: Kind): Pick<Operation, 'source' | 'destination' | 'pieces'> {
+    const random = this.#random;
+    const copied = this.#operations.findLast((one) => one.kind === 'copy');
+    if (kind === 'compare' && copied !== undefined && random.integer(1, 2) === 1) return copied;
     const source = random.integer(0, 1);
     const destination = random.integer(0, 1);
     const count = random.integer(1, 3) === 1 ? random.integer(2, 5) : 1;
@@ -185,38 +210,14 @@ export class Worker {
       }
       return to + blocks <= BLOCKS ? { from, to, blocks } : { from: 0, to: BLOCKS - 1, blocks: 1 };
     });
-    const key = random.integer(1, 2) === 1 ? randomUUID() : undefined;
-    const segments = pieces.map(({ from, to, blocks }) => ({
-      src_offset: (this.#first + from) * BLOCK,
-      dst_offset: (this.#first + to) * BLOCK,
-      size: blocks * BLOCK,
-    }));
-    const label = randomUUID();
-    const body = JSON.stringify({
-      ...{ device_name: DEVICES[source], dst_device_name: DEVICES[destination], segments },
-      durability: random.integer(1, 2) === 1 ? 'none' : 'flush',
-      labels: { label, ...(key !== undefined && { key }) },
-    });
-    return {
-      source,
-      destination,
-      pieces,
-      value: undefined,
-      key,
-      body,
-      label,
-      id: undefined,
-      stopped: false,
-      answered: false,
-      succeeded: false,
-    };
+    return { source, destination, pieces };
   }
 
   async #sendUpload(url: string, operation: Operation): Promise<void> {
     const [{ to } = { to: 0 }] = operation.pieces;
     const offset = (this.#first + to) * BLOCK;
     const device = DEVICES[operation.destination];
-    const response = await fetch(`${url}/devices/${device}/content?offset=${offset}`, {
+    const response = await ask(`${url}/devices/${device}/content?offset=${offset}`, {
       method: 'PUT',
       headers: TOKEN.header,
       body: filled(operation.value ?? 0),
@@ -229,7 +230,7 @@ export class Worker {
   async #sendTransfer(url: string, operation: Operation): Promise<void> {
     const { key, body } = operation;
     const send = async () => {
-      const response = await fetch(`${url}/transfers`, {
+      const response = await ask(`${url}/transfers`, {
         method: 'POST',
         headers: {
           'content-type': 'application/json',
@@ -261,6 +262,7 @@ export class Worker {
       operation.id = document.id;
       operation.answered = true;
       operation.succeeded = response.status === 201 && key === undefined;
+      operation.comparison = document.comparison;
       this.accepted++;
       return document.id;
     };
@@ -271,70 +273,59 @@ export class Worker {
   }
 
   #apply(operation: Operation, seen: ReadonlyMap<string, TransferDocument>): void {
-    const { source, destination, pieces, value, id, answered, succeeded, stopped } = operation;
-    const from = this.#model[source] as Value[];
-    const to = this.#model[destination] as Value[];
-    const status = succeeded ? 'succeeded' : seen.get(id ?? '')?.status;
+    const { kind, source, destination, pieces, value, id, answered, succeeded, stopped } =
+      operation;
+    const document = seen.get(id ?? '');
+    const status = succeeded ? 'succeeded' : document?.status;
     if (status === 'interrupted') this.interrupted++;
     else if (id !== undefined) assert.equal(status, 'succeeded');
-    const certain = value === undefined ? status === 'succeeded' && !stopped : answered;
+    const certain = kind === 'upload' ? answered : status === 'succeeded' && !stopped;
+    if (kind === 'compare') {
+      if (certain) this.#checkComparison(operation, document?.comparison ?? operation.comparison);
+      return;
+    }
+    const from = this.#model[source] as Value[];
+    const to = this.#model[destination] as Value[];
     for (const piece of pieces) {
-      const values =
-        value === undefined ? from.slice(piece.from, piece.from + piece.blocks) : [value];
-      for (const [index, one] of values.entries()) {
-        to[piece.to + index] = certain ? one : undefined;
+      const values = from.slice(piece.from, piece.from + piece.blocks);
+      for (const [index, copied] of values.entries()) {
+        to[piece.to + index] = certain ? (value ?? copied) : undefined;
       }
     }
   }
+
+  /** Holds what a compare has found against the model, as far as that knows. */
+  #checkComparison({ source, destination, pieces, label }: Operation, found: Comparison): void {
+    for (const [segment, { from, to, blocks }] of pieces.entries()) {
+      for (let block = 0; block < blocks; block++) {
+        const one = this.#model[source]?.[from + block];
+        const other = this.#model[destination]?.[to + block];
+        if (one === undefined || other === undefined) return;
+        if (one === other) continue;
+        const [these, those] = [filled(one), filled(other)];
+        const at = these.findIndex((byte, index) => byte !== those[index]);
+        const first_difference = {
+          segment,
+          src_offset: (this.#first + from + block) * BLOCK + at,
+          dst_offset: (this.#first + to + block) * BLOCK + at,
+        };
+        deepEqual(found, { equal: false, first_difference }, `compare ${label}`);
+        this.compared.different++;
+        return;
+      }
+    }
+    deepEqual(found, { equal: true, first_difference: null }, `compare ${label}`);
+    this.compared.equal++;
+  }
 }
+
+/** Of an operation that was not asked for yet. */
+const NEW = {
+  ...{ id: undefined, stopped: false, answered: false, succeeded: false, comparison: null },
+} as const;
 
 function filled(value: number): Buffer {
   const bytes = Buffer.alloc(BLOCK);
   bytes.writeUInt32LE(value);
   return bytes.fill(bytes.subarray(0, 4));
-}
-
-async function waitForEnd(url: string, id: string): Promise<TransferDocument> {
-  for (;;) {
-    const response = await fetch(`${url}/transfers/${id}`, {
-      headers: { prefer: 'wait=30', ...TOKEN.header },
-    });
-    assert.equal(response.status, 200, `${id}, which was answered 202, is lost`);
-    const document = (await response.json()) as TransferDocument;
-    if (document.finished_at !== null) return document;
-  }
-}
-
-/** Waits until nothing goes on, what nobody knows the id of included. */
-export async function waitForIdle(url: string): Promise<void> {
-  for (const status of ['queued', 'running']) {
-    for (;;) {
-      const response = await fetch(`${url}/transfers?status=${status}`, { headers: TOKEN.header });
-      const { transfers } = (await response.json()) as { transfers: TransferDocument[] };
-      if (transfers.length === 0) break;
-      for (const { id } of transfers) await waitForEnd(url, id);
-    }
-  }
-}
-
-/** No key has made two transfers, and nothing is there that was refused. */
-export async function checkKeys(url: string, refused: ReadonlySet<string>): Promise<void> {
-  const keys = new Map<string, string>();
-  let token = '';
-  do {
-    const response = await fetch(`${url}/transfers?page_size=1000&page_token=${token}`, {
-      headers: TOKEN.header,
-    });
-    const page = (await response.json()) as {
-      transfers: TransferDocument[];
-      next_page_token: string;
-    };
-    for (const { id, labels } of page.transfers) {
-      assert.ok(!refused.has(labels.label ?? ''), `${id} was refused`);
-      if (labels.key === undefined) continue;
-      assert.ok(!keys.has(labels.key), `${id} and ${keys.get(labels.key)} have one key`);
-      keys.set(labels.key, id);
-    }
-    token = page.next_page_token;
-  } while (token !== '');
 }
