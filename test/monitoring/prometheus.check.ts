@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { stringify } from 'yaml';
 import { Daemon } from '../support/daemon.ts';
+import { freePort } from '../support/free-port.ts';
 import { alertRules, dashboardPanels, exportedNames, metricNames } from './promql.ts';
-import { eventually, freePort, Process, ROOT, readYaml, run } from './support.ts';
+import { eventually, Process, ROOT, readYaml, run } from './support.ts';
 
 /** prom-client's own gauges, whose names promtool would not have; they are Node's customary ones. */
 const NAMES_OF_NODE = /^nodejs_active_(handles|requests|resources)_total /;

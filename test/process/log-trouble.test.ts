@@ -2,12 +2,12 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { Daemon } from '../support/daemon.ts';
+import { freePort } from '../support/free-port.ts';
 import { inMounts, whyNot } from '../support/mounts.ts';
 import { exchange, request } from '../support/wire.ts';
 
@@ -66,15 +66,6 @@ function fifo(): string {
   const path = join(directory, 'fifo');
   execFileSync('mkfifo', [path]);
   return path;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 function run(command: string, ...args: string[]): ChildProcess {

@@ -1,101 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs the daemon under a mixed load, kills it at random moments, and ends with an error where a
-// transfer is lost, a byte is wrong, or memory grows. Usage: soak [SECONDS], 180 by default.
+// Runs the daemon under a mixed load, kills it at random moments, and ends with an error if a transfer
+// is lost, a byte is wrong, or memory grows. Meanwhile whoever reads its log stalls, goes and comes
+// back, or the log's disk is full; and half of the clients come through nginx, where that is installed.
+// Usage: soak [SECONDS], 180 by default.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { checkKeys, waitForIdle } from '../support/crash-client.ts';
+import { ask, checkKeys, waitForIdle } from '../support/crash-client.ts';
 import { devicesFor, Worker } from '../support/crash-load.ts';
 import { Daemon } from '../support/daemon.ts';
+import { freePort } from '../support/free-port.ts';
+import { NGINX, Nginx } from '../support/nginx.ts';
 import { Random } from '../support/random.ts';
+import { annoy, FLOODED, figures, flood, probe, watch } from './clients.ts';
+import { LogReader } from './log-reader.ts';
 
 const WORKERS = 4;
 const FLOODERS = 4;
 /** The last part of the time goes by without a kill, to see whether memory grows. */
 const QUIET_PART = 1 / 3;
 const WARM_UP_PART = 1 / 4;
+/** Of the others so many run with a full disk for their log. */
+const FULL_DISK_ONE_IN = 4;
 /** What a transfer with a key takes of memory, for a day. In bytes. */
 const KEPT_BYTES = 2500;
 /** What the history of transfers without a key may take beside that. In bytes. */
 const MAX_GROWTH = 50e6;
 const REPORT_MEMORY = new URL('./report-memory.js', import.meta.url).href;
-const FLOODED = 'dax9.0';
+const RELIEF_MS = 60_000;
 
 const seconds = Number(process.argv[2] ?? 180);
 assert.ok(seconds >= 10, 'usage: soak [SECONDS], at least 10');
+const lifetimeMs = seconds * 1000 + 600_000;
 const random = new Random();
-const figures = { kills: 0, flood: 0, bad: 0, journalBytes: 0, grownBytes: 0 };
-
-const BAD: [path: string, init: RequestInit][] = [
-  ['/transfers', { method: 'POST', body: '{"device_name":', headers: json() }],
-  ['/transfers', { method: 'POST', body: '{}', headers: json() }],
-  ['/transfers', { method: 'POST', body: 'x'.repeat(2 ** 21), headers: json() }],
-  ['/transfers', { method: 'POST', body: copyOf(0, 0), headers: json() }],
-  ['/transfers', { method: 'POST', body: copyOf(2 ** 40, 0), headers: json() }],
-  ['/transfers', { method: 'DELETE' }],
-  ['/transfers?page_token=none', {}],
-  ['/transfers/none', {}],
-  ['/devices/dax7.7/content', { method: 'PUT', body: 'bytes' }],
-  ['/nothing', {}],
-];
-
-function json(): Record<string, string> {
-  return { 'content-type': 'application/json' };
-}
-
-function copyOf(src_offset: number, dst_offset: number): string {
-  return JSON.stringify({ device_name: FLOODED, src_offset, dst_offset, size: 4096 });
-}
-
-/** Small transfers as fast as they come, until the daemon answers no more. */
-async function flood(url: string): Promise<void> {
-  for (let i = 0; ; i = (i + 1) % 64) {
-    const body = copyOf(i * 8192, i * 8192 + 4096);
-    try {
-      const response = await fetch(`${url}/transfers`, { method: 'POST', headers: json(), body });
-      await response.arrayBuffer();
-      assert.ok([201, 202, 429, 503].includes(response.status), `flood: ${response.status}`);
-      figures.flood++;
-    } catch (error) {
-      if (error instanceof assert.AssertionError) throw error;
-      return;
-    }
-  }
-}
-
-async function annoy(url: string): Promise<void> {
-  for (;;) {
-    const [path, init] = random.pick(BAD);
-    try {
-      const response = await fetch(url + path, init);
-      await response.arrayBuffer();
-      const { status } = response;
-      assert.ok(status >= 400 && status < 500, `${init.method ?? 'GET'} ${path}: ${status}`);
-      figures.bad++;
-    } catch (error) {
-      if (error instanceof assert.AssertionError) throw error;
-      // A body that is too large may cost the connection; only a daemon that has gone ends this.
-      if (
-        !(await fetch(`${url}/livez`).then(
-          (answer) => answer.ok,
-          () => false,
-        ))
-      )
-        return;
-    }
-    await sleep(5);
-  }
-}
 
 /** Memory that the daemon holds, in bytes. */
-async function memoryOf(daemon: Daemon): Promise<number> {
-  const reports = () => daemon.log().flatMap(({ heldBytes }) => heldBytes ?? []);
+async function memoryOf(daemon: Daemon, reportPath: string): Promise<number> {
+  const reports = () =>
+    existsSync(reportPath) ? readFileSync(reportPath, 'utf8').split('\n').slice(0, -1) : [];
   const known = reports().length;
   daemon.child.kill('SIGUSR2');
   for (let tries = 0; reports().length === known; tries++) {
-    assert.ok(tries < 60, 'the daemon does not say how much memory it holds');
+    assert.ok(tries < 600, 'the daemon does not say how much memory it holds');
     await sleep(1000);
   }
   return Number(reports().at(-1));
@@ -109,56 +57,115 @@ function journalSize(stateDir: string): number {
   }, 0);
 }
 
-async function soak(stateDir: string): Promise<void> {
+/** Once it lets clients in. */
+async function waitUntilReady(url: string, daemon: Daemon): Promise<void> {
+  for (;;) {
+    const response = await ask(`${url}/readyz`).catch(() => undefined);
+    if (response?.ok) return;
+    const ended = await Promise.race([daemon.exited, sleep(50, undefined)]);
+    assert.equal(ended, undefined, `the daemon ended: ${JSON.stringify(ended)}`);
+  }
+}
+
+/** Once its log is read again, the daemon must find nothing wrong with it. */
+async function checkLog(url: string): Promise<void> {
+  const end = performance.now() + RELIEF_MS;
+  for (;;) {
+    const state = await (await ask(`${url}/readyz`)).json();
+    const troubles: string[] = (state as { degraded?: string[] }).degraded ?? [];
+    if (!troubles.some((trouble) => trouble.startsWith('log:'))) return;
+    assert.ok(performance.now() < end, `its log is read again: ${troubles}`);
+    await sleep(500);
+  }
+}
+
+/** @returns undefined if it is not installed */
+async function startProxy(url: string): Promise<Nginx | undefined> {
+  if (!existsSync(NGINX)) {
+    console.error(`no ${NGINX}: all clients come without a proxy`);
+    return undefined;
+  }
+  // But for its log, the settings that nginx has by itself.
+  const server = `client_max_body_size 1m; error_log /dev/null; location / { proxy_pass ${url}; }`;
+  return Nginx.start(server, lifetimeMs);
+}
+
+async function soak(
+  stateDir: string,
+  port: number,
+  log: LogReader,
+  nginx: Nginx | undefined,
+): Promise<void> {
   const workers = Array.from({ length: WORKERS }, (_, index) => new Worker(index, random));
+  const url = urlOf(port);
+  /** By turns with a proxy and without. */
+  const urlFor = (client: number) => (client % 2 === 0 ? url : (nginx?.url ?? url));
+  const SOAK_REPORT = join(stateDir, 'memory');
   const environment = {
-    ...{ DMAD_STATE_DIR: stateDir, DMAD_LOG_LEVEL: 'error' },
+    ...{ DMAD_STATE_DIR: join(stateDir, 'state'), DMAD_PORT: String(port), SOAK_REPORT },
     NODE_OPTIONS: `--import=${REPORT_MEMORY}`,
     DMAD_DEVICES: `${devicesFor(WORKERS)},emulated:${FLOODED}=1MiB`,
   };
   const end = performance.now() + seconds * 1000;
   const quietMs = seconds * 1000 * QUIET_PART;
+  const ended = { kills: 0, fullDisks: 0, journalBytes: 0, grownBytes: 0 };
   for (let last = false; !last; ) {
     last = performance.now() > end - quietMs;
-    const daemon = new Daemon(environment, { lifetimeMs: seconds * 1000 + 120_000 });
+    const fullDisk = !last && random.integer(1, FULL_DISK_ONE_IN) === 1;
+    if (fullDisk) ended.fullDisks++;
+    else log.start();
+    const wrapper = ['sh', '-c', `exec "$@" >${fullDisk ? '/dev/full' : log.path}`, 'sh'];
+    const daemon = new Daemon(environment, { wrapper, lifetimeMs });
+    const done = new AbortController();
     try {
-      const url = await daemon.ready();
-      const settle = async () => {
-        await Promise.all(workers.map((worker) => worker.resolve(url)));
-        await waitForIdle(url);
-        await Promise.all(workers.map((worker) => worker.check(url)));
-        await checkKeys(url, new Set());
-      };
-      await settle();
-      const unexplained = async () => (await memoryOf(daemon)) - acceptedBy(workers) * KEPT_BYTES;
+      await waitUntilReady(url, daemon);
+      await Promise.all(workers.map((worker) => worker.resolve(url)));
+      await waitForIdle(url);
+      await Promise.all(workers.map((worker) => worker.check(url)));
+      await checkKeys(url, new Set());
+      const unexplained = async () =>
+        (await memoryOf(daemon, SOAK_REPORT)) - acceptedBy(workers) * KEPT_BYTES;
       const clients = Promise.all([
-        ...workers.map((worker) => worker.work(url)),
-        ...Array.from({ length: FLOODERS }, () => flood(url)),
-        annoy(url),
+        ...workers.map((worker, n) => worker.work(urlFor(n))),
+        ...Array.from({ length: FLOODERS }, (_, n) => flood(urlFor(n))),
+        ...[0, 1].flatMap((n) => [annoy(urlFor(n), random), watch(urlFor(n))]),
+        probe(url),
       ]);
-      const done = new AbortController();
       const failed = clients.finally(() => done.abort());
+      const trouble = fullDisk ? undefined : log.trouble(random, done.signal);
       if (last) {
         await sleepOr(quietMs * WARM_UP_PART, done.signal);
         const before = await unexplained();
         await sleepOr(quietMs * (1 - WARM_UP_PART), done.signal);
-        figures.grownBytes = (await unexplained()) - before;
-        figures.journalBytes = journalSize(stateDir);
+        ended.grownBytes = (await unexplained()) - before;
+        ended.journalBytes = journalSize(environment.DMAD_STATE_DIR);
+        done.abort();
+        await trouble;
+        await checkLog(url);
       } else {
         await sleepOr(random.logInteger(50, 10_000), done.signal);
-        figures.kills++;
+        ended.kills++;
       }
       daemon.child.kill('SIGKILL');
       await failed;
       await daemon.exited;
+      done.abort();
+      await trouble;
     } finally {
+      done.abort();
       daemon.child.kill('SIGKILL');
     }
   }
-  const accepted = acceptedBy(workers);
-  const interrupted = workers.reduce((all, worker) => all + worker.interrupted, 0);
-  console.log(JSON.stringify({ seconds, seed: random.seed, accepted, interrupted, ...figures }));
-  assert.ok(figures.grownBytes < MAX_GROWTH, `memory has grown by ${figures.grownBytes} bytes`);
+  const sum = (count: (worker: Worker) => number) =>
+    workers.reduce((all, worker) => all + count(worker), 0);
+  const figured = {
+    ...{ node: process.version, seconds, seed: random.seed, proxy: nginx !== undefined },
+    ...{ accepted: acceptedBy(workers), interrupted: sum(({ interrupted }) => interrupted) },
+    compared: sum(({ compared }) => compared.equal + compared.different),
+    ...{ logFaults: log.faults, ...ended, ...figures },
+  };
+  console.log(JSON.stringify(figured));
+  assert.ok(ended.grownBytes < MAX_GROWTH, `memory has grown by ${ended.grownBytes} bytes`);
 }
 
 function acceptedBy(workers: readonly Worker[]): number {
@@ -170,9 +177,18 @@ async function sleepOr(ms: number, signal: AbortSignal): Promise<void> {
   await sleep(ms, undefined, { signal }).catch(() => {});
 }
 
+function urlOf(port: number): string {
+  return `http://127.0.0.1:${port}`;
+}
+
 const stateDir = mkdtempSync(join(tmpdir(), 'dmad-soak-'));
+const port = await freePort();
+const log = new LogReader(stateDir);
+const nginx = await startProxy(urlOf(port));
 try {
-  await random.explain(() => soak(stateDir));
+  await random.explain(() => soak(stateDir, port, log, nginx));
 } finally {
+  log.stop();
+  await nginx?.stop();
   rmSync(stateDir, { recursive: true, force: true });
 }

@@ -9,6 +9,7 @@ export const TOKEN = { name: 'crash', header: bearer('crash') };
 /** Nobody answered: the daemon is gone, whatever a proxy says in its place. */
 class NoAnswer extends Error {}
 
+/** @throws NoAnswer, or fetch's own error: the daemon has not answered */
 export async function ask(url: string, init: RequestInit = {}): Promise<Response> {
   const response = await fetch(url, init);
   const isProxys = response.status >= 500 && response.headers.get('x-request-id') === null;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from './free-port.ts';
 
 /** Of Debian's package nginx-light. */
 export const NGINX = '/usr/sbin/nginx';
@@ -21,8 +21,8 @@ export class Nginx {
     this.port = port;
   }
 
-  /** @param server what stands in its "server" block */
-  static async start(server: string): Promise<Nginx> {
+  /** @param server what stands in its "server" block @param lifetimeMs how long it may live */
+  static async start(server: string, lifetimeMs = 120_000): Promise<Nginx> {
     const directory = mkdtempSync(join(tmpdir(), 'dmad-nginx-'));
     mkdirSync(join(directory, 'temp'));
     const port = await freePort();
@@ -40,7 +40,7 @@ export class Nginx {
     );
     const child = spawn(NGINX, ['-p', directory, '-c', join(directory, 'nginx.conf')], {
       stdio: ['ignore', 'ignore', 'inherit'],
-      timeout: 120_000,
+      timeout: lifetimeMs,
       killSignal: 'SIGKILL',
     });
     const nginx = new Nginx(child, directory, port);
@@ -62,12 +62,4 @@ export class Nginx {
     await exited;
     rmSync(this.#directory, { recursive: true, force: true });
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen({ host: '127.0.0.1', port: 0 }, resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
