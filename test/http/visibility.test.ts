@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { expectProblem } from '../support/conformance.ts';
 import { bearer, writeTokens } from '../support/tokens.ts';
+import { request, Wire } from '../support/wire.ts';
 
 const COPY = { device_name: 'dax0.0', src_offset: 0, dst_offset: 4096, size: 4096 };
 const ASYNC = { prefer: 'respond-async' };
@@ -77,4 +78,32 @@ test("transfers:all cancels everybody's, and makes none", async () => {
     ...{ method: 'POST', url: '/transfers', payload: COPY, headers: bearer('boss') },
   });
   expectProblem(forbidden, 403, 'forbidden');
+});
+
+test("transfers:all watches everybody's, in snapshot and events, and what it missed of them", async () => {
+  const port = await app.listen();
+  const open = (fields = {}) =>
+    new Wire(port).send(request('GET /events', { ...bearer('boss'), ...fields }));
+  const blocker = await app.block('dax0.0', 0, bearer('anna'));
+  const { id } = await make('anna', ASYNC);
+  const wire = open();
+  await wire.sees(id);
+  expect(wire.pending.toString()).toMatch(/"status":"queued".*"client":"anna"/);
+  const [, last] = /\nid: ([^\n]+)\n/.exec(wire.pending.toString()) ?? [];
+  const one = new Wire(port).send(request(`GET /transfers/${id}/events`, bearer('boss')));
+  await one.sees('"client":"anna"');
+  await blocker.release();
+  await wire.sees('"status":"succeeded"');
+  wire.end();
+  const again = open({ 'last-event-id': last as string });
+  await again.sees('"status":"succeeded"');
+  expect(again.pending.toString()).toMatch(/"status":"running".*"client":"anna"/);
+  expect(again.pending.toString()).not.toContain('"status":"queued"');
+  again.end();
+  // What another audience had is not what this one has missed.
+  const ofAnna = new Wire(port).send(
+    request('GET /events', { ...bearer('anna'), 'last-event-id': last as string }),
+  );
+  await ofAnna.sees('event: snapshot');
+  ofAnna.end();
 });

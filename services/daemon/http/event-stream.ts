@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { retryLater } from '../problems/problem.ts';
+import { isClosed } from './client-left.ts';
 
 /** Proxies and clients give up on a silent connection; a comment now and then keeps it. */
 const HEARTBEAT_MS = 15_000;
+/** How soon an EventSource that lost its connection shall come back. */
+const RETRY_MS = 3000;
 /** What a client that does not read may have waiting, in bytes, before it is cut off. */
 const MAX_BACKLOG = 2 ** 20;
 const MAX_STREAMS = 2048;
@@ -43,7 +46,12 @@ export class EventStream {
     });
     if (request.method === 'HEAD') this.end();
     // Some proxies send no header on before the first bytes of the body.
-    else this.#write(': events follow\n\n');
+    else this.#write(`: events follow\nretry: ${RETRY_MS}\n\n`);
+  }
+
+  /** Whether nothing can be sent any more. */
+  get ended(): boolean {
+    return this.#reply.raw.writableEnded || isClosed(this.#reply.raw);
   }
 
   /** Sends an event that the client must not miss. */
@@ -55,6 +63,21 @@ export class EventStream {
   /** Sends an event that a later one makes up for: left out while the client is slow to read. */
   sendIfIdle(text: () => string): void {
     if (this.#backlog === 0) this.#write(text());
+  }
+
+  /** @returns once the client has taken what was sent, or nothing can be sent any more */
+  async drained(): Promise<void> {
+    const { raw } = this.#reply;
+    if (this.ended || !raw.writableNeedDrain) return;
+    await new Promise<void>((resolve) => {
+      const settle = () => {
+        raw.off('drain', settle);
+        raw.off('close', settle);
+        resolve();
+      };
+      raw.on('drain', settle);
+      raw.on('close', settle);
+    });
   }
 
   end(): void {

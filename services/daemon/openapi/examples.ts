@@ -52,6 +52,11 @@ const transfer = {
   client: 'anonymous',
 };
 
+/** What a stream begins with. */
+const EVENTS =
+  `: events follow\nretry: 3000\n\n` +
+  `id: 5f0c1d2e3a4b-17\nevent: status\ndata: ${JSON.stringify(transfer)}\n\n`;
+
 const engines = {
   dma: {
     available: false,
@@ -261,7 +266,7 @@ export const EXAMPLES: Record<string, Record<string, Example>> = {
       parameters: { id: ID },
       status: 200,
       contentType: 'text/event-stream',
-      response: `: events follow\n\nevent: status\ndata: ${JSON.stringify(transfer)}\n\n`,
+      response: EVENTS,
     },
   },
   watchTransfers: {
@@ -269,7 +274,7 @@ export const EXAMPLES: Record<string, Record<string, Example>> = {
       summary: 'The first event of a transfer',
       status: 200,
       contentType: 'text/event-stream',
-      response: `: events follow\n\nevent: status\ndata: ${JSON.stringify(transfer)}\n\n`,
+      response: EVENTS,
     },
   },
   listDevices: {

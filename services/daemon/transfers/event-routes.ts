@@ -2,12 +2,16 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { SEES_TRANSFERS } from '../access/scopes.ts';
 import { isClosed } from '../http/client-left.ts';
 import { EventStream } from '../http/event-stream.ts';
 import { problemResponses } from '../problems/schema.ts';
-import { TransferEvent } from './feed.ts';
+import type { Received } from './event-ids.ts';
+import { transferFilterSchema } from './schema.ts';
 import type { TransferService } from './service.ts';
 import type { Transfer } from './transfer.ts';
+import { type EventForm, TransferEvent } from './transfer-event.ts';
+import { snapshotText, TransfersWatch } from './watch.ts';
 
 const EVENT_STREAM = 'text/event-stream';
 
@@ -15,9 +19,17 @@ const eventStreamResponse = {
   description:
     'Server-sent events `progress` and `status`, each with the transfer as JSON in its data. ' +
     '`segments` come with the first event of each transfer in a stream, and are left out of ' +
-    'those that follow.',
+    'those that follow. Each has an id, from which `Last-Event-ID` goes on: with what was missed ' +
+    'while that is known (some minutes), else with how things stand, behind an event `snapshot` ' +
+    'that says so.',
   content: { [EVENT_STREAM]: { schema: z.string() } },
 };
+
+const lastEventId = z.object({
+  'last-event-id': z.string().optional().meta({
+    description: 'The id of the last event that was received, as an EventSource sends it.',
+  }),
+});
 
 export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> = async (
   app,
@@ -27,7 +39,7 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
     '/transfers/:id/events',
     {
       config: {
-        access: 'transfers:read',
+        access: SEES_TRANSFERS,
         kind: 'stream',
         produces: [`${EVENT_STREAM}; charset=utf-8`],
       },
@@ -37,15 +49,22 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
         description: 'Begins with how it stands, and ends with its last status.',
         tags: ['transfers'],
         params: z.object({ id: z.string() }),
+        headers: lastEventId,
         response: {
           200: eventStreamResponse,
+          204: z.null().meta({
+            description: 'It is over, and the client that comes back has its last status.',
+          }),
           ...problemResponses('not_found', 'queue_full'),
         },
       },
     },
     async (request, reply) => {
       const transfer = await transfers.get(request.params.id, request.client);
-      watchOne(request, reply, transfers, transfer);
+      if (hasLeft(reply)) return;
+      const received = transfers.feed.ids.parse(request.headers['last-event-id']);
+      if (hasHadEnd(transfer, received)) return reply.code(204).send(null);
+      watchOne(request, reply, transfers, transfer, received);
     },
   );
 
@@ -53,14 +72,19 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
     '/events',
     {
       config: {
-        access: 'transfers:read',
+        access: SEES_TRANSFERS,
         kind: 'stream',
         produces: [`${EVENT_STREAM}; charset=utf-8`],
       },
       schema: {
         operationId: 'watchTransfers',
-        summary: 'Watch all transfers of the client',
+        summary: 'Watch all transfers that the client sees',
+        description:
+          'Begins with a `status` event of each transfer that is not over. The same filters as the ' +
+          'list: an event is sent if its transfer matches then.',
         tags: ['transfers'],
+        querystring: transferFilterSchema,
+        headers: lastEventId,
         response: {
           200: eventStreamResponse,
           ...problemResponses('queue_full'),
@@ -68,7 +92,11 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
       },
     },
     async (request, reply) => {
-      watchAll(request, reply, transfers);
+      if (hasLeft(reply)) return;
+      const { client, query, headers } = request;
+      const stream = new EventStream(request, reply, () => watch.end());
+      const watch = new TransfersWatch(stream, transfers, client, query);
+      await watch.run(transfers.feed.ids.parse(headers['last-event-id']));
     },
   );
 };
@@ -80,32 +108,32 @@ function hasLeft(reply: FastifyReply): boolean {
   return true;
 }
 
+/** Whether a client that comes back has had a transfer's last status. */
+function hasHadEnd({ over, latestEvent }: Transfer, received: Received): boolean {
+  if (!over || received === undefined || received.is === 'lost') return false;
+  return received.is === 'unreadable' || received.upTo >= latestEvent;
+}
+
 function watchOne(
   request: FastifyRequest,
   reply: FastifyReply,
   { feed }: TransferService,
   transfer: Transfer,
+  received: Received,
 ): void {
-  if (hasLeft(reply)) return;
   const stream = new EventStream(request, reply, () => unsubscribe());
   const { client } = request;
+  const textOf = (event: TransferEvent, form: EventForm) =>
+    `id: ${feed.ids.format(event.number)}\n${event.textFor(client, form)}`;
   const unsubscribe = feed.watch(transfer.id, (event) => {
-    const brief = () => event.textFor(client, 'brief');
-    if (event.kind === 'progress') stream.sendIfIdle(brief);
-    else stream.send(brief());
+    const text = () => textOf(event, 'brief');
+    if (event.kind === 'progress') stream.sendIfIdle(text);
+    else stream.send(text());
     if (transfer.over) stream.end();
   });
-  stream.send(new TransferEvent('status', transfer).textFor(client, 'whole'));
+  const upToDate = received?.is === 'everything' && received.upTo >= transfer.latestEvent;
+  if (upToDate) return;
+  stream.send(snapshotText(received));
+  stream.send(textOf(new TransferEvent(feed.latest, 'status', transfer), 'whole'));
   if (transfer.over) stream.end();
-}
-
-function watchAll(request: FastifyRequest, reply: FastifyReply, { feed }: TransferService): void {
-  if (hasLeft(reply)) return;
-  const stream = new EventStream(request, reply, () => unsubscribe());
-  const { client } = request;
-  const unsubscribe = feed.watchAll(client, (event, first) => {
-    const text = () => event.textFor(client, first ? 'whole' : 'brief');
-    if (event.kind === 'progress' && !first) stream.sendIfIdle(text);
-    else stream.send(text());
-  });
 }

@@ -1,112 +1,110 @@
 // SPDX-License-Identifier: Apache-2.0
 import { seesAllTransfers, type Viewer } from '../access/visibility.ts';
-import { basicDocumentFor, documentFor } from './document.ts';
+import { EventHistory } from './event-history.ts';
+import { EventIds } from './event-ids.ts';
 import type { Transfer } from './transfer.ts';
+import { type EventKind, TransferEvent } from './transfer-event.ts';
 
-export type EventKind = 'progress' | 'status';
-
-/** A change of a transfer. */
-export class TransferEvent {
-  readonly kind: EventKind;
-  readonly transfer: Transfer;
-  readonly #texts: Partial<Record<`${'whole' | 'brief'} ${boolean}`, string>> = {};
-
-  constructor(kind: EventKind, transfer: Transfer) {
-    this.kind = kind;
-    this.transfer = transfer;
-  }
-
-  /**
-   * As it goes over the wire: made once for all who see the same of it, and only if somebody does.
-   *
-   * @param part `brief`: without the segments, which can be 4096 and never change: for those that
-   *   have had them
-   */
-  textFor(viewer: Viewer, part: 'whole' | 'brief'): string {
-    const brief = part === 'brief' && this.transfer.plan.segmented;
-    const form = `${brief ? 'brief' : 'whole'} ${seesAllTransfers(viewer)}` as const;
-    this.#texts[form] ??= this.#render(viewer, brief);
-    return this.#texts[form];
-  }
-
-  #render(viewer: Viewer, brief: boolean): string {
-    const { transfer } = this;
-    const shown = brief
-      ? { ...basicDocumentFor(viewer, transfer), timings: transfer.timings }
-      : documentFor(viewer, transfer);
-    // JSON escapes line breaks, so it is one line of data.
-    return `event: ${this.kind}\ndata: ${JSON.stringify(shown)}\n\n`;
-  }
-}
-
-/** Receives the events of one transfer. */
+/** Receives events. */
 export type Watcher = (event: TransferEvent) => void;
 
-/** Receives the events of all transfers that a client sees. */
-export type ClientWatcher = (event: TransferEvent, first: boolean) => void;
+/** How long events are kept for those that may come back, once nobody watches any more. */
+const KEPT_MS = 300_000;
+/** Of all histories together, in characters, and of one. */
+const MAX_KEPT = 2 ** 25;
+const MAX_KEPT_OF_ONE = 2 ** 20;
 
-interface ClientSubscription {
-  readonly watcher: ClientWatcher;
-  /** Events up to this number were published before it. */
-  readonly since: number;
+/** Those that see the same transfers in the same way. */
+interface Audience {
+  readonly watchers: Set<Watcher>;
+  readonly history: EventHistory;
+  /** Ends the audience; undefined while somebody watches. */
+  end: NodeJS.Timeout | undefined;
 }
 
-/** Whose events those hear who see everybody's; no client has such a name. */
+/** The audience of those who see everybody's transfers; no client has such a name. */
 const EVERYBODY = '';
+
+function audienceOf(viewer: Viewer): string {
+  return seesAllTransfers(viewer) ? EVERYBODY : viewer.name;
+}
 
 /**
  * Brings each change of a transfer to those that watch it, or all transfers that they see. What
  * other clients watch costs it nothing.
  */
 export class Feed {
-  readonly #ofClient = new Map<string, Set<ClientSubscription>>();
+  readonly ids = new EventIds();
+  readonly #audiences = new Map<string, Audience>();
   readonly #ofOne = new Map<string, Set<Watcher>>();
-  /** Events that watchers of clients have had are numbered. */
-  #published = 0;
-  /** The latest such event of each transfer that is not finished. */
-  readonly #latest = new WeakMap<Transfer, number>();
+  #latest = 0;
+
+  /** The number of the latest event. */
+  get latest(): number {
+    return this.#latest;
+  }
 
   publish(kind: EventKind, transfer: Transfer): void {
+    const number = ++this.#latest;
+    if (kind === 'status') note(transfer, number);
     const ofOne = this.#ofOne.get(transfer.id);
-    const ofClient = this.#ofClient.get(transfer.origin.client);
-    const ofAll = this.#ofClient.get(EVERYBODY);
+    const ofClient = this.#audiences.get(transfer.origin.client);
+    const ofAll = this.#audiences.get(EVERYBODY);
     if (ofOne === undefined && ofClient === undefined && ofAll === undefined) return;
-    const event = new TransferEvent(kind, transfer);
+    const event = new TransferEvent(number, kind, transfer);
     // Copies, for a watcher may end its subscription when it hears of the end.
-    if (ofOne !== undefined) for (const watcher of [...ofOne]) watcher(event);
-    if (ofClient === undefined && ofAll === undefined) return;
-    const before = this.#latest.get(transfer) ?? 0;
-    this.#latest.set(transfer, ++this.#published);
-    for (const { watcher, since } of [...(ofClient ?? []), ...(ofAll ?? [])]) {
-      watcher(event, before <= since);
+    for (const watcher of [...(ofOne ?? [])]) watcher(event);
+    for (const audience of [ofClient, ofAll]) {
+      if (audience === undefined) continue;
+      if (kind === 'status') audience.history.add(event);
+      for (const watcher of [...audience.watchers]) watcher(event);
     }
   }
 
   /** Watches one transfer. @returns a function that ends it */
   watch(id: string, watcher: Watcher): () => void {
-    return subscribe(this.#ofOne, id, watcher);
+    const watchers = this.#ofOne.get(id) ?? new Set();
+    this.#ofOne.set(id, watchers.add(watcher));
+    return () => {
+      if (watchers.delete(watcher) && watchers.size === 0) this.#ofOne.delete(id);
+    };
+  }
+
+  /** Watches all transfers that a client sees. @returns a function that ends it */
+  watchAll(viewer: Viewer, watcher: Watcher): () => void {
+    const name = audienceOf(viewer);
+    const audience = this.#audiences.get(name) ?? this.#newAudience(viewer);
+    this.#audiences.set(name, audience);
+    clearTimeout(audience.end);
+    audience.end = undefined;
+    audience.watchers.add(watcher);
+    return () => {
+      if (!audience.watchers.delete(watcher) || audience.watchers.size > 0) return;
+      audience.end = setTimeout(() => this.#audiences.delete(name), KEPT_MS).unref();
+    };
   }
 
   /**
-   * Watches all transfers that a client sees.
+   * The changes of status that a client has missed.
    *
-   * @param watcher also hears whether it is the first event of that transfer that it receives
-   * @returns a function that ends it
+   * @param number of the last event that it has received
+   * @returns undefined if they are not all known any more
    */
-  watchAll(viewer: Viewer, watcher: ClientWatcher): () => void {
-    const owner = seesAllTransfers(viewer) ? EVERYBODY : viewer.name;
-    return subscribe(this.#ofClient, owner, { watcher, since: this.#published });
+  missed(viewer: Viewer, number: number): TransferEvent[] | undefined {
+    if (number > this.#latest) return undefined;
+    if (number === this.#latest) return [];
+    return this.#audiences.get(audienceOf(viewer))?.history.after(number);
+  }
+
+  #newAudience({ name, scopes }: Viewer): Audience {
+    const share = () => Math.min(MAX_KEPT_OF_ONE, MAX_KEPT / this.#audiences.size);
+    const history = new EventHistory({ name, scopes }, this.#latest, share);
+    return { watchers: new Set(), history, end: undefined };
   }
 }
 
-function subscribe<Subscription>(
-  all: Map<string, Set<Subscription>>,
-  name: string,
-  subscription: Subscription,
-): () => void {
-  const subscriptions = all.get(name) ?? new Set();
-  all.set(name, subscriptions.add(subscription));
-  return () => {
-    if (subscriptions.delete(subscription) && subscriptions.size === 0) all.delete(name);
-  };
+function note(transfer: Transfer, number: number): void {
+  if (transfer.latestEvent === 0 && transfer.status === 'queued') transfer.acceptedEvent = number;
+  if (transfer.runningEvent === 0 && transfer.status === 'running') transfer.runningEvent = number;
+  transfer.latestEvent = number;
 }

@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import sortedBtree from 'sorted-btree';
 import { seesAllTransfers, type Viewer } from '../access/visibility.ts';
-import { deviceNameOf } from '../devices/choice.ts';
 import { Problem } from '../problems/problem.ts';
+import { transferFilter } from './filter.ts';
 import { Finished, type FinishedLimits } from './finished.ts';
 import { STATUSES, type Status, type TransferListQuery } from './schema.ts';
 import type { Transfer } from './transfer.ts';
@@ -98,6 +98,24 @@ export class History {
   }
 
   /**
+   * Transfers that a client sees and that are not finished, in the order of their acceptance.
+   *
+   * @param after the id of the last one of those before; empty: from the first
+   */
+  unfinished(viewer: Viewer, after: string, count: number): Transfer[] {
+    const transfers: Transfer[] = [];
+    for (const [id, transfer] of this.#indexOf(viewer)?.unfinished.entries(after) ?? []) {
+      if (id === after) continue;
+      if (transfers.push(transfer) === count) break;
+    }
+    return transfers;
+  }
+
+  #indexOf(viewer: Viewer): TransferIndex | undefined {
+    return seesAllTransfers(viewer) ? this.#everybody : this.#byClient.get(viewer.name);
+  }
+
+  /**
    * One page of what a client sees, newest first. It may be shorter than asked for though more follow.
    * However many it has to look at, other work goes on meanwhile.
    *
@@ -111,12 +129,11 @@ export class History {
   ): Promise<Page> {
     const filters = filterDigest(query);
     let after = query.page_token ? readToken(query.page_token, filters) : undefined;
-    const matches = matcher(query);
+    const matches = transferFilter(query);
     const transfers: Transfer[] = [];
     let segments = 0;
     for (;;) {
-      const index = seesAllTransfers(viewer) ? this.#everybody : this.#byClient.get(viewer.name);
-      const tree = index?.superset(query.status);
+      const tree = this.#indexOf(viewer)?.superset(query.status);
       let seen = 0;
       for (const [id, transfer] of tree?.entriesReversed(after, undefined, true) ?? []) {
         after = id;
@@ -149,22 +166,22 @@ const newTree = (): Tree => new BTree<string, Transfer>(undefined, compareIds);
  */
 class TransferIndex {
   readonly #all = newTree();
-  readonly #unfinished = newTree();
+  readonly unfinished = newTree();
   readonly #unsuccessful = newTree();
 
   add(transfer: Transfer): void {
     this.#all.set(transfer.id, transfer);
-    this.#unfinished.set(transfer.id, transfer);
+    this.unfinished.set(transfer.id, transfer);
   }
 
   finish(transfer: Transfer): void {
-    this.#unfinished.delete(transfer.id);
+    this.unfinished.delete(transfer.id);
     if (transfer.status !== 'succeeded') this.#unsuccessful.set(transfer.id, transfer);
   }
 
   /** @returns how many are left */
   delete({ id }: Transfer): number {
-    for (const tree of [this.#all, this.#unfinished, this.#unsuccessful]) tree.delete(id);
+    for (const tree of [this.#all, this.unfinished, this.#unsuccessful]) tree.delete(id);
     return this.#all.size;
   }
 
@@ -177,40 +194,13 @@ class TransferIndex {
 
   #treeOf(status: Status): Tree {
     if (status === 'succeeded') return this.#all;
-    return status === 'queued' || status === 'running' ? this.#unfinished : this.#unsuccessful;
+    return status === 'queued' || status === 'running' ? this.unfinished : this.#unsuccessful;
   }
-}
-
-/** @param time by the wall clock, in milliseconds */
-function isBefore({ accepted }: Transfer, time: number | undefined): boolean {
-  return time !== undefined && Math.floor(accepted.wallMs) < time;
 }
 
 /** The tree's own comparison is for keys of any kind. */
 function compareIds(a: string, b: string): number {
   return a < b ? -1 : Number(a > b);
-}
-
-function matcher(query: TransferListQuery) {
-  const { status, operation, device_name, engine, label } = query;
-  const { created_after, created_before } = query;
-  const device = device_name === undefined ? undefined : deviceNameOf(device_name);
-  const labels = label?.map((pair): [string, string] => {
-    const colon = pair.indexOf(':');
-    return [pair.slice(0, colon), pair.slice(colon + 1)];
-  });
-  return (transfer: Transfer): boolean => {
-    const { plan, choice } = transfer;
-    if (status !== undefined && !status.includes(transfer.status)) return false;
-    if (isBefore(transfer, created_after)) return false;
-    if (created_before !== undefined && !isBefore(transfer, created_before)) return false;
-    if (operation !== undefined && plan.operation !== operation) return false;
-    if (engine !== undefined && choice.engine !== engine) return false;
-    if (device !== undefined && plan.source.name !== device && plan.destination.name !== device) {
-      return false;
-    }
-    return labels?.every(([key, value]) => plan.labels[key] === value) ?? true;
-  };
 }
 
 /** Page tokens are good only for the filters they were made with (AIP-158). */

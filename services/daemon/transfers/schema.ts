@@ -324,7 +324,8 @@ const instant = z.iso
   .datetime({ offset: true, error: 'must be a time such as 2026-11-27T08:30:00Z' })
   .transform((text) => Date.parse(text));
 
-export const transferListQuerySchema = z.strictObject({
+/** Which transfers a list or a stream of events has, and how much of each. */
+export const transferFilterSchema = z.strictObject({
   status: statuses.optional().meta({ description: 'One, or several with commas between.' }),
   created_after: instant.optional().meta({ description: 'Accepted at that time or later.' }),
   created_before: instant.optional().meta({ description: 'Accepted before that time.' }),
@@ -340,6 +341,11 @@ export const transferListQuerySchema = z.strictObject({
     .refine((pairs) => pairs.every((pair) => /^[^:]+:/.test(pair)), 'must be key:value')
     .optional()
     .meta({ description: 'key:value; all that are given must match.' }),
+});
+
+export type TransferFilter = z.output<typeof transferFilterSchema>;
+
+export const transferListQuerySchema = transferFilterSchema.extend({
   page_size: z
     .string()
     .regex(/^0*[1-9][0-9]*$/, 'must be a whole number, at least 1')

@@ -230,6 +230,11 @@ export class TransferService {
     return transfer;
   }
 
+  /** See {@link History.unfinished}. */
+  unfinished(viewer: Viewer, after: string, count: number): Transfer[] {
+    return this.#history.unfinished(viewer, after, count);
+  }
+
   /**
    * @param unwanted whether nobody waits for the page any more
    * @throws Problem invalid_request for a page token that does not fit

@@ -131,6 +131,10 @@ export class Transfer {
   /** Whether its client was told that it goes on, and may come back for its end. */
   promised = false;
   error: Problem | undefined;
+  /** Numbers of events: that it was accepted, that it runs, its latest status; 0: none yet. */
+  acceptedEvent = 0;
+  runningEvent = 0;
+  latestEvent = 0;
   readonly accepted: Acceptance;
   readonly #acceptedNs: number;
   #startedNs: number | undefined;

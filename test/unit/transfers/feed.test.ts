@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import { describe, expect, test } from '@jest/globals';
-import { Feed, type TransferEvent } from '../../../services/daemon/transfers/feed.ts';
-import { makeTransfer, viewer } from './make-transfer.ts';
+import { describe, expect, jest, test } from '@jest/globals';
+import { v7 as uuidv7 } from 'uuid';
+import { Feed } from '../../../services/daemon/transfers/feed.ts';
+import { Transfer } from '../../../services/daemon/transfers/transfer.ts';
+import type { TransferEvent } from '../../../services/daemon/transfers/transfer-event.ts';
+import { CLOCK, makeOrigin, makePlan, makeTransfer, viewer } from './make-transfer.ts';
 
 describe('Feed', () => {
   test('tells each subscriber of its own, in order, until it ends its subscription', () => {
@@ -75,28 +78,79 @@ describe('Feed', () => {
     expect({ rendered, heard: heard.length }).toEqual({ rendered: 0, heard: 1 });
   });
 
-  test('a watcher of all learns which event of each transfer is the first that it receives', () => {
+  test('what was missed is known while somebody watched, and for five minutes more', () => {
+    jest.useFakeTimers();
+    try {
+      const feed = new Feed();
+      const publish = (client = 'anna') => {
+        const origin = makeOrigin(undefined, client);
+        feed.publish('status', new Transfer(uuidv7(), makePlan(), origin, CLOCK));
+        return feed.latest;
+      };
+      const anna = viewer('anna');
+      const before = publish();
+      expect(feed.missed(anna, before)).toEqual([]);
+      const first = publish();
+      // Nobody has ever watched.
+      expect(feed.missed(anna, before)).toBeUndefined();
+      const end = feed.watchAll(anna, () => {});
+      const [second, ofBert, third] = [publish(), publish('bert'), publish()];
+      feed.publish('progress', makeTransfer());
+      const missed = (number: number) => feed.missed(anna, number)?.map((event) => event.number);
+      expect(missed(before)).toBeUndefined();
+      expect(missed(first)).toEqual([second, third]);
+      expect(missed(ofBert)).toEqual([third]);
+      expect(feed.missed(viewer('boss', 'transfers:all'), ofBert)).toBeUndefined();
+      // Of an event that there was not yet.
+      expect(missed(feed.latest + 1)).toBeUndefined();
+      end();
+      jest.advanceTimersByTime(299_000);
+      const fourth = publish();
+      expect(missed(third)).toEqual([fourth]);
+      feed.watchAll(anna, () => {})();
+      jest.advanceTimersByTime(299_000);
+      expect(missed(third)).toEqual([fourth]);
+      jest.advanceTimersByTime(2000);
+      expect(missed(third)).toBeUndefined();
+      expect(missed(feed.latest)).toEqual([]);
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+
+  test('of many events the latest thousand are known, or those that fit into a MiB', () => {
     const feed = new Feed();
-    const [a, b] = [makeTransfer(), makeTransfer()];
-    const heard: string[] = [];
-    const listen = (who: string) =>
-      feed.watchAll(viewer('anna'), ({ transfer }, first) => {
-        heard.push(`${who}: ${transfer === a ? 'a' : 'b'}${first ? ', first' : ''}`);
-      });
-    feed.publish('status', a);
-    const endEarly = listen('early');
-    feed.publish('status', a);
-    feed.publish('progress', a);
-    listen('late');
-    feed.publish('progress', a);
-    feed.publish('status', b);
-    endEarly();
-    feed.publish('status', a);
-    expect(heard).toEqual([
-      ...['early: a, first', 'early: a'],
-      ...['early: a', 'late: a, first'],
-      ...['early: b, first', 'late: b, first'],
-      'late: a',
+    feed.watchAll(viewer('anna'), () => {});
+    for (let i = 0; i < 1010; i++) feed.publish('status', makeTransfer());
+    expect(feed.missed(viewer('anna'), 9)).toBeUndefined();
+    expect(feed.missed(viewer('anna'), 10)).toHaveLength(1000);
+    const labels = Object.fromEntries(
+      Array.from({ length: 16 }, (_, i) => [`${i}`, 'x'.repeat(255)]),
+    );
+    for (let i = 0; i < 500; i++) feed.publish('status', makeTransfer({ labels }));
+    expect(feed.missed(viewer('anna'), 1010)).toBeUndefined();
+    const known = feed.missed(viewer('anna'), 1400)?.length;
+    expect(known).toBe(110);
+    // Many that watch have less each.
+    for (let i = 0; i < 99; i++) feed.watchAll(viewer(`client-${i}`), () => {});
+    feed.publish('status', makeTransfer({ labels }));
+    expect(feed.missed(viewer('anna'), 1400)).toBeUndefined();
+    expect(feed.missed(viewer('anna'), 1500)).toHaveLength(11);
+  });
+
+  test('what was missed is as it was, whatever has become of it', () => {
+    const feed = new Feed();
+    feed.watchAll(viewer('anna'), () => {});
+    const transfer = makeTransfer();
+    feed.publish('status', transfer);
+    transfer.start(transfer.plan.choice);
+    feed.publish('status', transfer);
+    const texts = feed
+      .missed(viewer('anna'), 0)
+      ?.map((event) => event.textFor(viewer('anna'), 'whole'));
+    expect(texts).toEqual([
+      expect.stringContaining('"status":"queued"'),
+      expect.stringContaining('"status":"running"'),
     ]);
   });
 

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+import { deviceNameOf } from '../devices/choice.ts';
+import type { EngineName } from '../engines/records.ts';
+import type { Status, TransferFilter } from './schema.ts';
+import type { Transfer } from './transfer.ts';
+
+/** What changes in a transfer's life: of an event as it was then. */
+interface Moment {
+  status: Status;
+  engine: EngineName;
+}
+
+/** @returns whether a transfer is one of those that a query is about, at a moment or now */
+export function transferFilter(
+  query: TransferFilter,
+): (transfer: Transfer, moment?: Moment) => boolean {
+  const { status, operation, device_name, engine, label } = query;
+  const { created_after, created_before } = query;
+  const device = device_name === undefined ? undefined : deviceNameOf(device_name);
+  const labels = label?.map((pair): [string, string] => {
+    const colon = pair.indexOf(':');
+    return [pair.slice(0, colon), pair.slice(colon + 1)];
+  });
+  return (transfer, moment = { status: transfer.status, engine: transfer.choice.engine }) => {
+    const { plan } = transfer;
+    if (status !== undefined && !status.includes(moment.status)) return false;
+    if (isBefore(transfer, created_after)) return false;
+    if (created_before !== undefined && !isBefore(transfer, created_before)) return false;
+    if (operation !== undefined && plan.operation !== operation) return false;
+    if (engine !== undefined && moment.engine !== engine) return false;
+    if (device !== undefined && plan.source.name !== device && plan.destination.name !== device) {
+      return false;
+    }
+    return labels?.every(([key, value]) => plan.labels[key] === value) ?? true;
+  };
+}
+
+/** @param time by the wall clock, in milliseconds */
+function isBefore({ accepted }: Transfer, time: number | undefined): boolean {
+  return time !== undefined && Math.floor(accepted.wallMs) < time;
+}
