@@ -12,5 +12,7 @@ export default {
   maxWorkers: 2,
   coverageProvider: 'v8',
   collectCoverageFrom: ['dist/services/**/*.js'],
-  coverageReporters: ['text', 'html'],
+  coverageReporters: ['text-summary', 'html'],
+  // Jest's reporter that prints test files only if they fail, and a summary.
+  reporters: ['agent'],
 };

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { MEMORY_DIR, startTestApp, type TestApp } from '../support/app.ts';
 import { crc32cText } from '../support/crc32c.ts';
+import { runs } from '../support/depth.ts';
 import { noise, Random } from '../support/random.ts';
 import { request, Wire } from '../support/wire.ts';
 
@@ -128,10 +129,10 @@ async function sendAtOnce(copies: Copy[], options: (index: number) => object): P
   return accepted.sort((a, b) => (a.id < b.id ? -1 : 1)).map(({ copy }) => copy);
 }
 
-test('1,000 copies of 1 B to 64 MiB, any alignment, inside and across devices', async () => {
+test('copies of 1 B to 64 MiB, any alignment, inside and across devices', async () => {
   const random = new Random();
   await random.explain(async () => {
-    for (let count = 0; count < 1000; ) {
+    for (let count = 0; count < runs(1000); ) {
       const copies = Array.from({ length: random.integer(1, 8) }, (): Copy => {
         const source = random.integer(0, 1);
         const destination = random.integer(0, 1);
@@ -153,10 +154,10 @@ test('1,000 copies of 1 B to 64 MiB, any alignment, inside and across devices', 
   });
 }, 120_000);
 
-test('300 transfers of up to 100 segments that depend on each other', async () => {
+test('transfers of up to 100 segments that depend on each other', async () => {
   const random = new Random();
   await random.explain(async () => {
-    for (let round = 0; round < 75; round++) {
+    for (let round = 0; round < runs(75); round++) {
       const copies = Array.from({ length: 4 }, (): Copy => {
         const source = random.integer(0, 1);
         const destination = random.integer(0, 1);
@@ -179,12 +180,12 @@ test('300 transfers of up to 100 segments that depend on each other', async () =
   });
 }, 120_000);
 
-test('A to B, B to C, C to D, sent at once, leaves A in D: 1,000 times', async () => {
+test('A to B, B to C, C to D, sent at once, leaves A in D', async () => {
   const random = new Random();
   const port = await app.listen();
   const wire = new Wire(port);
   await random.explain(async () => {
-    for (let round = 0; round < 1000; round++) {
+    for (let round = 0; round < runs(1000); round++) {
       const size = random.logInteger(1, 256 * 1024);
       // Four ranges in random order and on random devices, some of them side by side.
       let end = random.integer(0, 4096);

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals
 import fc from 'fast-check';
 import { MEMORY_DIR, startTestApp, type TestApp } from '../support/app.ts';
 import { expectProblem } from '../support/conformance.ts';
+import { runs } from '../support/depth.ts';
 import { noise } from '../support/random.ts';
 import { exchange, request, Wire } from '../support/wire.ts';
 
@@ -75,7 +76,7 @@ describe('GET digests', () => {
         expect(raw.headers['content-length']).toBe(String(digests.length * 32));
         expect(raw.body.toString('hex')).toBe(digests.join(''));
       }),
-      { numRuns: 40 },
+      { numRuns: runs(40) },
     );
   }, 120_000);
 

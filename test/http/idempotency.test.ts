@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { type Blocker, startTestApp, type TestApp } from '../support/app.ts';
 import { type Answer, expectProblem } from '../support/conformance.ts';
+import { runs } from '../support/depth.ts';
 
 const COPY = { device_name: 'dax0.0', src_offset: 0, dst_offset: 4096, size: 4096 };
 
@@ -339,6 +340,6 @@ test('every answer says what became of the transfer by then, whatever happens in
         await blocker?.release();
       },
     ),
-    { numRuns: 40 },
+    { numRuns: runs(40) },
   );
 });

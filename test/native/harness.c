@@ -30,6 +30,9 @@ static struct test *first;
 static struct test **last = &first;
 static struct report *report;
 static uint64_t random_state;
+/* As runs() in test/support/depth.ts does for the tests in TypeScript */
+static const unsigned int quick_divisor = 4;
+static unsigned int rounds_divisor = SLOWNESS;
 
 void test_register(struct test *test)
 {
@@ -60,6 +63,11 @@ void test_skip(const char *format, ...)
 	vsnprintf(report->message, sizeof(report->message), format, arguments);
 	va_end(arguments);
 	_exit(EXIT_SKIP);
+}
+
+unsigned int rounds(unsigned int deep)
+{
+	return deep < rounds_divisor ? 1 : deep / rounds_divisor;
 }
 
 /* xorshift64*: Vigna 2016 */
@@ -231,6 +239,7 @@ static bool is_wanted(const struct test *test, int argc, char **argv)
 int main(int argc, char **argv)
 {
 	const char *seed_text = getenv("TEST_SEED");
+	const char *depth = getenv("TEST_DEPTH");
 	uint64_t seed = seed_text ? strtoull(seed_text, NULL, 0) : (uint64_t)time(NULL);
 	unsigned int passed = 0, failed = 0, skipped = 0, number = 0;
 
@@ -240,6 +249,8 @@ int main(int argc, char **argv)
 		perror("mmap");
 		return 1;
 	}
+	if (!depth || strcmp(depth, "deep") != 0)
+		rounds_divisor *= quick_divisor;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	printf("# TEST_SEED=%" PRIu64 "\n", seed);
 	for (const struct test *test = first; test; test = test->next) {

@@ -72,6 +72,12 @@ _Noreturn void test_skip(const char *format, ...)
 #define SLOWNESS 1u
 #endif
 
+/*
+ * How often a random test repeats: `deep` times where TEST_DEPTH is "deep", a
+ * part of that otherwise, and fewer under a sanitizer. Never zero.
+ */
+unsigned int rounds(unsigned int deep);
+
 /* Directories of this test's own, removed after it. */
 const char *scratch(void);              /* in memory where there is such a place */
 const char *scratch_on_disk(void);      /* skips the test where there is none */

@@ -3,6 +3,7 @@
 #
 # Run each variant of the tests and add up: run.sh VARIANT=PROGRAM...
 # A variant whose program is missing could not be built by this compiler.
+# Prints the output of a variant only if a test of it failed; PROGRAM.log has it always.
 # The last line is "N passed, N failed, N skipped".
 
 # A program that is given the name of no test ends with 77, where it starts.
@@ -36,10 +37,12 @@ for item; do
 		continue
 	fi
 
-	echo "# $variant"
 	$launch "$program" >"$log" 2>&1
 	status=$?
-	cat "$log"
+	if [ "$status" -ne 0 ]; then
+		echo "# $variant"
+		cat "$log"
+	fi
 	counts=$(tail -n 1 "$log" | sed -n \
 		's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p')
 	if [ -z "$counts" ]; then

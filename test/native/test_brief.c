@@ -377,7 +377,7 @@ TEST(closing_waits_for_what_the_caller_left)
 	context_close(&context);
 }
 
-#define ROUNDS (4000u / SLOWNESS)
+#define ROUNDS rounds(4000)
 #define IN_FLIGHT 4u
 
 static struct dma_shim *contended;

@@ -22,7 +22,7 @@ TEST(streaming_copies_every_byte_and_no_other)
 			continue;
 		}
 		kernels++;
-		for (unsigned int round = 0; round < 6000 / SLOWNESS; round++) {
+		for (unsigned int round = 0; round < rounds(6000); round++) {
 			size_t limit = round % 2 ? 300 : SIZE;
 			size_t from_at = random_below(GUARD);
 			size_t to_at = random_below(GUARD);

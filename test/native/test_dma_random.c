@@ -11,7 +11,7 @@
 
 #define AREAS 10u
 #define AREA_SIZE (3 * MIB)
-#define JOBS (1500u / SLOWNESS)
+#define JOBS rounds(1500)
 #define MOST_SEGMENTS 40u
 
 /* Where one job at a time may be: its share of both devices */

@@ -61,7 +61,7 @@ TEST(every_line_that_was_stored_through_the_cache_is_written_back)
 	unsigned char *memory = malloc(DAX_SIZE);
 
 	random_fill(memory, DAX_SIZE);
-	for (unsigned int round = 0; round < 30 / SLOWNESS; round++) {
+	for (unsigned int round = 0; round < rounds(30); round++) {
 		struct context context;
 		struct dma_shim_device_info info;
 		struct dma_shim_job job;

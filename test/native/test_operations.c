@@ -96,7 +96,7 @@ TEST(fills_do_what_the_model_does)
 {
 	struct pair pair = pair_make(3);
 
-	random_fills(&pair, 200 / SLOWNESS);
+	random_fills(&pair, rounds(200));
 	context_close(&pair.context);
 }
 
@@ -109,7 +109,7 @@ TEST(fills_do_what_the_model_does_with_each_kernel)
 			continue;
 		pair.context.shim->plan.fastest = &stream_kernels[n];
 		pair.context.shim->plan.stream_from = 0;
-		random_fills(&pair, 48 / SLOWNESS);
+		random_fills(&pair, rounds(48));
 	}
 	context_close(&pair.context);
 }
@@ -171,7 +171,7 @@ TEST(comparisons_find_the_first_difference)
 	for (uint32_t threads = 1; threads <= 4; threads += 3) {
 		struct pair pair = pair_make(threads);
 
-		for (unsigned int n = 0; n < 120 / SLOWNESS; n++)
+		for (unsigned int n = 0; n < rounds(120); n++)
 			random_comparison(&pair, n);
 		context_close(&pair.context);
 	}
@@ -182,7 +182,7 @@ TEST(the_first_of_many_differences_is_told)
 {
 	struct pair pair = pair_make(4);
 
-	for (unsigned int round = 0; round < 60 / SLOWNESS; round++) {
+	for (unsigned int round = 0; round < rounds(60); round++) {
 		uint64_t first = random_below(SIZE);
 		struct dma_shim_completion done;
 
@@ -222,7 +222,7 @@ TEST(a_comparison_ends_at_whichever_comes_first)
 	struct dma_shim_completion done;
 
 	SYS(ftruncate(pair.b.descriptor, 2 * MIB));
-	for (unsigned int round = 0; round < 30 / SLOWNESS; round++) {
+	for (unsigned int round = 0; round < rounds(30); round++) {
 		CHECK_EQ(submit_one(&pair.context, job, 0, 0, SIZE), 0);
 		done = next_done(&pair.context);
 		CHECK_EQ(done.status, -ENXIO);

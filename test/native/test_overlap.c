@@ -27,7 +27,7 @@ TEST(independence_is_what_it_says)
 {
 	unsigned int found[2][2] = { { 0 } };
 
-	for (unsigned int round = 0; round < 100000 / SLOWNESS; round++) {
+	for (unsigned int round = 0; round < rounds(100000); round++) {
 		struct dma_shim_segment segments[6];
 		uint32_t count = 1 + (uint32_t)random_below(6);
 		bool same = random_below(2);

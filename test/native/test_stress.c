@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #define HAMMERS 4u
-#define ROUNDS (4000u / SLOWNESS)
+#define ROUNDS rounds(4000)
 
 struct hammer {
 	struct context *context;
@@ -80,7 +80,7 @@ TEST(a_tag_can_be_used_again_at_once)
 	struct file file = file_device(&context, "a", 64 * KIB);
 	unsigned int done = 0;
 
-	for (unsigned int n = 0; n < 20000 / SLOWNESS; n++) {
+	for (unsigned int n = 0; n < rounds(20000); n++) {
 		int result = submit_one(&context, job_of(1, file.handle, file.handle),
 					0, 4096, 1 + n % 4096);
 

@@ -204,7 +204,7 @@ TEST(a_tag_in_flight_is_refused_and_free_after_its_end)
 	CHECK_EQ(dma_shim_device_close(context.shim, a.handle), -EBUSY);
 	gate_let(&gate, GATE_OPEN);
 	CHECK_EQ(done_of(&context, 7).status, 0);
-	for (unsigned int n = 0; n < 1000 / SLOWNESS; n++) {
+	for (unsigned int n = 0; n < rounds(1000); n++) {
 		CHECK_EQ(submit_one(&context, job_of(7, a.handle, a.handle), 0, 4096, 4096), 0);
 		CHECK_EQ(done_of(&context, 7).status, 0);
 	}

@@ -143,12 +143,12 @@ static void random_jobs(uint32_t threads, unsigned int rounds)
 
 TEST(random_jobs_do_what_the_model_does_on_one_thread)
 {
-	random_jobs(1, 240 / SLOWNESS);
+	random_jobs(1, rounds(240));
 }
 
 TEST(random_jobs_do_what_the_model_does_on_four_threads)
 {
-	random_jobs(4, 240 / SLOWNESS);
+	random_jobs(4, rounds(240));
 }
 
 TEST(random_jobs_do_what_the_model_does_without_cpu_features)
@@ -156,7 +156,7 @@ TEST(random_jobs_do_what_the_model_does_without_cpu_features)
 	static const struct cpu_features none = { .writeback = WRITEBACK_CLFLUSH };
 
 	hooks.features = &none;
-	random_jobs(2, 100 / SLOWNESS);
+	random_jobs(2, rounds(100));
 }
 
 TEST(random_jobs_do_what_the_model_does_with_each_kernel)
@@ -167,7 +167,7 @@ TEST(random_jobs_do_what_the_model_does_with_each_kernel)
 		if (!stream_kernel_usable(&stream_kernels[n]))
 			continue;
 		world.context.shim->plan.fastest = &stream_kernels[n];
-		for (unsigned int round = 0; round < 60 / SLOWNESS; round++)
+		for (unsigned int round = 0; round < rounds(60); round++)
 			random_job(&world, round);
 	}
 	world_free(&world);
@@ -206,7 +206,7 @@ TEST(large_segments_see_what_earlier_ones_wrote)
 	struct dma_shim_segment segments[9];
 	struct dma_shim_job job = job_of(1, a.handle, a.handle);
 
-	for (unsigned int round = 0; round < 6 / SLOWNESS + 1; round++) {
+	for (unsigned int round = 0; round < rounds(6) + 1; round++) {
 		random_fill(a.bytes, a.size);
 		for (unsigned int n = 0; n < 9; n++)
 			segments[n] = (struct dma_shim_segment) { n * link, (n + 1) * link, link };

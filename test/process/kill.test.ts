@@ -7,11 +7,12 @@ import { expect, test } from '@jest/globals';
 import { checkKeys, TOKEN, waitForIdle } from '../support/crash-client.ts';
 import { devicesFor, Worker } from '../support/crash-load.ts';
 import { Daemon } from '../support/daemon.ts';
+import { runs } from '../support/depth.ts';
 import { FaultyDisk } from '../support/faulty-disk.ts';
 import { Random } from '../support/random.ts';
 import { writeTokens } from '../support/tokens.ts';
 
-const CYCLES = Number(process.env.KILL_CYCLES ?? 10);
+const CYCLES = Number(process.env.KILL_CYCLES ?? runs(10, 2));
 const WORKERS = 4;
 /** EIO or ENOSPC, before or after a write or a sync of the journal: each 1 in 50. */
 const ONE_IN = 12;

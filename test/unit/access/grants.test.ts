@@ -2,6 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { type Grant, Grants } from '../../../services/daemon/access/grants.ts';
+import { runs } from '../../support/depth.ts';
 
 const MAX = Number.MAX_SAFE_INTEGER;
 const NO_DEVICE = () => undefined;
@@ -114,7 +115,7 @@ describe('Grants', () => {
           );
         },
       ),
-      { numRuns: 5000 },
+      { numRuns: runs(5000) },
     );
   });
 });

@@ -7,6 +7,7 @@ import {
   dmaFrom,
   type Speeds,
 } from '../../../services/daemon/calibration/speeds.ts';
+import { runs } from '../../support/depth.ts';
 
 const MIB = 2 ** 20;
 const IDLE = { cpu: 0, dma: 0 };
@@ -60,7 +61,7 @@ describe('thresholds', () => {
         expect(patience(from)).toBeLessThan(1.5001);
         if (from > 1) expect(patience(from - 1)).toBeGreaterThan(1.4999);
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
   });
 });
@@ -108,7 +109,7 @@ describe('a choice', () => {
           expect(bytes - cpuBytes).toBeGreaterThan(0);
         }
       }),
-      { numRuns: 5000 },
+      { numRuns: runs(5000) },
     );
   });
 
@@ -122,7 +123,7 @@ describe('a choice', () => {
         const fuller = { ...pending, [other]: pending[other] + more };
         expect(divide(speeds, bytes, fuller, false).engine).toBe(engine);
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
   });
 });

@@ -2,6 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { deviceNameOf, parseDevices } from '../../../services/daemon/devices/choice.ts';
+import { runs } from '../../support/depth.ts';
 
 describe('parseDevices', () => {
   test('reads auto', () => {
@@ -43,7 +44,7 @@ describe('parseDevices', () => {
           expect(parseDevices(text)).toEqual({ kind: 'list', devices: entries.map(([d]) => d) });
         },
       ),
-      { numRuns: 300 },
+      { numRuns: runs(300) },
     );
   });
 

@@ -12,6 +12,7 @@ import { Engine } from '../../../services/daemon/engines/engine.ts';
 import type { Completion, Job } from '../../../services/daemon/engines/records.ts';
 import { MEMORY_DIR } from '../../support/app.ts';
 import { crc32c } from '../../support/crc32c.ts';
+import { runs } from '../../support/depth.ts';
 import { completion, makeDevice } from '../transfers/make-transfer.ts';
 
 const SIZE = 2 ** 20;
@@ -108,7 +109,7 @@ describe('Upload', () => {
           expect(readFileSync(path).equals(before)).toBe(true);
         },
       ),
-      { numRuns: 25 },
+      { numRuns: runs(25) },
     );
   });
 

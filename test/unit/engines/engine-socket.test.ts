@@ -25,6 +25,7 @@ import {
   SUBMIT_COMPLETED,
 } from '../../../services/daemon/engines/records.ts';
 import type { Shim } from '../../../services/daemon/engines/shim.ts';
+import { runs } from '../../support/depth.ts';
 
 const DONE = 2;
 const PROGRESS = 1;
@@ -139,7 +140,7 @@ describe('Engine, reading completions', () => {
           expect(heard).toEqual(expected);
         },
       ),
-      { numRuns: 60 },
+      { numRuns: runs(60) },
     );
   });
 

@@ -18,6 +18,7 @@ import {
 } from '../../../services/daemon/engines/records.ts';
 import type { ShimError } from '../../../services/daemon/engines/shim.ts';
 import { crc32c } from '../../support/crc32c.ts';
+import { runs } from '../../support/depth.ts';
 
 const SIZE = 64 * 1024;
 const LARGE = 64 * 2 ** 20;
@@ -126,7 +127,7 @@ describe('Engine', () => {
           expect(content(1).equals(before[1] as Buffer)).toBe(true);
         },
       ),
-      { numRuns: 25 },
+      { numRuns: runs(25) },
     );
   });
 

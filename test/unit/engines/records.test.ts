@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import * as records from '../../../services/daemon/engines/records.ts';
+import { runs } from '../../support/depth.ts';
 
 const INCLUDE = fileURLToPath(new URL('../../../../native-shim/include', import.meta.url));
 
@@ -278,7 +279,7 @@ describe('encodeJob', () => {
         expected.set(pattern ?? [], abi.fields['dma_shim_job.pattern']?.offset);
         assert.deepEqual(bytes, expected);
       }),
-      { numRuns: 1000 },
+      { numRuns: runs(1000) },
     );
   });
 
@@ -324,7 +325,7 @@ test('encodeSegments writes every offset and size exactly', () => {
         }
       }
     }),
-    { numRuns: 1000 },
+    { numRuns: runs(1000) },
   );
 });
 
@@ -379,7 +380,7 @@ test('decodeCompletion reads every field where the compiler has it', () => {
         },
       });
     }),
-    { numRuns: 1000 },
+    { numRuns: runs(1000) },
   );
 });
 
@@ -443,6 +444,6 @@ test('readU64 reads what writeU64 wrote', () => {
       assert.equal(bytes.readBigUInt64LE(at), BigInt(value));
       assert.equal(records.readU64(bytes, at), value);
     }),
-    { numRuns: 1000 },
+    { numRuns: runs(1000) },
   );
 });

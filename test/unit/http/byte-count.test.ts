@@ -2,6 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { byteCount, parseByteCount } from '../../../services/daemon/http/byte-count.ts';
+import { runs } from '../../support/depth.ts';
 
 const LARGEST = 2n ** 53n - 1n;
 const UNITS = { '': 1n, KiB: 2n ** 10n, MiB: 2n ** 20n, GiB: 2n ** 30n };
@@ -58,7 +59,7 @@ describe('parseByteCount', () => {
       fc.property(well, (text) => {
         if (parseByteCount(text) !== model(text)) expect(parseByteCount(text)).toBe(model(text));
       }),
-      { numRuns: 5000 },
+      { numRuns: runs(5000) },
     );
   });
 
@@ -67,7 +68,7 @@ describe('parseByteCount', () => {
       fc.property(nearly, (text) => {
         if (parseByteCount(text) !== model(text)) expect(parseByteCount(text)).toBe(model(text));
       }),
-      { numRuns: 5000 },
+      { numRuns: runs(5000) },
     );
   });
 
@@ -117,7 +118,7 @@ describe('byteCount', () => {
         const whole = Number.isSafeInteger(value) && value >= 0;
         if (read(value) !== (whole ? value + 0 : undefined)) expect(read(value)).toBe(value);
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
   });
 

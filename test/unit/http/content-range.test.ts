@@ -4,6 +4,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { readRange } from '../../../services/daemon/http/content-range.ts';
 import { Problem } from '../../../services/daemon/problems/problem.ts';
+import { runs } from '../../support/depth.ts';
 
 /** RFC 9110, 14.1.2, spelled out in whole numbers: which bytes, by asking of each one. */
 function model(header: string, size: number): 'whole' | 'unsatisfiable' | [number, number] {
@@ -63,7 +64,7 @@ describe('readRange', () => {
         const expected = model(text.trim(), bytes);
         assert.deepEqual(outcome(text, bytes), expected);
       }),
-      { numRuns: 3000 },
+      { numRuns: runs(3000) },
     );
   });
 

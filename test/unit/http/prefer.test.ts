@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { readPrefer } from '../../../services/daemon/http/prefer.ts';
+import { runs } from '../../support/depth.ts';
 
 const DEFAULT_MS = 10_000;
 const read = (header: string | undefined) => readPrefer(header, DEFAULT_MS);
@@ -53,7 +54,7 @@ describe('readPrefer', () => {
           applied: applied.length > 0 ? applied.join(', ') : undefined,
         });
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
   });
 
@@ -63,7 +64,7 @@ describe('readPrefer', () => {
         const { waitMs } = read(header);
         assert.ok(waitMs >= 0 && waitMs <= 60_000);
       }),
-      { numRuns: 1000 },
+      { numRuns: runs(1000) },
     );
   });
 

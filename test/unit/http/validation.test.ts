@@ -9,6 +9,7 @@ import validation from '../../../services/daemon/http/validation.ts';
 import problemHandler from '../../../services/daemon/problems/handler.ts';
 import type { FieldError, ProblemDetails } from '../../../services/daemon/problems/problem.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
+import { runs } from '../../support/depth.ts';
 
 describe('validation', () => {
   let app: FastifyInstance;
@@ -138,7 +139,7 @@ describe('validation', () => {
           expect(new Set(found).size).toBe(found.length);
         },
       ),
-      { numRuns: 120 },
+      { numRuns: runs(120) },
     );
     const segments = Array.from({ length: 4096 }, () => ({ src_offset: -1, size: 0, x: 1 }));
     const found = await errors({ device_name: 'a', segments });

@@ -2,6 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { Budget } from '../../../services/daemon/order/budget.ts';
+import { runs } from '../../support/depth.ts';
 
 const BURST_MS = 50;
 /** Bytes a second; a byte a millisecond for each thousand. */
@@ -105,7 +106,7 @@ describe('Budget', () => {
           expect(total + saving).toBeGreaterThanOrEqual((0.9 * RATE * ms) / 1000);
         },
       ),
-      { numRuns: 50 },
+      { numRuns: runs(50) },
     );
   });
 

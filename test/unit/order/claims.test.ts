@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { Claims } from '../../../services/daemon/order/claims.ts';
+import { runs } from '../../support/depth.ts';
 
 const BYTES = 16;
 
@@ -90,7 +91,7 @@ describe('Claims', () => {
         while (live.length > 0) release(live.length - 1);
         assert.equal(claims.entries, 0);
       }),
-      { numRuns: 3000 },
+      { numRuns: runs(3000) },
     );
   });
 
@@ -141,7 +142,7 @@ describe('Claims', () => {
         for (const { owner, start, end } of live) claims.release(owner, start, end);
         assert.equal(claims.entries, 0);
       }),
-      { numRuns: 3000 },
+      { numRuns: runs(3000) },
     );
   });
 

@@ -2,6 +2,7 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { Fifo } from '../../../services/daemon/order/fifo.ts';
+import { runs } from '../../support/depth.ts';
 
 test('a queue is as an array from which anything can be taken', () => {
   const item = fc.nat(40);
@@ -32,7 +33,7 @@ test('a queue is as an array from which anything can be taken', () => {
         expect([...fifo]).toEqual(model);
       }
     }),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
 });
 

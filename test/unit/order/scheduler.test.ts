@@ -4,6 +4,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { Access } from '../../../services/daemon/order/precedence.ts';
 import { Scheduler, type Ticket } from '../../../services/daemon/order/scheduler.ts';
+import { runs } from '../../support/depth.ts';
 import {
   conflict,
   createMemory,
@@ -292,7 +293,7 @@ describe('Scheduler', () => {
           bench.checkOutcome();
         },
       ),
-      { numRuns: 5000 },
+      { numRuns: runs(5000) },
     );
   });
 
@@ -341,7 +342,7 @@ describe('Scheduler', () => {
           bench.checkOutcome();
         },
       ),
-      { numRuns: 1000 },
+      { numRuns: runs(1000) },
     );
   });
 

@@ -13,6 +13,7 @@ import {
   transferListQuerySchema,
 } from '../../../services/daemon/transfers/schema.ts';
 import { Transfer } from '../../../services/daemon/transfers/transfer.ts';
+import { runs } from '../../support/depth.ts';
 import {
   acceptedAgo,
   CLOCK,
@@ -141,7 +142,7 @@ describe('History', () => {
           assert.equal(first.nextPageToken !== '', expected.length > size);
         },
       ),
-      { numRuns: 300 },
+      { numRuns: runs(300) },
     );
   });
 
@@ -462,7 +463,7 @@ describe('a list', () => {
           }
         },
       ),
-      { numRuns: 300 },
+      { numRuns: runs(300) },
     );
   });
 });

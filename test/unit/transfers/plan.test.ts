@@ -5,6 +5,7 @@ import { Inventory } from '../../../services/daemon/devices/device.ts';
 import { Problem } from '../../../services/daemon/problems/problem.ts';
 import { planTransfer } from '../../../services/daemon/transfers/plan.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
+import { runs } from '../../support/depth.ts';
 import { makeChooser, noDma } from '../../support/fake-dma.ts';
 import { makeDevice } from './make-transfer.ts';
 
@@ -79,7 +80,7 @@ describe('planTransfer', () => {
           expect(refusal(body)?.[0]).toBe(expected);
         },
       ),
-      { numRuns: 1500 },
+      { numRuns: runs(1500) },
     );
   });
 

@@ -23,6 +23,7 @@ import {
 } from '../../../services/daemon/transfers/rows.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
 import { type Outcome, Transfer } from '../../../services/daemon/transfers/transfer.ts';
+import { runs } from '../../support/depth.ts';
 import {
   acceptedAgo,
   CLOCK,
@@ -101,7 +102,7 @@ describe('rows of a transfer', () => {
           assert.ok(Math.abs(back.ageMs - transfer.ageMs) < 5000);
         },
       ),
-      { numRuns: 300 },
+      { numRuns: runs(300) },
     );
   });
 

@@ -19,6 +19,7 @@ import {
 } from '../../../services/daemon/transfers/recovery.ts';
 import { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer } from '../../../services/daemon/transfers/transfer.ts';
+import { runs } from '../../support/depth.ts';
 import { makeChooser, noDma } from '../../support/fake-dma.ts';
 import { FULL, MemoryMark, MemoryStore, memoryJournal } from '../../support/memory-store.ts';
 import { createMemory, DEVICE_BYTES, type Memory } from '../order/sequential-model.ts';
@@ -301,7 +302,7 @@ describe('after a crash', () => {
           await second.stop();
         },
       ),
-      { numRuns: 500 },
+      { numRuns: runs(500) },
     );
   });
 });
@@ -326,7 +327,7 @@ describe('touchesItself', () => {
           assert.equal(touchesItself(plan), touches);
         },
       ),
-      { numRuns: 1000 },
+      { numRuns: runs(1000) },
     );
   });
 });

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { z } from 'zod';
 import { byteCount } from '../../../services/daemon/http/byte-count.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
+import { runs } from '../../support/depth.ts';
 
 const good = { device_name: 'dax0.0', src_offset: 0, dst_offset: 4096, size: 4096 };
 const accepts = (more: object) => transferRequestSchema.safeParse({ ...good, ...more }).success;
@@ -85,7 +86,7 @@ describe('segments', () => {
         if (found.success) expect(found.data.segments).toStrictEqual(expected.data);
         else expect(sorted(within(found.error))).toEqual(sorted(expected.error?.issues ?? []));
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
     expect(taken).toBeGreaterThan(100);
   });

@@ -3,6 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { Problem } from '../../../services/daemon/problems/problem.ts';
 import { transferSchema } from '../../../services/daemon/transfers/schema.ts';
+import { runs } from '../../support/depth.ts';
 import { completion, makeDevice, makeTransfer } from './make-transfer.ts';
 
 describe('Transfer', () => {
@@ -67,7 +68,7 @@ describe('Transfer', () => {
           expect(Math.abs(told - Number(exact))).toBeLessThanOrEqual(1 + told * 2 ** -51);
         },
       ),
-      { numRuns: 300 },
+      { numRuns: runs(300) },
     );
     const idle = makeTransfer();
     idle.finish(idle.outcome(undefined, new Problem('cancelled', '')));
