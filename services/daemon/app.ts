@@ -32,6 +32,7 @@ import { Engine } from './engines/engine.ts';
 import { engineRoutes } from './engines/routes.ts';
 import { ShimError } from './engines/shim.ts';
 import { EventLoopLag } from './health/event-loop.ts';
+import { Readiness } from './health/readiness.ts';
 import { healthRoutes } from './health/routes.ts';
 import type { EventStream } from './http/event-stream.ts';
 import gatePlugin, { Gate } from './http/gate.ts';
@@ -81,6 +82,7 @@ export interface AppOptions {
 export interface App {
   http: FastifyInstance;
   inventory: Inventory;
+  readiness: Readiness;
   /**
    * Takes up what an earlier daemon left, and then lets clients in, who wait meanwhile. To be called
    * once it listens: a daemon that cannot shall leave the journal as it is.
@@ -205,12 +207,13 @@ export async function buildApp({
     await http.register(digestRoutes, { engine, inventory, queue });
     await http.register(engineRoutes, { engine, dma, calibrator });
     await http.register(calibrationRoutes, { engine, dma, calibrator, inventory, queue });
-    await http.register(healthRoutes, {
-      ...{ engine, inventory, dma, chooser, queue, gate, lag },
+    const readiness = new Readiness({
+      ...{ inventory, dma, chooser, queue, gate, lag },
       journal: opened.journal,
       log: logHealth,
-      storage,
     });
+    http.addHook('onClose', async () => lag.stop());
+    await http.register(healthRoutes, { engine, dma, readiness, storage });
     await http.register(metricsRoutes, { metrics });
     await http.ready();
 
@@ -251,7 +254,7 @@ export async function buildApp({
       await opened.journal.close();
       engine.close();
     };
-    return { http, inventory, start, reload, shutDown };
+    return { http, inventory, readiness, start, reload, shutDown };
   } catch (error) {
     await journal?.close();
     engine.close();

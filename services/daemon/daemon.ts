@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
-import { buildApp } from './app.ts';
+import { type App, buildApp } from './app.ts';
 import { type Config, readConfig } from './config.ts';
 import { listenTcp, listenUnix } from './http/listeners.ts';
 import { ownUrl } from './http/own-url.ts';
@@ -30,7 +30,7 @@ export async function run(signals: Signals): Promise<void> {
     if (socket !== undefined) stopUnix = await listenUnix(server, socket);
     if (socket !== undefined && group !== undefined) giveToGroup(socket, group);
     const started = app.start().then(() => {
-      const url = logReady(logger, config, port, app.inventory.list().length);
+      const url = logListening(logger, config, port, app);
       serviceManager.ready(`serving at ${url}`);
     });
     await Promise.race([started, signals.stop]);
@@ -47,17 +47,23 @@ export async function run(signals: Signals): Promise<void> {
   logger.info('stopped');
 }
 
-/** @returns the URL at which it can be opened */
-function logReady(log: Logger, config: Config, port: number, devices: number): string {
+/** Says where it listens, and what it still waits for. @returns the URL at which it can be opened */
+function logListening(log: Logger, config: Config, port: number, app: App): string {
   const { host, socket, allowed_hosts: allowedHosts, tls_cert } = config;
   const certificate = tls_cert === undefined ? undefined : readFileSync(tls_cert, 'utf8');
   const url = ownUrl({ host, port, allowedHosts, certificate });
+  const devices = app.inventory.list().length;
+  const waitingFor = app.readiness.waitingFor();
+  const ready = waitingFor.length === 0;
+  const at = `${url} (Swagger UI: ${url}/docs)`;
   // Whatever the level: with port 0 this line is the only place that names the port.
   log
     .child({}, { level: 'info' })
     .info(
-      { url, host, port, ...(socket && { socket }), devices },
-      `dmad is ready: ${url} (Swagger UI: ${url}/docs)`,
+      { url, host, port, ...(socket && { socket }), devices, ...(!ready && { waitingFor }) },
+      ready
+        ? `dmad is ready: ${at}`
+        : `dmad is listening, but not ready (waiting for ${waitingFor.join(', ')}): ${at}`,
     );
   return url;
 }

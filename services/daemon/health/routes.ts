@@ -1,19 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import type { Inventory } from '../devices/device.ts';
-import type { EngineChooser } from '../engines/choice.ts';
 import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine, Storage } from '../engines/engine.ts';
 import { PERSISTENCE } from '../engines/records.ts';
-import type { Gate } from '../http/gate.ts';
-import type { Journal } from '../journal/journal.ts';
-import type { LogHealth } from '../log.ts';
-import type { WorkQueue } from '../order/work-queue.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { API_VERSION, DAEMON_VERSION } from '../version.ts';
-import { deviceReadiness } from './devices.ts';
-import type { EventLoopLag } from './event-loop.ts';
+import type { Readiness } from './readiness.ts';
 
 const journalSchema = z
   .object({
@@ -59,24 +52,16 @@ const common = problemResponses();
 
 export interface HealthRoutesOptions {
   engine: Engine;
-  inventory: Inventory;
   dma: DmaEngine;
-  chooser: EngineChooser;
-  queue: WorkQueue;
-  gate: Gate;
-  lag: EventLoopLag;
-  journal: Journal;
-  log: LogHealth;
+  readiness: Readiness;
   /** Of the journal. */
   storage: Storage;
 }
 
 export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
   app,
-  { engine, inventory, dma, chooser, queue, gate, lag, journal, storage, log },
+  { engine, dma, readiness, storage },
 ) => {
-  app.addHook('onClose', async () => lag.stop());
-
   app.get(
     '/livez',
     {
@@ -113,23 +98,8 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
       },
     },
     async (_request, reply) => {
-      const devices = deviceReadiness(inventory);
-      const noDma = chooser.dmaRequired ? dma.unavailable : undefined;
-      const waiting_for = [
-        ...(gate.isOpen ? [] : ['recovery']),
-        ...(queue.closing ? ['shutdown'] : []),
-        ...(journal.trouble === undefined ? [] : ['journal']),
-        ...(lag.lagging ? ['event_loop'] : []),
-        ...(log.auditLost ? ['audit log'] : []),
-        ...devices.waitingFor,
-        ...(noDma === undefined ? [] : [`DMA: ${noDma}`]),
-      ];
-      const channels = dma.channels().filter(({ state }) => state !== 'ready');
-      const degraded = [
-        ...channels.map(({ name, state }) => `channel ${name}: ${state}`),
-        ...devices.degraded,
-        ...(log.trouble === undefined ? [] : [`log: ${log.trouble}`]),
-      ];
+      const waiting_for = readiness.waitingFor();
+      const degraded = readiness.degraded();
       const ready = waiting_for.length === 0;
       return reply.code(ready ? 200 : 503).send({
         ready,
