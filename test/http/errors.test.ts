@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import supertest from 'supertest';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { expectProblem } from '../support/conformance.ts';
-import { exchange, request } from '../support/wire.ts';
+import { exchange, request, Wire } from '../support/wire.ts';
 
 const MIB = 2 ** 20;
 const COPY = { device_name: 'dax0.0', src_offset: 0, dst_offset: 4096, size: 4096 };
@@ -174,6 +175,28 @@ describe('errors, each provoked', () => {
         request('PUT /devices/dax0.0/content', fields),
       );
       expect(answer.status).toBe(200);
+    });
+
+    test.each([
+      ['of no bytes has no type', '0\r\n\r\n', 200],
+      ['of some bytes has one', '5\r\nbytes\r\n0\r\n\r\n', 415],
+    ])('an upload in chunks %s', async (_what, body, status) => {
+      const wire = new Wire(await app.listen());
+      const fields = { 'content-type': 'text/plain', 'transfer-encoding': 'chunked' };
+      wire.send(request('PUT /devices/dax0.0/content', fields));
+      await sleep(50);
+      const answer = await wire.send(body).answer();
+      if (status !== 200) expectProblem(answer, 415, 'unsupported_media_type');
+      else expect(JSON.parse(answer.body.toString())).toMatchObject({ bytes_written: 0 });
+      wire.end();
+    });
+
+    test('an upload of the wrong type that waits to be told to go on is refused at once', async () => {
+      const wire = new Wire(await app.listen());
+      const fields = { 'content-type': 'text/plain', 'transfer-encoding': 'chunked' };
+      wire.send(request('PUT /devices/dax0.0/content', { ...fields, expect: '100-continue' }));
+      expectProblem(await wire.answer(), 415, 'unsupported_media_type');
+      wire.end();
     });
 
     test('POST /transfers of no bytes lacks its fields, whatever its type', async () => {

@@ -12,6 +12,7 @@ import {
   readContentDigest,
 } from '../http/content-digest.ts';
 import { crc32cText } from '../http/crc32c.ts';
+import { noBodyUnless } from '../http/no-body.ts';
 import { awaitsContinue } from '../http/semantics.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { Problem, withMembers } from '../problems/problem.ts';
@@ -46,6 +47,8 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
   const hashes = new BodyHashes();
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(OCTETS, (_request, payload, done) => done(null, payload));
+  // One that waits for "100 Continue" has a body to come.
+  app.addContentTypeParser('*', noBodyUnless(OCTETS, { atOnce: awaitsContinue, idleMs }));
   app.addHook('onRequest', async (request) => {
     // Fastify has no parser for a body of no type; this one is taken as what it must be.
     request.raw.headers['content-type'] ??= OCTETS;
@@ -100,7 +103,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
       authorize(request, [{ device: name, offset: 0, size: 0, write: true }]);
       const device = inventory.get(name);
       const { offset } = request.query;
-      const length = bodyLength(request);
+      const length = request.body === undefined ? 0 : bodyLength(request);
       // A body of unknown length may go on to the device's end.
       const size = length ?? Math.max(device.size - offset, 0);
       authorize(request, [{ device: name, offset, size, write: true }], () => '/offset');

@@ -4,13 +4,13 @@ import fp from 'fastify-plugin';
 import { Problem } from '../problems/problem.ts';
 import { ArrivingBodies } from './arriving.ts';
 import { beyondLimits } from './json-limits.ts';
+import { noBodyUnless } from './no-body.ts';
 import { awaitsContinue } from './semantics.ts';
 import { syncHook } from './sync-hook.ts';
 
 /** Of a JSON body, in bytes. 4096 segments take about 300 KiB. */
 export const JSON_BODY_LIMIT = 2 ** 20;
 const BODY_CHECK_MS = 1000;
-const NOT_JSON = 'Send the body as application/json.';
 
 /**
  * Takes JSON, strictly (RFC 8259: UTF-8 and no byte order mark), and no other type of body. A body
@@ -47,15 +47,7 @@ export default fp(
       },
     );
 
-    // Whether a body in chunks has any bytes is known only when it comes.
-    app.addContentTypeParser('*', (_request, body, done) => {
-      const refuse = () => settle(new Problem('unsupported_media_type', NOT_JSON));
-      const settle = (error?: Error) => {
-        body.off('data', refuse).off('end', settle).off('error', settle);
-        done(error ?? null, undefined);
-      };
-      body.on('data', refuse).on('end', settle).on('error', settle);
-    });
+    app.addContentTypeParser('*', noBodyUnless('application/json'));
     app.addHook(
       'onRequest',
       syncHook(({ raw: { headers } }) => {
