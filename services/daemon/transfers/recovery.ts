@@ -159,7 +159,11 @@ export function rerunProblem(reason: string): Problem {
 function whyDeviceIsAnother(plan: TransferPlan, inventory: Inventory): string | undefined {
   for (const { name, identity, kind, size } of [plan.source, plan.destination]) {
     const now = inventory.find(name);
-    if (now === undefined) return `${name} is no device of this daemon any more`;
+    if (now === undefined) {
+      return inventory.missing.has(name)
+        ? `${name} was not there when the daemon started`
+        : `${name} is no device of this daemon any more`;
+    }
     if (isLegacyIdentity(kind, identity)) {
       return `an older daemon kept it, without what would tell ${name} from another device`;
     }

@@ -19,14 +19,19 @@ const whyOf = (outcome: Recovered) =>
   outcome.kind === 'interrupted' ? outcome.error.message : outcome.kind;
 
 /** A transfer from dax0.0 to dax1.0 that was accepted on some devices, on what is there now. */
-function recovered(then: [string, string], now: [string, string]): Recovered {
+function recovered(then: [string, string], now: (string | undefined)[]): Recovered {
   const [source, destination] = then.map((identity, n) => devdax(`dax${n}.0`, identity));
   if (source === undefined || destination === undefined) throw new Error('two are needed');
   const rows = acceptedRows(makeTransfer({ source, destination }));
   const [record] = readRecords(rows as Map<string, string>, (key) => expect(key).toBe('readable'));
   if (record === undefined) throw new Error('no record was read');
+  const inventory = new Inventory([]);
+  for (const [n, identity] of now.entries()) {
+    if (identity === undefined) inventory.miss(`dax${n}.0`, 'it is not there');
+    else inventory.put(devdax(`dax${n}.0`, identity));
+  }
   return recover(record, {
-    inventory: new Inventory(now.map((identity, n) => devdax(`dax${n}.0`, identity))),
+    inventory,
     chooser: makeChooser('auto', noDma()),
     doubt: undefined,
     clock: CLOCK,
@@ -47,6 +52,13 @@ describe('a transfer of the journal', () => {
   test('does not run where a device was made anew with the same size', () => {
     const why = whyOf(recovered([UUID_A, UUID_B], [UUID_A, 'uuid:new']));
     expect(why).toContain('dax1.0 is another device than it was');
+  });
+
+  test.each([
+    ['comes later than the daemon', [UUID_A, undefined], 'dax1.0 was not there when the daemon'],
+    ['is not served any more', [UUID_A], 'dax1.0 is no device of this daemon any more'],
+  ])('does not run where a device %s', (_what, now, why) => {
+    expect(whyOf(recovered([UUID_A, UUID_B], now))).toContain(why);
   });
 
   test('does not run where an older daemon kept only size and alignment', () => {
