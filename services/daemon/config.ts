@@ -4,10 +4,10 @@ import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
+import { StartError } from './base/start-error.ts';
 import { type DeviceChoice, parseDevices } from './devices/choice.ts';
 import { canonicalHost } from './http/host-name.ts';
-import { StartError } from './start-error.ts';
-import './wording.ts';
+import './base/wording.ts';
 
 /** "1" and "true" are yes, "0" and "false" no. */
 const flag = z.enum(['0', '1', 'false', 'true']).transform((v) => v === '1' || v === 'true');

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { getSystemErrorName } from 'node:util';
 import { type DestinationStream, type Level, type Logger, pino } from 'pino';
+import { StartError } from './base/start-error.ts';
 import { loadShim, type Shim } from './engines/shim.ts';
-import { StartError } from './start-error.ts';
 
 /** What a line is, which decides how long it is kept while the log cannot be written. */
 type Kind = 'ordinary' | 'important' | 'audit';

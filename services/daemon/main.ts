@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import { explainFailure } from './base/start-error.ts';
+import { writeToStderr } from './base/stderr.ts';
 import { handleSignals } from './signals.ts';
-import { explainFailure } from './start-error.ts';
-import { writeToStderr } from './stderr.ts';
 
 // Before the rest is loaded.
 const signals = handleSignals();

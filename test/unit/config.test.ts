@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { EXIT_CODES, StartError } from '../../services/daemon/base/start-error.ts';
 import { type Config, readConfig } from '../../services/daemon/config.ts';
-import { EXIT_CODES, StartError } from '../../services/daemon/start-error.ts';
 
 let directory: string;
 beforeAll(() => {

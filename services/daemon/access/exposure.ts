@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
+import { StartError } from '../base/start-error.ts';
 import type { Config } from '../config.ts';
 import type { Inventory } from '../devices/device.ts';
 import { isLoopback } from '../http/host-name.ts';
-import { StartError } from '../start-error.ts';
 
 /**
  * Refuses to serve without tokens what is worth protecting: real devices over TCP, or anything

@@ -2,9 +2,9 @@
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
+import { byteCount } from '../base/byte-count.ts';
 import { deviceNameOf } from '../devices/choice.ts';
-import { byteCount } from '../http/byte-count.ts';
-import '../wording.ts';
+import '../base/wording.ts';
 import { ANONYMOUS } from './client.ts';
 import { SCOPES } from './scopes.ts';
 

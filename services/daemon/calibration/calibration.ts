@@ -3,12 +3,12 @@ import { readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'n
 import { dirname, join } from 'node:path';
 import type { FastifyBaseLogger } from 'fastify';
 import { z } from 'zod';
+import { syncDirectory } from '../base/sync-directory.ts';
 import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine } from '../engines/engine.ts';
+import type { Speeds } from '../engines/speeds.ts';
 import { retryLater } from '../problems/problem.ts';
-import { syncDirectory } from '../sync-directory.ts';
 import { type Measured, measureSpeeds, SCRATCH_MIN, type Scratch } from './measure.ts';
-import type { Speeds } from './speeds.ts';
 
 const speedSchema = z.object({
   latencyNs: z.number().positive(),

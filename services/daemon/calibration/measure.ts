@@ -4,7 +4,7 @@ import { submitDivided } from '../engines/division.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import type { Completion, EngineName, Job, Segment } from '../engines/records.ts';
-import type { Speed, Speeds } from './speeds.ts';
+import type { Speed, Speeds } from '../engines/speeds.ts';
 
 /** A range whose bytes may be overwritten. */
 export interface Scratch {

@@ -2,6 +2,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { authorize } from '../access/authorize.ts';
+import { byteCount } from '../base/byte-count.ts';
 import {
   checkBadBlocks,
   checkBounds,
@@ -12,7 +13,6 @@ import {
 } from '../devices/device.ts';
 import type { DmaEngine } from '../engines/dma.ts';
 import { type EnginesParts, enginesDocument, enginesSchema } from '../engines/schema.ts';
-import { byteCount } from '../http/byte-count.ts';
 import { clientLeft } from '../http/client-left.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { fieldProblem } from '../problems/problem.ts';

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { parseByteCount } from '../http/byte-count.ts';
+import { parseByteCount } from '../base/byte-count.ts';
 
 /** Which devices to manage, as DMAD_DEVICES says. */
 export type DeviceChoice = { kind: 'auto' } | { kind: 'list'; devices: ChosenDevice[] };

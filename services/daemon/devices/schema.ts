@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
+import { byteCount } from '../base/byte-count.ts';
+import { crc32cSchema } from '../base/crc32c.ts';
 import { PERSISTENCE } from '../engines/records.ts';
-import { byteCount } from '../http/byte-count.ts';
-import { crc32cSchema } from '../http/crc32c.ts';
 import { problemSchema } from '../problems/schema.ts';
 import { DEVICE_STATES, type Device } from './device.ts';
 

@@ -2,7 +2,7 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyBaseLogger } from 'fastify';
-import { StartError } from '../start-error.ts';
+import { StartError } from '../base/start-error.ts';
 import { isDeviceName } from './choice.ts';
 
 /**

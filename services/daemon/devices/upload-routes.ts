@@ -4,6 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { authorize } from '../access/authorize.ts';
+import { crc32cText } from '../base/crc32c.ts';
 import type { Engine } from '../engines/engine.ts';
 import { clientLeft } from '../http/client-left.ts';
 import {
@@ -11,7 +12,6 @@ import {
   type DigestAlgorithm,
   readContentDigest,
 } from '../http/content-digest.ts';
-import { crc32cText } from '../http/crc32c.ts';
 import { noBodyUnless } from '../http/no-body.ts';
 import { awaitsContinue } from '../http/semantics.ts';
 import type { WorkQueue } from '../order/work-queue.ts';

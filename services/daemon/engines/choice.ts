@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import { divide, type Speeds } from '../calibration/speeds.ts';
+
+import { StartError } from '../base/start-error.ts';
 import type { Device } from '../devices/device.ts';
 import { fieldProblem } from '../problems/problem.ts';
-import { StartError } from '../start-error.ts';
 import type { DmaEngine } from './dma.ts';
 import type { EngineName, Operation, Segment } from './records.ts';
+import { divide, type Speeds } from './speeds.ts';
 
 export type RequestedEngine = 'auto' | EngineName;
 

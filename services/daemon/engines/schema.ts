@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
 import type { Calibrator } from '../calibration/calibration.ts';
-import { bothFrom, dmaFrom, type Speed } from '../calibration/speeds.ts';
 import type { DmaEngine } from './dma.ts';
 import type { Engine } from './engine.ts';
 import { CHANNEL_STATES, type Channel, REFUSALS } from './records.ts';
+import { bothFrom, dmaFrom, type Speed } from './speeds.ts';
 
 const count = z.int().min(0);
 

@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
-import { StartError } from '../start-error.ts';
+import { StartError } from '../base/start-error.ts';
 import { SHIM_ABI } from './records.ts';
 
 /** The library that `npm ci` builds, seen from dist/services/daemon/engines/. */

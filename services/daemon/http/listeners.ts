@@ -4,7 +4,7 @@ import type { Server } from 'node:http';
 import { Server as HttpsServer } from 'node:https';
 import { createServer, connect as netConnect, type Socket } from 'node:net';
 import { dirname } from 'node:path';
-import { StartError } from '../start-error.ts';
+import { StartError } from '../base/start-error.ts';
 
 /** Leaves the socket mode 0660 from its first moment on. */
 const SOCKET_UMASK = 0o117;

@@ -2,9 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import http from 'node:http';
 import type { Duplex } from 'node:stream';
-import { PROBLEM_TYPE } from '../problems/handler.ts';
 import { PROBLEMS, type Problem, problemDetails } from '../problems/problem.ts';
 import { lingerUntil } from './linger.ts';
+import { PROBLEM_TYPE } from './problem-handler.ts';
 
 /** Answers with a problem where there is no response to do so, and closes the connection. */
 export function endWithProblem(socket: Duplex, problem: Problem): void {

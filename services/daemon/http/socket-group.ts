@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { chownSync } from 'node:fs';
+import { StartError } from '../base/start-error.ts';
 import { loadShim } from '../engines/shim.ts';
-import { StartError } from '../start-error.ts';
 
 /** Leaves a file's owner as it is. */
 const SAME = -1;

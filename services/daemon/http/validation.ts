@@ -2,7 +2,7 @@
 import fp from 'fastify-plugin';
 import { z } from 'zod';
 import { type FieldError, Problem } from '../problems/problem.ts';
-import '../wording.ts';
+import '../base/wording.ts';
 import { jsonPointer } from './json-pointer.ts';
 
 /** Enough to mend a request by; a request can be wrong in thousands of places. */

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { uptime } from 'node:os';
 import { z } from 'zod';
-import { readBootId } from '../boot-id.ts';
+import { readBootId } from '../base/boot-id.ts';
 import type { Rows } from './store.ts';
 
 export const CLOCK_KEY = 'clock';

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { DAEMON_VERSION } from '../base/version.ts';
 import type { Inventory } from '../devices/device.ts';
 import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine } from '../engines/engine.ts';
@@ -11,7 +12,6 @@ import type { TransferObserver } from '../transfers/observer.ts';
 import { ENDS } from '../transfers/schema.ts';
 import type { TransferService } from '../transfers/service.ts';
 import type { Transfer } from '../transfers/transfer.ts';
-import { DAEMON_VERSION } from '../version.ts';
 import { buckets125 } from './buckets.ts';
 import { watchChannels } from './channels.ts';
 import { ContentMetrics } from './content.ts';

@@ -9,8 +9,8 @@ import {
 import type { OpenAPIV3_1 } from 'openapi-types';
 import { z } from 'zod';
 import { TOKEN_SCHEME } from '../access/plugin.ts';
+import { DAEMON_VERSION } from '../base/version.ts';
 import { problemResponses } from '../problems/schema.ts';
-import { DAEMON_VERSION } from '../version.ts';
 import { finishDocument, serverAt } from './document.ts';
 
 const toComponents = createJsonSchemaTransformObject({});

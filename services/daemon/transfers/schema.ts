@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
+import { byteCount, isByteCount } from '../base/byte-count.ts';
+import { crc32cSchema } from '../base/crc32c.ts';
 import {
   ENGINE_NAMES,
   FLUSH_BASES,
@@ -8,8 +10,6 @@ import {
   PRIORITY_NAMES,
   type Segment,
 } from '../engines/records.ts';
-import { byteCount, isByteCount } from '../http/byte-count.ts';
-import { crc32cSchema } from '../http/crc32c.ts';
 import { passPlain } from '../http/pass-plain.ts';
 import { problemSchema } from '../problems/schema.ts';
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import { crc32cText } from '../base/crc32c.ts';
 import type { Device } from '../devices/device.ts';
 import type { EngineChoice, RequestedEngine } from '../engines/choice.ts';
 import type { Completion, Operation, Priority, Segment } from '../engines/records.ts';
-import { crc32cText } from '../http/crc32c.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import { type Problem, problemDetails } from '../problems/problem.ts';
 import type { BasicTransferDocument, End, Status, TransferDocument, WaitingFor } from './schema.ts';

@@ -14,10 +14,10 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { ClassicLevel } from 'classic-level';
 import { pino } from 'pino';
+import { StartError } from '../../../services/daemon/base/start-error.ts';
 import { DoubtMark } from '../../../services/daemon/journal/doubt.ts';
 import { openJournal } from '../../../services/daemon/journal/open.ts';
 import { openStore } from '../../../services/daemon/journal/store.ts';
-import { StartError } from '../../../services/daemon/start-error.ts';
 
 let directory: string;
 beforeEach(() => {

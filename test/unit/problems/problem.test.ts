@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from '@jest/globals';
 import type { FastifyError } from 'fastify';
-import { asProblem } from '../../../services/daemon/problems/handler.ts';
+import { asProblem } from '../../../services/daemon/http/problem-handler.ts';
 import {
   fieldProblem,
   PROBLEMS,

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
-import { staysReadable } from '../http/linger.ts';
-import { OutcomeUnknown, PROBLEMS, Problem, type ProblemCode, problemDetails } from './problem.ts';
+import {
+  OutcomeUnknown,
+  PROBLEMS,
+  Problem,
+  type ProblemCode,
+  problemDetails,
+} from '../problems/problem.ts';
+import { staysReadable } from './linger.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
 

@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import {
-  bothFrom,
-  divide,
-  dmaFrom,
-  type Speeds,
-} from '../../../services/daemon/calibration/speeds.ts';
+import { bothFrom, divide, dmaFrom, type Speeds } from '../../../services/daemon/engines/speeds.ts';
 import { runs } from '../../support/depth.ts';
 
 const MIB = 2 ** 20;

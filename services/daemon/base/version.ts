@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import packageJson from '../../package.json' with { type: 'json' };
+import packageJson from '../../../package.json' with { type: 'json' };
 
 /** The daemon's version, which package.json has. */
 export const DAEMON_VERSION: string = packageJson.version;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { EngineName } from '../engines/records.ts';
+import type { EngineName } from './records.ts';
 
 /** How long copies take: a line through what a small and a large one took. */
 export interface Speed {
