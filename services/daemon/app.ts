@@ -134,8 +134,9 @@ export async function buildApp({
 
     const metrics = new Metrics();
     const lag = new EventLoopLag();
+    const heapBytes = getHeapStatistics().heap_size_limit;
     const queue = new WorkQueue({
-      heapBytes: getHeapStatistics().heap_size_limit,
+      heapBytes,
       limitsOf: (client) => keyring?.limitsOf(client) ?? {},
       overloaded: () => lag.lagging,
     });
@@ -146,7 +147,7 @@ export async function buildApp({
     const unflushed = new UnflushedDevices(!clock.firstSinceBoot);
     const storage = checkPersistence(engine.storageOf(join(stateDir, 'journal')), log);
     const transfers = new TransferService({
-      ...{ engine, chooser, dma, queue, unflushed, journal, clock, log },
+      ...{ engine, chooser, dma, queue, unflushed, journal, clock, log, heapBytes },
       observer: metrics,
     });
     metrics.watch({ transfers, inventory, engine, dma, journal, log: logHealth });

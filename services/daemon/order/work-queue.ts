@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import type { Priority } from '../engines/records.ts';
+import { type HeapOptions, heapShare } from '../heap.ts';
 import { type Problem, retryLater } from '../problems/problem.ts';
 import type { Access } from './precedence.ts';
 import { Scheduler, type Ticket } from './scheduler.ts';
@@ -74,7 +76,7 @@ const MAX_ENTRIES = 2_000_000;
 /** What a transfer that waits takes of V8's heap: its request, its place in the order, its row. */
 const WAITING_HEAP_BYTES = 7 * 2 ** 10;
 /** The rest is for what is finished, for requests and for V8's own need of room. */
-const WAITING_HEAP_SHARE = 0.4;
+const WAITING_HEAP_PART = 0.4;
 
 /** Of what was claimed, in fragments: some 2 ms. */
 const FORGOTTEN_A_TURN = 4096;
@@ -109,19 +111,12 @@ export interface Turn {
   tearAfter(written: number): void;
 }
 
-export interface WorkQueueOptions {
-  /** V8's limit: with a small heap, less may wait. Absent: no matter. */
-  heapBytes?: number;
+/** With a small heap, less may wait. */
+export interface WorkQueueOptions extends HeapOptions {
   /** What the client of that name may take, now. */
   limitsOf(client: string): QueueLimits;
   /** Whether the daemon has so much to do that new work had better go elsewhere, or come later. */
   overloaded(): boolean;
-}
-
-/** How much of all that may wait fits the heap. */
-function heapShare(heapBytes = Number.POSITIVE_INFINITY): number {
-  const fitting = (heapBytes * WAITING_HEAP_SHARE) / WAITING_HEAP_BYTES;
-  return Math.min(1, fitting / MAX_WAITING.operations);
 }
 
 function shareOf(limits: typeof MAX_WAITING, share: number): typeof MAX_WAITING {
@@ -145,7 +140,8 @@ export class WorkQueue {
 
   constructor(options: WorkQueueOptions) {
     this.#options = options;
-    const share = heapShare(options.heapBytes);
+    const most = MAX_WAITING.operations * WAITING_HEAP_BYTES;
+    const share = heapShare(options, WAITING_HEAP_PART, most);
     this.#scheduler = new Scheduler<Work>({
       lanes: LANE_SLOTS,
       weights: LANE_WEIGHTS,

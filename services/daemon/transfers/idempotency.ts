@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto';
+import { type HeapOptions, heapShare } from '../heap.ts';
 import { Problem, retryLater } from '../problems/problem.ts';
 import { type Transfer, type TransferPlan, weightOf } from './transfer.ts';
 
@@ -10,6 +11,9 @@ export const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/;
 const QUOTED = /^"((?:[^"\\]|\\["\\])*)"$/;
 /** Each key keeps its transfer in memory; weights are in segments. */
 const MAX = { keys: 100_000, weight: 1_000_000 };
+/** What they may take of V8's heap: 1.7 KB each, and their segments. */
+const HEAP_PART = 0.15;
+const HEAP_BYTES = MAX.keys * 1700 + MAX.weight * 64;
 /** What each client may have remembered, though others have taken all. */
 const RESERVED = { keys: 100, weight: 1000 };
 /** How often all keys are looked through at most while they are full: that takes some 5 ms. */
@@ -35,14 +39,17 @@ export function readKey(value: string): string {
 export class IdempotencyKeys {
   readonly #keys = new Map<string, Remembered>();
   readonly #onForget: (transfer: Transfer) => void;
+  readonly #max: typeof MAX;
   readonly #total = { keys: 0, weight: 0 };
   readonly #ofClient = new Map<string, typeof RESERVED>();
   /** When all of them were last looked through, by performance.now(). */
   #sweptAt = Number.NEGATIVE_INFINITY;
 
   /** @param onForget receives each transfer whose key is forgotten */
-  constructor(onForget: (transfer: Transfer) => void) {
+  constructor(onForget: (transfer: Transfer) => void, options: HeapOptions = {}) {
     this.#onForget = onForget;
+    const share = heapShare(options, HEAP_PART, HEAP_BYTES);
+    this.#max = { keys: Math.floor(MAX.keys * share), weight: Math.floor(MAX.weight * share) };
   }
 
   /**
@@ -111,7 +118,7 @@ export class IdempotencyKeys {
 
   #isFull(client: string): boolean {
     const own = this.#ofClient.get(client) ?? { keys: 0, weight: 0 };
-    return reaches(this.#total, MAX) && reaches(own, RESERVED);
+    return reaches(this.#total, this.#max) && reaches(own, RESERVED);
   }
 
   /** @param by 1 when it is remembered, -1 when it is forgotten */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Writable } from 'node:stream';
 import { seesTransfersOf, type Viewer } from '../access/visibility.ts';
+import { type HeapOptions, heapShare } from '../heap.ts';
 import { isClosed } from '../http/client-left.ts';
 import type { Rows } from '../journal/store.ts';
 import { Problem } from '../problems/problem.ts';
@@ -8,7 +9,8 @@ import { ActiveTransfer, type Surroundings } from './active.ts';
 import { Archive } from './archive.ts';
 import { documentFor } from './document.ts';
 import { Feed } from './feed.ts';
-import { History, type Page } from './history.ts';
+import type { FinishedLimits } from './finished.ts';
+import { History, type HistoryLimits, type Page } from './history.ts';
 import { IdempotencyKeys, type Meaning } from './idempotency.ts';
 import { TransferIds } from './ids.ts';
 import { reportEnd } from './observer.ts';
@@ -26,11 +28,18 @@ const HISTORY = {
   answered: { transfers: 10_000, segments: 262_144, ms: WEEK_MS },
   accepted202: { transfers: 100_000, segments: 262_144, ms: WEEK_MS },
 };
+/**
+ * What finished transfers and keys may take of the heap in all: 1.2 KB each, and their segments. 40 % is
+ * for what waits: see order/work-queue.ts.
+ */
+const HISTORY_HEAP_PART = 0.4;
+const HISTORY_HEAP_BYTES = 110_000 * 1200 + 2 * 262_144 * 64;
 const FORGET_EVERY_MS = 60_000;
 /** So much time at most, and what the host is off, counts for nobody if the host goes down. */
 const KEEP_CLOCK_EVERY_MS = 600_000;
 
-export type TransferServiceOptions = Omit<Surroundings, 'archive' | 'feed' | 'left'>;
+/** With a small heap, fewer finished transfers and fewer keys are kept. */
+export type TransferServiceOptions = Omit<Surroundings, 'archive' | 'feed' | 'left'> & HeapOptions;
 
 export interface Created {
   transfer: Transfer;
@@ -45,7 +54,7 @@ export class TransferService {
   readonly #ids = new TransferIds();
   readonly #archive: Archive;
   readonly #history: History;
-  readonly #keys = new IdempotencyKeys((transfer) => this.#history.release(transfer));
+  readonly #keys: IdempotencyKeys;
   readonly #forgetting: NodeJS.Timeout;
   readonly #keepingClock: NodeJS.Timeout;
   readonly #active = new Map<string, ActiveTransfer>();
@@ -56,7 +65,9 @@ export class TransferService {
   constructor(options: TransferServiceOptions) {
     this.#options = options;
     this.#archive = new Archive(options.journal);
-    this.#history = new History(HISTORY, (transfer) => this.#archive.remove(transfer));
+    const limits = historyLimits(options);
+    this.#history = new History(limits, (transfer) => this.#archive.remove(transfer));
+    this.#keys = new IdempotencyKeys((transfer) => this.#history.release(transfer), options);
     this.#surroundings = {
       ...options,
       archive: this.#archive,
@@ -334,6 +345,16 @@ export class TransferService {
     active.limitTime();
     this.feed.publish('status', transfer);
   }
+}
+
+function historyLimits(options: HeapOptions): HistoryLimits {
+  const share = heapShare(options, HISTORY_HEAP_PART, HISTORY_HEAP_BYTES);
+  const shareOf = ({ transfers, segments, ms }: FinishedLimits): FinishedLimits => ({
+    transfers: Math.floor(transfers * share),
+    segments: Math.floor(segments * share),
+    ms,
+  });
+  return { answered: shareOf(HISTORY.answered), accepted202: shareOf(HISTORY.accepted202) };
 }
 
 function unknownPast() {

@@ -48,6 +48,24 @@ describe('IdempotencyKeys', () => {
     return transfer;
   }
 
+  test('with a small heap, fewer are remembered', () => {
+    keys = new IdempotencyKeys(() => {}, { heapBytes: 5 * 2 ** 20 });
+    const given = plan(BODY);
+    let known = 0;
+    const full = () => {
+      try {
+        keys.find('client', `key ${known}`, given);
+        return false;
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'queue_full' });
+        return true;
+      }
+    };
+    while (!full()) remember(`key ${known++}`, given);
+    expect(known).toBeGreaterThan(200);
+    expect(known).toBeLessThan(500);
+  });
+
   test('finds nothing under a new key, and keeps nothing of asking', () => {
     expect(keys.find('client', 'a', plan(BODY))).toBeUndefined();
     expect(keys.find('client', 'a', plan({ ...BODY, size: 1 }))).toBeUndefined();

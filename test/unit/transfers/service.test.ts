@@ -9,8 +9,12 @@ import { UnflushedDevices } from '../../../services/daemon/devices/unflushed.ts'
 import type { DmaEngine } from '../../../services/daemon/engines/dma.ts';
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { Completion, Job } from '../../../services/daemon/engines/records.ts';
+import type { HeapOptions } from '../../../services/daemon/heap.ts';
 import type { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
-import { transferSchema } from '../../../services/daemon/transfers/schema.ts';
+import {
+  transferListQuerySchema,
+  transferSchema,
+} from '../../../services/daemon/transfers/schema.ts';
 import { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer, TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
 import type { TransferEvent } from '../../../services/daemon/transfers/transfer-event.ts';
@@ -71,7 +75,16 @@ describe('TransferService', () => {
     finished = [];
     counted = 0;
     events = [];
-    service = new TransferService({
+    service = makeService();
+    service.settlePast(undefined);
+    service.feed.watchAll(viewer('anna'), ({ kind, transfer }: TransferEvent) => {
+      events.push(`${kind} ${transfer.status}`);
+    });
+  });
+
+  const makeService = (options: HeapOptions = {}) =>
+    new TransferService({
+      ...options,
       engine: engine as unknown as Engine,
       dma,
       chooser: makeChooser('auto', dma),
@@ -87,11 +100,6 @@ describe('TransferService', () => {
         finished: (transfer) => finished.push(transfer),
       },
     });
-    service.settlePast(undefined);
-    service.feed.watchAll(viewer('anna'), ({ kind, transfer }: TransferEvent) => {
-      events.push(`${kind} ${transfer.status}`);
-    });
-  });
 
   const create = async (members: Partial<TransferPlan> = {}, key?: string) => {
     const plan = makePlan(members);
@@ -130,6 +138,22 @@ describe('TransferService', () => {
     expect(counted).toBe(4096);
     expect([service.running, service.queued]).toEqual([0, 0]);
     await queue.close();
+  });
+
+  test('with a small heap, fewer finished transfers are kept', async () => {
+    service = makeService({ heapBytes: 2 ** 20 });
+    service.settlePast(undefined);
+    const last: Transfer[] = [];
+    for (let n = 0; n < 100; n++) {
+      last.push(await create());
+      engine.end(n);
+    }
+    const query = transferListQuerySchema.parse({});
+    const { transfers } = await service.list(query, viewer('anna'));
+    expect(transfers.length).toBeGreaterThan(10);
+    expect(transfers.length).toBeLessThan(50);
+    expect(transfers[0]).toBe(last.at(-1));
+    service.close();
   });
 
   test('nobody waits for the end who has left, and the transfer goes on', async () => {
