@@ -45,6 +45,7 @@ import routing from './http/routing.ts';
 import semantics from './http/semantics.ts';
 import { createHttpServer, handleClientError, type TlsOptions, targetPath } from './http/server.ts';
 import { readTls, tlsFilesOf } from './http/tls.ts';
+import { readTraceContext } from './http/trace-context.ts';
 import validation from './http/validation.ts';
 import { CLOCK_KEY, ElapsedClock, readClocks } from './journal/elapsed.ts';
 import type { Journal } from './journal/journal.ts';
@@ -330,6 +331,9 @@ function createFastify(
     loggerInstance: log,
     // One line a request is written by http/request-log.ts.
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request' }),
+    // All lines of a request that is part of a trace say so.
+    childLoggerFactory: (logger, bindings, options, { headers }) =>
+      logger.child({ ...bindings, ...readTraceContext(headers) }, options),
     bodyLimit: JSON_BODY_LIMIT,
     genReqId: () => randomUUID(),
     serverFactory: (handler) => createHttpServer(handler, { tls, readerIdleMs }),

@@ -4,6 +4,7 @@ import type { FastifyBaseLogger, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Operation } from '../engines/records.ts';
 import { syncHook } from '../http/sync-hook.ts';
+import { readTraceContext } from '../http/trace-context.ts';
 import type { ProblemCode } from '../problems/problem.ts';
 import type { Touch, Touches } from './authorize.ts';
 import { nameOfUid } from './client.ts';
@@ -66,6 +67,7 @@ export default fp<{ audit: FastifyBaseLogger }>(
           // Absent if the request was refused before any hook ran.
           address: request.peer?.address,
           certificate: request.peer?.certificate,
+          ...readTraceContext(request.headers),
           method: request.method,
           path: request.url.split('?', 1)[0],
           transfer: request.transferId,

@@ -44,7 +44,7 @@ export class Finished {
       this.#shelves.set(client, shelf);
     }
     shelf.transfers.add(transfer);
-    const weight = weightOf(transfer.plan);
+    const weight = weightOf(transfer);
     shelf.weight += weight;
     this.#total.transfers++;
     this.#total.weight += weight;
@@ -84,7 +84,7 @@ export class Finished {
   }
 
   #forget(transfer: Transfer, shelf: Shelf): void {
-    const weight = weightOf(transfer.plan);
+    const weight = weightOf(transfer);
     shelf.transfers.delete(transfer);
     shelf.weight -= weight;
     this.#total.transfers--;

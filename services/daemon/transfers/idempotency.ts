@@ -122,11 +122,12 @@ export class IdempotencyKeys {
   }
 
   /** @param by 1 when it is remembered, -1 when it is forgotten */
-  #count({ plan, origin: { client } }: Transfer, by: 1 | -1): void {
+  #count(transfer: Transfer, by: 1 | -1): void {
+    const { client } = transfer.origin;
     const own = this.#ofClient.get(client) ?? { keys: 0, weight: 0 };
     for (const counted of [own, this.#total]) {
       counted.keys += by;
-      counted.weight += by * weightOf(plan);
+      counted.weight += by * weightOf(transfer);
     }
     if (own.keys > 0) this.#ofClient.set(client, own);
     else this.#ofClient.delete(client);

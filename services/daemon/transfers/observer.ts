@@ -26,6 +26,7 @@ export function reportEnd(
     {
       transfer: id,
       client: origin.client,
+      ...origin.trace,
       operation: transfer.plan.operation,
       status,
       engine: choice.engine,

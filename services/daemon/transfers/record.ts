@@ -8,7 +8,7 @@ import type { Row } from '../journal/stored-rows.ts';
 import { Problem } from '../problems/problem.ts';
 import { acceptedSchema, begunSchema, deviceSchema, endedSchema, partsOf } from './rows.ts';
 import type { TransferRequest } from './schema.ts';
-import { type Outcome, Transfer, type TransferPlan } from './transfer.ts';
+import { type Origin, type Outcome, Transfer, type TransferPlan } from './transfer.ts';
 
 const MAX_SHARED = 1000;
 const NONE: readonly string[] = [];
@@ -41,6 +41,8 @@ const foreignSchema = acceptedSchema.extend({
   labels: acceptedSchema.shape.labels.catch({}),
   request_id: acceptedSchema.shape.request_id.catch('unknown'),
   key: acceptedSchema.shape.key.catch(null),
+  traceparent: acceptedSchema.shape.traceparent.catch(undefined),
+  tracestate: acceptedSchema.shape.tracestate.catch(undefined),
 });
 
 /** What the journal says of a transfer. */
@@ -200,8 +202,13 @@ export function requestOf({ accepted }: TransferRecord): TransferRequest {
   };
 }
 
-function originOf({ request_id, client, key }: TransferRecord['accepted']) {
-  return { requestId: request_id, client, key: key ?? undefined };
+function originOf({ request_id, client, key, ...rest }: TransferRecord['accepted']): Origin {
+  const { traceparent, tracestate } = rest;
+  const trace =
+    traceparent === undefined
+      ? undefined
+      : { traceparent, ...(tracestate !== undefined && { tracestate }) };
+  return { requestId: request_id, client, key: key ?? undefined, trace };
 }
 
 function segmentsOf({ segments: numbers }: TransferRecord['accepted']) {

@@ -9,6 +9,7 @@ import type { EngineChooser } from '../engines/choice.ts';
 import { isClosed } from '../http/client-left.ts';
 import { type Preference, readPrefer } from '../http/prefer.ts';
 import { referenceBelow } from '../http/references.ts';
+import { readTraceContext } from '../http/trace-context.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
 import { basicDocumentFor, documentFor } from './document.ts';
@@ -120,7 +121,10 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       if (body.dry_run) return describePlan(planTransfer(body, inventory, chooser));
       const prefer = readPrefer(request.headers.prefer, DEFAULT_WAIT_MS);
       const key = request.headers['idempotency-key'];
-      const origin = { requestId: request.id, client: request.client.name, key };
+      const origin = {
+        ...{ requestId: request.id, client: request.client.name, key },
+        trace: readTraceContext(request.headers),
+      };
       const { transfer, replayed } = await transfers.create(
         meaningOf(body),
         origin,

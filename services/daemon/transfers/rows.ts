@@ -82,6 +82,9 @@ export const acceptedSchema = z.object({
   request_id: z.string(),
   client: z.string(),
   key: z.string().nullable(),
+  /** Absent: it is part of no trace. */
+  traceparent: z.string().optional(),
+  tracestate: z.string().optional(),
   /** By the wall clock. */
   accepted_ms: z.number(),
   /** By the journal's clock; not in rows of versions that had none. */
@@ -165,6 +168,7 @@ export function acceptedRows(transfer: Transfer, source?: SourceState): Rows {
     request_id: origin.requestId,
     client: origin.client,
     key: origin.key ?? null,
+    ...origin.trace,
     accepted_ms: accepted.wallMs,
     accepted_elapsed_ms: accepted.elapsedMs,
     ...(source && {

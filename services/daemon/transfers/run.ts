@@ -82,7 +82,7 @@ export class Run {
   }
 
   #problemOf(completion: Completion): Problem | undefined {
-    const { id, plan } = this.#transfer;
+    const { id, plan, origin } = this.#transfer;
     const { status, dma } = completion;
     // Bytes that were copied into what nobody finds again are not where they should be. Devices are
     // looked for once a second only, so files are looked at now.
@@ -93,7 +93,10 @@ export class Run {
     const [channel] = this.#options.dma.names(failed);
     const problem = jobProblem(completion, plan.destination.name, channel);
     if (problem.code === 'internal_error') {
-      this.#options.log.error({ transfer: id, status }, 'the engine refused a job');
+      this.#options.log.error(
+        { transfer: id, status, ...origin.trace },
+        'the engine refused a job',
+      );
     }
     return problem;
   }

@@ -275,6 +275,9 @@ export const transferSchema = z
     }),
     throughput_bytes_per_second: z.int().min(0).meta({ description: 'Bytes over copy_ns.' }),
     labels: z.record(z.string(), z.string()).readonly(),
+    traceparent: z.string().nullable().meta({
+      description: 'The trace that its request was a part of (W3C Trace Context).',
+    }),
     error: problemSchema.nullable(),
     client: z
       .string()

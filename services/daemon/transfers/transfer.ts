@@ -4,6 +4,7 @@ import { crc32cText } from '../base/crc32c.ts';
 import type { Device } from '../devices/device.ts';
 import type { EngineChoice, RequestedEngine } from '../engines/choice.ts';
 import type { Completion, Operation, Priority, Segment } from '../engines/records.ts';
+import type { TraceContext } from '../http/trace-context.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import { type Problem, problemDetails } from '../problems/problem.ts';
 import type { BasicTransferDocument, End, Status, TransferDocument, WaitingFor } from './schema.ts';
@@ -34,13 +35,13 @@ export interface TransferPlan {
 /** Characters of labels that take about as much memory as a segment. */
 const LABEL_CHARACTERS = 32;
 
-/** How much memory a plan takes, in segments: labels count too. */
-export function weightOf({ segments, labels }: Pick<TransferPlan, 'segments' | 'labels'>): number {
-  let weight = segments.length;
-  for (const [key, value] of Object.entries(labels)) {
+/** How much memory a transfer takes, in segments: labels and what its trace carries count too. */
+export function weightOf({ plan, origin }: Pick<Transfer, 'plan' | 'origin'>): number {
+  let weight = plan.segments.length;
+  for (const [key, value] of Object.entries(plan.labels)) {
     weight += 1 + Math.floor((key.length + value.length) / LABEL_CHARACTERS);
   }
-  return weight;
+  return weight + Math.ceil((origin.trace?.tracestate?.length ?? 0) / LABEL_CHARACTERS);
 }
 
 /** CLOCK_MONOTONIC, the clock of the shim's completions, in nanoseconds. */
@@ -71,6 +72,8 @@ export interface Origin {
   client: string;
   /** Its Idempotency-Key, which is its client's own. */
   key: string | undefined;
+  /** The trace that it is a part of. */
+  trace: TraceContext | undefined;
 }
 
 /** When a transfer was accepted. */
@@ -303,6 +306,7 @@ export class Transfer {
       throughput_bytes_per_second:
         copyNs === 0 ? 0 : Math.round((this.bytesCompleted * 1e9) / copyNs),
       labels: plan.labels,
+      traceparent: this.origin.trace?.traceparent ?? null,
       error: this.error === undefined ? null : problemDetails(this.error, this.origin.requestId),
     };
   }

@@ -68,7 +68,7 @@ export function makePlan(members: Partial<TransferPlan> = {}): TransferPlan {
 }
 
 export function makeOrigin(key?: string, client = 'anna'): Origin {
-  return { requestId: 'some-request', client, key };
+  return { requestId: 'some-request', client, key, trace: undefined };
 }
 
 export function makeTransfer(members: Partial<TransferPlan> = {}, id = uuidv7()): Transfer {

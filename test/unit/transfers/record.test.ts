@@ -65,6 +65,11 @@ const origin = fc.record({
   requestId: fc.uuid(),
   client: fc.string(),
   key: fc.option(fc.string({ minLength: 1 }), { nil: undefined }),
+  trace: fc.constantFrom(
+    undefined,
+    { traceparent: 'some trace' },
+    { traceparent: 'some trace', tracestate: 'a=1' },
+  ),
 });
 const error = fc.option(
   fc.constantFrom(
