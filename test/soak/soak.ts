@@ -132,6 +132,8 @@ async function soak(
         probe(url),
       ]);
       const failed = clients.finally(() => done.abort());
+      // It is met below, once the daemon is gone.
+      failed.catch(() => {});
       const trouble = fullDisk ? undefined : log.trouble(random, done.signal);
       if (last) {
         await sleepOr(quietMs * WARM_UP_PART, done.signal);
