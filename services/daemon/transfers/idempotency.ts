@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto';
-import { type HeapOptions, heapShare } from '../heap.ts';
+import { type HeapOptions, heapShare } from '../base/heap.ts';
 import { Problem, retryLater } from '../problems/problem.ts';
 import { type Transfer, type TransferPlan, weightOf } from './transfer.ts';
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Writable } from 'node:stream';
 import { seesTransfersOf, type Viewer } from '../access/visibility.ts';
-import { type HeapOptions, heapShare } from '../heap.ts';
+import { type HeapOptions, heapShare } from '../base/heap.ts';
 import { isClosed } from '../http/client-left.ts';
 import type { Rows } from '../journal/store.ts';
 import { Problem } from '../problems/problem.ts';
@@ -60,12 +60,15 @@ export class TransferService {
   readonly #active = new Map<string, ActiveTransfer>();
   /** Until all is known of earlier daemons' transfers: those that are over, and whoever waits. */
   #past: { over: Transfer[]; all: Promise<void>; known(): void } | undefined = unknownPast();
+  /** How many finished ones of earlier daemons may be known before all are. */
+  readonly #maxPast: number;
   readonly #surroundings: Surroundings;
 
   constructor(options: TransferServiceOptions) {
     this.#options = options;
     this.#archive = new Archive(options.journal);
     const limits = historyLimits(options);
+    this.#maxPast = 2 * (limits.answered.transfers + limits.accepted202.transfers);
     this.#history = new History(limits, (transfer) => this.#archive.remove(transfer));
     this.#keys = new IdempotencyKeys((transfer) => this.#history.release(transfer), options);
     this.#surroundings = {
@@ -194,11 +197,10 @@ export class TransferService {
    * @param doubt why what was unfinished must not run again after all; undefined if it may
    */
   settlePast(doubt: string | undefined): void {
-    // The first to end is the first to be forgotten.
-    const past = this.#past?.over.sort((a, b) => b.overForMs - a.overForMs) ?? [];
-    this.#past?.known();
+    const past = this.#past;
     this.#past = undefined;
-    for (const transfer of past) this.#history.finish(transfer);
+    this.#finishFirst(past?.over ?? []);
+    past?.known();
     for (const active of this.#active.values()) {
       if (doubt === undefined) active.rerun();
       else active.interruptHeld(doubt);
@@ -223,8 +225,20 @@ export class TransferService {
   }
 
   #finish(transfer: Transfer): void {
-    if (this.#past === undefined) this.#history.finish(transfer);
-    else this.#past.over.push(transfer);
+    if (this.#past === undefined) {
+      this.#history.finish(transfer);
+      return;
+    }
+    const { over } = this.#past;
+    over.push(transfer);
+    // An earlier daemon had a larger heap: not all of them would fit this one's.
+    if (over.length >= this.#maxPast) this.#finishFirst(over, over.length / 2);
+  }
+
+  /** From now on these may be forgotten, the first to end first. @param count of how many of them */
+  #finishFirst(past: Transfer[], count = past.length): void {
+    past.sort((a, b) => b.overForMs - a.overForMs);
+    for (const transfer of past.splice(0, count)) this.#history.finish(transfer);
   }
 
   /** @throws Problem not_found, also if the viewer may not see it */

@@ -5,11 +5,11 @@ import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
+import type { HeapOptions } from '../../../services/daemon/base/heap.ts';
 import { UnflushedDevices } from '../../../services/daemon/devices/unflushed.ts';
 import type { DmaEngine } from '../../../services/daemon/engines/dma.ts';
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { Completion, Job } from '../../../services/daemon/engines/records.ts';
-import type { HeapOptions } from '../../../services/daemon/heap.ts';
 import type { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
 import {
   transferListQuerySchema,
@@ -27,6 +27,7 @@ import {
   makeOrigin,
   makePlan,
   makeQueue,
+  makeTransfer,
   viewer,
 } from './make-transfer.ts';
 
@@ -153,6 +154,23 @@ describe('TransferService', () => {
     expect(transfers.length).toBeGreaterThan(10);
     expect(transfers.length).toBeLessThan(50);
     expect(transfers[0]).toBe(last.at(-1));
+    service.close();
+  });
+
+  test('what an earlier daemon with a larger heap has kept is forgotten while it is read', async () => {
+    service = makeService({ heapBytes: 2 ** 20 });
+    const past = Array.from({ length: 2000 }, () => makeTransfer());
+    for (const transfer of past) transfer.finish(transfer.outcome(undefined, undefined));
+    for (const transfer of past) service.addPast([{ kind: 'over', transfer, foreign: [] }]);
+    // Others are waited for, until all are read.
+    const known = past.map(({ id }) =>
+      Promise.race([service.get(id, viewer('anna')).catch(() => undefined), sleep(0, undefined)]),
+    );
+    const found = (await Promise.all(known)).filter((transfer) => transfer !== undefined);
+    expect(found.length).toBeGreaterThan(100);
+    expect(found.length).toBeLessThan(1000);
+    expect(found.at(-1)).toBe(past.at(-1));
+    service.settlePast(undefined);
     service.close();
   });
 
