@@ -111,6 +111,56 @@ TEST(providers_by_their_driver)
 	EXPECT_EQ(refused("ioatdma").reason, 0);
 }
 
+static uint32_t refused_count(void)
+{
+	struct ioat_dma_info info = { .size = sizeof(info) };
+
+	DO(ioctl(dma, IOAT_DMA_INFO, &info));
+	return info.out_refused_count;
+}
+
+static void wait_for_refused(uint32_t count)
+{
+	uint64_t end = now_ms() + patience(5000);
+
+	while (refused_count() != count && now_ms() < end)
+		usleep(5000);
+	EXPECT_EQ(refused_count(), count);
+}
+
+/* INFO has room for some: the rest are refused as well, and no line is said twice of any. */
+TEST(providers_that_are_more_than_can_be_listed)
+{
+	const char *driver = "/sys/bus/platform/drivers/lab_crowd/%s";
+	const char *line = "ioat_dma: not using lab_crowd";
+	char path[128];
+	int lines;
+
+	begin();
+	shell("insmod /modules/lab_crowd.ko");
+	wait_for_refused(IOAT_DMA_MAX_REFUSED);
+	EXPECT_EQ(refused("lab_crowd").reason, IOAT_DMA_REFUSED_ORDER);
+	/* another look finds nothing new to say */
+	usleep(300000);
+	lines = lines_in_log(line);
+	EXPECT_EQ(lines_in_log("not using more providers than are listed"), 1);
+	snprintf(path, sizeof(path), driver, "unbind");
+	sysfs_write(path, "lab_crowd.0");
+	EXPECT_EQ(refused_count(), IOAT_DMA_MAX_REFUSED - 1);
+	/* there is room for one again, which the next look fills */
+	snprintf(path, sizeof(path), driver, "bind");
+	sysfs_write(path, "lab_crowd.0");
+	wait_for_refused(IOAT_DMA_MAX_REFUSED);
+	usleep(300000);
+	EXPECT_EQ(lines_in_log(line), lines + 1);
+	EXPECT_EQ(lines_in_log("not using more providers than are listed"), 1);
+	EXPECT_EQ(channels_in(dma, IOAT_DMA_CHANNEL_READY), 2);
+	submit_to(IOAT_DMA_ANY_CHANNEL, (struct ioat_dma_segment){ 0, 0, MIB });
+	EXPECT_EQ(next_completion(dma).status, IOAT_DMA_DONE);
+	shell("rmmod lab_crowd");
+	EXPECT_EQ(refused_count(), 0);
+}
+
 /* Its callback says that all is well, and only tx_status knows better. */
 TEST(providers_that_err_in_silence)
 {
@@ -174,6 +224,39 @@ TEST(providers_that_never_have_room)
 	EXPECT_EQ(next_completion(dma).status, IOAT_DMA_DONE);
 	lab_dma_unload();
 	EXPECT_EQ(channel_info(dma, channel).out_state, IOAT_DMA_CHANNEL_GONE);
+}
+
+/*
+ * A channel is stopped and cannot be had again, as somebody holds the lock of its device: it is
+ * not used meanwhile, and comes back.
+ */
+TEST_TIMED(providers_that_are_locked_during_a_restart, 120)
+{
+	struct ioat_dma_completion done;
+	uint32_t channel;
+
+	begin();
+	lab_dma_load("hold=1");
+	channel = lab_dma_channel(dma);
+	lab_dma_set("locked", 1);
+	submit_to(channel, (struct ioat_dma_segment){ 0, 0, MIB });
+	done = next_completion(dma);
+	EXPECT_EQ(done.status, IOAT_DMA_FAILED);
+	EXPECT_EQ(done.error, IOAT_DMA_ERROR_LOST);
+	lab_dma_set("hold", 0);
+	usleep(400000);
+	EXPECT(channel_info(dma, channel).out_state != IOAT_DMA_CHANNEL_READY);
+	submit_to(IOAT_DMA_ANY_CHANNEL, (struct ioat_dma_segment){ 0, 0, MIB });
+	done = next_completion(dma);
+	EXPECT_EQ(done.status, IOAT_DMA_DONE);
+	EXPECT(!(done.channels >> channel & 1));
+	lab_dma_set("locked", 0);
+	wait_for_channels(dma, IOAT_DMA_CHANNEL_READY, 3, 20000);
+	memset(to.bytes, POISON, MIB);
+	submit_to(channel, (struct ioat_dma_segment){ 0, 0, MIB });
+	EXPECT_EQ(next_completion(dma).status, IOAT_DMA_DONE);
+	EXPECT(is_pattern(to.bytes, MIB, 8));
+	lab_dma_unload();
 }
 
 /* What comes back from a channel that goes is done by one that is idle. */

@@ -5,6 +5,7 @@
  * tx_status shows, one that says "aborted" before its hardware has stopped, one that cannot
  * be stopped. By default it behaves.
  */
+#include <linux/delay.h>
 #include <linux/dma-mapping.h>
 #include <linux/dmaengine.h>
 #include <linux/io.h>
@@ -19,6 +20,10 @@ MODULE_PARM_DESC(room, "operations that it takes at a time");
 static bool hold;
 module_param(hold, bool, 0644);
 MODULE_PARM_DESC(hold, "leave them undone for now");
+
+static uint delay;
+module_param(delay, uint, 0644);
+MODULE_PARM_DESC(delay, "ms after each operation until the next one");
 
 static uint max_length;
 module_param(max_length, uint, 0644);
@@ -43,6 +48,15 @@ MODULE_PARM_DESC(early_abort, "report what it has as aborted, and copy it that m
 static int stop = 1;
 module_param(stop, int, 0444);
 MODULE_PARM_DESC(stop, "1: it can be stopped; 0: there is no way to; -1: it fails to");
+
+static bool locked;
+static int set_locked(const char *value, const struct kernel_param *parameter);
+static const struct kernel_param_ops locked_ops = {
+	.set = set_locked,
+	.get = param_get_bool,
+};
+module_param_cb(locked, &locked_ops, &locked, 0644);
+MODULE_PARM_DESC(locked, "somebody holds the lock of the device");
 
 /* What is held is looked at again so often. */
 #define PAUSE msecs_to_jiffies(10)
@@ -191,11 +205,16 @@ static void lab_work(struct work_struct *work)
 		schedule_delayed_work(&lab.work, msecs_to_jiffies(ms));
 		return;
 	}
+	ms = READ_ONCE(delay);
 	while (!READ_ONCE(hold)) {
 		op = lab_next();
 		if (!op)
 			return;
 		lab_complete(op);
+		if (ms) {
+			schedule_delayed_work(&lab.work, msecs_to_jiffies(ms));
+			return;
+		}
 	}
 	schedule_delayed_work(&lab.work, PAUSE);
 }
@@ -282,6 +301,26 @@ static struct platform_driver lab_driver = {
 
 static struct platform_device *lab_device;
 
+/* As the driver core does for as long as a driver takes to bind or unbind. */
+static void hold_lock(struct work_struct *work)
+{
+	device_lock(&lab_device->dev);
+	while (READ_ONCE(locked))
+		msleep(10);
+	device_unlock(&lab_device->dev);
+}
+
+static DECLARE_WORK(lock_work, hold_lock);
+
+static int set_locked(const char *value, const struct kernel_param *parameter)
+{
+	int error = param_set_bool(value, parameter);
+
+	if (!error && locked)
+		queue_work(system_long_wq, &lock_work);
+	return error;
+}
+
 static int __init lab_init(void)
 {
 	int error = platform_driver_register(&lab_driver);
@@ -298,6 +337,8 @@ static int __init lab_init(void)
 
 static void __exit lab_exit(void)
 {
+	WRITE_ONCE(locked, false);
+	flush_work(&lock_work);
 	platform_device_unregister(lab_device);
 	platform_driver_unregister(&lab_driver);
 }
