@@ -5,8 +5,8 @@
 # use it; if it does, each takes over what the other leaves in mid-stream.
 
 providers() {
-	run --module "$LAB_REPO/kernel" --module "$LAB_DIR/kernel/modules" --channels 4 --cpus 2 --size 256MiB --timeout 900 -- sh -ec '
-		insmod /modules/lab_dma.ko
+	run --module "$LAB_REPO/kernel" --module "$LAB_DIR/kernel/modules" --channels 1 --cpus 2 --size 256MiB --timeout 900 -- sh -ec '
+		insmod /modules/lab_dma.ko delay=90
 		insmod /modules/ioat-dma.ko
 		host node /repo/test/vm/tests/guest/providers.mjs refused
 		rmmod ioat_dma
