@@ -85,6 +85,9 @@ function holds(end, { part, segments, before, after }, found) {
   return is.equals(was);
 }
 
+/** How Node says that the other side closed the connection before it answered. */
+const CLOSED = ['ECONNRESET', 'UND_ERR_SOCKET'];
+
 /**
  * Here where all is slow the daemon may close an idle connection just as it is used again, or give
  * up waiting for a request (408): it has not begun with either.
@@ -92,7 +95,7 @@ function holds(end, { part, segments, before, after }, found) {
 async function again(call) {
   for (;;) {
     const answer = await call().catch((error) => {
-      if (error.cause?.code !== 'ECONNRESET') throw error;
+      if (!CLOSED.includes(error.cause?.code)) throw error;
     });
     if (answer !== undefined && answer.status !== 408) return answer;
   }
