@@ -31,6 +31,7 @@
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
+#include <linux/stringify.h>
 #include <linux/timerqueue.h>
 #include <linux/types.h>
 #include <linux/wait.h>
@@ -41,8 +42,11 @@
 
 #include "channel.h"
 
-#define IDMA_VERSION "1.0.0"
-#define IDMA_VERSION_CODE (1 << 16 | 0 << 8 | 0)
+/* Kbuild has the three numbers from dkms.conf. */
+#define IDMA_VERSION                                                         \
+	__stringify(IDMA_MAJOR) "." __stringify(IDMA_MINOR) "." __stringify( \
+		IDMA_PATCH)
+#define IDMA_VERSION_CODE (IDMA_MAJOR << 16 | IDMA_MINOR << 8 | IDMA_PATCH)
 
 /* Of an open file. */
 #define IDMA_MAX_REGIONS 256

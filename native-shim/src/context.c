@@ -115,7 +115,7 @@ ASSERT_AT(dma_shim_storage, basis, 8);
 
 PUBLIC const char *dma_shim_version(void)
 {
-	return "0.1.0";
+	return SHIM_VERSION;
 }
 
 PUBLIC uint32_t dma_shim_abi(void)

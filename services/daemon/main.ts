@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-
-import { explainFailure } from './base/start-error.ts';
+import { explainFailure, StartError } from './base/start-error.ts';
 import { writeToStderr } from './base/stderr.ts';
 import { handleSignals } from './signals.ts';
 
@@ -8,8 +7,17 @@ import { handleSignals } from './signals.ts';
 const signals = handleSignals();
 let exitCode = 0;
 try {
-  const { run } = await import('./daemon.ts');
-  await run(signals);
+  const [argument] = process.argv.slice(2);
+  if (argument === '--version') {
+    const { DAEMON_VERSION } = await import('./base/version.ts');
+    process.stdout.write(`dmad ${DAEMON_VERSION}\n`);
+  } else if (argument !== undefined) {
+    const reason = `unknown argument "${argument}": there is --version; all else is set by the environment`;
+    throw new StartError('configuration', reason);
+  } else {
+    const { run } = await import('./daemon.ts');
+    await run(signals);
+  }
 } catch (error) {
   const failure = explainFailure(error);
   writeToStderr(`dmad: ${failure.message}\n`);

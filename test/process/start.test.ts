@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import packageJson from '../../package.json' with { type: 'json' };
 import { expectProblem } from '../support/conformance.ts';
 import { Daemon, type DaemonOptions } from '../support/daemon.ts';
 import { fetchAnswer, fetchJson, jsonBody } from '../support/fetch.ts';
@@ -36,6 +37,18 @@ async function refuses(
   expect(exit.stderr).not.toMatch(/\bat .*:\d+:\d+/);
   return exit.stderr;
 }
+
+const MAIN = fileURLToPath(new URL('../../services/daemon/main.js', import.meta.url));
+
+test('--version prints the version; any other argument is refused', () => {
+  const run = (argument: string) =>
+    spawnSync(process.execPath, [MAIN, argument], { encoding: 'utf8' });
+  const { version } = packageJson;
+  expect(run('--version')).toMatchObject({ status: 0, stdout: `dmad ${version}\n`, stderr: '' });
+  const refused = run('--verison');
+  expect(refused).toMatchObject({ status: 78, stdout: '' });
+  expect(refused.stderr).toMatch(/^dmad: unknown argument "--verison": [^\n]+\n$/);
+});
 
 describe('exit code 78, for a configuration that is wrong', () => {
   // What is wrong with which value is for the tests of config.ts; here, that the process says so.

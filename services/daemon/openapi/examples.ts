@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { DAEMON_VERSION } from '../base/version.ts';
 
 /** A request that works when sent, and what comes back; a test sends each of them. */
 export interface Example {
@@ -325,7 +326,7 @@ export const EXAMPLES: Record<string, Record<string, Example>> = {
     program: {
       summary: 'For a program',
       status: 200,
-      response: { name: 'dmad', version: '0.1.0', docs: '/docs', openapi: '/openapi.json' },
+      response: { name: 'dmad', version: DAEMON_VERSION, docs: '/docs', openapi: '/openapi.json' },
     },
   },
   explainProblem: {
@@ -396,9 +397,9 @@ export const EXAMPLES: Record<string, Record<string, Example>> = {
       status: 200,
       response: {
         ...{
-          daemon: '0.1.0',
+          daemon: DAEMON_VERSION,
           api: { major: 1, minor: 0 },
-          shim: '0.1.0',
+          shim: DAEMON_VERSION,
           module: null,
           abi: null,
           node: '24.11.1',
@@ -421,7 +422,7 @@ export const EXAMPLES: Record<string, Record<string, Example>> = {
     start: {
       summary: 'Its first members',
       status: 200,
-      response: { openapi: '3.1.0', info: { title: 'dmad', version: '0.1.0' } },
+      response: { openapi: '3.1.0', info: { title: 'dmad', version: DAEMON_VERSION } },
     },
   },
 };

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from '@jest/globals';
+import packageJson from '../../package.json' with { type: 'json' };
+import { DAEMON_VERSION } from '../../services/daemon/base/version.ts';
+import { loadShim } from '../../services/daemon/engines/shim.ts';
+
+const { version } = packageJson;
+const read = (path: string) =>
+  readFileSync(fileURLToPath(new URL(`../../../${path}`, import.meta.url)), 'utf8');
+
+test('daemon, shim, image, kernel module and OpenAPI document have the version of package.json', () => {
+  expect(DAEMON_VERSION).toBe(version);
+  expect(loadShim().version()).toBe(version);
+  expect(/^ARG VERSION=(.*)$/m.exec(read('docker/Dockerfile'))?.[1]).toBe(version);
+  // Kbuild reads it there.
+  expect(/^PACKAGE_VERSION="(.*)"$/m.exec(read('kernel/dkms.conf'))?.[1]).toBe(version);
+  expect(JSON.parse(read('openapi/openapi.json')).info.version).toBe(version);
+});
