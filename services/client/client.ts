@@ -33,6 +33,7 @@ import type {
   Transfer,
   TransferList,
   TransferListQuery,
+  TransferPatch,
   TransferRequest,
   UploadResult,
   Version,
@@ -174,6 +175,21 @@ export class DmadClient {
       yield* page.transfers;
       token = page.next_page_token;
     }
+  }
+
+  /**
+   * Changes a transfer that is not over: what the patch does not name stays, null gives the default.
+   *
+   * @throws DmadError `not_changeable`
+   */
+  changeTransfer(id: string, patch: TransferPatch, options?: CallOptions): Promise<Transfer> {
+    const path = `/transfers/${encodeURIComponent(id)}`;
+    const headers = { 'content-type': 'application/merge-patch+json' };
+    const body = () => JSON.stringify(patch);
+    return this.#transport.json(
+      { method: 'PATCH', path, headers, body, retry: 'after_loss' },
+      options,
+    );
   }
 
   /** Stops a transfer. @returns it, once it has stopped @throws DmadError `not_cancellable` */

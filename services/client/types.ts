@@ -14,6 +14,7 @@ import type * as transfers from '../daemon/transfers/schema.ts';
 
 /** What POST /transfers takes. Offsets and sizes are bytes, or strings such as "32MiB". */
 export type TransferRequest = Omit<z.input<typeof transfers.transferRequestSchema>, 'dry_run'>;
+export type TransferPatch = z.input<typeof transfers.transferPatchSchema>;
 export type Transfer = z.output<typeof transfers.transferSchema>;
 export type TransferStatus = Transfer['status'];
 export type DryRun = z.output<typeof transfers.dryRunSchema>;

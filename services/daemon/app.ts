@@ -60,6 +60,7 @@ import { WorkQueue } from './order/work-queue.ts';
 import { retryLater } from './problems/problem.ts';
 import { problemRoutes } from './problems/routes.ts';
 import { eventRoutes } from './transfers/event-routes.ts';
+import { patchRoute } from './transfers/patch-route.ts';
 import { transferRoutes } from './transfers/routes.ts';
 import { TransferService } from './transfers/service.ts';
 import { TakeUp } from './transfers/take-up.ts';
@@ -194,6 +195,7 @@ export async function buildApp({
     await http.register(rootRoute);
     await http.register(problemRoutes);
     await http.register(transferRoutes, { transfers, inventory, chooser });
+    await http.register(patchRoute, { transfers });
     await http.register(eventRoutes, { transfers });
     await http.register(deviceRoutes, { inventory });
     await http.register(contentRoutes, { engine, inventory, queue, observer: metrics.content });

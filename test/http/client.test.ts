@@ -81,6 +81,8 @@ describe('transfers', () => {
     const request = longTransfer(MIB) as ReturnType<typeof copy>;
     const running = await client.createTransfer(request, { waitSeconds: 0 });
     expect(['queued', 'running']).toContain(running.status);
+    const changed = await client.changeTransfer(running.id, { labels: { changed: 'yes' } });
+    expect(changed).toMatchObject({ id: running.id, labels: { changed: 'yes' } });
     const cancelled = await client.cancelTransfer(running.id);
     expect(cancelled.status).toBe('cancelled');
     expect(await client.getTransfer(running.id)).toEqual(cancelled);

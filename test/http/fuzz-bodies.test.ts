@@ -2,7 +2,13 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { runs } from '../support/depth.ts';
-import { sendAll, startFuzzApp, stillCopies, transferRequest } from '../support/fuzz.ts';
+import {
+  patchRequest,
+  sendAll,
+  startFuzzApp,
+  stillCopies,
+  transferRequest,
+} from '../support/fuzz.ts';
 
 const BATCH = 50;
 const BATCHES = 400;
@@ -16,5 +22,28 @@ test('bodies near the schema: no 500, no hang, each error a problem', async () =
     { numRuns: runs(BATCHES), endOnFailure: true },
   );
   expect(await stillCopies(app)).toBe(true);
+  await app.close();
+}, 180_000);
+
+test('changes of a transfer that waits: no 500, no hang, each error a problem', async () => {
+  const app = await startFuzzApp();
+  const blocker = await app.block('dax0.0');
+  const copy = { device_name: 'dax0.0', src_offset: 0, dst_offset: 8192, size: 4096 };
+  let { id } = (await app.post(copy, { prefer: 'respond-async' })).json();
+  const batch = fc.array(patchRequest, { minLength: BATCH, maxLength: BATCH });
+  await fc.assert(
+    fc.asyncProperty(batch, async (requests) => {
+      await sendAll(
+        app,
+        requests.map(({ url, ...rest }) => ({ ...rest, url: String(url).replace('ID', id) })),
+      );
+      const { status } = (await app.inject({ url: `/transfers/${id}` })).json();
+      // A short timeout may have ended it.
+      if (status === 'queued') return;
+      id = (await app.post(copy, { prefer: 'respond-async' })).json().id;
+    }),
+    { numRuns: runs(100), endOnFailure: true },
+  );
+  await blocker.release();
   await app.close();
 }, 180_000);

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
-import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { OpenAPIV3_1 } from 'openapi-types';
-import { EXAMPLES, type Example } from '../../services/daemon/openapi/examples.ts';
+import { EXAMPLES, type Example, QUEUED_ID } from '../../services/daemon/openapi/examples.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 
 const DAEMON = 'http://127.0.0.1';
@@ -16,8 +15,7 @@ describe('the OpenAPI document', () => {
   beforeAll(async () => {
     // The devices that the examples speak of: those that a fresh machine gets.
     app = await startTestApp({ environment: { DMAD_DEVICES: 'auto' }, sysfsRoot: '/nonexistent' });
-    await new Promise<void>((resolve) => app.http.server.listen(0, '127.0.0.1', resolve));
-    base = `${DAEMON}:${(app.http.server.address() as AddressInfo).port}`;
+    base = `${DAEMON}:${await app.listen()}`;
     document = (await (await fetch(`${base}/openapi.json`)).json()) as OpenAPIV3_1.Document;
   });
   afterAll(() => app.close());
@@ -43,9 +41,10 @@ describe('the OpenAPI document', () => {
 
   test('leaves answers room to grow, and holds requests to what they may be', () => {
     const { schemas = {} } = document.components ?? {};
-    const { TransferRequest: request, CalibrationRequest: calibration, ...answers } = schemas;
-    expect(JSON.stringify(request)).toContain('"additionalProperties":false');
-    expect(JSON.stringify(calibration)).toContain('"additionalProperties":false');
+    const { TransferRequest, TransferPatch, CalibrationRequest, ...answers } = schemas;
+    for (const request of [TransferRequest, TransferPatch, CalibrationRequest]) {
+      expect(JSON.stringify(request)).toContain('"additionalProperties":false');
+    }
     const responses = operations(document).map(({ operation }) => operation.responses);
     const text = JSON.stringify([answers, responses], (key, value) =>
       key.startsWith('example') ? undefined : value,
@@ -73,12 +72,15 @@ describe('the OpenAPI document', () => {
   );
 
   test.each(all)('%s, example %s, is true', async (operationId, _name, example) => {
-    const id = await finishedTransfer();
+    const waits = example.parameters?.id === QUEUED_ID;
+    const blocker = waits ? await app.block('dax0.0') : undefined;
+    const id = waits ? await queuedTransfer() : await finishedTransfer();
     const found = operations(document).find((each) => each.operation.operationId === operationId);
     const request = makeRequest(found as Found, example, id);
     const streaming = operationId === 'watchTransfers';
     const abort = new AbortController();
     const response = await fetch(`${base}${request.path}`, { ...request, signal: abort.signal });
+    await blocker?.release();
     expect(response.status).toBe(example.status);
     const type = example.contentType ?? 'application/json';
     expect(response.headers.get('content-type')).toContain(type);
@@ -114,6 +116,13 @@ describe('the OpenAPI document', () => {
     }
   });
 
+  /** One that waits for another one. */
+  async function queuedTransfer(): Promise<string> {
+    const body = EXAMPLES.createTransfer?.verified?.body as object;
+    await app.post(body, { prefer: 'respond-async' });
+    return (await app.post(body, { prefer: 'respond-async' })).json().id;
+  }
+
   async function finishedTransfer(): Promise<string> {
     const response = await fetch(`${base}/transfers`, {
       method: 'POST',
@@ -141,7 +150,7 @@ function operations(document: OpenAPIV3_1.Document): Found[] {
   );
 }
 
-/** @param id what stands for the id of a transfer that is over */
+/** @param id of the transfer that the example is about */
 function makeRequest({ path, method, operation }: Found, example: Example, id: string) {
   const query = new URLSearchParams();
   const headers: Record<string, string> = {};
@@ -156,8 +165,8 @@ function makeRequest({ path, method, operation }: Found, example: Example, id: s
   }
   const { body } = example;
   if (body !== undefined) {
-    headers['content-type'] =
-      typeof body === 'string' ? 'application/octet-stream' : 'application/json';
+    const [type] = Object.keys((operation.requestBody as OpenAPIV3_1.RequestBodyObject).content);
+    headers['content-type'] = type as string;
   }
   return {
     path: query.size > 0 ? `${filled}?${query}` : filled,

@@ -158,6 +158,17 @@ export const transferRequest: fc.Arbitrary<InjectOptions> = fc
   }));
 
 const id = fc.oneof(fc.uuid(), fc.constant('ID'), text.map(encode));
+/** A body of PATCH /transfers/{id}, or nearly. */
+const patchBody = fc.record(
+  {
+    priority: mostly(fc.constantFrom('high', 'low', null)),
+    timeout_ms: mostly(fc.option(fc.integer({ min: 1, max: 1e6 }))),
+    labels: mostly(fc.option(labels)),
+    size: anything,
+  },
+  { requiredKeys: [] },
+);
+
 const name = fc.oneof(device.map(encodeURIComponent), text.map(encode));
 const path = fc.oneof(
   fc.constantFrom(
@@ -219,6 +230,27 @@ const fields = fc.dictionary(
   ),
   { maxKeys: 3 },
 );
+
+/** Changes of transfers: `ID` in the path stands for one that there is. */
+export const patchRequest: fc.Arbitrary<InjectOptions> = fc
+  .record({
+    id: fc.oneof({ weight: 4, arbitrary: fc.constant('ID') }, id),
+    payload: fc.oneof(
+      { weight: 6, arbitrary: patchBody.map((body) => Buffer.from(JSON.stringify(body))) },
+      bodyBytes,
+    ),
+    type: fc.oneof(
+      { weight: 12, arbitrary: fc.constant('application/merge-patch+json') },
+      fc.constant('application/json'),
+      text,
+    ),
+  })
+  .map(({ id, payload, type }) => ({
+    method: 'PATCH' as const,
+    url: `/transfers/${id}`,
+    payload,
+    headers: headersOf({ 'content-type': type }),
+  }));
 
 /** Requests to anywhere. */
 export const anyRequest: fc.Arbitrary<InjectOptions> = fc

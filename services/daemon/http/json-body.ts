@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { IncomingHttpHeaders } from 'node:http';
+import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import { Problem } from '../problems/problem.ts';
 import { ArrivingBodies } from './arriving.ts';
@@ -11,43 +12,55 @@ import { syncHook } from './sync-hook.ts';
 /** Of a JSON body, in bytes. 4096 segments take about 300 KiB. */
 export const JSON_BODY_LIMIT = 2 ** 20;
 const BODY_CHECK_MS = 1000;
+/** Nobody reads the body of another one. */
+const PARSED = ['POST', 'PATCH'];
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * Takes JSON, strictly (RFC 8259: UTF-8 and no byte order mark), and no other type of body. A body
- * of no bytes is none, whatever its type: many clients send one with every POST.
+ * Has routes take JSON of one media type, strictly (RFC 8259: UTF-8 and no byte order mark), and no
+ * other type of body.
+ *
+ * @param refusal headers of the answer to another type
  */
+export function takeJson(
+  app: FastifyInstance,
+  mediaType: string,
+  refusal: Record<string, string> = {},
+): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser(
+    mediaType,
+    { parseAs: 'buffer', bodyLimit: JSON_BODY_LIMIT },
+    (_request, body: Buffer, done) => {
+      if (body.length === 0) return done(null, undefined);
+      let text: string;
+      try {
+        text = utf8.decode(body);
+      } catch {
+        return done(new Problem('invalid_request', 'The body is not UTF-8 text.'));
+      }
+      if (text.startsWith('\ufeff')) {
+        const detail = 'The body begins with a byte order mark: send it without one.';
+        return done(new Problem('invalid_request', detail));
+      }
+      let value: unknown;
+      try {
+        value = JSON.parse(text);
+      } catch (error) {
+        const why = (error as Error).message;
+        return done(new Problem('invalid_request', `The body is not valid JSON: ${why}.`));
+      }
+      done(beyondLimits(value) ?? null, value);
+    },
+  );
+
+  app.addContentTypeParser('*', noBodyUnless(mediaType, { headers: refusal }));
+}
+
+/** Takes JSON. A body of no bytes is none, whatever its type: many clients send one with every POST. */
 export default fp(
   async (app) => {
-    const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-    app.removeAllContentTypeParsers();
-    app.addContentTypeParser(
-      'application/json',
-      { parseAs: 'buffer', bodyLimit: JSON_BODY_LIMIT },
-      (_request, body: Buffer, done) => {
-        if (body.length === 0) return done(null, undefined);
-        let text: string;
-        try {
-          text = utf8.decode(body);
-        } catch {
-          return done(new Problem('invalid_request', 'The body is not UTF-8 text.'));
-        }
-        if (text.startsWith('\ufeff')) {
-          const detail = 'The body begins with a byte order mark: send it without one.';
-          return done(new Problem('invalid_request', detail));
-        }
-        let value: unknown;
-        try {
-          value = JSON.parse(text);
-        } catch (error) {
-          const why = (error as Error).message;
-          return done(new Problem('invalid_request', `The body is not valid JSON: ${why}.`));
-        }
-        done(beyondLimits(value) ?? null, value);
-      },
-    );
-
-    app.addContentTypeParser('*', noBodyUnless('application/json'));
+    takeJson(app, 'application/json');
     app.addHook(
       'onRequest',
       syncHook(({ raw: { headers } }) => {
@@ -63,8 +76,7 @@ export default fp(
     // against the framing of the body, and then no other answer must be on its way.
     app.addHook('preParsing', async (request, reply, payload) => {
       const { headers, routeOptions } = request;
-      // Nobody reads the body of a GET.
-      const parsed = request.method === 'POST' && !routeOptions.config.streamsBody;
+      const parsed = PARSED.includes(request.method) && !routeOptions.config.streamsBody;
       if (!hasBody(headers) || !parsed) return payload;
       if (awaitsContinue(request.raw)) reply.raw.writeContinue();
       arriving.add(payload, reply.raw, performance.now());

@@ -7,6 +7,8 @@ export interface NoBodyOptions {
   atOnce?(request: FastifyRequest['raw']): boolean;
   /** How long the body may send nothing, in milliseconds; absent if others see to that. */
   idleMs?: number;
+  /** Of the answer to another type. */
+  headers?: Record<string, string>;
 }
 
 /**
@@ -14,13 +16,15 @@ export interface NoBodyOptions {
  * @returns a parser for bodies of all other types: one of no bytes is none, whatever its type, which
  *   of a body in chunks is known only once it comes; any other is refused
  */
-export function noBodyUnless(type: string, { atOnce, idleMs }: NoBodyOptions = {}) {
+export function noBodyUnless(type: string, { atOnce, idleMs, headers }: NoBodyOptions = {}) {
   return (
     { raw }: FastifyRequest,
     body: RequestPayload,
     done: (error: Error | null, body?: unknown) => void,
   ): void => {
-    const refuse = () => settle(new Problem('unsupported_media_type', `Send the body as ${type}.`));
+    const detail = `Send the body as ${type}.`;
+    const refuse = () =>
+      settle(new Problem('unsupported_media_type', detail, headers && { headers }));
     const stalled = () =>
       settle(new Problem('request_timeout', 'The body did not arrive in time.'));
     const timer = idleMs === undefined ? undefined : setTimeout(stalled, idleMs);

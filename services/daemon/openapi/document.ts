@@ -8,9 +8,9 @@ type Operation = OpenAPIV3_1.OperationObject;
 type Response = OpenAPIV3_1.ResponseObject;
 type Schemas = Record<string, OpenAPIV3_1.SchemaObject>;
 
-const METHODS = ['get', 'put', 'post'] as const;
-/** The one schema that only goes in; for all others what goes out is what is described. */
-const REQUESTS = ['TransferRequest'];
+const METHODS = ['get', 'put', 'post', 'patch'] as const;
+/** The schemas that only go in; for all others what goes out is what is described. */
+const REQUESTS = ['TransferRequest', 'TransferPatch'];
 
 const text = (description: string) => ({ description, schema: { type: 'string' as const } });
 const HEADERS = {

@@ -12,6 +12,8 @@ export interface Example {
 }
 
 const ID = '01a20400-0be6-721d-ba17-e230afce8d70';
+/** Stands for the id of a transfer that waits for another one. */
+export const QUEUED_ID = '01a20400-1c7a-7b02-9f5e-4d0c2a6b8e11';
 
 const transfer = {
   id: ID,
@@ -58,6 +60,20 @@ const transfer = {
 const EVENTS =
   `: events follow\nretry: 3000\n\n` +
   `id: 5f0c1d2e3a4b-17\nevent: status\ndata: ${JSON.stringify(transfer)}\n\n`;
+const queued = {
+  ...transfer,
+  id: QUEUED_ID,
+  status: 'queued',
+  waiting_for: { reason: 'order', transfers: [ID] },
+  bytes_completed: 0,
+  progress: 0,
+  durability: { requested: 'flush', achieved: 'none', basis: null },
+  verification: null,
+  started_at: null,
+  finished_at: null,
+  timings: { queue_ns: 7_204_118, copy_ns: 0, flush_ns: 0, verify_ns: 0, total_ns: 7_204_118 },
+  throughput_bytes_per_second: 0,
+};
 
 const engines = {
   dma: {
@@ -243,6 +259,31 @@ export const EXAMPLES: Record<string, Record<string, Example>> = {
       status: 404,
       contentType: 'application/problem+json',
       response: notFound,
+    },
+  },
+  changeTransfer: {
+    queued: {
+      summary: 'Before others, in an hour at most, and with a label',
+      parameters: { id: QUEUED_ID },
+      body: { priority: 'high', timeout_ms: 3_600_000, labels: { job: 'nightly' } },
+      status: 200,
+      response: { ...queued, priority: 'high', timeout_ms: 3_600_000 },
+    },
+    over: {
+      summary: 'One that is over already',
+      parameters: { id: ID },
+      body: { labels: { job: null } },
+      status: 409,
+      contentType: 'application/problem+json',
+      response: {
+        type: '/problems/not_changeable',
+        title: 'The transfer has finished, or runs already',
+        status: 409,
+        detail: 'The transfer is over: succeeded.',
+        instance: 'urn:dmad:request:7dcf72cb-0626-4680-b9e6-294ba1ceaa0c',
+        code: 'not_changeable',
+        transfer,
+      },
     },
   },
   cancelTransfer: {

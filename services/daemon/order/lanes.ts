@@ -35,7 +35,7 @@ export interface Account<Operation> {
 
 /** What lanes have to know of an operation. */
 export interface InLane<Operation> {
-  readonly lane: number;
+  lane: number;
   readonly account: Account<Operation>;
   readonly bytes: number;
   /** Its client's `queuedBytes` when it was queued, its own included. */

@@ -179,6 +179,18 @@ export class Scheduler<Work> {
     return entry;
   }
 
+  /** Moves an operation that has not started into another lane, behind all that are ready there. */
+  move(ticket: Ticket<Work>, lane: number, now = 0): void {
+    const entry = ticket as Entry<Work>;
+    const { state } = entry;
+    if (entry.withdrawn || (state !== 'waiting' && state !== 'ready')) return;
+    if (state === 'ready') this.#lanes.withdraw(entry, now);
+    laneOf(entry).open--;
+    entry.lane = lane;
+    laneOf(entry).open++;
+    if (state === 'ready') this.#lanes.queue(entry, now);
+  }
+
   /** Why an operation has not started; undefined if it has, or shall not any more. */
   waitOf(ticket: Ticket<Work>, now = 0): Wait<Work> | undefined {
     const entry = ticket as Entry<Work>;

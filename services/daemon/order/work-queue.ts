@@ -196,6 +196,12 @@ export class WorkQueue {
     return ticket;
   }
 
+  /** Moves work that has not started into another lane; it may start before this returns. */
+  move(ticket: Ticket<Work>, lane: number): void {
+    this.#scheduler.move(ticket, lane, performance.now());
+    this.#startAll();
+  }
+
   /** Why work has not started; undefined if it has. */
   waitOf(ticket: Ticket<Work>): Wait | undefined {
     const wait = this.#scheduler.waitOf(ticket, performance.now());

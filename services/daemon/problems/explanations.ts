@@ -53,6 +53,10 @@ export const EXPLANATIONS: Readonly<Record<ProblemCode, Explanation>> = {
     retry: 'with_key',
   },
   not_cancellable: no('The transfer has already ended.', 'Nothing is left to cancel.'),
+  not_changeable: no(
+    'The transfer has already ended; or it runs, and its priority can be changed only before that.',
+    'Nothing was changed. Send it again with what it is to have, if that is still wanted.',
+  ),
   cancelled: ended(
     'A client cancelled the transfer. What was copied before stays copied.',
     'Nothing, if that was meant.',

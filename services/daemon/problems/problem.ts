@@ -14,6 +14,7 @@ export const PROBLEMS = {
   not_acceptable: { status: 406, title: 'No acceptable media type' },
   request_timeout: { status: 408, title: 'The request did not arrive in time' },
   not_cancellable: { status: 409, title: 'The transfer has already finished' },
+  not_changeable: { status: 409, title: 'The transfer has finished, or runs already' },
   cancelled: { status: 409, title: 'The transfer was cancelled' },
   source_incomplete: { status: 409, title: 'An upload into the source was cut short' },
   precondition_failed: { status: 412, title: 'Precondition failed' },

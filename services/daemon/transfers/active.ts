@@ -12,9 +12,10 @@ import { accessesOf } from './accesses.ts';
 import type { Archive } from './archive.ts';
 import { reportEnd } from './observer.ts';
 import { rerunProblem, touchesItself } from './recovery.ts';
-import { acceptedRows, begunRows, endedRows, keysOf, unsettledRows } from './rows.ts';
+import { acceptedRows, begunRows, changedRows, endedRows, keysOf, unsettledRows } from './rows.ts';
 import { Run, type RunOptions, type RunResult, whyGone } from './run.ts';
-import type { WaitingFor } from './schema.ts';
+import type { TransferPatch, WaitingFor } from './schema.ts';
+import { patched } from './settings.ts';
 import type { Outcome, Transfer, TransferPlan } from './transfer.ts';
 
 /** What a transfer meets on its way. */
@@ -69,6 +70,8 @@ export class ActiveTransfer {
   #kept: Kept;
   #ticket: Ticket<Work> | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** While a change of its settings is on its way; resolves in any case. */
+  #changing: Promise<void> | undefined;
 
   /** @param reruns how many daemons ran it again, and died, if the journal has it already */
   constructor(transfer: Transfer, around: Surroundings, reruns?: number) {
@@ -91,14 +94,14 @@ export class ActiveTransfer {
 
   /** Gives it its place in the order; it may start, and end, before this returns. */
   place(): void {
-    const { id, plan, origin } = this.transfer;
+    const { id, plan, settings, origin } = this.transfer;
     const { queue, unflushed } = this.#around;
     if (!plan.flush && plan.operation !== 'compare') unflushed.add(plan.destination);
     this.#ticket = queue.add({
       ...{ kind: 'transfer', id, client: origin.client },
       start: () => this.#turn(),
       accesses: accessesOf(plan),
-      lane: transferLane(plan.priority, plan.bytes),
+      lane: transferLane(settings.priority, plan.bytes),
       bytes: plan.bytes,
       kept: this.#kept.is !== 'no' || this.#state.is === 'accepting',
       unsettled: () => this.#unsettled(),
@@ -145,15 +148,65 @@ export class ActiveTransfer {
 
   /** Stops it once its time is up, if its client has set one. */
   limitTime(): void {
-    const { plan, ageMs } = this.transfer;
-    if (plan.timeoutMs === undefined) return;
+    const { settings, ageMs } = this.transfer;
+    const { timeoutMs } = settings;
+    clearTimeout(this.#timer);
+    if (timeoutMs === undefined || this.#stopped) return;
     this.#timer = setTimeout(
       () => {
-        const detail = `It did not end within ${plan.timeoutMs} ms of its acceptance.`;
+        const detail = `It did not end within ${timeoutMs} ms of its acceptance.`;
         this.stop(new Problem('timeout', detail));
       },
-      Math.max(0, plan.timeoutMs - ageMs),
+      Math.max(0, timeoutMs - ageMs),
     );
+  }
+
+  /**
+   * Changes its settings, as a whole or not at all: one change after the other, each once it is in
+   * the journal where the transfer is.
+   *
+   * @returns whether it did; false: it has stopped
+   * @throws Problem not_changeable for the priority of one that runs; what the journal refuses with,
+   *   or what is wrong with the patch; OutcomeUnknown if it is not decided in time
+   */
+  change(patch: TransferPatch): Promise<boolean> {
+    const before = this.#changing;
+    const change = (async () => {
+      await before;
+      return this.#change(patch);
+    })();
+    const settled = change.then(
+      () => {},
+      () => {},
+    );
+    this.#changing = settled;
+    void settled.then(() => {
+      if (this.#changing === settled) this.#changing = undefined;
+    });
+    return change;
+  }
+
+  async #change(patch: TransferPatch): Promise<boolean> {
+    const { transfer } = this;
+    try {
+      await this.journaling;
+    } catch (error) {
+      // Refused, it goes on without the journal.
+      const { message } = error as Error;
+      if (error instanceof OutcomeUnknown) throw retryLater('journal_unavailable', message);
+    }
+    if (this.#stopped) return false;
+    if (patch.priority !== undefined && transfer.status === 'running') {
+      throw new Problem('not_changeable', 'It runs already: its priority cannot be changed now.');
+    }
+    const settings = patched(transfer.settings, patch);
+    const change = { number: (transfer.change?.number ?? 0) + 1, settings };
+    if (this.#kept.is === 'yes') await this.#acceptRows(changedRows(transfer, change));
+    transfer.change = change;
+    this.limitTime();
+    const lane = transferLane(settings.priority, transfer.plan.bytes);
+    if (this.#ticket !== undefined) this.#around.queue.move(this.#ticket, lane);
+    return true;
   }
 
   /** Ends one that is held, for it must not run again. */
@@ -233,6 +286,14 @@ export class ActiveTransfer {
     return answer;
   }
 
+  /** @throws Problem if they are refused; OutcomeUnknown if that is not decided in time */
+  #acceptRows(rows: Rows): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const undecided = ({ message }: Problem) => reject(new OutcomeUnknown(message));
+      this.#around.journal.accept(rows, undecided).then(resolve, reject);
+    });
+  }
+
   /** What the journal is to have of it when it accepts it. */
   #rows(): Rows {
     const { transfer } = this;
@@ -244,6 +305,7 @@ export class ActiveTransfer {
         persistent: readDevices(transfer.plan).every((device) => unflushed.isPersistent(device)),
         unsettled: !begun && this.#ticket?.readsTransient === true,
       }),
+      ...(transfer.change === undefined ? [] : changedRows(transfer, transfer.change)),
       ...(begun ? begunRows(transfer, 0) : []),
     ]);
   }
@@ -312,6 +374,11 @@ export class ActiveTransfer {
   }
 
   #submit(): void {
+    if (this.#changing !== undefined) {
+      // It is to run with what it has then.
+      this.#startAfter(this.#changing.then(() => true));
+      return;
+    }
     const { transfer } = this;
     const { chooser, feed } = this.#around;
     const wrong = whyGone(transfer.plan) ?? (this.#ticket?.torn ? sourceIncomplete() : undefined);
@@ -363,6 +430,7 @@ export class ActiveTransfer {
         return;
       }
     }
+    await this.#changing;
     if (await this.#around.journal.record(endedRows(transfer, outcome))) this.#finish(outcome);
     else this.#suspend();
   }
@@ -389,6 +457,10 @@ export class ActiveTransfer {
     this.#leave();
     this.#around.feed.publish('status', this.transfer);
     this.#release();
+  }
+
+  get #stopped(): boolean {
+    return this.#state.is === 'ending' || this.#state.is === 'left';
   }
 
   #waitingFor(): WaitingFor {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Journal } from '../journal/journal.ts';
-import { acceptedRows, endedRows, keysOf } from './rows.ts';
+import { acceptedRows, changedRows, endedRows, keysOf } from './rows.ts';
 import type { Outcome, Transfer } from './transfer.ts';
 
 const BATCH_MS = 1000;
@@ -62,7 +62,11 @@ export class Archive {
       segments -= transfer.plan.segments.length;
       this.#waiting.delete(transfer);
       this.#journal.writeSoon(
-        new Map([...acceptedRows(transfer), ...endedRows(transfer, transfer.end as Outcome)]),
+        new Map([
+          ...acceptedRows(transfer),
+          ...(transfer.change === undefined ? [] : changedRows(transfer, transfer.change)),
+          ...endedRows(transfer, transfer.end as Outcome),
+        ]),
       );
     }
   }

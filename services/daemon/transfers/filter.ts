@@ -22,7 +22,7 @@ export function transferFilter(
     return [pair.slice(0, colon), pair.slice(colon + 1)];
   });
   return (transfer, moment = { status: transfer.status, engine: transfer.choice.engine }) => {
-    const { plan } = transfer;
+    const { plan, settings } = transfer;
     if (status !== undefined && !status.includes(moment.status)) return false;
     if (isBefore(transfer, created_after)) return false;
     if (created_before !== undefined && !isBefore(transfer, created_before)) return false;
@@ -31,7 +31,7 @@ export function transferFilter(
     if (device !== undefined && plan.source.name !== device && plan.destination.name !== device) {
       return false;
     }
-    return labels?.every(([key, value]) => plan.labels[key] === value) ?? true;
+    return labels?.every(([key, value]) => settings.labels[key] === value) ?? true;
   };
 }
 

@@ -24,6 +24,8 @@ const FULL_SECONDS = 60;
 interface Remembered {
   fingerprint: string;
   transfer: Transfer;
+  /** What was counted of it. */
+  weight: number;
 }
 
 /**
@@ -88,9 +90,20 @@ export class IdempotencyKeys {
     // The key was used again after it had expired: the later transfer is the one that it names.
     if (known !== undefined && known.id > transfer.id) return false;
     if (known !== undefined) this.#forgetOld(known);
-    this.#keys.set(name, { fingerprint: fingerprint(plan), transfer });
-    this.#count(transfer, 1);
+    const weight = weightOf(transfer);
+    this.#keys.set(name, { fingerprint: fingerprint(plan), transfer, weight });
+    this.#count(origin.client, 1, weight);
     return true;
+  }
+
+  /** A transfer's settings have changed, and so may what they weigh. */
+  weighAgain(transfer: Transfer): void {
+    const { client, key } = transfer.origin;
+    const known = key === undefined ? undefined : this.#keys.get(nameOf(client, key));
+    if (known?.transfer !== transfer) return;
+    const weight = weightOf(transfer);
+    this.#count(client, 0, weight - known.weight);
+    known.weight = weight;
   }
 
   /** Its key is free again: the transfer was not accepted. */
@@ -98,9 +111,10 @@ export class IdempotencyKeys {
     const { client, key } = transfer.origin;
     if (key === undefined) return;
     const name = nameOf(client, key);
-    if (this.#keys.get(name)?.transfer !== transfer) return;
+    const known = this.#keys.get(name);
+    if (known?.transfer !== transfer) return;
     this.#keys.delete(name);
-    this.#count(transfer, -1);
+    this.#count(client, -1, -known.weight);
   }
 
   /** Forgets those that were kept for as long as they are to be. */
@@ -121,13 +135,12 @@ export class IdempotencyKeys {
     return reaches(this.#total, this.#max) && reaches(own, RESERVED);
   }
 
-  /** @param by 1 when it is remembered, -1 when it is forgotten */
-  #count(transfer: Transfer, by: 1 | -1): void {
-    const { client } = transfer.origin;
+  /** How many keys more, and how much weight; negative: less. */
+  #count(client: string, keys: number, weight: number): void {
     const own = this.#ofClient.get(client) ?? { keys: 0, weight: 0 };
     for (const counted of [own, this.#total]) {
-      counted.keys += by;
-      counted.weight += by * weightOf(transfer);
+      counted.keys += keys;
+      counted.weight += weight;
     }
     if (own.keys > 0) this.#ofClient.set(client, own);
     else this.#ofClient.delete(client);

@@ -6,9 +6,17 @@ import { NOWHERE } from '../engines/records.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { Row } from '../journal/stored-rows.ts';
 import { Problem } from '../problems/problem.ts';
-import { acceptedSchema, begunSchema, deviceSchema, endedSchema, partsOf } from './rows.ts';
+import {
+  acceptedSchema,
+  begunSchema,
+  changedSchema,
+  deviceSchema,
+  endedSchema,
+  isChange,
+  partsOf,
+} from './rows.ts';
 import type { TransferRequest } from './schema.ts';
-import { type Origin, type Outcome, Transfer, type TransferPlan } from './transfer.ts';
+import { type Change, type Origin, type Outcome, Transfer, type TransferPlan } from './transfer.ts';
 
 const MAX_SHARED = 1000;
 const NONE: readonly string[] = [];
@@ -53,6 +61,7 @@ export interface TransferRecord {
   begun: z.output<typeof begunSchema> | undefined;
   /** Work that a crash forgets had begun to write its source. */
   unsettled: boolean;
+  change: Change | undefined;
   /** Keys of rows that this version does not understand, which are kept. */
   foreign: string[];
   /** Undefined if it was not over, or that cannot be read. */
@@ -80,7 +89,13 @@ export function readRecords(
       if (known === undefined) onUnreadable(key);
       else {
         const unsettled = known.source_unsettled === true;
-        const rest = { begun: undefined, unsettled, foreign, outcome: undefined };
+        const rest = {
+          begun: undefined,
+          change: undefined,
+          unsettled,
+          foreign,
+          outcome: undefined,
+        };
         records.push({ id, accepted: known, ...rest });
       }
       continue;
@@ -92,12 +107,21 @@ export function readRecords(
     }
     const begun = part === 'begun' ? readWith(begunSchema, value) : undefined;
     const ended = part === 'ended' ? readWith(endedSchema, value) : undefined;
+    const changed = isChange(part ?? '') ? readWith(changedSchema, value) : undefined;
     if (begun !== undefined) last.begun = begun;
+    else if (changed !== undefined) last.change = laterOf(last.change, changed);
     else if (ended !== undefined) last.outcome = readOutcome(ended);
     else if (part === 'unsettled') last.unsettled = true;
     else last.foreign.push(key);
   }
   return records;
+}
+
+/** Of a change and what another row has, the later one. */
+function laterOf(change: Change | undefined, row: z.output<typeof changedSchema>): Change {
+  const { number, priority, timeout_ms, labels } = row;
+  if (change !== undefined && change.number > number) return change;
+  return { number, settings: { priority, timeoutMs: timeout_ms ?? undefined, labels } };
 }
 
 function readWith<Schema extends z.ZodType>(
@@ -168,14 +192,16 @@ export function transferOf(
 
 /** The transfer again, with a plan of today. */
 export function transferAgain(
-  { id, accepted }: TransferRecord,
+  { id, accepted, change }: TransferRecord,
   plan: TransferPlan,
   clock: ElapsedClock,
 ): Transfer {
   const { accepted_ms: wallMs } = accepted;
   const byWall = clock.now() - Math.max(0, Date.now() - wallMs);
   const elapsedMs = accepted.accepted_elapsed_ms ?? byWall;
-  return new Transfer(id, plan, originOf(accepted), clock, { elapsedMs, wallMs });
+  const transfer = new Transfer(id, plan, originOf(accepted), clock, { elapsedMs, wallMs });
+  transfer.change = change;
+  return transfer;
 }
 
 /** What its client asked for. */

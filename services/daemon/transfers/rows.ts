@@ -12,13 +12,14 @@ import type { Rows } from '../journal/store.ts';
 import type { DmaFailure, FieldError } from '../problems/problem.ts';
 import { problemCodeSchema } from '../problems/schema.ts';
 import { ENDS, transferRequestSchema } from './schema.ts';
-import type { Outcome, Transfer } from './transfer.ts';
+import type { Change, Outcome, Transfer } from './transfer.ts';
 
 /**
  * A transfer's rows in the journal: what was accepted, that it has begun (where it matters), and
- * how it ended. Keys begin with the id, so that rows come in the order of acceptance.
+ * how it ended. Keys begin with the id, so that rows come in the order of acceptance. Changes take
+ * turns in two rows, so that one that is refused leaves the one before it.
  */
-const PARTS = ['accepted', 'unsettled', 'begun', 'ended'] as const;
+const PARTS = ['accepted', 'unsettled', 'begun', 'changed_0', 'changed_1', 'ended'] as const;
 type Part = (typeof PARTS)[number];
 
 export const keyOf = (id: string, part: Part) => `${id}/${part}`;
@@ -106,6 +107,13 @@ export const begunSchema = z.union([
   z.literal(true).transform(() => ({ reruns: 0 })),
 ]);
 
+export const changedSchema = z.object({
+  number: z.int().min(1),
+  priority: transferRequestSchema.shape.priority,
+  timeout_ms: z.int().nullable(),
+  labels: z.record(z.string(), z.string()),
+});
+
 export const endedSchema = z.object({
   status: z.enum(ENDS),
   error: z
@@ -190,6 +198,18 @@ export function begunRows({ id }: Transfer, reruns: number): Rows {
   return new Map([[keyOf(id, 'begun'), JSON.stringify(record)]]);
 }
 
+/** @returns rows that say what its client has changed */
+export function changedRows({ id }: Transfer, { number, settings }: Change): Rows {
+  const { priority, timeoutMs, labels } = settings;
+  const record: z.input<typeof changedSchema> = {
+    ...{ number, priority, labels },
+    timeout_ms: timeoutMs ?? null,
+  };
+  return new Map([
+    [keyOf(id, number % 2 === 0 ? 'changed_0' : 'changed_1'), JSON.stringify(record)],
+  ]);
+}
+
 /** @returns rows that say how it ended */
 export function endedRows({ id }: Transfer, outcome: Outcome): Rows {
   const { status, error, choice, channels } = outcome;
@@ -214,8 +234,13 @@ export function endedRows({ id }: Transfer, outcome: Outcome): Rows {
 }
 
 /** The keys that rows of a transfer can have. */
-export function keysOf({ id }: Transfer): string[] {
-  return PARTS.map((part) => keyOf(id, part));
+export function keysOf({ id, change }: Transfer): string[] {
+  const parts = change === undefined ? PARTS.filter((part) => !isChange(part)) : PARTS;
+  return parts.map((part) => keyOf(id, part));
+}
+
+export function isChange(part: string): boolean {
+  return part === 'changed_0' || part === 'changed_1';
 }
 
 function deviceRecord(device: Device): z.input<typeof deviceSchema> {

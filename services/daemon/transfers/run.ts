@@ -107,9 +107,10 @@ export function whyGone({ source, destination }: TransferPlan): Problem | undefi
   return goneProblem(source) ?? goneProblem(destination);
 }
 
-function jobOf({ plan, choice }: Transfer): Job {
+function jobOf({ plan, settings, choice }: Transfer): Job {
   const { operation, pattern, source, destination } = plan;
-  const { priority, segments, flush, verify, timeoutMs } = plan;
+  const { segments, flush, verify } = plan;
+  const { priority, timeoutMs } = settings;
   return {
     operation,
     ...(pattern !== undefined && { pattern: Buffer.from(pattern, 'hex') }),

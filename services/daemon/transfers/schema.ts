@@ -19,7 +19,7 @@ export type End = (typeof ENDS)[number];
 export const STATUSES = ['queued', 'running', ...ENDS] as const;
 export type Status = (typeof STATUSES)[number];
 
-const MAX_LABELS = 16;
+export const MAX_LABELS = 16;
 const MAX_LABEL_KEY = 63;
 const MAX_LABEL_VALUE = 255;
 const MAX_TIMEOUT_MS = 86_400_000;
@@ -45,6 +45,8 @@ const labels = z
   .record(labelKey, characters(0, MAX_LABEL_VALUE))
   .refine((pairs) => Object.keys(pairs).length <= MAX_LABELS, `may have up to ${MAX_LABELS} pairs`)
   .meta({ maxProperties: MAX_LABELS });
+
+const timeoutMs = z.int().min(1).max(MAX_TIMEOUT_MS);
 
 /** 1, 2, 4 … 64 bytes in hex digits. */
 const PATTERN =
@@ -123,9 +125,7 @@ export const transferRequestSchema = z
             'crc32c: source and destination are compared after the copy; after a fill, destination and ' +
             'pattern.',
         }),
-      timeout_ms: z.int().min(1).max(MAX_TIMEOUT_MS).optional().meta({
-        description: 'From acceptance.',
-      }),
+      timeout_ms: timeoutMs.optional().meta({ description: 'From acceptance.' }),
       priority: z.enum(PRIORITY_NAMES).default('normal'),
       labels: labels.default({}),
       dry_run: z
@@ -181,6 +181,29 @@ export const transferRequestSchema = z
   .meta({ id: 'TransferRequest' });
 
 export type TransferRequest = z.output<typeof transferRequestSchema>;
+
+/** A merge patch (RFC 7396). */
+export const transferPatchSchema = z
+  .strictObject(
+    {
+      priority: z.enum(PRIORITY_NAMES).nullable().optional(),
+      timeout_ms: timeoutMs.nullable().optional().meta({ description: 'From acceptance.' }),
+      labels: z
+        .record(labelKey, characters(0, MAX_LABEL_VALUE).nullable())
+        .nullable()
+        .optional()
+        .meta({
+          description: 'Added to those that there are, or in their place; null removes one.',
+        }),
+    },
+    { error: ({ code }) => (code === 'invalid_type' ? 'must be a JSON object' : undefined) },
+  )
+  .meta({
+    id: 'TransferPatch',
+    description: 'What is not named stays as it is; null means the default.',
+  });
+
+export type TransferPatch = z.output<typeof transferPatchSchema>;
 
 const bytes = z.int().min(0);
 const nanoseconds = z.int().min(0);

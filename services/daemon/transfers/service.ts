@@ -4,7 +4,7 @@ import { seesTransfersOf, type Viewer } from '../access/visibility.ts';
 import { type HeapOptions, heapShare } from '../base/heap.ts';
 import { isClosed } from '../http/client-left.ts';
 import type { Rows } from '../journal/store.ts';
-import { Problem } from '../problems/problem.ts';
+import { Problem, withMembers } from '../problems/problem.ts';
 import { ActiveTransfer, type Surroundings } from './active.ts';
 import { Archive } from './archive.ts';
 import { documentFor } from './document.ts';
@@ -16,7 +16,7 @@ import { TransferIds } from './ids.ts';
 import { reportEnd } from './observer.ts';
 import type { Recovered } from './recovery.ts';
 import { endedRows } from './rows.ts';
-import type { TransferListQuery } from './schema.ts';
+import type { TransferListQuery, TransferPatch } from './schema.ts';
 import { type Origin, type Outcome, Transfer, type TransferPlan } from './transfer.ts';
 
 /**
@@ -314,6 +314,34 @@ export class TransferService {
         members: { transfer: documentFor(viewer, transfer) },
       });
     }
+    return transfer;
+  }
+
+  /**
+   * Changes the settings of a transfer.
+   *
+   * @returns once that is in the journal, if the transfer is
+   * @throws Problem not_found; not_changeable if it is over, or runs; and what
+   *   {@link ActiveTransfer.change} throws
+   */
+  async change(id: string, viewer: Viewer, patch: TransferPatch): Promise<Transfer> {
+    const transfer = await this.get(id, viewer);
+    const active = this.#active.get(id);
+    const shown = () => ({ transfer: documentFor(viewer, transfer) });
+    let changed: boolean | undefined;
+    try {
+      changed = await active?.change(patch);
+    } catch (error) {
+      const shows = error instanceof Problem && error.code === 'not_changeable';
+      throw shows ? withMembers(error, shown()) : error;
+    }
+    if (!changed) {
+      await this.waitForEnd(transfer);
+      const detail = `The transfer is over: ${transfer.status}.`;
+      throw new Problem('not_changeable', detail, { members: shown() });
+    }
+    this.#keys.weighAgain(transfer);
+    this.feed.publish('status', transfer);
     return transfer;
   }
 

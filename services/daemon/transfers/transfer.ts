@@ -8,6 +8,7 @@ import type { TraceContext } from '../http/trace-context.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import { type Problem, problemDetails } from '../problems/problem.ts';
 import type { BasicTransferDocument, End, Status, TransferDocument, WaitingFor } from './schema.ts';
+import type { Settings } from './settings.ts';
 
 /** What is to be done: a request, checked against the devices and with its engine chosen. */
 export interface TransferPlan {
@@ -36,9 +37,13 @@ export interface TransferPlan {
 const LABEL_CHARACTERS = 32;
 
 /** How much memory a transfer takes, in segments: labels and what its trace carries count too. */
-export function weightOf({ plan, origin }: Pick<Transfer, 'plan' | 'origin'>): number {
+export function weightOf({
+  plan,
+  settings,
+  origin,
+}: Pick<Transfer, 'plan' | 'settings' | 'origin'>): number {
   let weight = plan.segments.length;
-  for (const [key, value] of Object.entries(plan.labels)) {
+  for (const [key, value] of Object.entries(settings.labels)) {
     weight += 1 + Math.floor((key.length + value.length) / LABEL_CHARACTERS);
   }
   return weight + Math.ceil((origin.trace?.tracestate?.length ?? 0) / LABEL_CHARACTERS);
@@ -84,6 +89,13 @@ export interface Acceptance {
   wallMs: number;
 }
 
+/** A client's change of a transfer's settings. */
+export interface Change {
+  /** 1 for the first one. */
+  number: number;
+  settings: Settings;
+}
+
 /** How a transfer ended. */
 export interface Outcome {
   status: End;
@@ -122,6 +134,7 @@ const IN_JOURNAL: WaitingFor = { reason: 'journal' };
 /** One transfer, from its acceptance on. */
 export class Transfer {
   readonly id: string;
+  /** As it was accepted. */
   readonly plan: TransferPlan;
   readonly origin: Origin;
   status: Status = 'queued';
@@ -139,6 +152,8 @@ export class Transfer {
   acceptedEvent = 0;
   runningEvent = 0;
   latestEvent = 0;
+  /** The latest that was made while it was not over. */
+  change: Change | undefined;
   readonly accepted: Acceptance;
   readonly #acceptedNs: number;
   #startedNs: number | undefined;
@@ -163,6 +178,11 @@ export class Transfer {
     // Below zero if the host went down before the clock's last hours were on disk.
     const ageNs = Math.max(0, elapsedMs - this.accepted.elapsedMs) * 1e6;
     this.#acceptedNs = now - Math.round(Math.min(ageNs, MAX_AGE_NS));
+  }
+
+  /** What its client wants now. */
+  get settings(): Settings {
+    return this.change?.settings ?? this.plan;
   }
 
   get over(): boolean {
@@ -274,7 +294,7 @@ export class Transfer {
 
   /** The same without segments, which may be thousands, and without timings. */
   basic(): BasicTransferDocument {
-    const { plan } = this;
+    const { plan, settings } = this;
     const [only] = plan.segments;
     const copyNs = this.#completion?.copyNs ?? 0;
     return {
@@ -293,8 +313,8 @@ export class Transfer {
       engine_reason: this.choice.reason,
       channels: [...this.channels],
       retries: this.retries,
-      priority: plan.priority,
-      timeout_ms: plan.timeoutMs ?? null,
+      priority: settings.priority,
+      timeout_ms: settings.timeoutMs ?? null,
       bytes_completed: this.bytesCompleted,
       progress: this.bytesCompleted / plan.bytes,
       durability: this.#durability(),
@@ -305,7 +325,7 @@ export class Transfer {
       finished_at: this.#timeOf(this.#finishedNs),
       throughput_bytes_per_second:
         copyNs === 0 ? 0 : Math.round((this.bytesCompleted * 1e9) / copyNs),
-      labels: plan.labels,
+      labels: settings.labels,
       traceparent: this.origin.trace?.traceparent ?? null,
       error: this.error === undefined ? null : problemDetails(this.error, this.origin.requestId),
     };

@@ -2,75 +2,15 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { readBatch } from '../../../services/daemon/journal/batch-row.ts';
-import type { Rows } from '../../../services/daemon/journal/store.ts';
+import { memoryJournal } from '../../support/memory-store.ts';
 import {
-  FULL,
-  MemoryMark,
-  MemoryStore,
-  MemoryWatermark,
-  memoryJournal,
-} from '../../support/memory-store.ts';
+  FaultyDisk,
+  FaultyMark,
+  FaultyStore,
+  FaultyWatermark,
+} from '../../support/scripted-disk.ts';
 
 const ROUNDS = 8;
-
-type Fault = 'none' | 'before' | 'after';
-
-/** A disk whose operations fail as a script says, before or after they took effect. */
-class FaultyDisk {
-  operations = 0;
-  readonly #fault: (operation: number) => Fault;
-
-  constructor(fault: (operation: number) => Fault) {
-    this.#fault = fault;
-  }
-
-  async do(work: () => Promise<void>): Promise<void> {
-    const fault = this.#fault(++this.operations);
-    if (fault !== 'before') await work();
-    if (fault !== 'none') throw FULL;
-  }
-}
-
-class FaultyStore extends MemoryStore {
-  readonly #disk: FaultyDisk;
-  constructor(disk: FaultyDisk) {
-    super();
-    this.#disk = disk;
-  }
-  override write(rows: Rows, sync: boolean): Promise<void> {
-    return this.#disk.do(() => super.write(rows, sync));
-  }
-  override reopen(): Promise<void> {
-    return this.#disk.do(() => super.reopen());
-  }
-}
-
-class FaultyWatermark extends MemoryWatermark {
-  readonly #disk: FaultyDisk;
-  constructor(disk: FaultyDisk) {
-    super();
-    this.#disk = disk;
-  }
-  override write(value: number): Promise<void> {
-    return this.#disk.do(() => super.write(value));
-  }
-}
-
-class FaultyMark extends MemoryMark {
-  readonly #disk: FaultyDisk;
-  constructor(disk: FaultyDisk) {
-    super();
-    this.#disk = disk;
-  }
-  /** What the next start would find. */
-  written = false;
-  override async make(): Promise<void> {
-    await this.#disk.do(async () => {
-      this.written = true;
-    });
-    await super.make();
-  }
-}
 
 beforeEach(() => {
   jest.useFakeTimers({ doNotFake: ['setImmediate', 'performance'] });

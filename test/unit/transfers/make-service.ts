@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+import { pino } from 'pino';
+import { UnflushedDevices } from '../../../services/daemon/devices/unflushed.ts';
+import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
+import type { Job } from '../../../services/daemon/engines/records.ts';
+import { readBatch } from '../../../services/daemon/journal/batch-row.ts';
+import {
+  readRecords,
+  type TransferRecord,
+  transferOf,
+} from '../../../services/daemon/transfers/record.ts';
+import { TransferService } from '../../../services/daemon/transfers/service.ts';
+import type { Transfer, TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
+import { makeChooser, noDma } from '../../support/fake-dma.ts';
+import { MemoryStore, MemoryWatermark, memoryJournal } from '../../support/memory-store.ts';
+import { CLOCK, completion, makeOrigin, makePlan, makeQueue } from './make-transfer.ts';
+
+const ECANCELED = -125;
+
+/** A service whose jobs end when its test says so, over a disk in memory. */
+export class ServiceBench {
+  readonly store: MemoryStore;
+  readonly watermark: MemoryWatermark;
+  /** In the order in which they started. */
+  readonly jobs: { job: Job; listener: JobListener }[] = [];
+  readonly queue = makeQueue();
+  readonly service: TransferService;
+
+  constructor(
+    disk: {
+      store?: MemoryStore;
+      watermark?: MemoryWatermark;
+      mark?: Parameters<typeof memoryJournal>[1];
+    } = {},
+  ) {
+    const { store = new MemoryStore(), watermark = new MemoryWatermark(), mark } = disk;
+    this.store = store;
+    this.watermark = watermark;
+    const dma = noDma();
+    const engine = {
+      submit: (job: Job, listener: JobListener) => this.jobs.push({ job, listener }),
+      cancel: (tag: number) => this.end(tag - 1, { status: ECANCELED, bytesDone: 5 }),
+    };
+    const { journal } = memoryJournal(store, mark, undefined, false, watermark);
+    this.service = new TransferService({
+      ...{ engine: engine as unknown as Engine, dma, chooser: makeChooser('auto', dma) },
+      ...{ clock: CLOCK, queue: this.queue, unflushed: new UnflushedDevices(false), journal },
+      log: pino({ level: 'silent' }),
+      observer: { progressed: () => {}, finished: () => {} },
+    });
+    this.service.settlePast(undefined);
+  }
+
+  /** @param client anna unless told */
+  async create(
+    journaled: boolean,
+    members: Partial<TransferPlan> = {},
+    key?: string,
+    client?: string,
+  ): Promise<Transfer> {
+    const plan = makePlan(members);
+    const origin = makeOrigin(key, client);
+    return (await this.service.create(plan, origin, journaled, () => plan)).transfer;
+  }
+
+  /** Ends the job that started as the n-th, counted from 0. */
+  end(index: number, members: Parameters<typeof completion>[0] = {}): void {
+    this.jobs[index]?.listener.done(completion(members));
+  }
+
+  /** What the next daemon would read, by id. */
+  recorded(): Map<string, TransferRecord> {
+    const { uncommitted } = readBatch(this.store.rows, this.watermark.value);
+    const rows = this.store.sorted().filter(([key]) => !uncommitted.has(key));
+    const records = readRecords(rows, (key) => {
+      throw new Error(`${key} cannot be read`);
+    });
+    return new Map(records.map((record) => [record.id, record]));
+  }
+
+  /** A transfer as the next daemon would show it. */
+  recordedTransfer({ id }: Transfer): Transfer {
+    return transferOf(this.recorded().get(id) as TransferRecord, CLOCK);
+  }
+}
+
+export const turn = () => new Promise((resolve) => setImmediate(resolve));
