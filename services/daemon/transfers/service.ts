@@ -34,6 +34,8 @@ const HISTORY = {
  */
 const HISTORY_HEAP_PART = 0.4;
 const HISTORY_HEAP_BYTES = 110_000 * 1200 + 2 * 262_144 * 64;
+/** How many of earlier daemons are known at once while they are read, beside those that can be kept. */
+const PAST_PART = 1.25;
 const FORGET_EVERY_MS = 60_000;
 /** So much time at most, and what the host is off, counts for nobody if the host goes down. */
 const KEEP_CLOCK_EVERY_MS = 600_000;
@@ -68,7 +70,7 @@ export class TransferService {
     this.#options = options;
     this.#archive = new Archive(options.journal);
     const limits = historyLimits(options);
-    this.#maxPast = 2 * (limits.answered.transfers + limits.accepted202.transfers);
+    this.#maxPast = PAST_PART * (limits.answered.transfers + limits.accepted202.transfers);
     this.#history = new History(limits, (transfer) => this.#archive.remove(transfer));
     this.#keys = new IdempotencyKeys((transfer) => this.#history.release(transfer), options);
     this.#surroundings = {
@@ -232,7 +234,7 @@ export class TransferService {
     const { over } = this.#past;
     over.push(transfer);
     // An earlier daemon had a larger heap: not all of them would fit this one's.
-    if (over.length >= this.#maxPast) this.#finishFirst(over, over.length / 2);
+    if (over.length >= this.#maxPast) this.#finishFirst(over, over.length * (1 - 1 / PAST_PART));
   }
 
   /** From now on these may be forgotten, the first to end first. @param count of how many of them */
