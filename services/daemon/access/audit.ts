@@ -2,7 +2,7 @@
 import { TLSSocket } from 'node:tls';
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
-import type { Operation } from '../engines/records.ts';
+import type { Operation } from '../base/vocabulary.ts';
 import { syncHook } from '../http/sync-hook.ts';
 import { readTraceContext } from '../http/trace-context.ts';
 import type { ProblemCode } from '../problems/problem.ts';

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyRequest } from 'fastify';
-import { deviceNameOf } from '../devices/choice.ts';
+import { deviceNameOf } from '../base/device-name.ts';
 import { Problem } from '../problems/problem.ts';
 import type { Client } from './client.ts';
 

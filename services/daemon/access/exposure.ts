@@ -1,9 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
 import { StartError } from '../base/start-error.ts';
-import type { Config } from '../config.ts';
-import type { Inventory } from '../devices/device.ts';
 import { isLoopback } from '../http/host-name.ts';
+
+/** The settings that it depends on; see config.ts. */
+export interface ExposureSettings {
+  host: string;
+  tokens_file?: string | undefined;
+  tls_cert?: string | undefined;
+  insecure: boolean;
+}
+
+export interface ServedDevices {
+  list(): readonly { kind: string; name: string }[];
+  /** Those that are waited for, by name. */
+  readonly missing: ReadonlyMap<string, unknown>;
+}
 
 /**
  * Refuses to serve without tokens what is worth protecting: real devices over TCP, or anything
@@ -11,7 +23,11 @@ import { isLoopback } from '../http/host-name.ts';
  *
  * @throws StartError configuration
  */
-export function checkExposure(config: Config, inventory: Inventory, log: FastifyBaseLogger): void {
+export function checkExposure(
+  config: ExposureSettings,
+  inventory: ServedDevices,
+  log: FastifyBaseLogger,
+): void {
   if (config.tokens_file !== undefined) {
     if (config.tls_cert === undefined && !isLoopback(config.host)) {
       log.warn('tokens and bytes go over the network in clear: set DMAD_TLS_CERT and DMAD_TLS_KEY');

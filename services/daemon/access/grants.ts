@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ByteRange } from '../devices/sysfs.ts';
+import type { ByteRange } from '../base/byte-range.ts';
 
 /** Bytes of a device that may be read, and written too if it says so. */
 export interface Grant {

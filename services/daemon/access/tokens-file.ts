@@ -3,7 +3,7 @@ import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { byteCount } from '../base/byte-count.ts';
-import { deviceNameOf } from '../devices/choice.ts';
+import { deviceNameOf } from '../base/device-name.ts';
 import '../base/wording.ts';
 import { ANONYMOUS } from './client.ts';
 import { SCOPES } from './scopes.ts';

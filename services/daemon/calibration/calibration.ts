@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { syncDirectory } from '../base/sync-directory.ts';
 import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine } from '../engines/engine.ts';
-import type { Speeds } from '../engines/speeds.ts';
+import type { Calibration, KnownSpeeds, Speeds } from '../engines/speeds.ts';
 import { retryLater } from '../problems/problem.ts';
 import { type Measured, measureSpeeds, SCRATCH_MIN, type Scratch } from './measure.ts';
 
@@ -26,8 +26,8 @@ const keptSchema = z.object({
   both: speedSchema.optional(),
 });
 
-/** What was found, and where and when. */
-export type Calibration = z.output<typeof keptSchema>;
+/** What was measured, as it is kept. */
+type Kept = z.output<typeof keptSchema>;
 
 export interface CalibratorOptions {
   engine: Engine;
@@ -37,13 +37,13 @@ export interface CalibratorOptions {
 }
 
 /** Knows how fast the engines are here, as last measured, and measures it again. */
-export class Calibrator {
+export class Calibrator implements KnownSpeeds {
   readonly #engine: Engine;
   readonly #dma: DmaEngine;
   readonly #path: string;
   readonly #memory: string;
   readonly #log: FastifyBaseLogger;
-  #kept: Calibration | undefined;
+  #kept: Kept | undefined;
   #measuring = false;
 
   /** Reads what an earlier daemon found. What cannot be read counts as nothing found. */
@@ -125,7 +125,7 @@ export class Calibrator {
     return [`${cpus} x ${model || 'CPU'}`, ...this.#dma.hardware].join('; ');
   }
 
-  #read(): Calibration | undefined {
+  #read(): Kept | undefined {
     try {
       return keptSchema.parse(JSON.parse(readFileSync(this.#path, 'utf8')));
     } catch (error) {
@@ -136,7 +136,7 @@ export class Calibrator {
     }
   }
 
-  #keep(calibration: Calibration): void {
+  #keep(calibration: Kept): void {
     try {
       const draft = `${this.#path}.new`;
       writeFileSync(draft, `${JSON.stringify(calibration)}\n`, { mode: 0o600, flush: true });

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { EngineName } from '../base/vocabulary.ts';
 import { submitDivided } from '../engines/division.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
-import type { Completion, EngineName, Job, Segment } from '../engines/records.ts';
+import type { Completion, Job, Segment } from '../engines/records.ts';
 import type { Speed, Speeds } from '../engines/speeds.ts';
 
 /** A range whose bytes may be overwritten. */

@@ -17,9 +17,11 @@ import { clientLeft } from '../http/client-left.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { fieldProblem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
+import type { Calibrator } from './calibration.ts';
 import { SCRATCH_MAX, SCRATCH_MIN, type Scratch } from './measure.ts';
 
 export interface CalibrationRoutesOptions extends EnginesParts {
+  calibrator: Calibrator;
   inventory: Inventory;
   queue: WorkQueue;
 }

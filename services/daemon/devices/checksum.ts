@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import type { ByteRange } from '../base/byte-range.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { type Completion, type Job, NOWHERE } from '../engines/records.ts';
 import { Problem } from '../problems/problem.ts';
 import { checkOnline, type Device } from './device.ts';
-import type { ByteRange } from './sysfs.ts';
 import { type Pace, throttle } from './throttle.ts';
 
 /** Bytes that are paid for and then read at a time: a client that leaves pays for no more. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { parseByteCount } from '../base/byte-count.ts';
+import { deviceNameOf, isDeviceName } from '../base/device-name.ts';
 
 /** Which devices to manage, as DMAD_DEVICES says. */
 export type DeviceChoice = { kind: 'auto' } | { kind: 'list'; devices: ChosenDevice[] };
@@ -7,8 +8,6 @@ export type ChosenDevice =
   | { kind: 'devdax'; name: string }
   | { kind: 'emulated'; name: string; size: number };
 
-/** What the kernel calls device-dax devices: region and instance. */
-const NAME = /^dax[0-9]+\.[0-9]+$/;
 const EMULATED = /^emulated:([^=]+)=(.+)$/;
 
 /**
@@ -17,15 +16,6 @@ const EMULATED = /^emulated:([^=]+)=(.+)$/;
  */
 const PAGE = 4096;
 export const MAX_DEVICES = 256;
-
-/** The name by which a device is known, for `/dev/dax0.0` and `dax0.0` alike. */
-export function deviceNameOf(nameOrPath: string): string {
-  return nameOrPath.startsWith('/dev/') ? nameOrPath.slice('/dev/'.length) : nameOrPath;
-}
-
-export function isDeviceName(text: string): boolean {
-  return NAME.test(text);
-}
 
 /**
  * Reads DMAD_DEVICES: `auto`, or a list such as `/dev/dax0.0,emulated:dax9.0=256MiB`.

@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-
-/** A range of a device, in bytes. */
-export interface ByteRange {
-  offset: number;
-  size: number;
-}
+import type { ByteRange } from '../base/byte-range.ts';
 
 /** A device-dax device, as sysfs tells of it. */
 export interface DaxDevice {

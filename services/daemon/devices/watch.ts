@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
+import type { ByteRange } from '../base/byte-range.ts';
 import { StartError } from '../base/start-error.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { DeviceChoice } from './choice.ts';
@@ -7,7 +8,7 @@ import type { Device, Inventory } from './device.ts';
 import { fileAt, whyNotFile } from './emulated.ts';
 import { openDevdax, openEmulated, whyUnusable } from './open.ts';
 import type { SeenDevices } from './seen.ts';
-import { type ByteRange, type DaxDevice, discoverDaxDevices } from './sysfs.ts';
+import { type DaxDevice, discoverDaxDevices } from './sysfs.ts';
 
 export interface WatchOptions {
   engine: Engine;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import type { ByteRange } from '../base/byte-range.ts';
 import { checkOnline, type Device } from '../devices/device.ts';
-import type { ByteRange } from '../devices/sysfs.ts';
 import { type Pace, throttle } from '../devices/throttle.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';

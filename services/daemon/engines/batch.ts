@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
+import { MAX_SEGMENTS } from '../base/vocabulary.ts';
 import { failedCompletion } from './completions.ts';
 import type { OpenedDevices } from './opened-devices.ts';
 import {
@@ -10,7 +11,6 @@ import {
   encodeSegments,
   JOB_SIZE,
   type Job,
-  MAX_SEGMENTS,
   SEGMENT_SIZE,
   SUBMIT_COMPLETED,
 } from './records.ts';

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { StartError } from '../base/start-error.ts';
-import type { Device } from '../devices/device.ts';
+import type { EngineName, Operation } from '../base/vocabulary.ts';
 import { fieldProblem } from '../problems/problem.ts';
-import type { DmaEngine } from './dma.ts';
-import type { EngineName, Operation, Segment } from './records.ts';
+import type { DmaEngine, OpenedDevice } from './dma.ts';
+import type { Segment } from './records.ts';
 import { divide, type Speeds } from './speeds.ts';
 
 export type RequestedEngine = 'auto' | EngineName;
@@ -20,8 +20,8 @@ export interface EngineChoice {
 export interface ChoiceRequest {
   operation: Operation;
   requestedEngine: RequestedEngine;
-  source: Device;
-  destination: Device;
+  source: OpenedDevice;
+  destination: OpenedDevice;
   segments: readonly Segment[];
   bytes: number;
   verify: boolean;
@@ -89,7 +89,7 @@ export class EngineChooser {
     return divide(speeds, bytes, pending, segments.length === 1 && !verify);
   }
 
-  #whyNotDma(source: Device, destination: Device): string | undefined {
+  #whyNotDma(source: OpenedDevice, destination: OpenedDevice): string | undefined {
     return (
       this.#dma.unavailable ??
       this.#dma.whyUnreachable(source) ??

@@ -15,6 +15,13 @@ export interface DmaOptions {
   path?: string;
 }
 
+/** A device that the engine has opened. */
+export interface OpenedDevice {
+  name: string;
+  /** The engine's name for it, which is never given to another. */
+  handle: number;
+}
+
 /** The kernel module's DMA channels, which come and go, as the daemon sees them. */
 export class DmaEngine {
   readonly #port: DmaPort;
@@ -75,12 +82,8 @@ export class DmaEngine {
     return `no DMA channel takes work: ${channels.map(({ name, state }) => `${name} is ${state}`).join(', ')}`;
   }
 
-  /**
-   * Why DMA cannot reach a device; undefined where it can.
-   *
-   * @param handle the engine's name for the device, which is never given to another
-   */
-  whyUnreachable({ handle, name }: { handle: number; name: string }): string | undefined {
+  /** Why DMA cannot reach a device; undefined if it can. */
+  whyUnreachable({ handle, name }: OpenedDevice): string | undefined {
     const known = this.#unreachable.get(handle);
     if (known !== undefined) return known;
     try {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
+import type { EngineName } from '../base/vocabulary.ts';
 import { JobBatch } from './batch.ts';
 import { CompletionStream, failedCompletion } from './completions.ts';
 import { DmaModule, type DmaPort } from './dma-module.ts';
@@ -10,7 +11,6 @@ import {
   CPU_INFO_SIZE,
   cString,
   decodeCompletion,
-  type EngineName,
   encodeJob,
   encodeSegments,
   JOB_SIZE,

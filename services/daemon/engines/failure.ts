@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
+import type { DmaError } from '../base/vocabulary.ts';
 import { Problem, type ProblemCode, retryLater } from '../problems/problem.ts';
-import type { Completion, DmaError } from './records.ts';
+import type { Completion } from './records.ts';
 
 // Not by name: util.getSystemErrorName() does not know EBADMSG.
 const { ECANCELED, EBADMSG, EIO, ENXIO, ENODEV, ENOSPC, ETIMEDOUT } = constants.errno;

@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
+import {
+  DMA_ERRORS,
+  type DmaError,
+  type EngineName,
+  OPERATIONS,
+  type Operation,
+  type Priority,
+} from '../base/vocabulary.ts';
 
 /**
  * The shim's structs as bytes. Layouts and constants are those of native-shim/include/dma_shim.h,
  * ABI {@link SHIM_ABI}; that number changes with any of them.
  */
 export const SHIM_ABI = 11;
-export const MAX_SEGMENTS = 4096;
 /** Of a submitted job that is already complete, in place of 0. */
 export const SUBMIT_COMPLETED = 1;
 
@@ -24,25 +31,10 @@ export type Persistence = (typeof PERSISTENCE)[number];
 export const FLUSH_BASES = ['none', 'clwb', 'clflushopt', 'clflush', 'msync', 'cpu_cache'] as const;
 export type FlushBasis = (typeof FLUSH_BASES)[number];
 
-const ENGINES = { cpu: 1, dma: 2 } as const;
-export type EngineName = keyof typeof ENGINES;
-export const ENGINE_NAMES = Object.keys(ENGINES) as EngineName[];
+const ENGINES = { cpu: 1, dma: 2 } as const satisfies Record<EngineName, number>;
+const PRIORITIES = { high: 0, normal: 1, low: 2 } as const satisfies Record<Priority, number>;
 
-const PRIORITIES = { high: 0, normal: 1, low: 2 } as const;
-export type Priority = keyof typeof PRIORITIES;
-export const PRIORITY_NAMES = Object.keys(PRIORITIES) as Priority[];
-
-/** In the order of enum dma_shim_operation. */
-export const OPERATIONS = ['copy', 'fill', 'compare'] as const;
-export type Operation = (typeof OPERATIONS)[number];
 export const MAX_PATTERN = 64;
-
-/** In the order of enum dma_shim_dma_error. */
-export const DMA_ERRORS = [
-  ...(['none', 'read', 'write', 'lost', 'map', 'aborted'] as const),
-  ...(['timeout', 'device_gone', 'channel_gone'] as const),
-] as const;
-export type DmaError = (typeof DMA_ERRORS)[number];
 
 /** In the order of enum dma_shim_channel_state. */
 export const CHANNEL_STATES = ['gone', 'ready', 'recovering', 'set_aside'] as const;

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
-import type { Calibrator } from '../calibration/calibration.ts';
 import type { DmaEngine } from './dma.ts';
 import type { Engine } from './engine.ts';
 import { CHANNEL_STATES, type Channel, REFUSALS } from './records.ts';
-import { bothFrom, dmaFrom, type Speed } from './speeds.ts';
+import { bothFrom, dmaFrom, type KnownSpeeds, type Speed } from './speeds.ts';
 
 const count = z.int().min(0);
 
@@ -101,7 +100,7 @@ export const enginesSchema = z
 export interface EnginesParts {
   engine: Engine;
   dma: DmaEngine;
-  calibrator: Calibrator;
+  calibrator: KnownSpeeds;
 }
 
 /** What can copy, as clients see it. */
@@ -125,7 +124,7 @@ export function enginesDocument({ engine, dma, calibrator }: EnginesParts) {
   };
 }
 
-function autoDocument({ calibration, speeds }: Calibrator, available: boolean) {
+function autoDocument({ calibration, speeds }: KnownSpeeds, available: boolean) {
   // What has not been measured is left to DMA whole.
   const dma = speeds === undefined ? 1 : dmaFrom(speeds);
   const both = speeds && bothFrom(speeds);

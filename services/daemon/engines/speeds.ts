@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { EngineName } from './records.ts';
+import type { EngineName } from '../base/vocabulary.ts';
 
 /** How long copies take: a line through what a small and a large one took. */
 export interface Speed {
@@ -12,6 +12,24 @@ export interface Speed {
 export interface Speeds extends Record<EngineName, Speed> {
   /** Of one copy that both engines share. */
   both: Speed;
+}
+
+/** What calibration measured, and where and when. */
+export interface Calibration {
+  /** ISO 8601. */
+  measuredAt: string;
+  /** The device whose bytes were overwritten; null for the daemon's own memory. */
+  deviceName: string | null;
+  cpu: Speed;
+  dma?: Speed | undefined;
+  both?: Speed | undefined;
+}
+
+/** What is known of the engines' speeds. */
+export interface KnownSpeeds {
+  readonly calibration: Calibration | undefined;
+  /** Undefined if DMA has not been measured. */
+  readonly speeds: Speeds | undefined;
 }
 
 /** Who is to copy, and why. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { MAX_SEGMENTS } from '../engines/records.ts';
+import { MAX_SEGMENTS } from '../base/vocabulary.ts';
 import { fieldProblem, type Problem } from '../problems/problem.ts';
 import { jsonPointer } from './json-pointer.ts';
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { DAEMON_VERSION } from '../base/version.ts';
+import { DMA_ERRORS, ENGINE_NAMES, type EngineName, OPERATIONS } from '../base/vocabulary.ts';
 import type { Inventory } from '../devices/device.ts';
 import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine } from '../engines/engine.ts';
 import { FAILURE_CODES } from '../engines/failure.ts';
-import { DMA_ERRORS, ENGINE_NAMES, type EngineName, OPERATIONS } from '../engines/records.ts';
 import type { Journal, JournalObserver } from '../journal/journal.ts';
 import type { LogHealth } from '../log.ts';
 import type { TransferObserver } from '../transfers/observer.ts';

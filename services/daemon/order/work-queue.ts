@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { type HeapOptions, heapShare } from '../base/heap.ts';
-import type { Priority } from '../engines/records.ts';
+import type { Priority } from '../base/vocabulary.ts';
 import { type Problem, retryLater } from '../problems/problem.ts';
 import type { Access } from './precedence.ts';
 import { Scheduler, type Ticket } from './scheduler.ts';

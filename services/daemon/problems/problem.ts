@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { DmaError } from '../engines/records.ts';
+import type { DmaError } from '../base/vocabulary.ts';
 
 /**
  * Every error this service can answer with: its stable code, its HTTP status and its title.

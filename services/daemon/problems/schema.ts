@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
-import { DMA_ERRORS } from '../engines/records.ts';
+import { DMA_ERRORS } from '../base/vocabulary.ts';
 import { PROBLEMS, type ProblemCode } from './problem.ts';
 
 const PROBLEM_CODES = Object.keys(PROBLEMS) as [ProblemCode, ...ProblemCode[]];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Touches } from '../access/authorize.ts';
-import { deviceNameOf } from '../devices/choice.ts';
+import { deviceNameOf } from '../base/device-name.ts';
 import {
   checkBadBlocks,
   checkBounds,

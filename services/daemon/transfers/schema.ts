@@ -2,14 +2,8 @@
 import { z } from 'zod';
 import { byteCount, isByteCount } from '../base/byte-count.ts';
 import { crc32cSchema } from '../base/crc32c.ts';
-import {
-  ENGINE_NAMES,
-  FLUSH_BASES,
-  MAX_SEGMENTS,
-  OPERATIONS,
-  PRIORITY_NAMES,
-  type Segment,
-} from '../engines/records.ts';
+import { ENGINE_NAMES, MAX_SEGMENTS, OPERATIONS, PRIORITY_NAMES } from '../base/vocabulary.ts';
+import { FLUSH_BASES, type Segment } from '../engines/records.ts';
 import { passPlain } from '../http/pass-plain.ts';
 import { problemSchema } from '../problems/schema.ts';
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { crc32cText } from '../base/crc32c.ts';
+import type { Operation, Priority } from '../base/vocabulary.ts';
 import type { Device } from '../devices/device.ts';
 import type { EngineChoice, RequestedEngine } from '../engines/choice.ts';
-import type { Completion, Operation, Priority, Segment } from '../engines/records.ts';
+import type { Completion, Segment } from '../engines/records.ts';
 import type { TraceContext } from '../http/trace-context.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import { type Problem, problemDetails } from '../problems/problem.ts';

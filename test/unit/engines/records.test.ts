@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { DMA_ERRORS, MAX_SEGMENTS, OPERATIONS } from '../../../services/daemon/base/vocabulary.ts';
 import * as records from '../../../services/daemon/engines/records.ts';
 import { runs } from '../../support/depth.ts';
 
@@ -199,7 +200,7 @@ describe('the layouts of dma_shim.h', () => {
   test('come with the same constants', () => {
     expect(constant('DMA_SHIM_ABI')).toBe(records.SHIM_ABI);
     expect(constant('DMA_SHIM_SUBMIT_COMPLETED')).toBe(records.SUBMIT_COMPLETED);
-    expect(constant('DMA_SHIM_MAX_SEGMENTS')).toBe(records.MAX_SEGMENTS);
+    expect(constant('DMA_SHIM_MAX_SEGMENTS')).toBe(MAX_SEGMENTS);
     expect(constant('DMA_SHIM_MAX_PATTERN')).toBe(records.MAX_PATTERN);
     expect(constant('DMA_SHIM_MEMORY')).toBe(records.MEMORY);
     expect(constant('DMA_SHIM_NOWHERE')).toBe(records.NOWHERE);
@@ -211,10 +212,10 @@ describe('the layouts of dma_shim.h', () => {
     for (const [value, name] of records.FLUSH_BASES.entries()) {
       expect([name, constant(`DMA_SHIM_FLUSH_${name.toUpperCase()}`)]).toEqual([name, value]);
     }
-    for (const [value, name] of records.OPERATIONS.entries()) {
+    for (const [value, name] of OPERATIONS.entries()) {
       expect([name, constant(`DMA_SHIM_${name.toUpperCase()}`)]).toEqual([name, value]);
     }
-    for (const [value, name] of records.DMA_ERRORS.entries()) {
+    for (const [value, name] of DMA_ERRORS.entries()) {
       const macro = `DMA_SHIM_DMA_ERROR_${name.replace('_gone', '').toUpperCase()}`;
       expect([name, constant(macro)]).toEqual([name, value]);
     }
@@ -245,7 +246,7 @@ describe('encodeJob', () => {
       crcSeed: u32,
       timeoutMs: u32,
       memory: fc.option(fc.nat(4096).map((size) => Buffer.alloc(size))),
-      operation: fc.option(fc.constantFrom(...records.OPERATIONS)),
+      operation: fc.option(fc.constantFrom(...OPERATIONS)),
       pattern: fc.option(fc.uint8Array({ minLength: 1, maxLength: records.MAX_PATTERN })),
     });
     fc.assert(
@@ -371,7 +372,7 @@ test('decodeCompletion reads every field where the compiler has it', () => {
         destinationCrc: fields.destination_crc,
         difference: fields.difference === 2n ** 64n - 1n ? undefined : Number(fields.difference),
         dma: {
-          error: records.DMA_ERRORS[fields.dma_error],
+          error: DMA_ERRORS[fields.dma_error],
           channels: Array.from({ length: 64 }, (_, id) => id).filter(
             (id) => (fields.dma_channels >> BigInt(id)) & 1n,
           ),

@@ -88,7 +88,7 @@ describe('segments', () => {
       }),
       { numRuns: runs(2000) },
     );
-    expect(taken).toBeGreaterThan(100);
+    expect(taken).toBeGreaterThan(runs(2000) / 20);
   });
 
   const described = ({ path, message }: z.core.$ZodIssue) => ({ path, message });
