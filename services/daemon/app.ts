@@ -337,6 +337,8 @@ function createFastify(
     childLoggerFactory: (logger, bindings, options, { headers }) =>
       logger.child({ ...bindings, ...readTraceContext(headers) }, options),
     bodyLimit: JSON_BODY_LIMIT,
+    // None of them waits for anything, so that only a busy machine could make one late.
+    pluginTimeout: 0,
     genReqId: () => randomUUID(),
     serverFactory: (handler) => createHttpServer(handler, { tls, readerIdleMs }),
     clientErrorHandler: handleClientError,
