@@ -31,6 +31,7 @@ import type {
   Readiness,
   Root,
   Transfer,
+  TransferFilter,
   TransferList,
   TransferListQuery,
   TransferPatch,
@@ -213,9 +214,12 @@ export class DmadClient {
     yield { event: 'status', transfer: await this.getTransfer(id, options) };
   }
 
-  /** Follows all transfers of this client, until the caller stops it. */
-  watchAll(options: CallOptions = {}): AsyncGenerator<TransferEvent> {
-    return this.#events('/events', undefined, options);
+  /**
+   * Follows all transfers that this client sees and the filter finds: first those that are not over,
+   * as they stand, then each change, until the caller stops it.
+   */
+  watchAll(filter: TransferFilter = {}, options: CallOptions = {}): AsyncGenerator<TransferEvent> {
+    return this.#events('/events', filter as Query, options);
   }
 
   async *#events(
@@ -227,6 +231,7 @@ export class DmadClient {
     const segments = new Map<string, Transfer['segments']>();
     for await (const { event, data } of resumedEvents(this.#transport, path, query, options)) {
       const transfer = JSON.parse(data);
+      // What is no transfer says that a snapshot follows.
       if (typeof transfer?.id !== 'string') continue;
       if (transfer.segments === undefined) transfer.segments = segments.get(transfer.id) ?? null;
       else if (transfer.segments !== null) segments.set(transfer.id, transfer.segments);

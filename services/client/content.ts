@@ -46,7 +46,6 @@ export interface Download {
   stream: ReadableStream<Uint8Array>;
 }
 
-const RETRY_FOR_MS = 60_000;
 const OCTETS = 'application/octet-stream';
 const DIGEST_SIZE = 32;
 
@@ -196,7 +195,7 @@ interface Chunk {
  */
 async function* resumedBytes(
   transport: Transport,
-  { signal, retryForMs = RETRY_FOR_MS, deadlineMs = Number.POSITIVE_INFINITY }: CallOptions,
+  { signal, retryForMs = transport.retryForMs, deadlineMs = Number.POSITIVE_INFINITY }: CallOptions,
   requestFrom: (done: number) => HttpRequest & { unit?: number },
 ): AsyncGenerator<Chunk> {
   const abort = new Abort(signal);

@@ -12,20 +12,19 @@ export interface ServerEvent {
 
 /** The daemon sends something every 15 s; a connection that is silent for longer is lost. */
 const SILENCE_MS = 45_000;
-const RETRY_FOR_MS = 60_000;
 const NO_CONTENT = 204;
 
 /**
  * A stream of server-sent events that goes on after a lost connection, from the last event if the
  * daemon still has it. It ends if the daemon says that there is no more (204).
  *
- * @throws DmadError once it could not be resumed for a minute, or `retryForMs`
+ * @throws DmadError once it could not be resumed for `retryForMs`
  */
 export async function* resumedEvents(
   transport: Transport,
   path: string,
   query: Query | undefined,
-  { signal, retryForMs = RETRY_FOR_MS }: CallOptions,
+  { signal, retryForMs = transport.retryForMs }: CallOptions,
 ): AsyncGenerator<ServerEvent> {
   const retries = new Retries('after_loss', retryForMs);
   let lastId: string | undefined;

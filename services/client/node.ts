@@ -21,6 +21,8 @@ export interface ConnectOptions extends Omit<TransportOptions, 'fetch'> {
 export interface ConnectedClient extends DmadClient {
   /** Closes them, once what is under way has ended. */
   close(): Promise<void>;
+  /** Closes them at once, whatever is under way. */
+  destroy(): Promise<void>;
 }
 
 const SOCKET_SCHEME = 'unix:';
@@ -41,5 +43,5 @@ export function connect({ url, tls, ...options }: ConnectOptions): ConnectedClie
     ...{ ...options, fetch },
     url: socketPath === undefined ? url : 'http://localhost',
   });
-  return Object.assign(client, { close: () => agent.close() });
+  return Object.assign(client, { close: () => agent.close(), destroy: () => agent.destroy() });
 }

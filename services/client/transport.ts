@@ -58,14 +58,15 @@ export class Transport {
   readonly #base: string;
   readonly #token: TransportOptions['token'];
   readonly #fetch: Fetch;
-  readonly #retryForMs: number;
+  /** What applies to calls that do not say. */
+  readonly retryForMs: number;
 
   constructor({ url, token, fetch, retryForMs }: TransportOptions) {
     this.#base = url.replace(/\/+$/, '');
     this.#token = token;
     // Called as a method of the global object, as browsers want it.
     this.#fetch = fetch ?? ((input, init) => globalThis.fetch(input, init));
-    this.#retryForMs = retryForMs ?? MINUTE_MS;
+    this.retryForMs = retryForMs ?? MINUTE_MS;
   }
 
   /** A call that the daemon answers with JSON. */
@@ -89,7 +90,7 @@ export class Transport {
   ): Promise<T> {
     const abort = new Abort(options.signal);
     const { deadlineMs = Number.POSITIVE_INFINITY } = options;
-    const retries = new Retries(request.retry, options.retryForMs ?? this.#retryForMs);
+    const retries = new Retries(request.retry, options.retryForMs ?? this.retryForMs);
     abort.abortAfter(deadlineMs, () => deadlineExceeded(this.#base, deadlineMs, retries.last));
     try {
       for (;;) {

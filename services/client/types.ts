@@ -19,6 +19,7 @@ export type Transfer = z.output<typeof transfers.transferSchema>;
 export type TransferStatus = Transfer['status'];
 export type DryRun = z.output<typeof transfers.dryRunSchema>;
 export type TransferList = z.output<typeof transfers.transferListSchema>;
+export type TransferFilter = z.input<typeof transfers.transferFilterSchema>;
 export type TransferListQuery = z.input<typeof transfers.transferListQuerySchema>;
 export type Problem = z.output<typeof problem.problemSchema>;
 export type ProblemCode = Problem['code'];

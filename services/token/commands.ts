@@ -57,6 +57,17 @@ export function listTokens(path: string): string[] {
   });
 }
 
+/** The same for programs. */
+export function readTokens(path: string) {
+  return readTokensFile(path).map(({ name, scopes, devices, limits }) => ({
+    ...{ name, scopes, devices: devices ?? null, limits },
+  }));
+}
+
+export function hasToken(path: string, name: string): boolean {
+  return readTokensFile(path).some((token) => token.name === name);
+}
+
 /** @throws Error where there is no such token */
 export function removeToken(path: string, name: string): void {
   changeTokens(path, (document) => {

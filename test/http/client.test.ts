@@ -156,7 +156,7 @@ describe('watching', () => {
 
   test('all transfers, until one has seen enough', async () => {
     const abort = new AbortController();
-    const events = client.watchAll({ signal: abort.signal });
+    const events = client.watchAll({}, { signal: abort.signal });
     const first = events.next();
     // Until the stream is open it misses what happens.
     const made = [];

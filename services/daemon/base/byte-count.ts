@@ -1,24 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
-
-const UNITS = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 } as const;
-const PATTERN = /^(?:([0-9]+)(KiB|MiB|GiB)?|0x([0-9a-fA-F]+))$/;
-/** Longer than any number that could be meant; bounds the work a string can cause. */
-const MAX_LENGTH = 64;
-
-/**
- * Reads a number of bytes: decimal digits, `0x` and hex digits, or digits and KiB, MiB, GiB.
- *
- * @returns undefined for anything else, and for what is above 2^53-1
- */
-export function parseByteCount(text: string): number | undefined {
-  const match = text.length <= MAX_LENGTH ? PATTERN.exec(text) : null;
-  if (match === null) return undefined;
-  const [, digits, unit, hex] = match;
-  const count = hex === undefined ? Number(digits) : Number(`0x${hex}`);
-  const bytes = unit === undefined ? count : count * UNITS[unit as keyof typeof UNITS];
-  return Number.isSafeInteger(bytes) ? bytes : undefined;
-}
+import { BYTE_COUNT, MAX_LENGTH, parseByteCount } from './byte-count-text.ts';
 
 /** Whether a value is a number of bytes as {@link byteCount} gives them back. */
 export function isByteCount(value: unknown, minimum: 0 | 1): boolean {
@@ -41,7 +23,7 @@ export function byteCount(minimum: number) {
     .union(
       [
         z.int({ error }).min(minimum, { error }),
-        z.string().max(MAX_LENGTH, { error }).regex(PATTERN, { error }),
+        z.string().max(MAX_LENGTH, { error }).regex(BYTE_COUNT, { error }),
       ],
       { error },
     )

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { parseByteCount } from '../base/byte-count.ts';
+import { parseByteCount } from '../base/byte-count-text.ts';
 import { deviceNameOf, isDeviceName } from '../base/device-name.ts';
 
 /** Which devices to manage, as DMAD_DEVICES says. */

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Command } from 'commander';
+import { isOver, type Transfer } from '../../client/node.ts';
+import { type Context, jsonLine, type Runner } from '../lib/context.ts';
+import { placesOf, sentenceOf, standingOf } from '../lib/follow.ts';
+import { humanBytes, humanSeconds, printable } from '../lib/format.ts';
+import { Progress } from '../lib/progress.ts';
+import { listOf } from './transfers.ts';
+
+const ID = 'the id of a transfer';
+
+export function show(program: Command, run: Runner): void {
+  program
+    .command('show')
+    .description('show a transfer')
+    .argument('<id>', ID)
+    .action(
+      run(async (context: Context, id: string) => {
+        const client = await context.client();
+        const transfer = await client.getTransfer(id, { signal: context.signal });
+        context.result({ transfer }, describe(transfer));
+        return undefined;
+      }),
+    );
+}
+
+export function cancel(program: Command, run: Runner): void {
+  program
+    .command('cancel')
+    .description('stop a transfer; what is copied stays copied')
+    .argument('<id>', ID)
+    .action(
+      run(async (context: Context, id: string) => {
+        const client = await context.client();
+        const transfer = await client.cancelTransfer(id, { signal: context.signal });
+        context.result({ transfer }, sentenceOf(transfer));
+        return undefined;
+      }),
+    );
+}
+
+export function wait(program: Command, run: Runner): void {
+  program
+    .command('wait')
+    .description('wait until transfers are over; exit code 1 unless all succeeded')
+    .argument('<id...>', ID)
+    .action(
+      run(async (context: Context, ids: string[]) => {
+        const client = await context.client();
+        const { signal } = context;
+        const ended = await Promise.all(ids.map((id) => client.waitForTransfer(id, { signal })));
+        context.result({ transfers: ended }, listOf(ended));
+        return ended.every(({ status }) => status === 'succeeded') ? undefined : 'failed';
+      }),
+    );
+}
+
+export function watch(program: Command, run: Runner): void {
+  program
+    .command('watch')
+    .description('follow a transfer to its end, or all transfers until Ctrl-C')
+    .argument('[id]', ID)
+    .action(
+      run((context: Context, id: string | undefined) =>
+        id === undefined ? watchAll(context) : watchOne(context, id),
+      ),
+    );
+}
+
+async function watchOne(context: Context, id: string) {
+  const client = await context.client();
+  const { signal, terminal, options } = context;
+  const progress = new Progress(terminal, 'watch', options.quiet === true);
+  let last: Transfer | undefined;
+  try {
+    for await (const { event, transfer } of client.watch(id, { signal })) {
+      if (options.json) terminal.out(`${jsonLine('watch', { event, transfer })}\n`);
+      progress.update(standingOf(transfer));
+      last = transfer;
+    }
+  } finally {
+    progress.done();
+  }
+  if (last !== undefined && !options.json) terminal.out(`${sentenceOf(last)}\n`);
+  return last?.status === 'succeeded' ? undefined : ('failed' as const);
+}
+
+async function watchAll(context: Context): Promise<undefined> {
+  const client = await context.client();
+  const { signal, terminal, options } = context;
+  for await (const { event, transfer } of client.watchAll({}, { signal })) {
+    if (options.json) terminal.out(`${jsonLine('watch', { event, transfer })}\n`);
+    else if (event === 'status' || isOver(transfer)) {
+      terminal.out(`${transfer.id}  ${sentenceOf(transfer)}\n`);
+    }
+  }
+}
+
+function describe(transfer: Transfer): string {
+  const { timings, error, labels } = transfer;
+  const lines = [
+    ['id', transfer.id],
+    ['what', `${transfer.operation} of ${humanBytes(transfer.size)} ${placesOf(transfer)}`],
+    ['status', `${transfer.status}, ${humanBytes(transfer.bytes_completed)} done`],
+    ['engine', `${transfer.engine}: ${transfer.engine_reason}`],
+    ['durability', `${transfer.durability.achieved} (${transfer.durability.basis ?? 'no basis'})`],
+    ['priority', transfer.priority],
+    ['accepted', transfer.created_at],
+    ['started', transfer.started_at ?? '–'],
+    ['finished', transfer.finished_at ?? '–'],
+    ...Object.entries(timings).map(([name, ns]) => [
+      ...[name.replace(/_ns$/, ' time'), humanSeconds(ns / 1e9)],
+    ]),
+    ...Object.entries(labels).map(([key, value]) => ['label', `${key}=${value}`]),
+  ];
+  if (transfer.verification !== null) lines.push(['CRC-32C', transfer.verification.dst]);
+  if (transfer.comparison !== null) {
+    lines.push(['comparison', transfer.comparison.equal ? 'equal' : 'different']);
+  }
+  if (error !== null) lines.push(['error', `${error.code}: ${error.detail}`]);
+  return lines.map(([name = '', value = '']) => `${name.padEnd(12)}${printable(value)}`).join('\n');
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// What --json prints, for each command. generate.ts writes it to openapi/dmactl.schema.json; dmactl
+// itself does not load it.
+import { z } from 'zod';
+import { deviceSchema } from '../daemon/devices/schema.ts';
+import { enginesSchema } from '../daemon/engines/schema.ts';
+import { crc32cSchema } from '../daemon/base/crc32c.ts';
+import { dryRunSchema, transferListSchema, transferSchema } from '../daemon/transfers/schema.ts';
+
+const bytes = z.int().min(0);
+const finding = z.object({
+  subject: z.string(),
+  level: z.enum(['ok', 'warning', 'problem', 'unknown']),
+  message: z.string(),
+  remedy: z.string().optional(),
+});
+const counts = z.object({ ok: bytes, warning: bytes, problem: bytes, unknown: bytes });
+const figure = z.object({
+  work: z.string(),
+  bytes,
+  runs: bytes,
+  median_seconds: z.number(),
+  bytes_per_second: bytes,
+});
+const range = { device_name: z.string(), offset: bytes, size: bytes, crc32c: crc32cSchema };
+const transfer = z.object({ transfer: transferSchema });
+const planOrTransfer = z.union([transfer, z.object({ plan: dryRunSchema })]);
+
+/** What each command prints if it succeeds; of `watch` and `top`, each line. */
+const RESULTS = {
+  copy: planOrTransfer,
+  fill: planOrTransfer,
+  compare: z.union([
+    ...planOrTransfer.options,
+    transfer.extend({
+      equal: z.boolean(),
+      first_difference: transferSchema.shape.comparison.unwrap().shape.first_difference,
+    }),
+  ]),
+  put: z.object({ ...range, bytes_sent: bytes }),
+  get: z.object({ ...range, bytes_received: bytes }),
+  checksum: z.object(range),
+  devices: z.object({ devices: z.array(deviceSchema) }),
+  engines: z.object({ engines: enginesSchema }),
+  calibrate: z.object({ engines: enginesSchema }),
+  transfers: transferListSchema.pick({ transfers: true }),
+  show: transfer,
+  cancel: transfer,
+  wait: z.object({ transfers: z.array(transferSchema) }),
+  watch: transfer.extend({ event: z.string() }),
+  top: z.object({
+    devices: z.array(deviceSchema),
+    engines: enginesSchema,
+    transfers: z.array(transferSchema.extend({ rate: bytes })),
+    rate: bytes,
+  }),
+  doctor: z.object({ findings: z.array(finding), summary: counts }),
+  bench: z.object({ figures: z.array(figure) }),
+  'token add': z.object({ name: z.string(), secret: z.string(), file: z.string() }),
+  'token list': z.object({
+    tokens: z.array(
+      z.object({
+        name: z.string(),
+        scopes: z.array(z.string()),
+        devices: z.array(z.looseObject({ name: z.string(), access: z.string() })).nullable(),
+        limits: z.looseObject({}),
+      }),
+    ),
+  }),
+  'token remove': z.object({ name: z.string(), file: z.string() }),
+  completion: z.object({ shell: z.enum(['bash', 'zsh', 'fish']), script: z.string() }),
+};
+
+/** What every command prints if it fails. */
+const failure = z.object({
+  error: z.object({
+    exit_code: z.int().min(1),
+    code: z.string(),
+    status: z.int().nullable(),
+    message: z.string(),
+    errors: z.array(z.object({ pointer: z.string(), detail: z.string() })).optional(),
+    transfer: transferSchema.optional(),
+    request_id: z.string().optional(),
+    bytes_written: bytes.optional(),
+  }),
+});
+
+const version = z.literal(1).meta({
+  description: 'Raised if a member changes its meaning or goes; members may be added at any time.',
+});
+
+/** One line of output, whatever the command. */
+export function outputSchema(): unknown {
+  const results = Object.entries(RESULTS).map(([command, result]) =>
+    z.object({ schema_version: version, command: z.literal(command) }).and(result),
+  );
+  const failed = z.object({ schema_version: version, command: z.string() }).and(failure);
+  return z.toJSONSchema(z.union([failed, ...results]), {
+    io: 'output',
+    reused: 'ref',
+    override: ({ jsonSchema }) => {
+      // Members may come.
+      if (jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties;
+    },
+  });
+}

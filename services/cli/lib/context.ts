@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Command } from 'commander';
+import { type ConnectedClient, DmadError } from '../../client/node.ts';
+import { type ConnectionOptions, openClient } from './connection.ts';
+import { CliError, EXIT, type ExitName, exitNameOf } from './exit-codes.ts';
+import { printable } from './format.ts';
+import type { Interrupts } from './interrupts.ts';
+import type { Terminal } from './terminal.ts';
+
+/** Raised if a member of the JSON changes its meaning or goes; members may come at any time. */
+export const SCHEMA_VERSION = 1;
+/** The HTTP interface that this was written for. */
+const API_MAJOR = 1;
+const FIRST_ANSWER_MS = 10_000;
+
+export interface GlobalOptions extends ConnectionOptions {
+  json?: boolean;
+  quiet?: boolean;
+}
+
+/** What a command has to work with. */
+export interface Context {
+  /** Its name, such as "token add". */
+  command: string;
+  options: GlobalOptions;
+  terminal: Terminal;
+  env: Readonly<Record<string, string | undefined>>;
+  interrupts: Interrupts;
+  /** Ends what the command does, unless it handles interrupts. */
+  signal: AbortSignal;
+  /** The daemon, which has answered once. @throws DmadError `unreachable` */
+  client(): Promise<ConnectedClient>;
+  /** The result: one object with --json, else a text for people. */
+  result(document: object, text: string): void;
+  /** A message for people, on stderr. */
+  say(message: string): void;
+}
+
+export type Handler = (context: Context, ...args: never[]) => Promise<ExitName | undefined>;
+
+/** Makes a handler what commander calls. */
+export type Runner = (handler: Handler) => (...args: unknown[]) => Promise<void>;
+
+export interface Surroundings {
+  terminal: Terminal;
+  env: Readonly<Record<string, string | undefined>>;
+  interrupts: Interrupts;
+  /** Hears the exit code once the command is over. */
+  ended(code: number): void;
+}
+
+export function makeRunner({ terminal, env, interrupts, ended }: Surroundings): Runner {
+  return (handler) =>
+    async (...args) => {
+      const command = args.pop() as Command;
+      const options = command.optsWithGlobals<GlobalOptions>();
+      const name = nameOf(command);
+      let opening: Promise<ConnectedClient> | undefined;
+      const context: Context = {
+        ...{ command: name, options, terminal, env, interrupts, signal: interrupts.signal },
+        client: () => {
+          opening ??= firstContact(options, env, context);
+          return opening;
+        },
+        result: (document, text) => {
+          if (options.json) terminal.out(`${jsonLine(name, document)}\n`);
+          else if (text !== '') terminal.out(`${text}\n`);
+        },
+        say: (message) => {
+          if (!options.quiet) terminal.err(`${printable(message)}\n`);
+        },
+      };
+      try {
+        const exit = (await handler(context, ...(args as never[]))) ?? 'done';
+        ended(EXIT[exit]);
+      } catch (error) {
+        reportError(terminal, name, error, options.json === true);
+        ended(EXIT[exitNameOf(error)]);
+      } finally {
+        await opening?.then(
+          (client) => client.destroy(),
+          () => {},
+        );
+      }
+    };
+}
+
+/** An object with --json, or a line of a stream of them. */
+export function jsonLine(command: string, document: object): string {
+  return JSON.stringify({ schema_version: SCHEMA_VERSION, command, ...document });
+}
+
+/** For people on stderr, for programs on stdout. */
+export function reportError(
+  terminal: Terminal,
+  command: string,
+  error: unknown,
+  json: boolean,
+): void {
+  const described = describeError(error);
+  if (json) terminal.out(`${jsonLine(command, { error: described })}\n`);
+  const { message, errors = [] } = described;
+  terminal.err(`${terminal.paint('dmactl:', 'red')} ${printable(message)}\n`);
+  for (const { pointer, detail } of errors) {
+    terminal.err(`  ${printable(`${pointer}: ${detail}`)}\n`);
+  }
+}
+
+export function describeError(error: unknown) {
+  const exit = exitNameOf(error);
+  const base = { exit_code: EXIT[exit] as number };
+  if (error instanceof DmadError) {
+    const { code, status, message, errors, transfer, requestId, bytesWritten } = error;
+    return {
+      ...base,
+      code: code as string,
+      status: status === 0 ? null : status,
+      message: exit === 'unreachable' ? `no daemon answers: ${message}` : message,
+      ...(errors.length > 0 && { errors }),
+      ...(transfer !== undefined && { transfer }),
+      ...(requestId !== undefined && { request_id: requestId }),
+      ...(bytesWritten !== undefined && { bytes_written: bytesWritten }),
+    };
+  }
+  const { message } = error as Error;
+  const transfer = error instanceof CliError ? error.transfer : undefined;
+  return { ...base, code: exit as string, status: null, message, ...(transfer && { transfer }) };
+}
+
+async function firstContact(
+  options: GlobalOptions,
+  env: Context['env'],
+  { signal, say }: Context,
+): Promise<ConnectedClient> {
+  const client = await openClient(options, env);
+  try {
+    // At once or not at all: what is not running is not waited for. Later a restart is.
+    const { api, daemon } = await client.getVersion({
+      ...{ signal, retryForMs: 0, deadlineMs: FIRST_ANSWER_MS },
+    });
+    if (api.major !== API_MAJOR) {
+      say(`warning: dmad ${daemon} has interface ${api.major}, this dmactl knows ${API_MAJOR}`);
+    }
+  } catch (error) {
+    await client.destroy();
+    throw error;
+  }
+  return client;
+}
+
+/** Without the program's own: "token add". */
+export function nameOf(command: Command): string {
+  const names = [];
+  for (let at: Command | null = command; at?.parent; at = at.parent) names.unshift(at.name());
+  return names.join(' ');
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+import { type Command, CommanderError } from 'commander';
+import { makeRunner, reportError } from './lib/context.ts';
+import { CliError, EXIT } from './lib/exit-codes.ts';
+import { Interrupts } from './lib/interrupts.ts';
+import { Terminal } from './lib/terminal.ts';
+import { buildProgram } from './program.ts';
+
+const { env, argv } = process;
+const terminal = new Terminal(process, env);
+const run = makeRunner({
+  ...{ terminal, env, interrupts: new Interrupts() },
+  // What is still open, such as standard input, keeps nobody waiting.
+  ended: (code) => {
+    process.exitCode = code;
+  },
+});
+const json = argv.includes('--json');
+const program = buildProgram(run);
+prepare(program);
+
+/** Usage errors end as all others do, instead of in commander. */
+function prepare(command: Command): void {
+  command.exitOverride().configureOutput({
+    writeOut: (text) => terminal.out(text),
+    writeErr: (text) => (json ? undefined : terminal.err(text)),
+  });
+  for (const each of command.commands) prepare(each);
+}
+
+try {
+  await program.parseAsync(argv);
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error;
+  // Help and version end so too.
+  if (error.exitCode !== 0) {
+    const message = error.message.replace(/^error: /, '');
+    if (json) reportError(terminal, '', new CliError('usage', message), true);
+    process.exitCode = EXIT.usage;
+  }
+}
+process.exit();
