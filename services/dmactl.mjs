@@ -3,4 +3,6 @@
 // `npx dmactl` in this directory: compiles what has changed, then runs it.
 import './build.mjs';
 
-await import('../dist/services/cli/main.js');
+// Not there before it is compiled.
+const main = new URL('../dist/services/cli/main.js', import.meta.url);
+await import(main.href);

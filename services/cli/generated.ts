@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import { DAEMON_VERSION as VERSION } from '../daemon/base/version.ts';
 import { outputSchema } from './json.ts';
 import { commandsTable, exitCodesTable, manualPage } from './lib/manual.ts';
-import { VERSION } from './lib/version.ts';
 import { buildProgram } from './program.ts';
 
 const program = buildProgram(() => async () => {});

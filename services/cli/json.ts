@@ -2,9 +2,9 @@
 // What --json prints, for each command. generate.ts writes it to openapi/dmactl.schema.json; dmactl
 // itself does not load it.
 import { z } from 'zod';
+import { crc32cSchema } from '../daemon/base/crc32c.ts';
 import { deviceSchema } from '../daemon/devices/schema.ts';
 import { enginesSchema } from '../daemon/engines/schema.ts';
-import { crc32cSchema } from '../daemon/base/crc32c.ts';
 import { dryRunSchema, transferListSchema, transferSchema } from '../daemon/transfers/schema.ts';
 
 const bytes = z.int().min(0);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Command } from 'commander';
+import { DAEMON_VERSION as VERSION } from '../daemon/base/version.ts';
 import { bench } from './commands/bench.ts';
 import { checksum } from './commands/checksum.ts';
 import { compare } from './commands/compare.ts';
@@ -17,7 +18,6 @@ import { top } from './commands/top.ts';
 import { transfers } from './commands/transfers.ts';
 import type { Runner } from './lib/context.ts';
 import { parseDuration } from './lib/ranges.ts';
-import { VERSION } from './lib/version.ts';
 
 /** In the order of the help. */
 const COMMANDS = [

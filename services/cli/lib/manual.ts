@@ -117,5 +117,6 @@ function escaped(text: string): string {
   return text
     .replaceAll('\\', '\\e')
     .replaceAll('-', '\\-')
+    .replaceAll('…', '...')
     .replace(/^([.'])/, '\\&$1');
 }

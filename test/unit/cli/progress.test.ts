@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+import { PassThrough } from 'node:stream';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { Progress } from '../../../services/cli/lib/progress.ts';
+import { Terminal } from '../../../services/cli/lib/terminal.ts';
+
+beforeEach(() => {
+  jest.useFakeTimers();
+});
+afterEach(() => {
+  jest.useRealTimers();
+});
+
+function terminalOf(isTTY: boolean) {
+  const stderr = Object.assign(new PassThrough(), { isTTY, columns: 60 });
+  const streams = { stdin: new PassThrough(), stdout: new PassThrough(), stderr };
+  const terminal = new Terminal(streams as never, {});
+  return { terminal, written: () => String(stderr.read() ?? '') };
+}
+
+describe('progress', () => {
+  test('on a terminal is one line, drawn five times a second and taken away at the end', () => {
+    const { terminal, written } = terminalOf(true);
+    const progress = new Progress(terminal, 'copy', false);
+    progress.update({ bytes: 0, total: 1000, note: 'cpu' });
+    jest.advanceTimersByTime(1000);
+    progress.update({ bytes: 500, total: 1000, note: 'cpu' });
+    jest.advanceTimersByTime(1000);
+    progress.done();
+    const lines = written().split('\r').slice(1);
+    expect(lines).toHaveLength(11);
+    expect(lines[0]).toContain('0%');
+    expect(lines[9]).toContain('[##########..........]   50%');
+    for (const line of lines) expect(line.replace('\x1b[K', '').length).toBeLessThan(60);
+    expect(lines[10]).toBe('\x1b[K');
+  });
+
+  test('in a pipe is a line each 10 s', () => {
+    const { terminal, written } = terminalOf(false);
+    const progress = new Progress(terminal, 'put', false);
+    progress.update({ bytes: 1024, total: undefined });
+    jest.advanceTimersByTime(25_000);
+    progress.done();
+    expect(written().split('\n').slice(0, -1)).toHaveLength(2);
+  });
+
+  test('is nothing with --quiet, and nothing before there is something to tell', () => {
+    const { terminal, written } = terminalOf(true);
+    const quiet = new Progress(terminal, 'put', true);
+    quiet.update({ bytes: 1, total: 2 });
+    const silent = new Progress(terminal, 'put', false);
+    jest.advanceTimersByTime(1000);
+    quiet.done();
+    silent.done();
+    expect(written()).toBe('');
+  });
+
+  test('tells the rate and the time that is left', () => {
+    const { terminal } = terminalOf(true);
+    const progress = new Progress(terminal, 'copy', false);
+    for (let second = 0; second <= 4; second++) {
+      progress.update({ bytes: second * 2 ** 20, total: 8 * 2 ** 20 });
+      if (second < 4) jest.advanceTimersByTime(1000);
+    }
+    expect(progress.line()).toMatch(/50%.*4\.00 MiB of 8\.00 MiB.*1\.00 MiB\/s.*4\.0 s left/);
+    progress.done();
+  });
+});
