@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
-import { type App, buildApp } from './app.ts';
+import type { App } from './app.ts';
 import { type Config, readConfig } from './config.ts';
 import { listenTcp, listenUnix } from './http/listeners.ts';
 import { ownUrl } from './http/own-url.ts';
@@ -19,6 +19,8 @@ export async function run(signals: Signals): Promise<void> {
     logger.warn(`ignoring unknown variables: ${config.unknown_variables.join(', ')}`);
   }
   const serviceManager = new ServiceManager(process.env);
+  // Loaded once the configuration is known to be right: this is what takes most of a start.
+  const { buildApp } = await import('./app.ts');
   const app = await buildApp({ config, log });
   signals.onReload(app.reload);
   signals.settled();

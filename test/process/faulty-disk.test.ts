@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Daemon } from '../support/daemon.ts';
+import { cases } from '../support/depth.ts';
 import { EDQUOT, EIO, type Faults, FaultyDisk } from '../support/faulty-disk.ts';
 import { fetchAnswer, fetchJson, jsonBody } from '../support/fetch.ts';
 
@@ -68,8 +69,10 @@ const OPERATIONS = 10;
 let round = 0;
 
 test.each(
-  kinds.flatMap(([what, faults]) =>
-    Array.from({ length: OPERATIONS }, (_, i) => ({ first: i + 1, what, faults })),
+  cases(
+    kinds.flatMap(([what, faults]) =>
+      Array.from({ length: OPERATIONS }, (_, i) => ({ first: i + 1, what, faults })),
+    ),
   ),
 )(
   'the journal fails at operation $first, $what: what was refused never runs',

@@ -20,6 +20,14 @@ export function runs(deep: number, least = 10): number {
   return Math.min(deep, Math.max(least, Math.ceil(deep / QUICK_DIVISOR)));
 }
 
+/** Quick tests take one case where deep ones take this many. */
+const CASES_DIVISOR = 7;
+
+/** Cases of a test that is slow: all in deep tests, in quick ones some from the whole list. */
+export function cases<T>(all: readonly T[]): T[] {
+  return all.filter((_, index) => DEPTH === 'deep' || index % CASES_DIVISOR === 0);
+}
+
 function readDepth(value: string): 'quick' | 'deep' {
   if (value === 'quick' || value === 'deep') return value;
   throw new Error(`TEST_DEPTH must be "quick" or "deep", not "${value}"`);
