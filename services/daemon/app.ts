@@ -13,7 +13,9 @@ import { checkExposure } from './access/exposure.ts';
 import hosts from './access/hosts.ts';
 import { Keyring } from './access/keyring.ts';
 import access from './access/plugin.ts';
+import rateLimit from './access/rate-limit.ts';
 import refusals from './access/refusals.ts';
+import { whoamiRoute } from './access/whoami.ts';
 import { StartError } from './base/start-error.ts';
 import { Calibrator } from './calibration/calibration.ts';
 import { calibrationRoutes } from './calibration/routes.ts';
@@ -187,6 +189,8 @@ export async function buildApp({
       peerUid: (socket) => engine.peerUid(descriptorOf(socket)),
     });
     await http.register(refusals);
+    if (keyring !== undefined)
+      await http.register(rateLimit, { useOf: (name) => queue.useOf(name) });
     await http.register(gatePlugin, { gate });
     await http.register(routing);
     await http.register(validation);
@@ -194,6 +198,7 @@ export async function buildApp({
     await http.register(openapi);
     await http.register(rootRoute);
     await http.register(problemRoutes);
+    await http.register(whoamiRoute, { useOf: (name) => queue.useOf(name) });
     await http.register(transferRoutes, { transfers, inventory, chooser });
     await http.register(patchRoute, { transfers });
     await http.register(eventRoutes, { transfers });

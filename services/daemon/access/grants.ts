@@ -39,12 +39,15 @@ interface Granted {
 
 /** Which bytes of which devices a client may read, and which it may write. */
 export class Grants {
+  /** As they were given. */
+  readonly all: readonly Grant[];
   readonly #grants = new Map<string, Grant[]>();
   readonly #find: FindDevice;
   readonly #granted = new Map<string, Granted>();
 
   /** @param grants what several say of one device adds up */
   constructor(grants: readonly Grant[], find: FindDevice) {
+    this.all = grants;
     this.#find = find;
     for (const grant of grants) {
       const others = this.#grants.get(grant.name);

@@ -19,6 +19,8 @@ const HEADERS = {
   'preference-applied': text('What was done of Prefer, if it was given.'),
   'idempotency-replayed': text('`true`: an earlier request with this Idempotency-Key made it.'),
   'retry-after': text('Seconds after which to ask again.'),
+  'ratelimit-policy': text('The limits of the token: `transfers` not over, `bytes` a second.'),
+  ratelimit: text('What is left of them.'),
   'content-range': text('Which bytes of how many.'),
 };
 
@@ -51,6 +53,10 @@ function addHeaders(operation: Operation): void {
     const add = (name: keyof typeof HEADERS) => {
       response.headers = { ...response.headers, [name]: HEADERS[name] };
     };
+    if (isLimited(operation)) {
+      add('ratelimit-policy');
+      add('ratelimit');
+    }
     if (['202', '429', '503'].includes(status)) add('retry-after');
     if (['206', '416'].includes(status)) add('content-range');
     if (operation.operationId === 'createTransfer' && ['200', '201', '202'].includes(status)) {
@@ -61,6 +67,12 @@ function addHeaders(operation: Operation): void {
       add('idempotency-replayed');
     }
   }
+}
+
+/** Whether it takes of what a token may be limited in: see access/rate-limit.ts. */
+function isLimited({ security = [] }: Operation): boolean {
+  const [scope] = security.flatMap(({ token }) => token ?? []);
+  return security.length === 1 && /^(?:transfers:write|content:.*)$/.test(scope ?? '');
 }
 
 function addExamples(operation: Operation): void {

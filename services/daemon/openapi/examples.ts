@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { DAEMON_VERSION } from '../base/version.ts';
 
+import { SCOPES } from '../access/scopes.ts';
+
 /** A request that works when sent, and what comes back; a test sends each of them. */
 export interface Example {
   summary: string;
@@ -318,6 +320,19 @@ export const EXAMPLES: Record<string, Record<string, Example>> = {
       status: 200,
       contentType: 'text/event-stream',
       response: EVENTS,
+    },
+  },
+  whoami: {
+    anybody: {
+      summary: 'Where no tokens are in use',
+      status: 200,
+      response: {
+        name: 'anonymous',
+        scopes: [...SCOPES],
+        devices: null,
+        limits: { transfers_in_flight: null, bytes_per_second: null },
+        use: { transfers_in_flight: 0, bytes_queued: 0, bytes_available: null },
+      },
     },
   },
   listDevices: {

@@ -95,7 +95,18 @@ export class Budget {
   charge(bytes: number, now: number): number {
     this.advance(now);
     this.#purse -= bytes;
-    return this.#owedMs();
+    return this.owedMs;
+  }
+
+  /** Bytes that could start at once, now. */
+  spendable(now: number): number {
+    this.advance(now);
+    return Math.max(0, Math.floor(this.#purse));
+  }
+
+  /** Milliseconds until what is owed is paid. */
+  get owedMs(): number {
+    return Math.max(0, -this.#purse) / this.#inMs(1);
   }
 
   /** Milliseconds until a lane is paid for that is not, if nothing else happens; or Infinity. */
@@ -105,22 +116,18 @@ export class Budget {
     const waits = short.map(
       ({ price, saved, weight }) => ((price - saved) * weights) / weight / this.#inMs(1),
     );
-    return this.#owedMs() + Math.min(...waits);
+    return this.owedMs + Math.min(...waits);
   }
 
   /** About how many milliseconds it takes to pay for so many bytes in a lane, if others wait too. */
   msFor(lane: number, bytes: number): number {
     const { weight, saved } = this.#lanes[lane] as Lane;
     const weights = sum(this.#short()) || weight;
-    return this.#owedMs() + (Math.max(0, bytes - saved) * weights) / weight / this.#inMs(1);
+    return this.owedMs + (Math.max(0, bytes - saved) * weights) / weight / this.#inMs(1);
   }
 
   #short(): Lane[] {
     return this.#lanes.filter(({ saved, price }) => saved < price);
-  }
-
-  #owedMs(): number {
-    return Math.max(0, -this.#purse) / this.#inMs(1);
   }
 
   #inMs(ms: number): number {

@@ -42,6 +42,16 @@ export interface WaitingLimits {
   accesses: number;
 }
 
+/** What a client has taken of what it may take. */
+export interface ClientUse {
+  /** Of what is accepted and has not started. */
+  waitingBytes: number;
+  /** What it could move at once; undefined if its rate is not limited. */
+  spendableBytes: number | undefined;
+  /** How long it takes until what moved as it came is paid for. */
+  owedMs: number;
+}
+
 export interface SchedulerOptions {
   /** For each lane, how many of its operations may run at a time. */
   lanes: readonly number[];
@@ -221,6 +231,16 @@ export class Scheduler<Work> {
    */
   charge(share: Share, now: number): number {
     return this.#lanes.accountOf(share, now).budget?.charge(share.bytes, now) ?? 0;
+  }
+
+  /** What a client has taken. */
+  useOf(share: Omit<Share, 'bytes'>, now: number): ClientUse {
+    const { waitingBytes, budget } = this.#lanes.accountOf({ ...share, bytes: 0 }, now);
+    return {
+      waitingBytes,
+      spendableBytes: budget?.spendable(now),
+      owedMs: budget?.owedMs ?? 0,
+    };
   }
 
   /**

@@ -4,7 +4,7 @@ import { type HeapOptions, heapShare } from '../base/heap.ts';
 import type { Priority } from '../base/vocabulary.ts';
 import { type Problem, retryLater } from '../problems/problem.ts';
 import type { Access } from './precedence.ts';
-import { Scheduler, type Ticket } from './scheduler.ts';
+import { type ClientUse, Scheduler, type Ticket } from './scheduler.ts';
 
 /** What waits for its turn. */
 export interface Work {
@@ -103,6 +103,12 @@ export interface QueueLimits {
   bytesPerSecond?: number | undefined;
 }
 
+export interface QueueUse extends ClientUse {
+  limits: QueueLimits;
+  /** Transfers that are not over. */
+  transfersInFlight: number;
+}
+
 /** What work in its turn tells the order. */
 export interface Turn {
   /** To be called before it writes. @returns whether it may, later; undefined: it may now */
@@ -179,11 +185,22 @@ export class WorkQueue {
   admitTransfer(client: string): void {
     this.admit(client);
     const { transfersInFlight = Number.POSITIVE_INFINITY } = this.#options.limitsOf(client);
-    const open = TRANSFER_LANES.reduce(
-      (sum, lane) => sum + this.#scheduler.openOf(client, lane),
-      0,
-    );
-    if (open >= transfersInFlight) throw tooMany(transfersInFlight);
+    if (this.#transfersOf(client) >= transfersInFlight) throw tooMany(transfersInFlight);
+  }
+
+  /** What a client may take, and what of it it has taken now. */
+  useOf(client: string): QueueUse {
+    const limits = this.#options.limitsOf(client);
+    const { bytesPerSecond } = limits;
+    return {
+      limits,
+      transfersInFlight: this.#transfersOf(client),
+      ...this.#scheduler.useOf({ client, bytesPerSecond }, performance.now()),
+    };
+  }
+
+  #transfersOf(client: string): number {
+    return TRANSFER_LANES.reduce((sum, lane) => sum + this.#scheduler.openOf(client, lane), 0);
   }
 
   /** Gives work its place; `start` may be called before this returns. */
