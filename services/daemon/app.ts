@@ -28,7 +28,9 @@ import { SeenDevices } from './devices/seen.ts';
 import { UnflushedDevices } from './devices/unflushed.ts';
 import { uploadRoutes } from './devices/upload-routes.ts';
 import { DeviceWatch } from './devices/watch.ts';
+import { Hashers } from './digests/hashers.ts';
 import { digestRoutes } from './digests/routes.ts';
+import { digestOfDevice } from './digests/whole-device.ts';
 import { EngineChooser } from './engines/choice.ts';
 import { DmaEngine } from './engines/dma.ts';
 import { Engine } from './engines/engine.ts';
@@ -203,7 +205,13 @@ export async function buildApp({
     await http.register(patchRoute, { transfers });
     await http.register(eventRoutes, { transfers });
     await http.register(deviceRoutes, { inventory });
-    await http.register(contentRoutes, { engine, inventory, queue, observer: metrics.content });
+    const hashers = new Hashers(engine.cpu.threads);
+    http.addHook('onClose', () => hashers.close());
+    await http.register(contentRoutes, {
+      ...{ engine, inventory, queue, observer: metrics.content },
+      digestOf: (device, algorithm, options) =>
+        digestOfDevice(device, algorithm, { ...options, engine, hashers }),
+    });
     await http.register(uploadRoutes, {
       engine,
       inventory,
@@ -213,7 +221,7 @@ export async function buildApp({
       idleMs: config.upload_idle_seconds * 1000,
       signal: uploads.signal,
     });
-    await http.register(digestRoutes, { engine, inventory, queue });
+    await http.register(digestRoutes, { engine, inventory, queue, hashers });
     await http.register(engineRoutes, { engine, dma, calibrator });
     await http.register(calibrationRoutes, { engine, dma, calibrator, inventory, queue });
     const readiness = new Readiness({

@@ -1,29 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { authorize } from '../access/authorize.ts';
 import { crc32cText } from '../base/crc32c.ts';
 import type { Engine } from '../engines/engine.ts';
 import { clientLeft } from '../http/client-left.ts';
+import type { DigestAlgorithm } from '../http/content-digest.ts';
+import { digestField, wantedReprDigest } from '../http/want-digest.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
+import { Problem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { checksum } from './checksum.ts';
 import type { ContentObserver } from './content-observer.ts';
-import { checkBadBlocks, checkBounds, type Inventory } from './device.ts';
+import { checkBadBlocks, checkBounds, type Device, type Inventory } from './device.ts';
 import { download } from './download.ts';
 import { checksumQuerySchema, checksumSchema, deviceParams, OCTETS } from './schema.ts';
 import { StreamSlots } from './stream-slots.ts';
+import type { Pace } from './throttle.ts';
 
 export interface ContentRoutesOptions {
   engine: Engine;
   inventory: Inventory;
   queue: WorkQueue;
   observer: ContentObserver;
+  /** The digest of all of a device's bytes. */
+  digestOf(
+    device: Device,
+    algorithm: DigestAlgorithm,
+    options: { pace: Pace; left: AbortSignal },
+  ): Promise<Uint8Array>;
 }
 
 export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async (
   app,
-  { engine, inventory, queue, observer },
+  { engine, inventory, queue, observer, digestOf },
 ) => {
   // Apart, so that neither those who read bytes nor those who want checksums shut the others out.
   const downloads = new StreamSlots('downloads');
@@ -43,6 +54,16 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
           range: z.string().optional().meta({
             description: 'One range, such as `bytes=0-4095`; others are ignored.',
           }),
+          'want-repr-digest': z
+            .string()
+            .optional()
+            .meta({
+              description:
+                'RFC 9530, such as `sha-256=10`, or `crc32c`: `Repr-Digest` has the digest of all of the ' +
+                "device's bytes, whatever the range, if the client may read them all. They are read for " +
+                'it before the answer begins: what is written meanwhile may be in one and not in the ' +
+                'other.',
+            }),
         }),
         response: {
           200: {
@@ -72,7 +93,10 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
       const left = clientLeft(reply);
       const pace = (bytes: number) => queue.pace(client, bytes);
       return downloads.use(client, () =>
-        download(engine, device, request, reply, { pace, left, observer }),
+        download(engine, device, request, reply, {
+          ...{ pace, left, observer },
+          reprDigest: () => reprDigest(request, device, { pace, left }),
+        }),
       );
     },
   );
@@ -118,4 +142,29 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
       });
     },
   );
+
+  /** @returns undefined if it is not wanted, not the client's to know, or cannot be computed */
+  async function reprDigest(
+    { headers, client, log }: FastifyRequest,
+    device: Device,
+    options: { pace: Pace; left: AbortSignal },
+  ): Promise<string | undefined> {
+    const algorithm = wantedReprDigest(headers);
+    const whole = { offset: 0, size: device.size };
+    const known = device.badBlocks.length === 0;
+    if (
+      algorithm === undefined ||
+      !known ||
+      client.grants?.allow(device.name, whole, false) === false
+    ) {
+      return undefined;
+    }
+    try {
+      return digestField(algorithm, await digestOf(device, algorithm, options));
+    } catch (error) {
+      if (options.left.aborted || !(error instanceof Problem)) throw error;
+      log.warn({ err: error, device: device.name }, 'no Repr-Digest');
+      return undefined;
+    }
+  }
 };

@@ -17,6 +17,8 @@ export interface DownloadOptions {
   /** Ends throttling: the client went away. */
   left: AbortSignal;
   observer: ContentObserver;
+  /** The value of Repr-Digest, if the client wants it; to be asked for once it may have the bytes. */
+  reprDigest(): Promise<string | undefined>;
 }
 
 /**
@@ -30,7 +32,7 @@ export async function download(
   device: Device,
   request: FastifyRequest,
   reply: FastifyReply,
-  { pace, left, observer }: DownloadOptions,
+  { pace, left, observer, reprDigest }: DownloadOptions,
 ): Promise<void> {
   const isHead = request.method === 'HEAD';
   // There are no validators, so no If-Range can hold (RFC 9110, 13.1.5).
@@ -45,6 +47,7 @@ export async function download(
   checkBadBlocks({ device, offset, size, offsetPointer: '', sizePointer: '' });
   checkOnline(device);
 
+  const digest = await reprDigest();
   const buffers = chunkBuffers();
   const end = offset + size;
   // Before the header, so that a device that cannot be read is a problem and not a broken body.
@@ -55,6 +58,7 @@ export async function download(
     'content-type': OCTETS,
     'content-length': size,
     'accept-ranges': 'bytes',
+    ...(digest !== undefined && { 'repr-digest': digest }),
     ...(range && { 'content-range': `bytes ${offset}-${end - 1}/${device.size}` }),
   });
   try {

@@ -5,6 +5,7 @@ import { crc32cSchema } from '../base/crc32c.ts';
 import { PERSISTENCE } from '../engines/records.ts';
 import { problemSchema } from '../problems/schema.ts';
 import { DEVICE_STATES, type Device } from './device.ts';
+import { durabilitySchema } from './durability.ts';
 
 /** The media type of a device's content, both ways. */
 export const OCTETS = 'application/octet-stream';
@@ -56,12 +57,21 @@ export const deviceParams = z.object({
 
 export const uploadQuerySchema = z.strictObject({
   offset: byteCount(0).default(0).meta({ description: 'Where in the device the body goes.' }),
+  durability: z
+    .enum(['flush', 'none'])
+    .optional()
+    .meta({
+      description:
+        'flush: the answer means that the bytes are as persistent as the device can be; a file is ' +
+        'synced piece by piece for it. By default: flush where the CPU does it, none on files.',
+    }),
 });
 
 export const uploadResultSchema = z
   .object({
     bytes_written: bytes,
     crc32c: crc32cSchema,
+    durability: durabilitySchema,
   })
   .meta({ id: 'UploadResult' });
 

@@ -20,6 +20,7 @@ import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
 import { BodyHashes } from './body-hashes.ts';
 import type { ContentObserver } from './content-observer.ts';
 import { flushedByCpu, type Inventory } from './device.ts';
+import { durabilityOf } from './durability.ts';
 import {
   deviceParams,
   OCTETS,
@@ -102,12 +103,13 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
       const { name } = request.params;
       authorize(request, [{ device: name, offset: 0, size: 0, write: true }]);
       const device = inventory.get(name);
-      const { offset } = request.query;
+      // By default a file's pages are left to the kernel, which outlives the daemon.
+      const { offset, durability = flushedByCpu(device) ? 'flush' : 'none' } = request.query;
       const length = request.body === undefined ? 0 : bodyLength(request);
       // A body of unknown length may go on to the device's end.
       const size = length ?? Math.max(device.size - offset, 0);
       authorize(request, [{ device: name, offset, size, write: true }], () => '/offset');
-      return receive(request, reply, { device, offset, length });
+      return receive(request, reply, { device, offset, length, flush: durability === 'flush' });
     },
   );
   app.addHook('onClose', () => hashes.close());
@@ -120,7 +122,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
       const room = checkUpload(target);
       if (target.length === 0) {
         checkDigests(digests, { crc: 0, sha256: createHash('sha256').digest() });
-        return { bytes_written: 0, crc32c: crc32cText(0) };
+        return resultOf(target, { bytesWritten: 0, crc: 0 });
       }
       queue.admit(request.client.name);
       if (awaitsContinue(request.raw)) reply.raw.writeContinue();
@@ -139,8 +141,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
   ) {
     const { device, offset } = target;
     const client = request.client.name;
-    // A file's pages are left to the kernel.
-    if (!flushedByCpu(device)) unflushed.add(device);
+    if (!target.flush) unflushed.add(device);
     const range = { device: device.handle, offset, size: target.length ?? room };
     const left = clientLeft(reply, signal);
     const moved = (bytes: number) => observer.moved('upload', bytes);
@@ -161,7 +162,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
         }
         const sha256 = await hash?.hash(Buffer.alloc(0), true);
         checkDigests(digests, { crc: upload.crc, sha256: sha256 && Buffer.from(sha256) });
-        return { bytes_written: upload.bytesWritten, crc32c: crc32cText(upload.crc) };
+        return resultOf(target, upload);
       });
       // Also of one whose client left while it waited: its bytes were there already, and hid that.
       request.log.info({ device: device.name, offset, ...result }, 'upload written');
@@ -190,6 +191,17 @@ interface AcceptedUpload extends UploadTarget {
   room: number;
   digests: ContentDigests;
   progress: { written: number };
+}
+
+function resultOf(
+  { device, flush }: UploadTarget,
+  { bytesWritten, crc }: Pick<Upload, 'bytesWritten' | 'crc'>,
+) {
+  return {
+    bytes_written: bytesWritten,
+    crc32c: crc32cText(crc),
+    durability: durabilityOf(device, flush, true),
+  };
 }
 
 /** @throws Problem digest_mismatch */

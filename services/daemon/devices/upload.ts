@@ -6,7 +6,7 @@ import { MEMORY } from '../engines/records.ts';
 import type { HashStream } from '../hashing/hash-thread.ts';
 import { fieldProblem, Problem, retryLater } from '../problems/problem.ts';
 import { type ArrivalLimits, ArrivingBody } from './arriving-body.ts';
-import { checkBadBlocks, checkOnline, type Device, flushedByCpu } from './device.ts';
+import { checkBadBlocks, checkOnline, type Device } from './device.ts';
 import { fileProblem } from './emulated.ts';
 import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
 import { type Pace, throttle } from './throttle.ts';
@@ -17,6 +17,8 @@ export interface UploadTarget {
   offset: number;
   /** The body's, in bytes; undefined where it is not known. */
   length: number | undefined;
+  /** Whether its bytes are to be persistent once it is written. */
+  flush: boolean;
 }
 
 /**
@@ -25,7 +27,7 @@ export interface UploadTarget {
  * @returns how many bytes may be written
  * @throws Problem out_of_range, payload_too_large, bad_block or device_gone
  */
-export function checkUpload({ device, offset, length }: UploadTarget): number {
+export function checkUpload({ device, offset, length }: Omit<UploadTarget, 'flush'>): number {
   if (offset > device.size) {
     const detail = `${device.name} has ${device.size} bytes: offset ${offset} lies past its end.`;
     throw fieldProblem('out_of_range', '/offset', detail);
@@ -138,7 +140,7 @@ export class Upload {
   /** Hands the buffer that was filled to the engine, and goes on to the other one. */
   async #write(): Promise<void> {
     if (this.#filled === 0) return;
-    const { device, offset } = this.#target;
+    const { device, offset, flush } = this.#target;
     const size = this.#filled;
     const at = offset + this.bytesWritten;
     const memory = (this.#buffers[this.#filling] as Buffer).subarray(0, size);
@@ -165,9 +167,9 @@ export class Upload {
       memory,
       checksum: true,
       crcSeed: this.crc,
-      // Cheap where the CPU writes its caches back. A file is left to the kernel's write-back,
-      // which outlives the daemon: syncing each piece would cost more than writing it.
-      flush: flushedByCpu(device),
+      // With the piece and not at the end: if the kernel cannot write it, it tells the next sync of
+      // that file, whosever that is, and the job that wrote it has to be under way then.
+      flush,
     });
     this.#inFlight = 0;
     if (completion.status !== 0) throw jobProblem(completion, device.name);

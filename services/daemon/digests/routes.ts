@@ -15,7 +15,7 @@ import { clientLeft } from '../http/client-left.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { digests } from './digests.ts';
-import { DIGEST_SIZE, Hashers } from './hashers.ts';
+import { DIGEST_SIZE, type Hashers } from './hashers.ts';
 import { blockCount, pageOf } from './pages.ts';
 import { digestPageSchema, digestsQuerySchema } from './schema.ts';
 
@@ -25,15 +25,14 @@ export interface DigestRoutesOptions {
   engine: Engine;
   inventory: Inventory;
   queue: WorkQueue;
+  hashers: Hashers;
 }
 
 export const digestRoutes: FastifyPluginAsyncZod<DigestRoutesOptions> = async (
   app,
-  { engine, inventory, queue },
+  { engine, inventory, queue, hashers },
 ) => {
   const slots = new StreamSlots('requests for digests');
-  const hashers = new Hashers(engine.cpu.threads);
-  app.addHook('onClose', () => hashers.close());
 
   app.get(
     '/devices/:name/digests',

@@ -6,6 +6,7 @@ import { Problem } from '../problems/problem.ts';
 const LENGTHS = { 'sha-256': 32, crc32c: 4 } as const;
 
 export type DigestAlgorithm = keyof typeof LENGTHS;
+export const DIGEST_ALGORITHMS = Object.keys(LENGTHS) as readonly DigestAlgorithm[];
 /** What a client says that its body has. */
 export type ContentDigests = Partial<Record<DigestAlgorithm, Buffer>>;
 

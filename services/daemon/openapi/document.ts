@@ -21,6 +21,7 @@ const HEADERS = {
   'retry-after': text('Seconds after which to ask again.'),
   'ratelimit-policy': text('The limits of the token: `transfers` not over, `bytes` a second.'),
   ratelimit: text('What is left of them.'),
+  'repr-digest': text("Of all of the device's bytes, if Want-Repr-Digest asks for it."),
   'content-range': text('Which bytes of how many.'),
 };
 
@@ -59,6 +60,9 @@ function addHeaders(operation: Operation): void {
     }
     if (['202', '429', '503'].includes(status)) add('retry-after');
     if (['206', '416'].includes(status)) add('content-range');
+    if (operation.operationId === 'readContent' && ['200', '206'].includes(status)) {
+      add('repr-digest');
+    }
     if (operation.operationId === 'createTransfer' && ['200', '201', '202'].includes(status)) {
       add('location');
       add('preference-applied');

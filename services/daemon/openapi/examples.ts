@@ -367,7 +367,10 @@ export const EXAMPLES: Record<string, Record<string, Example>> = {
       parameters: { name: 'dax0.0', offset: '8KiB' },
       body: '123456789',
       status: 200,
-      response: { bytes_written: 9, crc32c: 'e3069283' },
+      response: {
+        ...{ bytes_written: 9, crc32c: 'e3069283' },
+        durability: { requested: 'none', achieved: 'none', basis: null },
+      },
     },
   },
   checksumContent: {

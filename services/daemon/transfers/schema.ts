@@ -3,7 +3,8 @@ import { z } from 'zod';
 import { byteCount, isByteCount } from '../base/byte-count.ts';
 import { crc32cSchema } from '../base/crc32c.ts';
 import { ENGINE_NAMES, MAX_SEGMENTS, OPERATIONS, PRIORITY_NAMES } from '../base/vocabulary.ts';
-import { FLUSH_BASES, type Segment } from '../engines/records.ts';
+import { durabilitySchema } from '../devices/durability.ts';
+import type { Segment } from '../engines/records.ts';
 import { passPlain } from '../http/pass-plain.ts';
 import { problemSchema } from '../problems/schema.ts';
 
@@ -255,13 +256,7 @@ export const transferSchema = z
     timeout_ms: z.int().nullable(),
     bytes_completed: bytes,
     progress: z.number().min(0).max(1),
-    durability: z.object({
-      requested: z.enum(['flush', 'none']),
-      achieved: z.enum(['flush', 'none', 'volatile']).meta({
-        description: 'volatile: the destination cannot be persistent.',
-      }),
-      basis: z.enum(FLUSH_BASES).nullable().meta({ description: 'What made it persistent.' }),
-    }),
+    durability: durabilitySchema,
     verification: z
       .object({
         method: z.literal('crc32c'),

@@ -3,6 +3,7 @@
 import { crc32cText } from '../base/crc32c.ts';
 import type { Operation, Priority } from '../base/vocabulary.ts';
 import type { Device } from '../devices/device.ts';
+import { durabilityOf } from '../devices/durability.ts';
 import type { EngineChoice, RequestedEngine } from '../engines/choice.ts';
 import type { Completion, Segment } from '../engines/records.ts';
 import type { TraceContext } from '../http/trace-context.ts';
@@ -333,14 +334,7 @@ export class Transfer {
   }
 
   #durability(): TransferDocument['durability'] {
-    const requested = this.plan.flush ? 'flush' : 'none';
-    const basis = this.plan.destination.flushBasis;
-    if (this.status !== 'succeeded' || !this.plan.flush) {
-      return { requested, achieved: 'none', basis: null };
-    }
-    return basis === 'none'
-      ? { requested, achieved: 'volatile', basis: null }
-      : { requested, achieved: 'flush', basis };
+    return durabilityOf(this.plan.destination, this.plan.flush, this.status === 'succeeded');
   }
 
   #verification(): TransferDocument['verification'] {

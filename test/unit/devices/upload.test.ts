@@ -65,7 +65,7 @@ describe('Upload', () => {
     rmSync(directory, { recursive: true, force: true });
   });
   beforeEach(async () => {
-    await new Upload(engine, { device, offset: 0, length: SIZE }).receive(
+    await new Upload(engine, { device, offset: 0, length: SIZE, flush: false }).receive(
       Readable.from([Buffer.alloc(SIZE)]),
       PATIENT,
     );
@@ -97,7 +97,7 @@ describe('Upload', () => {
           const body = pattern(size);
           const before = readFileSync(path);
           const length = lengthKnown ? size : undefined;
-          const upload = new Upload(engine, { device, offset, length });
+          const upload = new Upload(engine, { device, offset, length, flush: false });
           const chunks = cut(
             body,
             sizes.map((given) => Math.max(given, least)),
@@ -115,7 +115,7 @@ describe('Upload', () => {
 
   test('writes up to the end and not past it, where the length was not known', async () => {
     const offset = SIZE - 300_000;
-    const upload = new Upload(engine, { device, offset, length: undefined });
+    const upload = new Upload(engine, { device, offset, length: undefined, flush: false });
     const body = pattern(300_001);
     await expect(
       upload.receive(Readable.from(cut(body, [100_000])), PATIENT),
@@ -128,7 +128,7 @@ describe('Upload', () => {
   });
 
   test('keeps what arrived of a body that was cut short', async () => {
-    const upload = new Upload(engine, { device, offset: 10, length: SIZE - 10 });
+    const upload = new Upload(engine, { device, offset: 10, length: SIZE - 10, flush: false });
     const body = pattern(300_000);
     async function* broken() {
       yield* cut(body, [70_000]);
@@ -147,7 +147,7 @@ describe('Upload', () => {
     for (const early of [true, false]) {
       const body = new PassThrough();
       body.write('hello');
-      const upload = new Upload(engine, { device, offset: 0, length: 100 });
+      const upload = new Upload(engine, { device, offset: 0, length: 100, flush: false });
       if (early) body.destroy();
       const over = upload.receive(body, PATIENT);
       if (!early) {
@@ -167,7 +167,7 @@ describe('Upload', () => {
       process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
     const timersBefore = timers();
     body.end('hello');
-    const upload = new Upload(engine, { device, offset: 0, length: 5 });
+    const upload = new Upload(engine, { device, offset: 0, length: 5, flush: false });
     await upload.receive(body, { ...PATIENT, signal: controller.signal });
     expect(body.eventNames().map((name) => [name, body.listenerCount(name)])).toEqual(before);
     expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
@@ -177,7 +177,7 @@ describe('Upload', () => {
   test('gives up on a body that stalls, and keeps what arrived', async () => {
     const body = new PassThrough();
     body.write(Buffer.from('hello'));
-    const upload = new Upload(engine, { device, offset: 0, length: 100 });
+    const upload = new Upload(engine, { device, offset: 0, length: 100, flush: false });
     await expect(upload.receive(body, { ...PATIENT, idleMs: 20 })).rejects.toMatchObject({
       code: 'request_timeout',
     });
@@ -195,7 +195,7 @@ describe('Upload', () => {
     async (_what, bytes, how) => {
       const body = new PassThrough();
       body.write('hello');
-      const upload = new Upload(engine, { device, offset: 0, length: undefined });
+      const upload = new Upload(engine, { device, offset: 0, length: undefined, flush: false });
       const over = upload.receive(body, { ...PATIENT, idleMs: 80 });
       await sleep(20);
       body[how](bytes);
@@ -213,7 +213,7 @@ describe('Upload', () => {
   test('gives up on a body that comes byte by byte', async () => {
     const body = new PassThrough();
     const timer = setInterval(() => body.write('x'), 2);
-    const upload = new Upload(engine, { device, offset: 0, length: undefined });
+    const upload = new Upload(engine, { device, offset: 0, length: undefined, flush: false });
     const over = upload.receive(body, { ...PATIENT, idleMs: 100 });
     await expect(over).rejects.toMatchObject({ code: 'request_timeout' });
     clearInterval(timer);
@@ -228,7 +228,7 @@ describe('Upload', () => {
         yield Buffer.alloc(65_536);
       }
     }
-    const upload = new Upload(engine, { device, offset: 0, length: undefined });
+    const upload = new Upload(engine, { device, offset: 0, length: undefined, flush: false });
     await upload.receive(Readable.from(slow()), { ...PATIENT, idleMs: 1000 });
     expect(upload.bytesWritten).toBe(13 * 65_536);
   }, 30_000);
@@ -238,7 +238,7 @@ describe('Upload', () => {
       const controller = new AbortController();
       const body = new PassThrough();
       body.write(Buffer.from('stop'));
-      const upload = new Upload(engine, { device, offset: 0, length: 100 });
+      const upload = new Upload(engine, { device, offset: 0, length: 100, flush: false });
       const reason = new Error('enough');
       if (early) controller.abort(reason);
       const over = upload.receive(body, { ...PATIENT, signal: controller.signal });
@@ -252,7 +252,7 @@ describe('Upload', () => {
 
   test('does not write over a bad block that it comes upon', async () => {
     const bad = { ...device, badBlocks: [{ offset: 600_000, size: 512 }] };
-    const upload = new Upload(engine, { device: bad, offset: 0, length: undefined });
+    const upload = new Upload(engine, { device: bad, offset: 0, length: undefined, flush: false });
     await expect(
       upload.receive(Readable.from(cut(pattern(SIZE), [65_536])), PATIENT),
     ).rejects.toMatchObject({ code: 'bad_block' });
@@ -271,7 +271,7 @@ describe('Upload', () => {
         return completion({ status: sizes.length < 3 ? 0 : -5, sourceCrc: 7 });
       },
     } as unknown as Engine;
-    const upload = new Upload(failing, { device, offset: 0, length: SIZE });
+    const upload = new Upload(failing, { device, offset: 0, length: SIZE, flush: false });
     await expect(
       upload.receive(Readable.from(cut(pattern(SIZE), [65_536])), PATIENT),
     ).rejects.toMatchObject({ code: 'media_error' });
@@ -279,12 +279,7 @@ describe('Upload', () => {
     expect(upload.bytesWritten).toBe(524_288);
   });
 
-  test.each([
-    ['clwb', true],
-    ['cpu_cache', true],
-    ['msync', false],
-    ['none', false],
-  ] as const)('a device flushed by %s is flushed as it is written: %p', async (basis, flush) => {
+  test.each([true, false])('each piece is flushed with it, or none: %p', async (flush) => {
     const jobs: Job[] = [];
     const recording = {
       run: async (job: Job) => {
@@ -292,7 +287,7 @@ describe('Upload', () => {
         return { status: 0, sourceCrc: 0 };
       },
     } as unknown as Engine;
-    const target = { device: { ...device, flushBasis: basis }, offset: 5, length: 3 };
+    const target = { device, offset: 5, length: 3, flush };
     await new Upload(recording, target).receive(Readable.from([Buffer.from('abc')]), PATIENT);
     expect(jobs).toMatchObject([{ flush, segments: [{ src_offset: 0, dst_offset: 5, size: 3 }] }]);
   });
