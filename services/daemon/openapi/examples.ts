@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { DAEMON_VERSION } from '../base/version.ts';
 
 import { SCOPES } from '../access/scopes.ts';
+import { DAEMON_VERSION } from '../base/version.ts';
 
 /** A request that works when sent, and what comes back; a test sends each of them. */
 export interface Example {
