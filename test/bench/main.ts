@@ -22,6 +22,8 @@ import { describeMachine, machineText } from './machine.ts';
 import { ratioPlot } from './plot.ts';
 import { QUEUE_ROW, queueRow, STREAMS_ROW, streamsRow } from './scale.ts';
 import {
+  DIGEST_LAG_ROW,
+  digestLagRow,
   HOUR_ROW,
   hourRow,
   LAG_ROW,
@@ -57,6 +59,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   ...each([DIGESTS_ROW], digestsRow),
   ...each([MIXED_ROW], mixedRow),
   ...each([LAG_ROW], lagRow),
+  ...each([DIGEST_LAG_ROW], digestLagRow),
   ...each([START_ROW], startRow),
   ...each([MEMORY_ROW], memoryRow),
   ...each([QUEUE_ROW], queueRow),

@@ -50,20 +50,71 @@ export const LAG_ROW = 'event_loop_p99';
 export function lagRow(workshop: Workshop): Promise<Row> {
   return withServers(workshop.directory, LARGE, async (daemon) => {
     const client = new Client(daemon.url);
-    const p99 = async () => {
-      const taken: number[] = [];
-      for (let n = 0; n < 500; n++) {
-        const began = performance.now();
-        await (await client.request({ method: 'GET', path: '/livez' })).body.text();
-        taken.push(performance.now() - began);
-      }
-      return taken.sort((a, b) => a - b)[495] as number;
-    };
+    const p99 = () => livezP99(client);
     await p99();
     const pairs = await repeat(7, () => whileCopying(daemon, p99), p99);
     await client.close();
     return rowOf(LAG_ROW, 'ms', pairs, 'the same while nothing is copied');
   });
+}
+
+/** The 99th percentile of 500 requests one after the other, in milliseconds. */
+async function livezP99(client: Client): Promise<number> {
+  const taken: number[] = [];
+  for (let n = 0; n < 500; n++) {
+    const began = performance.now();
+    await (await client.request({ method: 'GET', path: '/livez' })).body.text();
+    taken.push(performance.now() - began);
+  }
+  return taken.sort((a, b) => a - b)[495] as number;
+}
+
+export const DIGEST_LAG_ROW = 'digest_64GiB_livez_p99';
+const DIGESTED = 64 * 2 ** 30;
+
+/** The same while all of a device of 64 GiB is hashed; and transfers, which must go on beside it. */
+export function digestLagRow(workshop: Workshop): Promise<Row> {
+  return withServers(workshop.directory, DIGESTED, async (daemon) => {
+    const client = new Client(daemon.url);
+    const p99 = () => livezP99(client);
+    const small = { connections: 4, count: 1000 };
+    await load(daemon, { ...small, count: 20_000 });
+    const pairs = await repeat(7, () => whileDigesting(daemon, p99), p99);
+    const beside = await whileDigesting(daemon, () => load(daemon, small));
+    const alone = await load(daemon, small);
+    await client.close();
+    const transfers = `${beside.perSecond.toFixed(0)} transfers/s beside it, ${alone.perSecond.toFixed(0)} alone`;
+    return rowOf(DIGEST_LAG_ROW, 'ms', pairs, `the same while nothing is hashed; ${transfers}`);
+  });
+}
+
+/** Has a device of 64 GiB hashed, again if it is over, while something is measured. */
+async function whileDigesting<Result>(
+  daemon: Server,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  const client = new Client(daemon.url);
+  const enough = new AbortController();
+  const digesting = (async () => {
+    while (!enough.signal.aborted) {
+      const answer = await client.request({
+        ...{ method: 'GET', path: '/devices/dax0.0/digests', signal: enough.signal },
+        headers: { accept: 'application/octet-stream' },
+      });
+      if (answer.statusCode !== 200) throw new Error(await answer.body.text());
+      await answer.body.arrayBuffer();
+    }
+  })();
+  try {
+    return await Promise.race([
+      work(),
+      digesting.then(() => Promise.reject(new Error('no digests'))),
+    ]);
+  } finally {
+    enough.abort();
+    await digesting.catch(() => {});
+    await client.destroy();
+  }
 }
 
 export const START_ROW = 'start';
