@@ -119,6 +119,17 @@ describe('a connection whose request was read to its end stays open', () => {
     ],
     ['no such route', request('POST /none', { ...JSON_TYPE, ...KEEP }, COPY), 404],
     ['no such method', request('DELETE /transfers', { ...JSON_TYPE, ...KEEP }, COPY), 405],
+    [
+      'a device that there is not',
+      request('POST /transfers', { ...JSON_TYPE, ...KEEP }, COPY.replaceAll('dax0.0', 'dax7.0')),
+      422,
+    ],
+    [
+      'another Accept',
+      request('POST /transfers', { ...JSON_TYPE, ...KEEP, accept: 'text/plain' }, COPY),
+      406,
+    ],
+    ['no such transfer', request('POST /transfers/none/cancel', KEEP), 404],
     ['no such device', request('PUT /devices/dax7.0/content', KEEP, 'hello'), 404],
     [
       'a foreign host',

@@ -159,8 +159,26 @@ describe('HTTP semantics', () => {
       for (const url of [...urls, '/docs', '/docs/', '/docs/json', '/docs/static/index.css']) {
         const head = await exchange(port, request(`HEAD ${url}`), 'HEAD');
         expect({ url, status: head.status }).toEqual({ url, status: 200 });
+        // What changes is not to be cached; the files of Swagger UI say so themselves.
+        const caching = head.headers['cache-control'];
+        if (!url.startsWith('/docs/'))
+          expect({ url, caching }).toEqual({ url, caching: 'no-store' });
       }
     });
+  });
+
+  test('what cannot be produced is 406, on every route', async () => {
+    const { paths } = app.http.swagger() as { paths: Record<string, Record<string, unknown>> };
+    const operations = Object.entries(paths).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => ({ path, method: method.toUpperCase() })),
+    );
+    expect(operations.length).toBeGreaterThan(15);
+    for (const { path, method } of operations) {
+      const line = `${method} ${path.replace('{name}', 'dax0.0').replace('{code}', 'forbidden')}`;
+      const answer = await exchange(port, request(line, { accept: 'application/x-nothing' }));
+      expect({ line, status: answer.status }).toEqual({ line, status: 406 });
+      expectProblem(answer, 406, 'not_acceptable');
+    }
   });
 
   test('OPTIONS * says what methods there are', async () => {

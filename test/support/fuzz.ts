@@ -179,6 +179,7 @@ const path = fc.oneof(
     '/readyz',
     '/version',
     '/metrics',
+    '/whoami',
   ),
   fc.constantFrom('/openapi.json', '/docs', '/docs/', '/docs/json', '/docs/static/..%2f', '/', '*'),
   id.map((value) => `/transfers/${value}`),
@@ -187,16 +188,21 @@ const path = fc.oneof(
   name.map((value) => `/devices/${value}`),
   name.map((value) => `/devices/${value}/content`),
   name.map((value) => `/devices/${value}/checksum`),
+  name.map((value) => `/devices/${value}/digests`),
+  fc.constantFrom('/events', '/problems/forbidden', '/problems/x'),
   fc.webPath().map((value) => `/${value}`),
   text.map((value) => `/${encode(value)}`),
 );
+const TRACEPARENT = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
 const queryName = fc.constantFrom(
   ...['offset', 'size', 'status', 'device_name', 'engine', 'label', 'page_size', 'page_token', 'x'],
+  ...['durability', 'operation', 'view', 'created_after', 'created_before', 'block_size'],
 );
 const queryValue = fc.oneof(
   byteCount.map(String),
   text,
-  fc.constantFrom('k:v', 'failed', 'cpu', '3'),
+  fc.constantFrom('k:v', 'failed', 'queued,running', 'cpu', '3', 'flush', 'none', 'fill', 'basic'),
+  fc.constantFrom('2026-11-27T08:30:00Z', '2026-11-27T08:30:00+05:00', '4KiB', 'sha256'),
 );
 const query = fc
   .array(fc.tuple(fc.oneof(queryName, queryName, text), queryValue), { maxLength: 3 })
@@ -219,12 +225,14 @@ const fields = fc.dictionary(
     ...['idempotency-key', 'accept-encoding', 'origin', 'cookie', 'authorization', 'content-range'],
     ...['if-match', 'if-none-match', 'if-unmodified-since', 'content-digest', 'sec-fetch-site'],
     ...['transfer-encoding', 'want-repr-digest', 'last-event-id', 'via', 'traceparent'],
+    ...['tracestate'],
   ),
   fc.oneof(
     text,
     prefer,
     fc.constantFrom('*/*', 'application/json', 'application/octet-stream', 'text/html', 'gzip'),
     fc.constantFrom('*', '"x"', 'same-origin', 'cross-site', 'chunked', 'gzip, chunked', 'null'),
+    fc.constantFrom('sha-256=10, crc32c=1', 'return=minimal', '0123456789ab-1', TRACEPARENT),
     fc.constantFrom('crc32c=:AAAAAA==:', 'sha-256=:AAAA:', 'http://localhost', '100-continue'),
     fc.tuple(byteCount, byteCount).map(([first, last]) => `bytes=${first}-${last}`),
   ),

@@ -251,13 +251,13 @@ function serverTiming({ timings, plan }: Transfer): string {
  *   the same again, and no Retry-After asks for a retry that could bring nothing else
  */
 function answer(transfer: Transfer, reply: FastifyReply, prefer: Preference, replayed: boolean) {
-  const document = documentFor(reply.request.client, transfer);
+  const document = () => documentFor(reply.request.client, transfer);
   const succeeded = transfer.status === 'succeeded';
   if (succeeded || !transfer.over) {
     if (!succeeded) reply.code(202).header('retry-after', RETRY_AFTER_SECONDS);
     else if (replayed) reply.code(200);
     else reply.code(201).header('server-timing', serverTiming(transfer));
-    if (!prefer.minimal) return reply.send(document);
+    if (!prefer.minimal) return reply.send(document());
     const applied = [prefer.applied, 'return=minimal'].filter((each) => each !== undefined);
     return reply.header('preference-applied', applied.join(', ')).send();
   }
@@ -266,6 +266,6 @@ function answer(transfer: Transfer, reply: FastifyReply, prefer: Preference, rep
   throw new Problem(code, message, {
     ...others,
     ...(headers !== undefined && !replayed && { headers }),
-    members: { transfer: document },
+    members: { transfer: document() },
   });
 }
