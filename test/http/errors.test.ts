@@ -54,7 +54,8 @@ describe('errors, each provoked', () => {
     test.each([
       ['DELETE', '/transfers', 'GET, HEAD, POST'],
       ['PUT', '/transfers', 'GET, HEAD, POST'],
-      ['PATCH', '/transfers/x', 'GET, HEAD'],
+      ['PATCH', '/transfers', 'GET, HEAD, POST'],
+      ['PUT', '/transfers/x', 'GET, HEAD, PATCH'],
       ['POST', '/devices/dax0.0/content', 'GET, HEAD, PUT'],
       ['GET', '/transfers/x/cancel', 'POST'],
       ['HEAD', '/transfers/x/cancel', 'POST'],

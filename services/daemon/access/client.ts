@@ -10,6 +10,19 @@ export interface ClientLimits {
   bytesPerSecond?: number | undefined;
 }
 
+/** What a client has taken of what it may take, now. */
+export interface ClientUse {
+  limits: ClientLimits;
+  /** Transfers that are not over. */
+  transfersInFlight: number;
+  /** Bytes of what is accepted and has not started. */
+  waitingBytes: number;
+  /** Bytes that it could move at once; undefined if its rate is not limited. */
+  spendableBytes: number | undefined;
+  /** Milliseconds until what it moved as it came is paid for. */
+  owedMs: number;
+}
+
 /** Who sends a request, and what it may do. */
 export interface Client {
   /**

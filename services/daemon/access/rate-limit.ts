@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
-import type { QueueUse } from '../order/work-queue.ts';
+import type { ClientUse } from './client.ts';
 import { scopesOf } from './scopes.ts';
 
 /** The largest integer that a structured field can have (RFC 9651, 3.3.1). */
 const MAX_INTEGER = 999_999_999_999_999;
 
 export interface RateLimitOptions {
-  useOf(client: string): QueueUse;
+  useOf(client: string): ClientUse;
 }
 
 /**
@@ -51,7 +51,7 @@ function takesOf({ routeOptions }: FastifyRequest): Limited[] {
   return scope === 'content:read' || scope === 'content:write' ? ['bytes'] : [];
 }
 
-function describe({ limits, transfersInFlight, spendableBytes = 0, owedMs }: QueueUse) {
+function describe({ limits, transfersInFlight, spendableBytes = 0, owedMs }: ClientUse) {
   const described: { name: Limited; policy: string; left: string }[] = [];
   if (limits.transfersInFlight !== undefined) {
     const left = Math.max(0, limits.transfersInFlight - transfersInFlight);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import type { QueueUse } from '../order/work-queue.ts';
 import { problemResponses } from '../problems/schema.ts';
+import type { ClientUse } from './client.ts';
 import type { Grant } from './grants.ts';
 import { SCOPES } from './scopes.ts';
 
@@ -47,7 +47,7 @@ const whoamiSchema = z
   .meta({ id: 'Whoami' });
 
 export interface WhoamiOptions {
-  useOf(client: string): QueueUse;
+  useOf(client: string): ClientUse;
 }
 
 /** Tells a client who it is taken for. */

@@ -41,10 +41,12 @@ function searchArray(elements: readonly unknown[], depth: number): Found | undef
 }
 
 function searchObject(members: object, depth: number): Found | undefined {
-  const keys = Object.keys(members);
-  const found = beyond(keys.length, MAX_MEMBERS, 'members', depth);
+  let count = 0;
+  // Not Object.keys(), which would make an array for each of thousands of segments.
+  for (const _ in members) count++;
+  const found = beyond(count, MAX_MEMBERS, 'members', depth);
   if (found !== undefined) return found;
-  for (const key of keys) {
+  for (const key in members) {
     if (key === '__proto__') return { path: [key], detail: 'is a reserved name: choose another' };
     const inside = search((members as Record<string, unknown>)[key], depth + 1);
     if (inside !== undefined) return within(inside, key);

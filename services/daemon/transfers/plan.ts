@@ -74,8 +74,10 @@ export function planTransfer(
     check: (range: RequestedRange) => void,
   ) => {
     const deviceOf = (side: Side) => (side === 'src_offset' ? source : destination);
-    const index = segments.findIndex((segment) =>
-      sides.some((side) => !passes(deviceOf(side), segment[side], segment.size)),
+    const reads = sides.includes('src_offset');
+    const index = segments.findIndex(
+      ({ src_offset, dst_offset, size }) =>
+        (reads && !passes(source, src_offset, size)) || !passes(destination, dst_offset, size),
     );
     const segment = segments[index];
     if (segment === undefined) return;
