@@ -3,74 +3,11 @@ import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { StartError } from './base/start-error.ts';
-import { type DeviceChoice, parseDevices } from './devices/choice.ts';
-import { canonicalHost } from './http/host-name.ts';
+import { type Settings, settingsSchema, variableOf } from './settings.ts';
 import './base/wording.ts';
 
-/** "1" and "true" are yes, "0" and "false" no. */
-const flag = z.enum(['0', '1', 'false', 'true']).transform((v) => v === '1' || v === 'true');
-const wholeNumber = (minimum: number, maximum: number) => {
-  const error = `must be a whole number from ${minimum} to ${maximum}`;
-  return z
-    .string()
-    .regex(/^[0-9]+$/, error)
-    .transform(Number)
-    .pipe(z.number().min(minimum, error).max(maximum, error));
-};
-const nonEmpty = z.string().min(1, 'must not be empty');
-/** A name, which a dot may end, or an address. Compose names hosts after services, with "_" too. */
-const HOST = /^(?:[0-9a-z_](?:[0-9a-z_.-]*[0-9a-z_])?\.?|[0-9a-f:.]*:[0-9a-f:.]*)$/i;
-const host = z
-  .string()
-  .regex(HOST, 'must be a name or an address, without scheme, port or brackets');
-/** What sun_path holds (unix(7)); a longer path would be cut off without a word. */
-const MAX_SOCKET_PATH = 107;
-const socketPath = nonEmpty.refine(
-  (path) => Buffer.byteLength(path) <= MAX_SOCKET_PATH,
-  `must have at most ${MAX_SOCKET_PATH} bytes`,
-);
-const hostNames = z
-  .string()
-  .transform((list) =>
-    list
-      .split(',')
-      .map((name) => name.trim())
-      .filter(Boolean),
-  )
-  .pipe(z.array(host.transform(canonicalHost)));
-const devices = z.string().transform((text, context): DeviceChoice => {
-  try {
-    return parseDevices(text);
-  } catch (error) {
-    context.addIssue({ code: 'custom', message: (error as Error).message });
-    return z.NEVER;
-  }
-});
-
-/** Each variable without its DMAD_ prefix, as text; the HTTP contract's table is the source. */
-const settingsSchema = z.strictObject({
-  host: host.default('127.0.0.1'),
-  port: wholeNumber(0, 65_535).default(8080),
-  socket: socketPath.optional(),
-  socket_group: nonEmpty.optional(),
-  state_dir: nonEmpty.optional(),
-  engine: z.enum(['auto', 'dma', 'cpu']).default('auto'),
-  devices: devices.default({ kind: 'auto' }),
-  tokens_file: nonEmpty.optional(),
-  tls_cert: nonEmpty.optional(),
-  tls_key: nonEmpty.optional(),
-  tls_client_ca: nonEmpty.optional(),
-  insecure: flag.default(false),
-  allowed_hosts: hostNames.default([]),
-  log_level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
-  drain_seconds: wholeNumber(0, 86_400).default(30),
-  upload_idle_seconds: wholeNumber(1, 3600).default(10),
-  download_idle_seconds: wholeNumber(1, 86_400).default(300),
-});
-
-export type Settings = z.output<typeof settingsSchema>;
 export interface Config extends Omit<Settings, 'state_dir'> {
   state_dir: string;
   /** Variables that begin with DMAD_ but mean nothing: worth a warning. */
@@ -174,7 +111,7 @@ function describe(error: z.ZodError, file: string | undefined): string {
     if (issue.code === 'unrecognized_keys') {
       return `DMAD_CONFIG: ${file} has unknown names: ${issue.keys.join(', ')}`;
     }
-    return `DMAD_${String(issue.path[0]).toUpperCase()}: ${issue.message}`;
+    return `${variableOf(String(issue.path[0]))}: ${issue.message}`;
   });
   return parts.join('; ');
 }

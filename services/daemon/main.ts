@@ -11,8 +11,11 @@ try {
   if (argument === '--version') {
     const { DAEMON_VERSION } = await import('./base/version.ts');
     process.stdout.write(`dmad ${DAEMON_VERSION}\n`);
+  } else if (argument === '--help') {
+    const { helpText } = await import('./settings.ts');
+    process.stdout.write(helpText());
   } else if (argument !== undefined) {
-    const reason = `unknown argument "${argument}": there is --version; all else is set by the environment`;
+    const reason = `unknown argument "${argument}": there are --help and --version; all else is set by the environment`;
     throw new StartError('configuration', reason);
   } else {
     const { run } = await import('./daemon.ts');

@@ -40,11 +40,14 @@ async function refuses(
 
 const MAIN = fileURLToPath(new URL('../../services/daemon/main.js', import.meta.url));
 
-test('--version prints the version; any other argument is refused', () => {
+test('--version prints the version, --help the settings; any other argument is refused', () => {
   const run = (argument: string) =>
     spawnSync(process.execPath, [MAIN, argument], { encoding: 'utf8' });
   const { version } = packageJson;
   expect(run('--version')).toMatchObject({ status: 0, stdout: `dmad ${version}\n`, stderr: '' });
+  const help = run('--help');
+  expect(help).toMatchObject({ status: 0, stderr: '' });
+  expect(help.stdout).toContain('DMAD_STATE_DIR (default: ');
   const refused = run('--verison');
   expect(refused).toMatchObject({ status: 78, stdout: '' });
   expect(refused.stderr).toMatch(/^dmad: unknown argument "--verison": [^\n]+\n$/);
