@@ -117,29 +117,36 @@ static struct dev_pagemap *hold_memory(const struct idma_region *region)
 	return idma_get_dev_pagemap(PHYS_PFN(region->extents[0].phys));
 }
 
+/*
+ * Both devices have their drivers, and keep them until idma_queue_lock is let
+ * go: so it is the regions' memory that is held, and not what comes to be at
+ * its address later. On 5.10 get_dev_pagemap() would even crash while the
+ * memory of a device is being taken apart.
+ */
+static int hold_both(struct idma_request *request)
+{
+	lockdep_assert_held(&idma_queue_lock);
+	if (request->src->dax->gone || request->dst->dax->gone)
+		return -ENXIO;
+	request->src_pgmap = hold_memory(request->src);
+	request->dst_pgmap = hold_memory(request->dst);
+	return request->src_pgmap && request->dst_pgmap ? 0 : -ENXIO;
+}
+
 /* On success it is active, with a reference of its own. */
 int idma_request_start(struct idma_request *request, u32 timeout_ms)
 {
 	struct idma_context *context = request->context;
 	u64 now = ktime_get_ns();
-	int error = 0;
+	int error;
 
-	request->src_pgmap = hold_memory(request->src);
-	request->dst_pgmap = hold_memory(request->dst);
 	if (!timeout_ms)
 		timeout_ms = IDMA_DEFAULT_TIMEOUT_MS;
 	request->completion.submitted_ns = now;
 
 	spin_lock(&idma_queue_lock);
-	/*
-	 * In this order: the memory is held, and the device has not lost its
-	 * driver since the region was made. So it is the region's memory that
-	 * is held, and not what came to be at its address later.
-	 */
-	if (!request->src_pgmap || !request->dst_pgmap ||
-	    request->src->dax->gone || request->dst->dax->gone)
-		error = -ENXIO;
-	else if (!idma_queue_has_channel(request->target))
+	error = hold_both(request);
+	if (!error && !idma_queue_has_channel(request->target))
 		error = -ENODEV;
 	if (error) {
 		spin_unlock(&idma_queue_lock);

@@ -227,6 +227,43 @@ TEST(removal_of_the_memory_again_and_again)
 	copies_work();
 }
 
+/* Submits all the while, to memory that is there, that is being taken apart, or that was. */
+static void *insist(void *stop)
+{
+	int dma = dma_open();
+	uint32_t src = region_of(dma, DAX0, 0, MIB), dst = region_of(dma, DAX1, 0, MIB);
+	long refused = 0;
+
+	while (!*(atomic_bool *)stop)
+		if (!submit_one(dma, 1, src, dst, (struct ioat_dma_segment){ 0, 0, 4096 })) {
+			next_completion(dma);
+		} else {
+			EXPECT_EQ(errno, ENXIO);
+			refused++;
+		}
+	printf("    refused %ld times\n", refused);
+	close(dma);
+	return NULL;
+}
+
+/* On 5.10 get_dev_pagemap() must not be called then: it finds one without a reference count. */
+TEST_TIMED(removal_of_the_memory_while_requests_begin, 120)
+{
+	atomic_bool stop = false;
+	pthread_t thread;
+	int i;
+
+	EXPECT(!pthread_create(&thread, NULL, insist, &stop));
+	usleep(100000);
+	for (i = 0; i < 4; i++) {
+		timed("ndctl disable-namespace namespace1.0 2>/dev/null");
+		timed("ndctl enable-namespace namespace1.0 2>/dev/null");
+	}
+	stop = true;
+	pthread_join(thread, NULL);
+	copies_work();
+}
+
 static void says_gone(const char *interface, int error)
 {
 	if (error != ENXIO && error != ENODEV)
