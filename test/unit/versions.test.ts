@@ -14,6 +14,9 @@ test('daemon, shim, image, kernel module and OpenAPI document have the version o
   expect(DAEMON_VERSION).toBe(version);
   expect(loadShim().version()).toBe(version);
   expect(/^ARG VERSION=(.*)$/m.exec(read('docker/Dockerfile'))?.[1]).toBe(version);
+  expect(/^ {4}newTag: (.*)$/m.exec(read('docker/kubernetes/base/kustomization.yaml'))?.[1]).toBe(
+    version,
+  );
   // Kbuild reads it there.
   expect(/^PACKAGE_VERSION="(.*)"$/m.exec(read('kernel/dkms.conf'))?.[1]).toBe(version);
   expect(JSON.parse(read('openapi/openapi.json')).info.version).toBe(version);
