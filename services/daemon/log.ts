@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { getSystemErrorName } from 'node:util';
 import { type DestinationStream, type Level, type Logger, pino } from 'pino';
+import { isJournalStream, journalPrefix } from './base/journald.ts';
 import { StartError } from './base/start-error.ts';
 import { loadShim, type Shim } from './engines/shim.ts';
 
@@ -147,18 +148,24 @@ class Lines implements DestinationStream {
   lastLevel = 0;
   readonly #queue: LogQueue;
   readonly #kindOf: (level: number) => Kind;
+  readonly #forJournal: boolean;
 
   constructor(queue: LogQueue, kindOf: (level: number) => Kind) {
     this.#queue = queue;
     this.#kindOf = kindOf;
+    this.#forJournal = isJournalStream(STDOUT, process.env.JOURNAL_STREAM);
   }
 
   write(line: string): void {
-    this.#queue.add(this.#kindOf(this.lastLevel), line);
+    const prefix = this.#forJournal ? journalPrefix(this.lastLevel) : '';
+    this.#queue.add(this.#kindOf(this.lastLevel), prefix + line);
   }
 }
 
-/** The log on stdout, as lines of JSON. @throws StartError where there is no thread to write it */
+/**
+ * The log on stdout, as lines of JSON, which systemd's journal gets with their priorities.
+ * @throws StartError where there is no thread to write it
+ */
 export function openLog(level: Level | 'silent'): Log {
   const queue = new LogQueue(STDOUT);
   const important = pino.levels.values.warn as number;

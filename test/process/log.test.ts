@@ -33,3 +33,21 @@ test('a turn is written at its end, and not held back', () => {
     process.kill(process.pid, 'SIGKILL');`;
   expect(logged(script)).toEqual({ status: null, lines: ['first'] });
 });
+
+test("systemd's journal gets each line with its priority; nothing else does", () => {
+  const script = `
+    import { openLog } from ${JSON.stringify(LOG)};
+    const { logger, audit } = openLog('debug');
+    for (const level of ['debug', 'info', 'warn', 'error', 'fatal']) logger[level](level);
+    audit.info('audit');`;
+  const logs = (journalStream: string) => {
+    const shell = `JOURNAL_STREAM=${journalStream} exec "$@"`;
+    const command = [process.execPath, '--input-type=module', '-e', script];
+    const { stdout } = spawnSync('sh', ['-c', shell, 'sh', ...command], { encoding: 'utf8' });
+    return stdout.trimEnd().split('\n');
+  };
+  const lines = logs('$(stat -L -c %d:%i /proc/$$/fd/1)');
+  const priorities = lines.map((line) => /^<(\d)>\{"level"/.exec(line)?.[1]);
+  expect(priorities).toEqual(['7', '6', '4', '3', '2', '6']);
+  for (const line of logs('1:1')) expect(line).toMatch(/^\{/);
+});
