@@ -113,6 +113,17 @@ describe('the image, its stages built on this machine', () => {
     }
   });
 
+  test('has dmactl', async () => {
+    const script = readFileSync(inImage('usr/local/bin/dmactl'), 'utf8');
+    const [, main = ''] = /^exec node .* (\/app\/\S+) "\$@"$/m.exec(script) ?? [];
+    const { env } = built.final;
+    const result = await run(process.execPath, [inImage(main), '--version'], {
+      env,
+      timeout: 30_000,
+    });
+    expect(result).toMatchObject({ code: 0, stdout: expect.stringContaining(packageJson.version) });
+  });
+
   test('says what it is', () => {
     expect(built.final.labels).toMatchObject({
       'org.opencontainers.image.title': packageJson.name,
