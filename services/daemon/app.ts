@@ -20,6 +20,7 @@ import { StartError } from './base/start-error.ts';
 import { Calibrator } from './calibration/calibration.ts';
 import { calibrationRoutes } from './calibration/routes.ts';
 import type { Config } from './config.ts';
+import { BodyHashes } from './devices/body-hashes.ts';
 import { contentRoutes } from './devices/content-routes.ts';
 import type { Inventory } from './devices/device.ts';
 import { openDevices } from './devices/open.ts';
@@ -28,7 +29,7 @@ import { SeenDevices } from './devices/seen.ts';
 import { UnflushedDevices } from './devices/unflushed.ts';
 import { uploadRoutes } from './devices/upload-routes.ts';
 import { DeviceWatch } from './devices/watch.ts';
-import { Hashers } from './digests/hashers.ts';
+import { Hashers, NICENESS } from './digests/hashers.ts';
 import { digestRoutes } from './digests/routes.ts';
 import { digestOfDevice } from './digests/whole-device.ts';
 import { EngineChooser } from './engines/choice.ts';
@@ -206,11 +207,14 @@ export async function buildApp({
     await http.register(eventRoutes, { transfers });
     await http.register(deviceRoutes, { inventory });
     const hashers = new Hashers(engine.cpu.threads);
-    http.addHook('onClose', () => hashers.close());
+    const wholeDevices = new BodyHashes(NICENESS);
+    http.addHook('onClose', async () => {
+      await Promise.all([hashers.close(), wholeDevices.close()]);
+    });
     await http.register(contentRoutes, {
       ...{ engine, inventory, queue, observer: metrics.content },
       digestOf: (device, algorithm, options) =>
-        digestOfDevice(device, algorithm, { ...options, engine, hashers }),
+        digestOfDevice(device, algorithm, { ...options, engine, hashes: wholeDevices }),
     });
     await http.register(uploadRoutes, {
       engine,

@@ -6,8 +6,9 @@ import { type Pace, throttle } from '../devices/throttle.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
+import type { HashStream } from '../hashing/hash-thread.ts';
 import { Problem } from '../problems/problem.ts';
-import type { CHUNK_SIZE, Hasher, Hashers } from './hashers.ts';
+import type { Hashers } from './hashers.ts';
 
 /**
  * What one thread hashes before another request has its turn: whole blocks, as many as fit, but
@@ -46,7 +47,7 @@ export async function* digests(
         if (span.done) break;
         await throttle(pace, span.value.size, left);
         const hashed = hashers.use((hasher) =>
-          hashSpan(device, span.value, blockSize, hasher, options),
+          hashSpan(device, span.value, hasher.thread.begin(blockSize), hasher.buffers, options),
         );
         // It is looked at in its turn, which may come after it has failed.
         hashed.catch(() => {});
@@ -69,16 +70,20 @@ function* spansOf({ offset, size }: ByteRange, blockSize: number): Generator<Byt
   }
 }
 
-/** Reads a span by chunks, the next one while the one before it is hashed. */
-async function hashSpan(
+/**
+ * Reads a span by chunks as large as the buffers, the next one while the one before it is hashed.
+ *
+ * @param buffers of shared memory, one size
+ * @returns the digests of the stream's blocks
+ * @throws Problem device_gone, media_error, or cancelled if it was stopped
+ */
+export async function hashSpan(
   device: Device,
   { offset, size }: ByteRange,
-  blockSize: number,
-  hasher: Hasher,
-  { engine, left }: DigestOptions,
+  stream: HashStream,
+  buffers: readonly [Buffer, Buffer],
+  { engine, left }: Pick<DigestOptions, 'engine' | 'left'>,
 ): Promise<Uint8Array> {
-  const { thread, buffers } = hasher;
-  const stream = thread.begin(blockSize);
   const found: Uint8Array[] = [];
   let reading = read(engine, device, offset, buffers[0].subarray(0, size));
   try {
@@ -102,7 +107,7 @@ async function hashSpan(
   return Buffer.concat(found);
 }
 
-/** @returns how much it has read: all that there is room for, at most {@link CHUNK_SIZE} */
+/** @returns how much it has read: all that there is room for */
 async function read(
   engine: Engine,
   device: Device,

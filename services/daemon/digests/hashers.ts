@@ -6,7 +6,7 @@ export const CHUNK_SIZE = 2 ** 20;
 /** Of SHA-256, in bytes. */
 export const DIGEST_SIZE = 32;
 /** Of nice(2): this is never more urgent than copying, or than the event loop. */
-const NICENESS = 10;
+export const NICENESS = 10;
 
 /** A thread that hashes, and memory that it shares: one buffer is read into while the other is hashed. */
 export interface Hasher {
