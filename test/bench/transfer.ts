@@ -34,6 +34,7 @@ export function aTransfer(id: string, request: TransferRequest): TransferDocumen
     timings: { queue_ns: 1000, copy_ns: 1000, flush_ns: 0, verify_ns: 0, total_ns: 100_000 },
     throughput_bytes_per_second: 4_096_000_000,
     labels: {},
+    depends_on: [],
     traceparent: null,
     error: null,
   };

@@ -84,6 +84,46 @@ describe('what a queued transfer waits for', () => {
     await blocker.release();
   });
 
+  test('those that it depends on, whatever bytes they touch', async () => {
+    const blocker = await open.block('dax0.0');
+    const first = await post(open, copy(0, 0));
+    const body = {
+      operation: 'fill',
+      ...fill('dax1.0', 500_000),
+      depends_on: [first.id, first.id],
+    };
+    const behind = await post(open, body);
+    expect(behind).toMatchObject({ status: 'queued', depends_on: [first.id] });
+    expect(behind.waiting_for).toEqual({ reason: 'order', transfers: [first.id] });
+    const waits = open.post({ ...body, depends_on: [behind.id] }, { prefer: 'wait=30' });
+    await open.inject({ method: 'POST', url: `/transfers/${first.id}/cancel` });
+    const failed = await waits;
+    expect(failed.statusCode).toBe(424);
+    expect(failed.json()).toMatchObject({
+      code: 'dependency_failed',
+      transfer: { status: 'failed', bytes_completed: 0, error: { code: 'dependency_failed' } },
+    });
+    await blocker.release();
+    // One that has succeeded is no reason to wait, one that has not is one to fail.
+    const done = (await open.post(copy(0, 0))).json();
+    expect((await open.post({ ...body, depends_on: [done.id] })).statusCode).toBe(201);
+    expect((await open.post({ ...body, depends_on: [done.id, first.id] })).statusCode).toBe(424);
+    for (const dry_run of [false, true]) {
+      const unknown = await open.post({ ...body, depends_on: [done.id, 'none'], dry_run });
+      expect(unknown.statusCode).toBe(422);
+      expect(unknown.json()).toMatchObject({
+        ...{ code: 'unknown_transfer', errors: [{ pointer: '/depends_on/1' }] },
+      });
+    }
+    const many = { ...body, depends_on: Array(101).fill(done.id) };
+    expect((await open.post(many)).json()).toMatchObject({
+      ...{ code: 'invalid_request', errors: [{ pointer: '/depends_on' }] },
+    });
+    expect((await open.post({ ...body, depends_on: [done.id], dry_run: true })).statusCode).toBe(
+      200,
+    );
+  });
+
   test("another client's transfers, which are not named", async () => {
     const segments = Array(4096).fill({ src_offset: 0, dst_offset: 0, size: 16 * MIB });
     const ahead = { device_name: 'dax0.0', dst_device_name: 'dax1.0', durability: 'none' };
@@ -92,6 +132,8 @@ describe('what a queued transfer waits for', () => {
     expect(behind.waiting_for).toEqual({ reason: 'order', transfers: [] });
     const own = await post(guarded, copy(0, 0), bearer('other'));
     expect(own.waiting_for).toEqual({ reason: 'order', transfers: [behind.id] });
+    const theirs = { ...copy(0, 0), depends_on: [behind.id] };
+    expect((await post(guarded, theirs, bearer('one'))).code).toBe('unknown_transfer');
     const mine = await post(guarded, copy(0, 0), bearer('one'));
     expect(mine.waiting_for.transfers).not.toContain(behind.id);
     const cancel = { method: 'POST', url: `/transfers/${long.id}/cancel` } as const;

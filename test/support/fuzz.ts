@@ -91,6 +91,7 @@ export const transferBody = fc
       timeout_ms: mostly(fc.integer({ min: 1, max: 1e9 })),
       priority: mostly(fc.constantFrom('high', 'normal', 'low')),
       labels: mostly(labels),
+      depends_on: mostly(fc.array(fc.oneof(fc.uuid(), text, fc.constant('#0')), { maxLength: 3 })),
       dry_run: mostly(fc.boolean()),
     },
     { requiredKeys: ['device_name', 'size'] },

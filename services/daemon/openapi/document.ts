@@ -26,7 +26,7 @@ const HEADERS = {
 };
 
 /** Statuses of POST /transfers that say how a transfer stands, or ended. */
-const REPLAYED = ['200', '202', '409', '500', '502', '503', '504', '507'];
+const REPLAYED = ['200', '202', '409', '424', '500', '502', '503', '504', '507'];
 
 /** Makes of what the routes' schemas give the document that clients read. */
 export function finishDocument(document: OpenAPIV3_1.Document): OpenAPIV3_1.Document {

@@ -45,6 +45,7 @@ const transfer = {
   finished_at: '2026-11-22T16:04:01.741Z',
   throughput_bytes_per_second: 4_120_435_002,
   labels: { job: 'nightly' },
+  depends_on: [],
   traceparent: null,
   error: null,
   segments: null,

@@ -21,7 +21,7 @@ export interface Access {
 /** Where an operation stands in the order. */
 export interface Place<Operation> {
   readonly accesses: readonly Access[];
-  /** Of how many pieces its accesses were, before they were merged. */
+  /** Of how many pieces its accesses were, before they were merged, and what else it waits for. */
   readonly weight: number;
   /** How many earlier operations it still waits for. */
   blockers: number;
@@ -46,15 +46,23 @@ export interface Place<Operation> {
   left: boolean;
 }
 
+export interface PlaceOptions<Operation> {
+  /** Whether a crash forgets it. */
+  transient?: boolean;
+  /** See {@link Place}. */
+  unsettled?: Place<Operation>['unsettled'];
+  /** Earlier operations that it waits for, whatever bytes they touch. */
+  after?: readonly Operation[];
+}
+
 /** A place for an operation that is not in the order yet. */
 export function placeFor<Operation>(
   accesses: readonly Access[],
-  transient = true,
-  unsettled?: Place<Operation>['unsettled'],
+  { transient = true, unsettled, after = [] }: PlaceOptions<Operation> = {},
 ): Place<Operation> {
   return {
     accesses: mergeAccesses(accesses),
-    weight: accesses.reduce((sum, { pieces = 1 }) => sum + pieces, 0),
+    weight: accesses.reduce((sum, { pieces = 1 }) => sum + pieces, after.length),
     blockers: 0,
     predecessors: [],
     blocked: new Set(),
@@ -90,8 +98,12 @@ export class Precedence<Operation extends Place<Operation>> {
     return this.#accesses;
   }
 
-  /** Puts an operation behind all others. */
-  enter(operation: Operation): void {
+  /**
+   * Puts an operation behind all others.
+   *
+   * @param after earlier ones that it waits for, whatever bytes they touch
+   */
+  enter(operation: Operation, after: readonly Operation[] = []): void {
     const mustWaitFor = (other: Operation, write: boolean) => {
       if (other.left) return;
       if (isUnsure(other)) {
@@ -100,12 +112,9 @@ export class Precedence<Operation extends Place<Operation>> {
           operation.exposed = true;
         }
       }
-      if (other.blocked.has(operation)) return;
-      other.blocked.add(operation);
-      operation.predecessors.push(other);
-      operation.blockers++;
-      this.#edges++;
+      this.#block(operation, other);
     };
+    for (const other of after) if (!other.left) this.#block(operation, other);
     for (const { device, offset, size, write } of operation.accesses) {
       const claims = this.#claimsOf(device);
       claims[write ? 'write' : 'read'](operation, offset, offset + size, (other) =>
@@ -113,6 +122,14 @@ export class Precedence<Operation extends Place<Operation>> {
       );
     }
     this.#accesses += operation.weight;
+  }
+
+  #block(operation: Operation, other: Operation): void {
+    if (other.blocked.has(operation)) return;
+    other.blocked.add(operation);
+    operation.predecessors.push(other);
+    operation.blockers++;
+    this.#edges++;
   }
 
   /** One that is transient begins to write. @returns those whose source is unsettled from now on */

@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type Hindrance, type InLane, Lanes, laneOf, type Share } from './lanes.ts';
-import { type Access, type Place, Precedence, placeFor, predecessorsOf } from './precedence.ts';
+import {
+  type Access,
+  type Place,
+  type PlaceOptions,
+  Precedence,
+  placeFor,
+  predecessorsOf,
+} from './precedence.ts';
 
 /**
  * An operation's place in the order. `waiting`: for an earlier one that touches its bytes.
@@ -105,17 +112,19 @@ export class Scheduler<Work> {
     return this.#order.entries;
   }
 
-  /** Whether {@link accept} would take more of a client than is bounded. */
-  isFull(client = NOBODY.client): boolean {
+  /** Whether {@link accept}, so many times, would take more of a client than is bounded. */
+  isFull(client = NOBODY.client, count = 1): boolean {
     const account = this.#lanes.find(client);
     if (account === undefined || account.waiting === 0) return this.entries >= 2 * this.#maxEntries;
-    const { waiting: operations, waitingBytes: bytes, accesses } = account;
+    const { waiting, waitingBytes: bytes, accesses } = account;
+    const own = { operations: waiting + count - 1, bytes, accesses };
+    const all = {
+      ...{ operations: this.#waiting + count - 1, bytes: this.#waitingBytes },
+      accesses: this.#order.accesses,
+    };
     return (
-      reaches({ operations, bytes, accesses }, this.#maxWaitingOfOne) ||
-      reaches(
-        { operations: this.#waiting, bytes: this.#waitingBytes, accesses: this.#order.accesses },
-        this.#maxWaiting,
-      ) ||
+      reaches(own, this.#maxWaitingOfOne) ||
+      reaches(all, this.#maxWaiting) ||
       this.entries >= this.#maxEntries
     );
   }
@@ -129,8 +138,6 @@ export class Scheduler<Work> {
    * Gives an operation its place behind all that were accepted before.
    *
    * @param now milliseconds of a clock that does not step, as in all that follows
-   * @param transient whether a crash forgets it
-   * @param unsettled see {@link Place}
    */
   accept(
     work: Work,
@@ -138,21 +145,21 @@ export class Scheduler<Work> {
     lane: number,
     share: Share = NOBODY,
     now = 0,
-    transient = true,
-    unsettled?: Place<unknown>['unsettled'],
+    options: PlaceOptions<Ticket<Work>> = {},
   ): Ticket<Work> {
+    const place = options as PlaceOptions<Entry<Work>>;
     const account = this.#lanes.accountOf(share, now);
     const entry: Entry<Work> = {
       work,
       state: 'waiting',
-      ...placeFor<Entry<Work>>(accesses, transient, unsettled),
+      ...placeFor<Entry<Work>>(accesses, place),
       lane,
       account,
       bytes: share.bytes,
       queuedUpTo: 0,
       withdrawn: false,
     };
-    this.#order.enter(entry);
+    this.#order.enter(entry, place.after);
     account.accesses += entry.weight;
     laneOf(entry).open++;
     this.#count(entry, 1);

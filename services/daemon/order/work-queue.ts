@@ -30,6 +30,8 @@ export interface NewWork extends Work {
    * the promise resolves.
    */
   unsettled?: () => Promise<boolean> | undefined;
+  /** Earlier work that it waits for, whatever bytes that touches. */
+  after?: readonly Ticket<Work>[];
 }
 
 /** Why work has not started, as its client is told. */
@@ -168,7 +170,7 @@ export class WorkQueue {
   }
 
   /** @throws Problem shutting_down, overloaded or queue_full, where no new work of that client is taken */
-  admit(client: string): void {
+  admit(client: string, count = 1): void {
     if (this.#closing) {
       throw retryLater('shutting_down', 'The daemon is shutting down: retry when it is back.');
     }
@@ -176,16 +178,16 @@ export class WorkQueue {
       const detail = 'The daemon has more requests than it can answer in time: retry later.';
       throw retryLater('overloaded', detail, OVERLOAD_SECONDS);
     }
-    if (this.#scheduler.isFull(client)) {
+    if (this.#scheduler.isFull(client, count)) {
       throw retryLater('queue_full', 'Too much is waiting already: retry later.');
     }
   }
 
-  /** The same for a transfer, of which a client may have only so many. */
-  admitTransfer(client: string): void {
-    this.admit(client);
+  /** The same for so many transfers, of which a client may have only so many. */
+  admitTransfers(client: string, count: number): void {
+    this.admit(client, count);
     const { transfersInFlight = Number.POSITIVE_INFINITY } = this.#options.limitsOf(client);
-    if (this.#transfersOf(client) >= transfersInFlight) throw tooMany(transfersInFlight);
+    if (this.#transfersOf(client) + count > transfersInFlight) throw tooMany(transfersInFlight);
   }
 
   /** What a client may take, and what of it it has taken now. */
@@ -204,11 +206,20 @@ export class WorkQueue {
   }
 
   /** Gives work its place; `start` may be called before this returns. */
-  add({ accesses, lane, bytes, kept = false, unsettled, ...work }: NewWork): Ticket<Work> {
+  add({
+    accesses,
+    lane,
+    bytes,
+    kept = false,
+    unsettled,
+    after = [],
+    ...work
+  }: NewWork): Ticket<Work> {
     const { bytesPerSecond } = this.#options.limitsOf(work.client);
     const share = { client: work.client, bytes, bytesPerSecond };
     const now = performance.now();
-    const ticket = this.#scheduler.accept(work, accesses, lane, share, now, !kept, unsettled);
+    const options = { transient: !kept, unsettled, after };
+    const ticket = this.#scheduler.accept(work, accesses, lane, share, now, options);
     this.#startAll();
     return ticket;
   }

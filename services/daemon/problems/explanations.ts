@@ -113,6 +113,14 @@ export const EXPLANATIONS: Readonly<Record<ProblemCode, Explanation>> = {
     'The engine that was asked for cannot do this here.',
     'Ask for `auto` or `cpu`. GET /engines says why there is no DMA.',
   ),
+  unknown_transfer: no(
+    '`depends_on` names a transfer that there is not, that is not yours, or that ended too long ago.',
+    'Name transfers of your own that GET /transfers lists, or in a batch earlier ones of it, such as "#0".',
+  ),
+  dependency_failed: ended(
+    'A transfer that this one depends on failed, was cancelled or interrupted, so nothing was moved.',
+    'See how the other one ended, and send both again.',
+  ),
   idempotency_key_reused: no(
     'The Idempotency-Key was used with a request of another meaning.',
     'Use a new key.',

@@ -29,10 +29,12 @@ export const PROBLEMS = {
   digest_mismatch: { status: 422, title: 'The body does not match its Content-Digest' },
   bad_block: { status: 422, title: 'The range touches a known bad block' },
   engine_unavailable: { status: 422, title: 'The engine is not available' },
+  unknown_transfer: { status: 422, title: 'No transfer of this client has that id' },
   idempotency_key_reused: {
     status: 422,
     title: 'The Idempotency-Key was used with another request',
   },
+  dependency_failed: { status: 424, title: 'A transfer that it depends on did not succeed' },
   too_many_refusals: { status: 429, title: 'Too many invalid requests' },
   queue_full: { status: 429, title: 'The queue is full' },
   headers_too_large: { status: 431, title: 'The request header is too large' },

@@ -10,9 +10,18 @@ import { transferLane, type Work, type WorkQueue } from '../order/work-queue.ts'
 import { OutcomeUnknown, Problem, retryLater } from '../problems/problem.ts';
 import { accessesOf } from './accesses.ts';
 import type { Archive } from './archive.ts';
+import { dependencyProblem } from './dependencies.ts';
 import { reportEnd } from './observer.ts';
 import { rerunProblem, touchesItself } from './recovery.ts';
-import { acceptedRows, begunRows, changedRows, endedRows, keysOf, unsettledRows } from './rows.ts';
+import {
+  acceptedRows,
+  begunRows,
+  changedRows,
+  dependencyRows,
+  endedRows,
+  keysOf,
+  unsettledRows,
+} from './rows.ts';
 import { Run, type RunOptions, type RunResult, whyGone } from './run.ts';
 import type { TransferPatch, WaitingFor } from './schema.ts';
 import { patched } from './settings.ts';
@@ -26,8 +35,21 @@ export interface Surroundings extends RunOptions {
   journal: Journal;
   clock: ElapsedClock;
   archive: Archive;
+  /** Whether the daemon stops all that is not over: nothing may start behind what has stopped. */
+  readonly interrupting: boolean;
+  /** The journal has it, before it starts: from now on it can be asked for. */
+  accepted(active: ActiveTransfer): void;
   /** It is over, or left to the next daemon; called before anybody else is told. */
-  left(transfer: Transfer): void;
+  left(active: ActiveTransfer): void;
+  /** Has transfers outlive the daemon that one which does depends on. */
+  keep(dependencies: readonly Transfer[]): void;
+}
+
+export interface ActiveOptions {
+  /** How many daemons ran it again, and died, if the journal has it already. */
+  reruns?: number;
+  /** Those that it depends on, that had not succeeded when it was accepted. */
+  dependencies?: readonly Transfer[];
 }
 
 /** Why it was told to stop; `suspended`: to begin anew when the daemon runs again. */
@@ -69,15 +91,20 @@ export class ActiveTransfer {
   #state: State = { is: 'waiting' };
   #kept: Kept;
   #ticket: Ticket<Work> | undefined;
+  #dependencies: readonly Transfer[];
   #timer: NodeJS.Timeout | undefined;
   /** While a change of its settings is on its way; resolves in any case. */
   #changing: Promise<void> | undefined;
 
-  /** @param reruns how many daemons ran it again, and died, if the journal has it already */
-  constructor(transfer: Transfer, around: Surroundings, reruns?: number) {
+  constructor(
+    transfer: Transfer,
+    around: Surroundings,
+    { reruns, dependencies = [] }: ActiveOptions = {},
+  ) {
     this.transfer = transfer;
     this.#around = around;
     this.#reruns = reruns;
+    this.#dependencies = dependencies;
     this.#kept = { is: reruns === undefined ? 'no' : 'yes' };
     transfer.waitingFor = () => this.#waitingFor();
   }
@@ -92,8 +119,22 @@ export class ActiveTransfer {
     return this.#state.is === 'accepting' ? this.journaling : undefined;
   }
 
-  /** Gives it its place in the order; it may start, and end, before this returns. */
-  place(): void {
+  /** Its place in the order; undefined if it has none yet. */
+  get ticket(): Ticket<Work> | undefined {
+    return this.#ticket;
+  }
+
+  /** Those that it depends on, that had not succeeded when it was accepted. */
+  get dependencies(): readonly Transfer[] {
+    return this.#dependencies;
+  }
+
+  /**
+   * Gives it its place in the order; it may start, and end, before this returns.
+   *
+   * @param after the places of those that it depends on
+   */
+  place(after: readonly Ticket<Work>[]): void {
     const { id, plan, settings, origin } = this.transfer;
     const { queue, unflushed } = this.#around;
     if (!plan.flush && plan.operation !== 'compare') unflushed.add(plan.destination);
@@ -105,6 +146,7 @@ export class ActiveTransfer {
       bytes: plan.bytes,
       kept: this.#kept.is !== 'no' || this.#state.is === 'accepting',
       unsettled: () => this.#unsettled(),
+      after,
     });
     // What started within add() has nobody behind it yet.
     if (this.#state.is === 'running') queue.begin(this.#ticket);
@@ -112,33 +154,40 @@ export class ActiveTransfer {
     if (this.#state.is === 'left') queue.release(this.#ticket);
   }
 
-  /**
-   * Gives it its place in the order, and puts it into the journal. Once it is there it starts as soon
-   * as its turn comes; if it is refused, it gives its place up.
-   *
-   * @param onAccepted is called once it is in the journal, before it starts
-   * @returns once it is in the journal
-   * @throws Problem if it is refused; OutcomeUnknown if that is not decided in time
-   */
-  placeKept(onAccepted: () => void): Promise<void> {
+  /** Gives it its place in the order; it does not start before {@link acceptTogether} has decided. */
+  placeAccepting(after: readonly Ticket<Work>[]): void {
     this.#state = { is: 'accepting', due: false };
-    this.place();
-    return this.#accept(
-      () => {
-        onAccepted();
-        this.#letStart();
-      },
-      () => {
-        this.#leave();
-        this.#release();
-      },
-    );
+    this.place(after);
   }
 
   /** Gives one of an earlier daemon its place in the order; it does not start before {@link rerun}. */
-  hold(): void {
+  hold(after: readonly Ticket<Work>[]): void {
     this.#state = { is: 'held', due: false };
-    this.place();
+    this.place(after);
+  }
+
+  /** Learns what one that is held depends on, once all that earlier daemons left is known. */
+  dependOn(dependencies: readonly Transfer[]): void {
+    this.#dependencies = dependencies;
+  }
+
+  /** Ends it if it must not run, for what has become of those that it depends on. */
+  checkDependencies(): void {
+    const problem = dependencyProblem(this.#dependencies);
+    if (problem !== undefined) this.stop(problem);
+  }
+
+  /** Says in the journal which of those that it depends on have succeeded: one of them is forgotten. */
+  noteDependencies(): void {
+    if (this.#kept.is === 'yes') this.#around.journal.writeSoon(this.#dependencyRows());
+  }
+
+  #dependencyRows(): Rows {
+    const open = this.#dependencies.filter(({ status }) => status !== 'succeeded');
+    return dependencyRows(
+      this.transfer,
+      open.map(({ id }) => id),
+    );
   }
 
   /** Lets one that is held start as soon as its turn comes. */
@@ -214,15 +263,10 @@ export class ActiveTransfer {
     if (this.#state.is === 'held') this.stop(rerunProblem(reason));
   }
 
-  /** Puts it into the journal, wherever it is on its way. @throws as {@link placeKept} */
+  /** Puts it into the journal, wherever it is on its way. @throws as {@link acceptTogether} */
   async keep(): Promise<void> {
     if (this.#kept.is === 'no' && this.#state.is !== 'left') {
-      await this.#accept(
-        () => {},
-        () => {
-          this.transfer.promised = false;
-        },
-      );
+      await acceptTogether([this], this.#around.journal);
     } else {
       await this.journaling;
     }
@@ -256,34 +300,36 @@ export class ActiveTransfer {
     this.stop(again ? 'suspended' : retryLater('interrupted', reason));
   }
 
-  /** Puts it into the journal. The calls come once it is decided, be that after `answer` rejects. */
-  #accept(accepted: () => void, refused: () => void): Promise<void> {
-    const { transfer } = this;
-    transfer.promised = true;
-    const answer = new Promise<void>((resolve, reject) => {
-      this.#around.journal
-        .accept(this.#rows(), (problem) => {
-          reject(new OutcomeUnknown(problem.message));
-        })
-        .then(
-          () => {
-            this.#kept = { is: 'yes' };
-            if (this.#ticket !== undefined) this.#ticket.transient = false;
-            accepted();
-            resolve();
-          },
-          (problem) => {
-            if (this.#kept.is === 'coming' && this.#kept.otherRows) {
-              this.#around.journal.remove(keysOf(transfer));
-            }
-            this.#kept = { is: 'no' };
-            refused();
-            reject(problem);
-          },
-        );
-    });
+  /** It goes into the journal. @param answer see {@link Kept} @returns its rows */
+  enterJournal(answer: Promise<void>): Rows {
+    this.transfer.promised = true;
+    this.#around.keep(this.#dependencies);
+    const rows = this.#rows();
     this.#kept = { is: 'coming', answer, otherRows: false };
-    return answer;
+    return rows;
+  }
+
+  /** The journal has it, be that after its answer has been rejected. */
+  enteredJournal(): void {
+    this.#kept = { is: 'yes' };
+    if (this.#ticket !== undefined) this.#ticket.transient = false;
+    if (this.#state.is !== 'accepting') return;
+    this.#around.accepted(this);
+    this.#letStart();
+  }
+
+  /** The journal has refused it. */
+  refusedByJournal(): void {
+    if (this.#kept.is === 'coming' && this.#kept.otherRows) {
+      this.#around.journal.remove(keysOf(this.transfer));
+    }
+    this.#kept = { is: 'no' };
+    if (this.#state.is !== 'accepting') {
+      this.transfer.promised = false;
+      return;
+    }
+    this.#leave();
+    this.#release();
   }
 
   /** @throws Problem if they are refused; OutcomeUnknown if that is not decided in time */
@@ -306,6 +352,7 @@ export class ActiveTransfer {
         unsettled: !begun && this.#ticket?.readsTransient === true,
       }),
       ...(transfer.change === undefined ? [] : changedRows(transfer, transfer.change)),
+      ...this.#dependencyRows(),
       ...(begun ? begunRows(transfer, 0) : []),
     ]);
   }
@@ -340,6 +387,7 @@ export class ActiveTransfer {
   #letStart(): void {
     const due = (this.#state.is === 'accepting' || this.#state.is === 'held') && this.#state.due;
     this.#state = { is: 'waiting' };
+    this.checkDependencies();
     if (due) this.#turn();
   }
 
@@ -349,7 +397,7 @@ export class ActiveTransfer {
     const { journal, queue } = this.#around;
     if (this.#state.is === 'accepting' || this.#state.is === 'held') this.#state.due = true;
     // One that was told to stop keeps its place until its end is in the journal.
-    if (this.#state.is !== 'waiting') return;
+    if (this.#state.is !== 'waiting' || this.#around.interrupting) return;
     const mustKnow = this.#reruns !== undefined || touchesItself(transfer.plan);
     if (this.#kept.is === 'no' || !mustKnow) {
       // From now on its source is settled. If that is lost, it is interrupted, which is safe.
@@ -381,7 +429,10 @@ export class ActiveTransfer {
     }
     const { transfer } = this;
     const { chooser, feed } = this.#around;
-    const wrong = whyGone(transfer.plan) ?? (this.#ticket?.torn ? sourceIncomplete() : undefined);
+    const wrong =
+      dependencyProblem(this.#dependencies) ??
+      whyGone(transfer.plan) ??
+      (this.#ticket?.torn ? sourceIncomplete() : undefined);
     if (wrong !== undefined) {
       this.#end(undefined, wrong);
       return;
@@ -472,13 +523,43 @@ export class ActiveTransfer {
   #leave(): void {
     this.#state = { is: 'left' };
     this.transfer.waitingFor = undefined;
-    this.#around.left(this.transfer);
+    this.#around.left(this);
   }
 
   /** Lets those go on that wait for it. */
   #release(): void {
     if (this.#ticket !== undefined) this.#around.queue.release(this.#ticket);
   }
+}
+
+/**
+ * Puts transfers into the journal, all or none. Those that are placed start as soon as their turn
+ * comes; if they are refused, they give their places up.
+ *
+ * @returns once they are in the journal
+ * @throws Problem if they are refused; OutcomeUnknown if that is not decided in time
+ */
+export function acceptTogether(
+  transfers: readonly ActiveTransfer[],
+  journal: Journal,
+): Promise<void> {
+  let settle = { resolve: () => {}, reject: (_error: Error) => {} };
+  const answer = new Promise<void>((resolve, reject) => {
+    settle = { resolve, reject };
+  });
+  const rows = new Map(transfers.flatMap((one) => [...one.enterJournal(answer)]));
+  const undecided = ({ message }: Problem) => settle.reject(new OutcomeUnknown(message));
+  journal.accept(rows, undecided).then(
+    () => {
+      for (const one of transfers) one.enteredJournal();
+      settle.resolve();
+    },
+    (problem) => {
+      for (const one of transfers) one.refusedByJournal();
+      settle.reject(problem);
+    },
+  );
+  return answer;
 }
 
 function sourceIncomplete(): Problem {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Journal } from '../journal/journal.ts';
-import { acceptedRows, changedRows, endedRows, keysOf } from './rows.ts';
+import { acceptedRows, changedRows, dependencyRows, endedRows, keysOf } from './rows.ts';
 import type { Outcome, Transfer } from './transfer.ts';
 
 const BATCH_MS = 1000;
@@ -64,6 +64,7 @@ export class Archive {
       this.#journal.writeSoon(
         new Map([
           ...acceptedRows(transfer),
+          ...dependencyRows(transfer, []),
           ...(transfer.change === undefined ? [] : changedRows(transfer, transfer.change)),
           ...endedRows(transfer, transfer.end as Outcome),
         ]),

@@ -54,6 +54,11 @@ export class IdempotencyKeys {
     this.#max = { keys: Math.floor(MAX.keys * share), weight: Math.floor(MAX.weight * share) };
   }
 
+  /** The transfer that a key stands for, whatever the request. */
+  peek(client: string, key: string): Transfer | undefined {
+    return this.#keys.get(nameOf(client, key))?.transfer;
+  }
+
   /**
    * The transfer that the same request made before, if it did. Each client has its own keys.
    *
@@ -187,6 +192,7 @@ function fingerprint(plan: Meaning): string {
     plan.flush,
     plan.verify,
     plan.timeoutMs,
+    plan.dependsOn,
     labels,
   ];
   return createHash('sha256').update(JSON.stringify(meaning)).digest('base64');

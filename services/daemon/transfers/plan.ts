@@ -126,6 +126,7 @@ export function planTransfer(
     verify,
     timeoutMs: meaning.timeoutMs,
     labels: meaning.labels,
+    dependsOn: meaning.dependsOn,
   };
 }
 
@@ -146,6 +147,7 @@ export function meaningOf(request: TransferRequest): Meaning {
     verify: request.verify === 'crc32c',
     timeoutMs: request.timeout_ms,
     labels: request.labels,
+    dependsOn: [...new Set(request.depends_on)],
   };
 }
 

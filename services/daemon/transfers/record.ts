@@ -10,6 +10,7 @@ import {
   acceptedSchema,
   begunSchema,
   changedSchema,
+  dependenciesSchema,
   deviceSchema,
   endedSchema,
   isChange,
@@ -22,6 +23,7 @@ const MAX_SHARED = 1000;
 const NONE: readonly string[] = [];
 const NO_RETRIES = Object.freeze({ retries: 0 });
 const NO_LABELS = Object.freeze({});
+const NO_DEPENDENCIES = Object.freeze({ ids: [], open: [] });
 
 const foreignDevice = deviceSchema.extend({
   kind: deviceSchema.shape.kind.catch('devdax'),
@@ -62,6 +64,7 @@ export interface TransferRecord {
   /** Work that a crash forgets had begun to write its source. */
   unsettled: boolean;
   change: Change | undefined;
+  dependencies: Readonly<z.output<typeof dependenciesSchema>>;
   /** Keys of rows that this version does not understand, which are kept. */
   foreign: string[];
   /** Undefined if it was not over, or that cannot be read. */
@@ -92,6 +95,7 @@ export function readRecords(
         const rest = {
           begun: undefined,
           change: undefined,
+          dependencies: NO_DEPENDENCIES,
           unsettled,
           foreign,
           outcome: undefined,
@@ -108,7 +112,9 @@ export function readRecords(
     const begun = part === 'begun' ? readWith(begunSchema, value) : undefined;
     const ended = part === 'ended' ? readWith(endedSchema, value) : undefined;
     const changed = isChange(part ?? '') ? readWith(changedSchema, value) : undefined;
+    const dependencies = part === 'dependencies' ? readWith(dependenciesSchema, value) : undefined;
     if (begun !== undefined) last.begun = begun;
+    else if (dependencies !== undefined) last.dependencies = dependencies;
     else if (changed !== undefined) last.change = laterOf(last.change, changed);
     else if (ended !== undefined) last.outcome = readOutcome(ended);
     else if (part === 'unsettled') last.unsettled = true;
@@ -182,7 +188,7 @@ export function transferOf(
   const { accepted, outcome } = record;
   const client = shared.text(accepted.client);
   const own = { ...record, accepted: { ...accepted, client } };
-  const transfer = transferAgain(own, planOf(accepted, shared), clock);
+  const transfer = transferAgain(own, planOf(record, shared), clock);
   if (outcome !== undefined) {
     const channels = outcome.channels.length === 0 ? NONE : outcome.channels;
     transfer.finish({ ...outcome, channels, choice: shared.choice(outcome.choice) });
@@ -205,7 +211,7 @@ export function transferAgain(
 }
 
 /** What its client asked for. */
-export function requestOf({ accepted }: TransferRecord): TransferRequest {
+export function requestOf({ accepted, dependencies }: TransferRecord): TransferRequest {
   const { operation, pattern } = accepted;
   const segments = segmentsOf(accepted).map(({ src_offset, ...rest }) =>
     operation === 'fill' ? rest : { src_offset, ...rest },
@@ -224,6 +230,7 @@ export function requestOf({ accepted }: TransferRecord): TransferRequest {
     ...(accepted.timeout_ms !== null && { timeout_ms: accepted.timeout_ms }),
     priority: accepted.priority,
     labels: accepted.labels,
+    ...(dependencies.ids.length > 0 && { depends_on: dependencies.ids }),
     dry_run: false,
   };
 }
@@ -244,7 +251,7 @@ function segmentsOf({ segments: numbers }: TransferRecord['accepted']) {
   });
 }
 
-function planOf(accepted: TransferRecord['accepted'], shared: Shared): TransferPlan {
+function planOf({ accepted, dependencies }: TransferRecord, shared: Shared): TransferPlan {
   const segments = segmentsOf(accepted);
   return {
     operation: accepted.operation,
@@ -261,6 +268,7 @@ function planOf(accepted: TransferRecord['accepted'], shared: Shared): TransferP
     verify: accepted.verify,
     timeoutMs: accepted.timeout_ms ?? undefined,
     labels: Object.keys(accepted.labels).length === 0 ? NO_LABELS : accepted.labels,
+    dependsOn: dependencies.ids,
   };
 }
 

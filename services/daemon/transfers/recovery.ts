@@ -85,7 +85,7 @@ export function touchesItself({ operation, source, destination, segments }: Tran
  */
 export type Recovered =
   | { kind: 'over'; transfer: Transfer; foreign: readonly string[] }
-  | { kind: 'again'; transfer: Transfer; reruns: number }
+  | { kind: 'again'; transfer: Transfer; reruns: number; openDependencies: readonly string[] }
   | { kind: 'interrupted'; transfer: Transfer; error: Problem; foreign: readonly string[] };
 
 export interface RecoveryOptions {
@@ -116,7 +116,8 @@ export function recover(record: TransferRecord, options: RecoveryOptions): Recov
   if (reason !== undefined) return interrupted(transfer, reason, foreign);
   try {
     const plan = planTransfer(requestOf(record), inventory, chooser);
-    return { kind: 'again', transfer: transferAgain(record, plan, clock), reruns };
+    const again = transferAgain(record, plan, clock);
+    return { kind: 'again', transfer: again, reruns, openDependencies: record.dependencies.open };
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     return interrupted(transfer, error.message, foreign);

@@ -23,7 +23,7 @@ import {
   transferRequestSchema,
   transferSchema,
 } from './schema.ts';
-import type { TransferService } from './service.ts';
+import type { Created, TransferService } from './service.ts';
 import { type Transfer, type TransferPlan, toldSegments } from './transfer.ts';
 
 /** How long POST /transfers waits for the end if the client says nothing, in milliseconds. */
@@ -92,6 +92,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
             'overlapping_ranges',
             'bad_block',
             'engine_unavailable',
+            'unknown_transfer',
             'idempotency_key_reused',
             'queue_full',
           ),
@@ -99,6 +100,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
             transferProblemSchema,
             'cancelled',
             'source_incomplete',
+            'dependency_failed',
             'dma_error',
             'verify_mismatch',
             'media_error',
@@ -118,19 +120,23 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       const { body } = request;
       request.operation = body.operation;
       authorize(request, touchesOf(body), (index) => touchPointer(body, index));
-      if (body.dry_run) return describePlan(planTransfer(body, inventory, chooser));
+      if (body.dry_run) {
+        const plan = planTransfer(body, inventory, chooser);
+        await transfers.checkDependencies(plan.dependsOn, request.client.name);
+        return describePlan(plan);
+      }
       const prefer = readPrefer(request.headers.prefer, DEFAULT_WAIT_MS);
       const key = request.headers['idempotency-key'];
       const origin = {
         ...{ requestId: request.id, client: request.client.name, key },
         trace: readTraceContext(request.headers),
       };
-      const { transfer, replayed } = await transfers.create(
-        meaningOf(body),
-        origin,
+      const makePlan = () => planTransfer(body, inventory, chooser);
+      const created = await transfers.create(
+        [{ request: meaningOf(body), origin, makePlan }],
         prefer.waitMs === 0,
-        () => planTransfer(body, inventory, chooser),
       );
+      const { transfer, replayed } = created[0] as Created;
       request.transferId = transfer.id;
       reply.header('location', referenceBelow(request.raw, '/transfers', transfer.id));
       if (replayed) reply.header('idempotency-replayed', 'true');

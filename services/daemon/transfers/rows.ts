@@ -12,9 +12,13 @@ import type { Change, Outcome, Transfer } from './transfer.ts';
 /**
  * A transfer's rows in the journal: what was accepted, that it has begun (where it matters), and
  * how it ended. Keys begin with the id, so that rows come in the order of acceptance. Changes take
- * turns in two rows, so that one that is refused leaves the one before it.
+ * turns in two rows, so that one that is refused leaves the one before it. What a transfer depends
+ * on is a row of its own, so that versions that know no dependencies do not run it.
  */
-const PARTS = ['accepted', 'unsettled', 'begun', 'changed_0', 'changed_1', 'ended'] as const;
+const PARTS = [
+  ...(['accepted', 'unsettled', 'begun'] as const),
+  ...(['changed_0', 'changed_1', 'dependencies', 'ended'] as const),
+] as const;
 type Part = (typeof PARTS)[number];
 
 export const keyOf = (id: string, part: Part) => `${id}/${part}`;
@@ -109,6 +113,13 @@ export const changedSchema = z.object({
   labels: z.record(z.string(), z.string()),
 });
 
+export const dependenciesSchema = z.object({
+  /** All that its client named. */
+  ids: z.array(z.string()),
+  /** Those of them that had not succeeded yet. */
+  open: z.array(z.string()),
+});
+
 export const endedSchema = z.object({
   status: z.enum(ENDS),
   error: z
@@ -193,6 +204,14 @@ export function begunRows({ id }: Transfer, reruns: number): Rows {
   return new Map([[keyOf(id, 'begun'), JSON.stringify(record)]]);
 }
 
+/** @returns rows that say what it depends on. @param open which of those have not succeeded */
+export function dependencyRows({ id, plan }: Transfer, open: readonly string[]): Rows {
+  const { dependsOn } = plan;
+  if (dependsOn.length === 0) return new Map();
+  const record: z.input<typeof dependenciesSchema> = { ids: [...dependsOn], open: [...open] };
+  return new Map([[keyOf(id, 'dependencies'), JSON.stringify(record)]]);
+}
+
 /** @returns rows that say what its client has changed */
 export function changedRows({ id }: Transfer, { number, settings }: Change): Rows {
   const { priority, timeoutMs, labels } = settings;
@@ -229,8 +248,11 @@ export function endedRows({ id }: Transfer, outcome: Outcome): Rows {
 }
 
 /** The keys that rows of a transfer can have. */
-export function keysOf({ id, change }: Transfer): string[] {
-  const parts = change === undefined ? PARTS.filter((part) => !isChange(part)) : PARTS;
+export function keysOf({ id, change, plan }: Transfer): string[] {
+  const parts = PARTS.filter((part) => {
+    if (isChange(part)) return change !== undefined;
+    return part !== 'dependencies' || plan.dependsOn.length > 0;
+  });
   return parts.map((part) => keyOf(id, part));
 }
 

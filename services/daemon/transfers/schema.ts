@@ -17,6 +17,7 @@ export type Status = (typeof STATUSES)[number];
 export const MAX_LABELS = 16;
 const MAX_LABEL_KEY = 63;
 const MAX_LABEL_VALUE = 255;
+const MAX_DEPENDENCIES = 100;
 const MAX_TIMEOUT_MS = 86_400_000;
 const DEFAULT_PAGE_SIZE = 50;
 const MAX_PAGE_SIZE = 1000;
@@ -40,6 +41,8 @@ const labels = z
   .record(labelKey, characters(0, MAX_LABEL_VALUE))
   .refine((pairs) => Object.keys(pairs).length <= MAX_LABELS, `may have up to ${MAX_LABELS} pairs`)
   .meta({ maxProperties: MAX_LABELS });
+
+const dependsOn = z.array(z.string()).max(MAX_DEPENDENCIES);
 
 const timeoutMs = z.int().min(1).max(MAX_TIMEOUT_MS);
 
@@ -130,6 +133,11 @@ export const transferRequestSchema = z
       timeout_ms: timeoutMs.optional().meta({ description: 'From acceptance.' }),
       priority: z.enum(PRIORITY_NAMES).default('normal'),
       labels: labels.default({}),
+      depends_on: dependsOn.optional().meta({
+        description:
+          "Ids of the client's transfers. It starts after they have succeeded; if one ends otherwise, " +
+          'it fails with `dependency_failed`, and nothing moves.',
+      }),
       dry_run: z
         .boolean()
         .default(false)
@@ -294,6 +302,9 @@ export const transferSchema = z
     }),
     throughput_bytes_per_second: z.int().min(0).meta({ description: 'Bytes over copy_ns.' }),
     labels: z.record(z.string(), z.string()).readonly(),
+    depends_on: z.array(z.uuid()).readonly().meta({
+      description: 'Transfers that it starts behind, once they have succeeded.',
+    }),
     traceparent: z.string().nullable().meta({
       description: 'The trace that its request was a part of (W3C Trace Context).',
     }),

@@ -4,9 +4,12 @@ import { seesTransfersOf, type Viewer } from '../access/visibility.ts';
 import { type HeapOptions, heapShare } from '../base/heap.ts';
 import { isClosed } from '../http/client-left.ts';
 import type { Rows } from '../journal/store.ts';
+import type { Ticket } from '../order/scheduler.ts';
+import type { Work } from '../order/work-queue.ts';
 import { Problem, withMembers } from '../problems/problem.ts';
-import { ActiveTransfer, type Surroundings } from './active.ts';
+import { type ActiveOptions, ActiveTransfer, acceptTogether, type Surroundings } from './active.ts';
 import { Archive } from './archive.ts';
+import { Dependents, dependenciesOf } from './dependencies.ts';
 import { documentFor } from './document.ts';
 import { Feed } from './feed.ts';
 import type { FinishedLimits } from './finished.ts';
@@ -41,7 +44,29 @@ const FORGET_EVERY_MS = 60_000;
 const KEEP_CLOCK_EVERY_MS = 600_000;
 
 /** With a small heap, fewer finished transfers and fewer keys are kept. */
-export type TransferServiceOptions = Omit<Surroundings, 'archive' | 'feed' | 'left'> & HeapOptions;
+export type TransferServiceOptions = Omit<
+  Surroundings,
+  'archive' | 'feed' | 'interrupting' | 'accepted' | 'left' | 'keep'
+> &
+  HeapOptions;
+
+/** What a client asks for. */
+export interface NewTransfer {
+  /**
+   * What it means, whether or not that can be done now. Of several requests, `dependsOn` names earlier
+   * ones as `#` and their index.
+   */
+  request: Meaning;
+  origin: Origin;
+  /** Builds the plan; not called for a replay, which may no longer be plannable. */
+  makePlan(): TransferPlan;
+}
+
+/** A transfer that is not accepted yet, and what it depends on. */
+interface Prepared {
+  transfer: Transfer;
+  dependencies: readonly Transfer[];
+}
 
 export interface Created {
   transfer: Transfer;
@@ -60,27 +85,30 @@ export class TransferService {
   readonly #forgetting: NodeJS.Timeout;
   readonly #keepingClock: NodeJS.Timeout;
   readonly #active = new Map<string, ActiveTransfer>();
+  readonly #dependents = new Dependents();
+  /** What transfers of earlier daemons depend on, until all of those are known. */
+  readonly #openDependencies = new Map<ActiveTransfer, readonly string[]>();
   /** Until all is known of earlier daemons' transfers: those that are over, and whoever waits. */
   #past: { over: Transfer[]; all: Promise<void>; known(): void } | undefined = unknownPast();
   /** How many finished ones of earlier daemons may be known before all are. */
   readonly #maxPast: number;
-  readonly #surroundings: Surroundings;
+  readonly #surroundings: Surroundings & { interrupting: boolean };
 
   constructor(options: TransferServiceOptions) {
     this.#options = options;
     this.#archive = new Archive(options.journal);
     const limits = historyLimits(options);
     this.#maxPast = PAST_PART * (limits.answered.transfers + limits.accepted202.transfers);
-    this.#history = new History(limits, (transfer) => this.#archive.remove(transfer));
+    this.#history = new History(limits, (transfer) => this.#forget(transfer));
     this.#keys = new IdempotencyKeys((transfer) => this.#history.release(transfer), options);
     this.#surroundings = {
       ...options,
       archive: this.#archive,
       feed: this.feed,
-      left: (transfer) => {
-        this.#active.delete(transfer.id);
-        if (transfer.over) this.#finish(transfer);
-      },
+      interrupting: false,
+      accepted: (active) => this.#show(active),
+      left: (active) => this.#left(active),
+      keep: (dependencies) => this.#keepSoon(dependencies),
     };
     this.#forgetting = setInterval(() => {
       this.#keys.forgetExpired();
@@ -102,50 +130,136 @@ export class TransferService {
   }
 
   /**
-   * Accepts a transfer; it may have started, though not ended, when this resolves.
+   * Accepts transfers, all or none; they may have started, though not ended, when this resolves.
    *
-   * @param request what it means, whether or not that can be done now
-   * @param journaled whether it must be in the journal by then, and before it starts; one with an
-   *   Idempotency-Key always is
-   * @param makePlan builds the plan; not called for a replay, which may no longer be plannable
-   * @returns the transfer, or the one that was made before
-   * @throws Problem if it is not accepted, and then nothing is kept of it: what `makePlan` throws;
-   *   idempotency_key_reused if another request used the key; queue_full and the like
+   * @param journaled whether they must be in the journal by then, and before they start; with an
+   *   Idempotency-Key they always are
+   * @param about what a problem says that is about one of them
+   * @returns for each the transfer, or the one that was made before
+   * @throws Problem if they are not accepted, and then nothing is kept of them: what `makePlan`
+   *   throws; unknown_transfer; idempotency_key_reused if another request used the key; queue_full and
+   *   the like
    */
   async create(
-    request: Meaning,
-    origin: Origin,
+    requests: readonly NewTransfer[],
     journaled: boolean,
-    makePlan: () => TransferPlan,
-  ): Promise<Created> {
-    const { client, key } = origin;
-    let known = key === undefined ? undefined : this.#keys.find(client, key, request);
-    if (key !== undefined && known === undefined && this.learning !== undefined) {
-      await this.learning;
-      known = this.#keys.find(client, key, request);
-    }
-    if (known !== undefined) {
-      await this.#active.get(known.id)?.accepting;
-      return { transfer: known, replayed: true };
-    }
-    const plan = makePlan();
-    this.#options.queue.admitTransfer(client);
-
-    const transfer = new Transfer(this.#ids.next(), plan, origin, this.#options.clock);
-    this.#keys.remember(transfer);
-    const active = this.#activate(transfer);
-    if (journaled || key !== undefined) {
+    about: (problem: Problem, index: number) => Problem = (problem) => problem,
+  ): Promise<Created[]> {
+    for (let wait = this.#unknown(requests); wait; wait = this.#unknown(requests)) await wait;
+    // From here to their places in the order nothing else runs.
+    const { created, fresh } = this.#prepare(requests, about);
+    const actives = fresh.map(({ transfer, dependencies }) =>
+      this.#activate(transfer, { dependencies }),
+    );
+    if (journaled || fresh.some(({ transfer }) => transfer.origin.key !== undefined)) {
+      for (const active of actives) active.placeAccepting(this.#ticketsOf(active.dependencies));
       try {
-        await active.placeKept(() => this.#show(active));
+        if (actives.length > 0) await acceptTogether(actives, this.#options.journal);
       } catch (error) {
-        if (error instanceof Problem) this.#keys.forget(transfer);
+        if (error instanceof Problem) for (const { transfer } of fresh) this.#keys.forget(transfer);
         throw error;
       }
     } else {
-      this.#show(active);
-      active.place();
+      for (const active of actives) {
+        this.#show(active);
+        active.place(this.#ticketsOf(active.dependencies));
+        active.checkDependencies();
+      }
     }
+    return created;
+  }
+
+  /** While it is not known which transfers these requests name, or whether their keys are taken. */
+  #unknown(requests: readonly NewTransfer[]): Promise<unknown> | undefined {
+    const known = ({ origin: { client, key } }: NewTransfer) =>
+      key === undefined ? undefined : this.#keys.peek(client, key);
+    const learning = this.learning;
+    const unsure = (request: NewTransfer) =>
+      (request.origin.key !== undefined && known(request) === undefined) ||
+      request.request.dependsOn.some((id) => this.#history.get(id) === undefined);
+    if (learning !== undefined && requests.some(unsure)) return learning;
+    const accepting = requests.flatMap((request) => {
+      const transfer = known(request);
+      return (transfer && this.#active.get(transfer.id)?.accepting) ?? [];
+    });
+    return accepting.length > 0 ? Promise.all(accepting) : undefined;
+  }
+
+  #prepare(requests: readonly NewTransfer[], about: (problem: Problem, index: number) => Problem) {
+    const created: Created[] = [];
+    const fresh = new Map<string, Prepared>();
+    try {
+      for (const request of requests) created.push(this.#prepareOne(request, created, fresh));
+    } catch (error) {
+      for (const { transfer } of fresh.values()) this.#keys.forget(transfer);
+      throw error instanceof Problem ? about(error, created.length) : error;
+    }
+    return { created, fresh: [...fresh.values()] };
+  }
+
+  /** @param before what came of the requests before it @param fresh receives it, if it is no replay */
+  #prepareOne(
+    { request, origin, makePlan }: NewTransfer,
+    before: readonly Created[],
+    fresh: Map<string, Prepared>,
+  ): Created {
+    const { client, key } = origin;
+    const named = request.dependsOn.map((name) => {
+      const index = /^#(0|[1-9]\d{0,3})$/.exec(name)?.[1];
+      return (index && before[Number(index)]?.transfer.id) ?? name;
+    });
+    const dependsOn = [...new Set(named)];
+    const known = key && this.#keys.find(client, key, { ...request, dependsOn });
+    if (known) return { transfer: known, replayed: true };
+    const plan = { ...makePlan(), dependsOn };
+    const find = (id: string) => this.#history.get(id) ?? fresh.get(id)?.transfer;
+    const dependencies = dependenciesOf(named, client, find);
+    this.#options.queue.admitTransfers(client, fresh.size + 1);
+    const transfer = new Transfer(this.#ids.next(), plan, origin, this.#options.clock);
+    this.#keys.remember(transfer);
+    fresh.set(transfer.id, { transfer, dependencies });
     return { transfer, replayed: false };
+  }
+
+  /** @throws Problem unknown_transfer, as for a request that depends on these */
+  async checkDependencies(ids: readonly string[], client: string): Promise<void> {
+    if (ids.some((id) => this.#history.get(id) === undefined)) await this.learning;
+    dependenciesOf(ids, client, (id) => this.#history.get(id));
+  }
+
+  /** The places of those of them that are not over. */
+  #ticketsOf(transfers: readonly Transfer[]): Ticket<Work>[] {
+    return transfers.flatMap(({ id }) => this.#active.get(id)?.ticket ?? []);
+  }
+
+  /** Has transfers outlive the daemon; not at once, for each may have more that it depends on. */
+  #keepSoon(transfers: readonly Transfer[]): void {
+    for (const { id } of transfers) {
+      queueMicrotask(() => {
+        // Should it be refused, so is what depends on it.
+        this.#active
+          .get(id)
+          ?.keep()
+          .catch(() => {});
+      });
+    }
+  }
+
+  #left(active: ActiveTransfer): void {
+    const { transfer } = active;
+    this.#active.delete(transfer.id);
+    this.#dependents.remove(active);
+    if (!transfer.over) return;
+    this.#finish(transfer);
+    if (transfer.status === 'succeeded') return;
+    for (const dependent of this.#dependents.of(transfer)) dependent.checkDependencies();
+  }
+
+  /** It can be asked for no longer. */
+  #forget(transfer: Transfer): void {
+    // First, for after that nobody could tell a later daemon that it had succeeded.
+    for (const dependent of this.#dependents.of(transfer)) dependent.noteDependencies();
+    this.#archive.remove(transfer);
   }
 
   /**
@@ -182,9 +296,11 @@ export class TransferService {
     if (this.#options.queue.closing) return;
     for (const recovered of left) {
       if (recovered.kind !== 'again') continue;
-      const active = this.#activate(recovered.transfer, recovered.reruns);
+      const { transfer, reruns, openDependencies } = recovered;
+      const active = this.#activate(transfer, { reruns });
+      this.#openDependencies.set(active, openDependencies);
       active.limitTime();
-      active.hold();
+      active.hold(openDependencies.flatMap((id) => this.#active.get(id)?.ticket ?? []));
     }
   }
 
@@ -201,12 +317,24 @@ export class TransferService {
   settlePast(doubt: string | undefined): void {
     const past = this.#past;
     this.#past = undefined;
+    // Before any of them is forgotten.
+    for (const [active, ids] of this.#openDependencies) this.#resolve(active, ids);
+    this.#openDependencies.clear();
     this.#finishFirst(past?.over ?? []);
     past?.known();
     for (const active of this.#active.values()) {
       if (doubt === undefined) active.rerun();
       else active.interruptHeld(doubt);
     }
+  }
+
+  /** Looks up what one of an earlier daemon depends on. */
+  #resolve(active: ActiveTransfer, ids: readonly string[]): void {
+    active.dependOn(ids.flatMap((id) => this.#history.get(id) ?? []));
+    this.#dependents.add(active);
+    const missing = ids.find((id) => this.#history.get(id) === undefined);
+    if (missing === undefined) return;
+    active.interruptHeld(`it depends on the transfer ${missing}, which is not known any more`);
   }
 
   /** While not all is known of earlier daemons' transfers. */
@@ -352,6 +480,7 @@ export class TransferService {
    * not run it again; the rest is interrupted. @returns once it has stopped
    */
   async interrupt(): Promise<void> {
+    this.#surroundings.interrupting = true;
     // First all that could start: once the journal stops waiting, nothing must go on behind an end
     // that is not on disk.
     for (const active of [...this.#active.values()]) {
@@ -376,9 +505,10 @@ export class TransferService {
     this.#options.journal.writeSoon(this.#options.clock.row());
   }
 
-  #activate(transfer: Transfer, reruns?: number): ActiveTransfer {
-    const active = new ActiveTransfer(transfer, this.#surroundings, reruns);
+  #activate(transfer: Transfer, options?: ActiveOptions): ActiveTransfer {
+    const active = new ActiveTransfer(transfer, this.#surroundings, options);
     this.#active.set(transfer.id, active);
+    this.#dependents.add(active);
     return active;
   }
 

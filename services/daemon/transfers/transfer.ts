@@ -33,18 +33,23 @@ export interface TransferPlan {
   /** From acceptance. */
   timeoutMs: number | undefined;
   labels: Readonly<Record<string, string>>;
+  /** Ids of transfers that have to succeed before. */
+  dependsOn: readonly string[];
 }
 
 /** Characters of labels that take about as much memory as a segment. */
 const LABEL_CHARACTERS = 32;
 
-/** How much memory a transfer takes, in segments: labels and what its trace carries count too. */
+/** How much memory an id takes, in segments. */
+const ID_WEIGHT = 2;
+
+/** How much memory a transfer takes, in segments: labels, ids and what its trace carries count too. */
 export function weightOf({
   plan,
   settings,
   origin,
 }: Pick<Transfer, 'plan' | 'settings' | 'origin'>): number {
-  let weight = plan.segments.length;
+  let weight = plan.segments.length + ID_WEIGHT * plan.dependsOn.length;
   for (const [key, value] of Object.entries(settings.labels)) {
     weight += 1 + Math.floor((key.length + value.length) / LABEL_CHARACTERS);
   }
@@ -328,6 +333,7 @@ export class Transfer {
       throughput_bytes_per_second:
         copyNs === 0 ? 0 : Math.round((this.bytesCompleted * 1e9) / copyNs),
       labels: settings.labels,
+      depends_on: plan.dependsOn,
       traceparent: this.origin.trace?.traceparent ?? null,
       error: this.error === undefined ? null : problemDetails(this.error, this.origin.requestId),
     };

@@ -64,7 +64,7 @@ describe('a merge patch', () => {
 
 describe('a change of a transfer that is in the journal', () => {
   test('is there before it is answered, and the next daemon goes by it', async () => {
-    const bench = new ServiceBench();
+    const bench = await ServiceBench.after();
     await bench.create(true);
     const transfer = await bench.create(true, { labels: { a: '1' } }, 'key');
     const letThrough = bench.store.hold();
@@ -98,7 +98,7 @@ describe('a change of a transfer that is in the journal', () => {
   });
 
   test('that comes while the transfer is put there follows it', async () => {
-    const bench = new ServiceBench();
+    const bench = await ServiceBench.after();
     const transfer = await bench.create(false);
     const letThrough = bench.store.hold();
     const kept = bench.service.keep(transfer);
@@ -110,10 +110,10 @@ describe('a change of a transfer that is in the journal', () => {
   });
 
   test('of one whose client waits costs no row, and comes along if it is kept later', async () => {
-    const bench = new ServiceBench();
+    const bench = await ServiceBench.after();
     const transfer = await bench.create(false);
     await bench.service.change(transfer.id, ANNA, { timeout_ms: 60_000, labels: { a: '1' } });
-    expect(bench.store.rows.size).toBe(0);
+    expect(bench.recorded().size).toBe(0);
     await bench.service.keep(transfer);
     expect(bench.recordedTransfer(transfer).settings).toMatchObject({
       ...{ timeoutMs: 60_000, labels: { a: '1' } },
@@ -125,7 +125,7 @@ describe('a change of a transfer that is in the journal', () => {
   });
 
   test('has it start with what it has then, though its turn comes meanwhile', async () => {
-    const bench = new ServiceBench();
+    const bench = await ServiceBench.after();
     const first = await bench.create(true);
     const second = await bench.create(true);
     bench.end(0);
@@ -141,7 +141,7 @@ describe('a change of a transfer that is in the journal', () => {
   });
 
   test('waits for no end: one that stops meanwhile ends behind it', async () => {
-    const bench = new ServiceBench();
+    const bench = await ServiceBench.after();
     const transfer = await bench.create(true);
     const letThrough = bench.store.hold();
     const change = bench.service.change(transfer.id, ANNA, { labels: { last: 'one' } });
@@ -157,7 +157,7 @@ describe('a change of a transfer that is in the journal', () => {
   });
 
   test('that the disk refuses is none, and leaves the one before', async () => {
-    const bench = new ServiceBench();
+    const bench = await ServiceBench.after();
     const transfer = await bench.create(true);
     await bench.service.change(transfer.id, ANNA, { labels: { n: '1' } });
     bench.store.failure = FULL;
@@ -170,7 +170,7 @@ describe('a change of a transfer that is in the journal', () => {
 });
 
 test('moves it into the lane of its new priority, behind those that wait there', async () => {
-  const bench = new ServiceBench();
+  const bench = await ServiceBench.after();
   const large = (n: number) => ({
     segments: [{ src_offset: 2 * n * MIB, dst_offset: (2 * n + 1) * MIB, size: MIB + 1 }],
   });
@@ -211,6 +211,7 @@ describe('whatever the disk does', () => {
     const bench = new ServiceBench({
       ...{ store: new FaultyStore(disk), watermark: new FaultyWatermark(disk), mark },
     });
+    bench.service.settlePast(undefined);
     const created = bench.create(true);
     await settled();
     const transfer = await created;

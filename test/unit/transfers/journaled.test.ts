@@ -12,6 +12,7 @@ import { FULL, MemoryStore, memoryJournal } from '../../support/memory-store.ts'
 import {
   CLOCK,
   completion,
+  createOne,
   makeDevice,
   makeOrigin,
   makePlan,
@@ -59,7 +60,7 @@ describe('a transfer that has to be kept', () => {
 
   const create = async (journaled: boolean, key?: string, members = {}) => {
     const plan = makePlan(members);
-    return (await service.create(plan, makeOrigin(key), journaled, () => plan)).transfer;
+    return createOne(service, plan, makeOrigin(key), journaled);
   };
   const listed = async () =>
     (await service.list(transferListQuerySchema.parse({}), viewer('anna'))).transfers;

@@ -1,19 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 import { pino } from 'pino';
+import { Inventory } from '../../../services/daemon/devices/device.ts';
 import { UnflushedDevices } from '../../../services/daemon/devices/unflushed.ts';
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { Job } from '../../../services/daemon/engines/records.ts';
-import { readBatch } from '../../../services/daemon/journal/batch-row.ts';
+import { BATCH_KEY, readBatch } from '../../../services/daemon/journal/batch-row.ts';
+import { readClocks } from '../../../services/daemon/journal/elapsed.ts';
 import {
   readRecords,
   type TransferRecord,
   transferOf,
 } from '../../../services/daemon/transfers/record.ts';
+import { recover } from '../../../services/daemon/transfers/recovery.ts';
 import { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer, TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
 import { makeChooser, noDma } from '../../support/fake-dma.ts';
 import { MemoryStore, MemoryWatermark, memoryJournal } from '../../support/memory-store.ts';
-import { CLOCK, completion, makeOrigin, makePlan, makeQueue } from './make-transfer.ts';
+import {
+  CLOCK,
+  completion,
+  createOne,
+  makeDevice,
+  makeOrigin,
+  makePlan,
+  makeQueue,
+} from './make-transfer.ts';
 
 const ECANCELED = -125;
 
@@ -31,6 +42,7 @@ export class ServiceBench {
       store?: MemoryStore;
       watermark?: MemoryWatermark;
       mark?: Parameters<typeof memoryJournal>[1];
+      heapBytes?: number;
     } = {},
   ) {
     const { store = new MemoryStore(), watermark = new MemoryWatermark(), mark } = disk;
@@ -45,10 +57,29 @@ export class ServiceBench {
     this.service = new TransferService({
       ...{ engine: engine as unknown as Engine, dma, chooser: makeChooser('auto', dma) },
       ...{ clock: CLOCK, queue: this.queue, unflushed: new UnflushedDevices(false), journal },
+      ...(disk.heapBytes !== undefined && { heapBytes: disk.heapBytes }),
       log: pino({ level: 'silent' }),
       observer: { progressed: () => {}, finished: () => {} },
     });
-    this.service.settlePast(undefined);
+  }
+
+  /** With all that earlier daemons left: that of another bench, if it is given. */
+  static async after(earlier?: ServiceBench): Promise<ServiceBench> {
+    const store = new MemoryStore(earlier?.rows() ?? []);
+    const bench = new ServiceBench({ store });
+    const records = [...bench.recorded().values()];
+    const recovered = records.map((record) =>
+      recover(record, {
+        inventory: new Inventory([makeDevice()]),
+        ...{ chooser: makeChooser('auto', noDma()), doubt: undefined, clock: CLOCK },
+        host: readClocks(),
+      }),
+    );
+    const unfinished = recovered.filter(({ kind }) => kind !== 'over');
+    await bench.service.takeUp(unfinished, records.at(-1)?.id);
+    bench.service.addPast(recovered.filter(({ kind }) => kind === 'over'));
+    bench.service.settlePast(undefined);
+    return bench;
   }
 
   /** @param client anna unless told */
@@ -60,7 +91,7 @@ export class ServiceBench {
   ): Promise<Transfer> {
     const plan = makePlan(members);
     const origin = makeOrigin(key, client);
-    return (await this.service.create(plan, origin, journaled, () => plan)).transfer;
+    return createOne(this.service, plan, origin, journaled);
   }
 
   /** Ends the job that started as the n-th, counted from 0. */
@@ -68,11 +99,15 @@ export class ServiceBench {
     this.jobs[index]?.listener.done(completion(members));
   }
 
+  /** The rows that a crash would leave to count. */
+  rows(): [string, string][] {
+    const { uncommitted } = readBatch(this.store.rows, this.watermark.value);
+    return this.store.sorted().filter(([key]) => key !== BATCH_KEY && !uncommitted.has(key));
+  }
+
   /** What the next daemon would read, by id. */
   recorded(): Map<string, TransferRecord> {
-    const { uncommitted } = readBatch(this.store.rows, this.watermark.value);
-    const rows = this.store.sorted().filter(([key]) => !uncommitted.has(key));
-    const records = readRecords(rows, (key) => {
+    const records = readRecords(this.rows(), (key) => {
       throw new Error(`${key} cannot be read`);
     });
     return new Map(records.map((record) => [record.id, record]));

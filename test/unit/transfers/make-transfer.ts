@@ -8,6 +8,7 @@ import type { Device } from '../../../services/daemon/devices/device.ts';
 import { type Completion, NO_DMA } from '../../../services/daemon/engines/records.ts';
 import { ElapsedClock } from '../../../services/daemon/journal/elapsed.ts';
 import { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
+import type { Created, TransferService } from '../../../services/daemon/transfers/service.ts';
 import {
   type Acceptance,
   type Origin,
@@ -63,8 +64,23 @@ export function makePlan(members: Partial<TransferPlan> = {}): TransferPlan {
     verify: false,
     timeoutMs: undefined,
     labels: {},
+    dependsOn: [],
     ...members,
   };
+}
+
+/** Has a service accept a transfer. */
+export async function createOne(
+  service: TransferService,
+  plan: TransferPlan,
+  origin: Origin,
+  journaled = false,
+): Promise<Transfer> {
+  const [created] = await service.create(
+    [{ request: plan, origin, makePlan: () => plan }],
+    journaled,
+  );
+  return (created as Created).transfer;
 }
 
 export function makeOrigin(key?: string, client = 'anna'): Origin {

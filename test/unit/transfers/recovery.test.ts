@@ -26,6 +26,7 @@ import { createMemory, DEVICE_BYTES, type Memory } from '../order/sequential-mod
 import {
   CLOCK,
   completion,
+  createOne,
   makeDevice,
   makeOrigin,
   makePlan,
@@ -244,14 +245,12 @@ describe('after a crash', () => {
                 });
                 first.watched.set(segments, moved);
                 const journaled = what.kind === 'journaled';
-                first.service
-                  .create(plan, makeOrigin(), journaled, () => plan)
-                  .then(
-                    ({ transfer }) => {
-                      entry.id = transfer.id;
-                    },
-                    () => {},
-                  );
+                createOne(first.service, plan, makeOrigin(), journaled).then(
+                  ({ id }) => {
+                    entry.id = id;
+                  },
+                  () => {},
+                );
               }
             }
             await settled();

@@ -23,6 +23,7 @@ import { MemoryStore, memoryJournal } from '../../support/memory-store.ts';
 import {
   CLOCK,
   completion,
+  createOne,
   makeDevice,
   makeOrigin,
   makePlan,
@@ -104,7 +105,7 @@ describe('TransferService', () => {
 
   const create = async (members: Partial<TransferPlan> = {}, key?: string) => {
     const plan = makePlan(members);
-    return (await service.create(plan, makeOrigin(key), false, () => plan)).transfer;
+    return createOne(service, plan, makeOrigin(key));
   };
   const document = (transfer: Transfer) =>
     transferSchema.parse(JSON.parse(JSON.stringify(transfer)));
@@ -401,9 +402,8 @@ describe('TransferService', () => {
     const noMore = () => {
       throw new Error('what was possible then is not any more');
     };
-    expect(await service.create(makePlan(), makeOrigin('key'), false, noMore)).toEqual({
-      ...{ transfer, replayed: true },
-    });
+    const replay = { request: makePlan(), origin: makeOrigin('key'), makePlan: noMore };
+    expect(await service.create([replay], false)).toEqual([{ transfer, replayed: true }]);
     engine.end(0);
     await over;
     for (let i = 1; i <= 10_001; i++) {
@@ -441,8 +441,8 @@ describe('TransferService', () => {
     // A key of a request that was refused is free.
     const origin = makeOrigin('key');
     const plan = makePlan({ flush: false });
-    const again = await service.create(plan, origin, false, () => plan);
-    expect(again.replayed).toBe(false);
+    const again = await service.create([{ request: plan, origin, makePlan: () => plan }], false);
+    expect(again).toMatchObject([{ replayed: false }]);
   });
 
   test('takes nothing while it shuts down, and interrupts what is left', async () => {

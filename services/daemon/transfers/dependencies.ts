@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+import { fieldProblem, Problem } from '../problems/problem.ts';
+import type { ActiveTransfer } from './active.ts';
+import type { Transfer } from './transfer.ts';
+
+/**
+ * Which transfers wait for others to succeed. That a transfer starts only behind those that it
+ * depends on is the order's doing; this tells it what became of them.
+ */
+export class Dependents {
+  /** By the id of the transfer that they depend on. */
+  readonly #byId = new Map<string, Set<ActiveTransfer>>();
+
+  add(dependent: ActiveTransfer): void {
+    for (const { id } of dependent.dependencies) {
+      const dependents = this.#byId.get(id) ?? new Set();
+      this.#byId.set(id, dependents.add(dependent));
+    }
+  }
+
+  remove(dependent: ActiveTransfer): void {
+    for (const { id } of dependent.dependencies) {
+      const dependents = this.#byId.get(id);
+      if (dependents?.delete(dependent) && dependents.size === 0) this.#byId.delete(id);
+    }
+  }
+
+  /** Those that have not stopped yet and depend on a transfer. */
+  of({ id }: Transfer): ActiveTransfer[] {
+    return [...(this.#byId.get(id) ?? [])];
+  }
+}
+
+/** Why a transfer must not run; undefined if all that it depends on has succeeded, or may yet. */
+export function dependencyProblem(dependencies: readonly Transfer[]): Problem | undefined {
+  const failed = dependencies.find(({ over, status }) => over && status !== 'succeeded');
+  if (failed === undefined) return undefined;
+  const detail = `It depends on the transfer ${failed.id}, which has ended as ${failed.status}: nothing was moved.`;
+  return new Problem('dependency_failed', detail);
+}
+
+/**
+ * @param ids as a request names them
+ * @returns those of these transfers that have not succeeded
+ * @throws Problem unknown_transfer for one that there is not, or that is another client's
+ */
+export function dependenciesOf(
+  ids: readonly string[],
+  client: string,
+  find: (id: string) => Transfer | undefined,
+): Transfer[] {
+  const found = ids.map((id, index) => {
+    const transfer = find(id);
+    if (transfer?.origin.client === client) return transfer;
+    const detail = `There is no transfer ${JSON.stringify(id.slice(0, 40))} of this client, or it ended too long ago.`;
+    throw fieldProblem('unknown_transfer', `/depends_on/${index}`, detail);
+  });
+  return [...new Set(found)].filter(({ status }) => status !== 'succeeded');
+}
