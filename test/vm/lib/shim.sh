@@ -16,7 +16,7 @@ build_shim() {
 	shift
 	gcc -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -pthread \
 		-DLIMIT_SECONDS=$((120 * slowness))u -DLAB_SLOWNESS=$slowness \
-		-I"$LAB_REPO/kernel/include/uapi" "$@" -o "$LAB_TEST_TMP/share/$name" "${sources[@]}"
+		-DSHIM_VERSION='"lab"' -I"$LAB_REPO/kernel/include/uapi" "$@" -o "$LAB_TEST_TMP/share/$name" "${sources[@]}"
 }
 
 # test_shim NAME RUN-OPTION... -- TEST...: names are parts of tests' names.
