@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
-import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, statSync } from 'node:fs';
 import type { Server as HttpsServer } from 'node:https';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -16,6 +16,7 @@ import access from './access/plugin.ts';
 import rateLimit from './access/rate-limit.ts';
 import refusals from './access/refusals.ts';
 import { whoamiRoute } from './access/whoami.ts';
+import { Lifecycle } from './base/lifecycle.ts';
 import { StartError } from './base/start-error.ts';
 import { Calibrator } from './calibration/calibration.ts';
 import { calibrationRoutes } from './calibration/routes.ts';
@@ -53,7 +54,6 @@ import { readTls, tlsFilesOf } from './http/tls.ts';
 import { readTraceContext } from './http/trace-context.ts';
 import validation from './http/validation.ts';
 import { CLOCK_KEY, ElapsedClock, readClocks } from './journal/elapsed.ts';
-import type { Journal } from './journal/journal.ts';
 import { openJournal } from './journal/open.ts';
 import { checkPersistence } from './journal/persistence.ts';
 import type { Log } from './log.ts';
@@ -83,6 +83,12 @@ export interface AppOptions {
   sysfsRoot?: string;
   /** How often devices and DMA channels are looked for, in milliseconds; for tests. */
   lookMs?: number;
+}
+
+/** See {@link App.shutDown}. */
+interface Shutdown {
+  graceMs: number;
+  stopListening?: (() => Promise<void>) | undefined;
 }
 
 /** The daemon, put together but not yet listening. */
@@ -119,10 +125,12 @@ export async function buildApp({
   lookMs = HARDWARE_LOOK_MS,
 }: AppOptions): Promise<App> {
   await checkNodeInternals();
+  const lifecycle = new Lifecycle(log);
   const engine = new Engine();
-  let journal: Journal | undefined;
+  lifecycle.opened('the engine', () => engine.close());
   try {
-    lockStateDir(engine, config.state_dir);
+    const lock = lockStateDir(engine, config.state_dir);
+    lifecycle.opened('the lock on the state directory', () => closeSync(lock));
     const dma = new DmaEngine({ port: engine.dmaPort, log, enabled: config.engine !== 'cpu' });
     const { state_dir: stateDir, devices: choice } = config;
     const calibrator = new Calibrator({ engine, dma, stateDir, log });
@@ -141,6 +149,7 @@ export async function buildApp({
 
     const metrics = new Metrics();
     const lag = new EventLoopLag();
+    lifecycle.opened('the watch on the event loop', () => lag.stop());
     const heapBytes = getHeapStatistics().heap_size_limit;
     const queue = new WorkQueue({
       heapBytes,
@@ -148,7 +157,8 @@ export async function buildApp({
       overloaded: () => lag.lagging,
     });
     const opened = await openJournal(stateDir, log, metrics);
-    journal = opened.journal;
+    const { journal } = opened;
+    lifecycle.opened('the journal', () => journal.close());
     const host = readClocks();
     const clock = new ElapsedClock(await opened.rows.get([CLOCK_KEY]), host);
     const unflushed = new UnflushedDevices(!clock.firstSinceBoot);
@@ -157,6 +167,9 @@ export async function buildApp({
       ...{ engine, chooser, dma, queue, unflushed, journal, clock, log, heapBytes },
       observer: metrics,
     });
+    lifecycle.opened('the transfers', () => transfers.close());
+    const takeUp = new TakeUp(transfers, opened, { inventory, chooser, clock, host }, log);
+    lifecycle.opened('the reading of the history', () => takeUp.stop());
     metrics.watch({ transfers, inventory, engine, dma, journal, log: logHealth });
     const watch = new DeviceWatch({ engine, inventory, choice, seen, log, ...sysfs });
     const hardwareTimer = setInterval(() => {
@@ -168,16 +181,19 @@ export async function buildApp({
       }
     }, lookMs);
     hardwareTimer.unref();
+    lifecycle.opened('the watch on devices and channels', () => clearInterval(hardwareTimer));
     const uploads = new AbortController();
     // Each upload hears of it.
     setMaxListeners(0, uploads.signal);
     const gate = new Gate();
 
+    let shutdown: Shutdown = { graceMs: 0 };
     const http = createFastify(
       log,
       tlsFiles && readTls(tlsFiles),
       config.download_idle_seconds * 1000,
     );
+    lifecycle.opened('the HTTP server', () => closeHttp(http, shutdown.stopListening));
     http.decorate('eventStreams', new Set<EventStream>());
     await http.register(requestLog, {
       onAnswered: (answered) => metrics.requests.answered(answered),
@@ -230,15 +246,22 @@ export async function buildApp({
     await http.register(calibrationRoutes, { engine, dma, calibrator, inventory, queue });
     const readiness = new Readiness({
       ...{ inventory, dma, chooser, queue, gate, lag },
-      journal: opened.journal,
+      journal,
       log: logHealth,
     });
-    http.addHook('onClose', async () => lag.stop());
     await http.register(healthRoutes, { engine, dma, readiness, storage });
     await http.register(metricsRoutes, { metrics });
     await http.ready();
 
-    const takeUp = new TakeUp(transfers, opened, { inventory, chooser, clock, host }, log);
+    lifecycle.opened('the work in progress', async () => {
+      const drained = queue.close();
+      const grace = new AbortController();
+      await Promise.race([drained, sleep(shutdown.graceMs, undefined, grace)]);
+      grace.abort();
+      uploads.abort(retryLater('shutting_down', 'The daemon is shutting down: retry later.'));
+      await transfers.interrupt();
+      await drained;
+    });
     const start = async () => {
       await takeUp.unfinished();
       gate.open();
@@ -260,31 +283,24 @@ export async function buildApp({
         tlsFiles && (() => (http.server as HttpsServer).setSecureContext(readTls(tlsFiles))),
       );
     };
-    const shutDown: App['shutDown'] = async (graceMs, stopListening) => {
-      clearInterval(hardwareTimer);
-      const drained = queue.close();
-      const grace = new AbortController();
-      await Promise.race([drained, sleep(graceMs, undefined, grace)]);
-      grace.abort();
-      uploads.abort(retryLater('shutting_down', 'The daemon is shutting down: retry later.'));
-      await transfers.interrupt();
-      await drained;
-      await closeHttp(http, stopListening);
-      await takeUp.stop();
-      transfers.close();
-      await opened.journal.close();
-      engine.close();
+    const shutDown: App['shutDown'] = (graceMs, stopListening) => {
+      shutdown = { graceMs, stopListening };
+      return lifecycle.close();
     };
     return { http, inventory, readiness, start, reload, shutDown };
   } catch (error) {
-    await journal?.close();
-    engine.close();
+    // What fails to close is in the log; why the start failed matters more.
+    await lifecycle.close().catch(() => undefined);
     throw error;
   }
 }
 
-/** One daemon for each state directory: two would not know of each other's order. */
-function lockStateDir(engine: Engine, directory: string): void {
+/**
+ * One daemon for each state directory: two would not know of each other's order.
+ *
+ * @returns a descriptor that holds the lock
+ */
+function lockStateDir(engine: Engine, directory: string): number {
   try {
     makeDirectory(directory);
     const { uid, mode } = statSync(directory);
@@ -296,7 +312,7 @@ function lockStateDir(engine: Engine, directory: string): void {
           `such as ${join(directory, 'dmad')}, which the daemon makes`,
       );
     }
-    engine.lockFile(join(directory, 'lock'));
+    return engine.lockFile(join(directory, 'lock'));
   } catch (error) {
     if (error instanceof ShimError && error.code === 'EAGAIN') {
       throw new StartError('state_in_use', `another daemon uses ${directory}: set DMAD_STATE_DIR`);

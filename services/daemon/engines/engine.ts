@@ -110,9 +110,14 @@ export class Engine {
     return this.#pending;
   }
 
-  /** Takes a lock that other processes see, until this process ends. @throws ShimError */
-  lockFile(path: string): void {
-    check(`lock ${path}`, this.#shim.lockFile(path));
+  /**
+   * Takes a lock that other processes see.
+   *
+   * @returns a descriptor that holds it until it is closed
+   * @throws ShimError
+   */
+  lockFile(path: string): number {
+    return check(`lock ${path}`, this.#shim.lockFile(path));
   }
 
   /** Who connected to a Unix socket. @param fd the descriptor of a connection. @throws ShimError */

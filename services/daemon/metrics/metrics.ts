@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import {
+  Counter,
+  collectDefaultMetrics,
+  Gauge,
+  Histogram,
+  type Metric,
+  Registry,
+} from 'prom-client';
 import { DAEMON_VERSION } from '../base/version.ts';
 import { DMA_ERRORS, ENGINE_NAMES, type EngineName, OPERATIONS } from '../base/vocabulary.ts';
 import type { Inventory } from '../devices/device.ts';
@@ -25,6 +32,25 @@ const PHASE_BUCKETS = buckets125(1e-6, 1000);
 const SYNC_BUCKETS = [0.0005, 0.002, 0.01, 0.05, 0.25, 1, 5];
 const NS_PER_SECOND = 1e9;
 const NEVER_MS = 2 ** 31 - 1;
+
+/**
+ * Of the process. What observes them cannot be stopped, so it is started once, and knows nothing of
+ * the daemon.
+ */
+const PROCESS_METRICS = collectProcessMetrics();
+
+function collectProcessMetrics(): Metric[] {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: NEVER_MS });
+  return (
+    registry
+      .getMetricsAsArray()
+      .map(({ name }) => name)
+      // Its gauges of the event loop's lag are reset whenever any scraper reads them.
+      .filter((name) => !name.startsWith('nodejs_eventloop_lag_'))
+      .map((name) => registry.getSingleMetric(name) as Metric)
+  );
+}
 
 /** What is read when Prometheus scrapes. */
 export interface Watched {
@@ -93,11 +119,7 @@ export class Metrics implements TransferObserver, JournalObserver {
   });
 
   constructor() {
-    // Its gauges of the event loop's lag are reset whenever any scraper reads them.
-    collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: NEVER_MS });
-    for (const { name } of this.registry.getMetricsAsArray()) {
-      if (name.startsWith('nodejs_eventloop_lag_')) this.registry.removeSingleMetric(name);
-    }
+    for (const metric of PROCESS_METRICS) this.registry.registerMetric(metric);
     this.#eventLoop = new EventLoopWindow(this.#registers);
     // A series that is not there before its first event hides that event from increase().
     for (const operation of OPERATIONS) {
