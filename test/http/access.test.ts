@@ -14,7 +14,7 @@ import { expectProblem } from '../support/conformance.ts';
 import { bearer, secretOf, writeTokens } from '../support/tokens.ts';
 import { exchange } from '../support/wire.ts';
 
-type Method = 'GET' | 'POST' | 'PUT';
+type Method = 'GET' | 'PATCH' | 'POST' | 'PUT';
 interface Operation {
   name: string;
   method: Method;
@@ -60,6 +60,10 @@ function requestOf({ method, path }: Operation, id = 'none'): InjectOptions {
   }
   if (path === '/transfers' && method === 'POST') return copy(0, 4096, 16);
   if (path === '/engines/calibrate') return calibration(0);
+  if (method === 'PATCH') {
+    const headers = { 'content-type': 'application/merge-patch+json' };
+    return { method, url, payload: '{"priority":"low"}', headers };
+  }
   return { method, url };
 }
 
