@@ -21,7 +21,7 @@ beforeAll(async () => {
   });
   port = await app.listen();
   const put = await app.ask({ method: 'PUT', url: CONTENT, payload: bytes });
-  expect(JSON.parse(put.body.toString())).toEqual({
+  expect(JSON.parse(put.body.toString())).toMatchObject({
     bytes_written: SIZE,
     crc32c: crc32cText(bytes),
   });
@@ -99,7 +99,7 @@ describe('PUT content', () => {
       .set('content-type', 'application/octet-stream')
       .send(part);
     expect(response.status).toBe(200);
-    expect(response.body).toEqual({ bytes_written: part.length, crc32c: crc32cText(part) });
+    expect(response.body).toMatchObject({ bytes_written: part.length, crc32c: crc32cText(part) });
     const at = { '0x1001': 4097, '4KiB': 4096, '1MiB': MIB }[offset] ?? Number(offset);
     expect((await read(at, part.length)).equals(part)).toBe(true);
   });
@@ -112,7 +112,7 @@ describe('PUT content', () => {
       wire.send(chunk(part.subarray(at, at + size)));
     }
     const answer = await wire.send('0\r\n\r\n').answer();
-    expect(JSON.parse(answer.body.toString())).toEqual({
+    expect(JSON.parse(answer.body.toString())).toMatchObject({
       bytes_written: part.length,
       crc32c: crc32cText(part),
     });
