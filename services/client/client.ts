@@ -26,6 +26,8 @@ import type {
   Digests,
   DryRun,
   Engines,
+  Fault,
+  FaultRequest,
   ProblemExplanation,
   Range,
   Readiness,
@@ -38,6 +40,7 @@ import type {
   TransferRequest,
   UploadResult,
   Version,
+  Whoami,
 } from './types.ts';
 
 export interface CreateOptions extends CallOptions {
@@ -312,6 +315,30 @@ export class DmadClient {
       },
       options,
     );
+  }
+
+  /** Lets operations on an emulated device fail: of a daemon with DMAD_FAULTS=1 alone. */
+  addFault(fault: FaultRequest, options?: CallOptions): Promise<Fault> {
+    const headers = { ...JSON_TYPE, 'idempotency-key': newKey() };
+    const body = () => JSON.stringify(fault);
+    return this.#transport.json(
+      { method: 'POST', path: '/faults', headers, body, expected: [201], retry: 'if_refused' },
+      options,
+    );
+  }
+
+  async listFaults(options?: CallOptions): Promise<Fault[]> {
+    return (await this.#get<{ faults: Fault[] }>('/faults', options)).faults;
+  }
+
+  /** Removes all faults; what hangs goes on. */
+  async clearFaults(options?: CallOptions): Promise<void> {
+    await this.#transport.json({ method: 'DELETE', path: '/faults', retry: 'after_loss' }, options);
+  }
+
+  /** Who this client is to the daemon: its scopes, ranges and limits, and what it has used of them. */
+  whoami(options?: CallOptions): Promise<Whoami> {
+    return this.#get('/whoami', options);
   }
 
   isLive(options?: CallOptions): Promise<{ status: 'ok' }> {

@@ -30,6 +30,8 @@ export interface UploadOptions extends CallOptions {
   offset?: number;
   /** How many bytes an iterable has, if that is known: without it nobody else may write behind it. */
   size?: number | undefined;
+  /** Whether it must be as persistent as the device can be before it is answered. */
+  durability?: 'flush' | 'none' | undefined;
   /** Compared by the daemon with what arrived. */
   digest?: { 'sha-256'?: Uint8Array; crc32c?: Uint8Array };
   onProgress?: OnProgress | undefined;
@@ -53,7 +55,7 @@ export function upload(
   transport: Transport,
   device: string,
   body: UploadBody,
-  { offset = 0, size, digest, onProgress, ...options }: UploadOptions,
+  { offset = 0, size, durability, digest, onProgress, ...options }: UploadOptions,
 ): Promise<UploadResult> {
   const length = body instanceof Uint8Array ? body.length : body instanceof Blob ? body.size : size;
   const headers: Record<string, string> = { 'content-type': OCTETS };
@@ -62,7 +64,7 @@ export function upload(
   const request: HttpRequest = {
     method: 'PUT',
     path: `/devices/${encodeURIComponent(device)}/content`,
-    query: { offset },
+    query: { offset, durability },
     headers,
     body: () => requestBody(body, onProgress),
     retry: isRepeatable(body) ? 'after_loss' : 'never',

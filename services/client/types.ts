@@ -2,10 +2,12 @@
 // The nouns of the HTTP interface, inferred from the schemas that the daemon validates by. Types
 // only: nothing of the daemon, nor zod, comes along at run time.
 import type { z } from 'zod';
+import type * as whoami from '../daemon/access/whoami.ts';
 import type * as calibration from '../daemon/calibration/routes.ts';
 import type * as devices from '../daemon/devices/schema.ts';
 import type * as digests from '../daemon/digests/schema.ts';
 import type * as engines from '../daemon/engines/schema.ts';
+import type * as faults from '../daemon/faults/routes.ts';
 import type * as health from '../daemon/health/routes.ts';
 import type * as root from '../daemon/openapi/root.ts';
 import type * as problems from '../daemon/problems/routes.ts';
@@ -30,9 +32,13 @@ export type Checksum = z.output<typeof devices.checksumSchema>;
 export type Digests = z.output<typeof digests.digestPageSchema>;
 export type Engines = z.output<typeof engines.enginesSchema>;
 export type CalibrationRequest = z.input<typeof calibration.calibrateSchema>;
+export type FaultRequest = z.input<typeof faults.faultRequestSchema>;
+export type Fault = z.output<typeof faults.faultSchema>;
 export type Readiness = z.output<typeof health.readySchema>;
 export type Version = z.output<typeof health.versionSchema>;
 export type Root = z.output<typeof root.rootSchema>;
+
+export type Whoami = z.output<typeof whoami.whoamiSchema>;
 
 /** Bytes of a device. */
 export interface Range {

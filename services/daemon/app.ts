@@ -38,6 +38,10 @@ import { DmaEngine } from './engines/dma.ts';
 import { Engine } from './engines/engine.ts';
 import { engineRoutes } from './engines/routes.ts';
 import { ShimError } from './engines/shim.ts';
+import { checkFaultsAllowed } from './faults/allowed.ts';
+import { Faults } from './faults/faults.ts';
+import { FaultyEngine } from './faults/faulty-engine.ts';
+import { faultRoutes } from './faults/routes.ts';
 import { EventLoopLag } from './health/event-loop.ts';
 import { Readiness } from './health/readiness.ts';
 import { healthRoutes } from './health/routes.ts';
@@ -126,7 +130,8 @@ export async function buildApp({
 }: AppOptions): Promise<App> {
   await checkNodeInternals();
   const lifecycle = new Lifecycle(log);
-  const engine = new Engine();
+  const faults = config.faults ? new Faults() : undefined;
+  const engine = faults === undefined ? new Engine() : new FaultyEngine(faults);
   lifecycle.opened('the engine', () => engine.close());
   try {
     const lock = lockStateDir(engine, config.state_dir);
@@ -144,6 +149,7 @@ export async function buildApp({
     const standIns = config.tokens_file === undefined;
     const inventory = openDevices(engine, { choice, stateDir, seen, standIns, log, ...sysfs });
     checkExposure(config, inventory, log);
+    if (faults !== undefined) checkFaultsAllowed(inventory, log);
     const keyring = openKeyring(config.tokens_file, inventory, log);
     const tlsFiles = tlsFilesOf(config);
 
@@ -251,6 +257,10 @@ export async function buildApp({
     });
     await http.register(healthRoutes, { engine, dma, readiness, storage });
     await http.register(metricsRoutes, { metrics });
+    if (faults !== undefined) {
+      metrics.watchFaults(faults);
+      await http.register(faultRoutes, { faults, inventory });
+    }
     await http.ready();
 
     lifecycle.opened('the work in progress', async () => {
@@ -258,6 +268,8 @@ export async function buildApp({
       const grace = new AbortController();
       await Promise.race([drained, sleep(shutdown.graceMs, undefined, grace)]);
       grace.abort();
+      // What hangs would never end.
+      faults?.clear();
       uploads.abort(retryLater('shutting_down', 'The daemon is shutting down: retry later.'));
       await transfers.interrupt();
       await drained;

@@ -8,6 +8,9 @@ import { StartError } from './base/start-error.ts';
 import { type Settings, settingsSchema, variableOf } from './settings.ts';
 import './base/wording.ts';
 
+/** What dmactl reads: a shell may have it for both. */
+const OF_CLIENTS = ['DMAD_URL', 'DMAD_TOKEN'];
+
 export interface Config extends Omit<Settings, 'state_dir'> {
   state_dir: string;
   /** Variables that begin with DMAD_ but mean nothing: worth a warning. */
@@ -29,7 +32,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     if (!variable.startsWith('DMAD_') || value === undefined) continue;
     const name = variable.slice('DMAD_'.length).toLowerCase();
     if (Object.hasOwn(settingsSchema.shape, name)) fromEnvironment[name] = value;
-    else unknown.push(variable);
+    else if (!OF_CLIENTS.includes(variable)) unknown.push(variable);
   }
   const result = settingsSchema.safeParse({ ...fromFile, ...fromEnvironment });
   if (!result.success) throw new StartError('configuration', describe(result.error, file));

@@ -139,6 +139,14 @@ export const SETTINGS = {
     meaning: "further names in a `Host` header that are this daemon's, separated by commas",
     usedBy: 'access/hosts.ts',
   },
+  faults: {
+    schema: flag.default(false),
+    default: '`0`',
+    meaning:
+      '`1`: emulated devices fail as `POST /faults` says; refused if a device is real. See ' +
+      '[Testing a client](#testing-a-client)',
+    usedBy: 'faults/allowed.ts',
+  },
   log_level: {
     schema: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
     default: '`info`',

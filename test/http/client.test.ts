@@ -67,6 +67,7 @@ test('what can be read', async () => {
   expect(await client.getRoot()).toMatchObject({ name: 'dmad' });
   expect(await client.explainProblem('media_error')).toMatchObject({ code: 'media_error' });
   expect(await client.getMetrics()).toContain('dmad_build_info');
+  expect(await client.whoami()).toMatchObject({ name: 'anonymous' });
   expect((await client.listEngines()).cpu.available).toBe(true);
   expect((await client.listDevices()).map(({ name }) => name)).toEqual(['dax0.0', 'dax1.0']);
   expect(await client.getDevice('dax0.0')).toMatchObject({ kind: 'emulated', size: MIB });
@@ -186,7 +187,7 @@ describe('content', () => {
   ])('up from %s and down again, with progress', async (_what, body) => {
     const progress: number[] = [];
     const onProgress = (done: number) => progress.push(done);
-    const options = { offset: 4097, size: bytes.length, onProgress };
+    const options = { offset: 4097, size: bytes.length, durability: 'flush' as const, onProgress };
     const written = await client.writeContent('dax0.0', body(), options);
     expect(written).toMatchObject({ bytes_written: bytes.length, crc32c: crc32cText(bytes) });
     if (_what !== 'bytes') expect(progress.at(-1)).toBe(bytes.length);

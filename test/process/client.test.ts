@@ -7,11 +7,12 @@ import { expect, test } from '@jest/globals';
 import { connect, DmadError } from '../../services/client/node.ts';
 import { makeCertificate } from '../support/certificates.ts';
 import { Daemon } from '../support/daemon.ts';
+import { runs } from '../support/depth.ts';
 import { Random } from '../support/random.ts';
 import { secretOf, writeTokens } from '../support/tokens.ts';
 
 /** How often the daemon is killed. */
-const CYCLES = Number(process.env.KILL_CYCLES ?? 5);
+const CYCLES = Number(process.env.KILL_CYCLES ?? runs(100, 5));
 const WORKERS = 6;
 const BLOCK = 4096;
 

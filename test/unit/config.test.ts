@@ -44,6 +44,7 @@ describe('readConfig', () => {
       engine: 'auto',
       devices: { kind: 'auto' },
       insecure: false,
+      faults: false,
       allowed_hosts: [],
       log_level: 'info',
       drain_seconds: 30,

@@ -23,7 +23,7 @@ describe.each(NAMES)('%s', (name) => {
   test('has the default that it is documented with', () => {
     const { [name]: value } = readConfig({ XDG_STATE_HOME: '/state' });
     const documented = SETTINGS[name].default.replaceAll('`', '');
-    const shown: unknown = { insecure: '0', devices: 'auto' }[name as string] ?? value;
+    const shown: unknown = { insecure: '0', faults: '0', devices: 'auto' }[name as string] ?? value;
     if (name === 'state_dir') expect(documented).toMatch(/^\$XDG_STATE_HOME\/dmad;/);
     else if (value === undefined) expect(documented).toMatch(/^unset$|^the daemon's own$/);
     else if (Array.isArray(shown)) expect([documented, shown]).toEqual(['none', []]);

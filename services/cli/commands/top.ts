@@ -15,8 +15,8 @@ import { Screen } from '../lib/screen.ts';
 
 const REFRESH_MS = 1000;
 const BAR = 20;
-/** So many that are over stay in sight. */
-const MAX_FINISHED = 10;
+/** So many of the last are shown, though they are over. */
+const LATEST = 10;
 
 /** What is shown. */
 interface Picture {
@@ -72,22 +72,22 @@ export function top(program: Command, run: Runner): void {
 class View {
   readonly #client: ConnectedClient;
   #before = new Map<string, { bytes: number; at: number }>();
-  #known = new Map<string, Transfer>();
 
   constructor(client: ConnectedClient) {
     this.#client = client;
   }
 
   async take(signal: AbortSignal): Promise<Picture> {
-    const [devices, engines, { transfers: active }] = await Promise.all([
+    const [devices, engines, active, latest] = await Promise.all([
       this.#client.listDevices({ signal }),
       this.#client.listEngines({ signal }),
       this.#client.listTransfers({ status: 'queued,running', page_size: '200' }, { signal }),
+      this.#client.listTransfers({ page_size: String(LATEST) }, { signal }),
     ]);
     const at = performance.now();
-    const now = new Map((active as Transfer[]).map((transfer) => [transfer.id, transfer]));
-    await this.#learnEnds(now, signal);
-    const transfers = [...now.values(), ...this.#known.values()].map((transfer) => {
+    const listed = [...active.transfers, ...latest.transfers] as Transfer[];
+    const now = new Map(listed.map((transfer) => [transfer.id, transfer]));
+    const transfers = [...now.values()].map((transfer) => {
       const before = this.#before.get(transfer.id);
       const rate =
         before === undefined || isOver(transfer)
@@ -98,18 +98,6 @@ class View {
     this.#before = new Map([...now].map(([id, { bytes_completed: bytes }]) => [id, { bytes, at }]));
     const running = transfers.filter(({ status }) => status === 'running');
     return { devices, engines, transfers, rate: running.reduce((sum, { rate }) => sum + rate, 0) };
-  }
-
-  /** Those that were active and are no more: how they ended stays in sight for a while. */
-  async #learnEnds(now: ReadonlyMap<string, Transfer>, signal: AbortSignal): Promise<void> {
-    const gone = [...this.#before.keys()].filter((id) => !now.has(id)).slice(-MAX_FINISHED);
-    const ended = await Promise.all(
-      gone.map((id) => this.#client.getTransfer(id, { signal }).catch(() => undefined)),
-    );
-    for (const transfer of ended) {
-      if (transfer !== undefined) this.#known.set(transfer.id, transfer);
-    }
-    this.#known = new Map([...this.#known].slice(-MAX_FINISHED));
   }
 }
 

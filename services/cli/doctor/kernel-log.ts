@@ -3,7 +3,7 @@ import { type Finding, ok, unknown, warning } from './finding.ts';
 import type { Host } from './host.ts';
 
 const ABOUT =
-  /\b(?:dax|nvdimm|nd_pmem|nfit|libnvdimm|cxl|ioat(?:dma)?|ioat-dma|idxd)\b|DMAR|AMD-Vi|Memory failure|mce:|Hardware Error/i;
+  /\b(?:dax|nvdimm|nd_pmem|nfit|libnvdimm|cxl|ioat[-_]?(?:dma)?|idxd)\b|DMAR|AMD-Vi|Memory failure|mce:|Hardware Error/i;
 const TROUBLE =
   /error|fail|fault|reject|corrupt|timeout|timed out|hung|bad|unable|WARNING|BUG|poison|Uncorrect/i;
 const SHOWN = 5;

@@ -8,7 +8,7 @@ import { SCOPES } from './scopes.ts';
 
 const bytes = z.int().min(0);
 
-const whoamiSchema = z
+export const whoamiSchema = z
   .object({
     name: z.string().meta({
       description:

@@ -23,6 +23,7 @@ import { buckets125 } from './buckets.ts';
 import { watchChannels } from './channels.ts';
 import { ContentMetrics } from './content.ts';
 import { EventLoopWindow } from './event-loop.ts';
+import { type WatchedFaults, watchFaults } from './faults.ts';
 import { watchLog } from './log.ts';
 import { RequestMetrics } from './requests.ts';
 
@@ -137,6 +138,11 @@ export class Metrics implements TransferObserver, JournalObserver {
   /** Measures nothing any more. */
   close(): void {
     this.#eventLoop.stop();
+  }
+
+  /** Of a daemon with DMAD_FAULTS=1. */
+  watchFaults(faults: WatchedFaults): void {
+    watchFaults(faults, this.#registers);
   }
 
   /** Reads these when it is scraped. */

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Counter, Gauge, type Registry } from 'prom-client';
+
+/** What is read of emulated faults. */
+export interface WatchedFaults {
+  readonly size: number;
+  /** How many operations each kind has struck. */
+  readonly struck: Readonly<Record<string, number>>;
+}
+
+/** Of a daemon whose devices fail on demand, and of no other. */
+export function watchFaults(faults: WatchedFaults, registers: Registry[]): void {
+  new Gauge({
+    name: 'dmad_emulated_faults',
+    help: 'Faults of emulated devices that are set. Only a daemon with DMAD_FAULTS=1 has this.',
+    registers,
+    collect() {
+      this.set(faults.size);
+    },
+  });
+  new Counter({
+    name: 'dmad_emulated_faults_struck_total',
+    help: 'Operations that met an emulated fault, by its kind.',
+    labelNames: ['kind'],
+    registers,
+    collect() {
+      this.reset();
+      for (const [kind, count] of Object.entries(faults.struck)) this.inc({ kind }, count);
+    },
+  });
+}
