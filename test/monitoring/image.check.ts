@@ -42,7 +42,7 @@ test('the Dockerfile is without faults that a linter finds', async () => {
 
 test.each([
   ['services/daemon/main.ts', true],
-  ['native-shim/src/copy.c', true],
+  ['native-shim/src/cpu/copy.c', true],
   ['kernel/include/uapi/linux/ioat_dma.h', true],
   ['kernel/main.c', false],
   ['docker/healthcheck.mjs', true],

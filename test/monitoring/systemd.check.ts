@@ -53,7 +53,7 @@ test('it allows what the shim asks the kernel for', async () => {
       for (const call of await callsOf(name)) not ? allowed.delete(call) : allowed.add(call);
     }
   }
-  // native-shim/src/thread.c and numa.c; that they fail is harmless, and so goes unnoticed
+  // native-shim/src/os/thread.c and device/numa.c; that they fail is harmless, and so goes unnoticed
   expect([...allowed]).toEqual(expect.arrayContaining(['setpriority', 'sched_setaffinity']));
   expect(allowed.has('reboot')).toBe(false);
 });

@@ -3,7 +3,7 @@
 #
 # For tests of the native shim's DMA engine on the kernel module and the stock driver.
 
-sources=("$LAB_REPO"/native-shim/src/*.c "$LAB_REPO"/test/native/harness.c "$LAB_DIR"/shim/*.c)
+sources=("$LAB_REPO"/native-shim/src/*/*.c "$LAB_REPO"/test/native/harness.c "$LAB_DIR"/shim/*.c)
 mkdir "$LAB_TEST_TMP/share"
 # The debug kernel takes up to a minute to take ioatdma's descriptors apart, among other things.
 slowness=1
