@@ -20,6 +20,7 @@ import {
   type TransportOptions,
 } from './transport.ts';
 import type {
+  BatchedTransferRequest,
   CalibrationRequest,
   Checksum,
   Device,
@@ -106,6 +107,25 @@ export class DmadClient {
       options,
       (waitSeconds ?? 10) * 1000,
     );
+  }
+
+  /**
+   * Starts up to 1000 transfers together, or none. `depends_on` may name earlier ones as `"#0"`. A
+   * lost connection does no harm: each has a key, made up if it is absent.
+   */
+  async createTransfers(
+    requests: readonly BatchedTransferRequest[],
+    options?: CallOptions,
+  ): Promise<Transfer[]> {
+    const transfers = requests.map((one) => ({ idempotency_key: newKey(), ...one }));
+    const { transfers: made } = await this.#transport.json<{ transfers: Transfer[] }>(
+      {
+        ...{ method: 'POST', path: '/transfers/batch', headers: JSON_TYPE, expected: [202] },
+        ...{ body: () => JSON.stringify({ transfers }), retry: 'after_loss' },
+      },
+      options,
+    );
+    return made;
   }
 
   /** What a transfer would do; it copies nothing. */

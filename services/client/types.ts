@@ -16,6 +16,8 @@ import type * as transfers from '../daemon/transfers/schema.ts';
 
 /** What POST /transfers takes. Offsets and sizes are bytes, or strings such as "32MiB". */
 export type TransferRequest = Omit<z.input<typeof transfers.transferRequestSchema>, 'dry_run'>;
+/** One of POST /transfers/batch. */
+export type BatchedTransferRequest = TransferRequest & { idempotency_key?: string };
 export type TransferPatch = z.input<typeof transfers.transferPatchSchema>;
 export type Transfer = z.output<typeof transfers.transferSchema>;
 export type TransferStatus = Transfer['status'];

@@ -68,6 +68,7 @@ import { rootRoute } from './openapi/root.ts';
 import { WorkQueue } from './order/work-queue.ts';
 import { retryLater } from './problems/problem.ts';
 import { problemRoutes } from './problems/routes.ts';
+import { batchRoute } from './transfers/batch-route.ts';
 import { eventRoutes } from './transfers/event-routes.ts';
 import { patchRoute } from './transfers/patch-route.ts';
 import { transferRoutes } from './transfers/routes.ts';
@@ -225,6 +226,7 @@ export async function buildApp({
     await http.register(problemRoutes);
     await http.register(whoamiRoute, { useOf: (name) => queue.useOf(name) });
     await http.register(transferRoutes, { transfers, inventory, chooser });
+    await http.register(batchRoute, { transfers, inventory, chooser });
     await http.register(patchRoute, { transfers });
     await http.register(eventRoutes, { transfers });
     await http.register(deviceRoutes, { inventory });

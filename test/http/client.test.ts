@@ -92,6 +92,15 @@ describe('transfers', () => {
     });
   });
 
+  test('many at once, one behind the other', async () => {
+    const [first, second] = await client.createTransfers([
+      copy(512),
+      { ...copy(512), depends_on: ['#0'] },
+    ]);
+    expect(second?.depends_on).toEqual([first?.id]);
+    expect((await client.waitForTransfer(second?.id as string)).status).toBe('succeeded');
+  });
+
   test('a key makes one transfer of several calls', async () => {
     const idempotencyKey = 'the same';
     const first = await client.createTransfer(copy(), { idempotencyKey });

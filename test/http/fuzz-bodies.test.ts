@@ -3,6 +3,7 @@ import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { runs } from '../support/depth.ts';
 import {
+  batchRequest,
   patchRequest,
   sendAll,
   startFuzzApp,
@@ -20,6 +21,17 @@ test('bodies near the schema: no 500, no hang, each error a problem', async () =
     fc.asyncProperty(batch, (requests) => sendAll(app, requests)),
     // What failed is in the message as it is; to shrink a batch would take minutes.
     { numRuns: runs(BATCHES), endOnFailure: true },
+  );
+  expect(await stillCopies(app)).toBe(true);
+  await app.close();
+}, 180_000);
+
+test('batches near the schema: no 500, no hang, each error a problem', async () => {
+  const app = await startFuzzApp();
+  const batch = fc.array(batchRequest, { minLength: BATCH, maxLength: BATCH });
+  await fc.assert(
+    fc.asyncProperty(batch, (requests) => sendAll(app, requests)),
+    { numRuns: runs(200), endOnFailure: true },
   );
   expect(await stillCopies(app)).toBe(true);
   await app.close();

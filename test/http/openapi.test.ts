@@ -41,8 +41,10 @@ describe('the OpenAPI document', () => {
 
   test('leaves answers room to grow, and holds requests to what they may be', () => {
     const { schemas = {} } = document.components ?? {};
-    const { TransferRequest, TransferPatch, CalibrationRequest, ...answers } = schemas;
-    for (const request of [TransferRequest, TransferPatch, CalibrationRequest]) {
+    const { TransferRequest, TransferPatch, CalibrationRequest, ...others } = schemas;
+    const { BatchedTransferRequest, TransferBatch, ...answers } = others;
+    const batch = [BatchedTransferRequest, TransferBatch];
+    for (const request of [TransferRequest, TransferPatch, CalibrationRequest, ...batch]) {
       expect(JSON.stringify(request)).toContain('"additionalProperties":false');
     }
     const responses = operations(document).map(({ operation }) => operation.responses);
@@ -72,9 +74,11 @@ describe('the OpenAPI document', () => {
   );
 
   test.each(all)('%s, example %s, is true', async (operationId, _name, example) => {
-    const waits = example.parameters?.id === QUEUED_ID;
+    const batch = operationId === 'createTransfers' && example.status === 202;
+    const waits = batch || example.parameters?.id === QUEUED_ID;
     const blocker = waits ? await app.block('dax0.0') : undefined;
-    const id = waits ? await queuedTransfer() : await finishedTransfer();
+    const queued = () => (batch ? '' : queuedTransfer());
+    const id = waits ? await queued() : await finishedTransfer();
     const found = operations(document).find((each) => each.operation.operationId === operationId);
     const request = makeRequest(found as Found, example, id);
     const streaming = operationId === 'watchTransfers';

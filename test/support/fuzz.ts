@@ -261,6 +261,26 @@ export const patchRequest: fc.Arbitrary<InjectOptions> = fc
     headers: headersOf({ 'content-type': type }),
   }));
 
+/** Requests to POST /transfers/batch. */
+export const batchRequest: fc.Arbitrary<InjectOptions> = fc
+  .record({
+    transfers: mostly(
+      fc.array(
+        fc
+          .tuple(transferBody, fc.option(fc.constantFrom('b1', 'b2', 'b3', ''), { freq: 3 }))
+          .map(([body, key]) => ({ ...body, ...(key !== null && { idempotency_key: key }) })),
+        { minLength: 1, maxLength: 5 },
+      ),
+    ),
+    minimal: fc.boolean(),
+  })
+  .map(({ transfers, minimal }) => ({
+    method: 'POST' as const,
+    url: '/transfers/batch',
+    payload: Buffer.from(JSON.stringify({ transfers })),
+    headers: { 'content-type': 'application/json', ...(minimal && { prefer: 'return=minimal' }) },
+  }));
+
 /** Requests to anywhere. */
 export const anyRequest: fc.Arbitrary<InjectOptions> = fc
   .record({ method, path, query, fields, payload: fc.option(bodyBytes, { freq: 2 }) })

@@ -30,6 +30,7 @@ export default fp<{ audit: FastifyBaseLogger }>(
     app.decorateRequest('touches');
     app.decorateRequest('problem');
     app.decorateRequest('transferId');
+    app.decorateRequest('transferIds');
     app.decorateRequest('operation');
     app.decorateRequest('audited');
 
@@ -71,6 +72,7 @@ export default fp<{ audit: FastifyBaseLogger }>(
           method: request.method,
           path: request.url.split('?', 1)[0],
           transfer: request.transferId,
+          transfers: request.transferIds,
           operation: request.operation,
           ranges: touches && describeFirst(touches),
           further_ranges: touches && furtherThan(touches),
@@ -131,6 +133,8 @@ declare module 'fastify' {
     problem: ProblemCode | undefined;
     /** The transfer that it made or cancelled. */
     transferId: string | undefined;
+    /** Those of a batch. */
+    transferIds: readonly string[] | undefined;
     /** What such a transfer does. */
     operation: Operation | undefined;
     /** Whether its audit line is written: both the answer's end and the connection's close ask. */

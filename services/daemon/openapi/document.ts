@@ -10,7 +10,7 @@ type Schemas = Record<string, OpenAPIV3_1.SchemaObject>;
 
 const METHODS = ['get', 'put', 'post', 'patch'] as const;
 /** The schemas that only go in; for all others what goes out is what is described. */
-const REQUESTS = ['TransferRequest', 'TransferPatch'];
+const REQUESTS = ['TransferRequest', 'BatchedTransferRequest', 'TransferBatch', 'TransferPatch'];
 
 const text = (description: string) => ({ description, schema: { type: 'string' as const } });
 const HEADERS = {
@@ -66,6 +66,10 @@ function addHeaders(operation: Operation): void {
     if (operation.operationId === 'createTransfer' && ['200', '201', '202'].includes(status)) {
       add('location');
       add('preference-applied');
+    }
+    if (operation.operationId === 'createTransfers' && status === '202') {
+      add('preference-applied');
+      add('idempotency-replayed');
     }
     if (operation.operationId === 'createTransfer' && REPLAYED.includes(status)) {
       add('idempotency-replayed');

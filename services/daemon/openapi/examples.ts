@@ -78,6 +78,8 @@ const queued = {
   throughput_bytes_per_second: 0,
 };
 
+const moved = { dst_offset: 0, size: 1_048_576, labels: {} };
+
 const engines = {
   dma: {
     available: false,
@@ -262,6 +264,77 @@ export const EXAMPLES: Record<string, Record<string, Example>> = {
       status: 404,
       contentType: 'application/problem+json',
       response: notFound,
+    },
+  },
+  createTransfers: {
+    chain: {
+      summary: 'A copy, and behind it, once it has succeeded, a fill of its source',
+      body: {
+        transfers: [
+          {
+            device_name: 'dax0.0',
+            dst_device_name: 'dax1.0',
+            src_offset: 0,
+            dst_offset: 0,
+            size: '1MiB',
+          },
+          {
+            operation: 'fill',
+            device_name: 'dax0.0',
+            dst_offset: 0,
+            size: '1MiB',
+            depends_on: ['#0'],
+            idempotency_key: 'wipe 2026-11-27',
+          },
+        ],
+      },
+      status: 202,
+      response: {
+        transfers: [
+          { ...queued, id: ID, ...moved, waiting_for: { reason: 'slot' } },
+          {
+            ...queued,
+            ...moved,
+            operation: 'fill',
+            dst_device_name: 'dax0.0',
+            src_offset: null,
+            pattern: '00',
+            depends_on: [ID],
+          },
+        ],
+      },
+    },
+    unknown: {
+      summary: 'None is accepted if one of them cannot be',
+      body: {
+        transfers: [
+          { device_name: 'dax0.0', src_offset: 0, dst_offset: '1MiB', size: '1MiB' },
+          {
+            device_name: 'dax0.0',
+            src_offset: 0,
+            dst_offset: '1MiB',
+            size: '1MiB',
+            depends_on: ['#1'],
+          },
+        ],
+      },
+      status: 422,
+      contentType: 'application/problem+json',
+      response: {
+        type: '/problems/unknown_transfer',
+        title: 'No transfer of this client has that id',
+        status: 422,
+        detail:
+          'Transfer 1 of the list: There is no transfer "#1" of this client, or it ended too long ago.',
+        instance: 'urn:dmad:request:7dcf72cb-0626-4680-b9e6-294ba1ceaa0c',
+        code: 'unknown_transfer',
+        errors: [
+          {
+            pointer: '/transfers/1/depends_on/0',
+            detail: 'There is no transfer "#1" of this client, or it ended too long ago.',
+          },
+        ],
+      },
     },
   },
   changeTransfer: {

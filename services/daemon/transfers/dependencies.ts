@@ -39,18 +39,26 @@ export function dependencyProblem(dependencies: readonly Transfer[]): Problem | 
   return new Problem('dependency_failed', detail);
 }
 
+/** Which request of a list a name such as `#3` means; undefined if it is no such name. */
+export function indexOf(name: string): number | undefined {
+  const [, digits] = /^#(0|[1-9]\d{0,3})$/.exec(name) ?? [];
+  return digits === undefined ? undefined : Number(digits);
+}
+
 /**
  * @param ids as a request names them
+ * @param find `earlier`: another request of the same list is to make it
  * @returns those of these transfers that have not succeeded
  * @throws Problem unknown_transfer for one that there is not, or that is another client's
  */
 export function dependenciesOf(
   ids: readonly string[],
   client: string,
-  find: (id: string) => Transfer | undefined,
+  find: (id: string) => Transfer | 'earlier' | undefined,
 ): Transfer[] {
-  const found = ids.map((id, index) => {
+  const found = ids.flatMap((id, index) => {
     const transfer = find(id);
+    if (transfer === 'earlier') return [];
     if (transfer?.origin.client === client) return transfer;
     const detail = `There is no transfer ${JSON.stringify(id.slice(0, 40))} of this client, or it ended too long ago.`;
     throw fieldProblem('unknown_transfer', `/depends_on/${index}`, detail);

@@ -6,9 +6,6 @@ import { type Transfer, type TransferPlan, weightOf } from './transfer.ts';
 
 /** How long a key outlives its transfer, in milliseconds; the HTTP contract's figure. */
 const KEPT_MS = 24 * 3600 * 1000;
-export const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/;
-/** A string as structured fields have it (RFC 9651, 3.3.3). */
-const QUOTED = /^"((?:[^"\\]|\\["\\])*)"$/;
 /** Each key keeps its transfer in memory; weights are in segments. */
 const MAX = { keys: 100_000, weight: 1_000_000 };
 /** What they may take of V8's heap: 1.7 KB each, and their segments. */
@@ -26,15 +23,6 @@ interface Remembered {
   transfer: Transfer;
   /** What was counted of it. */
   weight: number;
-}
-
-/**
- * The key that a header's value names. The Idempotency-Key draft has clients send it as a
- * structured field, in quotes; many leave those out, and a retry by another library may have them.
- */
-export function readKey(value: string): string {
-  const quoted = QUOTED.exec(value)?.[1];
-  return quoted === undefined ? value : quoted.replace(/\\(.)/g, '$1');
 }
 
 /** Which transfer each Idempotency-Key stands for. */

@@ -16,7 +16,7 @@ import type { Segment } from '../engines/records.ts';
 import { fieldProblem } from '../problems/problem.ts';
 import type { Meaning } from './idempotency.ts';
 import type { TransferRequest } from './schema.ts';
-import type { TransferPlan } from './transfer.ts';
+import { type TransferPlan, toldSegments } from './transfer.ts';
 
 /** The bytes that a request names, before anybody has looked whether they are there. */
 export function touchesOf(request: TransferRequest): Touches {
@@ -148,6 +148,17 @@ export function meaningOf(request: TransferRequest): Meaning {
     timeoutMs: request.timeout_ms,
     labels: request.labels,
     dependsOn: [...new Set(request.depends_on)],
+  };
+}
+
+/** What a dry run answers. */
+export function describePlan(plan: TransferPlan) {
+  return {
+    dry_run: true as const,
+    engine: plan.choice.engine,
+    engine_reason: plan.choice.reason,
+    segments: toldSegments(plan),
+    bytes: plan.bytes,
   };
 }
 

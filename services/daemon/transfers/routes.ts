@@ -13,10 +13,10 @@ import { readTraceContext } from '../http/trace-context.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
 import { basicDocumentFor, documentFor } from './document.ts';
-import { IDEMPOTENCY_KEY, readKey } from './idempotency.ts';
-import { meaningOf, planTransfer, touchesOf, touchPointer } from './plan.ts';
+import { describePlan, meaningOf, planTransfer, touchesOf, touchPointer } from './plan.ts';
 import {
   dryRunSchema,
+  idempotencyKeySchema,
   transferListQuerySchema,
   transferListSchema,
   transferProblemSchema,
@@ -24,7 +24,7 @@ import {
   transferSchema,
 } from './schema.ts';
 import type { Created, TransferService } from './service.ts';
-import { type Transfer, type TransferPlan, toldSegments } from './transfer.ts';
+import type { Transfer } from './transfer.ts';
 
 /** How long POST /transfers waits for the end if the client says nothing, in milliseconds. */
 const DEFAULT_WAIT_MS = 10_000;
@@ -44,10 +44,6 @@ const preferHeader = z
       '`wait=N` waits up to N seconds (0 to 60) for the end; `respond-async` does not wait. ' +
       '`return=minimal`: a success of POST /transfers is answered without a body.',
   });
-const idempotencyKey = z
-  .string()
-  .overwrite(readKey)
-  .regex(IDEMPOTENCY_KEY, 'must have 1 to 255 printable ASCII characters');
 const idParam = z.object({ id: z.string().meta({ description: 'The id of a transfer.' }) });
 
 export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = async (
@@ -68,7 +64,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
         tags: ['transfers'],
         headers: z.object({
           prefer: preferHeader,
-          'idempotency-key': idempotencyKey.optional().meta({
+          'idempotency-key': idempotencyKeySchema.optional().meta({
             description:
               'Makes a retry safe: the same key with the same body answers with the first ' +
               'transfer, and copies nothing again. Good until 24 h after the end of that.',
@@ -122,7 +118,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       authorize(request, touchesOf(body), (index) => touchPointer(body, index));
       if (body.dry_run) {
         const plan = planTransfer(body, inventory, chooser);
-        await transfers.checkDependencies(plan.dependsOn, request.client.name);
+        await transfers.checkDependencies([plan], request.client.name);
         return describePlan(plan);
       }
       const prefer = readPrefer(request.headers.prefer, DEFAULT_WAIT_MS);
@@ -226,16 +222,6 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
     },
   );
 };
-
-function describePlan(plan: TransferPlan) {
-  return {
-    dry_run: true as const,
-    engine: plan.choice.engine,
-    engine_reason: plan.choice.reason,
-    segments: toldSegments(plan),
-    bytes: plan.bytes,
-  };
-}
 
 /** Its phases as W3C's Server-Timing has them, in milliseconds. */
 function serverTiming({ timings, plan }: Transfer): string {

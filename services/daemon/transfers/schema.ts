@@ -18,9 +18,27 @@ export const MAX_LABELS = 16;
 const MAX_LABEL_KEY = 63;
 const MAX_LABEL_VALUE = 255;
 const MAX_DEPENDENCIES = 100;
+const MAX_BATCH = 1000;
 const MAX_TIMEOUT_MS = 86_400_000;
 const DEFAULT_PAGE_SIZE = 50;
 const MAX_PAGE_SIZE = 1000;
+
+export const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/;
+/** A string as structured fields have it (RFC 9651, 3.3.3). */
+const QUOTED = /^"((?:[^"\\]|\\["\\])*)"$/;
+/**
+ * The key that a header's value names. The Idempotency-Key draft has clients send it as a
+ * structured field, in quotes; many leave those out, and a retry by another library may have them.
+ */
+export function readKey(value: string): string {
+  const quoted = QUOTED.exec(value)?.[1];
+  return quoted === undefined ? value : quoted.replace(/\\(.)/g, '$1');
+}
+
+export const idempotencyKeySchema = z
+  .string()
+  .overwrite(readKey)
+  .regex(IDEMPOTENCY_KEY, 'must have 1 to 255 printable ASCII characters');
 
 /** Lengths are in characters, as in JSON Schema, not in UTF-16 units. */
 function characters(minimum: number, maximum: number) {
@@ -191,6 +209,30 @@ export const transferRequestSchema = z
   .meta({ id: 'TransferRequest' });
 
 export type TransferRequest = z.output<typeof transferRequestSchema>;
+
+const batchedRequestSchema = transferRequestSchema
+  .safeExtend({
+    idempotency_key: idempotencyKeySchema.optional().meta({
+      description: 'As the header Idempotency-Key of POST /transfers.',
+    }),
+  })
+  .meta({ id: 'BatchedTransferRequest' });
+
+export const transferBatchSchema = z
+  .strictObject(
+    { transfers: z.array(batchedRequestSchema).min(1).max(MAX_BATCH) },
+    { error: ({ code }) => (code === 'invalid_type' ? 'must be a JSON object' : undefined) },
+  )
+  .superRefine(({ transfers }, context) => {
+    const [first] = transfers;
+    for (const [index, { dry_run }] of transfers.entries()) {
+      if (dry_run === first?.dry_run) continue;
+      const message = 'must be the same for all transfers of a batch';
+      context.addIssue({ code: 'custom', path: ['transfers', index, 'dry_run'], message });
+      return;
+    }
+  })
+  .meta({ id: 'TransferBatch' });
 
 /** A merge patch (RFC 7396). */
 export const transferPatchSchema = z

@@ -9,7 +9,7 @@ import type { Work } from '../order/work-queue.ts';
 import { Problem, withMembers } from '../problems/problem.ts';
 import { type ActiveOptions, ActiveTransfer, acceptTogether, type Surroundings } from './active.ts';
 import { Archive } from './archive.ts';
-import { Dependents, dependenciesOf } from './dependencies.ts';
+import { Dependents, dependenciesOf, indexOf } from './dependencies.ts';
 import { documentFor } from './document.ts';
 import { Feed } from './feed.ts';
 import type { FinishedLimits } from './finished.ts';
@@ -204,10 +204,9 @@ export class TransferService {
     fresh: Map<string, Prepared>,
   ): Created {
     const { client, key } = origin;
-    const named = request.dependsOn.map((name) => {
-      const index = /^#(0|[1-9]\d{0,3})$/.exec(name)?.[1];
-      return (index && before[Number(index)]?.transfer.id) ?? name;
-    });
+    const named = request.dependsOn.map(
+      (name) => before[indexOf(name) ?? before.length]?.transfer.id ?? name,
+    );
     const dependsOn = [...new Set(named)];
     const known = key && this.#keys.find(client, key, { ...request, dependsOn });
     if (known) return { transfer: known, replayed: true };
@@ -221,10 +220,28 @@ export class TransferService {
     return { transfer, replayed: false };
   }
 
-  /** @throws Problem unknown_transfer, as for a request that depends on these */
-  async checkDependencies(ids: readonly string[], client: string): Promise<void> {
-    if (ids.some((id) => this.#history.get(id) === undefined)) await this.learning;
-    dependenciesOf(ids, client, (id) => this.#history.get(id));
+  /**
+   * Sees whether there are the transfers that requests would depend on.
+   *
+   * @param about see {@link create}
+   * @throws Problem unknown_transfer
+   */
+  async checkDependencies(
+    requests: readonly Pick<Meaning, 'dependsOn'>[],
+    client: string,
+    about: (problem: Problem, index: number) => Problem = (problem) => problem,
+  ): Promise<void> {
+    const names = requests.flatMap(({ dependsOn }) => dependsOn);
+    if (names.some((id) => this.#history.get(id) === undefined)) await this.learning;
+    for (const [index, { dependsOn }] of requests.entries()) {
+      try {
+        dependenciesOf(dependsOn, client, (name) =>
+          (indexOf(name) ?? index) < index ? 'earlier' : this.#history.get(name),
+        );
+      } catch (error) {
+        throw error instanceof Problem ? about(error, index) : error;
+      }
+    }
   }
 
   /** The places of those of them that are not over. */

@@ -105,7 +105,9 @@ describe('a transfer that depends on others', () => {
         code: 'unknown_transfer',
         options: { errors: [{ pointer: '/depends_on/1' }] },
       });
-      await expect(bench.service.checkDependencies([own.id, id], 'anna')).rejects.toMatchObject({
+      await expect(
+        bench.service.checkDependencies([{ dependsOn: [own.id, id] }], 'anna'),
+      ).rejects.toMatchObject({
         code: 'unknown_transfer',
       });
     }

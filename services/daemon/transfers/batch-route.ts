@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { authorize, type Touches } from '../access/authorize.ts';
+import { readPrefer } from '../http/prefer.ts';
+import { readTraceContext } from '../http/trace-context.ts';
+import { fieldProblem, Problem } from '../problems/problem.ts';
+import { problemResponses } from '../problems/schema.ts';
+import { documentFor } from './document.ts';
+import { describePlan, meaningOf, planTransfer, touchesOf, touchPointer } from './plan.ts';
+import type { TransferRoutesOptions } from './routes.ts';
+import {
+  dryRunSchema,
+  type TransferRequest,
+  transferBatchSchema,
+  transferSchema,
+} from './schema.ts';
+
+const RETRY_AFTER_SECONDS = '1';
+
+export const batchRoute: FastifyPluginAsyncZod<TransferRoutesOptions> = async (
+  app,
+  { transfers, inventory, chooser },
+) => {
+  app.post(
+    '/transfers/batch',
+    {
+      config: { access: 'transfers:write', kind: 'wait' },
+      schema: {
+        operationId: 'createTransfers',
+        summary: 'Many transfers at once',
+        description:
+          'Accepts up to 1000 transfers together, in the order of the list, or none of them. It does ' +
+          'not wait for their ends. `depends_on` may name earlier ones of the list as `"#0"`, `"#1"` ' +
+          'and so on. Each transfer can have an Idempotency-Key of its own: those whose keys an ' +
+          'earlier request has used are given again, so that a batch can be sent again as a whole if ' +
+          'all of them have one.',
+        tags: ['transfers'],
+        headers: z.object({
+          prefer: z.string().optional().meta({
+            description: '`return=minimal`: ids are answered instead of transfers.',
+          }),
+          'idempotency-key': z.string().optional().meta({
+            description: 'Refused: each transfer of a batch has its own `idempotency_key`.',
+          }),
+        }),
+        body: transferBatchSchema,
+        response: {
+          200: z.object({ transfers: z.array(dryRunSchema) }).meta({
+            description: 'The plans, for a dry run of all.',
+          }),
+          202: z
+            .object({ transfers: z.array(z.union([transferSchema, z.uuid()])) })
+            .meta({ description: 'All are accepted: one for each of the list, in its order.' }),
+          ...problemResponses(
+            'request_timeout',
+            'payload_too_large',
+            'unsupported_media_type',
+            'unknown_device',
+            'out_of_range',
+            'overlapping_ranges',
+            'bad_block',
+            'engine_unavailable',
+            'unknown_transfer',
+            'idempotency_key_reused',
+            'queue_full',
+            'device_gone',
+            'journal_unavailable',
+            'overloaded',
+            'shutting_down',
+            'storage_full',
+          ),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { client, headers } = request;
+      const requests: readonly TransferRequest[] = request.body.transfers;
+      const touches = touchesOfAll(requests);
+      authorize(request, touches, touches.pointerOf);
+      if (headers['idempotency-key'] !== undefined) throw keyInHeader();
+      const makePlan = (index: number) =>
+        planTransfer(requests[index] as TransferRequest, inventory, chooser);
+      if (requests[0]?.dry_run) {
+        const plans = requests.map((_, index) => about(index, () => makePlan(index)));
+        await transfers.checkDependencies(plans, client.name, inBatch);
+        return reply.code(200).send({ transfers: plans.map(describePlan) });
+      }
+      const trace = readTraceContext(headers);
+      const created = await transfers.create(
+        request.body.transfers.map((one, index) => ({
+          request: meaningOf(one),
+          origin: { requestId: request.id, client: client.name, key: one.idempotency_key, trace },
+          makePlan: () => makePlan(index),
+        })),
+        true,
+        inBatch,
+      );
+      const all = created.map(({ transfer }) => transfer);
+      const ids = all.map(({ id }) => id);
+      request.transferIds = ids;
+      reply.code(202).header('retry-after', RETRY_AFTER_SECONDS);
+      if (created.every(({ replayed }) => replayed)) reply.header('idempotency-replayed', 'true');
+      if (!readPrefer(headers.prefer, 0).minimal) {
+        return { transfers: all.map((transfer) => documentFor(client, transfer)) };
+      }
+      reply.header('preference-applied', 'return=minimal');
+      return { transfers: ids };
+    },
+  );
+};
+
+function keyInHeader(): Problem {
+  const detail = 'A batch has no Idempotency-Key: give each of its transfers an idempotency_key.';
+  return fieldProblem('invalid_request', '/idempotency-key', detail);
+}
+
+/** @throws Problem what the work throws, as one about a transfer of the list */
+function about<Result>(index: number, work: () => Result): Result {
+  try {
+    return work();
+  } catch (error) {
+    throw error instanceof Problem ? inBatch(error, index) : error;
+  }
+}
+
+/** The same problem, which says which transfer of the list it is about. */
+function inBatch(problem: Problem, index: number): Problem {
+  const { code, message, options } = problem;
+  // One that is not about what the transfer says.
+  if (options.headers !== undefined) return problem;
+  const parent = `/transfers/${index}`;
+  const field = code === 'idempotency_key_reused' ? '/idempotency_key' : '';
+  const errors = (options.errors ?? [{ pointer: field, detail: message }]).map(
+    ({ pointer, detail }) => ({ pointer: parent + pointer, detail }),
+  );
+  return new Problem(code, `Transfer ${index} of the list: ${message}`, { ...options, errors });
+}
+
+interface BatchTouches extends Touches {
+  pointerOf(index: number): string;
+}
+
+/** What all of them touch, one behind the other. */
+function touchesOfAll(requests: readonly TransferRequest[]): BatchTouches {
+  const each = requests.map(touchesOf);
+  const owners = each.flatMap(({ length }, owner) =>
+    Array.from({ length }, (_, index) => ({ owner, index })),
+  );
+  return {
+    length: owners.length,
+    at(index) {
+      const found = owners[index];
+      return found && each[found.owner]?.at(found.index);
+    },
+    pointerOf(at) {
+      const { owner, index } = owners[at] as (typeof owners)[number];
+      return `/transfers/${owner}${touchPointer(requests[owner] as TransferRequest, index)}`;
+    },
+  };
+}
