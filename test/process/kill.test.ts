@@ -7,7 +7,7 @@ import { expect, test } from '@jest/globals';
 import { checkKeys, TOKEN, waitForIdle } from '../support/crash-client.ts';
 import { devicesFor, Worker } from '../support/crash-load.ts';
 import { Daemon } from '../support/daemon.ts';
-import { runs } from '../support/depth.ts';
+import { report, runs } from '../support/depth.ts';
 import { FaultyDisk } from '../support/faulty-disk.ts';
 import { Random } from '../support/random.ts';
 import { writeTokens } from '../support/tokens.ts';
@@ -45,6 +45,7 @@ test(
     };
     const workers = Array.from({ length: WORKERS }, (_, index) => new Worker(index, random));
     let daemon: Daemon | undefined;
+    let passed = false;
     try {
       for (let cycle = 0; cycle <= CYCLES; cycle++) {
         disk.work();
@@ -66,13 +67,15 @@ test(
         await daemon.exited;
       }
       expect(await daemon?.stop()).toMatchObject({ code: 0, stderr: '' });
+      passed = true;
     } finally {
-      process.stderr.write(
+      const show = passed ? report : console.error;
+      show(
         `kill -9, TEST_SEED=${random.seed}: ${JSON.stringify(
           workers.map(({ accepted, refused, interrupted, uncertain, compared }) => ({
             ...{ accepted, refused, interrupted, uncertain, compared },
           })),
-        )}\n`,
+        )}`,
       );
       daemon?.child.kill('SIGKILL');
       disk.close();

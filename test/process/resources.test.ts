@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { MEMORY_DIR } from '../support/app.ts';
 import { Daemon } from '../support/daemon.ts';
+import { report } from '../support/depth.ts';
 import { fetchAnswer, fetchJson, jsonBody } from '../support/fetch.ts';
 
 const MIB = 2 ** 20;
@@ -73,7 +74,7 @@ test('200 MiB up and down take no more memory than the garbage of some chunks', 
   const up = (await peakMemory(upload)) - before;
   const down = (await peakMemory(download)) - before;
   const figures = `upload +${(up / 1e6).toFixed(1)} MB, download +${(down / 1e6).toFixed(1)} MB`;
-  process.stderr.write(`memory beyond the start: ${figures}\n`);
+  report(`memory beyond the start: ${figures}`);
   expect(up).toBeLessThan(GARBAGE);
   expect(down).toBeLessThan(GARBAGE);
 });
@@ -117,9 +118,9 @@ test('while 10 GiB are copied, it stays alive and its memory the same', async ()
   });
   const loaded = p99(await measured);
   const grown = peak - before;
-  process.stderr.write(
+  report(
     `GET /livez, p99: ${idle.toFixed(1)} ms idle, ${loaded.toFixed(1)} ms while copying ` +
-      `(x${(loaded / idle).toFixed(1)}); memory +${(grown / 1e6).toFixed(1)} MB\n`,
+      `(x${(loaded / idle).toFixed(1)}); memory +${(grown / 1e6).toFixed(1)} MB`,
   );
   expect(loaded <= 5 * idle || loaded < 50).toBe(true);
   expect(grown).toBeLessThan(50e6);

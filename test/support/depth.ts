@@ -28,6 +28,11 @@ export function cases<T>(all: readonly T[]): T[] {
   return all.filter((_, index) => DEPTH === 'deep' || index % CASES_DIVISOR === 0);
 }
 
+/** Shows what a test measured, in deep tests: quick ones print nothing if all is well. */
+export function report(figures: string): void {
+  if (DEPTH === 'deep') process.stderr.write(`${figures}\n`);
+}
+
 function readDepth(value: string): 'quick' | 'deep' {
   if (value === 'quick' || value === 'deep') return value;
   throw new Error(`TEST_DEPTH must be "quick" or "deep", not "${value}"`);
