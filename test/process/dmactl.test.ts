@@ -6,6 +6,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { connect } from '../../services/client/node.ts';
 import { SMALL_DEVICES } from '../support/app.ts';
@@ -203,6 +204,18 @@ describe('Ctrl-C', () => {
     expect((await find())?.status).toBe('cancelled');
     release();
     await client.close();
+  });
+
+  test('ends an upload, and says how to go on', async () => {
+    const release = await block('dax1.0');
+    randomFile('interrupted', 4 * KIB);
+    const running = dmactl.start('put', file('interrupted'), 'dax1.0:0');
+    // It has begun by then, and waits behind the other upload.
+    await sleep(3000);
+    running.child.kill('SIGINT');
+    const { code, stderr } = await running.ended;
+    expect([code, stderr.includes('--resume goes on')]).toEqual([130, true]);
+    release();
   });
 
   test('twice leaves it and prints its id', async () => {

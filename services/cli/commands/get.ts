@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { crc32c, crc32cText } from '../../client/node.ts';
 import { BLOCK_SIZE, compareBlocks, readFully, writeFully } from '../lib/blocks.ts';
 import type { Context, Runner } from '../lib/context.ts';
-import { CliError } from '../lib/exit-codes.ts';
+import { CliError, resumable } from '../lib/exit-codes.ts';
 import { humanBytes } from '../lib/format.ts';
 import { Progress } from '../lib/progress.ts';
 import { type DeviceRange, formatRange, parseRange, type SizedRange } from '../lib/ranges.ts';
@@ -44,6 +44,8 @@ export function get(program: Command, run: Runner): void {
                 ? await toStdout(context, range, options, progress)
                 : await toFile(context, path, range, options, progress);
             found = (await client.checksumContent(device, { offset, size, signal })).crc32c;
+          } catch (error) {
+            throw signal.aborted ? resumable() : error;
           } finally {
             progress.done();
           }

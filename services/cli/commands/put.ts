@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { crc32c, crc32cText, type Range } from '../../client/node.ts';
 import { BLOCK_SIZE, compareBlocks, readFully } from '../lib/blocks.ts';
 import type { Context, Runner } from '../lib/context.ts';
-import { CliError } from '../lib/exit-codes.ts';
+import { CliError, resumable } from '../lib/exit-codes.ts';
 import { humanBytes } from '../lib/format.ts';
 import { Progress } from '../lib/progress.ts';
 import { type DeviceRange, formatRange, parseRange, type SizedRange } from '../lib/ranges.ts';
@@ -33,6 +33,8 @@ export function put(program: Command, run: Runner): void {
               path === '-'
                 ? await sendStream(context, to, options, progress)
                 : await sendFile(context, path, to, options, progress);
+          } catch (error) {
+            throw context.signal.aborted ? resumable() : error;
           } finally {
             progress.done();
           }

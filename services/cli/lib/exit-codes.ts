@@ -44,6 +44,12 @@ export class CliError extends Error {
   }
 }
 
+/** How put and get end by Ctrl-C. */
+export function resumable(): CliError {
+  const message = 'interrupted: what was written stays, and --resume goes on from there';
+  return new CliError('interrupted', message);
+}
+
 /** Problems that say: what was asked for cannot be meant. */
 const USAGE = [400, 405, 406, 411, 413, 415, 416, 417, 431];
 const USAGE_CODES = ['out_of_range', 'overlapping_ranges', 'idempotency_key_reused'];
