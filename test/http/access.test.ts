@@ -59,6 +59,7 @@ function requestOf({ method, path }: Operation, id = 'none'): InjectOptions {
     };
   }
   if (path === '/transfers' && method === 'POST') return copy(0, 4096, 16);
+  if (path === '/transfers/batch') return batch(copy(0, 4096, 16));
   if (path === '/engines/calibrate') return calibration(0);
   if (method === 'PATCH') {
     const headers = { 'content-type': 'application/merge-patch+json' };
@@ -70,6 +71,11 @@ function requestOf({ method, path }: Operation, id = 'none'): InjectOptions {
 function copy(src_offset: number, dst_offset: number, size: number, dst = 'dax0.0'): InjectOptions {
   const payload = { device_name: 'dax0.0', dst_device_name: dst, src_offset, dst_offset, size };
   return { method: 'POST', url: '/transfers', payload };
+}
+
+function batch(...transfers: InjectOptions[]): InjectOptions {
+  const payload = { transfers: transfers.map((transfer) => transfer.payload) };
+  return { method: 'POST', url: '/transfers/batch', payload };
 }
 
 function calibration(offset: number): InjectOptions {
@@ -212,7 +218,7 @@ describe('every operation of the document', () => {
         [rest, asked.length === 1 && asked.includes(scope)],
         [alone, asked.length > 0 && !asked.includes(scope)],
       ] as const) {
-        if (!forbidden) expect([200, 201, 404, 503]).toContain(answer.status);
+        if (!forbidden) expect([200, 201, 202, 404, 503]).toContain(answer.status);
         else {
           const { detail } = expectProblem(answer, 403, 'forbidden');
           expect(detail).toContain(asked[0]);
@@ -226,7 +232,7 @@ describe('every operation of the document', () => {
 
   test.each(NAMES)('%s on a device that the token has nothing of', async (id) => {
     const found = operation(id);
-    const named = ['createTransfer', 'calibrate'].includes(id);
+    const named = ['createTransfer', 'createTransfers', 'calibrate'].includes(id);
     const touches = found.path.includes('{name}') || named;
     if (!touches) return;
     for (const name of ['nowhere', 'elsewhere', 'another']) {
@@ -235,7 +241,7 @@ describe('every operation of the document', () => {
       // The same answer where there is no such device.
       const request = requestOf({ ...found, path: found.path.replace('{name}', 'dax7.7') });
       if (named) {
-        request.payload = { ...(request.payload as object), device_name: 'dax7.7' };
+        request.payload = JSON.parse(JSON.stringify(request.payload).replace(/dax0\.0/, 'dax7.7'));
       }
       const missing = expectProblem(await send(as(name, request)), 403, 'forbidden');
       expect(missing.detail).toBe(forbidden.detail);
@@ -278,6 +284,11 @@ describe('the byte before and the byte behind', () => {
       ['/segments/1/src_offset'],
     ],
     ['plan from a byte before', dryRun(copy(8191, 10_240, 1)), ['/src_offset']],
+    [
+      'batch whose second copy is a byte outside',
+      batch(copy(8192, 10_240, 16), copy(8191, 10_240, 16)),
+      ['/transfers/1/src_offset'],
+    ],
     ['copy that overflows', copy(2 ** 53 - 1, 8192, 2 ** 53 - 1), ['/src_offset']],
     ['checksum of a byte before', { url: '/devices/dax0.0/checksum?offset=8191&size=2' }],
     ['checksum of a byte behind', { url: '/devices/dax0.0/checksum?offset=16383&size=2' }],
