@@ -3,11 +3,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { longTransfer, startTestApp, type TestApp } from '../support/app.ts';
+import { longTransfer, MEMORY_DIR, startTestApp, type TestApp } from '../support/app.ts';
 import { expectProblem } from '../support/conformance.ts';
 import { bearer, writeTokens } from '../support/tokens.ts';
 
 const MIB = 2 ** 20;
+/** Large enough that a {@link longTransfer} outlasts every request about it. */
+const SIZE = 32 * MIB;
+const DMAD_DEVICES = `emulated:dax0.0=${SIZE},emulated:dax1.0=${SIZE}`;
 const ASYNC = { prefer: 'respond-async' };
 const MERGE_PATCH = { 'content-type': 'application/merge-patch+json' };
 const COPY = {
@@ -25,9 +28,10 @@ beforeAll(async () => {
     { name: 'other' },
     { name: 'reader', scopes: ['transfers:read'] as const },
   ];
-  app = await startTestApp();
+  app = await startTestApp({ environment: { DMAD_DEVICES }, parentDir: MEMORY_DIR });
   guarded = await startTestApp({
-    environment: { DMAD_TOKENS_FILE: writeTokens(directory, tokens) },
+    environment: { DMAD_DEVICES, DMAD_TOKENS_FILE: writeTokens(directory, tokens) },
+    parentDir: MEMORY_DIR,
   });
 });
 afterAll(async () => {
@@ -143,7 +147,7 @@ test('one that a client waits for can be changed too, and is not in the journal 
 });
 
 test('a running one keeps its priority, and then all else; labels and timeout can change', async () => {
-  const { id } = (await app.post(longTransfer(MIB), ASYNC)).json();
+  const { id } = (await app.post(longTransfer(SIZE), ASYNC)).json();
   while ((await get(id)).status === 'queued')
     await new Promise((resolve) => setTimeout(resolve, 5));
   for (const priority of ['high', 'normal', null]) {
@@ -247,7 +251,7 @@ describe('PATCH is refused, and changes nothing', () => {
   });
 
   test("of another client's, and without the right", async () => {
-    const body = longTransfer(MIB);
+    const body = longTransfer(SIZE);
     const { id } = (await guarded.post(body, { ...ASYNC, ...bearer('one') })).json();
     expectProblem(await ask(id, { labels: {} }, bearer('other'), guarded), 404, 'not_found');
     expectProblem(await ask(id, { labels: {} }, bearer('reader'), guarded), 403, 'forbidden');

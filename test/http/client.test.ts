@@ -5,16 +5,21 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { DmadClient } from '../../services/client/index.ts';
 import { type ConnectedClient, connect, DmadError } from '../../services/client/node.ts';
-import { longTransfer, startTestApp, type TestApp } from '../support/app.ts';
+import { longTransfer, MEMORY_DIR, startTestApp, type TestApp } from '../support/app.ts';
 import { crc32cText } from '../support/crc32c.ts';
 
 const MIB = 2 ** 20;
+/** Large enough that a {@link longTransfer} outlasts every call about it. */
+const SIZE = 32 * MIB;
 
 let app: TestApp;
 let client: ConnectedClient;
 
 beforeAll(async () => {
-  app = await startTestApp();
+  app = await startTestApp({
+    environment: { DMAD_DEVICES: `emulated:dax0.0=${SIZE},emulated:dax1.0=${SIZE}` },
+    parentDir: MEMORY_DIR,
+  });
   client = connect({ url: `http://127.0.0.1:${await app.listen()}`, retryForMs: 2000 });
 });
 afterAll(async () => {
@@ -70,7 +75,7 @@ test('what can be read', async () => {
   expect(await client.whoami()).toMatchObject({ name: 'anonymous' });
   expect((await client.listEngines()).cpu.available).toBe(true);
   expect((await client.listDevices()).map(({ name }) => name)).toEqual(['dax0.0', 'dax1.0']);
-  expect(await client.getDevice('dax0.0')).toMatchObject({ kind: 'emulated', size: MIB });
+  expect(await client.getDevice('dax0.0')).toMatchObject({ kind: 'emulated', size: SIZE });
   expect((await client.calibrate()).auto.calibration).not.toBeNull();
 });
 
@@ -79,7 +84,7 @@ describe('transfers', () => {
     const done = await client.runTransfer({ ...copy(), verify: 'crc32c' });
     expect(done).toMatchObject({ status: 'succeeded', verification: { method: 'crc32c' } });
     expect(await client.planTransfer(copy())).toMatchObject({ dry_run: true, bytes: MIB });
-    const request = longTransfer(MIB) as ReturnType<typeof copy>;
+    const request = longTransfer(SIZE) as ReturnType<typeof copy>;
     const running = await client.createTransfer(request, { waitSeconds: 0 });
     expect(['queued', 'running']).toContain(running.status);
     const changed = await client.changeTransfer(running.id, { labels: { changed: 'yes' } });
@@ -126,7 +131,7 @@ describe('transfers', () => {
       ...{ code: 'invalid_request', status: 400 },
       errors: [{ pointer: '/size' }],
     });
-    const request = { ...(longTransfer(MIB) as ReturnType<typeof copy>), timeout_ms: 50 };
+    const request = { ...(longTransfer(SIZE) as ReturnType<typeof copy>), timeout_ms: 50 };
     const failed = await errorOf(client.runTransfer(request));
     expect(failed).toMatchObject({ code: 'timeout', status: 504, transfer: { status: 'failed' } });
     expect((await errorOf(client.getTransfer('none'))).code).toBe('not_found');
@@ -149,7 +154,9 @@ describe('transfers', () => {
 
 describe('watching', () => {
   test('ends with the end, and keeps the segments', async () => {
-    const request = { ...longTransfer(MIB), timeout_ms: 300 } as unknown as ReturnType<typeof copy>;
+    const request = { ...longTransfer(SIZE), timeout_ms: 300 } as unknown as ReturnType<
+      typeof copy
+    >;
     const { id } = await client.createTransfer(request, { waitSeconds: 0 });
     const seen = [];
     for await (const { transfer } of client.watch(id)) {
@@ -235,11 +242,11 @@ describe('content', () => {
   });
 
   test('what does not fit, and what is given up', async () => {
-    const tooMuch = client.writeContent('dax0.0', new Uint8Array(2 * MIB));
+    const tooMuch = client.writeContent('dax0.0', new Uint8Array(SIZE + 1));
     expect(await errorOf(tooMuch)).toMatchObject({ code: 'payload_too_large', bytesWritten: 0 });
-    const beyond = client.readContent('dax0.0', { offset: MIB - 10, size: 11 });
+    const beyond = client.readContent('dax0.0', { offset: SIZE - 10, size: 11 });
     expect((await errorOf(beyond)).code).toBe('out_of_range');
-    const outside = client.readContent('dax0.0', { offset: MIB });
+    const outside = client.readContent('dax0.0', { offset: SIZE });
     expect((await errorOf(outside)).code).toBe('range_not_satisfiable');
     const { stream } = await client.readContent('dax0.0');
     await stream.cancel();
