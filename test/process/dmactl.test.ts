@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Finding } from '../../services/cli/doctor/finding.ts';
 import { connect } from '../../services/client/node.ts';
 import { SMALL_DEVICES } from '../support/app.ts';
 import { crc32cText } from '../support/crc32c.ts';
@@ -403,13 +404,18 @@ describe('all the rest', () => {
     });
     expect((await dmactl.one('top', '--once')).document).toMatchObject({ devices: [{}, {}] });
     const { code, document } = await dmactl.one('doctor');
-    expect(document).toMatchObject({ summary: { problem: 0 } });
-    expect(code).toBe(0);
+    // Daemons of other tests run on this host as well, some of them insecure.
+    const problems = (document.findings as unknown as Finding[]).filter(
+      ({ level }) => level === 'problem',
+    );
+    expect(problems.filter(({ subject }) => !subject.startsWith('tokens of '))).toEqual([]);
+    expect(code).toBe(problems.length === 0 ? 0 : 1);
     const gone = dmactlFor({ DMAD_URL: 'http://127.0.0.1:1' });
     expect(await gone.one('doctor')).toMatchObject({ code: 1 });
     for (const args of [['devices'], ['engines'], ['top'], ['doctor'], ['transfers']]) {
       const { code, stdout } = await dmactl.run(...args);
-      expect([code, stdout.length > 50]).toEqual([0, true]);
+      if (args[0] !== 'doctor') expect(code).toBe(0);
+      expect(stdout.length).toBeGreaterThan(50);
       // Colours and control sequences are for terminals.
       expect(stdout.toString()).not.toContain('\x1b');
     }
