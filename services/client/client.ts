@@ -117,7 +117,10 @@ export class DmadClient {
     requests: readonly BatchedTransferRequest[],
     options?: CallOptions,
   ): Promise<Transfer[]> {
-    const transfers = requests.map((one) => ({ idempotency_key: newKey(), ...one }));
+    const transfers = requests.map((one) => ({
+      ...one,
+      idempotency_key: one.idempotency_key ?? newKey(),
+    }));
     const { transfers: made } = await this.#transport.json<{ transfers: Transfer[] }>(
       {
         ...{ method: 'POST', path: '/transfers/batch', headers: JSON_TYPE, expected: [202] },
@@ -252,12 +255,18 @@ export class DmadClient {
   ): AsyncGenerator<TransferEvent> {
     // Segments come once a connection: later events have the earlier one's.
     const segments = new Map<string, Transfer['segments']>();
+    const keep = (id: string, its: Transfer['segments']) => {
+      segments.set(id, its);
+      // A filter may hide the ends of transfers: the oldest go, so that this does not grow.
+      const [oldest] = segments.keys();
+      if (segments.size > MAX_SEGMENTED && oldest !== undefined) segments.delete(oldest);
+    };
     for await (const { event, data } of resumedEvents(this.#transport, path, query, options)) {
       const transfer = JSON.parse(data);
       // What is no transfer says that a snapshot follows.
       if (typeof transfer?.id !== 'string') continue;
       if (transfer.segments === undefined) transfer.segments = segments.get(transfer.id) ?? null;
-      else if (transfer.segments !== null) segments.set(transfer.id, transfer.segments);
+      else if (transfer.segments !== null) keep(transfer.id, transfer.segments);
       if (isOver(transfer)) segments.delete(transfer.id);
       yield { event, transfer };
     }
@@ -410,6 +419,9 @@ export class DmadClient {
     return this.#transport.json({ path, query, retry: 'after_loss' }, options);
   }
 }
+
+/** Of how many transfers a stream of events remembers the segments. */
+const MAX_SEGMENTED = 1000;
 
 /** A random Idempotency-Key. crypto.randomUUID() is missing on pages without TLS. */
 function newKey(): string {

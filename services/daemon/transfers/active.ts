@@ -92,9 +92,13 @@ export class ActiveTransfer {
   #kept: Kept;
   #ticket: Ticket<Work> | undefined;
   #dependencies: readonly Transfer[];
+  /** How many of them {@link noteDependencies} has last said to be open. */
+  #notedOpen: number | undefined;
   #timer: NodeJS.Timeout | undefined;
   /** While a change of its settings is on its way; resolves in any case. */
   #changing: Promise<void> | undefined;
+  /** It was its turn during a change: it starts after that one, however many come behind. */
+  #due = false;
 
   constructor(
     transfer: Transfer,
@@ -179,11 +183,20 @@ export class ActiveTransfer {
 
   /** Says in the journal which of those that it depends on have succeeded: one of them is forgotten. */
   noteDependencies(): void {
-    if (this.#kept.is === 'yes') this.#around.journal.writeSoon(this.#dependencyRows());
+    if (this.#kept.is !== 'yes') return;
+    const open = this.#openDependencies.length;
+    // Many are forgotten at once, and nothing new may be known of the rest.
+    if (open === this.#notedOpen) return;
+    this.#notedOpen = open;
+    this.#around.journal.writeSoon(this.#dependencyRows());
+  }
+
+  get #openDependencies(): Transfer[] {
+    return this.#dependencies.filter(({ status }) => status !== 'succeeded');
   }
 
   #dependencyRows(): Rows {
-    const open = this.#dependencies.filter(({ status }) => status !== 'succeeded');
+    const open = this.#openDependencies;
     return dependencyRows(
       this.transfer,
       open.map(({ id }) => id),
@@ -245,8 +258,11 @@ export class ActiveTransfer {
       if (error instanceof OutcomeUnknown) throw retryLater('journal_unavailable', message);
     }
     if (this.#stopped) return false;
-    if (patch.priority !== undefined && transfer.status === 'running') {
-      throw new Problem('not_changeable', 'It runs already: its priority cannot be changed now.');
+    if (patch.priority !== undefined && (this.#due || transfer.status === 'running')) {
+      throw new Problem(
+        'not_changeable',
+        'It runs, or is about to: its priority cannot be changed now.',
+      );
     }
     const settings = patched(transfer.settings, patch);
     const change = { number: (transfer.change?.number ?? 0) + 1, settings };
@@ -422,8 +438,9 @@ export class ActiveTransfer {
   }
 
   #submit(): void {
-    if (this.#changing !== undefined) {
+    if (this.#changing !== undefined && !this.#due) {
       // It is to run with what it has then.
+      this.#due = true;
       this.#startAfter(this.#changing.then(() => true));
       return;
     }

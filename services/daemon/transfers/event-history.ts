@@ -5,6 +5,8 @@ import type { TransferEvent } from './transfer-event.ts';
 
 /** What is kept for one audience. */
 const MAX_EVENTS = 1000;
+/** What a segment takes in memory, about, in characters of text. */
+const SEGMENT_SIZE = 64;
 
 /**
  * The latest changes of status that an audience has received, for those of it that lost their
@@ -50,7 +52,9 @@ export class EventHistory {
     this.#missingUpTo = first.number;
   }
 
+  /** An event keeps its transfer, with all its segments. */
   #sizeOf(event: TransferEvent): number {
-    return event.textFor(this.#viewer, 'brief').length;
+    const segments = event.transfer.plan.segments.length * SEGMENT_SIZE;
+    return event.textFor(this.#viewer, 'brief').length + segments;
   }
 }

@@ -18,7 +18,7 @@ import { IdempotencyKeys, type Meaning } from './idempotency.ts';
 import { TransferIds } from './ids.ts';
 import { reportEnd } from './observer.ts';
 import type { Recovered } from './recovery.ts';
-import { endedRows } from './rows.ts';
+import { endedRows, partsOf } from './rows.ts';
 import type { TransferListQuery, TransferPatch } from './schema.ts';
 import { type Origin, type Outcome, Transfer, type TransferPlan } from './transfer.ts';
 
@@ -86,6 +86,8 @@ export class TransferService {
   readonly #keepingClock: NodeJS.Timeout;
   readonly #active = new Map<string, ActiveTransfer>();
   readonly #dependents = new Dependents();
+  /** Those that have left without success and whose dependents are still to be stopped. */
+  readonly #failed: Transfer[] = [];
   /** What transfers of earlier daemons depend on, until all of those are known. */
   readonly #openDependencies = new Map<ActiveTransfer, readonly string[]>();
   /** Until all is known of earlier daemons' transfers: those that are over, and whoever waits. */
@@ -269,7 +271,13 @@ export class TransferService {
     if (!transfer.over) return;
     this.#finish(transfer);
     if (transfer.status === 'succeeded') return;
-    for (const dependent of this.#dependents.of(transfer)) dependent.checkDependencies();
+    // A loop, not a recursion: a chain of them may be as long as there are transfers.
+    this.#failed.push(transfer);
+    if (this.#failed.length > 1) return;
+    for (const failed of this.#failed) {
+      for (const dependent of this.#dependents.of(failed)) dependent.checkDependencies();
+    }
+    this.#failed.length = 0;
   }
 
   /** It can be asked for no longer. */
@@ -558,6 +566,8 @@ function unknownPast() {
 
 /** How one ended that is not run again; rows of later versions stay as they are. */
 function interruptedRows(recovered: Recovered): Rows {
-  if (recovered.kind !== 'interrupted' || recovered.foreign.length > 0) return new Map();
+  if (recovered.kind !== 'interrupted') return new Map();
+  // A later version may have written its end in a way that is not known here.
+  if (recovered.foreign.some((key) => partsOf(key)[1] === 'ended')) return new Map();
   return endedRows(recovered.transfer, recovered.transfer.end as Outcome);
 }

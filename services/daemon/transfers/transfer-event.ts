@@ -57,9 +57,8 @@ export class TransferEvent {
       });
     }
     if (form === 'brief' || !plan.segmented) return brief;
-    return this.#made(`${sight} whole`, () =>
-      JSON.stringify({ ...JSON.parse(brief), segments: toldSegments(plan) }),
-    );
+    // Not kept: it can be 200 KB, and histories keep their events.
+    return JSON.stringify({ ...JSON.parse(brief), segments: toldSegments(plan) });
   }
 
   #made(name: string, make: () => string): string {

@@ -25,6 +25,17 @@ const behindOf = (n: number, ...transfers: { id: string }[]) => ({
 });
 
 describe('a transfer that depends on others', () => {
+  test('fails with the first of a chain of thousands', async () => {
+    const bench = await ServiceBench.after();
+    const chain = [await bench.create(false, elsewhere(0))];
+    while (chain.length < 5000) {
+      chain.push(await bench.create(false, behindOf(1, chain.at(-1) as { id: string })));
+    }
+    bench.end(0, { status: EIO });
+    await bench.service.waitForEnd(chain.at(-1) as (typeof chain)[number]);
+    expect(chain.filter(({ status }) => status === 'failed')).toHaveLength(chain.length);
+  });
+
   test.each([false, true])('starts behind them, wherever they are; journaled: %s', async (kept) => {
     const bench = await ServiceBench.after();
     const [first, second] = [
