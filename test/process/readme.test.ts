@@ -29,9 +29,11 @@ describe('the README', () => {
     try {
       await daemon.ready();
       const run = async (block: string) => {
-        // npx takes the commands of the project that it is run in.
+        // npx takes the commands of the project that it is run in, unless `npm exec --package=`,
+        // which may run the tests, has left word of another package.
+        const { npm_config_package: _, ...env } = process.env;
         const { stdout } = await promisify(execFile)('bash', ['--norc', '-euc', block], {
-          timeout: 150_000,
+          ...{ timeout: 150_000, env },
         });
         return stdout;
       };
