@@ -45,7 +45,7 @@ export interface Surroundings {
   terminal: Terminal;
   env: Readonly<Record<string, string | undefined>>;
   interrupts: Interrupts;
-  /** Hears the exit code once the command is over. */
+  /** Receives the exit code when the command has ended. */
   ended(code: number): void;
 }
 

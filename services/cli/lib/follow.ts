@@ -108,7 +108,7 @@ class Interruption {
 
   #cancelIfBegun(): void {
     if (!this.#cancel || this.#id === undefined) return;
-    // That it is over already, or how it ended, is heard from its events.
+    // Its events tell if it has already finished, and how.
     this.#client.cancelTransfer(this.#id, { signal: this.signal }).catch(() => {});
   }
 }
@@ -117,7 +117,7 @@ export function standingOf({ status, engine, bytes_completed, size }: Transfer) 
   return { bytes: bytes_completed, total: size, note: status === 'running' ? engine : status };
 }
 
-/** One sentence on a transfer that is over, or goes on. */
+/** One sentence about a finished or unfinished transfer. */
 export function sentenceOf(transfer: Transfer): string {
   const { operation, status, size, bytes_completed: bytes } = transfer;
   const parts = [

@@ -16,7 +16,7 @@ export class Terminal {
     this.#stdout = stdout;
     this.#stderr = stderr;
     this.#color = isTerminal(stdout) && !env.NO_COLOR && env.TERM !== 'dumb';
-    // Whoever reads has had enough, as `head` has.
+    // The reader has closed the pipe, as `head` does.
     stdout.on('error', (error: NodeJS.ErrnoException) => {
       process.exit(error.code === 'EPIPE' ? 0 : 1);
     });

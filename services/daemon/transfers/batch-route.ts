@@ -8,15 +8,13 @@ import { fieldProblem, Problem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { documentFor } from './document.ts';
 import { describePlan, meaningOf, planTransfer, touchesOf, touchPointer } from './plan.ts';
-import type { TransferRoutesOptions } from './routes.ts';
+import { RETRY_AFTER_SECONDS, type TransferRoutesOptions } from './routes.ts';
 import {
   dryRunSchema,
   type TransferRequest,
   transferBatchSchema,
   transferSchema,
 } from './schema.ts';
-
-const RETRY_AFTER_SECONDS = '1';
 
 export const batchRoute: FastifyPluginAsyncZod<TransferRoutesOptions> = async (
   app,

@@ -28,7 +28,8 @@ import type { Transfer } from './transfer.ts';
 
 /** How long POST /transfers waits for the end if the client says nothing, in milliseconds. */
 const DEFAULT_WAIT_MS = 10_000;
-const RETRY_AFTER_SECONDS = '1';
+/** When to ask again about a transfer that goes on. */
+export const RETRY_AFTER_SECONDS = '1';
 
 export interface TransferRoutesOptions {
   transfers: TransferService;
