@@ -8,7 +8,7 @@ import { fieldProblem, Problem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { documentFor } from './document.ts';
 import { describePlan, meaningOf, planTransfer, touchesOf, touchPointer } from './plan.ts';
-import { RETRY_AFTER_SECONDS, type TransferRoutesOptions } from './routes.ts';
+import { ACCEPTANCE_PROBLEMS, RETRY_AFTER_SECONDS, type TransferRoutesOptions } from './routes.ts';
 import {
   dryRunSchema,
   type TransferRequest,
@@ -51,17 +51,7 @@ export const batchRoute: FastifyPluginAsyncZod<TransferRoutesOptions> = async (
             .object({ transfers: z.array(z.union([transferSchema, z.uuid()])) })
             .meta({ description: 'All are accepted: one for each of the list, in its order.' }),
           ...problemResponses(
-            'request_timeout',
-            'payload_too_large',
-            'unsupported_media_type',
-            'unknown_device',
-            'out_of_range',
-            'overlapping_ranges',
-            'bad_block',
-            'engine_unavailable',
-            'unknown_transfer',
-            'idempotency_key_reused',
-            'queue_full',
+            ...ACCEPTANCE_PROBLEMS,
             'device_gone',
             'journal_unavailable',
             'overloaded',

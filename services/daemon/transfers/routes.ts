@@ -31,6 +31,21 @@ const DEFAULT_WAIT_MS = 10_000;
 /** When to ask again about a transfer that goes on. */
 export const RETRY_AFTER_SECONDS = '1';
 
+/** Why a request for transfers is refused, one or many. */
+export const ACCEPTANCE_PROBLEMS = [
+  'request_timeout',
+  'payload_too_large',
+  'unsupported_media_type',
+  'unknown_device',
+  'out_of_range',
+  'overlapping_ranges',
+  'bad_block',
+  'engine_unavailable',
+  'unknown_transfer',
+  'idempotency_key_reused',
+  'queue_full',
+] as const;
+
 export interface TransferRoutesOptions {
   transfers: TransferService;
   inventory: Inventory;
@@ -80,19 +95,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
           }),
           201: transferSchema.meta({ description: 'It succeeded.' }),
           202: transferSchema.meta({ description: 'It goes on: see Location.' }),
-          ...problemResponses(
-            'request_timeout',
-            'payload_too_large',
-            'unsupported_media_type',
-            'unknown_device',
-            'out_of_range',
-            'overlapping_ranges',
-            'bad_block',
-            'engine_unavailable',
-            'unknown_transfer',
-            'idempotency_key_reused',
-            'queue_full',
-          ),
+          ...problemResponses(...ACCEPTANCE_PROBLEMS),
           ...problemResponsesWith(
             transferProblemSchema,
             'cancelled',
