@@ -3,29 +3,15 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { MEMORY_DIR, startTestApp, type TestApp } from '../support/app.ts';
 import { expectProblem } from '../support/conformance.ts';
 import { crc32cText } from '../support/crc32c.ts';
-import { runs } from '../support/depth.ts';
-import { noise, Random } from '../support/random.ts';
-import { request, Wire } from '../support/wire.ts';
+import { DeviceModel } from '../support/operations.ts';
+import { noise } from '../support/random.ts';
 
 const MIB = 2 ** 20;
 const SIZE = 4 * MIB;
 const NAMES = ['dax0.0', 'dax1.0'] as const;
 
-interface Segment {
-  src_offset: number;
-  dst_offset: number;
-  size: number;
-}
-
-/** What is asked for, and what must come of it, by the model. */
-type Operation =
-  | { kind: 'copy'; source: number; destination: number; segments: Segment[] }
-  | { kind: 'fill'; destination: number; segments: Segment[]; pattern: string }
-  | { kind: 'compare'; source: number; destination: number; segments: Segment[] }
-  | { kind: 'upload'; destination: number; offset: number; bytes: Buffer };
-
 let app: TestApp;
-const model: Buffer[] = [];
+const model = new DeviceModel([]);
 beforeAll(async () => {
   app = await startTestApp({
     environment: { DMAD_DEVICES: NAMES.map((name) => `emulated:${name}=${SIZE}`).join(',') },
@@ -34,7 +20,7 @@ beforeAll(async () => {
   for (const name of NAMES) {
     const bytes = noise(SIZE);
     await app.ask({ method: 'PUT', url: `/devices/${name}/content`, payload: bytes });
-    model.push(bytes);
+    model.devices.push(bytes);
   }
 });
 afterAll(() => app.close());
@@ -49,149 +35,10 @@ const post = async (body: object) => {
 const contentOf = async (device: number) =>
   (await app.ask({ url: `/devices/${NAMES[device]}/content` })).body;
 
-function patterned(pattern: string, size: number): Buffer {
-  return Buffer.alloc(size, Buffer.from(pattern, 'hex'));
-}
-
-/** Does it to the model. @returns what its document must say */
-function apply(operation: Operation): object {
-  switch (operation.kind) {
-    case 'copy':
-      for (const { src_offset, dst_offset, size } of operation.segments) {
-        (model[operation.source] as Buffer).copy(
-          model[operation.destination] as Buffer,
-          ...[dst_offset, src_offset, src_offset + size],
-        );
-      }
-      return { operation: 'copy', pattern: null, comparison: null };
-    case 'fill':
-      for (const { dst_offset, size } of operation.segments) {
-        patterned(operation.pattern, size).copy(model[operation.destination] as Buffer, dst_offset);
-      }
-      return { operation: 'fill', pattern: operation.pattern, comparison: null };
-    case 'compare':
-      return { operation: 'compare', pattern: null, comparison: comparisonOf(operation) };
-    case 'upload':
-      operation.bytes.copy(model[operation.destination] as Buffer, operation.offset);
-      return {};
-  }
-}
-
-function comparisonOf({ source, destination, segments }: Operation & { kind: 'compare' }): object {
-  for (const [segment, { src_offset, dst_offset, size }] of segments.entries()) {
-    for (let at = 0; at < size; at++) {
-      if (model[source]?.[src_offset + at] === model[destination]?.[dst_offset + at]) continue;
-      const found = { segment, src_offset: src_offset + at, dst_offset: dst_offset + at };
-      return { equal: false, first_difference: found };
-    }
-  }
-  return { equal: true, first_difference: null };
-}
-
-/** In little room, so that nearly all of them touch. */
-function randomOperation(random: Random): Operation {
-  const room = random.pick([256, 16_384, MIB]);
-  const source = random.integer(0, 1);
-  const destination = random.integer(0, 1);
-  const kind = random.pick(['copy', 'fill', 'compare', 'upload'] as const);
-  if (kind === 'upload') {
-    const bytes = noise(random.logInteger(1, room));
-    return { kind, destination, offset: random.integer(0, room - bytes.length), bytes };
-  }
-  const segment = (): Segment => {
-    const size = random.logInteger(1, room / 2);
-    const src_offset = random.integer(0, room - size);
-    // A comparison of what is not the same place nearly always ends at once.
-    const dst_offset =
-      kind === 'compare' && random.integer(0, 1) ? src_offset : random.integer(0, room - size);
-    const overlaps = source === destination && Math.abs(src_offset - dst_offset) < size;
-    return kind === 'copy' && overlaps ? segment() : { src_offset, dst_offset, size };
-  };
-  const count = random.integer(1, 3) === 1 ? random.integer(2, 20) : 1;
-  const segments = Array.from({ length: count }, segment);
-  if (kind !== 'fill') return { kind, source, destination, segments };
-  const bytes = random.pick([1, 2, 4, 8, 16, 32, 64]);
-  return { kind, destination, segments, pattern: noise(bytes).toString('hex') };
-}
-
-function bodyOf(operation: Exclude<Operation, { kind: 'upload' }>): object {
-  const { kind, destination } = operation;
-  const segments =
-    kind === 'fill'
-      ? operation.segments.map(({ dst_offset, size }) => ({ dst_offset, size }))
-      : operation.segments;
-  return {
-    operation: kind,
-    ...(kind === 'fill'
-      ? { device_name: NAMES[destination], pattern: operation.pattern }
-      : { device_name: NAMES[operation.source], dst_device_name: NAMES[destination] }),
-    ...(segments.length === 1 ? segments[0] : { segments }),
-  };
-}
-
-test('copies, fills, compares and uploads, sent at once, do what the model does', async () => {
-  const random = new Random();
-  const wire = new Wire(await app.listen());
-  await random.explain(async () => {
-    for (let done = 0; done < runs(1000); ) {
-      const operations = Array.from({ length: random.integer(1, 12) }, () =>
-        randomOperation(random),
-      );
-      done += operations.length;
-      const alive = { connection: 'keep-alive' };
-      const json = { ...alive, 'content-type': 'application/json', prefer: 'respond-async' };
-      // In one write on one connection: accepted in this order, and none waits for another's end.
-      wire.send(
-        Buffer.concat(
-          operations.map((operation) => {
-            if (operation.kind === 'upload') {
-              const { destination, offset, bytes } = operation;
-              const line = `PUT /devices/${NAMES[destination]}/content?offset=${offset}`;
-              return request(line, alive, bytes);
-            }
-            const options = {
-              priority: random.pick(['high', 'normal', 'low']),
-              ...(operation.kind !== 'compare' && {
-                verify: random.pick(['none', 'crc32c']),
-                durability: random.pick(['none', 'flush']),
-              }),
-            };
-            const body = JSON.stringify({ ...bodyOf(operation), ...options });
-            return request('POST /transfers', json, body);
-          }),
-        ),
-      );
-      const ids: (string | undefined)[] = [];
-      for (const { kind } of operations) {
-        const { status, body } = await wire.answer();
-        expect(status).toBeLessThan(300);
-        ids.push(kind === 'upload' ? undefined : JSON.parse(body.toString()).id);
-      }
-      for (const [index, operation] of operations.entries()) {
-        const expected = apply(operation);
-        const id = ids[index];
-        if (id === undefined) continue;
-        const headers = { prefer: 'wait=60' };
-        const ended = (await app.http.inject({ url: `/transfers/${id}`, headers })).json();
-        expect(ended).toMatchObject({ status: 'succeeded', error: null, ...expected });
-      }
-      if (random.integer(0, 9) === 0) {
-        for (const device of [0, 1]) {
-          expect((await contentOf(device)).equals(model[device] as Buffer)).toBe(true);
-        }
-      }
-    }
-    for (const device of [0, 1]) {
-      expect((await contentOf(device)).equals(model[device] as Buffer)).toBe(true);
-    }
-  });
-  wire.end();
-}, 120_000);
-
 describe('a fill', () => {
   const fill = { operation: 'fill', device_name: 'dax0.0', dst_offset: 4096, size: 1000 };
   const apply1 = (pattern: string) =>
-    apply({
+    model.apply({
       kind: 'fill',
       destination: 0,
       segments: [{ src_offset: 0, dst_offset: 4096, size: 1000 }],
@@ -209,7 +56,7 @@ describe('a fill', () => {
       durability: { requested: 'flush' },
     });
     apply1('00');
-    expect((await contentOf(0)).equals(model[0] as Buffer)).toBe(true);
+    expect((await contentOf(0)).equals(model.devices[0] as Buffer)).toBe(true);
   });
 
   test('begins its pattern anew at each segment, cuts the last part, and verifies it', async () => {
@@ -230,7 +77,7 @@ describe('a fill', () => {
     const bytes = await contentOf(0);
     expect(bytes.subarray(1, 8).toString('hex')).toBe('00112233001122');
     expect(bytes.subarray(100, 102).toString('hex')).toBe('0011');
-    bytes.copy(model[0] as Buffer);
+    bytes.copy(model.devices[0] as Buffer);
   });
 
   test.each(['ab', 'abcd', '01234567', 'a'.repeat(16), 'b'.repeat(32), 'c'.repeat(64)])(
@@ -271,7 +118,7 @@ describe('a comparison', () => {
       ...{ device_name: 'dax0.0', dst_device_name: 'dax1.0' },
       ...{ src_offset: 0, dst_offset: 8, size },
     });
-    apply({
+    model.apply({
       ...{ kind: 'copy', source: 0, destination: 1 },
       segments: [{ src_offset: 0, dst_offset: 8, size }],
     });
@@ -285,8 +132,8 @@ describe('a comparison', () => {
     });
 
     await post({ operation: 'fill', device_name: 'dax1.0', dst_offset: 8 + 50_000, size: 1 });
-    model[1]?.fill(0, 8 + 50_000, 8 + 50_001);
-    const byte = model[0]?.[50_000];
+    model.devices[1]?.fill(0, 8 + 50_000, 8 + 50_001);
+    const byte = model.devices[0]?.[50_000];
     const segments = [
       { src_offset: 0, dst_offset: 8, size: 50_000 },
       { src_offset: 50_000, dst_offset: 50_008, size: 10 },
