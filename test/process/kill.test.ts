@@ -72,8 +72,9 @@ test(
       const show = passed ? report : console.error;
       show(
         `kill -9, TEST_SEED=${random.seed}: ${JSON.stringify(
-          workers.map(({ accepted, refused, interrupted, uncertain, compared }) => ({
+          workers.map(({ accepted, refused, interrupted, uncertain, compared, ...more }) => ({
             ...{ accepted, refused, interrupted, uncertain, compared },
+            ...{ batches: more.batches, changed: more.changed, failed: more.failed },
           })),
         )}`,
       );

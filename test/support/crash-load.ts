@@ -4,48 +4,21 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import type { TransferDocument } from '../../services/daemon/transfers/schema.ts';
 import { ask, TOKEN, waitForEnd } from './crash-client.ts';
+import { BLOCK, BLOCKS, DEVICES, filled, Region } from './crash-model.ts';
+import {
+  type Batch,
+  type Request,
+  randomBatch,
+  randomTransfer,
+  type Transfer,
+  type Upload,
+  uploadTo,
+} from './crash-requests.ts';
 import type { Random } from './random.ts';
 
-const BLOCK = 64 * 1024;
-/** Of each device, for each worker; a device has as many for all of them. */
-const BLOCKS = 16;
-const DEVICES = ['dax0.0', 'dax1.0'] as const;
-/** What a worker asks for: some more often than others. */
-const KINDS: readonly Kind[] = ['upload', 'copy', 'copy', 'copy', 'copy', 'fill', 'compare'];
 /** After as many a worker looks what became of them: the daemon's history is not endless. */
 const LOOK_AFTER = 30;
-
-/** What a block is filled with; undefined: it cannot be known. */
-type Value = number | undefined;
-type Kind = 'upload' | 'copy' | 'fill' | 'compare';
-type Comparison = TransferDocument['comparison'];
-
-interface Piece {
-  from: number;
-  to: number;
-  blocks: number;
-}
-
-/** What was asked for, in the order in which it was. */
-interface Operation {
-  kind: Kind;
-  source: number;
-  destination: number;
-  pieces: Piece[];
-  /** What an upload or a fill brings. */
-  value: number | undefined;
-  key: string | undefined;
-  body: string;
-  label: string;
-  id: string | undefined;
-  /** It was stopped for the journal, wherever it was. */
-  stopped: boolean;
-  answered: boolean;
-  /** 201 without a key: a crash may lose it, though not its bytes. */
-  succeeded: boolean;
-  /** What that answer said of a compare. */
-  comparison: Comparison;
-}
+const JSON_TYPE = { 'content-type': 'application/json', ...TOKEN.header };
 
 export function devicesFor(workers: number): string {
   const size = workers * BLOCKS * BLOCK;
@@ -65,28 +38,34 @@ export class Worker {
   uncertain = 0;
   /** Compares whose outcome was as the model has it: of equal bytes, and of others. */
   readonly compared = { equal: 0, different: 0 };
+  /** Batches that were answered, and that the daemon was killed about. */
+  readonly batches = { answered: 0, accepted: 0, lost: 0 };
+  /** Changes that were answered, and transfers that were found to have failed with others. */
+  changed = 0;
+  failed = 0;
   readonly #random: Random;
-  readonly #first: number;
-  readonly #model: Value[][] = DEVICES.map(() => Array<Value>(BLOCKS).fill(0));
-  #operations: Operation[] = [];
-  #nextValue = 1;
+  readonly #region: Region;
+  #requests: Request[] = [];
 
   /** @param index of its region */
   constructor(index: number, random: Random) {
     this.#random = random;
-    this.#first = index * BLOCKS;
+    this.#region = new Region(index);
+  }
+
+  get #transfers(): Transfer[] {
+    return this.#requests.flatMap((request) => transfersOf(request));
   }
 
   /** Asks for one thing after the other until the daemon answers no more. */
   async work(url: string): Promise<void> {
     for (;;) {
-      if (this.#operations.length >= LOOK_AFTER && !(await this.#look(url))) return;
-      const kind = this.#random.pick(KINDS);
-      const operation = kind === 'upload' ? this.#upload() : this.#transfer(kind);
-      this.#operations.push(operation);
       try {
-        if (kind === 'upload') await this.#sendUpload(url, operation);
-        else await this.#sendTransfer(url, operation);
+        if (this.#transfers.length >= LOOK_AFTER) await this.resolve(url);
+        const random = this.#random.integer(1, 9);
+        if (random === 1) await this.#sendUpload(url);
+        else if (random === 2) await this.#sendNewBatch(url);
+        else await this.#sendNew(url);
       } catch (error) {
         if (error instanceof assert.AssertionError) throw error;
         return;
@@ -94,175 +73,118 @@ export class Worker {
     }
   }
 
-  /** @returns whether the daemon still answered */
-  async #look(url: string): Promise<boolean> {
-    try {
-      await this.resolve(url);
-      return true;
-    } catch (error) {
-      if (error instanceof assert.AssertionError) throw error;
-      return false;
-    }
-  }
-
   /** After a restart: asks again for what had a key, and waits for all that goes on. */
   async resolve(url: string): Promise<void> {
-    for (const operation of this.#operations) {
-      if (operation.key !== undefined && !operation.answered) {
-        await this.#sendTransfer(url, operation);
+    for (const request of [...this.#requests]) {
+      if (request.kind === 'batch') {
+        if (!request.answered) await this.#resolveBatch(url, request);
+      } else if (request.kind !== 'upload' && request.key !== undefined && !request.answered) {
+        await this.#sendTransfer(url, request);
       }
     }
     const seen = new Map<string, TransferDocument>();
-    for (const { id, succeeded } of this.#operations) {
+    for (const { id, succeeded } of this.#transfers) {
       if (id !== undefined && !succeeded) seen.set(id, await waitForEnd(url, id));
     }
-    for (const operation of this.#operations) this.#apply(operation, seen);
-    this.#operations = [];
+    const succeeded = new Set<Transfer>();
+    for (const request of this.#requests) {
+      if (request.kind === 'upload') {
+        this.#region.write(request.ranges, request.answered ? request.value : undefined);
+      }
+      for (const transfer of transfersOf(request)) {
+        this.#apply(transfer, seen.get(transfer.id ?? ''), succeeded);
+      }
+    }
+    this.#requests = [];
   }
 
   /** Compares every byte; all must be over. */
   async check(url: string): Promise<void> {
     for (const [device, name] of DEVICES.entries()) {
-      const start = this.#first * BLOCK;
+      const start = this.#region.offsetOf(0);
       const range = `bytes=${start}-${start + BLOCKS * BLOCK - 1}`;
       const response = await ask(`${url}/devices/${name}/content`, {
         headers: { range, ...TOKEN.header },
       });
       const bytes = Buffer.from(await response.arrayBuffer());
       assert.equal(bytes.length, BLOCKS * BLOCK);
-      const model = this.#model[device] as Value[];
       for (let block = 0; block < BLOCKS; block++) {
-        const found = bytes.subarray(block * BLOCK, (block + 1) * BLOCK);
-        const value = model[block];
+        const value = this.#region.valueOf(device, block);
         if (value === undefined) {
           this.uncertain++;
           // It may be a mixture; from now on it is known again.
-          await this.#put(url, device, block, this.#newValue());
+          const upload = uploadTo(this.#region, device, block);
+          await this.#put(url, upload);
+          this.#region.write(upload.ranges, upload.value);
         } else {
-          const what = `worker ${this.#first / BLOCKS}, ${name}, block ${block}`;
-          assert.ok(found.equals(filled(value)), `${what}: ${found.readUInt32LE()}, not ${value}`);
+          const found = bytes.subarray(block * BLOCK, (block + 1) * BLOCK);
+          this.#region.checkBlock(device, block, found, value);
         }
       }
     }
   }
 
-  async #put(url: string, device: number, block: number, value: number): Promise<void> {
-    const offset = (this.#first + block) * BLOCK;
-    const response = await ask(`${url}/devices/${DEVICES[device]}/content?offset=${offset}`, {
+  async #sendUpload(url: string): Promise<void> {
+    const random = this.#random;
+    const upload = uploadTo(this.#region, random.integer(0, 1), random.integer(0, BLOCKS - 1));
+    this.#requests.push(upload);
+    await this.#put(url, upload);
+  }
+
+  async #put(url: string, upload: Upload): Promise<void> {
+    const { destination, pieces } = upload.ranges;
+    const offset = this.#region.offsetOf(pieces[0]?.to ?? 0);
+    const response = await ask(`${url}/devices/${DEVICES[destination]}/content?offset=${offset}`, {
       method: 'PUT',
       headers: TOKEN.header,
-      body: filled(value),
+      body: filled(upload.value),
     });
     await response.arrayBuffer();
     assert.equal(response.status, 200);
-    (this.#model[device] as Value[])[block] = value;
+    upload.answered = true;
   }
 
-  #newValue(): number {
-    return this.#first * 2 ** 20 + this.#nextValue++;
+  async #sendNew(url: string): Promise<void> {
+    const transfer = randomTransfer(this.#random, this.#region, this.#transfers);
+    this.#requests.push(transfer);
+    await this.#sendTransfer(url, transfer);
+    const goesOn = transfer.answered && !transfer.succeeded;
+    if (goesOn && this.#random.integer(1, 3) === 1) await this.#change(url, transfer);
   }
 
-  #upload(): Operation {
-    const destination = this.#random.integer(0, 1);
-    const to = this.#random.integer(0, BLOCKS - 1);
-    const pieces = [{ from: to, to, blocks: 1 }];
-    const asked = { kind: 'upload', source: destination, destination, pieces } as const;
-    return { ...asked, ...NEW, value: this.#newValue(), key: undefined, body: '', label: '' };
-  }
-
-  #transfer(kind: Exclude<Kind, 'upload'>): Operation {
-    const random = this.#random;
-    const { source, destination, pieces } = this.#ranges(kind);
-    const value = kind === 'fill' ? this.#newValue() : undefined;
-    const key = random.integer(1, 2) === 1 ? randomUUID() : undefined;
-    const label = randomUUID();
-    const segments = pieces.map(({ from, to, blocks }) => ({
-      ...(kind !== 'fill' && { src_offset: (this.#first + from) * BLOCK }),
-      dst_offset: (this.#first + to) * BLOCK,
-      size: blocks * BLOCK,
-    }));
-    const body = JSON.stringify({
-      operation: kind,
-      ...(value === undefined
-        ? { device_name: DEVICES[source], dst_device_name: DEVICES[destination] }
-        : { device_name: DEVICES[destination], pattern: filled(value).toString('hex', 0, 4) }),
-      segments,
-      ...(kind !== 'compare' && { durability: random.pick(['none', 'flush']) }),
-      labels: { label, ...(key !== undefined && { key }) },
-    });
-    return { kind, source, destination, pieces, ...NEW, value, key, body, label };
-  }
-
-  /** Of compares half are of what was copied before, so that some find no difference. */
-  #ranges(kind: Kind): Pick<Operation, 'source' | 'destination' | 'pieces'> {
-    const random = this.#random;
-    const copied = this.#operations.findLast((one) => one.kind === 'copy');
-    if (kind === 'compare' && copied !== undefined && random.integer(1, 2) === 1) return copied;
-    const source = random.integer(0, 1);
-    const destination = random.integer(0, 1);
-    const count = random.integer(1, 3) === 1 ? random.integer(2, 5) : 1;
-    const pieces = Array.from({ length: count }, (): Piece => {
-      const blocks = random.integer(1, BLOCKS / 2);
-      const from = random.integer(0, BLOCKS - blocks);
-      let to = random.integer(0, BLOCKS - blocks);
-      if (source === destination && Math.abs(to - from) < blocks) {
-        to = from >= blocks ? random.integer(0, from - blocks) : from + blocks;
-      }
-      return to + blocks <= BLOCKS ? { from, to, blocks } : { from: 0, to: BLOCKS - 1, blocks: 1 };
-    });
-    return { source, destination, pieces };
-  }
-
-  async #sendUpload(url: string, operation: Operation): Promise<void> {
-    const [{ to } = { to: 0 }] = operation.pieces;
-    const offset = (this.#first + to) * BLOCK;
-    const device = DEVICES[operation.destination];
-    const response = await ask(`${url}/devices/${device}/content?offset=${offset}`, {
-      method: 'PUT',
-      headers: TOKEN.header,
-      body: filled(operation.value ?? 0),
-    });
-    await response.arrayBuffer();
-    assert.equal(response.status, 200);
-    operation.answered = true;
-  }
-
-  async #sendTransfer(url: string, operation: Operation): Promise<void> {
-    const { key, body } = operation;
+  async #sendTransfer(url: string, transfer: Transfer): Promise<void> {
+    const { key } = transfer;
     const send = async () => {
       const response = await ask(`${url}/transfers`, {
         method: 'POST',
         headers: {
-          'content-type': 'application/json',
-          ...TOKEN.header,
+          ...JSON_TYPE,
           ...(this.#random.integer(1, 3) > 1 && { prefer: 'respond-async' }),
           ...(key !== undefined && { 'idempotency-key': key }),
         },
-        body,
+        body: JSON.stringify(transfer.body),
       });
-      const answer = (await response.json()) as TransferDocument & { transfer?: TransferDocument };
-      const document = answer.transfer ?? answer;
-      const { code, transfer: stopped } = document as { code?: string; transfer?: { id: string } };
-      const refused = response.status === 429 || code === 'overloaded';
-      const byJournal = code === 'storage_full' || code === 'journal_unavailable';
-      if (byJournal && stopped !== undefined) {
-        operation.stopped = true;
+      const answer = await response.json();
+      const { transfer: stopped } = answer as { transfer?: TransferDocument };
+      const document = (stopped ?? answer) as TransferDocument;
+      if (isJournals(answer) && stopped !== undefined) {
+        transfer.stopped = true;
         return stopped.id;
       }
-      if (refused || byJournal) {
-        this.#operations = this.#operations.filter((other) => other !== operation);
-        this.refusedLabels.add(operation.label);
-        this.refused++;
+      if (this.#isRefused(response, answer, [transfer])) {
+        this.#forget(transfer, [transfer]);
         return undefined;
       }
-      // What was interrupted before a client asks again is answered as interrupted.
-      const interrupted = response.status === 503 && document.status === 'interrupted';
-      const taken = [200, 201, 202].includes(response.status) || interrupted;
-      assert.ok(taken, JSON.stringify(answer));
-      operation.id = document.id;
-      operation.answered = true;
-      operation.succeeded = response.status === 201 && key === undefined;
-      operation.comparison = document.comparison;
+      // What was stopped by a crash, or failed with another, before a client asks again is answered so.
+      const { status } = response;
+      const ended =
+        (status === 503 && document.status === 'interrupted') ||
+        (status === 424 && document.error?.code === 'dependency_failed');
+      assert.ok([200, 201, 202].includes(status) || ended, JSON.stringify(answer));
+      transfer.id = document.id;
+      transfer.answered = true;
+      transfer.succeeded = status === 201 && key === undefined;
+      transfer.comparison = document.comparison;
       this.accepted++;
       return document.id;
     };
@@ -272,60 +194,144 @@ export class Worker {
     assert.equal(new Set(ids).size, 1, 'two transfers for one key');
   }
 
-  #apply(operation: Operation, seen: ReadonlyMap<string, TransferDocument>): void {
-    const { kind, source, destination, pieces, value, id, answered, succeeded, stopped } =
-      operation;
-    const document = seen.get(id ?? '');
-    const status = succeeded ? 'succeeded' : document?.status;
-    if (status === 'interrupted') this.interrupted++;
-    else if (id !== undefined) assert.equal(status, 'succeeded');
-    const certain = kind === 'upload' ? answered : status === 'succeeded' && !stopped;
-    if (kind === 'compare') {
-      if (certain) this.#checkComparison(operation, document?.comparison ?? operation.comparison);
+  async #sendNewBatch(url: string): Promise<void> {
+    const batch = randomBatch(this.#random, this.#region, this.#transfers);
+    this.#requests.push(batch);
+    await this.#sendBatch(url, batch);
+  }
+
+  async #sendBatch(url: string, batch: Batch, found: readonly string[] = []): Promise<void> {
+    const response = await ask(`${url}/transfers/batch`, {
+      method: 'POST',
+      headers: { ...JSON_TYPE, prefer: 'return=minimal' },
+      body: JSON.stringify({ transfers: batch.transfers.map(({ body }) => body) }),
+    });
+    const answer = (await response.json()) as { transfers: string[] };
+    if (this.#isRefused(response, answer, batch.transfers)) {
+      assert.equal(found.length, 0, `batch ${batch.label} was accepted, and then refused`);
+      this.#forget(batch, batch.transfers);
       return;
     }
-    const from = this.#model[source] as Value[];
-    const to = this.#model[destination] as Value[];
-    for (const piece of pieces) {
-      const values = from.slice(piece.from, piece.from + piece.blocks);
-      for (const [index, copied] of values.entries()) {
-        to[piece.to + index] = certain ? (value ?? copied) : undefined;
-      }
+    assert.equal(response.status, 202, JSON.stringify(answer));
+    const replayed = response.headers.get('idempotency-replayed');
+    assert.equal(replayed, found.length > 0 ? 'true' : null, `batch ${batch.label}`);
+    this.batches.answered++;
+    this.#take(batch, answer.transfers);
+    if (found.length > 0) assert.deepEqual([...found].sort(), [...answer.transfers].sort());
+  }
+
+  /** One that the daemon was killed about: all of it was accepted, or nothing. */
+  async #resolveBatch(url: string, batch: Batch): Promise<void> {
+    const { label, transfers } = batch;
+    const response = await ask(`${url}/transfers?label=batch:${label}`, { headers: TOKEN.header });
+    const list = (await response.json()) as { transfers: TransferDocument[] };
+    const found = new Map(list.transfers.map(({ id, labels }) => [labels.label, id]));
+    assert.ok([0, transfers.length].includes(found.size), `${found.size} of batch ${label}`);
+    if (found.size > 0) this.batches.accepted++;
+    else this.batches.lost++;
+    if (batch.keyed) await this.#sendBatch(url, batch, [...found.values()]);
+    else if (found.size === 0) this.#forget(batch, transfers);
+    else
+      this.#take(
+        batch,
+        transfers.map((transfer) => found.get(transfer.label) as string),
+      );
+  }
+
+  #take(batch: Batch, ids: readonly string[]): void {
+    batch.answered = true;
+    for (const [index, transfer] of batch.transfers.entries()) {
+      transfer.id = ids[index];
+      transfer.answered = true;
+      this.accepted++;
     }
   }
 
-  /** Holds what a compare has found against the model, as far as that knows. */
-  #checkComparison({ source, destination, pieces, label }: Operation, found: Comparison): void {
-    for (const [segment, { from, to, blocks }] of pieces.entries()) {
-      for (let block = 0; block < blocks; block++) {
-        const one = this.#model[source]?.[from + block];
-        const other = this.#model[destination]?.[to + block];
-        if (one === undefined || other === undefined) return;
-        if (one === other) continue;
-        const [these, those] = [filled(one), filled(other)];
-        const at = these.findIndex((byte, index) => byte !== those[index]);
-        const first_difference = {
-          segment,
-          src_offset: (this.#first + from + block) * BLOCK + at,
-          dst_offset: (this.#first + to + block) * BLOCK + at,
-        };
-        deepEqual(found, { equal: false, first_difference }, `compare ${label}`);
-        this.compared.different++;
-        return;
-      }
+  /** It was not accepted, and must never be found. */
+  #forget(request: Request, transfers: readonly Transfer[]): void {
+    this.#requests = this.#requests.filter((other) => other !== request);
+    for (const { label } of transfers) this.refusedLabels.add(label);
+    this.refused += transfers.length;
+  }
+
+  #isRefused({ status }: Response, answer: unknown, transfers: readonly Transfer[]): boolean {
+    const { code } = answer as { code?: string };
+    // One that a crash may lose was not waited for in the journal.
+    const depended = transfers.flatMap(({ dependencies }) => dependencies);
+    const mayBeLost = depended.some(({ succeeded }) => succeeded);
+    if (code === 'unknown_transfer' && mayBeLost) return true;
+    return status === 429 || code === 'overloaded' || isJournals(answer);
+  }
+
+  async #change(url: string, transfer: Transfer): Promise<void> {
+    const change = { value: randomUUID(), answered: false };
+    transfer.changes.push(change);
+    const response = await ask(`${url}/transfers/${transfer.id}`, {
+      method: 'PATCH',
+      headers: { ...TOKEN.header, 'content-type': 'application/merge-patch+json' },
+      body: JSON.stringify({ labels: { changed: change.value }, timeout_ms: 86_400_000 }),
+    });
+    const answer = (await response.json()) as { code?: string };
+    if (response.status === 200) {
+      change.answered = true;
+      this.changed++;
+      return;
     }
-    deepEqual(found, { equal: true, first_difference: null }, `compare ${label}`);
-    this.compared.equal++;
+    const refused = answer.code === 'not_changeable' || answer.code === 'overloaded';
+    assert.ok(refused || isJournals(answer), JSON.stringify(answer));
+    transfer.changes.pop();
+  }
+
+  /** @param succeeded those before it that have; receives it */
+  #apply(
+    transfer: Transfer,
+    document: TransferDocument | undefined,
+    succeeded: Set<Transfer>,
+  ): void {
+    const { kind, ranges, value, id, label, stopped, dependencies } = transfer;
+    const status = transfer.succeeded ? 'succeeded' : document?.status;
+    if (document !== undefined) checkChanges(transfer, document);
+    const haveSucceeded = dependencies.every((dependency) => succeeded.has(dependency));
+    if (status === 'failed') {
+      assert.equal(document?.error?.code, 'dependency_failed', `transfer ${id}`);
+      assert.ok(!haveSucceeded, `transfer ${id} failed for nothing`);
+      this.failed++;
+      return;
+    }
+    if (status === 'interrupted') this.interrupted++;
+    else if (id !== undefined) assert.equal(status, 'succeeded');
+    const certain = status === 'succeeded' && !stopped;
+    if (certain) {
+      assert.ok(haveSucceeded, `transfer ${id} ran before those that it depends on`);
+      succeeded.add(transfer);
+    }
+    if (kind !== 'compare') {
+      this.#region.write(ranges, certain ? (value ?? 'source') : undefined);
+      return;
+    }
+    const expected = certain ? this.#region.compare(ranges) : undefined;
+    if (expected == null) return;
+    deepEqual(document?.comparison ?? transfer.comparison, expected, `compare ${label}`);
+    this.compared[expected.equal ? 'equal' : 'different']++;
   }
 }
 
-/** Of an operation that was not asked for yet. */
-const NEW = {
-  ...{ id: undefined, stopped: false, answered: false, succeeded: false, comparison: null },
-} as const;
+function transfersOf(request: Request): Transfer[] {
+  if (request.kind === 'upload') return [];
+  return request.kind === 'batch' ? request.transfers : [request];
+}
 
-function filled(value: number): Buffer {
-  const bytes = Buffer.alloc(BLOCK);
-  bytes.writeUInt32LE(value);
-  return bytes.fill(bytes.subarray(0, 4));
+/** Whether the journal could not be written. */
+function isJournals(answer: unknown): boolean {
+  const { code = '' } = answer as { code?: string };
+  return code === 'storage_full' || code === 'journal_unavailable';
+}
+
+/** The last change that was answered counts, or one behind it whose answer got lost. */
+function checkChanges({ id, changes }: Transfer, { labels }: TransferDocument): void {
+  const last = changes.findLastIndex(({ answered }) => answered);
+  const possible = changes.slice(Math.max(0, last)).map(({ value }) => value);
+  const found = labels.changed;
+  const ok = found === undefined ? last < 0 : possible.includes(found);
+  assert.ok(ok, `transfer ${id} has the change ${found}, not one of ${possible}`);
 }
