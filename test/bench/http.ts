@@ -137,7 +137,7 @@ export function segmentRow(workshop: Workshop, name: string): Promise<Row> {
       return (count * size) / ms / 1e6;
     };
     const memcpy = () => copier.speed('memcpy', size, count);
-    await repeat(10, ours, memcpy);
+    await repeat(200, ours, memcpy);
     const row = rowOf(name, 'GB/s', await repeat(41, ours, memcpy), 'memcpy of the same pieces');
     copier.end();
     await client.close();

@@ -161,6 +161,11 @@ function badBlockIn({ badBlocks }: Device, offset: number, size: number): ByteRa
   );
 }
 
+/** Whether any bad block is known of a device. */
+export function hasBadBlocks({ badBlocks }: Device): boolean {
+  return badBlocks.length > 0;
+}
+
 /** Whether no bad block is known in a range. */
 export function isSound(device: Device, offset: number, size: number): boolean {
   return badBlockIn(device, offset, size) === undefined;

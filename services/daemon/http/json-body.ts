@@ -16,40 +16,53 @@ const BODY_CHECK_MS = 1000;
 /** Nobody reads the body of another one. */
 const PARSED = ['POST', 'PATCH'];
 
-/**
- * Has routes take JSON of one media type, strictly (RFC 8259: UTF-8 and no byte order mark), and no
- * other type of body.
- *
- * @param refusal headers of the answer to another type
- */
+/** Strictly (RFC 8259): UTF-8 and no byte order mark. @throws Problem invalid_request */
+export function parseJson(body: Buffer): unknown {
+  // Four times as fast as a TextDecoder that is fatal.
+  if (!isUtf8(body)) throw new Problem('invalid_request', 'The body is not UTF-8 text.');
+  const text = body.toString('utf8');
+  if (text.startsWith('\ufeff')) {
+    const detail = 'The body begins with a byte order mark: send it without one.';
+    throw new Problem('invalid_request', detail);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    const why = (error as Error).message;
+    throw new Problem('invalid_request', `The body is not valid JSON: ${why}.`);
+  }
+  const problem = beyondLimits(value);
+  if (problem !== undefined) throw problem;
+  return value;
+}
+
+export interface JsonOptions {
+  /** Headers of the answer to another type. */
+  refusal?: Record<string, string>;
+  /** @throws Problem */
+  parse?: (body: Buffer) => unknown;
+}
+
+/** Has routes take JSON of one media type, and no other type of body. */
 export function takeJson(
   app: FastifyInstance,
   mediaType: string,
-  refusal: Record<string, string> = {},
+  { refusal = {}, parse = parseJson }: JsonOptions = {},
 ): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(
     mediaType,
     { parseAs: 'buffer', bodyLimit: JSON_BODY_LIMIT },
     (_request, body: Buffer, done) => {
-      if (body.length === 0) return done(null, undefined);
-      // Four times as fast as a TextDecoder that is fatal.
-      if (!isUtf8(body)) {
-        return done(new Problem('invalid_request', 'The body is not UTF-8 text.'));
-      }
-      const text = body.toString('utf8');
-      if (text.startsWith('\ufeff')) {
-        const detail = 'The body begins with a byte order mark: send it without one.';
-        return done(new Problem('invalid_request', detail));
-      }
       let value: unknown;
       try {
-        value = JSON.parse(text);
+        if (body.length > 0) value = parse(body);
       } catch (error) {
-        const why = (error as Error).message;
-        return done(new Problem('invalid_request', `The body is not valid JSON: ${why}.`));
+        done(error as Error);
+        return;
       }
-      done(beyondLimits(value) ?? null, value);
+      done(null, value);
     },
   );
 

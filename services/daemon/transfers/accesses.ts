@@ -20,8 +20,10 @@ function addAccesses(
   write: boolean,
 ): void {
   let last: Required<Access> | undefined;
-  for (const segment of segments) {
-    const { [side]: offset, size } = segment;
+  for (let index = 0; index < segments.length; index++) {
+    const segment = segments[index] as Segment;
+    const offset = segment[side];
+    const { size } = segment;
     if (last !== undefined && offset === last.offset + last.size) {
       last.size += size;
       last.pieces++;

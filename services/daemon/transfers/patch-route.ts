@@ -15,7 +15,7 @@ export const patchRoute: FastifyPluginAsyncZod<{ transfers: TransferService }> =
   app,
   { transfers },
 ) => {
-  takeJson(app, MERGE_PATCH, { 'accept-patch': MERGE_PATCH });
+  takeJson(app, MERGE_PATCH, { refusal: { 'accept-patch': MERGE_PATCH } });
 
   app.patch(
     '/transfers/:id',

@@ -6,6 +6,7 @@ import {
   checkBounds,
   checkOnline,
   type Device,
+  hasBadBlocks,
   type Inventory,
   isInside,
   isSound,
@@ -104,7 +105,7 @@ export function planTransfer(
   }
   if (operation === 'copy' && source === destination)
     checkOverlap(segments, request.segments !== undefined);
-  checkEach(isSound, checkBadBlocks);
+  if (hasBadBlocks(source) || hasBadBlocks(destination)) checkEach(isSound, checkBadBlocks);
   checkOnline(source);
   checkOnline(destination);
   const { requestedEngine, verify } = meaning;

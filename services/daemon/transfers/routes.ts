@@ -7,6 +7,7 @@ import { CHANGES_TRANSFERS, SEES_TRANSFERS } from '../access/scopes.ts';
 import type { Inventory } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import { isClosed } from '../http/client-left.ts';
+import { takeJson } from '../http/json-body.ts';
 import { type Preference, readPrefer } from '../http/prefer.ts';
 import { referenceBelow } from '../http/references.ts';
 import { readTraceContext } from '../http/trace-context.ts';
@@ -23,6 +24,7 @@ import {
   transferRequestSchema,
   transferSchema,
 } from './schema.ts';
+import { parseTransferRequest } from './segments-body.ts';
 import type { Created, TransferService } from './service.ts';
 import type { Transfer } from './transfer.ts';
 
@@ -62,10 +64,13 @@ const preferHeader = z
   });
 const idParam = z.object({ id: z.string().meta({ description: 'The id of a transfer.' }) });
 
+/** Not wrapped by fastify-plugin: its bodies are parsed in a way of their own. */
 export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = async (
   app,
   { transfers, inventory, chooser },
 ) => {
+  takeJson(app, 'application/json', { parse: parseTransferRequest });
+
   app.post(
     '/transfers',
     {

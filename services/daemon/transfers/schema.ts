@@ -7,6 +7,7 @@ import { durabilitySchema } from '../devices/durability.ts';
 import type { Segment } from '../engines/records.ts';
 import { passPlain } from '../http/pass-plain.ts';
 import { problemSchema } from '../problems/schema.ts';
+import { areReadSegments } from './segments-body.ts';
 
 /** How a transfer can end. */
 export const ENDS = ['succeeded', 'failed', 'cancelled', 'interrupted'] as const;
@@ -76,7 +77,7 @@ const segmentSchema = z.strictObject({
 
 /** Whether these are segments as the schema gives them back. */
 function arePlainSegments(value: unknown): boolean {
-  return Array.isArray(value) && value.every(isPlainSegment);
+  return Array.isArray(value) && (areReadSegments(value) || value.every(isPlainSegment));
 }
 
 function isPlainSegment(value: unknown): boolean {
@@ -181,12 +182,13 @@ export const transferRequestSchema = z
         }
       }
       const segments: unknown = body.segments;
-      for (const [index, segment] of Array.isArray(segments) ? segments.entries() : []) {
+      for (let index = 0; Array.isArray(segments) && index < segments.length; index++) {
+        const segment: unknown = segments[index];
         if (typeof segment !== 'object' || segment === null || Array.isArray(segment)) continue;
-        const given = segment.src_offset !== undefined;
-        const path = ['segments', index, 'src_offset'];
-        if (fills && given) complain('cannot be given for a fill, which reads nothing', ...path);
-        if (!fills && !given) complain('is required', ...path);
+        const given = (segment as Partial<Segment>).src_offset !== undefined;
+        if (given !== fills) continue;
+        const message = fills ? 'cannot be given for a fill, which reads nothing' : 'is required';
+        complain(message, 'segments', index, 'src_offset');
       }
       if (fills && body.dst_device_name !== undefined) {
         complain('cannot be given for a fill: device_name is written', 'dst_device_name');
