@@ -56,8 +56,21 @@ export interface WaitOptions extends CallOptions {
   waitSeconds?: number;
 }
 
+/** How a stream of all transfers begins, or goes on. */
+export interface WatchOptions extends CallOptions {
+  /** The `id` of the last event that was received, to go on behind it. */
+  lastEventId?: string | undefined;
+  /**
+   * Called if events were missed that the daemon does not know any more: those that follow say how
+   * all stand that are not over, and what ended meanwhile is not among them.
+   */
+  onSnapshot?: (() => void) | undefined;
+}
+
 /** A change of a transfer. */
 export interface TransferEvent {
+  /** From which a stream goes on; see {@link WatchOptions}. */
+  id: string | undefined;
   /** `progress`, `status`; a later daemon may have more. */
   event: string;
   /** With its segments, if it has some. */
@@ -237,21 +250,21 @@ export class DmadClient {
       if (isOver(event.transfer)) return;
     }
     // It ended while the connection was lost.
-    yield { event: 'status', transfer: await this.getTransfer(id, options) };
+    yield { id: undefined, event: 'status', transfer: await this.getTransfer(id, options) };
   }
 
   /**
    * Follows all transfers that this client sees and the filter finds: first those that are not over,
    * as they stand, then each change, until the caller stops it.
    */
-  watchAll(filter: TransferFilter = {}, options: CallOptions = {}): AsyncGenerator<TransferEvent> {
+  watchAll(filter: TransferFilter = {}, options: WatchOptions = {}): AsyncGenerator<TransferEvent> {
     return this.#events('/events', filter as Query, options);
   }
 
   async *#events(
     path: string,
     query: Query | undefined,
-    options: CallOptions,
+    options: WatchOptions,
   ): AsyncGenerator<TransferEvent> {
     // Segments come once a connection: later events have the earlier one's.
     const segments = new Map<string, Transfer['segments']>();
@@ -261,14 +274,14 @@ export class DmadClient {
       const [oldest] = segments.keys();
       if (segments.size > MAX_SEGMENTED && oldest !== undefined) segments.delete(oldest);
     };
-    for await (const { event, data } of resumedEvents(this.#transport, path, query, options)) {
+    for await (const { id, event, data } of resumedEvents(this.#transport, path, query, options)) {
       const transfer = JSON.parse(data);
-      // What is no transfer says that a snapshot follows.
+      if (event === 'snapshot') options.onSnapshot?.();
       if (typeof transfer?.id !== 'string') continue;
       if (transfer.segments === undefined) transfer.segments = segments.get(transfer.id) ?? null;
       else if (transfer.segments !== null) keep(transfer.id, transfer.segments);
       if (isOver(transfer)) segments.delete(transfer.id);
-      yield { event, transfer };
+      yield { id, event, transfer };
     }
   }
 

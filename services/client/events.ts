@@ -16,7 +16,7 @@ const NO_CONTENT = 204;
 
 /**
  * A stream of server-sent events that goes on after a lost connection, from the last event if the
- * daemon still has it. It ends if the daemon says that there is no more (204).
+ * daemon still has it; `lastEventId` is that of an earlier stream. It ends if the daemon says that there is no more (204).
  *
  * @throws DmadError once it could not be resumed for `retryForMs`
  */
@@ -24,10 +24,14 @@ export async function* resumedEvents(
   transport: Transport,
   path: string,
   query: Query | undefined,
-  { signal, retryForMs = transport.retryForMs }: CallOptions,
+  {
+    signal,
+    retryForMs = transport.retryForMs,
+    lastEventId,
+  }: CallOptions & { lastEventId?: string | undefined },
 ): AsyncGenerator<ServerEvent> {
   const retries = new Retries('after_loss', retryForMs);
-  let lastId: string | undefined;
+  let lastId = lastEventId;
   for (;;) {
     try {
       const headers: Record<string, string> = { accept: 'text/event-stream' };

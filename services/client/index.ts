@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What runs in a browser as well as in Node: see node.ts for sockets, TLS and client certificates. */
-export { type CreateOptions, DmadClient, isOver, type TransferEvent } from './client.ts';
+export {
+  type CreateOptions,
+  DmadClient,
+  isOver,
+  type TransferEvent,
+  type WatchOptions,
+} from './client.ts';
 export type {
   DigestOptions,
   Download,

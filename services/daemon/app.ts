@@ -21,6 +21,7 @@ import { StartError } from './base/start-error.ts';
 import { Calibrator } from './calibration/calibration.ts';
 import { calibrationRoutes } from './calibration/routes.ts';
 import type { Config } from './config.ts';
+import { dashboardAssets, readPage } from './dashboard/page.ts';
 import { BodyHashes } from './devices/body-hashes.ts';
 import { contentRoutes } from './devices/content-routes.ts';
 import type { Inventory } from './devices/device.ts';
@@ -222,7 +223,8 @@ export async function buildApp({
     await http.register(validation);
     await http.register(jsonBody);
     await http.register(openapi);
-    await http.register(rootRoute);
+    await http.register(rootRoute, { page: readPage() });
+    await http.register(dashboardAssets);
     await http.register(problemRoutes);
     await http.register(whoamiRoute, { useOf: (name) => queue.useOf(name) });
     await http.register(transferRoutes, { transfers, inventory, chooser });

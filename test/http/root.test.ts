@@ -9,6 +9,10 @@ import { startTestApp, type TestApp } from '../support/app.ts';
 import { expectProblem } from '../support/conformance.ts';
 import { writeTokens } from '../support/tokens.ts';
 
+/** Of the contract, and Trusted Types. */
+const POLICY =
+  /^default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'$/;
+
 let app: TestApp;
 beforeAll(async () => {
   app = await startTestApp();
@@ -25,13 +29,34 @@ describe('GET /', () => {
     });
   });
 
-  test('sends a browser on', async () => {
+  test('shows a browser the dashboard, which may load nothing from elsewhere', async () => {
     const accept = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8';
     const answer = await app.ask({ url: '/', headers: { accept } });
-    expect(answer.status).toBe(302);
-    const { pathname } = new URL(answer.headers.location as string, 'http://localhost/');
-    expect(pathname).toBe('/docs');
+    expect(answer.status).toBe(200);
+    expect(answer.headers).toMatchObject({
+      ...{ 'content-type': 'text/html; charset=utf-8', 'x-content-type-options': 'nosniff' },
+      ...{ 'content-security-policy': expect.stringMatching(POLICY), vary: 'Accept' },
+    });
+    const html = answer.body.toString();
+    const links = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, url]) => url as string);
+    const assets = links.filter((url) => url.includes('assets/'));
+    // Relative: a proxy may have put a prefix before all paths.
+    expect(links.filter((url) => /^(?:\/|[a-z]+:)/.test(url))).toEqual([]);
+    expect(assets.length).toBeGreaterThanOrEqual(3);
+    for (const url of assets) {
+      const { status, headers } = await app.ask({ url: url.replace(/^\./, '') });
+      expect(status).toBe(200);
+      expect(headers['cache-control']).toBe('public, max-age=31536000, immutable');
+      expect(headers['content-security-policy']).toMatch(POLICY);
+    }
   });
+
+  test.each(['/assets/', '/assets/x.js', '/assets/../index.html', '/assets/%2e%2e/index.html'])(
+    'there is no %s',
+    async (url) => {
+      expectProblem(await app.ask({ url }), 404, 'not_found');
+    },
+  );
 });
 
 describe('GET /problems/{code}', () => {

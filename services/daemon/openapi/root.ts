@@ -12,31 +12,38 @@ export const rootSchema = z
   .object({ name: z.literal('dmad'), version: z.string(), docs: z.string(), openapi: z.string() })
   .meta({ id: 'Root' });
 
-/** What there is at the address alone: a browser is sent on, a program told where to look. */
-export const rootRoute: FastifyPluginAsyncZod = async (app) => {
+export interface RootOptions {
+  /** What a browser shows. */
+  page: { html: string; headers: Readonly<Record<string, string>> };
+}
+
+/** What there is at the address alone: the dashboard for a browser, where to look for a program. */
+export const rootRoute: FastifyPluginAsyncZod<RootOptions> = async (app, { page }) => {
   app.get(
     '/',
     {
       config: { access: 'public', produces: [JSON_TYPE, HTML_TYPE] },
       schema: {
         operationId: 'getRoot',
-        summary: 'What this is',
-        description: 'A browser (`Accept: text/html`) is sent to the documentation.',
+        summary: 'What this is; in a browser, the dashboard',
+        description: 'With `Accept: text/html` it is the dashboard.',
         tags: ['health'],
         response: {
-          200: rootSchema.meta({ description: 'The name, and where to look further.' }),
-          302: {
-            description: 'For a browser: to the documentation.',
-            content: { 'text/plain': { schema: z.string() } },
+          200: {
+            description: 'The name, and where to look further; or the dashboard.',
+            content: {
+              [JSON_TYPE]: { schema: rootSchema },
+              [HTML_TYPE]: { schema: z.string() },
+            },
           },
           ...problemResponses(),
         },
       },
     },
     async (request, reply) => {
+      reply.headers({ ...page.headers, vary: 'Accept' });
       if (accepts(request.raw).type([JSON_TYPE, HTML_TYPE]) === HTML_TYPE) {
-        // Relative: a proxy may have put a prefix before it.
-        return reply.code(302).header('location', 'docs').type('text/plain').send('See docs\n');
+        return reply.type(`${HTML_TYPE}; charset=utf-8`).send(page.html);
       }
       return {
         ...{ name: 'dmad' as const, version: DAEMON_VERSION },

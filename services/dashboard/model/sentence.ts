@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Transfer } from '../../client/types.ts';
+import { formatBytes, formatSeconds, shortOffset } from './format.ts';
+
+type Sentenced = Pick<
+  Transfer,
+  'operation' | 'device_name' | 'dst_device_name' | 'src_offset' | 'dst_offset' | 'size'
+> & { status: Transfer['status']; segments?: Transfer['segments'] | undefined };
+
+/** By operation: to be done, being done, done. */
+const VERBS = {
+  copy: ['Copy', 'Copying', 'Copied'],
+  fill: ['Fill', 'Filling', 'Filled'],
+  compare: ['Compare', 'Comparing', 'Compared'],
+} as const;
+
+/** What a transfer does, did or is to do, in a sentence. */
+export function sentenceOf(transfer: Sentenced): string {
+  const { operation, device_name: source, dst_device_name: destination } = transfer;
+  const bytes = formatBytes(transfer.size);
+  const from = place(source, transfer.src_offset, transfer);
+  const to = place(destination, transfer.dst_offset, transfer);
+  const verb = VERBS[operation][tense(transfer.status)];
+  switch (operation) {
+    case 'copy':
+      return `${verb} ${bytes} from ${from} to ${to}`;
+    case 'fill':
+      return `${verb} ${bytes} of ${to}`;
+    case 'compare':
+      return `${verb} ${bytes} of ${from} with ${to}`;
+  }
+}
+
+function tense(status: Transfer['status']): 0 | 1 | 2 {
+  if (status === 'running') return 1;
+  return status === 'succeeded' ? 2 : 0;
+}
+
+function place(device: string, offset: number | null, { segments }: Sentenced): string {
+  if (offset !== null) return `${device} at ${shortOffset(offset)}`;
+  return segments?.length ? `${device} in ${segments.length} pieces` : device;
+}
+
+/** What a queued transfer waits for; undefined if it has started. */
+export function waitsFor({ waiting_for: waiting }: Pick<Transfer, 'waiting_for'>) {
+  if (waiting === null) return undefined;
+  const { reason, transfers = [], seconds } = waiting;
+  switch (reason) {
+    case 'order':
+      return transfers.length === 1
+        ? 'waits for an earlier transfer that touches the same bytes'
+        : 'waits for earlier transfers that touch the same bytes';
+    case 'upload':
+      return 'waits for an upload into the same bytes';
+    case 'slot':
+      return 'waits for a slot: as many as may run at a time already run';
+    case 'rate':
+      return seconds === undefined
+        ? "waits for its client's bytes a second"
+        : `waits about ${formatSeconds(seconds)} for its client's bytes a second`;
+    case 'journal':
+      return 'waits for the journal';
+    default:
+      return `waits: ${reason satisfies never}`;
+  }
+}

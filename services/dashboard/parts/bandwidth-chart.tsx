@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+import { useEffect, useRef } from 'preact/hooks';
+import uPlot from 'uplot';
+import { formatRate } from '../model/format.ts';
+import { now } from '../state/clock.ts';
+import { bandwidth } from '../state/transfers.ts';
+import { type Palette, usePalette, useWidth } from './canvas.ts';
+
+const ENGINES = ['cpu', 'dma'] as const;
+const HEIGHT = 220;
+/** Room for `1023 MiB/s`. */
+const AXIS_WIDTH = 84;
+const LEAST_SCALE = 2 ** 20;
+
+/** Bytes a second by engine over the last five minutes, as the transfers that this page sees tell. */
+export function BandwidthChart() {
+  const { element, width } = useWidth<HTMLDivElement>();
+  const palette = usePalette();
+  const chart = useRef<uPlot | undefined>(undefined);
+  const time = now.value;
+
+  useEffect(() => {
+    if (width === 0 || element.current === null) return;
+    const made = new uPlot(optionsOf(width, palette), data(), element.current);
+    chart.current = made;
+    return () => made.destroy();
+  }, [width, palette, element]);
+  useEffect(() => {
+    if (time > 0) chart.current?.setData(data());
+  }, [time]);
+
+  const latest = data();
+  const rates = ENGINES.map((name, index) => ({ name, rate: latest[index + 1]?.at(-1) ?? 0 }));
+  return (
+    <section class="panel" aria-label="Bandwidth">
+      <div class="view-head">
+        <h2>Bandwidth</h2>
+        <p class="legend">
+          {rates.map(({ name, rate }) => (
+            <span key={name} class={`engine-${name}`}>
+              {name.toUpperCase()} <strong>{formatRate(rate)}</strong>
+            </span>
+          ))}
+        </p>
+        <span class="quiet small">the last 5 minutes, as far as this page has watched</span>
+      </div>
+      <div class="chart" ref={element} aria-hidden="true" />
+    </section>
+  );
+}
+
+function data(): uPlot.AlignedData {
+  return bandwidth.columns(ENGINES, Date.now());
+}
+
+function optionsOf(width: number, palette: Palette): uPlot.Options {
+  const axis = {
+    stroke: palette.quiet ?? '',
+    font: '11px system-ui, sans-serif',
+    grid: { stroke: palette.line ?? '', width: 1 },
+    ticks: { show: false },
+  };
+  return {
+    width,
+    height: HEIGHT,
+    legend: { show: false },
+    cursor: { y: false, points: { size: 6 } },
+    scales: { y: { range: (_chart, _least, most) => [0, Math.max(most * 1.1, LEAST_SCALE)] } },
+    axes: [
+      { ...axis, space: 90 },
+      {
+        ...axis,
+        size: AXIS_WIDTH,
+        splits: (_chart, _axis, least, most) => splitsOf(least, most),
+        values: (_chart, splits) => splits.map((bytes) => (bytes === 0 ? '0' : formatRate(bytes))),
+      },
+    ],
+    series: [
+      { value: '{HH}:{mm}:{ss}' },
+      { label: 'CPU', stroke: palette.ink ?? '', width: 1.5, points: { show: false } },
+      {
+        ...{ label: 'DMA', stroke: palette.write ?? '', width: 1.5, dash: [6, 3] },
+        points: { show: false },
+      },
+    ],
+  };
+}
+
+/** Round in binary, as the numbers are written. */
+function splitsOf(least: number, most: number): number[] {
+  const step = 2 ** Math.floor(Math.log2(Math.max(1, (most - least) / 2)));
+  const splits: number[] = [];
+  for (let at = 0; at <= most; at += step) splits.push(at);
+  return splits;
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+import { signal } from '@preact/signals';
+import { EMPTY, type FormOperation, type FormValues, OPERATIONS } from '../../model/request.ts';
+import { devices, usePoll } from '../../state/poll.ts';
+import { route, setQuery } from '../../state/router.ts';
+import { DownloadForm } from './download.tsx';
+import { TransferForm } from './transfer-form.tsx';
+import { UploadForm } from './upload.tsx';
+
+const NAMES: Record<FormOperation, string> = {
+  copy: 'Copy',
+  fill: 'Fill',
+  compare: 'Compare',
+  upload: 'Upload',
+  download: 'Download',
+};
+
+/** Kept while somebody looks elsewhere, and from one form to the next. */
+const typed = signal<FormValues>(EMPTY);
+
+export interface FormProps {
+  values: FormValues;
+  set: (changes: Partial<FormValues>) => void;
+  deviceNames: readonly string[];
+}
+
+export function New() {
+  const names = (usePoll(devices) ?? []).map(({ name }) => name);
+  const operation = OPERATIONS.find((each) => each === route.value.query.operation) ?? 'copy';
+  const values = withDevices(typed.value, names);
+  const set = (changes: Partial<FormValues>) => {
+    typed.value = { ...values, ...changes };
+  };
+  const form = { values, set, deviceNames: names };
+  return (
+    <>
+      <div class="view-head">
+        <h1>New</h1>
+        <div class="chips" role="group" aria-label="Operation">
+          {OPERATIONS.map((each) => (
+            <button
+              key={each}
+              type="button"
+              class="button"
+              aria-pressed={each === operation}
+              onClick={() => setQuery({ operation: each })}
+            >
+              {NAMES[each]}
+            </button>
+          ))}
+        </div>
+      </div>
+      {operation === 'upload' ? (
+        <UploadForm {...form} />
+      ) : operation === 'download' ? (
+        <DownloadForm {...form} />
+      ) : (
+        <TransferForm key={operation} operation={operation} {...form} />
+      )}
+    </>
+  );
+}
+
+/** From the first device to the second one, until somebody says otherwise. */
+function withDevices(values: FormValues, [first = '', second = first]: string[]): FormValues {
+  return {
+    ...values,
+    device_name: values.device_name || first,
+    dst_device_name: values.dst_device_name || second,
+  };
+}
