@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Command } from 'commander';
 import { DAEMON_VERSION as VERSION } from '../daemon/base/version.ts';
+import { batch } from './commands/batch.ts';
 import { bench } from './commands/bench.ts';
+import { change } from './commands/change.ts';
 import { checksum } from './commands/checksum.ts';
 import { compare } from './commands/compare.ts';
 import { completion } from './commands/completion.ts';
@@ -21,8 +23,8 @@ import { parseDuration } from './lib/ranges.ts';
 
 /** In the order of the help. */
 const COMMANDS = [
-  ...[copy, put, get, fill, compare, checksum],
-  ...[devices, engines, transfers, show, cancel, wait, watch, top],
+  ...[copy, put, get, fill, compare, checksum, batch],
+  ...[devices, engines, transfers, show, change, cancel, wait, watch, top],
   ...[doctor, bench, calibrate, token, completion],
 ];
 

@@ -144,6 +144,20 @@ export class DmadClient {
     return made;
   }
 
+  /** What a batch would do; it copies nothing. */
+  async planTransfers(
+    requests: readonly BatchedTransferRequest[],
+    options?: CallOptions,
+  ): Promise<DryRun[]> {
+    const transfers = requests.map((one) => ({ ...one, dry_run: true }));
+    const body = () => JSON.stringify({ transfers });
+    const { transfers: plans } = await this.#transport.json<{ transfers: DryRun[] }>(
+      { method: 'POST', path: '/transfers/batch', headers: JSON_TYPE, body, retry: 'after_loss' },
+      options,
+    );
+    return plans;
+  }
+
   /** What a transfer would do; it copies nothing. */
   planTransfer(request: TransferRequest, options?: CallOptions): Promise<DryRun> {
     const body = () => JSON.stringify({ ...request, dry_run: true });

@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Finding } from '../../services/cli/doctor/finding.ts';
 import { connect } from '../../services/client/node.ts';
 import { SMALL_DEVICES } from '../support/app.ts';
@@ -47,9 +47,15 @@ function randomFile(name: string, size: number): Buffer {
   return bytes;
 }
 
+const blocks: Wire[] = [];
+afterEach(() => {
+  for (const wire of blocks.splice(0)) wire.socket.destroy();
+});
+
 /** Keeps all that touches a device waiting, from an offset on. @returns what ends that */
 async function block(device: string, offset = 0): Promise<() => void> {
   const wire = new Wire(Number(new URL(url).port));
+  blocks.push(wire);
   wire.send(
     `PUT /devices/${device}/content?offset=${offset} HTTP/1.1\r\nhost: localhost\r\n` +
       'transfer-encoding: chunked\r\nexpect: 100-continue\r\n\r\n',
@@ -172,6 +178,130 @@ describe('transfers', () => {
     expect(await dmactl.one('cancel', done)).toMatchObject({
       ...{ code: 1, document: { error: { code: 'not_cancellable', transfer: { id: done } } } },
     });
+    await client.close();
+  });
+
+  test('one behind another', async () => {
+    const release = await block('dax1.0');
+    const first = (await dmactl.run('copy', 'dax0.0:0+4KiB', 'dax1.0:0', '--detach')).stdout
+      .toString()
+      .trim();
+    const second = await dmactl.one(
+      ...['fill', 'dax0.0:64KiB+4KiB', '--detach', '--depends-on', first],
+    );
+    expect(second.document).toMatchObject({
+      transfer: { status: 'queued', depends_on: [first] },
+    });
+    release();
+    expect((await dmactl.run('wait', first)).code).toBe(0);
+    const nobody = ['compare', 'dax0.0:0+1', 'dax1.0:0', '--depends-on', THE_ID];
+    expect(await dmactl.one(...nobody)).toMatchObject({
+      ...{ code: 3, document: { error: { code: 'unknown_transfer' } } },
+    });
+  });
+
+  test('changed while it waits, and not once it is over', async () => {
+    const release = await block('dax1.0');
+    const copy = ['copy', 'dax0.0:0+4KiB', 'dax1.0:0', '--detach', '--timeout', '1h'];
+    const labels = ['--label', 'a=1', '--label', 'b=2'];
+    const id = (await dmactl.run(...copy, ...labels)).stdout.toString().trim();
+    const all = ['--priority', 'high', '--timeout', '2h', '--label', 'c=3', '--remove-label', 'a'];
+    expect((await dmactl.one('change', id, ...all)).document).toMatchObject({
+      transfer: { id, priority: 'high', timeout_ms: 7_200_000 },
+    });
+    const forever = await dmactl.run('change', id, '--timeout', 'none');
+    expect(forever.stdout.toString()).toMatch(/queued.*priority high, no time limit\n$/);
+    const { document } = await dmactl.one('show', id);
+    expect(document.transfer).toMatchObject({ labels: { b: '2', c: '3' }, timeout_ms: null });
+    expect((await dmactl.one('change', id)).code).toBe(2);
+    release();
+    expect((await dmactl.run('wait', id)).code).toBe(0);
+    expect(await dmactl.one('change', id, '--priority', 'low')).toMatchObject({
+      ...{ code: 1, document: { error: { code: 'not_changeable' } } },
+    });
+  });
+});
+
+describe('a batch', () => {
+  const copy = (to: number, more = {}) => ({
+    ...{ device_name: 'dax0.0', dst_device_name: 'dax1.0', src_offset: 0, dst_offset: to },
+    ...{ size: '4KiB', ...more },
+  });
+  const inputs: [string, unknown[]][] = [
+    ['lines', [copy(0), copy(4096, { depends_on: ['#0'] })]],
+    ['array', [copy(0)]],
+  ];
+
+  test.each(inputs)('of %s: all succeed', async (how, requests) => {
+    const text =
+      how === 'array'
+        ? JSON.stringify(requests)
+        : requests.map((one) => JSON.stringify(one)).join('\n');
+    writeFileSync(file('batch'), text);
+    expect(await dmactl.one('batch', file('batch'))).toMatchObject({
+      code: 0,
+      document: { command: 'batch', transfers: requests.map(() => ({ status: 'succeeded' })) },
+    });
+    const ended = await dmactl.withInput(Buffer.from(text), 'batch', '-', '--detach');
+    const ids = ended.stdout.toString().trim().split('\n');
+    expect(ids).toHaveLength(requests.length);
+    expect((await dmactl.run('wait', ...ids)).code).toBe(0);
+    expect((await dmactl.one('batch', file('batch'), '--dry-run')).document).toMatchObject({
+      plans: requests.map(() => ({ bytes: 4096 })),
+    });
+    expect((await dmactl.run('batch', file('batch'))).stdout.toString()).toMatch(/succeeded/);
+  });
+
+  test('with one that is wrong: none', async () => {
+    const before = (await dmactl.one('transfers')).document;
+    const requests = { transfers: [copy(0), copy(2 ** 40)] };
+    writeFileSync(file('batch'), JSON.stringify(requests));
+    expect(await dmactl.one('batch', file('batch'))).toMatchObject({
+      code: 2,
+      document: {
+        error: { code: 'out_of_range', errors: [{ pointer: '/transfers/1/dst_offset' }] },
+      },
+    });
+    expect((await dmactl.one('transfers')).document).toEqual(before);
+    const usage = async (text: string, message: RegExp) => {
+      writeFileSync(file('batch'), text);
+      const { code, stderr } = await dmactl.one('batch', file('batch'));
+      expect([code, message.test(stderr)]).toEqual([2, true]);
+    };
+    await usage('', /has no transfer/);
+    await usage('{"size": 1}\n{', /line 2 of .*batch is no JSON/);
+    expect((await dmactl.one('batch', file('missing'))).code).toBe(2);
+  });
+
+  test('with one that fails: exit code 1', async () => {
+    const release = await block('dax1.0');
+    const requests = [copy(0, { timeout_ms: 50 }), copy(0, { depends_on: ['#0'] })];
+    writeFileSync(file('batch'), JSON.stringify(requests));
+    expect(await dmactl.one('batch', file('batch'))).toMatchObject({
+      code: 1,
+      document: {
+        transfers: [{ error: { code: 'timeout' } }, { error: { code: 'dependency_failed' } }],
+      },
+    });
+    release();
+  });
+
+  test('Ctrl-C cancels all of it', async () => {
+    const release = await block('dax1.0');
+    const labels = { is: 'batched' };
+    writeFileSync(file('batch'), JSON.stringify([copy(0, { labels }), copy(0, { labels })]));
+    const running = dmactl.start('batch', file('batch'), '--json');
+    const client = connect({ url });
+    const find = async () => (await client.listTransfers({ label: 'is:batched' })).transfers;
+    while ((await find()).length === 0) {}
+    running.child.kill('SIGINT');
+    const { code, stdout, stderr } = await running.ended;
+    expect([code, stderr.includes('cancelled 2 transfers')]).toEqual([130, true]);
+    expect(JSON.parse(stdout.toString())).toMatchObject({
+      error: { transfers: [{ status: 'cancelled' }, { status: 'cancelled' }] },
+    });
+    expect((await find()).map(({ status }) => status)).toEqual(['cancelled', 'cancelled']);
+    release();
     await client.close();
   });
 });
@@ -419,6 +549,31 @@ describe('all the rest', () => {
       // Colours and control sequences are for terminals.
       expect(stdout.toString()).not.toContain('\x1b');
     }
+  });
+
+  test('top follows what begins, what waits and what ends', async () => {
+    const release = await block('dax1.0');
+    const top = dmactl.start('top', '--json');
+    let text = '';
+    top.child.stdout?.on('data', (data) => {
+      text += data;
+    });
+    const sees = async (id: string, status: string) => {
+      for (;;) {
+        const picture = JSON.parse(text.trimEnd().split('\n').at(-1) || '{}');
+        const found = picture.transfers?.find((one: { id: string }) => one.id === id);
+        if (found?.status === status) return picture;
+        await sleep(50);
+      }
+    };
+    const id = (await dmactl.run('copy', 'dax0.0:0+4KiB', 'dax1.0:0', '--detach')).stdout
+      .toString()
+      .trim();
+    expect(await sees(id, 'queued')).toMatchObject({ command: 'top', queued: 1 });
+    release();
+    expect(await sees(id, 'succeeded')).toMatchObject({ queued: 0 });
+    top.child.kill('SIGINT');
+    expect((await top.ended).code).toBe(0);
   });
 
   test('a stream of JSON ends with Ctrl-C', async () => {

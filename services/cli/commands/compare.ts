@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { Context, Runner } from '../lib/context.ts';
 import { humanBytes } from '../lib/format.ts';
 import { type DeviceRange, parseRange, parseSizedRange, type SizedRange } from '../lib/ranges.ts';
-import { sameSize } from '../lib/same-size.ts';
+import { twoRanges } from '../lib/two-ranges.ts';
 import {
   addTransferOptions,
   perform,
@@ -20,10 +20,8 @@ export function compare(program: Command, run: Runner): void {
   addTransferOptions(command).action(
     run((context: Context, first: SizedRange, second: DeviceRange, options: TransferOptions) => {
       const request = {
-        ...{ operation: 'compare' as const },
-        ...{ device_name: first.device, dst_device_name: second.device },
-        ...{ src_offset: first.offset, dst_offset: second.offset },
-        ...{ size: sameSize(first, second), ...requestOf(options) },
+        ...{ operation: 'compare' as const, ...twoRanges(first, second) },
+        ...requestOf(options),
       };
       return perform(context, request, options, (transfer) => {
         const { equal, first_difference } = transfer.comparison ?? {

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { Context, Runner } from '../lib/context.ts';
 import { type DeviceRange, parseRange, parseSizedRange, type SizedRange } from '../lib/ranges.ts';
-import { sameSize } from '../lib/same-size.ts';
+import { twoRanges } from '../lib/two-ranges.ts';
 import { addWriteOptions, perform, requestOf, type WriteOptions } from './transfer-options.ts';
 
 export function copy(program: Command, run: Runner): void {
@@ -13,11 +13,7 @@ export function copy(program: Command, run: Runner): void {
     .argument('<destination>', 'such as dax1.0:1MiB', parseRange);
   addWriteOptions(command).action(
     run((context: Context, from: SizedRange, to: DeviceRange, options: WriteOptions) => {
-      const request = {
-        ...{ device_name: from.device, dst_device_name: to.device },
-        ...{ src_offset: from.offset, dst_offset: to.offset, size: sameSize(from, to) },
-        ...requestOf(options),
-      };
+      const request = { ...twoRanges(from, to), ...requestOf(options) };
       return perform(context, request, options);
     }),
   );

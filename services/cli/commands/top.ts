@@ -1,28 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
-import {
-  type ConnectedClient,
-  type Device,
-  type Engines,
-  isOver,
-  type Transfer,
-} from '../../client/node.ts';
+import type { ConnectedClient, Device, Engines, Transfer } from '../../client/node.ts';
 import { type Context, jsonLine, type Runner } from '../lib/context.ts';
 import { placesOf } from '../lib/follow.ts';
 import { humanBytes, humanSeconds, printable, table } from '../lib/format.ts';
+import { LiveTransfers, type RatedTransfer } from '../lib/live-transfers.ts';
 import { Screen } from '../lib/screen.ts';
 
 const REFRESH_MS = 1000;
 const BAR = 20;
-/** So many of the last are shown, though they are over. */
-const LATEST = 10;
+/** By then the daemon has told what goes on. */
+const FIRST_MS = 200;
 
 /** What is shown. */
 interface Picture {
   devices: Device[];
   engines: Engines;
-  transfers: (Transfer & { rate: number })[];
+  transfers: RatedTransfer[];
+  /** How many wait; not all of them may be among the transfers. */
+  queued: number;
   /** Of all that runs, in bytes per second. */
   rate: number;
 }
@@ -36,31 +33,38 @@ export function top(program: Command, run: Runner): void {
       run(async (context: Context, { once }: { once?: boolean }) => {
         const client = await context.client();
         const view = new View(client);
-        const { terminal, options, signal } = context;
-        const screen = terminal.screen;
-        if (once || (screen === undefined && !options.json)) {
-          const picture = await view.take(signal);
-          context.result(picture, render(picture, Number.POSITIVE_INFINITY, 100).join('\n'));
-          return undefined;
-        }
+        const { terminal, options } = context;
+        const output = terminal.screen;
         const quit = new AbortController();
         // Ctrl-C is how one leaves it, and no failure.
         const release = context.interrupts.handle(() => quit.abort());
-        const drawn =
-          screen === undefined || options.json
-            ? undefined
-            : new Screen(screen, terminal.keyboard, () => quit.abort());
+        const ended = view.follow(quit.signal);
+        // It is met below.
+        ended.catch(() => {});
+        const pause = (ms: number) =>
+          Promise.race([ended, sleep(ms, undefined, { signal: quit.signal })]);
+        let screen: Screen | undefined;
         try {
-          while (!quit.signal.aborted) {
+          await pause(FIRST_MS);
+          if (once || (output === undefined && !options.json)) {
             const picture = await view.take(quit.signal);
-            if (drawn === undefined) terminal.out(`${jsonLine('top', picture)}\n`);
-            else drawn.draw(render(picture, drawn.rows, drawn.columns));
-            await sleep(REFRESH_MS, undefined, { signal: quit.signal });
+            context.result(picture, render(picture, Number.POSITIVE_INFINITY, 100).join('\n'));
+            return undefined;
+          }
+          if (output !== undefined && !options.json) {
+            screen = new Screen(output, terminal.keyboard, () => quit.abort());
+          }
+          for (;;) {
+            const picture = await view.take(quit.signal);
+            if (screen === undefined) terminal.out(`${jsonLine('top', picture)}\n`);
+            else screen.draw(render(picture, screen.rows, screen.columns));
+            await pause(REFRESH_MS);
           }
         } catch (error) {
           if (!quit.signal.aborted) throw error;
         } finally {
-          drawn?.close();
+          quit.abort();
+          screen?.close();
           release();
         }
         return undefined;
@@ -68,44 +72,39 @@ export function top(program: Command, run: Runner): void {
     );
 }
 
-/** Takes pictures, and knows rates from one to the next. */
+/** Takes pictures. Devices and engines have no events, so they are asked for each time. */
 class View {
   readonly #client: ConnectedClient;
-  #before = new Map<string, { bytes: number; at: number }>();
+  readonly #transfers: LiveTransfers;
 
   constructor(client: ConnectedClient) {
     this.#client = client;
+    this.#transfers = new LiveTransfers(client);
+  }
+
+  /** Reads events until the signal aborts. */
+  async follow(signal: AbortSignal): Promise<void> {
+    const following = this.#transfers.follow(signal);
+    await Promise.all([following, this.#transfers.readLatest(signal)]);
   }
 
   async take(signal: AbortSignal): Promise<Picture> {
-    const [devices, engines, active, latest] = await Promise.all([
+    const [devices, engines] = await Promise.all([
       this.#client.listDevices({ signal }),
       this.#client.listEngines({ signal }),
-      this.#client.listTransfers({ status: 'queued,running', page_size: '200' }, { signal }),
-      this.#client.listTransfers({ page_size: String(LATEST) }, { signal }),
     ]);
-    const at = performance.now();
-    const listed = [...active.transfers, ...latest.transfers] as Transfer[];
-    const now = new Map(listed.map((transfer) => [transfer.id, transfer]));
-    const transfers = [...now.values()].map((transfer) => {
-      const before = this.#before.get(transfer.id);
-      const rate =
-        before === undefined || isOver(transfer)
-          ? transfer.throughput_bytes_per_second
-          : ((transfer.bytes_completed - before.bytes) / (at - before.at)) * 1000;
-      return { ...transfer, rate: Math.max(0, Math.round(rate)) };
-    });
-    this.#before = new Map([...now].map(([id, { bytes_completed: bytes }]) => [id, { bytes, at }]));
-    const running = transfers.filter(({ status }) => status === 'running');
-    return { devices, engines, transfers, rate: running.reduce((sum, { rate }) => sum + rate, 0) };
+    const transfers = this.#transfers.picture();
+    const rate = transfers
+      .filter(({ status }) => status === 'running')
+      .reduce((sum, each) => sum + each.rate, 0);
+    return { devices, engines, transfers, queued: this.#transfers.waiting, rate };
   }
 }
 
 /** The picture as lines, no more than there are rows, none longer than the columns. */
 function render(picture: Picture, rows: number, columns: number): string[] {
-  const { devices, engines, transfers, rate } = picture;
+  const { devices, engines, transfers, queued, rate } = picture;
   const running = transfers.filter(({ status }) => status === 'running').length;
-  const queued = transfers.filter(({ status }) => status === 'queued').length;
   const { dma, cpu } = engines;
   const lines = [
     `dmad  ${running} running, ${queued} queued, ${humanBytes(rate)}/s` +
@@ -143,7 +142,7 @@ function barOf({ progress }: Transfer): string {
   return `[${'#'.repeat(full)}${'.'.repeat(BAR - full)}] ${`${Math.floor(progress * 100)}%`.padStart(4)}`;
 }
 
-function leftOf(transfer: Transfer & { rate: number }): string {
+function leftOf(transfer: RatedTransfer): string {
   if (transfer.status !== 'running' || transfer.rate === 0) return '–';
   return humanSeconds((transfer.size - transfer.bytes_completed) / transfer.rate);
 }

@@ -13,6 +13,7 @@ export interface TransferOptions {
   priority?: 'high' | 'normal' | 'low';
   label?: Record<string, string>;
   timeout?: number;
+  dependsOn?: string[];
   detach?: boolean;
   dryRun?: boolean;
 }
@@ -26,15 +27,26 @@ export interface WriteOptions extends TransferOptions {
 export function addTransferOptions(command: Command): Command {
   return command
     .addOption(new Option('--engine <engine>', 'what copies').choices(['auto', 'dma', 'cpu']))
-    .addOption(
-      new Option('--priority <priority>', 'before or behind others').choices([
-        ...['high', 'normal', 'low'],
-      ]),
-    )
+    .addOption(priorityOption())
     .option('--label <key=value>', 'to find it by; may be given several times', parseLabel)
     .option('--timeout <time>', 'fail it if it is not over by then, such as 30s', parseDuration)
+    .option(
+      '--depends-on <id>',
+      'start it once that transfer has succeeded; may be given several times',
+      collect,
+    )
     .option('--detach', 'start it, print its id and leave it')
     .option('--dry-run', 'show what would be done, and do nothing');
+}
+
+export function priorityOption(): Option {
+  const choices = ['high', 'normal', 'low'];
+  return new Option('--priority <priority>', 'before or behind others').choices(choices);
+}
+
+/** Collects what an option that may be given several times has each time. */
+export function collect(text: string, before: readonly string[] = []): string[] {
+  return [...before, text];
 }
 
 export function addWriteOptions(command: Command): Command {
@@ -51,12 +63,13 @@ export function addWriteOptions(command: Command): Command {
 }
 
 export function requestOf(options: WriteOptions): Partial<TransferRequest> {
-  const { engine, priority, label, timeout, durability, verify } = options;
+  const { engine, priority, label, timeout, dependsOn, durability, verify } = options;
   return {
     ...(engine !== undefined && { engine }),
     ...(priority !== undefined && { priority }),
     ...(label !== undefined && { labels: label }),
     ...(timeout !== undefined && { timeout_ms: timeout }),
+    ...(dependsOn !== undefined && { depends_on: dependsOn }),
     ...(durability !== undefined && { durability }),
     ...(verify === true && { verify: 'crc32c' as const }),
   };

@@ -99,8 +99,8 @@ export function reportError(
 ): void {
   const described = describeError(error);
   if (json) terminal.out(`${jsonLine(command, { error: described })}\n`);
-  const { message, errors = [] } = described;
-  terminal.err(`${terminal.paint('dmactl:', 'red')} ${printable(message)}\n`);
+  const errors = error instanceof DmadError ? error.errors : [];
+  terminal.err(`${terminal.paint('dmactl:', 'red')} ${printable(described.message)}\n`);
   for (const { pointer, detail } of errors) {
     terminal.err(`  ${printable(`${pointer}: ${detail}`)}\n`);
   }
@@ -123,8 +123,12 @@ export function describeError(error: unknown) {
     };
   }
   const { message } = error as Error;
-  const transfer = error instanceof CliError ? error.transfer : undefined;
-  return { ...base, code: exit as string, status: null, message, ...(transfer && { transfer }) };
+  const transfers = error instanceof CliError ? error.transfers : [];
+  return {
+    ...{ ...base, code: exit as string, status: null, message },
+    ...(transfers.length === 1 && { transfer: transfers[0] }),
+    ...(transfers.length > 1 && { transfers }),
+  };
 }
 
 async function firstContact(

@@ -34,13 +34,13 @@ export const EXIT_MEANINGS: Record<ExitName, string> = {
 export class CliError extends Error {
   override readonly name = 'CliError';
   readonly exit: ExitName;
-  /** What it is about, if it is one. */
-  readonly transfer: Transfer | undefined;
+  /** What it is about. */
+  readonly transfers: readonly Transfer[];
 
-  constructor(exit: ExitName, message: string, transfer?: Transfer) {
+  constructor(exit: ExitName, message: string, transfers: readonly Transfer[] = []) {
     super(message);
     this.exit = exit;
-    this.transfer = transfer;
+    this.transfers = transfers;
   }
 }
 
@@ -52,6 +52,7 @@ export function resumable(): CliError {
 
 /** Problems that say: what was asked for cannot be meant. */
 const USAGE = [400, 405, 406, 411, 413, 415, 416, 417, 431];
+const UNKNOWN_CODES = ['unknown_device', 'unknown_transfer'];
 const USAGE_CODES = ['out_of_range', 'overlapping_ranges', 'idempotency_key_reused'];
 
 export function exitNameOf(error: unknown): ExitName {
@@ -63,7 +64,7 @@ export function exitNameOf(error: unknown): ExitName {
   }
   // A transfer that was taken and ended: whatever it met, it failed.
   if (transfer !== undefined) return 'failed';
-  if (status === 404 || code === 'unknown_device') return 'not_found';
+  if (status === 404 || UNKNOWN_CODES.includes(code)) return 'not_found';
   if (status === 401 || status === 403 || status === 421) return 'access';
   if (status === 429 || status === 503 || status === 507 || status === 408) return 'retry';
   if (USAGE.includes(status) || USAGE_CODES.includes(code)) return 'usage';

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import {
+  type BatchedTransferRequest,
   type ConnectedClient,
-  DmadError,
   isOver,
   type Transfer,
   type TransferRequest,
   transferError,
 } from '../../client/node.ts';
 import type { Context } from './context.ts';
-import { CliError } from './exit-codes.ts';
 import { humanBytes, humanSeconds } from './format.ts';
+import { Interruption } from './interruption.ts';
 import { Progress } from './progress.ts';
 import { formatRange } from './ranges.ts';
 
@@ -18,32 +18,25 @@ const FIRST_WAIT_SECONDS = 1;
 
 /** Starts a transfer and shows how it gets on. Ctrl-C cancels it; a second one leaves it. */
 export async function runTransfer(context: Context, request: TransferRequest): Promise<Transfer> {
-  const client = await context.client();
-  const interrupted = new Interruption(context, client);
-  const { signal } = interrupted;
-  const progress = new Progress(
-    context.terminal,
+  const [transfer] = await untilOver(
+    context,
     request.operation ?? 'copy',
-    context.options.quiet === true,
+    async (client, signal) => [
+      await client.createTransfer(request, { waitSeconds: FIRST_WAIT_SECONDS, signal }),
+    ],
   );
-  let transfer: Transfer | undefined;
-  try {
-    transfer = await client.createTransfer(request, { waitSeconds: FIRST_WAIT_SECONDS, signal });
-    interrupted.begin(transfer);
-    if (!isOver(transfer)) {
-      for await (const event of client.watch(transfer.id, { signal })) {
-        transfer = event.transfer;
-        progress.update(standingOf(transfer));
-      }
-    }
-    if (transfer.status === 'succeeded') return transfer;
-    throw transferError(transfer);
-  } catch (error) {
-    throw interrupted.explain(error, transfer);
-  } finally {
-    progress.done();
-    interrupted.end();
-  }
+  if (transfer?.status === 'succeeded') return transfer;
+  throw transferError(transfer as Transfer);
+}
+
+/** Starts transfers together and shows how they get on. Ctrl-C cancels all; a second one leaves them. */
+export function runBatch(
+  context: Context,
+  requests: readonly BatchedTransferRequest[],
+): Promise<Transfer[]> {
+  return untilOver(context, 'batch', (client, signal) =>
+    client.createTransfers(requests, { signal }),
+  );
 }
 
 /** Starts a transfer and leaves it. */
@@ -55,61 +48,41 @@ export async function detachTransfer(
   return client.createTransfer(request, { waitSeconds: 0, signal: context.signal });
 }
 
-/** What Ctrl-C does to a transfer that this command started. */
-class Interruption {
-  readonly #context: Context;
-  readonly #client: ConnectedClient;
-  readonly #leave = new AbortController();
-  readonly #release: () => void;
-  #id: string | undefined;
-  #cancel = false;
+type Start = (client: ConnectedClient, signal: AbortSignal) => Promise<Transfer[]>;
 
-  constructor(context: Context, client: ConnectedClient) {
-    this.#context = context;
-    this.#client = client;
-    this.#release = context.interrupts.handle((times) => {
-      if (times > 1) return this.#leave.abort(new CliError('interrupted', 'interrupted twice'));
-      context.say('cancelling it; Ctrl-C again leaves it as it is');
-      this.#cancel = true;
-      this.#cancelIfBegun();
-    });
-  }
-
-  /** Aborts once it is to be left. */
-  get signal(): AbortSignal {
-    return this.#leave.signal;
-  }
-
-  begin({ id }: Transfer): void {
-    this.#id = id;
-    this.#cancelIfBegun();
-  }
-
-  end(): void {
-    this.#release();
-  }
-
-  /** What an error means, given that Ctrl-C may have brought it about. */
-  explain(error: unknown, transfer: Transfer | undefined): unknown {
-    if (this.#leave.signal.aborted) {
-      if (transfer === undefined) {
-        const message =
-          'left before the daemon answered: "dmactl transfers" shows whether it took it';
-        return new CliError('interrupted', message);
+/** @returns them as they ended @throws CliError `interrupted` if Ctrl-C did that */
+async function untilOver(context: Context, what: string, start: Start): Promise<Transfer[]> {
+  const client = await context.client();
+  const interrupted = new Interruption(context, client);
+  const { signal } = interrupted;
+  const progress = new Progress(context.terminal, what, context.options.quiet === true);
+  let transfers: Transfer[] = [];
+  try {
+    transfers = await start(client, signal);
+    interrupted.begin(transfers);
+    const total = transfers.reduce((sum, { size }) => sum + size, 0);
+    let before = 0;
+    for (const [index, begun] of transfers.entries()) {
+      // One stream of events at a time, whatever their number: what ended meanwhile says so at once.
+      if (!isOver(begun)) {
+        for await (const { transfer } of client.watch(begun.id, { signal })) {
+          transfers[index] = transfer;
+          const { note } = standingOf(transfer);
+          const bytes = before + transfer.bytes_completed;
+          const count = transfers.length === 1 ? '' : `${index + 1} of ${transfers.length}, `;
+          progress.update({ bytes, total, note: `${count}${note}` });
+        }
       }
-      if (!this.#context.options.json) this.#context.terminal.out(`${transfer.id}\n`);
-      return new CliError('interrupted', `left transfer ${transfer.id}, which goes on`, transfer);
+      before += begun.size;
     }
-    if (!this.#cancel || !(error instanceof DmadError) || error.code !== 'cancelled') return error;
-    const { id, bytes_completed: bytes } = error.transfer ?? { id: '', bytes_completed: 0 };
-    const message = `cancelled transfer ${id}; ${humanBytes(bytes)} were done by then`;
-    return new CliError('interrupted', message, error.transfer);
-  }
-
-  #cancelIfBegun(): void {
-    if (!this.#cancel || this.#id === undefined) return;
-    // Its events tell if it has already finished, and how.
-    this.#client.cancelTransfer(this.#id, { signal: this.signal }).catch(() => {});
+    const cancelled = interrupted.cancelled(transfers);
+    if (cancelled !== undefined) throw cancelled;
+    return transfers;
+  } catch (error) {
+    throw interrupted.explain(error, transfers);
+  } finally {
+    progress.done();
+    interrupted.end();
   }
 }
 

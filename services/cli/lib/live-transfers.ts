@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+import { type ConnectedClient, isOver, type Transfer } from '../../client/node.ts';
+
+/** So many of the last are shown, though they are over. */
+const LATEST = 10;
+/** Of those that wait so many are shown; the others are counted. */
+const MAX_QUEUED = 200;
+
+export type RatedTransfer = Transfer & { rate: number };
+
+/** The transfers that `top` shows. The daemon's events keep them up to date, so that nothing is asked for twice. */
+export class LiveTransfers {
+  readonly #client: ConnectedClient;
+  readonly #running = new Map<string, Transfer>();
+  readonly #queued = new Map<string, Transfer>();
+  readonly #waiting = new Set<string>();
+  readonly #over = new Map<string, Transfer>();
+  /** As the last picture had them. */
+  #before = new Map<string, { bytes: number; at: number }>();
+
+  constructor(client: ConnectedClient) {
+    this.#client = client;
+  }
+
+  /** How many wait, those that are not shown included. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  /** Reads events until the signal aborts. @throws DmadError once they cannot be read any more */
+  async follow(signal: AbortSignal): Promise<void> {
+    const onSnapshot = () => this.#forgetUnfinished();
+    for await (const { transfer } of this.#client.watchAll({}, { signal, onSnapshot })) {
+      this.#take(transfer);
+    }
+  }
+
+  /** Asks for those that have ended already, of which there will be no events. */
+  async readLatest(signal: AbortSignal): Promise<void> {
+    const { transfers } = await this.#client.listTransfers(
+      { page_size: String(LATEST) },
+      { signal },
+    );
+    for (const transfer of (transfers as Transfer[]).toReversed()) {
+      if (isOver(transfer) && !this.#over.has(transfer.id)) this.#take(transfer);
+    }
+  }
+
+  /** Those that run first, then those that wait, then the last that ended; with rates since the last call. */
+  picture(): RatedTransfer[] {
+    const at = performance.now();
+    const over = [...this.#over.values()].toReversed();
+    const all = [...this.#running.values(), ...this.#queued.values(), ...over];
+    const rated = all.map((transfer) => {
+      const before = this.#before.get(transfer.id);
+      const rate =
+        before === undefined || isOver(transfer)
+          ? transfer.throughput_bytes_per_second
+          : ((transfer.bytes_completed - before.bytes) / (at - before.at)) * 1000;
+      return { ...transfer, rate: Math.max(0, Math.round(rate)) };
+    });
+    this.#before = new Map(all.map(({ id, bytes_completed: bytes }) => [id, { bytes, at }]));
+    return rated;
+  }
+
+  #take(transfer: Transfer): void {
+    const { id, status } = transfer;
+    this.#running.delete(id);
+    if (status === 'queued') {
+      this.#waiting.add(id);
+      if (this.#queued.has(id) || this.#queued.size < MAX_QUEUED) this.#queued.set(id, transfer);
+      return;
+    }
+    this.#waiting.delete(id);
+    this.#queued.delete(id);
+    if (status === 'running') this.#running.set(id, transfer);
+    else this.#end(transfer);
+  }
+
+  #end(transfer: Transfer): void {
+    this.#over.set(transfer.id, transfer);
+    const [oldest] = this.#over.keys();
+    if (this.#over.size > LATEST && oldest !== undefined) this.#over.delete(oldest);
+  }
+
+  /** Their ends may have been missed. */
+  #forgetUnfinished(): void {
+    this.#running.clear();
+    this.#queued.clear();
+    this.#waiting.clear();
+  }
+}
