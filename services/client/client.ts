@@ -1,5 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 import {
+  type CreateOptions,
+  creatingHeaders,
+  DEFAULT_WAIT_SECONDS,
+  isOver,
+  JSON_TYPE,
+  MERGE_PATCH_TYPE,
+  newKey,
+  WAIT_SECONDS,
+  type WaitOptions,
+} from './call-options.ts';
+import {
   blockDigests,
   type DigestOptions,
   type Download,
@@ -11,6 +22,7 @@ import {
 } from './content.ts';
 import { transferError } from './error.ts';
 import { resumedEvents } from './events.ts';
+import { ReplicationClient } from './replications.ts';
 import { Abort } from './time.ts';
 import {
   type CallOptions,
@@ -44,18 +56,6 @@ import type {
   Whoami,
 } from './types.ts';
 
-export interface CreateOptions extends CallOptions {
-  /** How long the daemon may wait for the end before it answers, 0 to 60 s; its default is 10. */
-  waitSeconds?: number;
-  /** Made up if absent. Give one to make the same call again later, in another process too. */
-  idempotencyKey?: string;
-}
-
-export interface WaitOptions extends CallOptions {
-  /** How long the daemon may wait before it answers, 0 to 60 s. */
-  waitSeconds?: number;
-}
-
 /** How a stream of all transfers begins, or goes on. */
 export interface WatchOptions extends CallOptions {
   /** The `id` of the last event that was received, to go on behind it. */
@@ -77,24 +77,17 @@ export interface TransferEvent {
   transfer: Transfer;
 }
 
-const RUNNING: readonly string[] = ['queued', 'running'];
-const WAIT_SECONDS = 50;
-const JSON_TYPE = { 'content-type': 'application/json' };
-
-/** Whether a transfer is over, however it ended. */
-export function isOver({ status }: Pick<Transfer, 'status'>): boolean {
-  return !RUNNING.includes(status);
-}
-
 /**
  * The operations of the HTTP interface, one method each. A method rejects with a {@link DmadError},
  * or with what its AbortSignal aborts with.
  */
-export class DmadClient {
+export class DmadClient extends ReplicationClient {
   readonly #transport: Transport;
 
   constructor(options: TransportOptions) {
-    this.#transport = new Transport(options);
+    const transport = new Transport(options);
+    super(transport);
+    this.#transport = transport;
   }
 
   /**
@@ -104,13 +97,8 @@ export class DmadClient {
    * @returns the transfer, which may still be under way
    * @throws DmadError with `transfer` if it ended, but did not succeed
    */
-  async createTransfer(
-    request: TransferRequest,
-    { waitSeconds, idempotencyKey = newKey(), ...options }: CreateOptions = {},
-  ): Promise<Transfer> {
-    const headers: Record<string, string> = { ...JSON_TYPE, 'idempotency-key': idempotencyKey };
-    if (waitSeconds === 0) headers.prefer = 'respond-async';
-    else if (waitSeconds !== undefined) headers.prefer = `wait=${waitSeconds}`;
+  async createTransfer(request: TransferRequest, options: CreateOptions = {}): Promise<Transfer> {
+    const headers = creatingHeaders(options);
     const body = () => JSON.stringify(request);
     return this.#transport.json(
       {
@@ -118,7 +106,7 @@ export class DmadClient {
         ...{ expected: [201, 202], retry: 'after_loss' },
       },
       options,
-      (waitSeconds ?? 10) * 1000,
+      (options.waitSeconds ?? DEFAULT_WAIT_SECONDS) * 1000,
     );
   }
 
@@ -238,7 +226,7 @@ export class DmadClient {
    */
   changeTransfer(id: string, patch: TransferPatch, options?: CallOptions): Promise<Transfer> {
     const path = `/transfers/${encodeURIComponent(id)}`;
-    const headers = { 'content-type': 'application/merge-patch+json' };
+    const headers = MERGE_PATCH_TYPE;
     const body = () => JSON.stringify(patch);
     return this.#transport.json(
       { method: 'PATCH', path, headers, body, retry: 'after_loss' },
@@ -449,9 +437,3 @@ export class DmadClient {
 
 /** Of how many transfers a stream of events remembers the segments. */
 const MAX_SEGMENTED = 1000;
-
-/** A random Idempotency-Key. crypto.randomUUID() is missing on pages without TLS. */
-function newKey(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
-}

@@ -120,7 +120,9 @@ export async function download(
   const chunks = resumedBytes(transport, options, (done) => {
     const first = offset + done;
     const last = size === undefined ? '' : offset + size - 1;
-    return { path, headers: { range: `bytes=${first}-${last}` }, expected: [206], retry: 'never' };
+    const check = (response: Response) => checkRange(response, first);
+    const range = `bytes=${first}-${last}`;
+    return { path, headers: { range }, expected: [206], retry: 'never', check };
   });
   // The first chunk tells the size, or the problem.
   const first = await chunks.next();
@@ -130,7 +132,21 @@ export async function download(
     const message = `${device} has ${total} bytes from offset ${offset} on, not ${size}`;
     throw new DmadError({ code: 'out_of_range', status: 422, message });
   }
+  if (size !== undefined && total > size) {
+    await chunks.return(undefined);
+    const message = `${device}: the answer has ${total} bytes, where ${size} were asked for`;
+    throw new DmadError({ code: 'unexpected_answer', message });
+  }
   return { size: total, stream: streamOf(reported(first, chunks, onProgress)) };
+}
+
+/** @throws DmadError if an answer is not of the bytes from `first` on */
+function checkRange({ url, status, headers }: Response, first: number): void {
+  const range = headers.get('content-range');
+  const from = /^bytes (\d+)-/.exec(range ?? '')?.[1] ?? (status === 200 ? '0' : undefined);
+  if (from === String(first)) return;
+  const message = `${url} answered with other bytes than from ${first} on: ${status} ${range}`;
+  throw new DmadError({ code: 'unexpected_answer', status, message });
 }
 
 async function* reported(
@@ -171,7 +187,13 @@ export async function* blockDigests(
       ...{ offset: from, block_size: blockSize },
       size: size === undefined ? undefined : offset + size - from,
     };
-    return { path, query, headers: { accept: OCTETS }, retry: 'never', unit: DIGEST_SIZE };
+    const check = (response: Response) => {
+      const expected = DIGEST_SIZE * Math.ceil(Number(query.size) / blockSize);
+      if (query.size === undefined || lengthOf(response) === expected) return;
+      const message = `${path}: the answer has ${lengthOf(response)} bytes of digests, not ${expected}`;
+      throw new DmadError({ code: 'unexpected_answer', status: response.status, message });
+    };
+    return { path, query, headers: { accept: OCTETS }, retry: 'never', unit: DIGEST_SIZE, check };
   });
   for await (const { bytes } of chunks) {
     const joined = new Uint8Array(rest.length + bytes.length);
@@ -181,6 +203,11 @@ export async function* blockDigests(
     for (let at = 0; at < whole; at += DIGEST_SIZE) yield joined.slice(at, at + DIGEST_SIZE);
     rest = joined.slice(whole);
   }
+}
+
+interface ResumableRequest extends HttpRequest {
+  unit?: number;
+  check?: (response: Response) => void;
 }
 
 interface Chunk {
@@ -193,12 +220,13 @@ interface Chunk {
  * The bytes of an answer whose connection may be lost in the middle.
  *
  * @param requestFrom makes the request for all but the first so many bytes; `unit`: how many of
- *   them come together, so that what has come of an incomplete one comes again
+ *   them come together, so that what has come of an incomplete one comes again; `check` throws if an
+ *   answer is another one than was asked for
  */
 async function* resumedBytes(
   transport: Transport,
   { signal, retryForMs = transport.retryForMs, deadlineMs = Number.POSITIVE_INFINITY }: CallOptions,
-  requestFrom: (done: number) => HttpRequest & { unit?: number },
+  requestFrom: (done: number) => ResumableRequest,
 ): AsyncGenerator<Chunk> {
   const abort = new Abort(signal);
   abort.abortAfter(deadlineMs, () => deadlineExceeded('the download', deadlineMs, retries.last));
@@ -207,10 +235,11 @@ async function* resumedBytes(
   let total: number | undefined;
   try {
     while (total === undefined || done < total) {
-      const { unit = 1, ...request } = requestFrom(done);
+      const { unit = 1, check, ...request } = requestFrom(done);
       done -= done % unit;
       try {
         const answer = await transport.once(request, abort.signal, async (response) => response);
+        check?.(answer);
         total ??= lengthOf(answer);
         for await (const bytes of chunksOf(answer, abort.signal)) {
           retries.reset();

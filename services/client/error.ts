@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Problem, ProblemCode, Transfer } from './types.ts';
+import type { Problem, ProblemCode, Replication, Transfer } from './types.ts';
 
 /**
  * What went wrong before the daemon answered: `unreachable`, the connection failed or was lost;
@@ -14,6 +14,7 @@ export interface ErrorParts {
   status?: number;
   errors?: Problem['errors'];
   transfer?: Transfer | undefined;
+  replication?: Replication | undefined;
   /** Of an upload: how many bytes of the body are written. */
   bytesWritten?: number | undefined;
   requestId?: string | undefined;
@@ -32,6 +33,8 @@ export class DmadError extends Error {
   readonly errors: NonNullable<Problem['errors']>;
   /** The transfer that failed, if it was one. */
   readonly transfer: Transfer | undefined;
+  /** The replication that failed, if it was one. */
+  readonly replication: Replication | undefined;
   readonly bytesWritten: number | undefined;
   /** The request's id in the daemon's log. */
   readonly requestId: string | undefined;
@@ -43,6 +46,7 @@ export class DmadError extends Error {
     this.status = parts.status ?? 0;
     this.errors = parts.errors ?? [];
     this.transfer = parts.transfer;
+    this.replication = parts.replication;
     this.bytesWritten = parts.bytesWritten;
     this.requestId = parts.requestId;
     this.retryAfterMs = parts.retryAfterMs;
@@ -66,12 +70,23 @@ export function transferError(transfer: Transfer): DmadError {
   });
 }
 
+/** The same of a replication. */
+export function replicationError(replication: Replication): DmadError {
+  const { error, status } = replication;
+  return new DmadError({
+    code: error?.code ?? 'internal_error',
+    status: error?.status ?? 0,
+    message: error?.detail ?? `The replication is ${status}.`,
+    replication,
+  });
+}
+
 /** Reads the problem of an answer that is none of the expected ones. */
 export async function problemOf(url: string, response: Response): Promise<DmadError> {
   const { status, headers } = response;
   const requestId = headers.get('x-request-id') ?? undefined;
   const retryAfterMs = readRetryAfter(headers.get('retry-after'));
-  const text = await response.text();
+  const text = await textOf(response);
   const problem = headers.get('content-type')?.startsWith('application/problem+json')
     ? parseProblem(text)
     : undefined;
@@ -79,18 +94,41 @@ export async function problemOf(url: string, response: Response): Promise<DmadEr
     const message = `${url} answered ${status} without a problem of dmad's: ${text.slice(0, 200)}`;
     return new DmadError({ code: 'unexpected_answer', status, message, requestId, retryAfterMs });
   }
-  const { code, detail, errors = [], transfer, bytes_written: bytesWritten } = problem;
+  const { code, detail, errors = [], transfer, replication } = problem;
+  const { bytes_written: bytesWritten } = problem;
   return new DmadError({
-    ...{ code, status, message: detail, errors, transfer, bytesWritten },
+    ...{ code, status, message: detail, errors, transfer, replication, bytesWritten },
     ...{ requestId, retryAfterMs },
   });
+}
+
+/** What of an error is read at most, in bytes: the largest of dmad's has a transfer of 4096 segments. */
+const MAX_PROBLEM_SIZE = 2 ** 20;
+
+/** The body as text, or as much of it as an error may have: what answers need not be dmad. */
+async function textOf({ body }: Response): Promise<string> {
+  const reader = body?.getReader();
+  const decoder = new TextDecoder();
+  let text = '';
+  for (let size = 0; reader !== undefined && size <= MAX_PROBLEM_SIZE; ) {
+    const { done, value } = await reader.read();
+    if (done) return text + decoder.decode();
+    size += value.length;
+    text += decoder.decode(value, { stream: true });
+  }
+  await reader?.cancel();
+  return text;
 }
 
 function parseProblem(text: string) {
   try {
     const problem = JSON.parse(text);
     if (typeof problem?.code === 'string') {
-      return problem as Problem & { transfer?: Transfer; bytes_written?: number };
+      return problem as Problem & {
+        transfer?: Transfer;
+        replication?: Replication;
+        bytes_written?: number;
+      };
     }
   } catch {}
   return undefined;

@@ -45,6 +45,8 @@ export interface TransportOptions {
   /** Bearer token, or what gives it for each request. */
   token?: string | (() => string | undefined) | undefined;
   fetch?: Fetch | undefined;
+  /** Go with each request, such as a `traceparent`. */
+  headers?: Readonly<Record<string, string>> | undefined;
   /** Default of each call's; a minute if absent. */
   retryForMs?: number | undefined;
 }
@@ -58,12 +60,14 @@ export class Transport {
   readonly #base: string;
   readonly #token: TransportOptions['token'];
   readonly #fetch: Fetch;
+  readonly #headers: TransportOptions['headers'];
   /** What applies to calls that do not say. */
   readonly retryForMs: number;
 
-  constructor({ url, token, fetch, retryForMs }: TransportOptions) {
+  constructor({ url, token, fetch, headers, retryForMs }: TransportOptions) {
     this.#base = url.replace(/\/+$/, '');
     this.#token = token;
+    this.#headers = headers;
     // Called as a method of the global object, as browsers want it.
     this.#fetch = fetch ?? ((input, init) => globalThis.fetch(input, init));
     this.retryForMs = retryForMs ?? MINUTE_MS;
@@ -132,12 +136,16 @@ export class Transport {
     const content = body?.();
     return {
       method,
-      headers: { ...(token !== undefined && { authorization: `Bearer ${token}` }), ...headers },
+      headers: {
+        ...this.#headers,
+        ...(token !== undefined && { authorization: `Bearer ${token}` }),
+        ...headers,
+      },
       ...(content !== undefined && { body: content }),
       ...(content instanceof ReadableStream && { duplex: 'half' as const }),
       signal,
-      // A redirect is no answer of dmad's.
-      redirect: 'error',
+      // A redirect is no answer of dmad's: it is not followed, and is an error as any other.
+      redirect: 'manual',
     };
   }
 }
@@ -181,9 +189,9 @@ export class Retries {
 
 function isRetryable(error: unknown, policy: RetryPolicy): error is DmadError {
   if (!(error instanceof DmadError) || policy === 'never') return false;
-  const { code, status, transfer, retryAfterMs } = error;
-  // What has a transfer is that transfer's end: the same key would bring the same again.
-  if (transfer !== undefined) return false;
+  const { code, status, transfer, replication, retryAfterMs } = error;
+  // What has one is that one's end: the same key would bring the same again.
+  if (transfer !== undefined || replication !== undefined) return false;
   if ((status === 429 || status === 503) && retryAfterMs !== undefined) return true;
   if (policy === 'if_refused') return false;
   // A proxy answers so if it has lost the daemon.

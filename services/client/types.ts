@@ -12,6 +12,7 @@ import type * as health from '../daemon/health/routes.ts';
 import type * as root from '../daemon/openapi/root.ts';
 import type * as problems from '../daemon/problems/routes.ts';
 import type * as problem from '../daemon/problems/schema.ts';
+import type * as replications from '../daemon/replication/schema.ts';
 import type * as transfers from '../daemon/transfers/schema.ts';
 
 /** What POST /transfers takes. Offsets and sizes are bytes, or strings such as "32MiB". */
@@ -25,6 +26,11 @@ export type DryRun = z.output<typeof transfers.dryRunSchema>;
 export type TransferList = z.output<typeof transfers.transferListSchema>;
 export type TransferFilter = z.input<typeof transfers.transferFilterSchema>;
 export type TransferListQuery = z.input<typeof transfers.transferListQuerySchema>;
+export type ReplicationRequest = z.input<typeof replications.replicationRequestSchema>;
+export type ReplicationPatch = z.input<typeof replications.replicationPatchSchema>;
+export type Replication = z.output<typeof replications.replicationSchema>;
+export type ReplicationList = z.output<typeof replications.replicationListSchema>;
+export type ReplicationListQuery = z.input<typeof replications.replicationListQuerySchema>;
 export type Problem = z.output<typeof problem.problemSchema>;
 export type ProblemCode = Problem['code'];
 export type ProblemExplanation = z.output<typeof problems.explanationSchema>;

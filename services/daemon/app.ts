@@ -69,6 +69,9 @@ import { rootRoute } from './openapi/root.ts';
 import { WorkQueue } from './order/work-queue.ts';
 import { retryLater } from './problems/problem.ts';
 import { problemRoutes } from './problems/routes.ts';
+import { Peers } from './replication/peers.ts';
+import { replicationPatchRoute, replicationRoutes } from './replication/routes.ts';
+import { ReplicationService } from './replication/service.ts';
 import { batchRoute } from './transfers/batch-route.ts';
 import { eventRoutes } from './transfers/event-routes.ts';
 import { patchRoute } from './transfers/patch-route.ts';
@@ -107,7 +110,7 @@ export interface App {
    * once it listens: a daemon that cannot shall leave the journal as it is.
    */
   start(): Promise<void>;
-  /** Reads tokens, certificates and keys again; what is wrong with them is logged, and changes nothing. */
+  /** Reads tokens, certificates, keys and peers again; what is wrong with them is logged, and changes nothing. */
   reload(): void;
   /**
    * Takes no new work, gives what was taken time to end, stops the rest, and closes everything.
@@ -154,6 +157,7 @@ export async function buildApp({
     if (faults !== undefined) checkFaultsAllowed(inventory, log);
     const keyring = openKeyring(config.tokens_file, inventory, log);
     const tlsFiles = tlsFilesOf(config);
+    const peers = new Peers(config.peers_file, log);
 
     const metrics = new Metrics();
     const lag = new EventLoopLag();
@@ -176,9 +180,17 @@ export async function buildApp({
       observer: metrics,
     });
     lifecycle.opened('the transfers', () => transfers.close());
-    const takeUp = new TakeUp(transfers, opened, { inventory, chooser, clock, host }, log);
+    const hashers = new Hashers(engine.cpu.threads);
+    lifecycle.opened('the threads that hash', () => hashers.close());
+    const replications = new ReplicationService({
+      ...{ engine, hashers, inventory, queue, unflushed, journal, clock, peers, log },
+      ...{ ids: transfers.ids, observer: metrics.replications },
+    });
+    lifecycle.opened('the replications', () => replications.close());
+    const recovery = { inventory, chooser, clock, host };
+    const takeUp = new TakeUp(transfers, opened, recovery, log, replications);
     lifecycle.opened('the reading of the history', () => takeUp.stop());
-    metrics.watch({ transfers, inventory, engine, dma, journal, log: logHealth });
+    metrics.watch({ transfers, replications, inventory, engine, dma, journal, log: logHealth });
     const watch = new DeviceWatch({ engine, inventory, choice, seen, log, ...sysfs });
     const hardwareTimer = setInterval(() => {
       try {
@@ -231,11 +243,15 @@ export async function buildApp({
     await http.register(batchRoute, { transfers, inventory, chooser });
     await http.register(patchRoute, { transfers });
     await http.register(eventRoutes, { transfers });
-    await http.register(deviceRoutes, { inventory });
-    const hashers = new Hashers(engine.cpu.threads);
+    await http.register(replicationRoutes, { replications });
+    await http.register(replicationPatchRoute, { replications });
+    await http.register(deviceRoutes, {
+      inventory,
+      inconsistentRanges: (device) => replications.inconsistentRanges(device),
+    });
     const wholeDevices = new BodyHashes(NICENESS);
     http.addHook('onClose', async () => {
-      await Promise.all([hashers.close(), wholeDevices.close()]);
+      await wholeDevices.close();
     });
     await http.register(contentRoutes, {
       ...{ engine, inventory, queue, observer: metrics.content },
@@ -275,7 +291,7 @@ export async function buildApp({
       // What hangs would never end.
       faults?.clear();
       uploads.abort(retryLater('shutting_down', 'The daemon is shutting down: retry later.'));
-      await transfers.interrupt();
+      await Promise.all([replications.interrupt(), transfers.interrupt()]);
       await drained;
     });
     const start = async () => {
@@ -298,6 +314,7 @@ export async function buildApp({
         'certificates',
         tlsFiles && (() => (http.server as HttpsServer).setSecureContext(readTls(tlsFiles))),
       );
+      attemptReload(log, 'peers', peers.configured ? () => peers.reload() : undefined);
     };
     const shutDown: App['shutDown'] = (graceMs, stopListening) => {
       shutdown = { graceMs, stopListening };

@@ -108,6 +108,13 @@ export const SETTINGS = {
     meaning: 'who may do what: see Access',
     usedBy: 'access/keyring.ts',
   },
+  peers_file: {
+    schema: nonEmpty.optional(),
+    default: 'unset',
+    meaning:
+      'the daemons that this one may replicate from: see [Replication](#replication-between-hosts)',
+    usedBy: 'replication/peers.ts',
+  },
   tls_cert: {
     schema: nonEmpty.optional(),
     default: 'unset',

@@ -61,6 +61,7 @@ function requestOf({ method, path }: Operation, id = 'none'): InjectOptions {
   if (path === '/transfers' && method === 'POST') return copy(0, 4096, 16);
   if (path === '/transfers/batch') return batch(copy(0, 4096, 16));
   if (path === '/engines/calibrate') return calibration(0);
+  if (path === '/replications' && method === 'POST') return replication(0, 4096);
   if (method === 'PATCH') {
     const headers = { 'content-type': 'application/merge-patch+json' };
     return { method, url, payload: '{"priority":"low"}', headers };
@@ -76,6 +77,13 @@ function copy(src_offset: number, dst_offset: number, size: number, dst = 'dax0.
 function batch(...transfers: InjectOptions[]): InjectOptions {
   const payload = { transfers: transfers.map((transfer) => transfer.payload) };
   return { method: 'POST', url: '/transfers/batch', payload };
+}
+
+/** From a peer that is not configured: whoever may ask for it is told so. */
+function replication(dst_offset: number, size: number): InjectOptions {
+  const payload = { peer: 'nobody', src_device_name: 'dax7.0', src_offset: 0, size };
+  const destination = { dst_device_name: 'dax0.0', dst_offset };
+  return { method: 'POST', url: '/replications', payload: { ...payload, ...destination } };
 }
 
 function calibration(offset: number): InjectOptions {
@@ -218,7 +226,7 @@ describe('every operation of the document', () => {
         [rest, asked.length === 1 && asked.includes(scope)],
         [alone, asked.length > 0 && !asked.includes(scope)],
       ] as const) {
-        if (!forbidden) expect([200, 201, 202, 404, 503]).toContain(answer.status);
+        if (!forbidden) expect([200, 201, 202, 404, 422, 503]).toContain(answer.status);
         else {
           const { detail } = expectProblem(answer, 403, 'forbidden');
           expect(detail).toContain(asked[0]);
@@ -232,7 +240,9 @@ describe('every operation of the document', () => {
 
   test.each(NAMES)('%s on a device that the token has nothing of', async (id) => {
     const found = operation(id);
-    const named = ['createTransfer', 'createTransfers', 'calibrate'].includes(id);
+    const named = [
+      ...['createTransfer', 'createTransfers', 'calibrate', 'createReplication'],
+    ].includes(id);
     const touches = found.path.includes('{name}') || named;
     if (!touches) return;
     for (const name of ['nowhere', 'elsewhere', 'another']) {
@@ -289,6 +299,8 @@ describe('the byte before and the byte behind', () => {
       batch(copy(8192, 10_240, 16), copy(8191, 10_240, 16)),
       ['/transfers/1/src_offset'],
     ],
+    ['replication to a byte before', replication(8191, 4096), ['/dst_offset']],
+    ['replication to a byte behind', replication(8193, 4096), ['/dst_offset']],
     ['copy that overflows', copy(2 ** 53 - 1, 8192, 2 ** 53 - 1), ['/src_offset']],
     ['checksum of a byte before', { url: '/devices/dax0.0/checksum?offset=8191&size=2' }],
     ['checksum of a byte behind', { url: '/devices/dax0.0/checksum?offset=16383&size=2' }],

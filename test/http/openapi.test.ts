@@ -1,24 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { OpenAPIV3_1 } from 'openapi-types';
 import { EXAMPLES, type Example, QUEUED_ID } from '../../services/daemon/openapi/examples.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
+import { writePeers } from '../support/peers.ts';
 
 const DAEMON = 'http://127.0.0.1';
 
 describe('the OpenAPI document', () => {
   let app: TestApp;
+  /** Another daemon, to replicate from. */
+  let peer: TestApp;
   let base: string;
   let document: OpenAPIV3_1.Document;
 
   beforeAll(async () => {
     // The devices that the examples speak of: those that a fresh machine gets.
-    app = await startTestApp({ environment: { DMAD_DEVICES: 'auto' }, sysfsRoot: '/nonexistent' });
+    const environment = { DMAD_DEVICES: 'auto' };
+    peer = await startTestApp({ environment, sysfsRoot: '/nonexistent' });
+    const url = `${DAEMON}:${await peer.listen()}`;
+    const directory = mkdtempSync(join(tmpdir(), 'dmad-test-'));
+    const DMAD_PEERS_FILE = writePeers(directory, [{ name: 'hostb', url }]);
+    app = await startTestApp({
+      environment: { ...environment, DMAD_PEERS_FILE },
+      sysfsRoot: '/nonexistent',
+    });
+    rmSync(directory, { recursive: true });
     base = `${DAEMON}:${await app.listen()}`;
     document = (await (await fetch(`${base}/openapi.json`)).json()) as OpenAPIV3_1.Document;
   });
-  afterAll(() => app.close());
+  afterAll(async () => {
+    await app.close();
+    await peer.close();
+  });
 
   test('is what is committed; `npm run openapi` brings it up to date', () => {
     expect(JSON.parse(readFileSync('openapi/openapi.json', 'utf8'))).toEqual(document);
@@ -41,9 +58,10 @@ describe('the OpenAPI document', () => {
 
   test('leaves answers room to grow, and holds requests to what they may be', () => {
     const { schemas = {} } = document.components ?? {};
-    const { TransferRequest, TransferPatch, CalibrationRequest, ...others } = schemas;
+    const { TransferRequest, TransferPatch, CalibrationRequest, ...more } = schemas;
+    const { ReplicationRequest, ReplicationPatch, ...others } = more;
     const { BatchedTransferRequest, TransferBatch, ...answers } = others;
-    const batch = [BatchedTransferRequest, TransferBatch];
+    const batch = [BatchedTransferRequest, TransferBatch, ReplicationRequest, ReplicationPatch];
     for (const request of [TransferRequest, TransferPatch, CalibrationRequest, ...batch]) {
       expect(JSON.stringify(request)).toContain('"additionalProperties":false');
     }
@@ -78,7 +96,9 @@ describe('the OpenAPI document', () => {
     const waits = batch || example.parameters?.id === QUEUED_ID;
     const blocker = waits ? await app.block('dax0.0') : undefined;
     const queued = () => (batch ? '' : queuedTransfer());
-    const id = waits ? await queued() : await finishedTransfer();
+    const replicates = operationId.includes('Replication');
+    const finished = () => (replicates ? finishedReplication() : finishedTransfer());
+    const id = waits ? await queued() : await finished();
     const found = operations(document).find((each) => each.operation.operationId === operationId);
     const request = makeRequest(found as Found, example, id);
     const streaming = operationId === 'watchTransfers';
@@ -127,11 +147,22 @@ describe('the OpenAPI document', () => {
     return (await app.post(body, { prefer: 'respond-async' })).json().id;
   }
 
-  async function finishedTransfer(): Promise<string> {
-    const response = await fetch(`${base}/transfers`, {
+  function finishedTransfer(): Promise<string> {
+    return finished('/transfers', EXAMPLES.createTransfer?.verified?.body);
+  }
+
+  /** A second one, so that the list has a next page. */
+  async function finishedReplication(): Promise<string> {
+    const body = EXAMPLES.createReplication?.delta?.body;
+    await finished('/replications', body);
+    return finished('/replications', body);
+  }
+
+  async function finished(path: string, body: unknown): Promise<string> {
+    const response = await fetch(`${base}${path}`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(EXAMPLES.createTransfer?.verified?.body),
+      body: JSON.stringify(body),
     });
     expect(response.status).toBe(201);
     return ((await response.json()) as { id: string }).id;
@@ -181,7 +212,7 @@ function makeRequest({ path, method, operation }: Found, example: Example, id: s
 }
 
 function eventData(text: string): object {
-  const found = /^id: [0-9a-f]{12}-[0-9]+\nevent: status\ndata: (.*)\n\n/m.exec(text);
+  const found = /^id: \S+\nevent: status\ndata: (.*)\n\n/m.exec(text);
   return JSON.parse(found?.[1] ?? '');
 }
 

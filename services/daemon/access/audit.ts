@@ -31,6 +31,7 @@ export default fp<{ audit: FastifyBaseLogger }>(
     app.decorateRequest('problem');
     app.decorateRequest('transferId');
     app.decorateRequest('transferIds');
+    app.decorateRequest('replicationId');
     app.decorateRequest('operation');
     app.decorateRequest('audited');
 
@@ -73,6 +74,7 @@ export default fp<{ audit: FastifyBaseLogger }>(
           path: request.url.split('?', 1)[0],
           transfer: request.transferId,
           transfers: request.transferIds,
+          replication: request.replicationId,
           operation: request.operation,
           ranges: touches && describeFirst(touches),
           further_ranges: touches && furtherThan(touches),
@@ -135,6 +137,8 @@ declare module 'fastify' {
     transferId: string | undefined;
     /** Those of a batch. */
     transferIds: readonly string[] | undefined;
+    /** The replication that it made, changed or cancelled. */
+    replicationId: string | undefined;
     /** What such a transfer does. */
     operation: Operation | undefined;
     /** Whether its audit line is written: both the answer's end and the connection's close ask. */

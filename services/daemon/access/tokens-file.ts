@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
-import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { byteCount } from '../base/byte-count.ts';
 import { deviceNameOf } from '../base/device-name.ts';
-import '../base/wording.ts';
+import { parseYaml, readTrustedFile } from '../base/trusted-file.ts';
 import { ANONYMOUS } from './client.ts';
 import { SCOPES } from './scopes.ts';
 
-const WRITABLE_BY_OTHERS = 0o022;
 /** Room for a thousand tokens with devices. In bytes. */
 const MAX_FILE_SIZE = 2 ** 20;
 /** Each request that brings a token is held against every one of them. */
@@ -74,50 +71,10 @@ const fileSchema = z.strictObject({
  * @throws Error saying in one line what is wrong and where; it never quotes what the file holds
  */
 export function readTokensFile(path: string): Token[] {
-  return parseTokens(readSafely(path));
+  return parseTokens(readTrustedFile(path, MAX_FILE_SIZE));
 }
 
 /** @param text of a tokens file. @throws Error as {@link readTokensFile} does */
 export function parseTokens(text: string): Token[] {
-  const document = parseDocument(text, { prettyErrors: true });
-  const [error] = [...document.errors, ...document.warnings];
-  if (error !== undefined) {
-    // Not its message, which quotes the line.
-    const [at] = error.linePos ?? [];
-    throw new Error(`it is not valid YAML (line ${at?.line}, column ${at?.col})`);
-  }
-  let content: unknown;
-  try {
-    content = document.toJS();
-  } catch {
-    throw new Error('it has too many YAML aliases, or some that stand for nothing');
-  }
-  const result = fileSchema.safeParse(content);
-  if (result.success) return result.data.tokens;
-  throw new Error(result.error.issues.slice(0, 8).map(describe).join('; '));
-}
-
-/** A user who can write the file can make tokens, so its owner alone may be able to. */
-function readSafely(path: string): string {
-  const fd = openSync(path, 'r');
-  try {
-    const stats = fstatSync(fd);
-    if (!stats.isFile()) throw new Error('it is no regular file');
-    if (stats.size > MAX_FILE_SIZE) throw new Error(`it is larger than ${MAX_FILE_SIZE} bytes`);
-    if ((stats.mode & WRITABLE_BY_OTHERS) !== 0) {
-      throw new Error('it must be writable by its owner alone (chmod go-w)');
-    }
-    if (stats.uid !== 0 && stats.uid !== process.getuid?.()) {
-      throw new Error("it must be root's, or of the user that the daemon runs as (chown)");
-    }
-    return readFileSync(fd, 'utf8');
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function describe(issue: z.core.$ZodIssue): string {
-  const at = issue.path.join('.') || 'the file';
-  if (issue.code === 'unrecognized_keys') return `${at}: unknown: ${issue.keys.join(', ')}`;
-  return `${at}: ${issue.message}`;
+  return parseYaml(text, fileSchema).tokens;
 }

@@ -2,13 +2,27 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { authorize, maySee } from '../access/authorize.ts';
 import { problemResponses } from '../problems/schema.ts';
-import type { Inventory } from './device.ts';
-import { deviceDocument, deviceListSchema, deviceParams, deviceSchema } from './schema.ts';
+import type { Device, Inventory } from './device.ts';
+import {
+  deviceDocument,
+  deviceListSchema,
+  deviceParams,
+  deviceSchema,
+  type InconsistentRanges,
+} from './schema.ts';
 
-export const deviceRoutes: FastifyPluginAsyncZod<{ inventory: Inventory }> = async (
+export interface DeviceRoutesOptions {
+  inventory: Inventory;
+  /** Ranges of a device that replications have not made consistent yet. */
+  inconsistentRanges(device: string): InconsistentRanges;
+}
+
+export const deviceRoutes: FastifyPluginAsyncZod<DeviceRoutesOptions> = async (
   app,
-  { inventory },
+  { inventory, inconsistentRanges },
 ) => {
+  const documentOf = (device: Device) => deviceDocument(device, inconsistentRanges(device.name));
+
   app.get(
     '/devices',
     {
@@ -29,7 +43,7 @@ export const deviceRoutes: FastifyPluginAsyncZod<{ inventory: Inventory }> = asy
       devices: inventory
         .list()
         .filter(({ name }) => maySee(client, name))
-        .map(deviceDocument),
+        .map(documentOf),
     }),
   );
 
@@ -51,7 +65,7 @@ export const deviceRoutes: FastifyPluginAsyncZod<{ inventory: Inventory }> = asy
     async (request) => {
       const { name } = request.params;
       authorize(request, [{ device: name, offset: 0, size: 0, write: false }]);
-      return deviceDocument(inventory.get(name));
+      return documentOf(inventory.get(name));
     },
   );
 };

@@ -44,6 +44,11 @@ export const deviceSchema = z
         'again when it is back.',
     }),
     state_reason: z.string().nullable().meta({ description: 'Why it is gone.' }),
+    inconsistent: z.array(z.object({ offset: bytes, size: bytes, replication: z.uuid() })).meta({
+      description:
+        'Ranges that a replication has begun to write and has not proven: neither what they were ' +
+        'nor what its source is.',
+    }),
   })
   .meta({ id: 'Device' });
 
@@ -91,8 +96,14 @@ export const checksumQuerySchema = z.strictObject({
 
 export const checksumSchema = z.object({ crc32c: crc32cSchema }).meta({ id: 'Checksum' });
 
+/** Ranges of a device that a replication has left, or has yet to make, consistent. */
+export type InconsistentRanges = z.output<typeof deviceSchema>['inconsistent'];
+
 /** A device as clients see it. */
-export function deviceDocument(device: Device): z.output<typeof deviceSchema> {
+export function deviceDocument(
+  device: Device,
+  inconsistent: InconsistentRanges,
+): z.output<typeof deviceSchema> {
   return {
     name: device.name,
     path: device.path,
@@ -106,5 +117,6 @@ export function deviceDocument(device: Device): z.output<typeof deviceSchema> {
     bad_blocks: device.badBlocks,
     state: device.state,
     state_reason: device.stateReason,
+    inconsistent,
   };
 }

@@ -25,6 +25,7 @@ import { ContentMetrics } from './content.ts';
 import { EventLoopWindow } from './event-loop.ts';
 import { type WatchedFaults, watchFaults } from './faults.ts';
 import { watchLog } from './log.ts';
+import { ReplicationMetrics, type WatchedReplications } from './replications.ts';
 import { RequestMetrics } from './requests.ts';
 
 /** From less than a page takes from cache to cache, to minutes, a region on slow media. */
@@ -56,6 +57,7 @@ function collectProcessMetrics(): Metric[] {
 /** What is read when Prometheus scrapes. */
 export interface Watched {
   transfers: TransferService;
+  replications: WatchedReplications;
   inventory: Inventory;
   engine: Engine;
   dma: DmaEngine;
@@ -104,6 +106,7 @@ export class Metrics implements TransferObserver, JournalObserver {
     help: "Parts of transfers thrown out with another's fault, and tried again.",
     registers: this.#registers,
   });
+  readonly replications = new ReplicationMetrics(this.#registers);
   readonly requests = new RequestMetrics(this.#registers);
   readonly content = new ContentMetrics(this.#registers);
   readonly #eventLoop: EventLoopWindow;
@@ -146,10 +149,11 @@ export class Metrics implements TransferObserver, JournalObserver {
   }
 
   /** Reads these when it is scraped. */
-  watch({ transfers, inventory, engine, dma, journal, log }: Watched): void {
+  watch({ transfers, replications, inventory, engine, dma, journal, log }: Watched): void {
     const registers = this.#registers;
     watchChannels(dma, registers);
     watchLog(log, registers);
+    this.replications.watch(replications, inventory, registers);
     new Gauge({
       name: 'dmad_transfers_in_flight',
       help:

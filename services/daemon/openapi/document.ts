@@ -10,12 +10,15 @@ type Schemas = Record<string, OpenAPIV3_1.SchemaObject>;
 
 const METHODS = ['get', 'put', 'post', 'patch'] as const;
 /** The schemas that only go in; for all others what goes out is what is described. */
-const REQUESTS = ['TransferRequest', 'BatchedTransferRequest', 'TransferBatch', 'TransferPatch'];
+const REQUESTS = [
+  ...['TransferRequest', 'BatchedTransferRequest', 'TransferBatch', 'TransferPatch'],
+  ...['ReplicationRequest', 'ReplicationPatch'],
+];
 
 const text = (description: string) => ({ description, schema: { type: 'string' as const } });
 const HEADERS = {
   'x-request-id': text('The id of this request, which the log and problems name too.'),
-  location: text('Of the transfer.'),
+  location: text('Of what was made.'),
   'preference-applied': text('What was done of Prefer, if it was given.'),
   'idempotency-replayed': text('`true`: an earlier request with this Idempotency-Key made it.'),
   'retry-after': text('Seconds after which to ask again.'),
@@ -25,7 +28,9 @@ const HEADERS = {
   'content-range': text('Which bytes of how many.'),
 };
 
-/** Statuses of POST /transfers that say how a transfer stands, or ended. */
+/** What makes one transfer, or one replication. */
+const CREATES_ONE: (string | undefined)[] = ['createTransfer', 'createReplication'];
+/** Its statuses that say how that stands, or ended. */
 const REPLAYED = ['200', '202', '409', '424', '500', '502', '503', '504', '507'];
 
 /** Makes of what the routes' schemas give the document that clients read. */
@@ -63,7 +68,7 @@ function addHeaders(operation: Operation): void {
     if (operation.operationId === 'readContent' && ['200', '206'].includes(status)) {
       add('repr-digest');
     }
-    if (operation.operationId === 'createTransfer' && ['200', '201', '202'].includes(status)) {
+    if (CREATES_ONE.includes(operation.operationId) && ['200', '201', '202'].includes(status)) {
       add('location');
       add('preference-applied');
     }
@@ -71,7 +76,7 @@ function addHeaders(operation: Operation): void {
       add('preference-applied');
       add('idempotency-replayed');
     }
-    if (operation.operationId === 'createTransfer' && REPLAYED.includes(status)) {
+    if (CREATES_ONE.includes(operation.operationId) && REPLAYED.includes(status)) {
       add('idempotency-replayed');
     }
   }

@@ -2,6 +2,7 @@
 
 import { SCOPES } from '../access/scopes.ts';
 import { DAEMON_VERSION } from '../base/version.ts';
+import { REPLICATION_EXAMPLES } from './replication-examples.ts';
 
 /** A request that works when sent, and what comes back; a test sends each of them. */
 export interface Example {
@@ -119,10 +120,12 @@ const device = {
   bad_blocks: [],
   state: 'online',
   state_reason: null,
+  inconsistent: [],
 };
 
 /** By operationId. `ID` as a parameter stands for the id of a transfer that is over. */
 export const EXAMPLES: Record<string, Record<string, Example>> = {
+  ...REPLICATION_EXAMPLES,
   createTransfer: {
     verified: {
       summary: 'From one device to another, durable and verified',

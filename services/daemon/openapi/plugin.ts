@@ -43,6 +43,7 @@ export default fp(
         },
         tags: [
           { name: 'transfers', description: 'Copies, and how they stand.' },
+          { name: 'replications', description: "Copies of ranges of other hosts' devices." },
           { name: 'devices', description: 'The memory that is copied, and its bytes.' },
           { name: 'engines', description: 'What copies.' },
           { name: 'health', description: 'For probes, scrapes and operators.' },

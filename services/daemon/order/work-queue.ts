@@ -8,8 +8,8 @@ import { type ClientUse, Scheduler, type Ticket } from './scheduler.ts';
 
 /** What waits for its turn. */
 export interface Work {
-  kind: 'transfer' | 'upload' | 'calibration';
-  /** Of a transfer. */
+  kind: 'transfer' | 'upload' | 'calibration' | 'replication';
+  /** Of a transfer, or a replication. */
   id?: string;
   /** Whose it is, by name. */
   client: string;
@@ -59,6 +59,7 @@ const LANES = {
   normal: { small: 2, large: 3 },
   low: { small: 4, large: 5 },
   upload: 6,
+  replication: 7,
 } as const;
 const LANE_SLOTS = [
   ...[SMALL_SLOTS, LARGE_SLOTS],
@@ -66,6 +67,8 @@ const LANE_SLOTS = [
   ...[SMALL_SLOTS, LARGE_SLOTS],
   // An upload runs at its client's pace and holds half a MiB of buffers.
   256,
+  // A replication runs at its peer's pace; all of them share their buffers.
+  16,
 ];
 /**
  * What may wait, of one client and of all together: two clients fill the queue, not one. Bytes:
@@ -87,7 +90,7 @@ const FORGOTTEN_A_TURN = 4096;
 const OVERLOAD_SECONDS = 5;
 
 /** How a client with a limited rate shares it among what it has waiting, by lane. */
-const LANE_WEIGHTS = [4, 4, 2, 2, 1, 1, 2];
+const LANE_WEIGHTS = [4, 4, 2, 2, 1, 1, 2, 1];
 
 /** The lane of a transfer, by its share of the engine. */
 export function transferLane(priority: Priority, bytes: number): number {
@@ -96,6 +99,8 @@ export function transferLane(priority: Priority, bytes: number): number {
 
 /** Of what overwrites bytes without being a transfer. */
 export const UPLOAD_LANE = LANES.upload;
+export const REPLICATION_LANE = LANES.replication;
+/** What counts as a transfer that is not over. */
 const TRANSFER_LANES = [...LANE_SLOTS.keys()].filter((lane) => lane !== UPLOAD_LANE);
 
 /** What a client may take; absent: what the queue has. */
@@ -350,7 +355,9 @@ function waitFor(others: readonly Work[], client: string): Wait {
   if (others.length > 0 && others.every(({ kind }) => kind === 'upload')) {
     return { reason: 'upload' };
   }
-  const own = others.filter((other) => other.client === client).flatMap(({ id }) => id ?? []);
+  const own = others
+    .filter((other) => other.kind === 'transfer' && other.client === client)
+    .flatMap(({ id }) => id ?? []);
   return { reason: 'order', transfers: own.slice(0, MAX_NAMED) };
 }
 

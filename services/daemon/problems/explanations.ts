@@ -106,12 +106,16 @@ export const EXPLANATIONS: Readonly<Record<ProblemCode, Explanation>> = {
     'Keep off the blocks that GET /devices/{name} lists as `bad_blocks`, or repair the medium.',
   ),
   digest_mismatch: yes(
-    'The body that arrived is not the one that Content-Digest describes. It is written.',
-    'Send it again: the range holds what arrived until then.',
+    'Bytes are not those that their digest describes: the body of an upload, which is written; or, of a replication (status 502), blocks that its peer sent, which are not.',
+    'Send an upload again: the range holds what arrived until then. Of a replication, check the memory of the peer, and what stands between.',
   ),
   engine_unavailable: no(
     'The engine that was asked for cannot do this here.',
     'Ask for `auto` or `cpu`. GET /engines says why there is no DMA.',
+  ),
+  unknown_peer: no(
+    '`peer` is no name in DMAD_PEERS_FILE: a client names a peer, never a URL.',
+    'Name one that is configured, or add it to the file and send SIGHUP.',
   ),
   unknown_transfer: no(
     '`depends_on` names a transfer that there is not, that is not yours, or that ended too long ago.',
@@ -154,6 +158,18 @@ export const EXPLANATIONS: Readonly<Record<ProblemCode, Explanation>> = {
   media_error: ended(
     'The medium could not be read or written, such as at a bad block.',
     'Do not use the destination; look at the kernel log and at `bad_blocks`.',
+  ),
+  peer_unreachable: ended(
+    'The peer did not answer until the timeout, or it, or this daemon, has no certificate that the other one trusts. The destination may be in part overwritten: see `consistency`.',
+    'Check the peer, the network between, and `ca`, `cert` and `key` in DMAD_PEERS_FILE.',
+  ),
+  peer_refused: ended(
+    'The peer answered, but not with what was asked for: it refused the token, has no such device or range, sent a redirect, or is no dmad. The destination may be in part overwritten: see `consistency`.',
+    "`detail` has the peer's own words. Check the token, device and range.",
+  ),
+  source_changing: ended(
+    'The source was written all the while: after 5 rounds, blocks still differed. The destination is inconsistent.',
+    'Let the source rest, or replicate ranges of it that do.',
   ),
   device_gone: ended(
     'A device was removed, unbound or replaced before the transfer ended.',

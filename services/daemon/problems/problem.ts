@@ -26,9 +26,10 @@ export const PROBLEMS = {
   unknown_device: { status: 422, title: 'No managed device has that name' },
   out_of_range: { status: 422, title: 'The range lies outside the device' },
   overlapping_ranges: { status: 422, title: 'Source and destination overlap' },
-  digest_mismatch: { status: 422, title: 'The body does not match its Content-Digest' },
+  digest_mismatch: { status: 422, title: 'The bytes do not match their digest' },
   bad_block: { status: 422, title: 'The range touches a known bad block' },
   engine_unavailable: { status: 422, title: 'The engine is not available' },
+  unknown_peer: { status: 422, title: 'No peer with that name is configured' },
   unknown_transfer: { status: 422, title: 'No transfer of this client has that id' },
   idempotency_key_reused: {
     status: 422,
@@ -43,6 +44,9 @@ export const PROBLEMS = {
   dma_error: { status: 502, title: 'A DMA channel could not copy' },
   verify_mismatch: { status: 502, title: 'Source and destination differ after the copy' },
   media_error: { status: 502, title: 'The medium could not be read or written' },
+  peer_unreachable: { status: 502, title: 'The peer cannot be reached' },
+  peer_refused: { status: 502, title: 'The peer refused' },
+  source_changing: { status: 502, title: 'The source keeps changing' },
   device_gone: { status: 503, title: 'The device is gone' },
   interrupted: { status: 503, title: 'The daemon stopped before the transfer finished' },
   overloaded: { status: 503, title: 'The daemon is overloaded' },
@@ -86,6 +90,8 @@ export interface ProblemOptions {
   /** Header fields that belong to this error, such as Retry-After. */
   headers?: Record<string, string>;
   dma?: DmaFailure;
+  /** In place of the code's own, where the same thing is wrong with another side's bytes. */
+  status?: number;
   /** Further members of the body, such as the transfer that failed. */
   members?: Record<string, unknown>;
 }
@@ -104,7 +110,7 @@ export class Problem extends Error {
   }
 
   get status(): number {
-    return PROBLEMS[this.code].status;
+    return this.options.status ?? PROBLEMS[this.code].status;
   }
 }
 
@@ -141,11 +147,11 @@ export function problemType(code: ProblemCode): string {
 
 /** @param requestId the id of the request that met the problem (its `x-request-id`) */
 export function problemDetails(problem: Problem, requestId: string): ProblemDetails {
-  const { status, title } = PROBLEMS[problem.code];
+  const { title } = PROBLEMS[problem.code];
   return {
     type: problemType(problem.code),
     title,
-    status,
+    status: problem.status,
     detail: problem.message,
     instance: `urn:dmad:request:${requestId}`,
     code: problem.code,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Inventory } from '../devices/device.ts';
+import type { Device, Inventory } from '../devices/device.ts';
 import { isLegacyIdentity } from '../devices/identity.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import type { ElapsedClock, Reading } from '../journal/elapsed.ts';
@@ -157,21 +157,29 @@ export function rerunProblem(reason: string): Problem {
   return new Problem('interrupted', detail);
 }
 
-function whyDeviceIsAnother(plan: TransferPlan, inventory: Inventory): string | undefined {
-  for (const { name, identity, kind, size } of [plan.source, plan.destination]) {
-    const now = inventory.find(name);
-    if (now === undefined) {
-      return inventory.missing.has(name)
-        ? `${name} was not there when the daemon started`
-        : `${name} is no device of this daemon any more`;
-    }
-    if (isLegacyIdentity(kind, identity)) {
-      return `an older daemon kept it, without what would tell ${name} from another device`;
-    }
-    if (now.kind !== kind || now.identity !== identity) {
-      return `${name} is another device than it was`;
-    }
-    if (now.size < size) return `${name} has ${now.size} bytes now, no longer ${size}`;
+function whyDeviceIsAnother(
+  { source, destination }: TransferPlan,
+  inventory: Inventory,
+): string | undefined {
+  return whyAnother(source, inventory) ?? whyAnother(destination, inventory);
+}
+
+/** Why work that knew a device as it was must not go on with the one of that name now. */
+export function whyAnother(
+  { name, identity, kind, size }: Device,
+  inventory: Inventory,
+): string | undefined {
+  const now = inventory.find(name);
+  if (now === undefined) {
+    return inventory.missing.has(name)
+      ? `${name} was not there when the daemon started`
+      : `${name} is no device of this daemon any more`;
   }
-  return undefined;
+  if (isLegacyIdentity(kind, identity)) {
+    return `an older daemon kept it, without what would tell ${name} from another device`;
+  }
+  if (now.kind !== kind || now.identity !== identity) {
+    return `${name} is another device than it was`;
+  }
+  return now.size < size ? `${name} has ${now.size} bytes now, no longer ${size}` : undefined;
 }

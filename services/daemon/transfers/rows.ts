@@ -260,7 +260,7 @@ export function isChange(part: string): boolean {
   return part === 'changed_0' || part === 'changed_1';
 }
 
-function deviceRecord(device: Device): z.input<typeof deviceSchema> {
+export function deviceRecord(device: Device): z.input<typeof deviceSchema> {
   const { name, kind, size, identity, flushBasis } = device;
   return { name, kind, size, identity, flush_basis: flushBasis };
 }

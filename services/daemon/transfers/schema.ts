@@ -56,14 +56,14 @@ const labelKey = characters(1, MAX_LABEL_KEY)
   .refine((key) => !key.includes(':'), 'must have no ":", which separates key and value in a query')
   .meta({ pattern: '^[^:]*$' });
 
-const labels = z
+export const labelsSchema = z
   .record(labelKey, characters(0, MAX_LABEL_VALUE))
   .refine((pairs) => Object.keys(pairs).length <= MAX_LABELS, `may have up to ${MAX_LABELS} pairs`)
   .meta({ maxProperties: MAX_LABELS });
 
 const dependsOn = z.array(z.string()).max(MAX_DEPENDENCIES);
 
-const timeoutMs = z.int().min(1).max(MAX_TIMEOUT_MS);
+export const timeoutMsSchema = z.int().min(1).max(MAX_TIMEOUT_MS);
 
 /** 1, 2, 4 … 64 bytes in hex digits. */
 const PATTERN =
@@ -149,9 +149,9 @@ export const transferRequestSchema = z
             'crc32c: source and destination are compared after the copy; after a fill, destination and ' +
             'pattern.',
         }),
-      timeout_ms: timeoutMs.optional().meta({ description: 'From acceptance.' }),
+      timeout_ms: timeoutMsSchema.optional().meta({ description: 'From acceptance.' }),
       priority: z.enum(PRIORITY_NAMES).default('normal'),
-      labels: labels.default({}),
+      labels: labelsSchema.default({}),
       depends_on: dependsOn.optional().meta({
         description:
           "Ids of the client's transfers. It starts after they have succeeded; if one ends otherwise, " +
@@ -236,19 +236,18 @@ export const transferBatchSchema = z
   })
   .meta({ id: 'TransferBatch' });
 
+export const labelPatchSchema = z
+  .record(labelKey, characters(0, MAX_LABEL_VALUE).nullable())
+  .nullable()
+  .meta({ description: 'Added to those that there are, or in their place; null removes one.' });
+
 /** A merge patch (RFC 7396). */
 export const transferPatchSchema = z
   .strictObject(
     {
       priority: z.enum(PRIORITY_NAMES).nullable().optional(),
-      timeout_ms: timeoutMs.nullable().optional().meta({ description: 'From acceptance.' }),
-      labels: z
-        .record(labelKey, characters(0, MAX_LABEL_VALUE).nullable())
-        .nullable()
-        .optional()
-        .meta({
-          description: 'Added to those that there are, or in their place; null removes one.',
-        }),
+      timeout_ms: timeoutMsSchema.nullable().optional().meta({ description: 'From acceptance.' }),
+      labels: labelPatchSchema.optional(),
     },
     { error: ({ code }) => (code === 'invalid_type' ? 'must be a JSON object' : undefined) },
   )
@@ -270,7 +269,7 @@ const toldSegmentSchema = z.object({
   size: bytes,
 });
 
-const waitingForSchema = z
+export const waitingForSchema = z
   .object({
     reason: z.enum(['order', 'upload', 'slot', 'rate', 'journal']).meta({
       description:
@@ -389,7 +388,7 @@ export const transferProblemSchema = problemSchema
   .meta({ id: 'TransferProblem' });
 
 /** One status, or several with commas between. */
-const statuses = z
+export const statusesSchema = z
   .string()
   .refine(
     (text) => text.split(',').every((each) => (STATUSES as readonly string[]).includes(each)),
@@ -401,28 +400,13 @@ const instant = z.iso
   .datetime({ offset: true, error: 'must be a time such as 2026-11-27T08:30:00Z' })
   .transform((text) => Date.parse(text));
 
-/** Which transfers a list or a stream of events has, and how much of each. */
-export const transferFilterSchema = z.strictObject({
-  status: statuses.optional().meta({ description: 'One, or several with commas between.' }),
-  created_after: instant.optional().meta({ description: 'Accepted at that time or later.' }),
-  created_before: instant.optional().meta({ description: 'Accepted before that time.' }),
-  view: z.enum(['full', 'basic']).default('full').meta({
-    description: 'basic: without segments and timings.',
-  }),
-  operation: z.enum(OPERATIONS).optional(),
-  device_name: z.string().optional().meta({ description: 'As source or destination.' }),
-  engine: z.enum(ENGINE_NAMES).optional(),
-  label: z
-    .union([z.string(), z.array(z.string()).max(MAX_LABELS)])
-    .transform((given) => [given].flat())
-    .refine((pairs) => pairs.every((pair) => /^[^:]+:/.test(pair)), 'must be key:value')
-    .optional()
-    .meta({ description: 'key:value; all that are given must match.' }),
-});
+export const labelFilterSchema = z
+  .union([z.string(), z.array(z.string()).max(MAX_LABELS)])
+  .transform((given) => [given].flat())
+  .refine((pairs) => pairs.every((pair) => /^[^:]+:/.test(pair)), 'must be key:value');
 
-export type TransferFilter = z.output<typeof transferFilterSchema>;
-
-export const transferListQuerySchema = transferFilterSchema.extend({
+/** Which part of a list. */
+export const pageSchema = z.strictObject({
   page_size: z
     .string()
     .regex(/^0*[1-9][0-9]*$/, 'must be a whole number, at least 1')
@@ -431,6 +415,26 @@ export const transferListQuerySchema = transferFilterSchema.extend({
     .meta({ description: `At most ${MAX_PAGE_SIZE}.` }),
   page_token: z.string().optional().meta({ description: 'next_page_token of the page before.' }),
 });
+
+/** Which transfers a list or a stream of events has, and how much of each. */
+export const transferFilterSchema = z.strictObject({
+  status: statusesSchema.optional().meta({ description: 'One, or several with commas between.' }),
+  created_after: instant.optional().meta({ description: 'Accepted at that time or later.' }),
+  created_before: instant.optional().meta({ description: 'Accepted before that time.' }),
+  view: z.enum(['full', 'basic']).default('full').meta({
+    description: 'basic: without segments and timings.',
+  }),
+  operation: z.enum(OPERATIONS).optional(),
+  device_name: z.string().optional().meta({ description: 'As source or destination.' }),
+  engine: z.enum(ENGINE_NAMES).optional(),
+  label: labelFilterSchema.optional().meta({
+    description: 'key:value; all that are given must match.',
+  }),
+});
+
+export type TransferFilter = z.output<typeof transferFilterSchema>;
+
+export const transferListQuerySchema = transferFilterSchema.extend(pageSchema.shape);
 
 export type TransferListQuery = z.output<typeof transferListQuerySchema>;
 

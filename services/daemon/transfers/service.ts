@@ -20,6 +20,7 @@ import { reportEnd } from './observer.ts';
 import type { Recovered } from './recovery.ts';
 import { endedRows, partsOf } from './rows.ts';
 import type { TransferListQuery, TransferPatch } from './schema.ts';
+import type { PlacedWork } from './take-up.ts';
 import { type Origin, type Outcome, Transfer, type TransferPlan } from './transfer.ts';
 
 /**
@@ -78,7 +79,8 @@ export interface Created {
 export class TransferService {
   readonly feed = new Feed();
   readonly #options: TransferServiceOptions;
-  readonly #ids = new TransferIds();
+  /** Names all work that is accepted, so that ids are in the order of acceptance. */
+  readonly ids = new TransferIds();
   readonly #archive: Archive;
   readonly #history: History;
   readonly #keys: IdempotencyKeys;
@@ -216,7 +218,7 @@ export class TransferService {
     const find = (id: string) => this.#history.get(id) ?? fresh.get(id)?.transfer;
     const dependencies = dependenciesOf(named, client, find);
     this.#options.queue.admitTransfers(client, fresh.size + 1);
-    const transfer = new Transfer(this.#ids.next(), plan, origin, this.#options.clock);
+    const transfer = new Transfer(this.ids.next(), plan, origin, this.#options.clock);
     this.#keys.remember(transfer);
     fresh.set(transfer.id, { transfer, dependencies });
     return { transfer, replayed: false };
@@ -308,10 +310,15 @@ export class TransferService {
    * and waits for {@link settlePast}.
    *
    * @param lastId the greatest id that an earlier daemon gave; those to come are greater
+   * @param others work beside transfers, which takes its places among them
    * @returns once what becomes of it is in the journal
    */
-  async takeUp(left: readonly Recovered[], lastId: string | undefined): Promise<void> {
-    if (lastId !== undefined) this.#ids.passOver(lastId);
+  async takeUp(
+    left: readonly Recovered[],
+    lastId: string | undefined,
+    others: readonly PlacedWork[] = [],
+  ): Promise<void> {
+    if (lastId !== undefined) this.ids.passOver(lastId);
     this.#keepClock();
     for (const recovered of left) this.#addPast(recovered);
     await this.#options.journal.record(
@@ -319,14 +326,19 @@ export class TransferService {
     );
     // If the daemon ends meanwhile, the next one will do.
     if (this.#options.queue.closing) return;
+    const waiting = others.toSorted((a, b) => (a.id < b.id ? -1 : 1));
     for (const recovered of left) {
       if (recovered.kind !== 'again') continue;
+      while (waiting[0] !== undefined && waiting[0].id < recovered.transfer.id) {
+        waiting.shift()?.place();
+      }
       const { transfer, reruns, openDependencies } = recovered;
       const active = this.#activate(transfer, { reruns });
       this.#openDependencies.set(active, openDependencies);
       active.limitTime();
       active.hold(openDependencies.flatMap((id) => this.#active.get(id)?.ticket ?? []));
     }
+    for (const other of waiting) other.place();
   }
 
   /** Adds transfers of earlier daemons that are over, and that were not taken up. */

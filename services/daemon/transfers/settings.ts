@@ -20,8 +20,9 @@ export function patched(settings: Settings, patch: TransferPatch): Settings {
   };
 }
 
-function patchedLabels(
-  { labels }: Settings,
+/** @throws Problem invalid_request if there are too many labels then */
+export function patchedLabels(
+  { labels }: Pick<Settings, 'labels'>,
   patch: NonNullable<TransferPatch['labels']> | null,
 ): Settings['labels'] {
   const merged = new Map(patch === null ? [] : Object.entries(labels));
@@ -30,7 +31,7 @@ function patchedLabels(
     else merged.set(key, value);
   }
   if (merged.size > MAX_LABELS) {
-    const detail = `The transfer would have ${merged.size} labels, and may have up to ${MAX_LABELS}: remove some with null.`;
+    const detail = `There would be ${merged.size} labels, and there may be up to ${MAX_LABELS}: remove some with null.`;
     throw fieldProblem('invalid_request', '/labels', detail);
   }
   return Object.fromEntries(merged);

@@ -2,6 +2,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { FastifyBaseLogger } from 'fastify';
 import { DAMAGED, type OpenedJournal } from '../journal/open.ts';
+import type { StoredRows } from '../journal/stored-rows.ts';
 import { readRecords, Shared } from './record.ts';
 import { type Recovered, type RecoveryOptions, recover, recoverPast } from './recovery.ts';
 import { idOf, isLeftOver, isUnfinished } from './rows.ts';
@@ -9,6 +10,22 @@ import type { TransferService } from './service.ts';
 
 /** Transfers that are read at a time. */
 const SLICE = 200;
+
+/** Work of an earlier daemon that is not over. */
+export interface PlacedWork {
+  /** As of transfers: in the order of acceptance. */
+  id: string;
+  /** Gives it its place in the order; it waits there for {@link EarlierWork.settle}. */
+  place(): void;
+}
+
+/** Work beside transfers that the journal keeps. */
+export interface EarlierWork {
+  /** @param rows whose keys are at hand yet @returns what is not over */
+  read(rows: StoredRows): Promise<PlacedWork[]>;
+  /** @param doubt why what is not over must not go on after all; undefined if it may */
+  settle(doubt: string | undefined): void;
+}
 
 /**
  * Lets the service take up what the journal says of earlier daemons: first, and before anybody is
@@ -19,6 +36,7 @@ export class TakeUp {
   readonly #opened: OpenedJournal;
   readonly #options: Omit<RecoveryOptions, 'doubt'>;
   readonly #log: FastifyBaseLogger;
+  readonly #others: EarlierWork | undefined;
   readonly #abort = new AbortController();
   readonly #unfinished: ReadonlySet<string>;
   readonly #leftOver: ReadonlySet<string>;
@@ -31,11 +49,13 @@ export class TakeUp {
     opened: OpenedJournal,
     options: Omit<RecoveryOptions, 'doubt'>,
     log: FastifyBaseLogger,
+    others?: EarlierWork,
   ) {
     this.#transfers = transfers;
     this.#opened = opened;
     this.#options = options;
     this.#log = log;
+    this.#others = others;
     const { unfinished, leftOver } = sortOut(opened.rows.keys);
     this.#unfinished = unfinished;
     this.#leftOver = leftOver;
@@ -62,15 +82,18 @@ export class TakeUp {
       'journal: unfinished transfers of an earlier daemon',
     );
     this.#lastId = idOf(rows.keys.findLast((key) => idOf(key) !== undefined));
+    const others = await this.#others?.read(rows);
     rows.forgetKeys();
-    await this.#transfers.takeUp(left, this.#lastId);
+    await this.#transfers.takeUp(left, this.#lastId, others);
+    // Damage that shows later is settled later.
+    if (doubt !== undefined) this.#others?.settle(doubt);
   }
 
   /** Goes on with all others, and then lets run again what may. */
   readHistory(): void {
     this.#reading = this.#readHistory().catch((error) => {
       this.#log.error({ err: error }, 'journal: the history cannot be read');
-      this.#transfers.settlePast('the journal could not be read');
+      this.#settle('the journal could not be read');
     });
   }
 
@@ -105,9 +128,14 @@ export class TakeUp {
     if (rows.damage !== undefined && doubt === undefined) {
       this.#log.error({ damage: rows.damage }, 'journal: damaged; what is intact in it is used');
     }
-    this.#transfers.settlePast(rows.damage === undefined ? undefined : DAMAGED);
+    this.#settle(rows.damage === undefined ? undefined : DAMAGED);
     journal.trust();
     this.#log.info({ over }, 'journal: all transfers of earlier daemons are known');
+  }
+
+  #settle(doubt: string | undefined): void {
+    this.#transfers.settlePast(doubt);
+    this.#others?.settle(doubt);
   }
 
   #isHistory(key: string): boolean {

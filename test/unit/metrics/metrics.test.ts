@@ -21,6 +21,7 @@ describe('Metrics', () => {
     transfers.running = 0;
     metrics.watch({
       transfers: transfers as TransferService,
+      replications: { running: { all: 2, awaitingPeer: 1 }, inconsistentRanges: () => [] },
       inventory: new Inventory([
         makeDevice({ size: 4096 }),
         makeDevice({ name: 'dax1.0', size: 8192 }),

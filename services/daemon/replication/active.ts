@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: Apache-2.0
+import { setMaxListeners } from 'node:events';
+import type { FastifyBaseLogger } from 'fastify';
+import type { Device } from '../devices/device.ts';
+import type { UnflushedDevices } from '../devices/unflushed.ts';
+import type { Hashers } from '../digests/hashers.ts';
+import type { Engine } from '../engines/engine.ts';
+import type { Journal } from '../journal/journal.ts';
+import type { Rows } from '../journal/store.ts';
+import type { Ticket } from '../order/scheduler.ts';
+import { REPLICATION_LANE, type Work, type WorkQueue } from '../order/work-queue.ts';
+import { OutcomeUnknown, Problem } from '../problems/problem.ts';
+import type { FetchBuffers } from './fetch-buffers.ts';
+import { type Patience, PeerLink } from './peer-link.ts';
+import type { Peers } from './peers.ts';
+import { RateLimit } from './rate-limit.ts';
+import { patched, type Replication } from './replication.ts';
+import { acceptedRows, changedRows, endedRows, progressRows } from './rows.ts';
+import { needsFlush, Run } from './run.ts';
+import type { ReplicationPatch, ReplicationWait } from './schema.ts';
+
+/** How often the journal is told how far it has come, in milliseconds. */
+const SAVE_MS = 1000;
+/** How often its watchers are, at most. */
+const PROGRESS_MS = 250;
+
+/** Hears of what is worth counting. */
+export interface ReplicationObserver {
+  received(bytes: number): void;
+  finished(replication: Replication): void;
+}
+
+/** What a replication meets on its way. */
+export interface Dependencies {
+  engine: Engine;
+  hashers: Hashers;
+  buffers: FetchBuffers;
+  queue: WorkQueue;
+  unflushed: UnflushedDevices;
+  journal: Journal;
+  peers: Peers;
+  log: FastifyBaseLogger;
+  observer: ReplicationObserver;
+  /** For tests. */
+  patience?: Patience;
+  /** Whether the daemon stops all that is not over. */
+  readonly interrupting: boolean;
+  /** Something about it has changed. */
+  changed(kind: 'progress' | 'status', replication: Replication): void;
+  /** It is over, or left to the next daemon. */
+  left(active: ActiveReplication): void;
+}
+
+/** Why it was told to stop; `suspended`: the next daemon goes on with it. */
+type StopReason = Problem | 'suspended';
+
+type State =
+  /** Its rows are on their way to the disk, and it may yet be refused. `due`: its turn has come meanwhile. */
+  | { is: 'accepting'; due: boolean }
+  /** An earlier daemon accepted it; whether it may go on is not known yet. */
+  | { is: 'held'; due: boolean }
+  /** For its turn. */
+  | { is: 'waiting' }
+  | { is: 'running'; stop: AbortController; link: PeerLink; rate: RateLimit }
+  | { is: 'stopping' }
+  /** It has stopped, and keeps its place in the order until its end is on disk. */
+  | { is: 'ending' }
+  /** It is over, or left to the next daemon. */
+  | { is: 'left' };
+
+/** A replication that is not over: waits for its turn, runs, and ends. The journal has it from the start. */
+export class ActiveReplication {
+  readonly replication: Replication;
+  readonly #dependencies: Dependencies;
+  readonly #device: Device;
+  #state: State = { is: 'waiting' };
+  #ticket: Ticket<Work> | undefined;
+  #timeout: NodeJS.Timeout | undefined;
+  #saving: NodeJS.Timeout | undefined;
+  #telling: NodeJS.Timeout | undefined;
+  /** Changes of its settings, one after the other; settles in any case. */
+  #changing: Promise<unknown> = Promise.resolve();
+
+  /** @param device as it is now */
+  constructor(replication: Replication, device: Device, dependencies: Dependencies) {
+    this.replication = replication;
+    this.#device = device;
+    this.#dependencies = dependencies;
+    replication.waitingFor = () => this.#waitingFor();
+  }
+
+  /**
+   * Puts it into the journal and gives it its place in the order; it starts when the journal has it.
+   *
+   * @throws Problem if it is refused; OutcomeUnknown if that is not decided in time
+   */
+  async accept(): Promise<void> {
+    this.#state = { is: 'accepting', due: false };
+    this.#place();
+    try {
+      await this.#acceptRows(acceptedRows(this.replication), () => this.#enter());
+    } catch (error) {
+      // What is undecided keeps its place.
+      if (error instanceof Problem) this.#leave();
+      throw error;
+    }
+  }
+
+  /** Gives one of an earlier daemon its place in the order; it does not start before {@link resume}. */
+  hold(): void {
+    this.#state = { is: 'held', due: false };
+    this.#place();
+    this.#limitTime();
+  }
+
+  /** Lets one that is held start as soon as its turn comes. */
+  resume(): void {
+    if (this.#state.is === 'held') this.#letStart();
+  }
+
+  /** Ends one that is held, for it must not go on. */
+  interruptHeld(why: string): void {
+    if (this.#state.is !== 'held') return;
+    const detail = `The daemon ended before the replication did, and it cannot go on: ${why}. Send it again.`;
+    this.stop(new Problem('interrupted', detail));
+  }
+
+  /** Has it end for that reason, unless it ends for another one. */
+  stop(reason: StopReason): void {
+    const state = this.#state;
+    if (state.is === 'running') {
+      this.#state = { is: 'stopping' };
+      state.stop.abort(reason);
+    } else if (state.is === 'held' || state.is === 'waiting') {
+      if (reason === 'suspended') this.#suspend();
+      else void this.#end(reason);
+    } else if (state.is === 'accepting' && reason === 'suspended') {
+      // It is undecided: what the next daemon finds on the disk decides.
+      this.#leave();
+    }
+  }
+
+  /**
+   * Changes its settings, as a whole or not at all, once that is in the journal.
+   *
+   * @returns whether it did; false: it has stopped
+   * @throws Problem what the journal refuses with, or what is wrong with the patch; OutcomeUnknown
+   */
+  change(patch: ReplicationPatch): Promise<boolean> {
+    const change = this.#changing.then(() => this.#change(patch));
+    this.#changing = change.catch(() => {});
+    return change;
+  }
+
+  async #change(patch: ReplicationPatch): Promise<boolean> {
+    const { replication } = this;
+    if (this.#stopped) return false;
+    const settings = patched(replication.settings, patch);
+    const number = replication.changes + 1;
+    await this.#acceptRows(changedRows(replication, number, settings), () => {
+      replication.settings = settings;
+      replication.changes = number;
+      if (this.#state.is === 'running') this.#state.rate.bytesPerSecond = settings.bytes_per_second;
+      this.#limitTime();
+    });
+    return true;
+  }
+
+  #acceptRows(rows: Rows, accepted: () => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const undecided = ({ message }: Problem) => reject(new OutcomeUnknown(message));
+      this.#dependencies.journal.accept(rows, undecided).then(accepted).then(resolve, reject);
+    });
+  }
+
+  #place(): void {
+    const { id, origin, request } = this.replication;
+    const { queue } = this.#dependencies;
+    const { dst_offset: offset, size } = request;
+    this.#ticket = queue.add({
+      ...{ kind: 'replication', id, client: origin.client },
+      start: () => this.#turn(),
+      accesses: [{ device: this.#device.handle, offset, size, write: true }],
+      lane: REPLICATION_LANE,
+      // They are paid for as they come.
+      bytes: 0,
+      kept: true,
+    });
+  }
+
+  /** The journal has it, be that after its client was told that nobody knows. */
+  #enter(): void {
+    if (this.#state.is !== 'accepting') return;
+    this.#limitTime();
+    this.#letStart();
+    this.#dependencies.changed('status', this.replication);
+  }
+
+  #letStart(): void {
+    const due = (this.#state.is === 'accepting' || this.#state.is === 'held') && this.#state.due;
+    this.#state = { is: 'waiting' };
+    if (due) this.#turn();
+  }
+
+  /** Its turn has come. */
+  #turn(): void {
+    if (this.#state.is === 'accepting' || this.#state.is === 'held') this.#state.due = true;
+    if (this.#state.is !== 'waiting' || this.#dependencies.interrupting) return;
+    const { peers, observer, patience, queue, unflushed } = this.#dependencies;
+    const { replication } = this;
+    const { request, origin, settings, progress } = replication;
+    const stop = new AbortController();
+    const { signal } = stop;
+    // Each fetch, wait and read hears of it.
+    setMaxListeners(0, signal);
+    const link = new PeerLink({
+      name: request.peer,
+      find: () => peers.find(request.peer),
+      headers: origin.trace && { ...origin.trace },
+      signal,
+      received: (bytes) => {
+        progress.bytesOnWire += bytes;
+        observer.received(bytes);
+      },
+      changed: () => this.#dependencies.changed('status', replication),
+      ...(patience !== undefined && { patience }),
+    });
+    const rate = new RateLimit(settings.bytes_per_second);
+    this.#state = { is: 'running', stop, link, rate };
+    replication.start();
+    this.#dependencies.changed('status', replication);
+    const run = new Run({
+      ...this.#dependencies,
+      ...{ progress, link, rate, signal, mode: request.mode },
+      source: { device: request.src_device_name, offset: request.src_offset },
+      destination: { device: this.#device, offset: request.dst_offset },
+      pace: (bytes) => queue.pace(origin.client, bytes),
+      priority: () => replication.settings.priority,
+      unflushed: needsFlush(this.#device, unflushed.isPersistent(this.#device)),
+      save: () => this.#dependencies.journal.record(progressRows(replication)),
+      progressed: () => this.#progressed(),
+    });
+    void this.#see(run, stop, link);
+  }
+
+  async #see(run: Run, stop: AbortController, link: PeerLink): Promise<void> {
+    let error: unknown;
+    try {
+      await run.run((first) => stop.abort(first));
+      if (stop.signal.aborted) error = stop.signal.reason;
+    } catch (thrown) {
+      error = stop.signal.aborted ? stop.signal.reason : thrown;
+    }
+    const { log } = this.#dependencies;
+    await link.close().catch((failure) => log.warn({ err: failure }, 'cannot close a connection'));
+    if (error === 'suspended') this.#suspend();
+    else if (error === undefined || error instanceof Problem) await this.#end(error);
+    else {
+      log.error({ err: error, replication: this.replication.id }, 'a replication failed');
+      const detail = 'The replication failed for a reason not foreseen; the log has it.';
+      await this.#end(new Problem('internal_error', detail));
+    }
+  }
+
+  async #end(error: Problem | undefined): Promise<void> {
+    const { replication } = this;
+    const { journal } = this.#dependencies;
+    this.#state = { is: 'ending' };
+    this.#stopTimers();
+    await this.#changing;
+    const outcome = replication.end(error);
+    if (!(await journal.record(endedRows(replication, outcome)))) {
+      this.#suspend();
+      return;
+    }
+    replication.finish(outcome);
+    replication.progress.copied.forget();
+    this.#leave();
+    this.#report();
+  }
+
+  #report(): void {
+    const { replication } = this;
+    const { log, observer, changed } = this.#dependencies;
+    const { id, origin, request, progress, outcome } = replication;
+    observer.finished(replication);
+    log.info(
+      {
+        ...{ replication: id, client: origin.client, ...origin.trace, peer: request.peer },
+        ...{ status: replication.status, consistency: progress.consistency },
+        ...{ bytes_on_wire: progress.bytesOnWire, round: progress.round },
+        ...{ code: outcome?.error?.code, detail: outcome?.error?.message },
+      },
+      'replication over',
+    );
+    changed('status', replication);
+  }
+
+  /** It is over for this daemon, and left to the next. */
+  #suspend(): void {
+    const { replication } = this;
+    const { journal, changed } = this.#dependencies;
+    this.#stopTimers();
+    journal.writeSoon(progressRows(replication));
+    replication.suspend();
+    this.#leave();
+    changed('status', replication);
+  }
+
+  #limitTime(): void {
+    const { settings, ageMs } = this.replication;
+    const { timeout_ms: timeoutMs } = settings;
+    clearTimeout(this.#timeout);
+    if (timeoutMs === undefined || this.#stopped) return;
+    this.#timeout = setTimeout(
+      () => this.stop(this.#timeoutProblem(timeoutMs)),
+      Math.max(0, timeoutMs - ageMs),
+    );
+  }
+
+  #timeoutProblem(timeoutMs: number): Problem {
+    const away = this.#state.is === 'running' ? this.#state.link.away : undefined;
+    if (away === undefined) {
+      return new Problem('timeout', `It did not end within ${timeoutMs} ms of its acceptance.`);
+    }
+    const since = new Date(away.sinceMs).toISOString();
+    const detail = `The peer ${this.replication.request.peer} has not answered since ${since}, and the ${timeoutMs} ms of timeout_ms are over: ${away.why}`;
+    return new Problem('peer_unreachable', detail);
+  }
+
+  #progressed(): void {
+    this.#saving ??= setTimeout(() => {
+      this.#saving = undefined;
+      this.#dependencies.journal.writeSoon(progressRows(this.replication));
+    }, SAVE_MS).unref();
+    this.#telling ??= setTimeout(() => {
+      this.#telling = undefined;
+      this.#dependencies.changed('progress', this.replication);
+    }, PROGRESS_MS).unref();
+  }
+
+  #stopTimers(): void {
+    clearTimeout(this.#timeout);
+    clearTimeout(this.#saving);
+    clearTimeout(this.#telling);
+    this.#saving = undefined;
+    this.#telling = undefined;
+  }
+
+  get #stopped(): boolean {
+    return ['stopping', 'ending', 'left'].includes(this.#state.is);
+  }
+
+  #waitingFor(): ReplicationWait | undefined {
+    const state = this.#state;
+    if (state.is === 'running') {
+      const { away } = state.link;
+      const since = away && new Date(away.sinceMs).toISOString();
+      return away && { reason: 'peer', since, why: away.why };
+    }
+    if (this.#stopped || this.#ticket === undefined) return undefined;
+    return this.#dependencies.queue.waitOf(this.#ticket) ?? { reason: 'journal' };
+  }
+
+  /** Nothing of it is left here; those go on that wait for it. */
+  #leave(): void {
+    this.#state = { is: 'left' };
+    this.replication.waitingFor = undefined;
+    this.#stopTimers();
+    this.#dependencies.left(this);
+    if (this.#ticket !== undefined) this.#dependencies.queue.release(this.#ticket);
+  }
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ByteRange } from '../base/byte-range.ts';
+
+/** Of SHA-256, in bytes. */
+export const DIGEST_SIZE = 32;
+
+/** A run of blocks, with what each of them is to be. */
+export interface Run {
+  /** The number of the first one. */
+  first: number;
+  count: number;
+  /** Of each, one behind the other. */
+  digests: Uint8Array;
+}
+
+/** A range that is cut into blocks, of which the last may be shorter. */
+export class Blocks {
+  /** Bytes. */
+  readonly size: number;
+  readonly blockSize: number;
+  /** How many there are. */
+  readonly count: number;
+
+  constructor(size: number, blockSize: number) {
+    this.size = size;
+    this.blockSize = blockSize;
+    this.count = Math.ceil(size / blockSize);
+  }
+
+  /** Where so many blocks lie, from the range's beginning. */
+  rangeOf(first: number, count: number): ByteRange {
+    const offset = first * this.blockSize;
+    return { offset, size: Math.min(count * this.blockSize, this.size - offset) };
+  }
+
+  /** Runs of at most so many blocks that cover those from `first` on, up to `end`. */
+  *cut(first: number, end: number, longest: number): Generator<[first: number, count: number]> {
+    for (let at = first; at < end; at += longest) yield [at, Math.min(longest, end - at)];
+  }
+}
+
+/** Whether the digest numbered `index` is the same in both. */
+export function sameDigest(a: Uint8Array, b: Uint8Array, index: number): boolean {
+  return Buffer.compare(digestAt(a, index), digestAt(b, index)) === 0;
+}
+
+/** So many of the digests from the one numbered `first` on. */
+export function digestAt(digests: Uint8Array, first: number, count = 1): Uint8Array {
+  return digests.subarray(first * DIGEST_SIZE, (first + count) * DIGEST_SIZE);
+}
+
+/** Runs of numbers below `count` for which `test` holds. */
+export function* runsWhere(
+  count: number,
+  test: (index: number) => boolean,
+): Generator<[first: number, length: number]> {
+  for (let first = 0; first < count; first++) {
+    if (!test(first)) continue;
+    let end = first + 1;
+    while (end < count && test(end)) end++;
+    yield [first, end - first];
+    first = end;
+  }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ByteRange } from '../base/byte-range.ts';
+import { type Blocks, digestAt, type Run, runsWhere, sameDigest } from './blocks.ts';
+
+/** Blocks that are compared by one digest first. */
+const GROUP = 64;
+/** What is compared before what differs in it is copied, in bytes and in blocks. */
+const WINDOW_BYTES = 256 * 2 ** 20;
+/** The same of what is copied uncompared: the first blocks of it are wanted at once. */
+const UNCOMPARED_BYTES = 32 * 2 ** 20;
+const WINDOW_BLOCKS = 2 ** 16;
+
+/** The digests of a side's blocks, of a range that begins where the replication's does. */
+export type DigestsOf = (range: ByteRange, blockSize: number) => Promise<Uint8Array>;
+
+export interface Sides {
+  blocks: Blocks;
+  source: DigestsOf;
+  destination: DigestsOf;
+}
+
+/** A window that was compared. */
+export interface Compared {
+  first: number;
+  /** How many blocks it has. */
+  count: number;
+  /** Those that differ, with what the source has. */
+  differing: Run[];
+}
+
+/** How many blocks are looked at together. */
+function windowOf({ blockSize }: Blocks, bytes = WINDOW_BYTES): number {
+  return Math.max(GROUP, Math.min(WINDOW_BLOCKS, bytes / blockSize));
+}
+
+/** Compares source and destination, window by window: 64 blocks at a time, then single ones. */
+export async function* compare(sides: Sides): AsyncGenerator<Compared> {
+  const { blocks } = sides;
+  for (const [first, count] of blocks.cut(0, blocks.count, windowOf(blocks))) {
+    const differing: Run[] = [];
+    const groups = Math.ceil(count / GROUP);
+    const range = blocks.rangeOf(first, count);
+    const [theirs, ours] = await digestsOfBoth(sides, range, GROUP * blocks.blockSize);
+    for (const [group, length] of runsWhere(groups, (at) => !sameDigest(theirs, ours, at))) {
+      const from = first + group * GROUP;
+      const end = Math.min(from + length * GROUP, first + count);
+      differing.push(...(await differingIn(sides, from, end - from)));
+    }
+    yield { first, count, differing };
+  }
+}
+
+async function differingIn(sides: Sides, first: number, count: number): Promise<Run[]> {
+  const { blocks } = sides;
+  const range = blocks.rangeOf(first, count);
+  const [theirs, ours] = await digestsOfBoth(sides, range, blocks.blockSize);
+  const runs = runsWhere(count, (at) => !sameDigest(theirs, ours, at));
+  return Array.from(runs, ([at, length]) => ({
+    first: first + at,
+    count: length,
+    digests: digestAt(theirs, at, length),
+  }));
+}
+
+/** Takes all blocks for different, without looking at the destination. */
+export async function* takeAll({ blocks, source }: Sides): AsyncGenerator<Compared> {
+  for (const [first, count] of blocks.cut(0, blocks.count, windowOf(blocks, UNCOMPARED_BYTES))) {
+    const digests = await source(blocks.rangeOf(first, count), blocks.blockSize);
+    yield { first, count, differing: [{ first, count, digests }] };
+  }
+}
+
+async function digestsOfBoth(
+  { source, destination }: Sides,
+  range: ByteRange,
+  blockSize: number,
+): Promise<[theirs: Uint8Array, ours: Uint8Array]> {
+  // Both are waited for whatever becomes of one: the engine may still read for the other.
+  const [theirs, ours] = await Promise.allSettled([
+    source(range, blockSize),
+    destination(range, blockSize),
+  ]);
+  if (theirs.status === 'rejected') throw theirs.reason;
+  if (ours.status === 'rejected') throw ours.reason;
+  return [theirs.value, ours.value];
+}
+
+/** The same, computed one value ahead of what is taken. */
+export async function* ahead<Value>(values: AsyncGenerator<Value>): AsyncGenerator<Value> {
+  const request = () => {
+    const next = values.next();
+    // It is looked at in its turn, which may come after it has failed.
+    next.catch(() => {});
+    return next;
+  };
+  let next = request();
+  try {
+    for (let result = await next; !result.done; result = await next) {
+      next = request();
+      yield result.value;
+    }
+  } finally {
+    await next.catch(() => {});
+    await values.return(undefined);
+  }
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Priority } from '../base/vocabulary.ts';
+import { checkBadBlocks, checkOnline, type Device } from '../devices/device.ts';
+import { fileProblem } from '../devices/emulated.ts';
+import { type Pace, throttle } from '../devices/throttle.ts';
+import type { Hashers } from '../digests/hashers.ts';
+import type { Engine } from '../engines/engine.ts';
+import { jobProblem } from '../engines/failure.ts';
+import { MEMORY } from '../engines/records.ts';
+import { Problem } from '../problems/problem.ts';
+import { type Blocks, digestAt, type Run, runsWhere, sameDigest } from './blocks.ts';
+import type { FetchBuffers } from './fetch-buffers.ts';
+import type { PeerLink } from './peer-link.ts';
+import type { RateLimit } from './rate-limit.ts';
+
+/** Bytes that one request asks for: a connection that is lost costs no more. */
+const SPAN_SIZE = 4 * 2 ** 20;
+/** Of a limited rate, what one request asks for at most, in parts of a second's bytes. */
+const SPAN_PART = 8;
+const MAX_CONNECTIONS = 8;
+/** Of large blocks, each of which is held in memory. */
+const MIN_CONNECTIONS = 4;
+/** How often a block is fetched that is not what its digest says, though that stays the same. */
+const MAX_FETCHES = 3;
+
+/** What a copier needs; `priority` and the rate may change meanwhile. */
+export interface CopierOptions {
+  blocks: Blocks;
+  link: PeerLink;
+  source: { device: string; offset: number };
+  destination: { device: Device; offset: number };
+  engine: Engine;
+  hashers: Hashers;
+  buffers: FetchBuffers;
+  rate: RateLimit;
+  pace: Pace;
+  priority(): Priority;
+  signal: AbortSignal;
+  /** Is called before blocks are written, and waited for. */
+  beforeWrite(): Promise<void>;
+  /** Blocks have been written and flushed. */
+  written(first: number, count: number): void;
+}
+
+/** Fetches blocks over several connections, proves each, and writes it. */
+export class Copier {
+  readonly #options: CopierOptions;
+  /** Blocks that changed in the source between their digest and their content. */
+  #changed = 0;
+
+  constructor(options: CopierOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Copies what the source has of these runs of blocks.
+   *
+   * @param fail is called with the first error, and has to abort the signal, so that all stop
+   * @returns how many blocks changed meanwhile, and were left as they were
+   * @throws what {@link PeerLink} does; Problem digest_mismatch, media_error, device_gone and the like
+   */
+  async copy(runs: AsyncGenerator<Run>, fail: (error: unknown) => void): Promise<number> {
+    this.#changed = 0;
+    const spans = this.#spansOf(runs);
+    const { blockSize } = this.#options.blocks;
+    const count = blockSize > SPAN_SIZE ? MIN_CONNECTIONS : MAX_CONNECTIONS;
+    const workers = Array.from({ length: count }, async () => {
+      try {
+        for (let next = await spans.next(); !next.done; next = await spans.next()) {
+          await this.#copySpan(next.value);
+        }
+      } catch (error) {
+        fail(error);
+        throw error;
+      }
+    });
+    // Nobody may use what the others still write to.
+    const ended = await Promise.allSettled(workers);
+    await spans.return(undefined);
+    const failed = ended.find((end) => end.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+    return this.#changed;
+  }
+
+  async *#spansOf(runs: AsyncGenerator<Run>): AsyncGenerator<Run> {
+    for await (const { first, count, digests } of runs) {
+      for (let done = 0; done < count; ) {
+        const length = Math.min(this.#spanBlocks(), count - done);
+        yield { first: first + done, count: length, digests: digestAt(digests, done, length) };
+        done += length;
+      }
+    }
+  }
+
+  #spanBlocks(): number {
+    const { blocks, rate } = this.#options;
+    const limit = (rate.bytesPerSecond ?? Number.POSITIVE_INFINITY) / SPAN_PART;
+    return Math.max(1, Math.floor(Math.min(SPAN_SIZE, limit) / blocks.blockSize));
+  }
+
+  async #copySpan(span: Run): Promise<void> {
+    const { blocks, pace, signal } = this.#options;
+    await throttle(pace, blocks.rangeOf(span.first, span.count).size, signal);
+    const wrong = await this.#fetch(span);
+    if (wrong.length === 0) return;
+    // Either the source has changed since, which its digests tell, or something is wrong on the way.
+    const theirs = await this.#digestsNow(span);
+    for (const block of wrong) {
+      const index = block - span.first;
+      if (!sameDigest(span.digests, theirs, index)) this.#changed++;
+      else await this.#insist({ first: block, count: 1, digests: digestAt(theirs, index) });
+    }
+  }
+
+  /** Fetches a block again that was not what its digest says, and then says what is wrong. */
+  async #insist(block: Run): Promise<void> {
+    const { blocks, source } = this.#options;
+    for (let fetches = 1; fetches < MAX_FETCHES; fetches++) {
+      if ((await this.#fetch(block)).length === 0) return;
+      if (!sameDigest(block.digests, await this.#digestsNow(block), 0)) {
+        this.#changed++;
+        return;
+      }
+    }
+    const { offset, size } = blocks.rangeOf(block.first, 1);
+    const detail = `${size} bytes at offset ${source.offset + offset} of ${source.device} came ${MAX_FETCHES} times otherwise than their SHA-256 says: they were not written. Check the peer's memory, and what stands between.`;
+    throw new Problem('digest_mismatch', detail, { status: 502 });
+  }
+
+  #digestsNow({ first, count }: Run): Promise<Uint8Array> {
+    const { link, source, blocks } = this.#options;
+    const { offset, size } = blocks.rangeOf(first, count);
+    return link.digests(source.device, { offset: source.offset + offset, size }, blocks.blockSize);
+  }
+
+  /** @returns the numbers of the blocks that are not what they should be, which are not written */
+  async #fetch({ first, count, digests }: Run): Promise<number[]> {
+    const { link, source, hashers, blocks, buffers, rate, signal } = this.#options;
+    const { offset, size } = blocks.rangeOf(first, count);
+    await rate.pay(size, signal);
+    return buffers.use(Math.max(SPAN_SIZE, blocks.blockSize), async (buffer) => {
+      const memory = buffer.subarray(0, size);
+      await link.content(source.device, source.offset + offset, memory);
+      const found = await hashers.use(({ thread }) =>
+        thread.begin(blocks.blockSize).hash(memory, true),
+      );
+      signal.throwIfAborted();
+      const isGood = (index: number) => sameDigest(digests, found, index);
+      const good = [...runsWhere(count, isGood)];
+      if (good.length > 0) await this.#write(first, good, memory);
+      const wrong = Array.from({ length: count }, (_, index) => index).filter((i) => !isGood(i));
+      return wrong.map((index) => first + index);
+    });
+  }
+
+  /** @param good runs of blocks, counted from `first`, where `memory` begins */
+  async #write(first: number, good: readonly [number, number][], memory: Buffer): Promise<void> {
+    const { engine, blocks, destination, priority } = this.#options;
+    const { device } = destination;
+    const at = blocks.rangeOf(first, 1).offset;
+    const segments = good.map(([index, length]) => {
+      const { offset, size } = blocks.rangeOf(first + index, length);
+      return { src_offset: offset - at, dst_offset: destination.offset + offset, size };
+    });
+    for (const { dst_offset: offset, size } of segments) {
+      checkBadBlocks({ device, offset, size, offsetPointer: '/dst_offset', sizePointer: '' });
+    }
+    checkOnline(device);
+    await this.#options.beforeWrite();
+    const completion = await engine.run({
+      ...{ source: MEMORY, destination: device.handle, memory, segments },
+      ...{ engine: 'cpu', priority: priority(), flush: true },
+    });
+    if (completion.status !== 0) throw jobProblem(completion, device.name);
+    const problem = fileProblem(device);
+    if (problem !== undefined) throw problem;
+    for (const [index, length] of good) this.#options.written(first + index, length);
+  }
+}

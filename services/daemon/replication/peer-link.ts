@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type ConnectedClient, connect, DmadError } from '../../client/node.ts';
+import type { ByteRange } from '../base/byte-range.ts';
+import { Problem } from '../problems/problem.ts';
+import type { Peer } from './peers-file.ts';
+
+const DIGEST_SIZE = 32;
+const FIRST_BACKOFF_MS = 250;
+const MAX_BACKOFF_MS = 8000;
+/** A peer cannot have itself left alone for longer than this, in milliseconds. */
+const MAX_RETRY_AFTER_MS = 60_000;
+
+/** How slow a peer may be before its connection counts as lost. */
+export interface Patience {
+  /** Without a byte, in milliseconds: the digest of 1 GiB may take some seconds on a busy host. */
+  silenceMs: number;
+  /** In so many milliseconds at least so many bytes must come, or the end. */
+  windowMs: number;
+  windowBytes: number;
+}
+
+const PATIENCE: Patience = { silenceMs: 30_000, windowMs: 60_000, windowBytes: 65_536 };
+
+export interface PeerLinkOptions {
+  name: string;
+  /** The peer as it is configured now. */
+  find(): Peer | undefined;
+  /** Go with each request. */
+  headers?: Readonly<Record<string, string>> | undefined;
+  /** Ends all that waits. */
+  signal: AbortSignal;
+  /** Hears of bytes of answers. */
+  received(bytes: number): void;
+  /** The peer stopped answering, or answers again. */
+  changed(): void;
+  patience?: Patience;
+}
+
+/** Since when the peer does not answer, and why. */
+export interface Away {
+  sinceMs: number;
+  why: string;
+}
+
+/**
+ * What a replication asks of its peer. What fails because the peer is away is asked again, for as
+ * long as the signal lets it; what the peer refuses is a problem.
+ */
+export class PeerLink {
+  readonly #options: PeerLinkOptions;
+  readonly #patience: Patience;
+  #peer: Peer | undefined;
+  #client: ConnectedClient | undefined;
+  #away: Away | undefined;
+
+  constructor(options: PeerLinkOptions) {
+    this.#options = options;
+    this.#patience = options.patience ?? PATIENCE;
+  }
+
+  /** Undefined while it answers. */
+  get away(): Away | undefined {
+    return this.#away;
+  }
+
+  /**
+   * The SHA-256 of each block of a range, one behind the other.
+   *
+   * @throws Problem peer_refused, peer_unreachable; or the signal's reason
+   */
+  async digests(device: string, range: ByteRange, blockSize: number): Promise<Uint8Array> {
+    const size = DIGEST_SIZE * Math.ceil(range.size / blockSize);
+    return this.#persist(async (client, guard) => {
+      const digests = new Uint8Array(size);
+      let at = 0;
+      const options = { ...range, blockSize, signal: guard.signal };
+      for await (const digest of client.blockDigests(device, options)) {
+        if (at === size) throw lie(`it sends more digests of ${device} than there are blocks`);
+        digests.set(digest, at);
+        at += digest.length;
+        guard.received(digest.length);
+      }
+      if (at < size) throw lie(`it sends fewer digests of ${device} than there are blocks`);
+      return digests;
+    });
+  }
+
+  /**
+   * Fills `memory` with a device's bytes from an offset on. What a lost connection brought stays: the
+   * caller proves it in whole.
+   *
+   * @throws as {@link digests}
+   */
+  async content(device: string, offset: number, memory: Uint8Array): Promise<void> {
+    let at = 0;
+    await this.#persist(async (client, guard) => {
+      if (at === memory.length) return;
+      const range = { offset: offset + at, size: memory.length - at };
+      const { stream } = await client.readContent(device, { ...range, signal: guard.signal });
+      for await (const chunk of stream) {
+        if (chunk.length > memory.length - at) throw lie(`it sends more of ${device} than asked`);
+        memory.set(chunk, at);
+        at += chunk.length;
+        guard.received(chunk.length);
+      }
+      if (at < memory.length) throw new Error('the answer was cut short');
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#client?.destroy();
+  }
+
+  async #persist<Result>(
+    attempt: (client: ConnectedClient, guard: Guard) => Promise<Result>,
+  ): Promise<Result> {
+    const { signal, received } = this.#options;
+    for (let failures = 0; ; failures++) {
+      signal.throwIfAborted();
+      const guard = new Guard(this.#patience, signal, (bytes) => {
+        failures = 0;
+        this.#answers();
+        received(bytes);
+      });
+      try {
+        const client = this.#connect();
+        const result = await attempt(client, guard);
+        this.#answers();
+        return result;
+      } catch (error) {
+        signal.throwIfAborted();
+        const { name } = this.#options;
+        const fault = guard.signal.aborted ? away(guard.signal.reason) : faultOf(error);
+        if (fault.is === 'refused') {
+          throw new Problem('peer_refused', `The peer ${name} refused: ${fault.why}`);
+        }
+        if (fault.is === 'untrusted') throw untrusted(name, fault.why);
+        this.#noteAway(fault.why);
+        const backoff = Math.min(FIRST_BACKOFF_MS * 2 ** failures, MAX_BACKOFF_MS);
+        const ms = backoff * (0.5 + Math.random() / 2) + fault.retryAfterMs;
+        await sleep(ms, undefined, { signal }).catch(() => {});
+      } finally {
+        guard.close();
+      }
+    }
+  }
+
+  /** A client of the peer as it is configured now. @throws Error if it is not any more */
+  #connect(): ConnectedClient {
+    const peer = this.#options.find();
+    if (peer !== this.#peer) {
+      void this.#client?.destroy();
+      this.#client = undefined;
+    }
+    this.#peer = peer;
+    if (peer === undefined) throw new Error('it is not in DMAD_PEERS_FILE any more');
+    const { url, token, tls } = peer;
+    // This asks again by itself, and tells of it.
+    this.#client ??= connect({ url, token, tls, headers: this.#options.headers, retryForMs: 0 });
+    return this.#client;
+  }
+
+  #answers(): void {
+    if (this.#away === undefined) return;
+    this.#away = undefined;
+    this.#options.changed();
+  }
+
+  #noteAway(why: string): void {
+    const before = this.#away;
+    this.#away = { sinceMs: before?.sinceMs ?? Date.now(), why };
+    if (before?.why !== why) this.#options.changed();
+  }
+}
+
+/** Ends a request whose answer comes too slowly. */
+class Guard {
+  readonly #patience: Patience;
+  readonly #received: (bytes: number) => void;
+  readonly #controller = new AbortController();
+  readonly #outer: AbortSignal;
+  readonly #follow = () => this.#controller.abort(this.#outer.reason);
+  #silence: NodeJS.Timeout;
+  readonly #window: NodeJS.Timeout;
+  #bytes = 0;
+
+  constructor(patience: Patience, outer: AbortSignal, received: (bytes: number) => void) {
+    this.#patience = patience;
+    this.#received = received;
+    this.#outer = outer;
+    outer.addEventListener('abort', this.#follow);
+    this.#silence = this.#watchSilence();
+    const { windowMs, windowBytes } = patience;
+    this.#window = setInterval(() => {
+      if (this.#bytes < windowBytes) this.#giveUp(`it sent ${this.#bytes} bytes in ${windowMs} ms`);
+      this.#bytes = 0;
+    }, windowMs);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  received(bytes: number): void {
+    this.#bytes += bytes;
+    this.#silence.refresh();
+    this.#received(bytes);
+  }
+
+  close(): void {
+    clearTimeout(this.#silence);
+    clearInterval(this.#window);
+    this.#outer.removeEventListener('abort', this.#follow);
+    this.#controller.abort();
+  }
+
+  #watchSilence(): NodeJS.Timeout {
+    const { silenceMs } = this.#patience;
+    return setTimeout(() => this.#giveUp(`it sent nothing for ${silenceMs} ms`), silenceMs);
+  }
+
+  #giveUp(why: string): void {
+    this.#controller.abort(new Error(why));
+  }
+}
+
+type Fault =
+  | { is: 'away'; why: string; retryAfterMs: number }
+  /** It answered, and another attempt would be answered the same. */
+  | { is: 'refused'; why: string }
+  /** It is not who it should be, or does not take this daemon for who it is. */
+  | { is: 'untrusted'; why: string };
+
+/** Statuses of a peer, or of a proxy before it, that may be over soon. */
+const PASSING = [408, 429, 500, 502, 503, 504];
+/** Codes of OpenSSL's and Node's that are about certificates, or about TLS as such. */
+const UNTRUSTED = /CERT|^ERR_TLS_|^ERR_SSL_|^EPROTO$|UNABLE_TO_|SELF_SIGNED/;
+
+function away(error: Error, retryAfterMs = 0): Fault {
+  return { is: 'away', why: error.message, retryAfterMs };
+}
+
+function faultOf(error: unknown): Fault {
+  if (!(error instanceof DmadError)) return away(error as Error);
+  const { code, status, message, retryAfterMs = 0 } = error;
+  if (code === 'unreachable' || code === 'deadline_exceeded') {
+    const codes = codesOf(error);
+    const tls = codes.find((each) => UNTRUSTED.test(each));
+    return tls === undefined ? away(error) : { is: 'untrusted', why: `${message} (${tls})` };
+  }
+  // Bad memory stays bad, whatever the status says.
+  if (PASSING.includes(status) && code !== 'media_error') {
+    return away(error, Math.min(retryAfterMs, MAX_RETRY_AFTER_MS));
+  }
+  const answered = status === 0 ? '' : `${status} `;
+  return { is: 'refused', why: `${answered}${code}: ${message.slice(0, 500)}` };
+}
+
+function codesOf(error: Error): string[] {
+  const codes: string[] = [];
+  for (let one: unknown = error; one instanceof Error; one = one.cause) {
+    const { code } = one as NodeJS.ErrnoException;
+    if (typeof code === 'string') codes.push(code);
+  }
+  return codes;
+}
+
+function lie(message: string): DmadError {
+  return new DmadError({ code: 'unexpected_answer', message });
+}
+
+function untrusted(name: string, why: string): Problem {
+  const detail = `No trusted connection to the peer ${name}: ${why}. Check ca, cert and key in DMAD_PEERS_FILE.`;
+  return new Problem('peer_unreachable', detail);
+}

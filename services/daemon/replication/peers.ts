@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { FastifyBaseLogger } from 'fastify';
+import { StartError } from '../base/start-error.ts';
+import { isLoopback } from '../http/host-name.ts';
+import { type Peer, readPeersFile } from './peers-file.ts';
+
+/** The daemons that this one may read from, by name. It connects to nothing else. */
+export class Peers {
+  readonly #file: string | undefined;
+  readonly #log: FastifyBaseLogger;
+  #peers = new Map<string, Peer>();
+
+  /** @param file undefined: there are none @throws StartError configuration if it cannot be used */
+  constructor(file: string | undefined, log: FastifyBaseLogger) {
+    this.#file = file;
+    this.#log = log;
+    if (file === undefined) return;
+    try {
+      this.reload();
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      const why = code === 'ENOENT' ? 'there is no such file' : message;
+      throw new StartError('configuration', `DMAD_PEERS_FILE ${file}: ${why}`);
+    }
+    log.info({ peers: [...this.#peers.keys()] }, 'peers are configured');
+  }
+
+  /** Whether there is a file to read again. */
+  get configured(): boolean {
+    return this.#file !== undefined;
+  }
+
+  find(name: string): Peer | undefined {
+    return this.#peers.get(name);
+  }
+
+  /** Reads the file again. @throws Error if it cannot be used; then all stays as it was */
+  reload(): void {
+    if (this.#file === undefined) return;
+    const peers = readPeersFile(this.#file);
+    this.#peers = new Map(peers.map((peer) => [peer.name, peer]));
+    for (const { name, url, token } of peers) {
+      const { protocol, hostname } = new URL(url);
+      if (protocol === 'https:' || isLoopback(hostname)) continue;
+      const what = token === undefined ? 'bytes go' : 'its token and bytes go';
+      this.#log.warn(`peer ${name}: ${what} over the network in clear: give it an https:// URL`);
+    }
+  }
+}

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { authorize } from '../access/authorize.ts';
+import { CHANGES_TRANSFERS, SEES_TRANSFERS } from '../access/scopes.ts';
+import { isClosed } from '../http/client-left.ts';
+import { EventStream } from '../http/event-stream.ts';
+import { takeJson } from '../http/json-body.ts';
+import { type Preference, readPrefer } from '../http/prefer.ts';
+import { referenceBelow } from '../http/references.ts';
+import { readTraceContext } from '../http/trace-context.ts';
+import { Problem } from '../problems/problem.ts';
+import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
+import { RETRY_AFTER_SECONDS } from '../transfers/routes.ts';
+import { idempotencyKeySchema } from '../transfers/schema.ts';
+import type { Replication } from './replication.ts';
+import {
+  replicationListQuerySchema,
+  replicationListSchema,
+  replicationPatchSchema,
+  replicationProblemSchema,
+  replicationRequestSchema,
+  replicationSchema,
+} from './schema.ts';
+import type { ReplicationService } from './service.ts';
+
+/** How long POST /replications waits for the end if the client says nothing, in milliseconds. */
+const DEFAULT_WAIT_MS = 10_000;
+const EVENT_STREAM = 'text/event-stream';
+const MERGE_PATCH = 'application/merge-patch+json';
+
+export interface ReplicationRoutesOptions {
+  replications: ReplicationService;
+}
+
+const preferHeader = z
+  .string()
+  .optional()
+  .meta({
+    description:
+      '`wait=N` waits up to N seconds (0 to 60) for the end; `respond-async` does not wait. ' +
+      '`return=minimal`: a success of POST /replications is answered without a body.',
+  });
+const idParam = z.object({ id: z.string().meta({ description: 'The id of a replication.' }) });
+
+export const replicationRoutes: FastifyPluginAsyncZod<ReplicationRoutesOptions> = async (
+  app,
+  { replications },
+) => {
+  app.post(
+    '/replications',
+    {
+      config: { access: 'transfers:write', waitsMs: DEFAULT_WAIT_MS },
+      schema: {
+        operationId: 'createReplication',
+        summary: "Copy a range of another host's device",
+        description:
+          "Makes a range equal to one of a peer's device: reads from the peer what differs, proves " +
+          'each block by its SHA-256 before it is written, flushes it, and compares all of it at the ' +
+          'end. Peers are named in DMAD_PEERS_FILE. It takes its place in the order as a transfer ' +
+          'that writes the destination, outlives the daemon, and goes on where it was. Waits for ' +
+          'the end, up to 10 s unless `Prefer` says otherwise.',
+        tags: ['replications'],
+        headers: z.object({
+          prefer: preferHeader,
+          'idempotency-key': idempotencyKeySchema.optional().meta({
+            description:
+              'Makes a retry safe: the same key with the same body answers with the first ' +
+              'replication. Good until 24 h after the end of that.',
+          }),
+        }),
+        body: replicationRequestSchema,
+        response: {
+          200: replicationSchema.meta({
+            description: 'The replication that this Idempotency-Key made, which succeeded.',
+          }),
+          201: replicationSchema.meta({ description: 'It succeeded.' }),
+          202: replicationSchema.meta({ description: 'It goes on: see Location.' }),
+          ...problemResponses(
+            ...(['request_timeout', 'payload_too_large', 'unsupported_media_type'] as const),
+            ...(['unknown_peer', 'unknown_device', 'out_of_range', 'bad_block'] as const),
+            ...(['idempotency_key_reused', 'queue_full'] as const),
+          ),
+          ...problemResponsesWith(
+            replicationProblemSchema,
+            ...(['cancelled', 'peer_unreachable', 'peer_refused', 'source_changing'] as const),
+            ...(['media_error', 'device_gone', 'interrupted', 'journal_unavailable'] as const),
+            ...(['overloaded', 'shutting_down', 'timeout', 'storage_full'] as const),
+            'internal_error',
+          ),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { body, client } = request;
+      const { dst_device_name: device, dst_offset: offset, size } = body;
+      authorize(request, [{ device, offset, size, write: true }], () => '/dst_offset');
+      const prefer = readPrefer(request.headers.prefer, DEFAULT_WAIT_MS);
+      const { replication, replayed } = await replications.create(body, {
+        ...{ requestId: request.id, client: client.name },
+        key: request.headers['idempotency-key'],
+        trace: readTraceContext(request.headers),
+      });
+      request.replicationId = replication.id;
+      reply.header('location', referenceBelow(request.raw, '/replications', replication.id));
+      if (replayed) reply.header('idempotency-replayed', 'true');
+      if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
+      await replications.waitForEnd(replication, prefer.waitMs, reply.raw);
+      return answer(replication, reply, prefer, replayed);
+    },
+  );
+
+  app.get(
+    '/replications',
+    {
+      config: { access: SEES_TRANSFERS },
+      schema: {
+        operationId: 'listReplications',
+        summary: 'List replications, newest first',
+        tags: ['replications'],
+        querystring: replicationListQuerySchema,
+        response: {
+          200: replicationListSchema.meta({ description: 'A page.' }),
+          ...problemResponses(),
+        },
+      },
+    },
+    async ({ query, client }) => {
+      const { replications: page, nextPageToken } = replications.list(query, client);
+      return {
+        replications: page.map((replication) => replication.documentFor(client)),
+        next_page_token: nextPageToken,
+      };
+    },
+  );
+
+  app.get(
+    '/replications/:id',
+    {
+      config: { access: SEES_TRANSFERS, waitsMs: 0 },
+      schema: {
+        operationId: 'getReplication',
+        summary: 'See how a replication stands',
+        tags: ['replications'],
+        params: idParam,
+        headers: z.object({ prefer: preferHeader }),
+        response: {
+          200: replicationSchema.meta({ description: 'The replication, over or not.' }),
+          ...problemResponses('not_found'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const replication = replications.get(request.params.id, request.client);
+      const prefer = readPrefer(request.headers.prefer, 0);
+      if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
+      await replications.waitForEnd(replication, prefer.waitMs, reply.raw);
+      return replication.documentFor(request.client);
+    },
+  );
+
+  app.post(
+    '/replications/:id/cancel',
+    {
+      config: { access: CHANGES_TRANSFERS, kind: 'wait' },
+      schema: {
+        operationId: 'cancelReplication',
+        summary: 'Stop a replication',
+        description:
+          'Answers once it has stopped. What is already copied stays copied, and the destination ' +
+          'inconsistent. Can be repeated: one that was cancelled is given again.',
+        tags: ['replications'],
+        params: idParam,
+        response: {
+          200: replicationSchema.meta({ description: 'It has stopped.' }),
+          ...problemResponses('not_found'),
+          ...problemResponsesWith(replicationProblemSchema, 'not_cancellable'),
+        },
+      },
+    },
+    async (request) => {
+      const { params, client } = request;
+      request.replicationId = params.id;
+      return (await replications.cancel(params.id, client)).documentFor(client);
+    },
+  );
+
+  app.get(
+    '/replications/:id/events',
+    {
+      config: {
+        access: SEES_TRANSFERS,
+        kind: 'stream',
+        produces: [`${EVENT_STREAM}; charset=utf-8`],
+      },
+      schema: {
+        operationId: 'watchReplication',
+        summary: 'Watch a replication',
+        description: 'Begins with how it stands, and ends with its last status.',
+        tags: ['replications'],
+        params: idParam,
+        headers: z.object({
+          'last-event-id': z.string().optional().meta({
+            description: 'The id of the last event that was received, as an EventSource sends it.',
+          }),
+        }),
+        response: {
+          200: {
+            description:
+              'Server-sent events `progress` and `status`, each with the replication as JSON in its ' +
+              'data.',
+            content: { [EVENT_STREAM]: { schema: z.string() } },
+          },
+          204: z.null().meta({
+            description: 'It is over, and the client that comes back has its last status.',
+          }),
+          ...problemResponses('not_found', 'queue_full'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const replication = replications.get(request.params.id, request.client);
+      if (replication.over && request.headers['last-event-id'] === OVER_ID) {
+        return reply.code(204).send(null);
+      }
+      // Nothing would ever end the stream of a client that has left.
+      if (isClosed(reply.raw)) reply.hijack();
+      else watch(request, reply, replications, replication);
+    },
+  );
+};
+
+export const replicationPatchRoute: FastifyPluginAsyncZod<ReplicationRoutesOptions> = async (
+  app,
+  { replications },
+) => {
+  takeJson(app, MERGE_PATCH, { refusal: { 'accept-patch': MERGE_PATCH } });
+
+  app.patch(
+    '/replications/:id',
+    {
+      config: { access: CHANGES_TRANSFERS },
+      schema: {
+        operationId: 'changeReplication',
+        summary: 'Change a replication that is not over',
+        description:
+          'Changes its rate, priority, labels and timeout, also while it runs, by a merge patch ' +
+          '(RFC 7396): all that the patch has or nothing. The change outlives the daemon.',
+        tags: ['replications'],
+        consumes: [MERGE_PATCH],
+        params: idParam,
+        body: replicationPatchSchema,
+        response: {
+          200: replicationSchema.meta({ description: 'The replication with what it has now.' }),
+          ...problemResponses(
+            ...(['not_found', 'request_timeout', 'payload_too_large'] as const),
+            ...(['unsupported_media_type', 'journal_unavailable', 'storage_full'] as const),
+          ),
+          ...problemResponsesWith(replicationProblemSchema, 'not_changeable'),
+        },
+      },
+    },
+    async (request) => {
+      const { params, client, body } = request;
+      request.replicationId = params.id;
+      return (await replications.change(params.id, client, body)).documentFor(client);
+    },
+  );
+};
+
+/** The id of the last event of a replication: those before it all have the same. */
+const OVER_ID = 'over';
+
+function watch(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { feed }: ReplicationService,
+  replication: Replication,
+): void {
+  const { client } = request;
+  const stream = new EventStream(request, reply, () => unsubscribe());
+  // JSON escapes line breaks, so it is one line of data.
+  const text = (kind: string) =>
+    `id: ${replication.over ? OVER_ID : 'open'}\nevent: ${kind}\n` +
+    `data: ${JSON.stringify(replication.documentFor(client))}\n\n`;
+  const unsubscribe = feed.watch(replication.id, (kind) => {
+    if (kind === 'progress') stream.sendIfIdle(() => text(kind));
+    else stream.send(text(kind));
+    if (replication.over) stream.end();
+  });
+  stream.send(text('status'));
+  if (replication.over) stream.end();
+}
+
+/**
+ * Tells the client that made a replication how it went.
+ *
+ * @param replayed whether an earlier request made it: a failure then stays one
+ */
+function answer(
+  replication: Replication,
+  reply: FastifyReply,
+  prefer: Preference,
+  replayed: boolean,
+) {
+  const document = () => replication.documentFor(reply.request.client);
+  const succeeded = replication.status === 'succeeded';
+  if (succeeded || !replication.over) {
+    if (!succeeded) reply.code(202).header('retry-after', RETRY_AFTER_SECONDS);
+    else reply.code(replayed ? 200 : 201);
+    if (!prefer.minimal) return reply.send(document());
+    const applied = [prefer.applied, 'return=minimal'].filter((each) => each !== undefined);
+    return reply.header('preference-applied', applied.join(', ')).send();
+  }
+  const { code, message, options } =
+    replication.outcome?.error ?? new Problem('internal_error', '');
+  const { headers, ...others } = options;
+  throw new Problem(code, message, {
+    ...others,
+    ...(headers !== undefined && !replayed && { headers }),
+    members: { replication: document() },
+  });
+}

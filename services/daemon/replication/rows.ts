@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+import { z } from 'zod';
+import type { ElapsedClock } from '../journal/elapsed.ts';
+import type { Rows } from '../journal/store.ts';
+import type { Row } from '../journal/stored-rows.ts';
+import { Problem } from '../problems/problem.ts';
+import { problemCodeSchema } from '../problems/schema.ts';
+import { Shared } from '../transfers/record.ts';
+import { deviceRecord, deviceSchema } from '../transfers/rows.ts';
+import { ENDS } from '../transfers/schema.ts';
+import { PART_BLOCKS } from './block-set.ts';
+import { type Outcome, Replication, type Settings } from './replication.ts';
+import { CONSISTENCIES, MAX_BLOCKS, replicationRequestSchema } from './schema.ts';
+
+/**
+ * A replication's rows in the journal, under `replication/` and its id: what was accepted; its settings
+ * as they were changed, in two rows by turns, so that a change that is refused leaves the one before;
+ * how far it has come; which blocks are copied and flushed, in parts; and how it ended.
+ */
+const KEY = /^replication\/([0-9a-f-]{36})\/(\w+)$/;
+const keyOf = (id: string, part: string) => `replication/${id}/${part}`;
+const COPIED = 'copied_';
+
+export function isReplicationKey(key: string): boolean {
+  return KEY.test(key);
+}
+
+const acceptedSchema = z.object({
+  request: replicationRequestSchema,
+  destination: deviceSchema,
+  request_id: z.string(),
+  client: z.string(),
+  key: z.string().nullable(),
+  traceparent: z.string().optional(),
+  tracestate: z.string().optional(),
+  accepted_ms: z.number(),
+  accepted_elapsed_ms: z.number(),
+});
+
+const changedSchema = z.object({
+  number: z.int().min(1),
+  bytes_per_second: replicationRequestSchema.shape.bytes_per_second,
+  priority: replicationRequestSchema.shape.priority,
+  timeout_ms: z.int().nullable(),
+  labels: z.record(z.string(), z.string()),
+});
+
+const progressSchema = z.object({
+  round: z.int().min(0),
+  consistency: z.enum(CONSISTENCIES),
+  equal: z.int().min(0),
+  writes: z.int().min(0),
+  bytes_on_wire: z.int().min(0),
+  started_ms: z.number().nullable(),
+});
+
+const endedSchema = progressSchema.extend({
+  status: z.enum(ENDS),
+  error: z
+    .object({ code: problemCodeSchema, detail: z.string(), status: z.int().optional() })
+    .nullable(),
+  /** How many blocks were copied: which ones is not kept. */
+  copied: z.int().min(0),
+  finished_ms: z.number(),
+  finished_elapsed_ms: z.number(),
+});
+
+export function acceptedRows({ id, request, destination, origin, accepted }: Replication): Rows {
+  const row: z.input<typeof acceptedSchema> = {
+    request,
+    destination: deviceRecord(destination),
+    request_id: origin.requestId,
+    client: origin.client,
+    key: origin.key ?? null,
+    ...origin.trace,
+    accepted_ms: accepted.wallMs,
+    accepted_elapsed_ms: accepted.elapsedMs,
+  };
+  return new Map([[keyOf(id, 'accepted'), JSON.stringify(row)]]);
+}
+
+/** @param number how often the settings have been changed with that */
+export function changedRows({ id }: Replication, number: number, settings: Settings): Rows {
+  const { bytes_per_second, priority, timeout_ms, labels } = settings;
+  const row: z.input<typeof changedSchema> = {
+    ...{ number, bytes_per_second, priority, labels: { ...labels } },
+    timeout_ms: timeout_ms ?? null,
+  };
+  return new Map([[keyOf(id, `changed_${number % 2}`), JSON.stringify(row)]]);
+}
+
+/** What has changed since these were last asked for. */
+export function progressRows(replication: Replication): Rows {
+  const { id, progress } = replication;
+  const rows = new Map([[keyOf(id, 'progress'), JSON.stringify(progressRecord(replication))]]);
+  for (const [part, text] of progress.copied.takeChanged()) {
+    rows.set(keyOf(id, `${COPIED}${part}`), text);
+  }
+  return rows;
+}
+
+/** How it ended, in the place of how far it had come. */
+export function endedRows(replication: Replication, outcome: Outcome): Rows {
+  const { id, progress } = replication;
+  const { status, error, finishedMs, finishedElapsedMs } = outcome;
+  const row: z.input<typeof endedSchema> = {
+    ...progressRecord(replication),
+    status,
+    error: error === undefined ? null : errorRecord(error),
+    copied: progress.copied.count,
+    finished_ms: finishedMs,
+    finished_elapsed_ms: finishedElapsedMs,
+  };
+  return new Map<string, string | undefined>([
+    ...progressKeys(replication).map((key): [string, undefined] => [key, undefined]),
+    [keyOf(id, 'ended'), JSON.stringify(row)],
+  ]);
+}
+
+/** The keys that rows of a replication can have. */
+export function keysOf(replication: Replication): string[] {
+  const { id } = replication;
+  const others = ['accepted', 'changed_0', 'changed_1', 'ended'].map((part) => keyOf(id, part));
+  return [...others, ...progressKeys(replication)];
+}
+
+function progressKeys({ id, progress }: Replication): string[] {
+  const parts = Math.ceil(progress.blocks.count / PART_BLOCKS);
+  const copied = Array.from({ length: parts }, (_, part) => keyOf(id, `${COPIED}${part}`));
+  return [keyOf(id, 'progress'), ...copied];
+}
+
+function progressRecord({ progress, startedMs }: Replication): z.input<typeof progressSchema> {
+  const { round, consistency, equal, writes, bytesOnWire } = progress;
+  return {
+    ...{ round, consistency, equal, writes },
+    bytes_on_wire: bytesOnWire,
+    started_ms: startedMs ?? null,
+  };
+}
+
+function errorRecord({ code, message, options: { status } }: Problem) {
+  return { code, detail: message, ...(status !== undefined && { status }) };
+}
+
+/**
+ * Reads the replications of earlier daemons, each as it was on a device as it was.
+ *
+ * @param rows in the order of their keys
+ * @param onUnreadable receives the key of each row that says nothing to this version, and is left
+ */
+export function readReplications(
+  rows: Iterable<Row>,
+  clock: ElapsedClock,
+  onUnreadable: (key: string) => void,
+): Replication[] {
+  const replications = new Map<string, Replication>();
+  const shared = new Shared();
+  for (const [key, text] of rows) {
+    const [, id = '', part = ''] = KEY.exec(key) ?? [];
+    const known = replications.get(id);
+    const row = part.startsWith(COPIED) ? text : parseJson(text);
+    if (part === 'accepted') {
+      const replication = readAccepted(id, row, clock, shared);
+      if (replication === undefined) onUnreadable(key);
+      else replications.set(id, replication);
+    } else if (known === undefined || !readPart(known, part, row)) {
+      onUnreadable(key);
+    }
+  }
+  return [...replications.values()];
+}
+
+function readAccepted(
+  id: string,
+  row: unknown,
+  clock: ElapsedClock,
+  shared: Shared,
+): Replication | undefined {
+  const { data } = acceptedSchema.safeParse(row);
+  if (data === undefined) return undefined;
+  const { request, destination, request_id: requestId, client, key, ...rest } = data;
+  const { traceparent, tracestate, accepted_ms: wallMs, accepted_elapsed_ms: elapsedMs } = rest;
+  const trace =
+    traceparent === undefined
+      ? undefined
+      : { traceparent, ...(tracestate !== undefined && { tracestate }) };
+  const origin = { requestId, client, key: key ?? undefined, trace };
+  const device = shared.device(destination);
+  return new Replication(id, request, device, origin, clock, { elapsedMs, wallMs });
+}
+
+/** @returns whether it could be read */
+function readPart(replication: Replication, part: string, row: unknown): boolean {
+  const { progress } = replication;
+  // Its end says all.
+  if (replication.over) return true;
+  if (part.startsWith(COPIED)) {
+    const number = Number(part.slice(COPIED.length));
+    if (!(number <= MAX_BLOCKS / PART_BLOCKS)) return false;
+    progress.copied.restore(number, row as string);
+    return true;
+  }
+  if (part === 'changed_0' || part === 'changed_1') {
+    const { data } = changedSchema.safeParse(row);
+    if (data !== undefined && data.number > replication.changes) {
+      const { number, timeout_ms, ...settings } = data;
+      replication.changes = number;
+      replication.settings = { ...settings, timeout_ms: timeout_ms ?? undefined };
+    }
+    return data !== undefined;
+  }
+  const schema = part === 'ended' ? endedSchema : progressSchema;
+  const { data } = schema.safeParse(row);
+  if (data === undefined || !['ended', 'progress'].includes(part)) return false;
+  progress.round = data.round;
+  progress.consistency = data.consistency;
+  progress.equal = data.equal;
+  progress.writes = data.writes;
+  progress.bytesOnWire = data.bytes_on_wire;
+  replication.startedMs = data.started_ms ?? undefined;
+  if ('status' in data) readEnd(replication, data as z.output<typeof endedSchema>);
+  return true;
+}
+
+function readEnd(replication: Replication, ended: z.output<typeof endedSchema>): void {
+  const { status, error, copied, finished_ms, finished_elapsed_ms, started_ms } = ended;
+  const options = error?.status === undefined ? {} : { status: error.status };
+  replication.progress.copied.forget(copied);
+  replication.finish({
+    status,
+    error: error === null ? undefined : new Problem(error.code, error.detail, options),
+    startedMs: started_ms ?? undefined,
+    finishedMs: finished_ms,
+    finishedElapsedMs: finished_elapsed_ms,
+  });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ByteRange } from '../base/byte-range.ts';
+import type { Device } from '../devices/device.ts';
+import { digests } from '../digests/digests.ts';
+import { jobProblem } from '../engines/failure.ts';
+import { MEMORY } from '../engines/records.ts';
+import { Problem } from '../problems/problem.ts';
+import type { Run as BlockRun } from './blocks.ts';
+import { ahead, type Compared, compare, type Sides, takeAll } from './compare.ts';
+import { Copier, type CopierOptions } from './copier.ts';
+import type { Progress } from './progress.ts';
+import type { Mode } from './schema.ts';
+
+export const MAX_ROUNDS = 5;
+/** Of blocks that differ at last, how many offsets are named. */
+const MAX_NAMED = 8;
+/** What is flushed at a time, in bytes. */
+const FLUSH_SIZE = 4 * 2 ** 20;
+
+export interface RunOptions extends Omit<CopierOptions, 'blocks' | 'beforeWrite' | 'written'> {
+  mode: Mode;
+  progress: Progress;
+  /** Whether the destination may have bytes that a power failure would take away. */
+  unflushed: boolean;
+  /**
+   * Has the journal know how far it has come, and that the destination is inconsistent. @returns once
+   * it does; false if it never will, for the daemon ends
+   */
+  save(): Promise<boolean>;
+  /** It has come further. */
+  progressed(): void;
+}
+
+/** What one pass over all blocks has found. */
+interface Pass {
+  /** Blocks that differed. */
+  differing: number;
+  /** The first of them, by number. */
+  named: number[];
+}
+
+/**
+ * Makes the destination equal to the source. It is proven by a pass that compares all blocks and finds
+ * none that differs: all that it compares is written and flushed by then.
+ */
+export class Run {
+  readonly #options: RunOptions;
+  readonly #copier: Copier;
+  readonly #sides: Sides;
+  /** While the journal is told that the destination is inconsistent. */
+  #beginning: Promise<void> | undefined;
+
+  constructor(options: RunOptions) {
+    this.#options = options;
+    const { progress, link, source, destination } = options;
+    const { blocks } = progress;
+    this.#copier = new Copier({
+      ...options,
+      blocks,
+      beforeWrite: () => this.#begin(),
+      written: (first, count) => this.#written(first, count),
+    });
+    this.#sides = {
+      blocks,
+      source: ({ offset, size }, blockSize) =>
+        link.digests(source.device, { offset: source.offset + offset, size }, blockSize),
+      destination: ({ offset, size }, blockSize) =>
+        this.#digests({ offset: destination.offset + offset, size }, blockSize),
+    };
+  }
+
+  /**
+   * @returns once the destination is equal to the source, and flushed
+   * @throws what {@link Copier.copy} does; Problem source_changing
+   */
+  async run(fail: (error: unknown) => void): Promise<void> {
+    const { mode, progress, unflushed } = this.#options;
+    // Of what an earlier daemon has written digests tell, whatever the journal says.
+    const uncompared = mode === 'full' && !progress.begun;
+    progress.equal = 0;
+    progress.round = Math.max(1, progress.round);
+    if (uncompared) await this.#pass('all', fail);
+    else if ((await this.#pass('differing', fail)).differing === 0) return this.#finish(unflushed);
+    while ((await this.#pass('changed', fail)).differing > 0);
+    await this.#finish(unflushed);
+  }
+
+  /**
+   * @param of `all`: without comparing; `differing`: the first time; `changed`: in the source since, which
+   *   begins another round
+   */
+  async #pass(of: 'all' | 'differing' | 'changed', fail: (error: unknown) => void): Promise<Pass> {
+    const pass: Pass = { differing: 0, named: [] };
+    const { progress } = this.#options;
+    const last = of === 'changed' && progress.round >= MAX_ROUNDS;
+    const found = ahead(of === 'all' ? takeAll(this.#sides) : compare(this.#sides));
+    const runs = this.#runsOf(found, pass, of, last);
+    pass.differing += await this.#copier.copy(runs, fail);
+    if (last && pass.differing > 0) throw this.#sourceChanging(pass);
+    return pass;
+  }
+
+  async *#runsOf(
+    windows: AsyncGenerator<Compared>,
+    pass: Pass,
+    of: 'all' | 'differing' | 'changed',
+    last: boolean,
+  ): AsyncGenerator<BlockRun> {
+    const { progress } = this.#options;
+    for await (const { first, count, differing } of windows) {
+      const different = differing.reduce((sum, run) => sum + run.count, 0);
+      if (of === 'differing') {
+        const copied = progress.copied.countIn(first, count);
+        const copiedDifferent = differing.reduce(
+          (sum, run) => sum + progress.copied.countIn(run.first, run.count),
+          0,
+        );
+        progress.equal += count - different - (copied - copiedDifferent);
+      }
+      if (of === 'changed' && pass.differing === 0 && different > 0 && !last) progress.round++;
+      pass.differing += different;
+      for (const run of differing) {
+        for (let i = 0; i < run.count && pass.named.length < MAX_NAMED; i++) {
+          pass.named.push(run.first + i);
+        }
+      }
+      this.#options.progressed();
+      if (last) continue;
+      await this.#forget(differing);
+      yield* differing;
+    }
+  }
+
+  /** Blocks that were copied before are to be written anew: until then they are not as they should be. */
+  async #forget(runs: readonly BlockRun[]): Promise<void> {
+    const { copied } = this.#options.progress;
+    const before = copied.count;
+    for (const { first, count } of runs) {
+      for (let block = first; block < first + count; block++) copied.delete(block);
+    }
+    if (copied.count !== before) await this.#save();
+  }
+
+  /** Before the first byte is written. */
+  #begin(): Promise<void> {
+    const { progress } = this.#options;
+    this.#beginning ??= (async () => {
+      progress.consistency = 'inconsistent';
+      await this.#save();
+    })();
+    return this.#beginning;
+  }
+
+  async #save(): Promise<void> {
+    if (await this.#options.save()) return;
+    this.#options.signal.throwIfAborted();
+    throw new Problem('interrupted', 'The daemon is shutting down.');
+  }
+
+  #written(first: number, count: number): void {
+    const { progress, progressed } = this.#options;
+    progress.writes += count;
+    for (let block = first; block < first + count; block++) progress.copied.add(block);
+    progressed();
+  }
+
+  async #digests(range: ByteRange, blockSize: number): Promise<Uint8Array> {
+    const { destination, engine, hashers, signal } = this.#options;
+    const found: Uint8Array[] = [];
+    const options = { engine, hashers, pace: () => 0, left: signal };
+    try {
+      for await (const some of digests(destination.device, range, blockSize, options)) {
+        found.push(some);
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    }
+    return Buffer.concat(found);
+  }
+
+  async #finish(unflushed: boolean): Promise<void> {
+    if (unflushed) await this.#flushRest();
+    this.#options.progress.finish();
+  }
+
+  /**
+   * Has blocks flushed that were found equal: whoever wrote them may not have seen to that. They are
+   * written as they are, for the engine flushes what it writes; nobody else may write there now.
+   */
+  async #flushRest(): Promise<void> {
+    const { engine, buffers, destination, progress, priority, signal } = this.#options;
+    const { blocks, copied } = progress;
+    const { device } = destination;
+    const longest = Math.max(1, FLUSH_SIZE / blocks.blockSize);
+    for (const [first, count] of copied.missing(longest)) {
+      signal.throwIfAborted();
+      const { offset, size } = blocks.rangeOf(first, count);
+      const at = destination.offset + offset;
+      await buffers.use(Math.max(FLUSH_SIZE, blocks.blockSize), async (buffer) => {
+        const memory = buffer.subarray(0, size);
+        const job = { engine: 'cpu', priority: priority(), memory } as const;
+        const read = await engine.run({
+          ...{ ...job, source: device.handle, destination: MEMORY },
+          segments: [{ src_offset: at, dst_offset: 0, size }],
+        });
+        if (read.status !== 0) throw jobProblem(read, device.name);
+        const written = await engine.run({
+          ...{ ...job, source: MEMORY, destination: device.handle, flush: true },
+          segments: [{ src_offset: 0, dst_offset: at, size }],
+        });
+        if (written.status !== 0) throw jobProblem(written, device.name);
+      });
+    }
+  }
+
+  #sourceChanging({ differing, named }: Pass): Problem {
+    const { source, progress } = this.#options;
+    const { blockSize } = progress.blocks;
+    const offsets = named.map((block) => source.offset + block * blockSize).join(', ');
+    const more = differing > named.length ? ' and further ones' : '';
+    const detail = `After ${MAX_ROUNDS} rounds ${differing} blocks of ${blockSize} bytes differ again, at offsets ${offsets}${more} of ${source.device}: the source is being written. Let it rest, then replicate again.`;
+    return new Problem('source_changing', detail);
+  }
+}
+
+/** Whether equal bytes may yet be lost: of a device that cannot be persistent all are, flushed or not. */
+export function needsFlush({ flushBasis }: Device, persistent: boolean): boolean {
+  return flushBasis !== 'none' && !persistent;
+}
