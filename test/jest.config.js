@@ -13,7 +13,7 @@ export default {
   // Quick tests are for the loop of change and test, where nobody reads it.
   collectCoverage: process.env.TEST_DEPTH === 'deep',
   coverageProvider: 'v8',
-  collectCoverageFrom: ['dist/services/**/*.js'],
+  collectCoverageFrom: ['dist/services/**/*.js', '!dist/services/bundle/**'],
   coverageReporters: ['text-summary', 'html'],
   // Jest's reporter that prints test files only if they fail, and a summary.
   reporters: ['agent'],

@@ -5,7 +5,7 @@ import koffi from 'koffi';
 import { StartError } from '../base/start-error.ts';
 import { SHIM_ABI } from './records.ts';
 
-/** The library that `npm ci` builds, seen from dist/services/daemon/engines/. */
+/** The library that `npm ci` builds, seen from dist/services/daemon/engines/ and dist/services/bundle/chunks/. */
 const LIBRARY = fileURLToPath(
   new URL('../../../../native-shim/build/libdma_shim.so', import.meta.url),
 );
