@@ -32,7 +32,7 @@
 extern "C" {
 #endif
 
-#define DMA_SHIM_ABI 11
+#define DMA_SHIM_ABI 12
 
 #define DMA_SHIM_MAX_SEGMENTS 4096u
 #define DMA_SHIM_MAX_DEVICES 256u
@@ -468,6 +468,19 @@ int dma_shim_submit_batch(struct dma_shim *shim, const struct dma_shim_job *jobs
  * Return: 0, or -ENOENT when no job in flight has that tag.
  */
 int dma_shim_cancel(struct dma_shim *shim, uint64_t tag);
+
+/**
+ * dma_shim_set_timeout() - change how long a job may take
+ * @shim:       the context
+ * @tag:        the job's
+ * @timeout_ms: as in struct dma_shim_job, from now on
+ *
+ * What a DMA channel has at that moment, and does not end within the job's
+ * earlier time, is copied anew in what it has now.
+ *
+ * Return: 0, or -ENOENT when no job in flight has that tag.
+ */
+int dma_shim_set_timeout(struct dma_shim *shim, uint64_t tag, uint32_t timeout_ms);
 
 /** dma_shim_cpu_info() - describe the CPU engine */
 void dma_shim_cpu_info(struct dma_shim *shim, struct dma_shim_cpu_info *out);

@@ -137,6 +137,8 @@ void numa_leave(const struct dma_shim *shim);
  *             the job is to end. Called with the lock held
  * @uncached:  whether a piece of that size leaves no dirty line in a CPU cache
  *             but for those that hold its first and last byte
+ * @retime:    the job's deadline has changed; NULL where it is of no concern.
+ *             Called with the lock held
  *
  * Checksums and flushes are not an engine's business: the pools do them.
  */
@@ -145,6 +147,7 @@ struct engine_ops {
 	void (*begin)(struct job *job);
 	void (*withdraw)(struct job *job);
 	bool (*uncached)(const struct job *job, uint64_t size);
+	void (*retime)(struct job *job);
 };
 
 extern const struct engine_ops cpu_engine;
@@ -188,12 +191,12 @@ struct job {
 	uint32_t flags;
 	uint32_t segment_count;
 	bool independent;       /* DMA: see segments_independent() */
-	uint64_t deadline;      /* DMA: UINT64_MAX for none */
 
 	struct job *tag_next;
 	struct list queue;      /* of the pool it waits in; else empty */
 	uint32_t running;       /* pieces handed out */
 	bool cancelled;
+	uint64_t deadline;      /* DMA: UINT64_MAX for none */
 	int status;             /* first failure */
 	uint32_t failed_segment;        /* where that was, or the first difference */
 	uint64_t failed_offset;         /* COMPARE: of the piece, in its segment */
@@ -271,6 +274,7 @@ bool job_advance(struct job *job);
 void job_fail(struct job *job, int status, uint32_t segment);
 uint32_t job_at(const struct job *job);
 void job_cancel(struct job *job);
+uint64_t job_deadline(uint32_t timeout_ms);
 void job_took(struct job *job, uint64_t began, uint64_t ended);
 bool job_plan_run(struct job *job, uint32_t end);
 bool step_take(struct job *job, struct piece *piece);

@@ -91,6 +91,20 @@ describe('each kind meets its problem', () => {
     await client.clearFaults();
     expect((await client.waitForTransfer(waiting.id)).status).toBe('succeeded');
   });
+
+  test('what hangs goes by the timeout that it is given meanwhile', async () => {
+    await set({ kind: 'hang', count: 2 });
+    const request = { ...copy, timeout_ms: 600 };
+    const longer = await client.createTransfer(request, { waitSeconds: 0 });
+    const elsewhere = { ...request, dst_offset: 2 ** 18 };
+    const shorter = await client.createTransfer(elsewhere, { waitSeconds: 0 });
+    await client.changeTransfer(longer.id, { timeout_ms: null });
+    await client.changeTransfer(shorter.id, { timeout_ms: 1 });
+    expect((await client.waitForTransfer(shorter.id)).error?.code).toBe('timeout');
+    expect((await client.getTransfer(longer.id, { waitSeconds: 1 })).status).toBe('running');
+    await client.clearFaults();
+    expect((await client.waitForTransfer(longer.id)).status).toBe('succeeded');
+  });
 });
 
 test('what is no device, and what lies outside', async () => {

@@ -577,6 +577,73 @@ TEST(dma_time_runs_out_in_the_queue)
 	dma_context_close(&dma);
 }
 
+TEST(dma_time_is_cut_in_the_queue)
+{
+	struct dma_context dma = dma_context_open(64 * MIB);
+	struct dma_shim_completion done;
+
+	fake.fate = wait;
+	CHECK_EQ(submit_one(&dma.context, dma_job(1, &dma.a, &dma.b), 0, 0, 64 * MIB), 0);
+	while (fake.in_flight < 32)
+		usleep(100);
+	CHECK_EQ(submit_one(&dma.context, dma_job(2, &dma.a, &dma.b), 0, 0, 4096), 0);
+	CHECK_EQ(dma_shim_set_timeout(dma.context.shim, 2, 20), 0);
+	done = done_of(&dma.context, 2);
+	CHECK_EQ(done.status, -ETIMEDOUT);
+	CHECK_EQ(done.dma_error, DMA_SHIM_DMA_ERROR_TIMEOUT);
+	fake.fate = NULL;
+	CHECK_EQ(done_of(&dma.context, 1).status, 0);
+	CHECK_EQ(dma_shim_set_timeout(dma.context.shim, 1, 20), -ENOENT);
+	CHECK_EQ(dma_shim_set_timeout(NULL, 1, 20), -EINVAL);
+	dma_context_close(&dma);
+}
+
+/* What the kernel had, and gave up in the earlier time, is copied anew. */
+static void has_more_time(enum fate fate, uint32_t timeout_ms)
+{
+	struct dma_context dma = dma_context_open(4 * MIB);
+	struct dma_shim_job job = dma_job(1, &dma.a, &dma.b);
+	struct dma_shim_completion done;
+	uint32_t before = fake.submissions;
+
+	random_fill(dma.a.bytes, MIB);
+	if (fate == FATE_WAIT)
+		fake.fate = wait;
+	else
+		doom(1, fate);
+	job.timeout_ms = 300;
+	CHECK_EQ(submit_one(&dma.context, job, 0, 0, 4096), 0);
+	while (!fake.in_flight)
+		usleep(100);
+	CHECK_EQ(dma_shim_set_timeout(dma.context.shim, 1, timeout_ms), 0);
+	while (fake.submissions == before + 1)
+		usleep(1000);
+	if (fate == FATE_WAIT)
+		no_more_records(&dma.context);
+	fake.fate = NULL;
+	done = done_of(&dma.context, 1);
+	CHECK_EQ(done.status, 0);
+	CHECK_EQ(done.dma_retries, 1);
+	CHECK_EQ(fake.submissions, before + 2);
+	CHECK(!memcmp(dma.a.bytes, dma.b.bytes, 4096));
+	dma_context_close(&dma);
+}
+
+TEST(dma_more_time_for_what_waits)
+{
+	has_more_time(FATE_WAIT, 30000);
+}
+
+TEST(dma_any_time_for_what_waits)
+{
+	has_more_time(FATE_WAIT, 0);
+}
+
+TEST(dma_more_time_for_what_hangs)
+{
+	has_more_time(FATE_HANG, 30000);
+}
+
 static enum fate hang_low(const struct fake_operation *operation)
 {
 	return operation->part.dst_offset < 4096 ? FATE_HANG : FATE_DONE;

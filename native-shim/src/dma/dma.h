@@ -55,7 +55,8 @@ struct outcome {
  * @tag:      its name for the kernel: another one each time it is submitted
  * @cost:     what it takes of the window, in bytes
  * @resume:   when to submit it again, where it is PAUSED
- * @tries:    how often it was thrown out
+ * @deadline: its job's, when it was made READY
+ * @tries:    how often it was thrown out, or given up early
  * @outcome:  of the last try
  * @canceled: the kernel was asked to stop it
  * @error:    of its submission, where it was REFUSED
@@ -67,6 +68,7 @@ struct request {
 	uint64_t tag;
 	uint64_t cost;
 	uint64_t resume;
+	uint64_t deadline;
 	uint32_t tries;
 	struct outcome outcome;
 	bool canceled;

@@ -92,11 +92,21 @@ static bool uncached(const struct job *job, uint64_t size)
 	return false;
 }
 
+static void retime(struct job *job)
+{
+	struct dma *dma = job->shim->dma;
+
+	if (job->deadline < dma->deadline)
+		dma->deadline = job->deadline;
+	wake(dma);
+}
+
 const struct engine_ops dma_engine = {
 	.reaches = reaches,
 	.begin = begin,
 	.withdraw = withdraw,
 	.uncached = uncached,
+	.retime = retime,
 };
 
 /* Fail the jobs that wait and whose time is over. */

@@ -71,6 +71,12 @@ static void leave_window(struct dma *dma, struct request *request)
 	request->cost = 0;
 }
 
+static void make_ready(struct request *request)
+{
+	request->state = REQUEST_READY;
+	request->deadline = request->piece.job->deadline;
+}
+
 /* Take the piece whose turn it is; false where there is none, or no room. */
 bool request_take(struct dma *dma)
 {
@@ -84,22 +90,22 @@ bool request_take(struct dma *dma)
 	request->piece.began = now_ns();
 	request->tries = 0;
 	request->canceled = false;
-	request->state = REQUEST_READY;
+	make_ready(request);
 	enter_window(dma, request);
 	list_remove(&request->node);
 	list_add_tail(&request->node, &dma->ready);
 	return true;
 }
 
-/* What is left of the job's time, and no more than the kernel's own limit */
-static uint32_t timeout_ms(const struct job *job)
+/* What is left of its time, and no more than the kernel's own limit */
+static uint32_t timeout_ms(const struct request *request)
 {
 	uint64_t now = now_ns();
 	uint64_t left;
 
-	if (job->deadline <= now)
+	if (request->deadline <= now)
 		return 1;
-	left = (job->deadline - now) / 1000000 + 1;
+	left = (request->deadline - now) / 1000000 + 1;
 	return left < TIMEOUT_MS ? (uint32_t)left : TIMEOUT_MS;
 }
 
@@ -114,7 +120,7 @@ void request_submit(struct dma *dma, struct request *request)
 		.src_region = job->source_device->dma_region,
 		.dst_region = job->destination_device->dma_region,
 		.channel = IOAT_DMA_ANY_CHANNEL,
-		.timeout_ms = timeout_ms(job),
+		.timeout_ms = timeout_ms(request),
 		.segments = (uintptr_t)dma->segments,
 		.segment_count = piece->run_length,
 	};
@@ -189,7 +195,7 @@ void request_refused(struct dma *dma, struct request *request)
 /* A pause is over. */
 void request_resume(struct dma *dma, struct request *request)
 {
-	request->state = REQUEST_READY;
+	make_ready(request);
 	list_remove(&request->node);
 	list_add_tail(&request->node, &dma->ready);
 }
@@ -233,14 +239,32 @@ static uint64_t skip_copied(struct piece *piece, uint64_t bytes_done)
 	return bytes_done;
 }
 
-/* It may be copied again: thrown out with another's fault, or its channel removed. */
-static bool try_again(struct dma *dma, struct request *request)
+/* The kernel gave it up for want of time, and its job has been given more since. */
+static bool gave_up_early(const struct request *request)
+{
+	return request->outcome.status == IOAT_DMA_TIMED_OUT &&
+	       request->outcome.ended >= request->deadline &&
+	       request->deadline < request->piece.job->deadline;
+}
+
+static bool may_be_copied_again(const struct request *request)
 {
 	const struct outcome *outcome = &request->outcome;
+
+	return outcome->status == IOAT_DMA_ABORTED ||
+	       (outcome->status == IOAT_DMA_GONE && outcome->error != IOAT_DMA_ERROR_DEVICE) ||
+	       gave_up_early(request);
+}
+
+/*
+ * It is copied again: thrown out with another's fault, its channel removed, or
+ * given up early.
+ */
+static bool try_again(struct dma *dma, struct request *request)
+{
 	struct job *job = request->piece.job;
 
-	if (outcome->status != IOAT_DMA_ABORTED &&
-	    (outcome->status != IOAT_DMA_GONE || outcome->error == IOAT_DMA_ERROR_DEVICE))
+	if (!may_be_copied_again(request))
 		return false;
 	if (job_is_ending(job) || request->tries == MAX_TRIES)
 		return false;
@@ -346,7 +370,7 @@ void request_completed(struct dma *dma, const struct ioat_dma_completion *comple
 		if (completion->flags & IOAT_DMA_COMPLETION_UNSETTLED) {
 			leave_window(dma, request);
 			request->state = REQUEST_SETTLING;
-			if (completion->status == IOAT_DMA_TIMED_OUT)
+			if (completion->status == IOAT_DMA_TIMED_OUT && !gave_up_early(request))
 				judge(request);
 			return;
 		}

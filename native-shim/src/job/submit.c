@@ -249,8 +249,7 @@ static struct job *job_create(struct dma_shim *shim, const struct dma_shim_job *
 		.priority = from->priority,
 		.flags = from->flags,
 		.segment_count = from->segment_count,
-		.deadline = from->timeout_ms ?
-			    now_ns() + from->timeout_ms * UINT64_C(1000000) : UINT64_MAX,
+		.deadline = job_deadline(from->timeout_ms),
 		.source_crc = from->crc_seed,
 		.destination_crc = from->crc_seed,
 		.dma_channel = DMA_SHIM_NO_CHANNEL,

@@ -13,6 +13,7 @@ import {
   type Job,
   SEGMENT_SIZE,
   SUBMIT_COMPLETED,
+  withTimeout,
 } from './records.ts';
 import { type Context, check, type Shim } from './shim.ts';
 
@@ -64,6 +65,14 @@ export class JobBatch {
   remove(tag: number): boolean {
     this.#segmentCount -= this.#waiting.get(tag)?.segments.length ?? 0;
     return this.#waiting.delete(tag);
+  }
+
+  /** Changes a job's timeout. @returns whether it was there: the shim has not seen it */
+  setTimeout(tag: number, timeoutMs: number | undefined): boolean {
+    const job = this.#waiting.get(tag);
+    if (job === undefined) return false;
+    this.#waiting.set(tag, withTimeout(job, timeoutMs));
+    return true;
   }
 
   /**

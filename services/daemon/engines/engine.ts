@@ -182,6 +182,16 @@ export class Engine {
     else this.#shim.cancel(this.#context, tag);
   }
 
+  /**
+   * Changes how long a job may take; see {@link Job.timeoutMs}. Nothing where it is over.
+   *
+   * @param timeoutMs from now on; undefined: no time of its own
+   */
+  setTimeout(tag: number, timeoutMs: number | undefined): void {
+    if (this.#closed || this.#batch.setTimeout(tag, timeoutMs)) return;
+    this.#shim.setTimeout(this.#context, tag, timeoutMs ?? 0);
+  }
+
   /** Cancels what is in flight, and waits, off the event loop's turn, for its pieces to end. */
   close(): void {
     if (this.#closed) return;

@@ -12,7 +12,7 @@ import {
  * The shim's structs as bytes. Layouts and constants are those of native-shim/include/dma_shim.h,
  * ABI {@link SHIM_ABI}; that number changes with any of them.
  */
-export const SHIM_ABI = 11;
+export const SHIM_ABI = 12;
 /** Of a submitted job that is already complete, in place of 0. */
 export const SUBMIT_COMPLETED = 1;
 
@@ -71,6 +71,12 @@ export interface Job {
   timeoutMs?: number;
   /** What {@link MEMORY} names; not touched again by the caller until the job is done. */
   memory?: Buffer;
+}
+
+/** The same job with another timeout; undefined: none. */
+export function withTimeout(job: Job, timeoutMs: number | undefined): Job {
+  const { timeoutMs: _, ...rest } = job;
+  return timeoutMs === undefined ? rest : { ...rest, timeoutMs };
 }
 
 /** How a job stands, or ended; see struct dma_shim_completion. Times in CLOCK_MONOTONIC ns. */

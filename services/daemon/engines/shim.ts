@@ -45,6 +45,7 @@ export interface Shim {
   ): number;
   /** @param tag as a BigInt or number */
   cancel(context: Context, tag: number): number;
+  setTimeout(context: Context, tag: number, timeoutMs: number): number;
   cpuInfo(context: Context, out: Buffer): void;
   dmaOpen(context: Context, path: string, info: Buffer): number;
   dmaInfo(context: Context, out: Buffer): number;
@@ -97,6 +98,7 @@ function bind(path: string): Shim {
       ...['void *', 'void *', 'uint32_t', 'void *', 'void *', 'void *'],
     ]),
     cancel: library.func('dma_shim_cancel', 'int', ['void *', 'uint64_t']),
+    setTimeout: library.func('dma_shim_set_timeout', 'int', ['void *', 'uint64_t', 'uint32_t']),
     cpuInfo: library.func('dma_shim_cpu_info', 'void', ['void *', 'void *']),
     dmaOpen: library.func('dma_shim_dma_open', 'int', ['void *', 'str', 'void *']),
     dmaInfo: library.func('dma_shim_dma_info', 'int', ['void *', 'void *']),

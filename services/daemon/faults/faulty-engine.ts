@@ -2,7 +2,7 @@
 import { constants } from 'node:os';
 import { failedCompletion } from '../engines/completions.ts';
 import { Engine, type JobListener } from '../engines/engine.ts';
-import type { Job } from '../engines/records.ts';
+import { type Job, withTimeout } from '../engines/records.ts';
 import type { Faults, Strike } from './faults.ts';
 
 const { ECANCELED, EBADMSG, EIO, ENXIO } = constants.errno;
@@ -58,6 +58,13 @@ export class FaultyEngine extends Engine {
     clearTimeout(held.timer);
     this.#held.delete(tag);
     setImmediate(() => held.listener.done(failedCompletion(tag, -ECANCELED)));
+  }
+
+  override setTimeout(tag: number, timeoutMs: number | undefined): void {
+    const held = this.#held.get(tag);
+    if (held !== undefined) held.job = withTimeout(held.job, timeoutMs);
+    else if (tag > 0) super.setTimeout(tag, timeoutMs);
+    else if (this.#begun.has(tag)) super.setTimeout(this.#begun.get(tag) as number, timeoutMs);
   }
 
   override close(): void {

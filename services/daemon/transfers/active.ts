@@ -268,10 +268,15 @@ export class ActiveTransfer {
     const change = { number: (transfer.change?.number ?? 0) + 1, settings };
     if (this.#kept.is === 'yes') await this.#acceptRows(changedRows(transfer, change));
     transfer.change = change;
-    this.limitTime();
+    if (patch.timeout_ms !== undefined) this.#newTimeout();
     const lane = transferLane(settings.priority, transfer.plan.bytes);
     if (this.#ticket !== undefined) this.#around.queue.move(this.#ticket, lane);
     return true;
+  }
+
+  #newTimeout(): void {
+    this.limitTime();
+    if (this.#state.is === 'running') this.#state.run.limitTime();
   }
 
   /** Ends one that is held, for it must not run again. */

@@ -60,6 +60,12 @@ export class Run {
     for (const tag of this.#tags) this.#options.engine.cancel(tag);
   }
 
+  /** Has a channel that hangs go by the transfer's timeout as it is now. */
+  limitTime(): void {
+    const { timeoutMs } = this.#transfer.settings;
+    for (const tag of this.#tags) this.#options.engine.setTimeout(tag, timeoutMs);
+  }
+
   #submit(listener: JobListener): readonly number[] {
     const { engine } = this.#options;
     const { plan, choice } = this.#transfer;

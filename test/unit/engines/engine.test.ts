@@ -299,6 +299,22 @@ describe('Engine', () => {
     for (const tag of [...tags, 0, 2 ** 52]) engine.cancel(tag);
   });
 
+  test('gives a job more or less time, wherever it is', async () => {
+    const segments = [{ src_offset: 0, dst_offset: LARGE / 2, size: LARGE / 2 }];
+    const of = { source: large.handle, destination: large.handle, segments, timeoutMs: 1000 };
+    let tag = 0;
+    const over = new Promise<Completion>((resolve) => {
+      tag = engine.submit(job(of), { done: resolve });
+    });
+    // It is on its way to the shim, then there; the CPU never hangs, and so has all the time.
+    engine.setTimeout(tag, 1);
+    engine.setTimeout(tag, undefined);
+    await nextTurn();
+    engine.setTimeout(tag, 1);
+    expect((await over).status).toBe(0);
+    for (const other of [tag, 0, 2 ** 52]) engine.setTimeout(other, 1);
+  });
+
   test('holds the memory of a job until it is over, and no longer', async () => {
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;

@@ -156,6 +156,20 @@ describe('a change of a transfer that is in the journal', () => {
     expect(bench.recordedTransfer(transfer).settings.labels).toEqual({ last: 'one' });
   });
 
+  test('reaches the job of one that runs, if it is about its time', async () => {
+    const bench = await ServiceBench.after();
+    const transfer = await bench.create(true);
+    const change = (patch: TransferPatch) => bench.service.change(transfer.id, ANNA, patch);
+    await change({ labels: { a: '1' } });
+    expect([...bench.timeouts]).toEqual([]);
+    await change({ timeout_ms: 60_000 });
+    expect([...bench.timeouts]).toEqual([[1, 60_000]]);
+    await change({ timeout_ms: null });
+    expect([...bench.timeouts]).toEqual([[1, undefined]]);
+    bench.end(0);
+    await bench.service.waitForEnd(transfer);
+  });
+
   test('that the disk refuses is none, and leaves the one before', async () => {
     const bench = await ServiceBench.after();
     const transfer = await bench.create(true);

@@ -34,6 +34,8 @@ export class ServiceBench {
   readonly watermark: MemoryWatermark;
   /** In the order in which they started. */
   readonly jobs: { job: Job; listener: JobListener }[] = [];
+  /** What they may take since a change of that; by the tag of the job. */
+  readonly timeouts = new Map<number, number | undefined>();
   readonly queue = makeQueue();
   readonly service: TransferService;
 
@@ -51,6 +53,7 @@ export class ServiceBench {
     const dma = noDma();
     const engine = {
       submit: (job: Job, listener: JobListener) => this.jobs.push({ job, listener }),
+      setTimeout: (tag: number, ms: number | undefined) => this.timeouts.set(tag, ms),
       cancel: (tag: number) => this.end(tag - 1, { status: ECANCELED, bytesDone: 5 }),
     };
     const { journal } = memoryJournal(store, mark, undefined, false, watermark);
