@@ -219,6 +219,49 @@ test("the Unix socket sees and cancels everybody's transfers, and whose they are
   await daemon.stop();
 });
 
+test('the audit log tells who changed a transfer, or tried to', async () => {
+  const DMAD_SOCKET = join(directory, 'changes.sock');
+  const DMAD_TOKENS_FILE = writeTokens(directory, [
+    { name: 'anna' },
+    { name: 'reader', scopes: ['transfers:read'] },
+  ]);
+  const daemon = new Daemon({ DMAD_SOCKET, DMAD_TOKENS_FILE });
+  const port = portOf(await daemon.ready());
+  const upload = { ...bearer('anna'), 'content-length': '8192', expect: '100-continue' };
+  const blocker = new Wire(port).send(request('PUT /devices/dax0.0/content', upload));
+  await blocker.sees('100 Continue');
+  const fields = { ...JSON_TYPE, ...bearer('anna'), prefer: 'respond-async' };
+  const made = await exchange(port, request('POST /transfers', fields, COPY));
+  const { id } = JSON.parse(made.body.toString());
+  const change = async (target: string | number, patch: object, token = {}) => {
+    const type = { 'content-type': 'application/merge-patch+json', ...token };
+    const bytes = request(`PATCH /transfers/${id}`, type, JSON.stringify(patch));
+    return (await exchange(target, bytes)).status;
+  };
+  expect(await change(port, { priority: 'high' }, bearer('anna'))).toBe(200);
+  expect(await change(DMAD_SOCKET, { labels: { by: 'socket' } })).toBe(200);
+  expect(await change(port, { priority: 'urgent' }, bearer('anna'))).toBe(400);
+  expect(await change(port, { priority: 'low' }, bearer('reader'))).toBe(403);
+  blocker.end();
+  const done = await exchange(
+    port,
+    request(`GET /transfers/${id}`, { ...fields, prefer: 'wait=30' }),
+  );
+  expect(done.status).toBe(200);
+  expect(await change(port, { priority: 'low' }, bearer('anna'))).toBe(409);
+  await daemon.stop();
+  const lines = daemon.log().filter(({ log, method }) => log === 'audit' && method === 'PATCH');
+  const path = `/transfers/${id}`;
+  const anna = { client: 'anna', path };
+  expect(lines).toMatchObject([
+    { ...anna, transfer: id, outcome: 'done', status: 200 },
+    { client: `uid:${process.getuid?.()}`, path, transfer: id, outcome: 'done', status: 200 },
+    { ...anna, outcome: 'failed', status: 400, code: 'invalid_request' },
+    { client: 'reader', path, outcome: 'refused', status: 403, code: 'forbidden' },
+    { ...anna, transfer: id, outcome: 'failed', status: 409, code: 'not_changeable' },
+  ]);
+});
+
 test('without tokens, TCP and the Unix socket are one client', async () => {
   const DMAD_SOCKET = join(directory, 'one.sock');
   const daemon = new Daemon({ DMAD_SOCKET });

@@ -10,8 +10,8 @@ export function seesAllTransfers({ scopes }: Viewer): boolean {
 }
 
 /**
- * Whether a client sees a transfer: it may then read, watch, change and cancel it, and name it in a
- * request. To all others it does not exist.
+ * Whether a client sees a transfer: it may then read, watch, change and cancel it. To all others it
+ * does not exist. (What a transfer depends on is its client's own, whoever sees others' too.)
  *
  * @param owner the name of the client that made the transfer
  */
