@@ -11,14 +11,18 @@ export const EIO = 5;
 export const ENOSPC = 28;
 export const EDQUOT = 122;
 
+/** In the order of enum moment. */
+const MOMENTS = ['before', 'after', 'during'] as const;
+type Moment = (typeof MOMENTS)[number];
+
 export interface Faults {
   /** The first write or sync to fail, from 1. */
   first: number;
   /** How many fail from there on; all of them unless told. */
   times?: number;
   error?: number;
-  /** Whether they are done all the same. */
-  after?: boolean;
+  /** Whether they have done nothing by then, all, or the half of what they write. */
+  moment?: Moment;
   /** Whether the disk becomes read-only with the first. */
   readOnly?: boolean;
 }
@@ -41,11 +45,11 @@ export class FaultyDisk {
   }
 
   /** Fails from now on at these operations. */
-  fail({ first, times = FOREVER, error = EIO, after = false, readOnly = false }: Faults): void {
-    this.#write([1, first, times, error, Number(after), Number(readOnly)]);
+  fail({ first, times = FOREVER, error = EIO, moment = 'before', readOnly = false }: Faults): void {
+    this.#write([1, first, times, error, MOMENTS.indexOf(moment), Number(readOnly)]);
   }
 
-  /** Fails at random: EIO or ENOSPC, before or after the operation. */
+  /** Fails at random: EIO or ENOSPC, before, after or during the operation. */
   failAtRandom(oneIn: number): void {
     this.#write([2, 0, 0, 0, 0, 0, oneIn]);
   }

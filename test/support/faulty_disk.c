@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,13 +18,16 @@
 
 enum { OFF, COUNTED, RANDOM };
 
+/* When an operation fails: before it has done anything, once it has, or half done. */
+enum moment { BEFORE, AFTER, DURING, MOMENTS };
+
 /* Mirrored by faulty-disk.ts. */
 struct control {
 	uint32_t mode;
 	uint32_t first;		/* COUNTED: the first operation that fails, from 1 */
 	uint32_t times;		/* COUNTED: how many fail from there on */
 	uint32_t error;		/* errno; 0 with RANDOM: EIO or ENOSPC */
-	uint32_t after;		/* 0: it does nothing; 1: it is done, and fails; RANDOM: either */
+	uint32_t after;		/* enum moment; RANDOM: any */
 	uint32_t read_only;	/* from the first fault on, nothing can be written */
 	uint32_t one_in;	/* RANDOM: one in so many operations fails */
 	uint32_t operations;	/* so far, written here */
@@ -65,88 +69,103 @@ static int in_scope(int file)
 	return strstr(path, "/journal") != NULL;
 }
 
-enum fault { NONE, BEFORE, AFTER };
-
-/* Decides about the next operation, and sets errno if it fails. */
-static enum fault next_fault(void)
+/* Whether the next operation fails, and then when; sets errno. */
+static bool next_fault(enum moment *moment)
 {
 	uint32_t number = __atomic_add_fetch(&control->operations, 1, __ATOMIC_SEQ_CST);
 	uint32_t error = control->error;
-	int after = control->after;
+
+	*moment = (enum moment)control->after;
 
 	if (control->read_only && control->faults > 0) {
 		errno = EROFS;
-		return BEFORE;
+		*moment = BEFORE;
+		return true;
 	}
 	if (control->mode == COUNTED) {
 		if (number < control->first || number - control->first >= control->times)
-			return NONE;
+			return false;
 	} else {
 		if (random() % control->one_in)
-			return NONE;
-		after = random() & 1;
+			return false;
+		*moment = random() % MOMENTS;
 		error = random() & 1 ? EIO : ENOSPC;
 	}
 	__atomic_add_fetch(&control->faults, 1, __ATOMIC_SEQ_CST);
 	errno = error;
-	return after ? AFTER : BEFORE;
+	return true;
 }
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
-/* The call, its value if it fails. The error outlives what the call does to errno. */
-#define FAULTY(file, name, failed, ...)					\
+/* The compiler wants it looked at; a half that is none is a fault, too. */
+static __thread ssize_t half_written;
+
+/*
+ * The call, its value if it fails, and the call that does half of it. The error outlives what the
+ * call does to errno.
+ */
+#define FAULTY(file, name, failed, half, ...)				\
 	do {								\
-		enum fault fault = in_scope(file) ? next_fault() : NONE;	\
+		enum moment moment = BEFORE;				\
+		bool fails = in_scope(file) && next_fault(&moment);	\
 		int error = errno;					\
-		if (fault == BEFORE)					\
-			return failed;					\
-		__typeof__(name(__VA_ARGS__)) done = REAL(name)(__VA_ARGS__);	\
-		if (fault == NONE)					\
-			return done;					\
+		if (!fails || moment == AFTER) {			\
+			__typeof__(name(__VA_ARGS__)) done = REAL(name)(__VA_ARGS__);	\
+			if (!fails)					\
+				return done;				\
+		} else if (moment == DURING) {				\
+			half;						\
+		}							\
 		errno = error;						\
 		return failed;						\
 	} while (0)
+
+/* Of a sync there is no half. */
+#define NO_HALF ((void)0)
 
 #undef fwrite_unlocked
 #undef fflush_unlocked
 
 size_t fwrite(const void *from, size_t size, size_t count, FILE *stream)
 {
-	FAULTY(fileno(stream), fwrite, 0, from, size, count, stream);
+	FAULTY(fileno(stream), fwrite, 0, REAL(fwrite)(from, size, count / 2, stream),
+	       from, size, count, stream);
 }
 
 size_t fwrite_unlocked(const void *from, size_t size, size_t count, FILE *stream)
 {
-	FAULTY(fileno(stream), fwrite_unlocked, 0, from, size, count, stream);
+	FAULTY(fileno(stream), fwrite_unlocked, 0,
+	       REAL(fwrite_unlocked)(from, size, count / 2, stream), from, size, count, stream);
 }
 
 int fflush(FILE *stream)
 {
-	FAULTY(stream ? fileno(stream) : -1, fflush, EOF, stream);
+	FAULTY(stream ? fileno(stream) : -1, fflush, EOF, NO_HALF, stream);
 }
 
 int fflush_unlocked(FILE *stream)
 {
-	FAULTY(stream ? fileno(stream) : -1, fflush_unlocked, EOF, stream);
+	FAULTY(stream ? fileno(stream) : -1, fflush_unlocked, EOF, NO_HALF, stream);
 }
 
 int fsync(int file)
 {
-	FAULTY(file, fsync, -1, file);
+	FAULTY(file, fsync, -1, NO_HALF, file);
 }
 
 int fdatasync(int file)
 {
-	FAULTY(file, fdatasync, -1, file);
+	FAULTY(file, fdatasync, -1, NO_HALF, file);
 }
 
 ssize_t write(int file, const void *from, size_t size)
 {
-	FAULTY(file, write, -1, file, from, size);
+	FAULTY(file, write, -1, half_written = REAL(write)(file, from, size / 2), file, from, size);
 }
 
 ssize_t pwrite64(int file, const void *from, size_t size, off64_t at)
 {
-	FAULTY(file, pwrite64, -1, file, from, size, at);
+	FAULTY(file, pwrite64, -1, half_written = REAL(pwrite64)(file, from, size / 2, at),
+	       file, from, size, at);
 }
