@@ -4,7 +4,7 @@
  *
  * - modules: each module is checked and compiled, for tests and for those who import the client;
  *   what has no source any more is removed from dist/
- * - programs: daemon, dmactl and token are bundled, for one file loads in half the time of the 900
+ * - programs: daemon, gateway, dmactl and token are bundled, for one file loads in half the time of the 900
  *   modules in it
  * - dashboard: by Vite
  *
@@ -27,10 +27,11 @@ const PROGRAMS = {
   'dist/services/daemon/main': 'services/daemon/main.ts',
   'dist/services/cli/main': 'services/cli/main.ts',
   'dist/services/token/main': 'services/token/main.ts',
+  'dist/services/fleet/main': 'services/fleet/main.ts',
   [`${CHUNKS}/hash-worker`]: 'services/daemon/hashing/hash-worker.ts',
 };
 /** Packages that load files of their own. */
-const NOT_BUNDLED = ['classic-level', 'koffi', '@fastify/swagger-ui'];
+const NOT_BUNDLED = ['classic-level', 'koffi', '@fastify/swagger-ui', 'etcd3'];
 
 const BUILDS = {
   modules: {

@@ -21,7 +21,8 @@ export const WAIT_SECONDS = 50;
 export const JSON_TYPE = { 'content-type': 'application/json' };
 export const MERGE_PATCH_TYPE = { 'content-type': 'application/merge-patch+json' };
 
-const RUNNING: readonly string[] = ['queued', 'running'];
+/** A fleet has transfers that are accepted, and not yet with their host. */
+const RUNNING: readonly string[] = ['accepted', 'queued', 'running'];
 
 /** Whether a transfer, or a replication, is over, however it ended. */
 export function isOver({ status }: Pick<Transfer, 'status'>): boolean {

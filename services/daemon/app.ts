@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { closeSync, existsSync, mkdirSync, statSync } from 'node:fs';
 import type { Server as HttpsServer } from 'node:https';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { getHeapStatistics } from 'node:v8';
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import audit from './access/audit.ts';
 import crossSite from './access/cross-site.ts';
 import { checkExposure } from './access/exposure.ts';
@@ -47,16 +46,15 @@ import { EventLoopLag } from './health/event-loop.ts';
 import { Readiness } from './health/readiness.ts';
 import { healthRoutes } from './health/routes.ts';
 import type { EventStream } from './http/event-stream.ts';
+import { attemptReload, closeHttp, createFastify } from './http/fastify.ts';
 import gatePlugin, { Gate } from './http/gate.ts';
-import jsonBody, { JSON_BODY_LIMIT } from './http/json-body.ts';
+import jsonBody from './http/json-body.ts';
 import { checkNodeInternals, descriptorOf } from './http/node-internals.ts';
-import problemHandler, { sendProblem } from './http/problem-handler.ts';
+import problemHandler from './http/problem-handler.ts';
 import requestLog from './http/request-log.ts';
 import routing from './http/routing.ts';
 import semantics from './http/semantics.ts';
-import { createHttpServer, handleClientError, type TlsOptions, targetPath } from './http/server.ts';
 import { readTls, tlsFilesOf } from './http/tls.ts';
-import { readTraceContext } from './http/trace-context.ts';
 import validation from './http/validation.ts';
 import { CLOCK_KEY, ElapsedClock, readClocks } from './journal/elapsed.ts';
 import { openJournal } from './journal/open.ts';
@@ -83,8 +81,6 @@ import { TakeUp } from './transfers/take-up.ts';
 const WRITABLE_BY_OTHERS = 0o022;
 /** How often devices and DMA channels are looked for: the kernel sends the daemon no event. */
 const HARDWARE_LOOK_MS = 1000;
-/** How long answers may still take to reach their clients once all work is finished. */
-const CLOSE_TIMEOUT_MS = 1000;
 
 export interface AppOptions {
   config: Config;
@@ -382,58 +378,4 @@ function openKeyring(
     const why = code === 'ENOENT' ? 'there is no such file; npm run token makes it' : message;
     throw new StartError('configuration', `DMAD_TOKENS_FILE ${path}: ${why}`);
   }
-}
-
-/** @param read undefined if there is nothing to read */
-function attemptReload(log: FastifyBaseLogger, what: string, read: (() => void) | undefined): void {
-  if (read === undefined) return;
-  try {
-    read();
-    log.info(`${what} read again`);
-  } catch (error) {
-    log.error(`${what} stay as they were: ${(error as Error).message}`);
-  }
-}
-
-function createFastify(
-  log: FastifyBaseLogger,
-  tls: TlsOptions,
-  readerIdleMs: number,
-): FastifyInstance {
-  return Fastify({
-    loggerInstance: log,
-    // One line a request is written by http/request-log.ts.
-    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request' }),
-    // All lines of a request that is part of a trace say so.
-    childLoggerFactory: (logger, bindings, options, { headers }) =>
-      logger.child({ ...bindings, ...readTraceContext(headers) }, options),
-    bodyLimit: JSON_BODY_LIMIT,
-    // None of them waits for anything, so that only a busy machine could make one late.
-    pluginTimeout: 0,
-    genReqId: () => randomUUID(),
-    serverFactory: (handler) => createHttpServer(handler, { tls, readerIdleMs }),
-    clientErrorHandler: handleClientError,
-    rewriteUrl: targetPath,
-    // Such as a path that cannot be decoded; no hook has run yet.
-    frameworkErrors: sendProblem,
-    // Refused by the work queue, as a problem.
-    return503OnClosing: false,
-  });
-}
-
-async function closeHttp(
-  http: FastifyInstance,
-  stopListening: (() => Promise<void>) | undefined,
-): Promise<void> {
-  for (const stream of http.eventStreams) stream.end();
-  const closed = Promise.all([
-    new Promise<void>((resolve) => {
-      http.server.close(() => resolve());
-    }),
-    stopListening?.(),
-  ]);
-  const stalled = setTimeout(() => http.server.closeAllConnections(), CLOSE_TIMEOUT_MS);
-  await closed;
-  clearTimeout(stalled);
-  await http.close();
 }

@@ -8,8 +8,8 @@ import { StartError } from './base/start-error.ts';
 import { type Settings, settingsSchema, variableOf } from './settings.ts';
 import './base/wording.ts';
 
-/** What dmactl reads: a shell may have it for both. */
-const OF_CLIENTS = ['DMAD_URL', 'DMAD_TOKEN'];
+/** What dmactl and the fleet's gateway read: a shell may have it for all of them. */
+const OF_OTHERS = /^DMAD_(?:URL$|TOKEN$|FLEET_)/;
 
 export interface Config extends Omit<Settings, 'state_dir'> {
   state_dir: string;
@@ -24,19 +24,7 @@ export interface Config extends Omit<Settings, 'state_dir'> {
  * @throws StartError configuration, naming every wrong value in one line
  */
 export function readConfig(environment: NodeJS.ProcessEnv): Config {
-  const { DMAD_CONFIG: file, ...rest } = environment;
-  const fromFile = file === undefined ? {} : readConfigFile(file);
-  const fromEnvironment: Record<string, string> = {};
-  const unknown: string[] = [];
-  for (const [variable, value] of Object.entries(rest)) {
-    if (!variable.startsWith('DMAD_') || value === undefined) continue;
-    const name = variable.slice('DMAD_'.length).toLowerCase();
-    if (Object.hasOwn(settingsSchema.shape, name)) fromEnvironment[name] = value;
-    else if (!OF_CLIENTS.includes(variable)) unknown.push(variable);
-  }
-  const result = settingsSchema.safeParse({ ...fromFile, ...fromEnvironment });
-  if (!result.success) throw new StartError('configuration', describe(result.error, file));
-  const settings = result.data;
+  const { settings, unknown } = readSettings(environment, settingsSchema, 'DMAD_');
   checkTls(settings);
   if (settings.socket_group !== undefined && settings.socket === undefined) {
     throw new StartError('configuration', 'DMAD_SOCKET_GROUP needs DMAD_SOCKET');
@@ -48,18 +36,45 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
   };
 }
 
-function readConfigFile(path: string): Record<string, unknown> {
+/**
+ * Settings from the environment and from the file that the variable CONFIG names.
+ *
+ * @param prefix of the program's variables, such as `DMAD_`
+ * @returns what the schema makes of them, and variables with that prefix that mean nothing
+ * @throws StartError configuration, naming every wrong value in one line
+ */
+export function readSettings<Schema extends z.ZodObject>(
+  environment: NodeJS.ProcessEnv,
+  schema: Schema,
+  prefix: string,
+): { settings: z.output<Schema>; unknown: string[] } {
+  const { [`${prefix}CONFIG`]: file, ...rest } = environment;
+  const fromFile = file === undefined ? {} : readConfigFile(file, prefix);
+  const fromEnvironment: Record<string, string> = {};
+  const unknown: string[] = [];
+  for (const [variable, value] of Object.entries(rest)) {
+    if (!variable.startsWith(prefix) || value === undefined) continue;
+    const name = variable.slice(prefix.length).toLowerCase();
+    if (Object.hasOwn(schema.shape, name)) fromEnvironment[name] = value;
+    else if (!OF_OTHERS.test(variable)) unknown.push(variable);
+  }
+  const result = schema.safeParse({ ...fromFile, ...fromEnvironment });
+  if (result.success) return { settings: result.data, unknown };
+  throw new StartError('configuration', describe(result.error, file, prefix));
+}
+
+function readConfigFile(path: string, prefix: string): Record<string, unknown> {
   let content: unknown;
   try {
     content = parseYaml(readFileSync(path, 'utf8')) ?? {};
   } catch (error) {
     const [line] = (error as Error).message.split('\n', 1);
-    throw new StartError('configuration', `DMAD_CONFIG: cannot read ${path}: ${line}`);
+    throw new StartError('configuration', `${prefix}CONFIG: cannot read ${path}: ${line}`);
   }
   if (typeof content !== 'object' || content === null || Array.isArray(content)) {
     throw new StartError(
       'configuration',
-      `DMAD_CONFIG: ${path} must be a mapping of names to values`,
+      `${prefix}CONFIG: ${path} must be a mapping of names to values`,
     );
   }
   // The environment knows only text, and both are read by the same schema.
@@ -97,24 +112,29 @@ function attemptHome(): string | undefined {
 }
 
 /** What would look like protection and be none is refused, not ignored. */
-function checkTls({ tls_cert, tls_key, tls_client_ca }: Settings): void {
+export function checkTls(
+  {
+    tls_cert,
+    tls_key,
+    tls_client_ca,
+  }: Partial<Pick<Settings, 'tls_cert' | 'tls_key' | 'tls_client_ca'>>,
+  prefix = 'DMAD_',
+): void {
+  const pair = [`${prefix}TLS_CERT`, `${prefix}TLS_KEY`] as const;
   if ((tls_cert === undefined) !== (tls_key === undefined)) {
-    throw new StartError('configuration', 'DMAD_TLS_CERT and DMAD_TLS_KEY need each other');
+    throw new StartError('configuration', `${pair.join(' and ')} need each other`);
   }
   if (tls_client_ca !== undefined && tls_cert === undefined) {
-    throw new StartError(
-      'configuration',
-      'DMAD_TLS_CLIENT_CA needs DMAD_TLS_CERT and DMAD_TLS_KEY',
-    );
+    throw new StartError('configuration', `${prefix}TLS_CLIENT_CA needs ${pair.join(' and ')}`);
   }
 }
 
-function describe(error: z.ZodError, file: string | undefined): string {
+function describe(error: z.ZodError, file: string | undefined, prefix: string): string {
   const parts = error.issues.map((issue) => {
     if (issue.code === 'unrecognized_keys') {
-      return `DMAD_CONFIG: ${file} has unknown names: ${issue.keys.join(', ')}`;
+      return `${prefix}CONFIG: ${file} has unknown names: ${issue.keys.join(', ')}`;
     }
-    return `${variableOf(String(issue.path[0]))}: ${issue.message}`;
+    return `${variableOf(String(issue.path[0]), prefix)}: ${issue.message}`;
   });
   return parts.join('; ');
 }

@@ -4,8 +4,8 @@ import { type DeviceChoice, parseDevices } from './devices/choice.ts';
 import { canonicalHost } from './http/host-name.ts';
 
 /** "1" and "true" are yes, "0" and "false" no. */
-const flag = z.enum(['0', '1', 'false', 'true']).transform((v) => v === '1' || v === 'true');
-const wholeNumber = (minimum: number, maximum: number) => {
+export const flag = z.enum(['0', '1', 'false', 'true']).transform((v) => v === '1' || v === 'true');
+export const wholeNumber = (minimum: number, maximum: number) => {
   const error = `must be a whole number from ${minimum} to ${maximum}`;
   return z
     .string()
@@ -13,10 +13,10 @@ const wholeNumber = (minimum: number, maximum: number) => {
     .transform(Number)
     .pipe(z.number().min(minimum, error).max(maximum, error));
 };
-const nonEmpty = z.string().min(1, 'must not be empty');
+export const nonEmpty = z.string().min(1, 'must not be empty');
 /** A name, which a dot may end, or an address. Compose names hosts after services, with "_" too. */
 const HOST = /^(?:[0-9a-z_](?:[0-9a-z_.-]*[0-9a-z_])?\.?|[0-9a-f:.]*:[0-9a-f:.]*)$/i;
-const host = z
+export const host = z
   .string()
   .regex(HOST, 'must be a name or an address, without scheme, port or brackets');
 /** What sun_path holds (unix(7)); a longer path would be cut off without a word. */
@@ -25,7 +25,7 @@ const socketPath = nonEmpty.refine(
   (path) => Buffer.byteLength(path) <= MAX_SOCKET_PATH,
   `must have at most ${MAX_SOCKET_PATH} bytes`,
 );
-const hostNames = z
+export const hostNames = z
   .string()
   .transform((list) =>
     list
@@ -43,7 +43,7 @@ const devices = z.string().transform((text, context): DeviceChoice => {
   }
 });
 
-interface Setting {
+export interface Setting {
   /** From its text, which is what the environment has. */
   readonly schema: z.ZodType;
   /** Its default as Markdown. */
@@ -193,32 +193,42 @@ export const settingsSchema = z.strictObject(
 
 export type Settings = z.output<typeof settingsSchema>;
 
-export function variableOf(name: string): string {
-  return `DMAD_${name.toUpperCase()}`;
+/** The variable of a setting. @param prefix of the program's variables */
+export function variableOf(name: string, prefix = 'DMAD_'): string {
+  return `${prefix}${name.toUpperCase()}`;
 }
 
 /** README's table of settings. */
-export function settingsTable(): string {
-  const rows = Object.entries(SETTINGS).map(
+export function settingsTable(
+  settings: Record<string, Setting> = SETTINGS,
+  prefix?: string,
+): string {
+  const rows = Object.entries(settings).map(
     ([name, { default: value, meaning }]) =>
-      `| \`${variableOf(name)}\` | ${value} | ${meaning} |\n`,
+      `| \`${variableOf(name, prefix)}\` | ${value} | ${meaning} |\n`,
   );
   return `| variable | default | meaning |\n|---|---|---|\n${rows.join('')}`;
 }
 
 /** What `--help` prints. */
 export function helpText(): string {
-  const settings = Object.entries(SETTINGS).map(
-    ([name, { default: value, meaning }]) =>
-      `  ${variableOf(name)} (default: ${plain(value)})\n      ${plain(meaning)}\n`,
-  );
   return [
     'Usage: dmad [--help | --version]\n\n',
     'Copies bytes inside and across device-dax memory, as asked over HTTP. Settings are environment\n',
     'variables; or, in a YAML file that DMAD_CONFIG names, the same names in lower case without\n',
     'DMAD_. The environment wins.\n\n',
-    ...settings,
+    helpOn(SETTINGS),
   ].join('');
+}
+
+/** What `--help` prints of each setting. */
+export function helpOn(settings: Record<string, Setting>, prefix?: string): string {
+  return Object.entries(settings)
+    .map(
+      ([name, { default: value, meaning }]) =>
+        `  ${variableOf(name, prefix)} (default: ${plain(value)})\n      ${plain(meaning)}\n`,
+    )
+    .join('');
 }
 
 /** Markdown as plain text. */

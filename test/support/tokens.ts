@@ -12,6 +12,8 @@ const OWN_SCOPES = SCOPES.filter((scope) => scope !== 'transfers:all');
 export interface TestToken {
   name: string;
   scopes?: readonly Scope[];
+  /** Of a fleet's token. */
+  hosts?: string[];
   devices?: object[];
   limits?: object;
 }

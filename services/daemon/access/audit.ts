@@ -12,8 +12,13 @@ import { type RouteAccess, type Scope, scopesOf } from './scopes.ts';
 
 /** A transfer may have thousands of segments; for further ones, the line has their number. */
 const MAX_RANGES = 16;
-/** What writes, copies or returns bytes. Reading transfers and metrics does not. */
-const AUDITED: readonly Scope[] = ['transfers:write', 'content:read', 'content:write'];
+/** What writes, copies or returns bytes, or changes a fleet. Reading transfers and metrics does not. */
+const AUDITED: readonly Scope[] = [
+  'transfers:write',
+  'content:read',
+  'content:write',
+  'fleet:admin',
+];
 const REFUSED = [401, 403, 421];
 
 /** `unfinished`: the connection closed before the client had the whole answer. */
@@ -116,8 +121,8 @@ function furtherThan({ length }: Touches): number | undefined {
   return length > MAX_RANGES ? length - MAX_RANGES : undefined;
 }
 
-function describeTouch({ device, offset, size, write }: Touch) {
-  return { device, offset, size, access: write ? 'write' : 'read' };
+function describeTouch({ host, device, offset, size, write }: Touch) {
+  return { host, device, offset, size, access: write ? 'write' : 'read' };
 }
 
 declare module 'fastify' {

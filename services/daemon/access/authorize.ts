@@ -6,6 +6,8 @@ import type { Client } from './client.ts';
 
 /** Bytes that a request is about to read or write. */
 export interface Touch {
+  /** Of a fleet: the host that has the device. */
+  host?: string;
   /** As the client named it, which need not be a device that there is. */
   device: string;
   /** Bytes. */
@@ -27,15 +29,17 @@ export interface Touches {
  * has no business with.
  *
  * @param pointerOf which field of the request says where a touch is (a JSON pointer), for errors
+ * @param grants what the client may touch; in a fleet that depends on the host
  * @throws Problem forbidden
  */
 export function authorize(
   request: FastifyRequest,
   touches: Touches,
   pointerOf?: (index: number) => string,
+  grants = request.client.grants,
 ): void {
   request.touches = touches;
-  const { grants, name } = request.client;
+  const { name } = request.client;
   if (grants === undefined) return;
   for (let index = 0; index < touches.length; index++) {
     const touch = touches.at(index) as Touch;

@@ -33,6 +33,8 @@ export interface Client {
   readonly scopes: ReadonlySet<Scope>;
   /** Undefined: every byte of every device. */
   readonly grants: Grants | undefined;
+  /** Of a fleet, the hosts that it may use; undefined: every host. */
+  readonly hosts?: ReadonlySet<string> | undefined;
   /** Answers to it that are under way: they end where it may no longer do what it could. */
   readonly answers: Set<ServerResponse>;
 }
@@ -46,10 +48,10 @@ export function nameOfUid(uid: number): string {
 }
 
 /** A client that may do everything. */
-export function trustedClient(name: string): Client {
+export function trustedClient(name: string, scopes: readonly Scope[] = SCOPES): Client {
   return {
     name,
-    scopes: new Set(SCOPES),
+    scopes: new Set(scopes),
     grants: undefined,
     answers: new Set(),
   };

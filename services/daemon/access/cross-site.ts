@@ -14,9 +14,10 @@ const TRUSTED_SITES: unknown[] = ['same-origin', 'none'];
  * cannot read the answers, but what its requests do is done.
  *
  * @param options.allowedHosts further names that the daemon is reached by, in canonical form
+ * @param options.variable that names those
  */
-export default fp<{ allowedHosts: readonly string[] }>(
-  async (app, { allowedHosts }) => {
+export default fp<{ allowedHosts: readonly string[]; variable?: string }>(
+  async (app, { allowedHosts, variable = 'DMAD_ALLOWED_HOSTS' }) => {
     const check = (request: FastifyRequest): undefined => {
       if (request.routeOptions.config.access === 'public') return;
       if (cameInOnUnixSocket(request.raw.socket)) return;
@@ -24,7 +25,7 @@ export default fp<{ allowedHosts: readonly string[] }>(
       throw new Problem(
         'forbidden',
         "A web page of another site sent this. Use the daemon's own pages, or a client that is no " +
-          'browser; behind a proxy, add the name in the address bar to DMAD_ALLOWED_HOSTS.',
+          `browser; behind a proxy, add the name in the address bar to ${variable}.`,
       );
     };
     app.addHook('onRequest', syncHook(check));

@@ -21,16 +21,20 @@ export interface ServedDevices {
  * Refuses to serve without tokens what is worth protecting: real devices over TCP, or anything
  * beyond loopback. DMAD_INSECURE=1 takes the responsibility. Warns of tokens that travel in clear.
  *
+ * @param prefix of the settings' variables
  * @throws StartError configuration
  */
 export function checkExposure(
   config: ExposureSettings,
   inventory: ServedDevices,
   log: FastifyBaseLogger,
+  prefix = 'DMAD_',
 ): void {
   if (config.tokens_file !== undefined) {
     if (config.tls_cert === undefined && !isLoopback(config.host)) {
-      log.warn('tokens and bytes go over the network in clear: set DMAD_TLS_CERT and DMAD_TLS_KEY');
+      log.warn(
+        `tokens and bytes go over the network in clear: set ${prefix}TLS_CERT and ${prefix}TLS_KEY`,
+      );
     }
     return;
   }
@@ -47,9 +51,9 @@ export function checkExposure(
   if (!config.insecure) {
     throw new StartError(
       'configuration',
-      `${what}: over TCP that needs DMAD_TOKENS_FILE (npm run token makes one); DMAD_INSECURE=1 ` +
-        'serves whoever can connect',
+      `${what}: over TCP that needs ${prefix}TOKENS_FILE (npm run token makes one); ` +
+        `${prefix}INSECURE=1 serves whoever can connect`,
     );
   }
-  log.warn(`DMAD_INSECURE: whoever can connect can read and write: ${what}`);
+  log.warn(`${prefix}INSECURE: whoever can connect can read and write: ${what}`);
 }

@@ -14,9 +14,10 @@ import { Problem } from '../problems/problem.ts';
  *
  * @param options.host that the daemon listens on
  * @param options.allowedHosts further names that the daemon is reached by, in canonical form
+ * @param options.variable that names those
  */
-export default fp<{ host: string; allowedHosts: string[] }>(
-  async (app, { host: listensOn, allowedHosts }) => {
+export default fp<{ host: string; allowedHosts: string[]; variable?: string }>(
+  async (app, { host: listensOn, allowedHosts, variable = 'DMAD_ALLOWED_HOSTS' }) => {
     const own = new Set([canonicalHost(listensOn), ...allowedHosts]);
     /** What each connection's requests have named, and found to be ours: nearly always the same. */
     const known = new WeakMap<Socket, string>();
@@ -37,7 +38,7 @@ export default fp<{ host: string; allowedHosts: string[] }>(
       if (!isOwnHost(host, request, own)) {
         throw new Problem(
           'misdirected_request',
-          "The Host header names none of this daemon's own hosts; add names to DMAD_ALLOWED_HOSTS.",
+          `The Host header names none of this daemon's own hosts; add names to ${variable}.`,
         );
       }
       known.set(socket, host);

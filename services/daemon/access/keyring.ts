@@ -3,7 +3,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { Client, ClientLimits } from './client.ts';
 import { type FindDevice, Grants } from './grants.ts';
-import { readTokensFile, type Token } from './tokens-file.ts';
+import { readTokensFile, type Token, type TokenSchema } from './tokens-file.ts';
 
 interface Entry {
   readonly token: Token;
@@ -15,14 +15,19 @@ interface Entry {
 export class Keyring {
   readonly #path: string;
   readonly #findDevice: FindDevice;
+  readonly #schema: TokenSchema | undefined;
   #entries: readonly Entry[] = [];
   /** Of every token that there has been: what was accepted of one that is gone still goes on. */
   readonly #limits = new Map<string, ClientLimits>();
 
-  /** @throws Error where the tokens file cannot be used */
-  constructor(path: string, findDevice: FindDevice) {
+  /**
+   * @param schema of the file's tokens; a daemon's if absent
+   * @throws Error where the tokens file cannot be used
+   */
+  constructor(path: string, findDevice: FindDevice, schema?: TokenSchema) {
     this.#path = path;
     this.#findDevice = findDevice;
+    this.#schema = schema;
     this.reload();
   }
 
@@ -53,7 +58,7 @@ export class Keyring {
    */
   reload(): void {
     const before = new Map(this.#entries.map((entry) => [entry.token.name, entry]));
-    this.#entries = readTokensFile(this.#path).map((token) => {
+    this.#entries = readTokensFile(this.#path, this.#schema).map((token) => {
       const known = before.get(token.name);
       if (known === undefined || !maySame(known.token, token)) {
         return entryOf(token, this.#findDevice);
@@ -83,6 +88,7 @@ function entryOf(token: Token, findDevice: FindDevice): Entry {
     name: token.name,
     scopes: new Set(token.scopes),
     grants: token.devices && new Grants(token.devices, findDevice),
+    hosts: token.hosts && new Set(token.hosts),
     answers: new Set(),
   };
   return { token, digest: Buffer.from(token.sha256, 'hex'), client };

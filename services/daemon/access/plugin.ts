@@ -9,7 +9,7 @@ import { Problem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { ANONYMOUS, type Client, nameOfUid, trustedClient } from './client.ts';
 import type { Keyring } from './keyring.ts';
-import { type RouteAccess, scopesOf } from './scopes.ts';
+import { type RouteAccess, type Scope, scopesOf } from './scopes.ts';
 
 /** The name of the security scheme in the OpenAPI document. */
 export const TOKEN_SCHEME = 'token';
@@ -26,6 +26,8 @@ interface Peer {
 export interface AccessOptions {
   /** Undefined: no tokens are in use, and whoever connects may do everything. */
   keyring: Keyring | undefined;
+  /** What a client without a token may do if none are in use; all that a daemon has if absent. */
+  scopes?: readonly Scope[];
   /** Who is on the other end of a Unix socket. */
   peerUid(socket: Socket): number;
 }
@@ -35,8 +37,8 @@ export interface AccessOptions {
  * may do with which bytes is asked in authorize.ts, once they are known.
  */
 export default fp<AccessOptions>(
-  async (app, { keyring, peerUid }) => {
-    const anonymous = trustedClient(ANONYMOUS);
+  async (app, { keyring, scopes, peerUid }) => {
+    const anonymous = trustedClient(ANONYMOUS, scopes);
     const peers = new WeakMap<Socket, Peer>();
     const routes: RouteOptions[] = [];
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/** What a token can be good for; the HTTP contract's names. */
+/** What a daemon's token can be good for; the HTTP contract's names. */
 export const SCOPES = [
   'transfers:read',
   'transfers:write',
@@ -9,7 +9,9 @@ export const SCOPES = [
   'content:write',
   'metrics:read',
 ] as const;
-export type Scope = (typeof SCOPES)[number];
+/** A fleet's tokens can have one more: it adds hosts and removes them. */
+export const FLEET_SCOPES = [...SCOPES, 'fleet:admin'] as const;
+export type Scope = (typeof FLEET_SCOPES)[number];
 
 /** What a route asks of its client. `client`: to be one; scopes: to have at least one of them. */
 export type RouteAccess = 'public' | 'client' | Scope | readonly Scope[];

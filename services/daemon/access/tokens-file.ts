@@ -2,9 +2,10 @@
 import { z } from 'zod';
 import { byteCount } from '../base/byte-count.ts';
 import { deviceNameOf } from '../base/device-name.ts';
+import { hostNameSchema } from '../base/host-name.ts';
 import { parseYaml, readTrustedFile } from '../base/trusted-file.ts';
 import { ANONYMOUS } from './client.ts';
-import { SCOPES } from './scopes.ts';
+import { FLEET_SCOPES, SCOPES } from './scopes.ts';
 
 /** Room for a thousand tokens with devices. In bytes. */
 const MAX_FILE_SIZE = 2 ** 20;
@@ -12,6 +13,7 @@ const MAX_FILE_SIZE = 2 ** 20;
 const MAX_TOKENS = 1024;
 const MAX_DEVICES = 1024;
 const MAX_RANGES = 1024;
+const MAX_HOSTS = 1024;
 
 const rangeSchema = z
   .strictObject({ offset: byteCount(0), size: byteCount(1) })
@@ -47,34 +49,44 @@ export const tokenSchema = z.strictObject({
     })
     .default({}),
 });
-export type Token = z.output<typeof tokenSchema>;
 
-const fileSchema = z.strictObject({
-  tokens: z
-    .array(tokenSchema)
-    .max(MAX_TOKENS)
-    .superRefine((tokens, context) => {
-      for (const field of ['name', 'sha256'] as const) {
-        const seen = new Set<string>();
-        for (const [index, { [field]: value }] of tokens.entries()) {
-          const message = `is another token's ${field} already`;
-          if (seen.has(value)) context.addIssue({ code: 'custom', path: [index, field], message });
-          seen.add(value);
-        }
-      }
-    }),
+/** The same of a fleet: its devices are those of each host that it may use. */
+export const fleetTokenSchema = tokenSchema.extend({
+  scopes: z.array(z.enum(FLEET_SCOPES)).min(1),
+  hosts: z.array(hostNameSchema).min(1).max(MAX_HOSTS).optional(),
 });
+
+export type Token = z.output<typeof fleetTokenSchema>;
+export type TokenSchema = typeof tokenSchema | typeof fleetTokenSchema;
+
+const fileSchemaOf = (schema: TokenSchema) =>
+  z.strictObject({
+    tokens: z
+      .array(schema as typeof fleetTokenSchema)
+      .max(MAX_TOKENS)
+      .superRefine((tokens, context) => {
+        for (const field of ['name', 'sha256'] as const) {
+          const seen = new Set<string>();
+          for (const [index, { [field]: value }] of tokens.entries()) {
+            const message = `is another token's ${field} already`;
+            if (seen.has(value))
+              context.addIssue({ code: 'custom', path: [index, field], message });
+            seen.add(value);
+          }
+        }
+      }),
+  });
 
 /**
  * Reads the tokens file, which is YAML.
  *
  * @throws Error saying in one line what is wrong and where; it never quotes what the file holds
  */
-export function readTokensFile(path: string): Token[] {
-  return parseTokens(readTrustedFile(path, MAX_FILE_SIZE));
+export function readTokensFile(path: string, schema?: TokenSchema): Token[] {
+  return parseTokens(readTrustedFile(path, MAX_FILE_SIZE), schema);
 }
 
 /** @param text of a tokens file. @throws Error as {@link readTokensFile} does */
-export function parseTokens(text: string): Token[] {
-  return parseYaml(text, fileSchema).tokens;
+export function parseTokens(text: string, schema: TokenSchema = tokenSchema): Token[] {
+  return parseYaml(text, fileSchemaOf(schema)).tokens;
 }

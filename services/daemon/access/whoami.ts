@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { problemResponses } from '../problems/schema.ts';
 import type { ClientUse } from './client.ts';
 import type { Grant } from './grants.ts';
-import { SCOPES } from './scopes.ts';
+import { FLEET_SCOPES } from './scopes.ts';
 
 const bytes = z.int().min(0);
 
@@ -14,7 +14,10 @@ export const whoamiSchema = z
       description:
         "A token's name, `uid:N` on the Unix socket, or `anonymous` where no tokens are in use.",
     }),
-    scopes: z.array(z.enum(SCOPES)),
+    scopes: z.array(z.enum(FLEET_SCOPES)),
+    hosts: z.array(z.string()).optional().meta({
+      description: 'Of a fleet: the hosts that it may use; absent: every host.',
+    }),
     devices: z
       .array(
         z.object({
@@ -66,11 +69,12 @@ export const whoamiRoute: FastifyPluginAsyncZod<WhoamiOptions> = async (app, { u
         },
       },
     },
-    async ({ client: { name, scopes, grants } }) => {
+    async ({ client: { name, scopes, grants, hosts } }) => {
       const { limits, transfersInFlight, waitingBytes, spendableBytes } = useOf(name);
       return {
         name,
         scopes: [...scopes],
+        ...(hosts && { hosts: [...hosts] }),
         devices: grants?.all.map(grantDocument) ?? null,
         limits: {
           transfers_in_flight: limits.transfersInFlight ?? null,

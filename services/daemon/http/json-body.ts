@@ -13,8 +13,8 @@ import { syncHook } from './sync-hook.ts';
 /** Of a JSON body, in bytes. 4096 segments take about 300 KiB. */
 export const JSON_BODY_LIMIT = 2 ** 20;
 const BODY_CHECK_MS = 1000;
-/** Nobody reads the body of another one. */
-const PARSED = ['POST', 'PATCH'];
+/** Nobody reads the body of another one, but for routes that stream it. */
+const PARSED = ['POST', 'PATCH', 'PUT'];
 
 /** Strictly (RFC 8259): UTF-8 and no byte order mark. @throws Problem invalid_request */
 export function parseJson(body: Buffer): unknown {

@@ -18,13 +18,19 @@ export function cameInOnUnixSocket(socket: Socket): boolean {
 /**
  * Listens for TCP connections.
  *
+ * @param variable that names the port
  * @returns the port, which the kernel chose where 0 was asked for
  * @throws StartError address_in_use
  */
-export async function listenTcp(server: Server, host: string, port: number): Promise<number> {
+export async function listenTcp(
+  server: Server,
+  host: string,
+  port: number,
+  variable = 'DMAD_PORT',
+): Promise<number> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) =>
-      reject(listenError(error, `${host}:${port}`, 'choose another DMAD_PORT')),
+      reject(listenError(error, `${host}:${port}`, `choose another ${variable}`)),
     );
     server.listen({ host, port }, resolve);
   });

@@ -22,16 +22,19 @@ export function tlsFilesOf(settings: {
   return cert === undefined || key === undefined ? undefined : { cert, key, clientCa };
 }
 
-/** @throws StartError configuration, where a file cannot be read, or they do not fit together */
-export function readTls({ cert, key, clientCa }: TlsFiles): SecureContextOptions {
+/**
+ * @param prefix of the variables that name the files
+ * @throws StartError configuration, where a file cannot be read, or they do not fit together
+ */
+export function readTls({ cert, key, clientCa }: TlsFiles, prefix = 'DMAD_'): SecureContextOptions {
   const options: SecureContextOptions = {
     minVersion: 'TLSv1.2',
-    cert: readPem('DMAD_TLS_CERT', cert),
-    key: readPem('DMAD_TLS_KEY', key),
-    ...(clientCa !== undefined && { ca: readPem('DMAD_TLS_CLIENT_CA', clientCa) }),
+    cert: readPem(`${prefix}TLS_CERT`, cert),
+    key: readPem(`${prefix}TLS_KEY`, key),
+    ...(clientCa !== undefined && { ca: readPem(`${prefix}TLS_CLIENT_CA`, clientCa) }),
   };
-  attempt(`DMAD_TLS_CERT ${cert}`, () => createSecureContext({ cert: options.cert }));
-  attempt(`DMAD_TLS_KEY ${key}`, () => createSecureContext(options));
+  attempt(`${prefix}TLS_CERT ${cert}`, () => createSecureContext({ cert: options.cert }));
+  attempt(`${prefix}TLS_KEY ${key}`, () => createSecureContext(options));
   return options;
 }
 

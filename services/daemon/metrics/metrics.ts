@@ -1,12 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import {
-  Counter,
-  collectDefaultMetrics,
-  Gauge,
-  Histogram,
-  type Metric,
-  Registry,
-} from 'prom-client';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { DAEMON_VERSION } from '../base/version.ts';
 import { DMA_ERRORS, ENGINE_NAMES, type EngineName, OPERATIONS } from '../base/vocabulary.ts';
 import type { Inventory } from '../devices/device.ts';
@@ -25,6 +18,7 @@ import { ContentMetrics } from './content.ts';
 import { EventLoopWindow } from './event-loop.ts';
 import { type WatchedFaults, watchFaults } from './faults.ts';
 import { watchLog } from './log.ts';
+import { PROCESS_METRICS } from './process.ts';
 import { ReplicationMetrics, type WatchedReplications } from './replications.ts';
 import { RequestMetrics } from './requests.ts';
 
@@ -33,26 +27,6 @@ const PHASE_BUCKETS = buckets125(1e-6, 1000);
 /** From a disk with a cache that lasts, to one that is overburdened. */
 const SYNC_BUCKETS = [0.0005, 0.002, 0.01, 0.05, 0.25, 1, 5];
 const NS_PER_SECOND = 1e9;
-const NEVER_MS = 2 ** 31 - 1;
-
-/**
- * Of the process. What observes them cannot be stopped, so it is started once, and knows nothing of
- * the daemon.
- */
-const PROCESS_METRICS = collectProcessMetrics();
-
-function collectProcessMetrics(): Metric[] {
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: NEVER_MS });
-  return (
-    registry
-      .getMetricsAsArray()
-      .map(({ name }) => name)
-      // Its gauges of the event loop's lag are reset whenever any scraper reads them.
-      .filter((name) => !name.startsWith('nodejs_eventloop_lag_'))
-      .map((name) => registry.getSingleMetric(name) as Metric)
-  );
-}
 
 /** What is read when Prometheus scrapes. */
 export interface Watched {

@@ -2,13 +2,19 @@
 import type { IncomingMessage } from 'node:http';
 import accepts from 'accepts';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import type { Registry } from 'prom-client';
 import { z } from 'zod';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
-import type { Metrics } from './metrics.ts';
 import { OPENMETRICS_TYPE, toOpenMetrics } from './openmetrics.ts';
 
-export const metricsRoutes: FastifyPluginAsyncZod<{ metrics: Metrics }> = async (
+/** What is scraped, and what stops measuring. */
+export interface ScrapedMetrics {
+  readonly registry: Registry;
+  close(): void;
+}
+
+export const metricsRoutes: FastifyPluginAsyncZod<{ metrics: ScrapedMetrics }> = async (
   app,
   { metrics },
 ) => {

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { OpenAPIV3_1 } from 'openapi-types';
 import { PROBLEMS, type ProblemCode, problemType } from '../problems/problem.ts';
-import { EXAMPLES, type Example } from './examples.ts';
+import type { Example, Examples } from './examples.ts';
 import { openAnswers } from './open-answers.ts';
 
 type Operation = OpenAPIV3_1.OperationObject;
 type Response = OpenAPIV3_1.ResponseObject;
 type Schemas = Record<string, OpenAPIV3_1.SchemaObject>;
 
-const METHODS = ['get', 'put', 'post', 'patch'] as const;
+const METHODS = ['get', 'put', 'post', 'patch', 'delete'] as const;
 /** The schemas that only go in; for all others what goes out is what is described. */
 const REQUESTS = [
   ...['TransferRequest', 'BatchedTransferRequest', 'TransferBatch', 'TransferPatch'],
   ...['ReplicationRequest', 'ReplicationPatch'],
+  ...['FleetTransferRequest', 'FleetHostRequest'],
 ];
 
 const text = (description: string) => ({ description, schema: { type: 'string' as const } });
@@ -34,23 +35,26 @@ const CREATES_ONE: (string | undefined)[] = ['createTransfer', 'createReplicatio
 const REPLAYED = ['200', '202', '409', '424', '500', '502', '503', '504', '507'];
 
 /** Makes of what the routes' schemas give the document that clients read. */
-export function finishDocument(document: OpenAPIV3_1.Document): OpenAPIV3_1.Document {
+export function finishDocument(
+  document: OpenAPIV3_1.Document,
+  examples: Examples,
+): OpenAPIV3_1.Document {
   for (const path of Object.values(document.paths ?? {})) {
     for (const method of METHODS) {
       const operation = path?.[method];
       if (operation === undefined) continue;
       addHeaders(operation);
-      addExamples(operation);
+      addExamples(operation, examples);
     }
   }
-  const finished = withoutTwins({ ...document, servers: serverAt('.') });
+  const finished = withoutUnused(withoutTwins({ ...document, servers: serverAt('.') }));
   openAnswers(finished);
   return finished;
 }
 
 /** @param url relative to the document: a proxy may have put a prefix before all paths */
 export function serverAt(url: string): OpenAPIV3_1.ServerObject[] {
-  return [{ url, description: 'This daemon.' }];
+  return [{ url, description: 'This server.' }];
 }
 
 function addHeaders(operation: Operation): void {
@@ -88,8 +92,8 @@ function isLimited({ security = [] }: Operation): boolean {
   return security.length === 1 && /^(?:transfers:write|content:.*)$/.test(scope ?? '');
 }
 
-function addExamples(operation: Operation): void {
-  const examples = Object.entries(EXAMPLES[operation.operationId ?? ''] ?? {});
+function addExamples(operation: Operation, all: Examples): void {
+  const examples = Object.entries(all[operation.operationId ?? ''] ?? {});
   for (const [name, example] of examples) {
     addRequestExample(operation, name, example);
     const { status, contentType = 'application/json', response: value, summary } = example;
@@ -153,4 +157,21 @@ function withoutTwins(document: OpenAPIV3_1.Document): OpenAPIV3_1.Document {
   return JSON.parse(
     JSON.stringify(kept).replaceAll(/("#\/components\/schemas\/\w+?)Input"/g, '$1"'),
   );
+}
+
+/** The generator describes all schemas that the process has loaded: another service's too. */
+function withoutUnused(document: OpenAPIV3_1.Document): OpenAPIV3_1.Document {
+  const all = (document.components?.schemas ?? {}) as Schemas;
+  const used = new Set<string>();
+  const find = (value: unknown): void => {
+    const text = JSON.stringify(value) ?? '';
+    for (const [, name = ''] of text.matchAll(/"#\/components\/schemas\/(\w+)"/g)) {
+      if (used.has(name)) continue;
+      used.add(name);
+      find(all[name]);
+    }
+  };
+  find(document.paths);
+  const schemas = Object.fromEntries(Object.entries(all).filter(([name]) => used.has(name)));
+  return { ...document, components: { ...document.components, schemas } };
 }

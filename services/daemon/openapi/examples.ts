@@ -123,8 +123,11 @@ const device = {
   inconsistent: [],
 };
 
-/** By operationId. `ID` as a parameter stands for the id of a transfer that is over. */
-export const EXAMPLES: Record<string, Record<string, Example>> = {
+/** By operationId. */
+export type Examples = Record<string, Record<string, Example>>;
+
+/** `ID` as a parameter stands for the id of a transfer that is over. */
+export const EXAMPLES: Examples = {
   ...REPLICATION_EXAMPLES,
   createTransfer: {
     verified: {

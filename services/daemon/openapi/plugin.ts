@@ -12,21 +12,47 @@ import { TOKEN_SCHEME } from '../access/plugin.ts';
 import { DAEMON_VERSION } from '../base/version.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { finishDocument, serverAt } from './document.ts';
+import { EXAMPLES, type Examples } from './examples.ts';
 
 const toComponents = createJsonSchemaTransformObject({});
 
-/** Describes every route that is registered after it, and shows them in Swagger UI. */
-export default fp(
-  async (app) => {
+/** What a document says of its service as a whole. */
+export interface DescribedService {
+  title: string;
+  description: string;
+  tags: { name: string; description: string }[];
+  examples: Examples;
+}
+
+const DAEMON: DescribedService = {
+  title: 'dmad',
+  description:
+    'DMA as a service: durable, ordered bulk copies inside and across device-dax memory.',
+  tags: [
+    { name: 'transfers', description: 'Copies, and how they stand.' },
+    { name: 'replications', description: "Copies of ranges of other hosts' devices." },
+    { name: 'devices', description: 'The memory that is copied, and its bytes.' },
+    { name: 'engines', description: 'What copies.' },
+    { name: 'health', description: 'For probes, scrapes and operators.' },
+  ],
+  examples: EXAMPLES,
+};
+
+/**
+ * Describes every route that is registered after it, and shows them in Swagger UI.
+ *
+ * @param options.service what is described; the daemon if absent
+ */
+export default fp<{ service?: DescribedService }>(
+  async (app, { service: { title, description, tags, examples } = DAEMON }) => {
     await app.register(swagger, {
       openapi: {
         openapi: '3.1.0',
         info: {
-          title: 'dmad',
+          title,
           version: DAEMON_VERSION,
           description:
-            'DMA as a service: durable, ordered bulk copies inside and across device-dax memory. ' +
-            'Within a major version of the API (see `GET /version`) answers only gain: clients ' +
+            `${description} Within a major version of the API (see \`GET /version\`) answers only gain: clients ` +
             'ignore members and values that they do not know.',
           license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
         },
@@ -41,16 +67,11 @@ export default fp(
             },
           },
         },
-        tags: [
-          { name: 'transfers', description: 'Copies, and how they stand.' },
-          { name: 'replications', description: "Copies of ranges of other hosts' devices." },
-          { name: 'devices', description: 'The memory that is copied, and its bytes.' },
-          { name: 'engines', description: 'What copies.' },
-          { name: 'health', description: 'For probes, scrapes and operators.' },
-        ],
+        tags,
       },
       transform: createJsonSchemaTransform({}),
-      transformObject: (input) => finishDocument(toComponents(input) as OpenAPIV3_1.Document),
+      transformObject: (input) =>
+        finishDocument(toComponents(input) as OpenAPIV3_1.Document, examples),
     });
 
     app.addHook('onRoute', (route) => {

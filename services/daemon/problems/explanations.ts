@@ -53,6 +53,10 @@ export const EXPLANATIONS: Readonly<Record<ProblemCode, Explanation>> = {
     retry: 'with_key',
   },
   not_cancellable: no('The transfer has already ended.', 'Nothing is left to cancel.'),
+  host_in_use: no(
+    'The host has transfers that have not ended, which nobody would see through without it.',
+    'Wait for their ends, or cancel them. GET /transfers?host=NAME lists them.',
+  ),
   not_changeable: no(
     'The transfer has already ended; or it runs, and its priority can be changed only before that.',
     'Nothing was changed. Send it again with what it is to have, if that is still wanted.',
@@ -88,6 +92,10 @@ export const EXPLANATIONS: Readonly<Record<ProblemCode, Explanation>> = {
   misdirected_request: no(
     'The `Host` header names a host that this daemon is not.',
     'Use its own address, or add the name to DMAD_ALLOWED_HOSTS.',
+  ),
+  unknown_host: no(
+    'No host of this fleet has that name, or the token may not use it.',
+    'GET /hosts lists the hosts; PUT /hosts/NAME adds one.',
   ),
   unknown_device: no(
     'No managed device has that name.',
@@ -171,6 +179,14 @@ export const EXPLANATIONS: Readonly<Record<ProblemCode, Explanation>> = {
     'The source was written all the while: after 5 rounds, blocks still differed. The destination is inconsistent.',
     'Let the source rest, or replicate ranges of it that do.',
   ),
+  host_unreachable: yes(
+    "The gateway cannot reach the host's daemon, or the daemon does not take the fleet's token.",
+    'GET /hosts says since when and why. What was accepted before waits for the host.',
+  ),
+  etcd_unavailable: yes(
+    'The gateway cannot reach a majority of etcd, so it can promise nothing that must last.',
+    'Retry as `Retry-After` says. What was answered 202 before is not lost.',
+  ),
   device_gone: ended(
     'A device was removed, unbound or replaced before the transfer ended.',
     'Bring it back: GET /devices shows its state.',
@@ -189,8 +205,12 @@ export const EXPLANATIONS: Readonly<Record<ProblemCode, Explanation>> = {
     'The transfer did not end within its `timeout_ms`. The destination may be in part overwritten.',
     'Allow more time, or see what it waited for.',
   ),
+  expired: ended(
+    'The host was away for 20 h, so the transfer was given up. If the connection was lost while it was handed over, it may have run.',
+    'Compare source and destination once the host is back.',
+  ),
   storage_full: yes(
-    'A file system is full: that of the journal, or that of an emulated device.',
+    'A file system is full: that of the journal, or that of an emulated device; or etcd has no space left.',
     'Free some space; a transfer that failed for it must be sent with a new Idempotency-Key.',
   ),
 };

@@ -14,6 +14,7 @@ export const PROBLEMS = {
   not_acceptable: { status: 406, title: 'No acceptable media type' },
   request_timeout: { status: 408, title: 'The request did not arrive in time' },
   not_cancellable: { status: 409, title: 'The transfer has already finished' },
+  host_in_use: { status: 409, title: 'The host has transfers that have not ended' },
   not_changeable: { status: 409, title: 'The transfer has finished, or runs already' },
   cancelled: { status: 409, title: 'The transfer was cancelled' },
   source_incomplete: { status: 409, title: 'An upload into the source was cut short' },
@@ -35,6 +36,7 @@ export const PROBLEMS = {
     status: 422,
     title: 'The Idempotency-Key was used with another request',
   },
+  unknown_host: { status: 422, title: 'No host of this fleet has that name' },
   dependency_failed: { status: 424, title: 'A transfer that it depends on did not succeed' },
   too_many_refusals: { status: 429, title: 'Too many invalid requests' },
   queue_full: { status: 429, title: 'The queue is full' },
@@ -52,7 +54,10 @@ export const PROBLEMS = {
   overloaded: { status: 503, title: 'The daemon is overloaded' },
   journal_unavailable: { status: 503, title: 'The journal cannot be written' },
   shutting_down: { status: 503, title: 'The daemon is shutting down' },
+  host_unreachable: { status: 503, title: 'The host cannot be reached' },
+  etcd_unavailable: { status: 503, title: 'No majority of etcd can be reached' },
   timeout: { status: 504, title: 'The transfer did not finish within its timeout' },
+  expired: { status: 504, title: 'The transfer could not be handed to its host in time' },
   storage_full: { status: 507, title: 'No space left on the storage' },
 } as const satisfies Record<string, { status: number; title: string }>;
 

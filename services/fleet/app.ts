@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readFileSync } from 'node:fs';
+import type { Server as HttpsServer } from 'node:https';
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
+import audit from '../daemon/access/audit.ts';
+import crossSite from '../daemon/access/cross-site.ts';
+import { checkExposure } from '../daemon/access/exposure.ts';
+import hosts from '../daemon/access/hosts.ts';
+import { Keyring } from '../daemon/access/keyring.ts';
+import access from '../daemon/access/plugin.ts';
+import refusals from '../daemon/access/refusals.ts';
+import { FLEET_SCOPES } from '../daemon/access/scopes.ts';
+import { fleetTokenSchema } from '../daemon/access/tokens-file.ts';
+import { whoamiRoute } from '../daemon/access/whoami.ts';
+import { Lifecycle } from '../daemon/base/lifecycle.ts';
+import { StartError } from '../daemon/base/start-error.ts';
+import type { EventStream } from '../daemon/http/event-stream.ts';
+import { attemptReload, closeHttp, createFastify } from '../daemon/http/fastify.ts';
+import jsonBody from '../daemon/http/json-body.ts';
+import { checkNodeInternals } from '../daemon/http/node-internals.ts';
+import problemHandler from '../daemon/http/problem-handler.ts';
+import requestLog from '../daemon/http/request-log.ts';
+import routing from '../daemon/http/routing.ts';
+import semantics from '../daemon/http/semantics.ts';
+import { readTls, tlsFilesOf } from '../daemon/http/tls.ts';
+import validation from '../daemon/http/validation.ts';
+import type { Log } from '../daemon/log.ts';
+import { metricsRoutes } from '../daemon/metrics/routes.ts';
+import openapi from '../daemon/openapi/plugin.ts';
+import { problemRoutes } from '../daemon/problems/routes.ts';
+import { HostGrants } from './access/hosts.ts';
+import type { FleetConfig } from './config.ts';
+import { EtcdStore } from './etcd/etcd-store.ts';
+import { Keys } from './etcd/keys.ts';
+import { Membership } from './etcd/membership.ts';
+import { Mirror, type Running } from './etcd/mirror.ts';
+import type { Store } from './etcd/store.ts';
+import { healthRoutes } from './health/routes.ts';
+import { Fleet } from './hosts/fleet.ts';
+import { hostRoutes } from './hosts/routes.ts';
+import { SeenWriter } from './hosts/seen-writer.ts';
+import { FleetMetrics } from './metrics.ts';
+import { rootRoute } from './openapi/root.ts';
+import { FLEET } from './openapi/service.ts';
+import { PREFIX } from './settings.ts';
+import { Dispatch } from './transfers/dispatch.ts';
+import { Ends } from './transfers/ends.ts';
+import { eventRoutes } from './transfers/event-routes.ts';
+import { Feed } from './transfers/feed.ts';
+import { Lister } from './transfers/list.ts';
+import { OwnerWrites } from './transfers/owner-writes.ts';
+import { Ownership } from './transfers/ownership.ts';
+import { transferRoutes } from './transfers/routes.ts';
+import { FleetTransfers } from './transfers/service.ts';
+
+const ABANDON_MS = 1000;
+
+export interface FleetAppOptions {
+  config: FleetConfig;
+  log: Log;
+  /** In place of etcd, for tests. */
+  store?: Store;
+}
+
+/** A gateway, put together but not yet listening. */
+export interface FleetApp {
+  http: FastifyInstance;
+  /** Joins the fleet. What needs etcd is refused until it can be reached. */
+  start(): void;
+  /** Reads tokens and certificates again; what is wrong with them is logged, and changes nothing. */
+  reload(): void;
+  /** Leaves the fleet, so that others take over at once, and closes everything. */
+  shutDown(): Promise<void>;
+}
+
+/** @throws StartError if the configuration asks for what is not available */
+export async function buildFleetApp({
+  config,
+  log: { logger: log, audit: auditLog },
+  store: givenStore,
+}: FleetAppOptions): Promise<FleetApp> {
+  await checkNodeInternals();
+  const lifecycle = new Lifecycle(log);
+  try {
+    checkExposure(config, { list: () => [], missing: new Map() }, log, PREFIX);
+    const keyring = openKeyring(config.tokens_file, log);
+    const hostToken = openHostToken(config.host_token_file);
+    const tlsFiles = tlsFilesOf(config);
+    const tls = tlsFiles && readTls(tlsFiles, PREFIX);
+    const store = givenStore ?? new EtcdStore(config.etcd);
+    lifecycle.opened('the connection to etcd', () => store.close());
+    const keys = new Keys(config.etcd_prefix);
+    const mirror = new Mirror({ store, keys, log });
+    lifecycle.opened('the watch on etcd', () => mirror.close());
+    const metrics = new FleetMetrics();
+    const ends = new Ends();
+    const feed = new Feed();
+    const membership = new Membership({
+      ...{ store, keys, log },
+      joined: () => ownership.reconcile(),
+      left: () => ownership.leave(),
+      beat: (revision) => mirror.expect(revision),
+    });
+    const seenWriter = new SeenWriter({ store, keys, mirror, membership });
+    const fleet: Fleet = new Fleet({
+      mirror,
+      token: hostToken.read,
+      stateChanged: (link) => {
+        if (link.away === undefined) dispatch.reachable(link.name);
+        seenWriter.changed(link);
+      },
+      told: (id, host, transfer) => dispatch.told(id, host, transfer),
+      missed: (host) => dispatch.missed(host),
+    });
+    lifecycle.opened('the connections to hosts', () => fleet.close());
+    const writes = new OwnerWrites({ store, keys, member: () => membership.member?.id });
+    const viewOf = (running: Running) => transfers.viewOf(running);
+    const dispatch: Dispatch = new Dispatch({
+      ...{ store, keys, mirror, fleet, ends, feed, writes, log, viewOf },
+      ended: ({ document }) => metrics.ended(document.status),
+    });
+    const ownership: Ownership = new Ownership({
+      ...{ store, keys, mirror, membership, log },
+      gained: (host) => dispatch.gained(host),
+      lost: (host) => dispatch.lost(host),
+    });
+    dispatch.ownership = ownership;
+    mirror.listener = dispatch;
+    const transfers: FleetTransfers = new FleetTransfers({
+      ...{ store, keys, mirror, membership, ends, fleet, log },
+      troubleOf: (host) => dispatch.troubleOf(host),
+      limitOf: (client) => keyring?.limitsOf(client).transfersInFlight,
+    });
+    const lister = new Lister({
+      ...{ store, keys, mirror, viewOf },
+      reachable: () => membership.health.is !== 'away',
+    });
+    const grants = new HostGrants((host, device) =>
+      fleet.link(host)?.seen?.devices.find(({ name }) => name === device),
+    );
+    metrics.watch({
+      ...{ mirror, membership, fleet, ownership },
+      accepting: () => transfers.accepting,
+    });
+    const abandoning = setInterval(() => dispatch.abandon(), ABANDON_MS);
+    lifecycle.opened('the owned hosts', () => {
+      clearInterval(abandoning);
+      ownership.close();
+    });
+    lifecycle.opened('the membership', () => membership.close());
+
+    const http = createFastify(log, tls, config.download_idle_seconds * 1000);
+    lifecycle.opened('the HTTP server', () => closeHttp(http, undefined));
+    http.decorate('eventStreams', new Set<EventStream>());
+    const own = {
+      allowedHosts: config.allowed_hosts,
+      variable: `${PREFIX}ALLOWED_HOSTS`,
+    };
+    await http.register(requestLog, {
+      onAnswered: (answered) => metrics.requests.answered(answered),
+    });
+    await http.register(audit, { audit: auditLog });
+    await http.register(hosts, { host: config.host, ...own });
+    await http.register(crossSite, own);
+    await http.register(problemHandler);
+    await http.register(semantics);
+    await http.register(access, { keyring, scopes: FLEET_SCOPES, peerUid: () => -1 });
+    await http.register(refusals);
+    await http.register(routing);
+    await http.register(validation);
+    await http.register(jsonBody);
+    await http.register(openapi, { service: FLEET });
+    await http.register(rootRoute);
+    await http.register(problemRoutes);
+    await http.register(whoamiRoute, {
+      useOf: (name) => ({
+        limits: keyring?.limitsOf(name) ?? {},
+        transfersInFlight: mirror.runningOf(name),
+        ...{ waitingBytes: 0, spendableBytes: undefined, owedMs: 0 },
+      }),
+    });
+    await http.register(transferRoutes, { transfers, lister, grants, fleet });
+    await http.register(eventRoutes, { transfers, mirror, feed });
+    await http.register(hostRoutes, { store, keys, mirror, membership, fleet, grants });
+    await http.register(healthRoutes, {
+      ...{ mirror, membership },
+      notReady: () => {
+        const names = [...mirror.hosts.keys()];
+        return names.filter((name) => fleet.link(name)?.seen?.state !== 'ready').sort();
+      },
+    });
+    await http.register(metricsRoutes, { metrics });
+    await http.ready();
+
+    return {
+      http,
+      start: () => membership.start(),
+      reload: () => {
+        attemptReload(log, 'tokens', keyring && (() => keyring.reload()));
+        attemptReload(log, "the fleet's own token", hostToken.reload);
+        attemptReload(
+          log,
+          'certificates',
+          tlsFiles &&
+            (() => (http.server as HttpsServer).setSecureContext(readTls(tlsFiles, PREFIX))),
+        );
+      },
+      shutDown: () => lifecycle.close(),
+    };
+  } catch (error) {
+    // What fails to close is in the log; why the start failed matters more.
+    await lifecycle.close().catch(() => undefined);
+    throw error;
+  }
+}
+
+function openKeyring(path: string | undefined, log: FastifyBaseLogger): Keyring | undefined {
+  if (path === undefined) return undefined;
+  try {
+    // What a device is known by beside its name depends on the host: see access/hosts.ts.
+    const keyring = new Keyring(path, () => undefined, fleetTokenSchema);
+    log.info({ tokens: keyring.size }, 'tokens are in use');
+    return keyring;
+  } catch (error) {
+    const { message } = error as Error;
+    throw new StartError('configuration', `${PREFIX}TOKENS_FILE ${path}: ${message}`);
+  }
+}
+
+/** The token that hosts know the fleet by. */
+function openHostToken(path: string | undefined) {
+  let token: string | undefined;
+  const reload = () => {
+    if (path !== undefined) token = readFileSync(path, 'utf8').trim();
+  };
+  try {
+    reload();
+  } catch (error) {
+    const { message } = error as Error;
+    throw new StartError('configuration', `${PREFIX}HOST_TOKEN_FILE: ${message}`);
+  }
+  return { read: () => token, reload: path === undefined ? undefined : reload };
+}

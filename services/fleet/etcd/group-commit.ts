@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+import { type Condition, EtcdError, type Store, type Write } from './store.ts';
+
+/** etcd takes so many operations in a transaction (--max-txn-ops)… */
+const MAX_OPERATIONS = 128;
+/** …and a request of up to 1.5 MiB (--max-request-bytes). */
+const MAX_BYTES = 2 ** 20;
+const OPERATION_BYTES = 200;
+
+/** What is written together or not at all. */
+export interface Unit {
+  conditions: readonly Condition[];
+  writes: readonly Write[];
+}
+
+interface Waiting {
+  unit: Unit;
+  bytes: number;
+  resolve(held: boolean): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * Writes units in as few transactions as can be: what comes while one is under way shares the next,
+ * in the order in which it came. etcd syncs once for each.
+ */
+export class GroupCommit {
+  readonly #store: Pick<Store, 'write'>;
+  #waiting: Waiting[] = [];
+  #writing = false;
+
+  constructor(store: Pick<Store, 'write'>) {
+    this.#store = store;
+  }
+
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /**
+   * @returns whether the unit's conditions held, and so it is written
+   * @throws EtcdError
+   */
+  write(unit: Unit): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ unit, bytes: sizeOf(unit), resolve, reject });
+      void this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    if (this.#writing) return;
+    this.#writing = true;
+    // What comes in this turn of the event loop goes together.
+    await Promise.resolve();
+    while (this.#waiting.length > 0) await this.#writeGroup(this.#takeGroup());
+    this.#writing = false;
+  }
+
+  async #writeGroup(group: readonly Waiting[]): Promise<void> {
+    try {
+      const { held } = await this.#store.write(
+        distinct(group.flatMap(({ unit }) => unit.conditions)),
+        group.flatMap(({ unit }) => unit.writes),
+      );
+      if (held || group.length === 1) {
+        for (const { resolve } of group) resolve(held);
+        return;
+      }
+    } catch (error) {
+      for (const { reject } of group) reject(error);
+      return;
+    }
+    // One of them does not hold, and which one is not said.
+    for (const one of group) await this.#writeGroup([one]);
+  }
+
+  /** The longest run from the first on that fits into a transaction and has no key twice. */
+  #takeGroup(): Waiting[] {
+    const keys = new Set<string>();
+    const conditions = new Set<string>();
+    let bytes = 0;
+    let count = 0;
+    for (const { unit, bytes: size } of this.#waiting) {
+      const fits = bytes + size <= MAX_BYTES && keys.size + unit.writes.length <= MAX_OPERATIONS;
+      const more = unit.conditions.map(nameOf);
+      const wholly = conditions.size + more.length <= MAX_OPERATIONS;
+      const again = unit.writes.some((write) => keys.has(keyOf(write)));
+      if (count > 0 && (!fits || !wholly || again)) break;
+      for (const write of unit.writes) keys.add(keyOf(write));
+      for (const name of more) conditions.add(name);
+      bytes += size;
+      count++;
+    }
+    return this.#waiting.splice(0, count);
+  }
+}
+
+/** Whether a write may have been done though it failed. */
+export function isUnknown(error: unknown): boolean {
+  return !(error instanceof EtcdError) || error.failure === 'unknown';
+}
+
+function keyOf(write: Write): string {
+  return 'put' in write ? write.put : write.delete;
+}
+
+function nameOf(condition: Condition): string {
+  return `${condition.is} ${condition.key} ${condition.is === 'equal' ? condition.value : ''}`;
+}
+
+function distinct(conditions: readonly Condition[]): Condition[] {
+  return [...new Map(conditions.map((each) => [nameOf(each), each])).values()];
+}
+
+function sizeOf({ conditions, writes }: Unit): number {
+  const values = writes.reduce(
+    (sum, write) => sum + ('put' in write ? Buffer.byteLength(write.value) : 0),
+    0,
+  );
+  return values + (conditions.length + writes.length) * OPERATION_BYTES;
+}

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { FastifyBaseLogger } from 'fastify';
+import { type HostConfig, hostRequestSchema, type Seen, seenSchema } from '../hosts/schema.ts';
+import {
+  type EndedRecord,
+  type RunningRecord,
+  readEnded,
+  readRunning,
+} from '../transfers/record.ts';
+import { type Keys, KINDS, type Kind } from './keys.ts';
+import { type Change, only, type Row, type Store, type Watch } from './store.ts';
+
+/** A transfer that has not ended. */
+export interface Running {
+  record: RunningRecord;
+  /** The revision that accepted it: those with smaller ones were accepted before. */
+  created: number;
+}
+
+/** What changes in the fleet, told in the order in which it happened. */
+export interface MirrorListener {
+  hostChanged(name: string): void;
+  ownerChanged(host: string): void;
+  gatewaysChanged(): void;
+  /** A transfer was accepted, or handed over. */
+  transferChanged(running: Running): void;
+  /**
+   * @param before as it was known, if it was
+   * @param end undefined if it is not known any more
+   */
+  transferEnded(id: string, before: Running | undefined, end: EndedRecord | undefined): void;
+  cancelRequested(id: string): void;
+}
+
+export interface MirrorOptions {
+  store: Store;
+  keys: Keys;
+  log: FastifyBaseLogger;
+}
+
+/** How many rows are read at a time. */
+const PAGE = 500;
+/** How far the watch may be behind before it is begun anew, in milliseconds. */
+const MAX_LAG_MS = 5000;
+
+/**
+ * What is in etcd, in memory, kept up to date by a watch: hosts, gateways, owners, and transfers
+ * that have not ended.
+ */
+export class Mirror {
+  readonly hosts = new Map<string, HostConfig>();
+  readonly seen = new Map<string, Seen>();
+  readonly gateways = new Set<string>();
+  readonly owners = new Map<string, string>();
+  readonly running = new Map<string, Running>();
+  readonly #byClient = new Map<string, number>();
+  readonly #byHost = new Map<string, Map<string, Running>>();
+  readonly cancels = new Set<string>();
+  /** Who hears of changes. */
+  listener: MirrorListener | undefined;
+  readonly #options: MirrorOptions;
+  #watch: Watch | undefined;
+  #revision = 0;
+  #loaded = false;
+  #loading: Promise<void> | undefined;
+  /** A revision that the watch has to reach, and since when. */
+  #expected: { revision: number; since: number } | undefined;
+  #closed = false;
+
+  constructor(options: MirrorOptions) {
+    this.#options = options;
+  }
+
+  /** Transfers of a host that have not ended, in the order of their acceptance. */
+  runningOn(host: string): ReadonlyMap<string, Running> {
+    return this.#byHost.get(host) ?? new Map();
+  }
+
+  hostsWithTransfers(): Iterable<string> {
+    return this.#byHost.keys();
+  }
+
+  /** How many transfers of a client have not ended. */
+  runningOf(client: string): number {
+    return this.#byClient.get(client) ?? 0;
+  }
+
+  /** Whether it has ever been read. */
+  get loaded(): boolean {
+    return this.#loaded;
+  }
+
+  /** Whether it has all that etcd had up to a moment ago. */
+  get current(): boolean {
+    return this.#loaded && this.#watch !== undefined;
+  }
+
+  /** etcd has reached a revision: the watch has to reach it soon. Begins the watch if there is none. */
+  expect(revision: number): void {
+    if (this.#watch === undefined) {
+      void this.#load();
+      return;
+    }
+    const now = performance.now();
+    if (this.#expected === undefined || this.#revision >= this.#expected.revision) {
+      this.#expected = { revision, since: now };
+    } else if (now - this.#expected.since > MAX_LAG_MS) {
+      this.#options.log.warn('the watch on etcd is stuck: reading everything again');
+      this.#stop();
+      void this.#load();
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#stop();
+  }
+
+  #stop(): void {
+    this.#watch?.close();
+    this.#watch = undefined;
+    this.#expected = undefined;
+  }
+
+  #load(): Promise<void> {
+    this.#loading ??= this.#loadAll()
+      .catch((error) => this.#options.log.warn({ err: error }, 'could not read from etcd'))
+      .finally(() => {
+        this.#loading = undefined;
+      });
+    return this.#loading;
+  }
+
+  async #loadAll(): Promise<void> {
+    const { store, keys, log } = this.#options;
+    const kinds = KINDS.filter((kind) => kind !== 'ended');
+    const rows = new Map<Kind, Row[]>();
+    let revision: number | undefined;
+    for (const kind of kinds) {
+      const found: Row[] = [];
+      let { from, to } = keys.all(kind);
+      for (;;) {
+        const page = await store.read([{ from, to, limit: PAGE }], revision);
+        revision ??= page.revision;
+        const [some = []] = page.rows;
+        found.push(...some);
+        const last = some.at(-1);
+        if (last === undefined || some.length < PAGE) break;
+        from = `${last.key}\0`;
+      }
+      rows.set(kind, found);
+    }
+    if (this.#closed || revision === undefined) return;
+    await this.#replace(rows);
+    this.#loaded = true;
+    this.#revision = revision;
+    this.#watch = store.watch(keys.watched, revision + 1, {
+      changed: (changes, at) => {
+        this.#revision = at;
+        for (const change of changes) this.#apply(change);
+      },
+      lost: (error) => {
+        log.warn({ err: error }, 'the watch on etcd was lost: reading everything again');
+        this.#stop();
+        void this.#load();
+      },
+    });
+  }
+
+  /** Takes over what was read, and tells what is different. */
+  async #replace(rows: ReadonlyMap<Kind, Row[]>): Promise<void> {
+    const { keys, store } = this.#options;
+    const present = new Set<string>();
+    for (const row of [...rows.values()].flat()) present.add(row.key);
+    // In the order of their acceptance.
+    const transfers = rows.get('transfers') ?? [];
+    transfers.sort((a, b) => a.created - b.created || (a.key < b.key ? 1 : -1));
+    const gone = [
+      ...[...this.hosts.keys()].map((name) => keys.host(name)),
+      ...[...this.seen.keys()].map((name) => keys.seen(name)),
+      ...[...this.gateways].map((id) => keys.gateway(id)),
+      ...[...this.owners.keys()].map((name) => keys.owner(name)),
+      ...[...this.cancels].map((id) => keys.cancel(id)),
+    ].filter((key) => !present.has(key));
+    for (const key of gone) this.#apply({ key, value: undefined, created: 0 });
+    for (const id of [...this.running.keys()]) {
+      if (present.has(keys.transfer(id))) continue;
+      const { rows: found } = await store.read([only(keys.ended(id))]);
+      this.#transferEnded(id, found[0]?.[0]?.value);
+    }
+    for (const kind of KINDS) for (const row of rows.get(kind) ?? []) this.#apply(row);
+  }
+
+  #apply({ key, value, created }: Change): void {
+    const { keys, log } = this.#options;
+    const parsed = keys.parse(key);
+    if (parsed === undefined) return;
+    const { kind, name } = parsed;
+    switch (kind) {
+      case 'hosts':
+        set(this.hosts, name, hostRequestSchema.safeParse(parse(value)).data);
+        this.listener?.hostChanged(name);
+        break;
+      case 'seen':
+        set(this.seen, name, seenSchema.safeParse(parse(value)).data);
+        break;
+      case 'gateways':
+        if (value !== undefined && this.gateways.has(name)) break;
+        if (value === undefined) this.gateways.delete(name);
+        else this.gateways.add(name);
+        this.listener?.gatewaysChanged();
+        break;
+      case 'owners':
+        set(this.owners, name, value);
+        this.listener?.ownerChanged(name);
+        break;
+      case 'cancels':
+        if (value === undefined) this.cancels.delete(name);
+        else {
+          this.cancels.add(name);
+          this.listener?.cancelRequested(name);
+        }
+        break;
+      case 'transfers': {
+        // Its end, if it has one, comes with the other key.
+        if (value === undefined) break;
+        const record = readRunning(value);
+        if (record === undefined) log.error({ transfer: name }, 'a record of another version');
+        else this.#transferChanged({ record, created });
+        break;
+      }
+      case 'ended':
+        // Deleted much later, by etcd.
+        if (value === undefined) break;
+        this.#transferEnded(name, value);
+    }
+  }
+
+  #transferChanged(running: Running): void {
+    const { id, host, client } = running.record;
+    if (!this.running.has(id)) this.#count(client, 1);
+    this.running.set(id, running);
+    let onHost = this.#byHost.get(host);
+    if (onHost === undefined) {
+      onHost = new Map();
+      this.#byHost.set(host, onHost);
+    }
+    onHost.set(id, running);
+    this.listener?.transferChanged(running);
+  }
+
+  #transferEnded(id: string, value: string | undefined): void {
+    const running = this.running.get(id);
+    if (running !== undefined) {
+      const { host, client } = running.record;
+      this.running.delete(id);
+      this.#count(client, -1);
+      const onHost = this.#byHost.get(host);
+      onHost?.delete(id);
+      if (onHost?.size === 0) this.#byHost.delete(host);
+    }
+    const end = value === undefined ? undefined : readEnded(value);
+    this.listener?.transferEnded(id, running, end);
+  }
+
+  #count(client: string, change: number): void {
+    const count = this.runningOf(client) + change;
+    if (count > 0) this.#byClient.set(client, count);
+    else this.#byClient.delete(client);
+  }
+}
+
+function set<Value>(map: Map<string, Value>, name: string, value: Value | undefined): void {
+  if (value === undefined) map.delete(name);
+  else map.set(name, value);
+}
+
+function parse(value: string | undefined): unknown {
+  try {
+    return value === undefined ? undefined : JSON.parse(value);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readFileSync } from 'node:fs';
+import { listenTcp } from '../daemon/http/listeners.ts';
+import { ownUrl } from '../daemon/http/own-url.ts';
+import { openLog } from '../daemon/log.ts';
+import type { Signals } from '../daemon/signals.ts';
+import { readFleetConfig } from './config.ts';
+import { PREFIX } from './settings.ts';
+
+/** Runs a gateway until it is told to stop. @throws StartError if it cannot start */
+export async function run(signals: Signals): Promise<void> {
+  const config = readFleetConfig(process.env);
+  const log = openLog(config.log_level);
+  const { logger } = log;
+  if (config.unknown_variables.length > 0) {
+    logger.warn(`ignoring unknown variables: ${config.unknown_variables.join(', ')}`);
+  }
+  // Loaded once the configuration is known to be right: this is what takes most of a start.
+  const { buildFleetApp } = await import('./app.ts');
+  const app = await buildFleetApp({ config, log });
+  signals.onReload(app.reload);
+  signals.settled();
+  try {
+    const { host, allowed_hosts: allowedHosts, tls_cert } = config;
+    const port = await listenTcp(app.http.server, host, config.port, `${PREFIX}PORT`);
+    app.start();
+    const certificate = tls_cert === undefined ? undefined : readFileSync(tls_cert, 'utf8');
+    const url = ownUrl({ host, port, allowedHosts, certificate });
+    // Whatever the level: with port 0 this line is the only place that names the port.
+    logger
+      .child({}, { level: 'info' })
+      .info({ url, host, port }, `the gateway is listening: ${url} (Swagger UI: ${url}/docs)`);
+    await signals.stop;
+    logger.info('shutting down');
+  } finally {
+    await app.shutDown();
+  }
+  logger.info('stopped');
+}

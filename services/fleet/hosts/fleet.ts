@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { TransferDocument } from '../../daemon/transfers/schema.ts';
+import type { Mirror } from '../etcd/mirror.ts';
+import { HostLink } from './host-link.ts';
+import { LiveTransfers } from './live.ts';
+
+export interface FleetOptions {
+  mirror: Mirror;
+  /** The token that hosts know the fleet by. */
+  token(): string | undefined;
+  /** How a host is seen has changed. */
+  stateChanged(link: HostLink): void;
+  /** A host has told how one of the fleet's transfers stands. */
+  told(id: string, host: string, transfer: TransferDocument): void;
+  /** Changes of a host's transfers may have been missed. */
+  missed(host: string): void;
+}
+
+interface Member {
+  link: HostLink;
+  live: LiveTransfers;
+}
+
+/** The hosts, each with this gateway's connection to it. */
+export class Fleet {
+  readonly #options: FleetOptions;
+  readonly #hosts = new Map<string, Member>();
+  readonly #none = new LiveTransfers();
+
+  constructor(options: FleetOptions) {
+    this.#options = options;
+  }
+
+  link(host: string): HostLink | undefined {
+    return this.#hosts.get(host)?.link;
+  }
+
+  /** How the fleet's transfers on a host stand. */
+  live(host: string): LiveTransfers {
+    return this.#hosts.get(host)?.live ?? this.#none;
+  }
+
+  /** Why a host cannot be reached; undefined if it can, as far as is known. */
+  whyAway(host: string): string | undefined {
+    return this.link(host)?.away;
+  }
+
+  /** Connects to a host that was added or changed; closes what leads to one that was removed. */
+  hostChanged(name: string): void {
+    const { mirror, token, stateChanged, told, missed } = this.#options;
+    const before = this.#hosts.get(name);
+    const config = mirror.hosts.get(name);
+    if (config?.url === before?.link.config.url && config?.ca === before?.link.config.ca) return;
+    before?.link.close();
+    if (config === undefined) {
+      this.#hosts.delete(name);
+      return;
+    }
+    const live = before?.live ?? new LiveTransfers();
+    const link = new HostLink({
+      ...{ name, config, token, stateChanged },
+      seen: mirror.seen.get(name),
+      told: (transfer) => {
+        const id = live.told(transfer);
+        if (id !== undefined) told(id, name, transfer);
+      },
+      missed: () => missed(name),
+    });
+    this.#hosts.set(name, { link, live });
+  }
+
+  close(): void {
+    for (const { link } of this.#hosts.values()) link.close();
+  }
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
+import { type ConnectedClient, connect, DmadError } from '../../client/node.ts';
+import type { TransferDocument } from '../../daemon/transfers/schema.ts';
+import type { HostConfig, Seen } from './schema.ts';
+
+const PROBE_MS = 2000;
+const PROBE_DEADLINE_MS = 3000;
+/** Devices come and go seldom: they are asked for with every so many probes. */
+const PROBES_A_LOOK = 5;
+const STREAM_RETRY_MS = 500;
+
+export interface HostLinkOptions {
+  name: string;
+  config: HostConfig;
+  token: () => string | undefined;
+  /** What was seen of it before; undefined if nothing was. */
+  seen: Seen | undefined;
+  /** Something but the time differs from what was seen before. */
+  stateChanged(link: HostLink): void;
+  /** A transfer of the host's changed. */
+  told(transfer: TransferDocument): void;
+  /** Changes may have been missed. */
+  missed(): void;
+}
+
+/** A host's daemon as this gateway sees it: probes, and one stream of events of all transfers. */
+export class HostLink {
+  readonly name: string;
+  readonly config: HostConfig;
+  readonly client: ConnectedClient;
+  readonly #options: HostLinkOptions;
+  readonly #closing = new AbortController();
+  #seen: Seen | undefined;
+  /** Whether this gateway has probed it itself. */
+  #probed = false;
+
+  constructor(options: HostLinkOptions) {
+    this.#options = options;
+    this.name = options.name;
+    this.config = options.config;
+    this.#seen = options.seen;
+    const { url, ca } = options.config;
+    this.client = connect({
+      ...{ url, token: options.token, retryForMs: 0 },
+      ...(ca !== undefined && { tls: { ca } }),
+    });
+    void this.#probe();
+    void this.#follow();
+  }
+
+  /** How it was seen last; undefined if it never was. */
+  get seen(): Seen | undefined {
+    return this.#seen;
+  }
+
+  /** Why it cannot be reached just now; undefined if it can, as far as is known. */
+  get away(): string | undefined {
+    if (this.#seen?.state !== 'unreachable') return undefined;
+    return this.#seen.reason ?? 'it does not answer';
+  }
+
+  /** Whether what is seen is this gateway's own view. */
+  get probed(): boolean {
+    return this.#probed;
+  }
+
+  close(): void {
+    this.#closing.abort();
+    void this.client.destroy();
+  }
+
+  async #probe(): Promise<void> {
+    const { signal } = this.#closing;
+    for (let count = 0; !signal.aborted; count++) {
+      const before = this.#seen;
+      const look = count % PROBES_A_LOOK === 0 || before?.state === 'unreachable';
+      const now = await this.#look(look);
+      if (signal.aborted) return;
+      const since = before?.state === now.state ? before.since : new Date().toISOString();
+      this.#seen = { ...now, since };
+      this.#probed = true;
+      if (!isDeepStrictEqual(before, this.#seen)) this.#options.stateChanged(this);
+      // Not all gateways and hosts at the same moment.
+      await sleep(PROBE_MS * (0.75 + Math.random() / 2), undefined, { signal }).catch(() => {});
+    }
+  }
+
+  /** @param whole whether to ask for devices too */
+  async #look(whole: boolean): Promise<Omit<Seen, 'since'>> {
+    const options = { signal: this.#closing.signal, deadlineMs: PROBE_DEADLINE_MS };
+    let { devices = [], dma = false } = this.#seen ?? {};
+    try {
+      const { ready, waiting_for, degraded = [] } = await this.client.isReady(options);
+      if (whole) {
+        devices = await this.client.listDevices(options);
+        dma = (await this.client.listEngines(options)).dma.available;
+      }
+      const lacks = [...waiting_for, ...degraded];
+      return {
+        state: ready && lacks.length === 0 ? 'ready' : 'degraded',
+        reason: lacks.length === 0 ? null : lacks.join(', '),
+        ...{ devices, dma },
+      };
+    } catch (error) {
+      const reason = (error as Error).message;
+      const answered = error instanceof DmadError && error.status !== 0;
+      return { state: answered ? 'degraded' : 'unreachable', reason, devices, dma };
+    }
+  }
+
+  /** Follows all transfers of the host, whatever happens to the connection. */
+  async #follow(): Promise<void> {
+    const { signal } = this.#closing;
+    const { told, missed } = this.#options;
+    while (!signal.aborted) {
+      try {
+        const options = { signal, onSnapshot: missed, retryForMs: Number.POSITIVE_INFINITY };
+        missed();
+        for await (const { transfer } of this.client.watchAll({}, options)) told(transfer);
+      } catch {
+        // Refused, such as for its token: probes tell why.
+      }
+      await sleep(STREAM_RETRY_MS, undefined, { signal }).catch(() => {});
+    }
+  }
+}

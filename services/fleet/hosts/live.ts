@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { TransferDocument } from '../../daemon/transfers/schema.ts';
+
+/** How many transfers of a host are remembered that are not known to be the fleet's. */
+const MAX_STRANGERS = 1000;
+
+/** How the fleet's transfers on one host stand, by what the host told last. */
+export class LiveTransfers {
+  /** The fleet's ids, by the host's. */
+  readonly #ids = new Map<string, string>();
+  readonly #documents = new Map<string, TransferDocument>();
+  /** By the host's ids; the oldest first. Their events were faster than the record in etcd. */
+  readonly #strangers = new Map<string, TransferDocument>();
+
+  get(id: string): TransferDocument | undefined {
+    return this.#documents.get(id);
+  }
+
+  /** The host's id of a transfer is known. @returns what the host has told of it already */
+  add(id: string, hostId: string): TransferDocument | undefined {
+    if (this.#ids.has(hostId)) return undefined;
+    this.#ids.set(hostId, id);
+    const told = this.#strangers.get(hostId);
+    this.#strangers.delete(hostId);
+    if (told !== undefined) this.#documents.set(id, told);
+    return told;
+  }
+
+  /** The host has told how one of its transfers stands. @returns the fleet's id, if it is known */
+  told({ segments: _, ...document }: TransferDocument): string | undefined {
+    // The record has the segments, which can be many.
+    const transfer = { ...document, segments: null };
+    const id = this.#ids.get(document.id);
+    if (id !== undefined) {
+      this.#documents.set(id, transfer);
+      return id;
+    }
+    this.#strangers.delete(document.id);
+    this.#strangers.set(document.id, transfer);
+    const [oldest] = this.#strangers.keys();
+    if (this.#strangers.size > MAX_STRANGERS && oldest !== undefined) {
+      this.#strangers.delete(oldest);
+    }
+    return undefined;
+  }
+
+  /** It has ended, and the fleet knows. */
+  forget(id: string, hostId: string | undefined): void {
+    this.#documents.delete(id);
+    if (hostId !== undefined) this.#ids.delete(hostId);
+  }
+}

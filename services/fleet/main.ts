@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+import { explainFailure, StartError } from '../daemon/base/start-error.ts';
+import { writeToStderr } from '../daemon/base/stderr.ts';
+import { handleSignals } from '../daemon/signals.ts';
+
+// Before the rest is loaded.
+const signals = handleSignals();
+let exitCode = 0;
+try {
+  const [argument] = process.argv.slice(2);
+  if (argument === '--version') {
+    const { DAEMON_VERSION } = await import('../daemon/base/version.ts');
+    process.stdout.write(`dmad fleet ${DAEMON_VERSION}\n`);
+  } else if (argument === '--help') {
+    const { helpText } = await import('./settings.ts');
+    process.stdout.write(helpText());
+  } else if (argument !== undefined) {
+    const reason = `unknown argument "${argument}": there are --help and --version; all else is set by the environment`;
+    throw new StartError('configuration', reason);
+  } else {
+    const { run } = await import('./gateway.ts');
+    await run(signals);
+  }
+} catch (error) {
+  const failure = explainFailure(error);
+  writeToStderr(`dmad fleet: ${failure.message}\n`);
+  exitCode = failure.exitCode;
+}
+// Not by itself: Node then gives signal handlers up first, and SIGHUP would kill again.
+process.exit(exitCode);

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+import { FLEET_SCOPES } from '../../daemon/access/scopes.ts';
+import { DAEMON_VERSION } from '../../daemon/base/version.ts';
+import { EXAMPLES, type Example, type Examples } from '../../daemon/openapi/examples.ts';
+
+const ID = '01a20400-0be6-721d-ba17-e230afce8d70';
+
+const transfer = {
+  ...(EXAMPLES.createTransfer?.verified?.response as Record<string, unknown>),
+  host: 'hosta',
+};
+
+const accepted = {
+  ...transfer,
+  status: 'accepted',
+  waiting_for: { reason: 'host', why: 'connect ECONNREFUSED 10.0.0.7:8080' },
+  engine: null,
+  engine_reason: 'its host chooses',
+  bytes_completed: 0,
+  progress: 0,
+  durability: { requested: 'flush', achieved: 'none', basis: null },
+  verification: null,
+  started_at: null,
+  finished_at: null,
+  throughput_bytes_per_second: 0,
+  timings: { queue_ns: 0, copy_ns: 0, flush_ns: 0, verify_ns: 0, total_ns: 0 },
+};
+
+const host = {
+  name: 'hosta',
+  url: 'https://hosta:8080',
+  state: 'ready',
+  since: '2026-11-22T16:04:01.639Z',
+  reason: null,
+  devices: ['dax0.0', 'dax1.0'],
+  dma: false,
+  transfers: 0,
+};
+
+const copy = {
+  host: 'hosta',
+  device_name: 'dax0.0',
+  dst_device_name: 'dax1.0',
+  src_offset: 0,
+  dst_offset: '1MiB',
+  size: '32MiB',
+  verify: 'crc32c',
+  labels: { job: 'nightly' },
+};
+
+const EVENTS = `id: 6a1f0e2b9c3d-17\nevent: status\ndata: ${JSON.stringify(transfer)}\n\n`;
+
+/** A daemon's example that is a gateway's too. */
+function ofDaemon(operationId: string): Record<string, Example> {
+  return EXAMPLES[operationId] ?? {};
+}
+
+/** By operationId. */
+export const FLEET_EXAMPLES: Examples = {
+  createTransfer: {
+    verified: {
+      summary: 'From one device of a host to another, durable and verified',
+      body: copy,
+      status: 201,
+      response: transfer,
+    },
+    away: {
+      summary: 'On a host that is away',
+      parameters: { prefer: 'respond-async' },
+      body: copy,
+      status: 202,
+      response: accepted,
+    },
+  },
+  listTransfers: {
+    ended: {
+      summary: 'Those of one host that succeeded',
+      parameters: { host: 'hosta', status: 'succeeded' },
+      status: 200,
+      response: { transfers: [transfer], next_page_token: '' },
+    },
+  },
+  getTransfer: {
+    one: {
+      summary: 'One that has succeeded',
+      parameters: { id: ID },
+      status: 200,
+      response: transfer,
+    },
+  },
+  cancelTransfer: {
+    stopped: {
+      summary: 'One that its host did not have yet',
+      parameters: { id: ID },
+      status: 200,
+      response: { ...accepted, status: 'cancelled', waiting_for: null },
+    },
+  },
+  watchTransfer: {
+    last: {
+      summary: 'The last event of a transfer',
+      parameters: { id: ID },
+      status: 200,
+      contentType: 'text/event-stream',
+      response: EVENTS,
+    },
+  },
+  watchTransfers: {
+    one: {
+      summary: 'The end of a transfer',
+      status: 200,
+      contentType: 'text/event-stream',
+      response: EVENTS,
+    },
+  },
+  listHosts: {
+    two: {
+      summary: 'One of two hosts is away',
+      status: 200,
+      response: {
+        hosts: [
+          host,
+          {
+            ...{ ...host, name: 'hostb', url: 'https://hostb:8080', state: 'unreachable' },
+            reason: 'https://hostb:8080: connect ECONNREFUSED 10.0.0.8:8080',
+            transfers: 3,
+          },
+        ],
+      },
+    },
+  },
+  getHost: {
+    ready: {
+      summary: 'A host that is ready',
+      parameters: { host: 'hosta' },
+      status: 200,
+      response: host,
+    },
+  },
+  putHost: {
+    add: {
+      summary: 'Adding a host',
+      parameters: { host: 'hosta' },
+      body: { url: 'https://hosta:8080' },
+      status: 201,
+      response: { ...host, state: 'unreachable', since: null, reason: 'it has not been asked yet' },
+    },
+  },
+  deleteHost: {
+    remove: {
+      summary: 'Removing a host that has no work',
+      parameters: { host: 'hosta' },
+      status: 204,
+      response: undefined,
+    },
+  },
+  listDevices: {
+    emulated: {
+      summary: 'Of a host without device-dax',
+      status: 200,
+      response: {
+        devices: [
+          { ...(EXAMPLES.getDevice?.emulated?.response as Record<string, unknown>), host: 'hosta' },
+        ],
+      },
+    },
+  },
+  isReady: {
+    degraded: {
+      summary: 'It accepts transfers, though a host is away',
+      status: 200,
+      response: { ready: true, waiting_for: [], degraded: ['host hostb'] },
+    },
+    waiting: {
+      summary: 'etcd is away',
+      status: 503,
+      response: { ready: false, waiting_for: ['etcd: connect ECONNREFUSED 10.0.0.2:2379'] },
+    },
+  },
+  isLive: { alive: { summary: 'It is alive', status: 200, response: { status: 'ok' } } },
+  getVersion: {
+    one: {
+      summary: 'The versions',
+      status: 200,
+      response: { fleet: DAEMON_VERSION, api: { major: 1, minor: 0 }, node: '20.19.5' },
+    },
+  },
+  whoami: {
+    limited: {
+      summary: 'A token for one host',
+      status: 200,
+      response: {
+        name: 'backup-agent',
+        scopes: [...FLEET_SCOPES].slice(0, 2),
+        hosts: ['hosta'],
+        devices: null,
+        limits: { transfers_in_flight: 64, bytes_per_second: null },
+        use: { transfers_in_flight: 0, bytes_queued: 0, bytes_available: null },
+      },
+    },
+  },
+  getRoot: {
+    json: {
+      summary: 'Where to look further',
+      status: 200,
+      response: {
+        ...{ name: 'dmad fleet', version: DAEMON_VERSION },
+        ...{ docs: '/docs', openapi: '/openapi.json' },
+      },
+    },
+  },
+  explainProblem: ofDaemon('explainProblem'),
+  getMetrics: {
+    text: {
+      summary: 'Some of them',
+      status: 200,
+      contentType: 'text/plain',
+      response: '# TYPE dmad_fleet_etcd_up gauge\ndmad_fleet_etcd_up 1\n',
+    },
+  },
+  getOpenApi: ofDaemon('getOpenApi'),
+};

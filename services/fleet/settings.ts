@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+import { z } from 'zod';
+import {
+  flag,
+  helpOn,
+  host,
+  hostNames,
+  nonEmpty,
+  type Setting,
+  wholeNumber,
+} from '../daemon/settings.ts';
+
+export const PREFIX = 'DMAD_FLEET_';
+
+const etcdUrls = z
+  .string()
+  .transform((list) => list.split(',').map((url) => url.trim().replace(/\/+$/, '')))
+  .pipe(
+    z
+      .array(z.url({ protocol: /^https?$/, error: 'must be URLs such as http://etcd1:2379' }))
+      .min(1)
+      .refine(
+        (urls) => new Set(urls.map((url) => new URL(url).protocol)).size === 1,
+        'must be all http or all https',
+      ),
+  );
+
+/** Every setting of the gateway; see services/daemon/settings.ts. */
+export const SETTINGS = {
+  host: {
+    schema: host.default('127.0.0.1'),
+    default: '`127.0.0.1`',
+    meaning: 'the name or address to listen on',
+    usedBy: 'gateway.ts',
+  },
+  port: {
+    schema: wholeNumber(0, 65_535).default(8090),
+    default: '`8090`',
+    meaning: "the TCP port; 0 takes any free one, which the log's line with the URL names",
+    usedBy: 'gateway.ts',
+  },
+  etcd: {
+    schema: etcdUrls.optional(),
+    default: 'required',
+    meaning: 'URLs of the members of an etcd cluster, 3.4 or later, separated by commas',
+    usedBy: 'config.ts',
+  },
+  etcd_ca: {
+    schema: nonEmpty.optional(),
+    default: "the system's",
+    meaning: "PEM file: what signed etcd's certificates",
+    usedBy: 'config.ts',
+  },
+  etcd_cert: {
+    schema: nonEmpty.optional(),
+    default: 'unset',
+    meaning: "PEM file: the gateway's own certificate for etcd; needs `DMAD_FLEET_ETCD_KEY`",
+    usedBy: 'config.ts',
+  },
+  etcd_key: {
+    schema: nonEmpty.optional(),
+    default: 'unset',
+    meaning: 'PEM file: the key of that certificate',
+    usedBy: 'config.ts',
+  },
+  etcd_user: {
+    schema: nonEmpty.optional(),
+    default: 'unset',
+    meaning: 'a user of etcd; needs `DMAD_FLEET_ETCD_PASSWORD_FILE`',
+    usedBy: 'config.ts',
+  },
+  etcd_password_file: {
+    schema: nonEmpty.optional(),
+    default: 'unset',
+    meaning: "a file with that user's password",
+    usedBy: 'config.ts',
+  },
+  etcd_prefix: {
+    schema: z
+      .string()
+      .regex(/^[\x21-\x7e]*\/$/, 'must end with "/"')
+      .default('dmad/'),
+    default: '`dmad/`',
+    meaning: 'what all keys in etcd begin with: gateways with the same prefix are one fleet',
+    usedBy: 'app.ts',
+  },
+  host_token_file: {
+    schema: nonEmpty.optional(),
+    default: 'unset',
+    meaning:
+      "a file with the token that every host's daemon knows the fleet by: scopes `transfers:read`, `transfers:write`, and `content:read` and `content:write` for content",
+    usedBy: 'app.ts',
+  },
+  tokens_file: {
+    schema: nonEmpty.optional(),
+    default: 'unset',
+    meaning: "who may do what: as the daemon's, with `hosts` beside `devices`",
+    usedBy: 'app.ts',
+  },
+  tls_cert: {
+    schema: nonEmpty.optional(),
+    default: 'unset',
+    meaning: 'PEM file: TLS instead of HTTP in clear; needs `DMAD_FLEET_TLS_KEY`',
+    usedBy: 'app.ts',
+  },
+  tls_key: {
+    schema: nonEmpty.optional(),
+    default: 'unset',
+    meaning: 'PEM file: the key of that certificate',
+    usedBy: 'app.ts',
+  },
+  tls_client_ca: {
+    schema: nonEmpty.optional(),
+    default: 'unset',
+    meaning: 'PEM file: clients must have a certificate signed by it',
+    usedBy: 'app.ts',
+  },
+  insecure: {
+    schema: flag.default(false),
+    default: '`0`',
+    meaning: '`1` serves beyond loopback without access control',
+    usedBy: 'app.ts',
+  },
+  allowed_hosts: {
+    schema: hostNames.default([]),
+    default: 'none',
+    meaning: "further names in a `Host` header that are this gateway's, separated by commas",
+    usedBy: 'app.ts',
+  },
+  log_level: {
+    schema: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+    default: '`info`',
+    meaning: '`fatal`, `error`, `warn`, `info`, `debug`, `trace` or `silent`',
+    usedBy: 'gateway.ts',
+  },
+  download_idle_seconds: {
+    schema: wholeNumber(1, 86_400).default(300),
+    default: '`300`',
+    meaning: 'how long a client may read nothing of an answer before its connection is closed',
+    usedBy: 'app.ts',
+  },
+} as const satisfies Record<string, Setting>;
+
+type Schemas = { [Name in keyof typeof SETTINGS]: (typeof SETTINGS)[Name]['schema'] };
+
+export const settingsSchema = z.strictObject(
+  Object.fromEntries(
+    Object.entries(SETTINGS).map(([name, { schema }]) => [name, schema]),
+  ) as unknown as Schemas,
+);
+
+export type FleetSettings = z.output<typeof settingsSchema>;
+
+/** What `--help` prints. */
+export function helpText(): string {
+  return [
+    'Usage: npm run fleet [-- --help | --version]\n\n',
+    "One address for many hosts: a gateway that hands transfers to the hosts' daemons, and keeps what\n",
+    'it promised in etcd. Settings are environment variables; or, in a YAML file that\n',
+    'DMAD_FLEET_CONFIG names, the same names in lower case without DMAD_FLEET_. The environment wins.\n\n',
+    helpOn(SETTINGS, PREFIX),
+  ].join('');
+}

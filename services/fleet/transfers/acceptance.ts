@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+import {
+  fieldProblem,
+  OutcomeUnknown,
+  Problem,
+  retryLater,
+} from '../../daemon/problems/problem.ts';
+import { GroupCommit, isUnknown } from '../etcd/group-commit.ts';
+import type { Keys } from '../etcd/keys.ts';
+import { type Condition, EtcdError, only, type Store, type Write } from '../etcd/store.ts';
+import { digestOf } from './digest.ts';
+import { type RunningRecord, readUsedKey, writeRunning, writeUsedKey } from './record.ts';
+
+/** How often an outcome that is not known is asked for. */
+const ATTEMPTS = 3;
+
+export interface Acceptance {
+  /** Of the transfer that was made, now or by an earlier request with the same key. */
+  id: string;
+  replayed: boolean;
+}
+
+/** Writes transfers to etcd, from when on they are promised. */
+export class Acceptor {
+  readonly #store: Store;
+  readonly #keys: Keys;
+  readonly #commit: GroupCommit;
+
+  constructor(store: Store, keys: Keys) {
+    this.#store = store;
+    this.#keys = keys;
+    this.#commit = new GroupCommit(store);
+  }
+
+  get waiting(): number {
+    return this.#commit.waiting;
+  }
+
+  /**
+   * @throws Problem etcd_unavailable, storage_full: it is not accepted; unknown_host;
+   *   idempotency_key_reused
+   * @throws OutcomeUnknown if it may have been accepted
+   */
+  async accept(record: RunningRecord): Promise<Acceptance> {
+    const { id, host, client, request, usedKey } = record;
+    const keys = this.#keys;
+    const conditions: Condition[] = [
+      { key: keys.host(host), is: 'present' },
+      { key: keys.transfer(id), is: 'absent' },
+    ];
+    const writes: Write[] = [{ put: keys.transfer(id), value: writeRunning(record) }];
+    if (usedKey !== undefined) {
+      const put = keys.used(client, usedKey);
+      conditions.push({ key: put, is: 'absent' });
+      writes.push({ put, value: writeUsedKey({ id, digest: digestOf(request) }) });
+    }
+    let unknown = false;
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      try {
+        if (await this.#commit.write({ conditions, writes })) return { id, replayed: false };
+        const found = await this.#explain(record);
+        if (found !== undefined) return found;
+      } catch (error) {
+        if (error instanceof Problem) throw error;
+        unknown ||= isUnknown(error);
+        // What has not been sent is not sent again: the client is told at once.
+        if (!unknown) throw refusedByEtcd(error);
+      }
+    }
+    throw new OutcomeUnknown(`whether etcd has transfer ${id} is not known`);
+  }
+
+  /** Why it was not written. @returns undefined if it has to be written again */
+  async #explain(record: RunningRecord): Promise<Acceptance | undefined> {
+    const { id, host, client, request, usedKey } = record;
+    const keys = this.#keys;
+    const used = usedKey === undefined ? [] : [only(keys.used(client, usedKey))];
+    const { rows } = await this.#store.read([
+      ...[only(keys.host(host)), only(keys.transfer(id)), only(keys.ended(id))],
+      ...used,
+    ]);
+    const [hosts = [], transfers = [], ended = [], [usedRow] = []] = rows;
+    // An attempt whose outcome was not known has written it.
+    if (transfers.length > 0 || ended.length > 0) return { id, replayed: false };
+    const stood = usedRow && readUsedKey(usedRow.value);
+    if (stood !== undefined) {
+      if (stood.digest === digestOf(request)) return { id: stood.id, replayed: true };
+      const detail = 'This Idempotency-Key was used with another body: use a new key.';
+      throw new Problem('idempotency_key_reused', detail);
+    }
+    if (hosts.length === 0) throw unknownHost(host);
+    return undefined;
+  }
+}
+
+export function unknownHost(host: string, pointer = '/host'): Problem {
+  return fieldProblem(
+    'unknown_host',
+    pointer,
+    `No host is named "${host}"; GET /hosts lists them.`,
+  );
+}
+
+/** What a client is told if etcd has certainly not done something. */
+export function refusedByEtcd(error: unknown): Problem {
+  if (error instanceof EtcdError && error.failure === 'full') {
+    const detail =
+      'etcd has no space left (alarm NOSPACE): compact and defragment it. Retry later.';
+    return retryLater('storage_full', detail, 30);
+  }
+  return etcdUnavailable();
+}
+
+export function etcdUnavailable(): Problem {
+  return retryLater('etcd_unavailable', 'etcd cannot be reached: retry later.', 2);
+}

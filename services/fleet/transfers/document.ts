@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+import { seesAllTransfers, type Viewer } from '../../daemon/access/visibility.ts';
+import { deviceNameOf } from '../../daemon/base/device-name.ts';
+import { type Problem, problemDetails } from '../../daemon/problems/problem.ts';
+import type { End, TransferDocument } from '../../daemon/transfers/schema.ts';
+import type { Accepted, EndedRecord, RunningRecord } from './record.ts';
+import { type FleetFilter, type FleetTransfer, isEnd } from './schema.ts';
+
+/** What the gateway knows of a transfer beside its record. */
+export interface Known {
+  /** As its host told it last. */
+  live: TransferDocument | undefined;
+  /** Why its host does not have it yet, or cannot tell how it stands. */
+  hostAway: string | undefined;
+}
+
+/** A transfer that has not ended, as clients see it. */
+export function runningDocument(record: RunningRecord, { live, hostAway }: Known): FleetTransfer {
+  const { progress } = record;
+  if (progress.is === 'accepted') {
+    const reason = record.waitsFor.length > 0 ? 'dependencies' : 'host';
+    const why = hostAway === undefined ? {} : { why: hostAway };
+    return { ...emptyDocument(record), waiting_for: { reason, ...why } };
+  }
+  const stale = hostAway === undefined ? {} : { stale: true };
+  if (live === undefined) {
+    return { ...emptyDocument(record), ...stale, status: 'queued', waiting_for: null };
+  }
+  const document = ownDocument(record, live);
+  // An end counts once it is in etcd: until then another gateway would say something else.
+  return isEnd(document.status)
+    ? { ...document, ...stale, status: 'running', finished_at: null, error: null, comparison: null }
+    : { ...document, ...stale };
+}
+
+/** What a client sees of it: whose it is only if it sees everybody's. */
+export function documentFor(viewer: Viewer, owner: string, document: FleetTransfer): FleetTransfer {
+  const { client: _, ...own } = document;
+  return seesAllTransfers(viewer) ? { ...own, client: owner } : own;
+}
+
+/** The end of a transfer that its host told. */
+export function endByHost(record: Accepted, told: TransferDocument): EndedRecord {
+  return endedRecord(record, ownDocument(record, told), false);
+}
+
+/** The end of one that its host has not told, or does not have. */
+export function endByFleet(
+  record: Accepted,
+  live: TransferDocument | undefined,
+  status: Exclude<End, 'succeeded'>,
+  problem: Problem,
+  { refused = false, now = Date.now() } = {},
+): EndedRecord {
+  const document: FleetTransfer = {
+    ...(live === undefined ? emptyDocument(record) : ownDocument(record, live)),
+    status,
+    waiting_for: null,
+    finished_at: new Date(now).toISOString(),
+    error: problemDetails(problem, record.id),
+  };
+  return endedRecord(record, document, refused);
+}
+
+function endedRecord(
+  { id, client, host }: Accepted,
+  document: FleetTransfer,
+  refused: boolean,
+): EndedRecord {
+  return { id, client, host, document, refused };
+}
+
+/** What a host tells, under the fleet's id and with the fleet's ids and times. */
+function ownDocument(record: Accepted, told: TransferDocument): FleetTransfer {
+  const { client: _, ...document } = told;
+  return {
+    ...document,
+    id: record.id,
+    host: record.host,
+    segments: record.request.segments ?? null,
+    created_at: new Date(record.acceptedAt).toISOString(),
+    depends_on: record.request.depends_on ?? [],
+    traceparent: record.traceparent ?? null,
+  };
+}
+
+/** As it stands before its host has said anything. */
+function emptyDocument(record: Accepted): FleetTransfer {
+  const { request, host, id, acceptedAt, traceparent } = record;
+  const { operation, segments } = request;
+  const source = deviceNameOf(request.device_name);
+  const size = segments?.reduce((sum, each) => sum + each.size, 0) ?? request.size ?? 0;
+  return {
+    id,
+    host,
+    status: 'accepted',
+    waiting_for: null,
+    operation,
+    device_name: source,
+    dst_device_name:
+      request.dst_device_name === undefined ? source : deviceNameOf(request.dst_device_name),
+    src_offset: request.src_offset ?? null,
+    dst_offset: request.dst_offset ?? null,
+    size,
+    segments: segments ?? null,
+    pattern: operation === 'fill' ? (request.pattern ?? '00').toLowerCase() : null,
+    engine: null,
+    engine_reason: 'its host chooses',
+    channels: [],
+    retries: 0,
+    priority: request.priority,
+    timeout_ms: request.timeout_ms ?? null,
+    bytes_completed: 0,
+    progress: 0,
+    durability: {
+      requested: operation === 'compare' ? 'none' : (request.durability ?? 'flush'),
+      achieved: 'none',
+      basis: null,
+    },
+    verification: null,
+    comparison: null,
+    created_at: new Date(acceptedAt).toISOString(),
+    started_at: null,
+    finished_at: null,
+    timings: { queue_ns: 0, copy_ns: 0, flush_ns: 0, verify_ns: 0, total_ns: 0 },
+    throughput_bytes_per_second: 0,
+    labels: request.labels,
+    depends_on: request.depends_on ?? [],
+    traceparent: traceparent ?? null,
+    error: null,
+  };
+}
+
+/** @returns whether a transfer is one of those that a query is about */
+export function matcherOf(query: FleetFilter): (document: FleetTransfer) => boolean {
+  const { status, operation, device_name, engine, label, host } = query;
+  const { created_after, created_before } = query;
+  const device = device_name === undefined ? undefined : deviceNameOf(device_name);
+  const labels = label?.map((pair): [string, string] => {
+    const colon = pair.indexOf(':');
+    return [pair.slice(0, colon), pair.slice(colon + 1)];
+  });
+  return (document) => {
+    const created = Date.parse(document.created_at);
+    return (
+      (status === undefined || status.includes(document.status)) &&
+      (host === undefined || document.host === host) &&
+      (operation === undefined || document.operation === operation) &&
+      (engine === undefined || document.engine === engine) &&
+      (created_after === undefined || created >= created_after) &&
+      (created_before === undefined || created < created_before) &&
+      (device === undefined || [document.device_name, document.dst_device_name].includes(device)) &&
+      (labels?.every(([key, value]) => document.labels[key] === value) ?? true)
+    );
+  };
+}

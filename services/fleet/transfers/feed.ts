@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { FleetStatus, FleetTransfer } from './schema.ts';
+
+/** A change of a transfer. */
+export interface FleetEvent {
+  number: number;
+  kind: 'progress' | 'status';
+  /** Whose it is. */
+  owner: string;
+  document: FleetTransfer;
+}
+
+/** Tells of changes of transfers, as this gateway hears of them. */
+export class Feed {
+  readonly #watchers = new Set<(event: FleetEvent) => void>();
+  /** What was told last of those that have not ended. */
+  readonly #statuses = new Map<string, FleetStatus>();
+  #latest = 0;
+
+  get latest(): number {
+    return this.#latest;
+  }
+
+  get watchers(): number {
+    return this.#watchers.size;
+  }
+
+  /** @param over whether nothing more will come */
+  changed(owner: string, document: FleetTransfer, over: boolean): void {
+    const { id, status } = document;
+    const kind = this.#statuses.get(id) === status ? 'progress' : 'status';
+    if (over) this.#statuses.delete(id);
+    else this.#statuses.set(id, status);
+    const event = { number: ++this.#latest, kind, owner, document } as const;
+    for (const tell of this.#watchers) tell(event);
+  }
+
+  /** Nothing more will come of it. */
+  forget(id: string): void {
+    this.#statuses.delete(id);
+  }
+
+  /** @returns ends it */
+  watch(tell: (event: FleetEvent) => void): () => void {
+    this.#watchers.add(tell);
+    return () => this.#watchers.delete(tell);
+  }
+}

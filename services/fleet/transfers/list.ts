@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Client } from '../../daemon/access/client.ts';
+import { seesTransfersOf } from '../../daemon/access/visibility.ts';
+import { fieldProblem } from '../../daemon/problems/problem.ts';
+import { mayUseHost } from '../access/hosts.ts';
+import type { Keys } from '../etcd/keys.ts';
+import type { Mirror, Running } from '../etcd/mirror.ts';
+import type { Row, Store } from '../etcd/store.ts';
+import { etcdUnavailable } from './acceptance.ts';
+import { documentFor, matcherOf } from './document.ts';
+import { readEnded, readRunning } from './record.ts';
+import type { FleetListQuery, FleetTransfer } from './schema.ts';
+import type { View } from './service.ts';
+
+/** How many rows are read at a time, and for one page at most. */
+const ROWS_AT_ONCE = 100;
+const MAX_ROWS = 5000;
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+export interface ListerOptions {
+  store: Store;
+  keys: Keys;
+  mirror: Mirror;
+  viewOf(running: Running): View;
+  /** Whether etcd can be asked. */
+  reachable(): boolean;
+}
+
+export interface Page {
+  transfers: FleetTransfer[];
+  /** Of the last one that was looked at; undefined if there are no more. */
+  last: string | undefined;
+  stale: boolean;
+}
+
+/** Lists transfers, newest first. */
+export class Lister {
+  readonly #options: ListerOptions;
+
+  constructor(options: ListerOptions) {
+    this.#options = options;
+  }
+
+  /** @throws Problem invalid_request, etcd_unavailable */
+  async list(query: FleetListQuery, client: Client): Promise<Page> {
+    const from = readToken(query.page_token);
+    const matches = matcherOf(query);
+    const found: FleetTransfer[] = [];
+    const take = ({ owner, document }: View) => {
+      const { host } = document;
+      if (!seesTransfersOf(client, owner) || !mayUseHost(client, host) || !matches(document))
+        return;
+      found.push(documentFor(client, owner, document));
+    };
+    const { mirror, reachable } = this.#options;
+    if (!reachable()) {
+      if (!mirror.loaded) throw etcdUnavailable();
+      return this.#known(query, from, take, found);
+    }
+    let last = from;
+    for (let read = 0; read < MAX_ROWS && found.length < query.page_size; ) {
+      const { views, more } = await this.#read(last);
+      for (const view of views) {
+        if (found.length === query.page_size) return { transfers: found, last, stale: false };
+        take(view);
+        last = view.document.id;
+        read++;
+      }
+      if (!more) return { transfers: found, last: undefined, stale: false };
+    }
+    return { transfers: found, last, stale: false };
+  }
+
+  /** What has not ended, as it is known here: etcd, which has the others, cannot be asked. */
+  #known(
+    query: FleetListQuery,
+    from: string | undefined,
+    take: (view: View) => void,
+    found: FleetTransfer[],
+  ): Page {
+    const { mirror, viewOf } = this.#options;
+    const ids = [...mirror.running.keys()].filter((id) => from === undefined || id < from);
+    let last: string | undefined;
+    for (const id of ids.sort().reverse()) {
+      if (found.length === query.page_size) return { transfers: found, last, stale: true };
+      take(viewOf(mirror.running.get(id) as Running));
+      last = id;
+    }
+    return { transfers: found, last: undefined, stale: true };
+  }
+
+  /** Transfers older than one, newest first, whether they have ended or not. */
+  async #read(last: string | undefined): Promise<{ views: View[]; more: boolean }> {
+    const { store, keys, viewOf } = this.#options;
+    const read = store.read([
+      keys.olderThan('ended', last, ROWS_AT_ONCE),
+      keys.olderThan('transfers', last, ROWS_AT_ONCE),
+    ]);
+    const { rows } = await read.catch(() => {
+      throw etcdUnavailable();
+    });
+    const [ended = [], running = []] = rows;
+    const idOf = ({ key }: Row) => keys.parse(key)?.name ?? '';
+    const all = [...ended, ...running].sort((a, b) => (idOf(a) < idOf(b) ? 1 : -1));
+    // Behind the last of a part that was cut, the other part might be missing some.
+    const ends = [ended, running].flatMap((part) => {
+      const end = part.length === ROWS_AT_ONCE ? part.at(-1) : undefined;
+      return end === undefined ? [] : [idOf(end)];
+    });
+    const oldest = ends.sort().at(-1);
+    const views: View[] = [];
+    for (const row of all) {
+      if (oldest !== undefined && idOf(row) < oldest) break;
+      const view = this.#viewOfRow(row, viewOf);
+      if (view !== undefined) views.push(view);
+    }
+    return { views, more: oldest !== undefined };
+  }
+
+  #viewOfRow(row: Row, viewOf: ListerOptions['viewOf']): View | undefined {
+    if (this.#options.keys.parse(row.key)?.kind === 'ended') {
+      const ended = readEnded(row.value);
+      return ended && { owner: ended.client, document: ended.document, ended };
+    }
+    const record = readRunning(row.value);
+    return record && viewOf({ record, created: row.created });
+  }
+}
+
+export function writeToken(last: string | undefined): string {
+  return last === undefined ? '' : Buffer.from(last).toString('base64url');
+}
+
+function readToken(token: string | undefined): string | undefined {
+  if (token === undefined) return undefined;
+  const id = Buffer.from(token, 'base64url').toString();
+  if (UUID.test(id)) return id;
+  const detail = 'is not the next_page_token of an earlier page';
+  throw fieldProblem('invalid_request', '/page_token', `page_token ${detail}.`);
+}

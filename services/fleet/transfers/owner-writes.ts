@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+import { setTimeout as sleep } from 'node:timers/promises';
+import { GroupCommit } from '../etcd/group-commit.ts';
+import type { Keys } from '../etcd/keys.ts';
+import { Retention } from '../etcd/retention.ts';
+import type { Condition, Store, Write } from '../etcd/store.ts';
+import { digestOf } from './digest.ts';
+import {
+  type EndedRecord,
+  type RunningRecord,
+  writeEnded,
+  writeRunning,
+  writeUsedKey,
+} from './record.ts';
+
+const RETRY_MS = 300;
+
+export interface OwnerWritesOptions {
+  store: Store;
+  keys: Keys;
+  /** This gateway's name; undefined while it has none that is certain to last. */
+  member(): string | undefined;
+}
+
+/**
+ * What an owner writes of its hosts' transfers. Each write holds only if this gateway still owns the
+ * host, so that one that was taken for dead changes nothing.
+ */
+export class OwnerWrites {
+  readonly #options: OwnerWritesOptions;
+  readonly #commit: GroupCommit;
+  readonly #retention: Retention;
+
+  constructor(options: OwnerWritesOptions) {
+    this.#options = options;
+    this.#commit = new GroupCommit(options.store);
+    this.#retention = new Retention(options.store);
+  }
+
+  /** @returns whether this gateway owns the host; if not, nothing was written */
+  handedOver(record: RunningRecord): Promise<boolean> {
+    const put = this.#options.keys.transfer(record.id);
+    return this.#write(
+      (me) => [this.#ownedBy(me, record.host), { key: put, is: 'present' }],
+      async () => [{ put, value: writeRunning(record) }],
+    );
+  }
+
+  /** @returns the same */
+  ended(record: RunningRecord, end: EndedRecord): Promise<boolean> {
+    return this.#write(
+      (me) => [this.#ownedBy(me, record.host)],
+      () => this.#endOf(record, end),
+    );
+  }
+
+  /** The end of a transfer whose host was removed. @returns whether it is, and the end was written */
+  abandoned(record: RunningRecord, end: EndedRecord): Promise<boolean> {
+    const { keys } = this.#options;
+    return this.#write(
+      () => [
+        { key: keys.host(record.host), is: 'absent' },
+        { key: keys.transfer(record.id), is: 'present' },
+      ],
+      () => this.#endOf(record, end),
+    );
+  }
+
+  #ownedBy(me: string, host: string): Condition {
+    return { key: this.#options.keys.owner(host), is: 'equal', value: me };
+  }
+
+  async #endOf({ request, usedKey, client }: RunningRecord, end: EndedRecord): Promise<Write[]> {
+    const { keys } = this.#options;
+    const { id, refused } = end;
+    const lease = await this.#retention.lease();
+    const writes: Write[] = [
+      { delete: keys.transfer(id) },
+      { delete: keys.cancel(id) },
+      { put: keys.ended(id), value: writeEnded(end), lease },
+    ];
+    if (usedKey === undefined) return writes;
+    const used = keys.used(client, usedKey);
+    // What was refused has not used its key up.
+    if (refused) return [...writes, { delete: used }];
+    const value = writeUsedKey({ id, digest: digestOf(request) });
+    return [...writes, { put: used, value, lease }];
+  }
+
+  /** Tries until it is known whether it is written. Writing the same twice does no harm. */
+  async #write(
+    conditionsOf: (me: string) => Condition[],
+    writesOf: () => Promise<Write[]>,
+  ): Promise<boolean> {
+    for (;;) {
+      const me = this.#options.member();
+      if (me === undefined) return false;
+      try {
+        return await this.#commit.write({
+          conditions: conditionsOf(me),
+          writes: await writesOf(),
+        });
+      } catch {
+        // Health and log tell of etcd's absence: see membership.ts.
+        await sleep(RETRY_MS);
+      }
+    }
+  }
+}

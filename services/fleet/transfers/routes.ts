@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { FastifyReply } from 'fastify';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { CHANGES_TRANSFERS, SEES_TRANSFERS } from '../../daemon/access/scopes.ts';
+import { clientLeft } from '../../daemon/http/client-left.ts';
+import { readPrefer } from '../../daemon/http/prefer.ts';
+import { referenceBelow } from '../../daemon/http/references.ts';
+import { readTraceContext } from '../../daemon/http/trace-context.ts';
+import { PROBLEMS, Problem, type ProblemCode } from '../../daemon/problems/problem.ts';
+import { problemResponses, problemResponsesWith } from '../../daemon/problems/schema.ts';
+import { touchesOf, touchPointer } from '../../daemon/transfers/plan.ts';
+import { dryRunSchema, idempotencyKeySchema } from '../../daemon/transfers/schema.ts';
+import type { HostGrants } from '../access/hosts.ts';
+import type { Fleet } from '../hosts/fleet.ts';
+import { planAtHost } from './dry-run.ts';
+import { type Lister, writeToken } from './list.ts';
+import {
+  fleetListQuerySchema,
+  fleetTransferListSchema,
+  fleetTransferProblemSchema,
+  fleetTransferRequestSchema,
+  fleetTransferSchema,
+} from './schema.ts';
+import type { FleetTransfers, View } from './service.ts';
+
+const DEFAULT_WAIT_MS = 10_000;
+/** How long a cancellation waits until the host has stopped. */
+const CANCEL_WAIT_MS = 30_000;
+const RETRY_AFTER_SECONDS = '1';
+
+export interface TransferRoutesOptions {
+  transfers: FleetTransfers;
+  lister: Lister;
+  grants: HostGrants;
+  fleet: Fleet;
+}
+
+const preferHeader = z
+  .string()
+  .optional()
+  .meta({
+    description:
+      '`wait=N` waits up to N seconds (0 to 60) for the end; `respond-async` does not wait. ' +
+      '`return=minimal`: a success of POST /transfers is answered without a body.',
+  });
+const idParam = z.object({ id: z.string().meta({ description: 'The id of a transfer.' }) });
+
+/** How a transfer can end, in the words of its problem. */
+const ENDED_PROBLEMS = [
+  ...(['cancelled', 'source_incomplete', 'dependency_failed', 'dma_error'] as const),
+  ...(['verify_mismatch', 'media_error', 'device_gone', 'interrupted', 'timeout'] as const),
+  ...(['expired', 'storage_full', 'internal_error'] as const),
+  ...(['unknown_device', 'out_of_range', 'overlapping_ranges', 'bad_block'] as const),
+  ...(['engine_unavailable', 'payload_too_large'] as const),
+] as const;
+
+export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = async (
+  app,
+  { transfers, lister, grants, fleet },
+) => {
+  app.post(
+    '/transfers',
+    {
+      config: { access: 'transfers:write', waitsMs: DEFAULT_WAIT_MS },
+      schema: {
+        operationId: 'createTransfer',
+        summary: 'Copy bytes on a host',
+        description:
+          'Accepted once a majority of etcd has it; then a gateway hands it to its host, however ' +
+          'long that is away, for up to 20 h. It runs once. Transfers for one host are handed over in ' +
+          'the order in which they were accepted. Waits for the end, up to 10 s unless `Prefer` says ' +
+          'otherwise. What the host refuses has ended, and has not used its key up.',
+        tags: ['transfers'],
+        headers: z.object({
+          prefer: preferHeader,
+          'idempotency-key': idempotencyKeySchema.optional().meta({
+            description:
+              'Makes a retry safe: the same key with the same body answers with the first ' +
+              'transfer, and copies nothing again, on any gateway. Good until 24 h after the end of that.',
+          }),
+        }),
+        body: fleetTransferRequestSchema,
+        response: {
+          200: z.union([dryRunSchema, fleetTransferSchema]).meta({
+            description:
+              "The host's plan, for a dry run; or the transfer that this Idempotency-Key made, which " +
+              'succeeded.',
+          }),
+          201: fleetTransferSchema.meta({ description: 'It succeeded.' }),
+          202: fleetTransferSchema.meta({ description: 'It goes on: see Location.' }),
+          ...problemResponses(
+            ...(['request_timeout', 'unsupported_media_type', 'queue_full'] as const),
+          ),
+          ...problemResponsesWith(
+            fleetTransferProblemSchema,
+            ...ENDED_PROBLEMS,
+            ...(['unknown_host', 'unknown_transfer', 'idempotency_key_reused'] as const),
+            ...(['etcd_unavailable', 'host_unreachable'] as const),
+          ),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { body, client } = request;
+      request.operation = body.operation;
+      grants.authorize(request, body.host, touchesOf(body), (index) => touchPointer(body, index));
+      if (body.dry_run) {
+        transfers.checkHost(body.host, client);
+        return planAtHost(fleet.link(body.host), body);
+      }
+      const prefer = readPrefer(request.headers.prefer, DEFAULT_WAIT_MS);
+      const key = request.headers['idempotency-key'];
+      const { traceparent } = readTraceContext(request.headers) ?? {};
+      const record = await transfers.prepare(body, { client, key, traceparent });
+      const { id, replayed } = await transfers.accept(record);
+      request.transferId = id;
+      reply.header('location', referenceBelow(request.raw, '/transfers', id));
+      if (replayed) reply.header('idempotency-replayed', 'true');
+      if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
+      const view = await transfers.waitForAccepted(
+        { id, record: replayed ? undefined : record },
+        ...([client, prefer.waitMs, clientLeft(reply)] as const),
+      );
+      return answer(view, reply, { minimal: prefer.minimal, applied: prefer.applied, replayed });
+    },
+  );
+
+  app.get(
+    '/transfers',
+    {
+      config: { access: SEES_TRANSFERS },
+      schema: {
+        operationId: 'listTransfers',
+        summary: 'List transfers, newest first',
+        description: 'Those that have not ended, and those that ended within 24 h.',
+        tags: ['transfers'],
+        querystring: fleetListQuerySchema,
+        response: {
+          200: fleetTransferListSchema.meta({ description: 'A page.' }),
+          ...problemResponses('etcd_unavailable'),
+        },
+      },
+    },
+    async ({ query, client }) => {
+      const { transfers: page, last, stale } = await lister.list(query, client);
+      return {
+        transfers:
+          query.view === 'basic' ? page.map(({ segments, timings, ...rest }) => rest) : page,
+        next_page_token: writeToken(last),
+        ...(stale && { stale }),
+      };
+    },
+  );
+
+  app.get(
+    '/transfers/:id',
+    {
+      config: { access: SEES_TRANSFERS, waitsMs: 0 },
+      schema: {
+        operationId: 'getTransfer',
+        summary: 'See how a transfer stands',
+        tags: ['transfers'],
+        params: idParam,
+        headers: z.object({ prefer: preferHeader }),
+        response: {
+          200: fleetTransferSchema.meta({ description: 'The transfer, over or not.' }),
+          ...problemResponses('not_found', 'etcd_unavailable'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { params, client, headers } = request;
+      const prefer = readPrefer(headers.prefer, 0);
+      if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
+      const { waitMs } = prefer;
+      const { document } = await transfers.waitForEnd(params.id, client, waitMs, clientLeft(reply));
+      return document;
+    },
+  );
+
+  app.post(
+    '/transfers/:id/cancel',
+    {
+      config: { access: CHANGES_TRANSFERS, kind: 'wait' },
+      schema: {
+        operationId: 'cancelTransfer',
+        summary: 'Stop a transfer',
+        description:
+          'Answers once it has stopped; after 30 s with 202, such as when its host is away: it is ' +
+          'stopped as soon as the host is back. What is already copied stays copied. Can be repeated.',
+        tags: ['transfers'],
+        params: idParam,
+        response: {
+          200: fleetTransferSchema.meta({ description: 'It has stopped.' }),
+          202: fleetTransferSchema.meta({ description: 'Its host has not stopped it yet.' }),
+          ...problemResponses('not_found', 'etcd_unavailable', 'storage_full'),
+          ...problemResponsesWith(fleetTransferProblemSchema, 'not_cancellable'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { params, client } = request;
+      request.transferId = params.id;
+      const gone = clientLeft(reply);
+      const view = await transfers.cancel(params.id, client, CANCEL_WAIT_MS, gone);
+      if (view.ended === undefined) reply.code(202).header('retry-after', RETRY_AFTER_SECONDS);
+      return view.document;
+    },
+  );
+};
+
+interface AnswerOptions {
+  minimal: boolean;
+  applied: string | undefined;
+  replayed: boolean;
+}
+
+/** Tells the client that made a transfer how it went. */
+function answer(
+  { document, ended }: View,
+  reply: FastifyReply,
+  { minimal, applied, replayed }: AnswerOptions,
+) {
+  const succeeded = document.status === 'succeeded';
+  if (ended === undefined || succeeded) {
+    if (!succeeded) reply.code(202).header('retry-after', RETRY_AFTER_SECONDS);
+    else reply.code(replayed ? 200 : 201);
+    if (!minimal) return reply.send(document);
+    const preferences = [applied, 'return=minimal'].filter((each) => each !== undefined);
+    return reply.header('preference-applied', preferences.join(', ')).send();
+  }
+  const { code, detail, errors, dma } = document.error ?? {};
+  throw new Problem(isKnown(code) ? code : 'internal_error', detail ?? '', {
+    ...(errors && { errors }),
+    ...(dma && { dma }),
+    members: { transfer: document },
+  });
+}
+
+/** A host may be of a later version. */
+function isKnown(code: string | undefined): code is ProblemCode {
+  return code !== undefined && Object.hasOwn(PROBLEMS, code);
+}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { InjectOptions } from 'fastify';
+import type { OpenAPIV3_1 } from 'openapi-types';
+import { FLEET_SCOPES } from '../../services/daemon/access/scopes.ts';
+import { silentLog } from '../../services/daemon/log.ts';
+import { settingsTable } from '../../services/daemon/settings.ts';
+import { buildFleetApp, type FleetApp } from '../../services/fleet/app.ts';
+import { readFleetConfig } from '../../services/fleet/config.ts';
+import { FLEET_EXAMPLES } from '../../services/fleet/openapi/examples.ts';
+import { helpText, PREFIX, SETTINGS } from '../../services/fleet/settings.ts';
+import { fleetTransferRequestSchema } from '../../services/fleet/transfers/schema.ts';
+import { startTestApp, type TestApp } from '../support/app.ts';
+import { FakeEtcd } from '../support/fake-etcd.ts';
+import { bearer, writeTokens } from '../support/tokens.ts';
+
+const HALF = 2 ** 19;
+const copy = { device_name: 'dax0.0', src_offset: 0, dst_offset: HALF, size: 4096, host: 'hosta' };
+
+describe('a gateway', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'dmad-fleet-'));
+  const etcd = new FakeEtcd();
+  let daemon: TestApp;
+  let fleet: FleetApp;
+
+  beforeAll(async () => {
+    daemon = await startTestApp();
+    const url = `http://127.0.0.1:${await daemon.listen()}`;
+    const tokens = writeTokens(directory, [
+      { name: 'admin', scopes: FLEET_SCOPES },
+      { name: 'onhosta', hosts: ['hosta'] },
+      { name: 'onhostb', hosts: ['hostb'], scopes: FLEET_SCOPES },
+      {
+        name: 'ranges',
+        devices: [
+          { name: 'dax0.0', ranges: [{ offset: 0, size: HALF }], access: 'ro' },
+          { name: 'dax0.0', ranges: [{ offset: HALF, size: 8192 }], access: 'rw' },
+        ],
+      },
+      { name: 'few', limits: { transfers_in_flight: 1 } },
+    ]);
+    const config = readFleetConfig({
+      DMAD_FLEET_ETCD: 'http://127.0.0.1:1',
+      DMAD_FLEET_TOKENS_FILE: tokens,
+    });
+    fleet = await buildFleetApp({ config, log: silentLog(), store: etcd });
+    fleet.start();
+    await until(async () => (await ask('GET', '/readyz')).statusCode === 200);
+    for (const name of ['hosta', 'hostb']) await ask('PUT', `/hosts/${name}`, { url });
+    await until(async () => {
+      const { hosts } = (await ask('GET', '/hosts')).json();
+      return hosts.length === 2 && hosts.every(({ state }: { state: string }) => state === 'ready');
+    });
+  });
+  afterAll(async () => {
+    await fleet?.shutDown();
+    await daemon?.close();
+    rmSync(directory, { recursive: true });
+  });
+
+  function ask(
+    method: InjectOptions['method'],
+    url: string,
+    payload?: object,
+    { as = 'admin', ...headers }: Record<string, string> = {},
+  ) {
+    return fleet.http.inject({
+      ...{
+        method: method as 'GET',
+        url,
+        headers: { ...bearer(as), host: 'localhost', ...headers },
+      },
+      ...(payload && { payload }),
+    });
+  }
+  const post = (body: object, as: string, headers = {}) =>
+    ask('POST', '/transfers', body, { as, ...headers });
+
+  test('its OpenAPI document is what is committed, and shows every operation', async () => {
+    const document = (await ask('GET', '/openapi.json')).json() as OpenAPIV3_1.Document;
+    expect(JSON.parse(readFileSync('openapi/fleet.json', 'utf8'))).toEqual(document);
+    const operations = Object.values(document.paths ?? {}).flatMap((path) =>
+      Object.values(path as Record<string, OpenAPIV3_1.OperationObject>),
+    );
+    const ids = operations.map(({ operationId }) => operationId);
+    expect(ids.sort()).toEqual(Object.keys(FLEET_EXAMPLES).sort());
+    for (const { body } of Object.values(FLEET_EXAMPLES.createTransfer ?? {})) {
+      expect(fleetTransferRequestSchema.safeParse(body).success).toBe(true);
+    }
+  });
+
+  test.each([
+    ['/', 200],
+    ['/livez', 200],
+    ['/readyz', 200],
+    ['/version', 200],
+    ['/docs/', 200],
+    ['/problems/unknown_host', 200],
+  ])('%s needs no token', async (url, status) => {
+    const { statusCode } = await fleet.http.inject({ url, headers: { host: 'localhost' } });
+    expect(statusCode).toBe(status);
+  });
+
+  test.each(['/hosts', '/devices', '/transfers', '/events', '/metrics', '/whoami'])(
+    '%s needs a token',
+    async (url) => {
+      const { statusCode } = await fleet.http.inject({ url, headers: { host: 'localhost' } });
+      expect(statusCode).toBe(401);
+    },
+  );
+
+  test('a token for one host knows of no other', async () => {
+    expect((await post({ ...copy, host: 'hosta' }, 'onhosta')).statusCode).toBe(201);
+    const other = await post({ ...copy, host: 'hostb' }, 'onhosta');
+    expect([other.statusCode, other.json().code]).toEqual([422, 'unknown_host']);
+    const { hosts } = (await ask('GET', '/hosts', undefined, { as: 'onhosta' })).json();
+    expect(hosts.map(({ name }: { name: string }) => name)).toEqual(['hosta']);
+    const { devices } = (await ask('GET', '/devices', undefined, { as: 'onhosta' })).json();
+    expect(new Set(devices.map(({ host }: { host: string }) => host))).toEqual(new Set(['hosta']));
+    const as = { as: 'onhostb' };
+    expect((await ask('GET', '/hosts/hosta', undefined, as)).statusCode).toBe(404);
+    expect((await ask('DELETE', '/hosts/hosta', undefined, as)).statusCode).toBe(404);
+    const url = { url: 'http://127.0.0.1:1' };
+    expect((await ask('PUT', '/hosts/hosta', url, as)).statusCode).toBe(403);
+    // It sees everybody's transfers, of its own hosts.
+    const { transfers } = (await ask('GET', '/transfers', undefined, as)).json();
+    expect(transfers).toEqual([]);
+  });
+
+  test('a token for ranges is refused one byte outside, before the host is asked', async () => {
+    expect((await post({ ...copy, size: 8192 }, 'ranges')).statusCode).toBe(201);
+    for (const wrong of [
+      { size: 8193 },
+      { dst_offset: HALF + 4097 },
+      { dst_offset: HALF - 1 },
+      { dst_device_name: 'dax1.0' },
+      { dry_run: true, size: 8193 },
+    ]) {
+      const answer = await post({ ...copy, ...wrong }, 'ranges');
+      expect([answer.statusCode, answer.json().code]).toEqual([403, 'forbidden']);
+    }
+    const { hosts } = (await ask('GET', '/hosts', undefined, { as: 'ranges' })).json();
+    expect(hosts[0].devices).toEqual(['dax0.0']);
+  });
+
+  test('who adds and removes hosts needs the scope for it', async () => {
+    const url = { url: 'http://127.0.0.1:1' };
+    for (const method of ['PUT', 'DELETE'] as const) {
+      const answer = await ask(method, '/hosts/hostc', method === 'PUT' ? url : undefined, {
+        as: 'onhosta',
+      });
+      expect([answer.statusCode, answer.json().code]).toEqual([403, 'forbidden']);
+    }
+  });
+
+  test.each([
+    { url: 'ftp://hostc' },
+    { url: 'http://user:secret@hostc' },
+    { url: 'http://hostc', ca: 'no PEM' },
+    { url: 'http://hostc', token: 'x' },
+    {},
+  ])('a host cannot be %j', async (body) => {
+    expect((await ask('PUT', '/hosts/hostc', body)).statusCode).toBe(400);
+  });
+
+  test('a client sees its own transfers only', async () => {
+    const { id } = (await post(copy, 'onhosta')).json();
+    const others = { as: 'ranges' };
+    expect((await ask('GET', `/transfers/${id}`, undefined, others)).statusCode).toBe(404);
+    expect((await ask('POST', `/transfers/${id}/cancel`, undefined, others)).statusCode).toBe(404);
+    const list = (await ask('GET', '/transfers', undefined, others)).json().transfers;
+    expect(list.map((each: { id: string }) => each.id)).not.toContain(id);
+    expect((await ask('GET', `/transfers/${id}`)).json()).toMatchObject({ id, client: 'onhosta' });
+  });
+
+  test('a client has as many transfers under way as its token allows', async () => {
+    const blocker = await daemon.block('dax0.0');
+    const asynchronous = { prefer: 'respond-async' };
+    const first = await post(copy, 'few', asynchronous);
+    expect(first.statusCode).toBe(202);
+    await until(async () => (await post(copy, 'few', asynchronous)).statusCode === 429);
+    await blocker.release();
+    await until(async () => {
+      const url = `/transfers/${first.json().id}`;
+      return (await ask('GET', url, undefined, { as: 'few' })).json().status === 'succeeded';
+    });
+    await until(async () => (await post(copy, 'few')).statusCode === 201);
+  });
+
+  test('filters, pages and the basic view', async () => {
+    const labels = { job: 'this one' };
+    const { id } = (await post({ ...copy, labels }, 'admin')).json();
+    const find = async (query: string) => (await ask('GET', `/transfers?${query}`)).json();
+    expect((await find('label=job:this%20one')).transfers).toMatchObject([{ id, labels }]);
+    expect((await find('label=job:this%20one&host=hostb')).transfers).toEqual([]);
+    expect((await find('label=job:this%20one&status=failed,accepted')).transfers).toEqual([]);
+    const [basic] = (await find('label=job:this%20one&view=basic')).transfers;
+    expect(basic).not.toHaveProperty('timings');
+    for (const wrong of ['status=x', 'page_size=0', 'host=-', 'unknown=1', 'page_token=AAAA']) {
+      expect((await ask('GET', `/transfers?${wrong}`)).statusCode).toBe(400);
+    }
+  });
+
+  test('an etcd without space refuses with 507, one that is away with 503', async () => {
+    for (const [fate, status, code] of [
+      ['full', 507, 'storage_full'],
+      ['not_done', 503, 'etcd_unavailable'],
+    ] as const) {
+      etcd.fate = () => fate;
+      const answer = await post(copy, 'admin');
+      etcd.fate = () => 'done';
+      expect([answer.statusCode, answer.json().code]).toEqual([status, code]);
+    }
+    await until(async () => (await ask('GET', '/readyz')).statusCode === 200);
+  });
+});
+
+test('--help has every setting, and a start without etcd says what to do', () => {
+  for (const name of Object.keys(SETTINGS)) {
+    expect(helpText()).toContain(`  ${PREFIX}${name.toUpperCase()} (default: `);
+  }
+  expect(() => readFleetConfig({})).toThrow(/DMAD_FLEET_ETCD is not set/);
+  for (const [variable, value] of [
+    ['ETCD', 'ftp://x'],
+    ['ETCD', 'http://a:1,https://b:1'],
+    ['ETCD_CERT', '/x'],
+    ['ETCD_USER', 'x'],
+    ['ETCD_PREFIX', 'x'],
+    ['ETCD_CA', '/nonexistent'],
+    ['TLS_KEY', '/x'],
+  ] as const) {
+    const environment = { DMAD_FLEET_ETCD: 'http://etcd:2379', [`${PREFIX}${variable}`]: value };
+    expect(() => readFleetConfig(environment)).toThrow(new RegExp(`${PREFIX}${variable}`));
+  }
+});
+
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 1000; tries++) {
+    if (await holds()) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error(`not in time: ${holds}`);
+}
+
+test("README's table is that of the settings", () => {
+  const readme = readFileSync('README.md', 'utf8');
+  expect(readme).toContain(settingsTable(SETTINGS, PREFIX));
+});

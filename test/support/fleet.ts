@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+import { mkdtempSync, rmSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type ConnectedClient, connect, type Transfer } from '../../services/client/node.ts';
+import { Daemon } from './daemon.ts';
+import { DEPTH } from './depth.ts';
+import { EtcdCluster } from './etcd.ts';
+import { freePort } from './free-port.ts';
+import { Gateway } from './gateway.ts';
+
+const LIFETIME_MS = 300_000;
+
+export interface HostProcess {
+  name: string;
+  url: string;
+  daemon: Daemon;
+  environment: Record<string, string>;
+}
+
+/** A fleet as processes: etcd, gateways and hosts. */
+export class TestFleet {
+  readonly gateways: Gateway[] = [];
+  readonly urls: string[] = [];
+  readonly hosts: HostProcess[] = [];
+  readonly etcd: EtcdCluster;
+  readonly #clients: ConnectedClient[] = [];
+
+  private constructor(etcd: EtcdCluster) {
+    this.etcd = etcd;
+  }
+
+  static async start({ gateways = 2, hosts = 1, environment = {}, etcd = [] as string[] } = {}) {
+    const cluster = await EtcdCluster.start(DEPTH === 'deep' ? 3 : 1, etcd);
+    const fleet = new TestFleet(cluster);
+    try {
+      await Promise.all([
+        ...Array.from({ length: gateways }, (_, index) => fleet.startGateway(index, environment)),
+        ...Array.from({ length: hosts }, (_, index) => fleet.startHost(index)),
+      ]);
+      for (const { name, url } of fleet.hosts) {
+        await fleet.ask('PUT', `/hosts/${name}`, { body: { url } });
+      }
+      await fleet.until(async () => {
+        const { body } = await fleet.ask('GET', '/hosts');
+        return body.hosts.every(({ state }: { state: string }) => state === 'ready');
+      });
+    } catch (error) {
+      await fleet.stop();
+      throw error;
+    }
+    return fleet;
+  }
+
+  /** Starts a gateway, anew if there was one, on the same port as before. */
+  async startGateway(index: number, environment: Record<string, string> = {}): Promise<void> {
+    const before = this.urls[index];
+    const port = before === undefined ? await freePort() : new URL(before).port;
+    const gateway = new Gateway(this.etcd.urls, {
+      ...environment,
+      DMAD_FLEET_PORT: String(port),
+    });
+    this.gateways[index] = gateway;
+    this.urls[index] = await gateway.ready();
+    await this.until(async () => (await fetch(`${this.urls[index]}/readyz`)).status === 200);
+  }
+
+  /** Starts a host, anew if there was one, with what it had before. */
+  async startHost(index: number): Promise<void> {
+    const environment = this.hosts[index]?.environment ?? {
+      DMAD_PORT: String(await freePort()),
+      DMAD_DEVICES: 'emulated:dax0.0=1MiB,emulated:dax1.0=1MiB',
+      // A blocker may stand for as long as its test takes.
+      DMAD_UPLOAD_IDLE_SECONDS: '3600',
+      DMAD_STATE_DIR: mkdtempSync(join(tmpdir(), 'dmad-test-')),
+    };
+    const daemon = new Daemon(environment, { lifetimeMs: LIFETIME_MS });
+    const url = await daemon.ready();
+    this.hosts[index] = { name: `host${index}`, url, daemon, environment };
+  }
+
+  /** Keeps transfers that touch a host's device waiting. @returns ends that */
+  block(index: number, device: string): () => void {
+    const url = `${this.hosts[index]?.url}/devices/${device}/content`;
+    const upload = request(url, { method: 'PUT', headers: { 'transfer-encoding': 'chunked' } });
+    upload.on('error', () => {});
+    upload.flushHeaders();
+    return () => upload.end();
+  }
+
+  /** A client of a gateway, or of anything else that speaks the contract. */
+  client(url = this.urls[0] as string): ConnectedClient {
+    const client = connect({ url });
+    this.#clients.push(client);
+    return client;
+  }
+
+  /** A request to a gateway, and its answer. */
+  async ask(
+    method: string,
+    path: string,
+    {
+      body,
+      headers = {},
+      gateway = 0,
+    }: { body?: object; headers?: Record<string, string>; gateway?: number } = {},
+  ) {
+    const answer = await fetch(`${this.urls[gateway]}${path}`, {
+      method,
+      headers: { ...(body && { 'content-type': 'application/json' }), ...headers },
+      ...(body && { body: JSON.stringify(body) }),
+    });
+    const text = await answer.text();
+    // biome-ignore lint/suspicious/noExplicitAny: whatever the route answers
+    let parsed: any;
+    try {
+      parsed = JSON.parse(text);
+    } catch {
+      parsed = text;
+    }
+    return { status: answer.status, headers: answer.headers, body: parsed };
+  }
+
+  /** Sends a transfer until it is accepted, to one gateway or another. */
+  async send(body: object, key: string): Promise<Transfer> {
+    for (let tries = 0; ; tries++) {
+      try {
+        const { status, body: answer } = await this.ask('POST', '/transfers', {
+          ...{ body, gateway: tries % this.gateways.length },
+          headers: { 'idempotency-key': key, prefer: 'respond-async' },
+        });
+        if ([200, 201, 202].includes(status)) return answer;
+        if (status !== 503) throw new Error(`${status}: ${JSON.stringify(answer)}`);
+      } catch (error) {
+        // Killed, or stopped, while it was asked.
+        if ((error as Error).message !== 'fetch failed') throw error;
+      }
+      if (tries > 300) throw new Error('nobody accepts the transfer');
+      await sleep(100);
+    }
+  }
+
+  async until(holds: () => Promise<boolean>, ms = 60_000): Promise<void> {
+    const deadline = performance.now() + ms;
+    while (!(await holds().catch(() => false))) {
+      if (performance.now() > deadline) throw new Error(`not within ${ms} ms: ${holds}`);
+      await sleep(100);
+    }
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#clients.map((client) => client.destroy()));
+    const processes = [...this.gateways, ...this.hosts.map(({ daemon }) => daemon)];
+    await Promise.all(processes.filter(Boolean).map((each) => each.stop('SIGKILL')));
+    for (const { daemon } of this.hosts) rmSync(daemon.stateDir, { recursive: true, force: true });
+    await this.etcd.stop();
+  }
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { OutcomeUnknown, Problem } from '../../../services/daemon/problems/problem.ts';
+import { TransferIds } from '../../../services/daemon/transfers/ids.ts';
+import { Keys } from '../../../services/fleet/etcd/keys.ts';
+import { Acceptor } from '../../../services/fleet/transfers/acceptance.ts';
+import type { RunningRecord } from '../../../services/fleet/transfers/record.ts';
+import { fleetTransferRequestSchema } from '../../../services/fleet/transfers/schema.ts';
+import { runs } from '../../support/depth.ts';
+import { FakeEtcd, type Fate } from '../../support/fake-etcd.ts';
+
+const keys = new Keys('dmad/');
+const ids = new TransferIds();
+
+function recordOf(usedKey?: string, size = 4096, host = 'hosta'): RunningRecord {
+  const request = fleetTransferRequestSchema.parse({
+    ...{ host, device_name: 'dax0.0', src_offset: 0, dst_offset: 2 ** 20, size },
+  });
+  return {
+    ...{ id: ids.next(), client: 'me', host, request, acceptedAt: Date.now(), usedKey },
+    ...{ waitsFor: [], progress: { is: 'accepted' } },
+  };
+}
+
+async function withHost(): Promise<FakeEtcd> {
+  const etcd = new FakeEtcd();
+  await etcd.write([], [{ put: keys.host('hosta'), value: '{}' }]);
+  return etcd;
+}
+
+describe('acceptance', () => {
+  test('the same key with another meaning is refused', async () => {
+    const etcd = await withHost();
+    const acceptor = new Acceptor(etcd, keys);
+    const first = await acceptor.accept(recordOf('k'));
+    expect(first.replayed).toBe(false);
+    expect(await acceptor.accept(recordOf('k'))).toEqual({ id: first.id, replayed: true });
+    await expect(acceptor.accept(recordOf('k', 8192))).rejects.toMatchObject({
+      code: 'idempotency_key_reused',
+    });
+  });
+
+  test('a host that was removed meanwhile is unknown', async () => {
+    const acceptor = new Acceptor(new FakeEtcd(), keys);
+    await expect(acceptor.accept(recordOf())).rejects.toMatchObject({ code: 'unknown_host' });
+  });
+
+  test.each([
+    ['not_done', 'etcd_unavailable'],
+    ['full', 'storage_full'],
+  ] as const)('an etcd that is %s refuses with %s', async (fate, code) => {
+    const etcd = await withHost();
+    etcd.fate = () => fate;
+    const error = await new Acceptor(etcd, keys).accept(recordOf()).catch((each) => each);
+    expect(error).toMatchObject({ code });
+    expect(error.options.headers['retry-after']).toMatch(/^[0-9]+$/);
+  });
+
+  test('whatever etcd does: no key twice, and what was refused is not there', async () => {
+    const fates: Fate[] = ['done', 'done', 'not_done', 'lost', 'unknown'];
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(fc.nat({ max: 4 }), fc.nat({ max: 1 })), { minLength: 1, maxLength: 30 }),
+        fc.infiniteStream(fc.constantFrom(...fates)),
+        async (requests, fate) => {
+          const etcd = await withHost();
+          etcd.fate = () => fate.next().value as Fate;
+          const gateways = [new Acceptor(etcd, keys), new Acceptor(etcd, keys)];
+          const made = await Promise.all(
+            requests.map(async ([key, gateway]) => {
+              const record = recordOf(key === 0 ? undefined : `k${key}`);
+              const outcome = await (gateways[gateway] as Acceptor)
+                .accept(record)
+                .catch((error: unknown) => error);
+              return { key, record, outcome };
+            }),
+          );
+          const stands = (id: string) => etcd.rows.has(keys.transfer(id));
+          const ofKey = new Map<number, Set<string>>();
+          for (const { key, record, outcome } of made) {
+            if (outcome instanceof Problem) {
+              expect(stands(record.id)).toBe(false);
+            } else if (!(outcome instanceof OutcomeUnknown)) {
+              const { id, replayed } = outcome as { id: string; replayed: boolean };
+              expect(stands(id)).toBe(true);
+              expect(replayed).toBe(id !== record.id);
+            }
+            if (key !== 0 && stands(record.id)) {
+              const others = ofKey.get(key) ?? new Set();
+              ofKey.set(key, others.add(record.id));
+            }
+          }
+          for (const transfers of ofKey.values()) expect(transfers.size).toBe(1);
+        },
+      ),
+      { numRuns: runs(1000, 60) },
+    );
+  });
+});

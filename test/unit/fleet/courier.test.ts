@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { type DmadClient, DmadError } from '../../../services/client/node.ts';
+import { TransferIds } from '../../../services/daemon/transfers/ids.ts';
+import type { TransferDocument } from '../../../services/daemon/transfers/schema.ts';
+import { Keys } from '../../../services/fleet/etcd/keys.ts';
+import { Courier } from '../../../services/fleet/transfers/courier.ts';
+import { OwnerWrites } from '../../../services/fleet/transfers/owner-writes.ts';
+import {
+  type EndedRecord,
+  type RunningRecord,
+  readEnded,
+  readRunning,
+  writeRunning,
+} from '../../../services/fleet/transfers/record.ts';
+import { fleetTransferRequestSchema } from '../../../services/fleet/transfers/schema.ts';
+import { runs } from '../../support/depth.ts';
+import { FakeEtcd } from '../../support/fake-etcd.ts';
+import { Random } from '../../support/random.ts';
+
+const keys = new Keys('dmad/');
+const ids = new TransferIds();
+
+function recordOf(more: object = {}, fields: Partial<RunningRecord> = {}): RunningRecord {
+  const request = fleetTransferRequestSchema.parse({
+    ...{ host: 'hosta', device_name: 'dax0.0', src_offset: 0, dst_offset: 2 ** 20, size: 4096 },
+    ...more,
+  });
+  return {
+    ...{ id: ids.next(), client: 'me', host: 'hosta', request, acceptedAt: Date.now() },
+    ...{ waitsFor: [], progress: { is: 'accepted' }, ...fields },
+  };
+}
+
+/** A host that remembers keys, runs what is new, and may be away, or lose its answer. */
+class FakeHost {
+  readonly made = new Map<string, TransferDocument>();
+  /** In the order in which they began to run. */
+  readonly ran: string[] = [];
+  fate: () => 'answers' | 'away' | 'loses its answer' = () => 'answers';
+  refuses: (body: { size?: unknown }) => boolean = () => false;
+  status: 'running' | 'succeeded' = 'succeeded';
+
+  readonly client = {
+    createTransfer: async (body: object, options: { idempotencyKey: string }) => {
+      const [made] = await this.#make([{ ...body, idempotency_key: options.idempotencyKey }]);
+      return made;
+    },
+    createTransfers: async (bodies: { idempotency_key: string }[]) => this.#make(bodies),
+    getTransfer: async (id: string) => this.#byId(id),
+    cancelTransfer: async (id: string) => {
+      const transfer = this.#byId(id);
+      if (transfer.status !== 'running') throw problem(409, 'not_cancellable');
+      return Object.assign(transfer, {
+        status: 'cancelled',
+        finished_at: '2026-11-27T00:00:00.000Z',
+      });
+    },
+  } as unknown as DmadClient;
+
+  async #make(bodies: { idempotency_key: string; size?: unknown }[]): Promise<TransferDocument[]> {
+    const fate = this.fate();
+    await new Promise(setImmediate);
+    if (fate === 'away') {
+      const cause = Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' });
+      throw new DmadError({ code: 'unreachable', message: 'away', cause });
+    }
+    if (bodies.some((body) => this.refuses(body))) throw problem(422, 'out_of_range');
+    const made = bodies.map(({ idempotency_key: key }) => {
+      const before = this.made.get(key);
+      if (before !== undefined) return before;
+      this.ran.push(key);
+      const transfer = { id: ids.next(), status: this.status } as TransferDocument;
+      this.made.set(key, transfer);
+      return transfer;
+    });
+    await new Promise(setImmediate);
+    if (fate !== 'answers') throw new DmadError({ code: 'unreachable', message: 'ECONNRESET' });
+    return made;
+  }
+
+  #byId(id: string): TransferDocument {
+    const found = [...this.made.values()].find((each) => each.id === id);
+    if (found === undefined) throw problem(404, 'not_found');
+    return found;
+  }
+}
+
+function problem(status: number, code: DmadError['code']): DmadError {
+  return new DmadError({ code, status, message: code });
+}
+
+describe('a courier', () => {
+  const couriers: Courier[] = [];
+  afterEach(() => {
+    for (const courier of couriers.splice(0)) courier.stop();
+  });
+
+  async function setUp({ owner = 'me' } = {}) {
+    const etcd = new FakeEtcd();
+    await etcd.write([], [{ put: keys.owner('hosta'), value: owner }]);
+    const host = new FakeHost();
+    let lost = 0;
+    const make = (member = 'me') => {
+      const courier: Courier = new Courier({
+        ...{ host: 'hosta', client: () => host.client, live: () => undefined },
+        writes: new OwnerWrites({ store: etcd, keys, member: () => member }),
+        handedOver: () => {},
+        dependencies: async () => 'succeeded',
+        lost: () => {
+          lost++;
+          courier.stop();
+        },
+      });
+      couriers.push(courier);
+      return courier;
+    };
+    const accept = async (record: RunningRecord) => {
+      await etcd.write([], [{ put: keys.transfer(record.id), value: writeRunning(record) }]);
+      return { record, created: 1 };
+    };
+    const endOf = (id: string): EndedRecord | undefined =>
+      readEnded(etcd.rows.get(keys.ended(id))?.value ?? '');
+    const ended = async (id: string) => {
+      for (let tries = 0; tries < 2000; tries++) {
+        const found = endOf(id);
+        if (found !== undefined) return found;
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      throw new Error(`${id} has not ended`);
+    };
+    return { etcd, host, make, accept, ended, endOf, lost: () => lost };
+  }
+
+  test('hands over in order, and writes each end', async () => {
+    const { etcd, host, make, accept, ended } = await setUp();
+    const courier = make();
+    const records = Array.from({ length: 250 }, () => recordOf());
+    for (const record of records) courier.add(await accept(record), true);
+    for (const { id } of records) {
+      const { document } = await ended(id);
+      expect(document).toMatchObject({ id, status: 'succeeded', host: 'hosta' });
+      expect(etcd.rows.has(keys.transfer(id))).toBe(false);
+    }
+    expect(host.ran).toEqual(records.map(({ id }) => id));
+  });
+
+  test('each runs once and in order, though answers are lost, etcd fails, and owners change', async () => {
+    const random = new Random();
+    await random.explain(async () => {
+      for (let run = 0; run < runs(100, 4); run++) {
+        const { etcd, host, make, ended } = await setUp();
+        host.fate = () => random.pick(['answers', 'answers', 'away', 'loses its answer'] as const);
+        etcd.fate = () => random.pick(['done', 'done', 'not_done', 'lost', 'unknown'] as const);
+        etcd.delay = () => random.integer(0, 3);
+        const records = Array.from({ length: 20 }, () => recordOf());
+        const first = make();
+        for (const record of records.slice(0, 10)) {
+          etcd.rows.set(keys.transfer(record.id), {
+            ...{ key: keys.transfer(record.id), value: writeRunning(record) },
+            ...{ created: 1, lease: undefined },
+          });
+          first.add({ record, created: 1 }, true);
+        }
+        await new Promise((resolve) => setTimeout(resolve, random.integer(0, 200)));
+        // Another gateway takes over, and the first does not know yet.
+        const key = keys.owner('hosta');
+        etcd.rows.set(key, { key, value: 'other', created: 2, lease: undefined });
+        const second = make('other');
+        for (const record of records) {
+          const row = etcd.rows.get(keys.transfer(record.id));
+          const known = row === undefined ? record : (readRunning(row.value) as RunningRecord);
+          if (etcd.rows.has(keys.ended(record.id))) continue;
+          etcd.rows.set(keys.transfer(record.id), {
+            ...{ key: keys.transfer(record.id), value: writeRunning(known) },
+            ...{ created: 1, lease: undefined },
+          });
+          second.add({ record: known, created: 1 }, false);
+        }
+        for (const { id } of records) expect((await ended(id)).document.status).toBe('succeeded');
+        expect(host.ran).toEqual(records.map(({ id }) => id));
+        first.stop();
+        second.stop();
+      }
+    });
+  });
+
+  test('a refusal ends the one that is refused, and frees its key', async () => {
+    const { etcd, host, make, accept, ended } = await setUp();
+    host.refuses = ({ size }) => size === 13;
+    const used = keys.used('me', 'k');
+    await etcd.write([], [{ put: used, value: '{}' }]);
+    const records = [recordOf(), recordOf({ size: 13 }, { usedKey: 'k' }), recordOf()];
+    const courier = make();
+    for (const record of records) courier.add(await accept(record), true);
+    const ends = await Promise.all(records.map(({ id }) => ended(id)));
+    expect(ends.map(({ document }) => document.status)).toEqual([
+      'succeeded',
+      'failed',
+      'succeeded',
+    ]);
+    expect(ends[1]).toMatchObject({ refused: true, document: { error: { code: 'out_of_range' } } });
+    expect(etcd.rows.has(used)).toBe(false);
+  });
+
+  test('what has not reached an absent host is cancelled at once', async () => {
+    const { host, make, accept, ended } = await setUp();
+    host.fate = () => 'away';
+    const record = recordOf();
+    const courier = make();
+    courier.add(await accept(record), true);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    courier.cancel(record.id);
+    expect((await ended(record.id)).document).toMatchObject({
+      ...{ status: 'cancelled', error: { code: 'cancelled' } },
+    });
+    expect(host.ran).toEqual([]);
+  });
+
+  test('what may have reached a host is cancelled there', async () => {
+    const { host, make, accept, ended } = await setUp();
+    host.status = 'running';
+    const fates = ['loses its answer', 'answers'] as const;
+    let calls = 0;
+    host.fate = () => fates[Math.min(calls++, 1)] as (typeof fates)[number];
+    const record = recordOf();
+    const courier = make();
+    courier.add(await accept(record), true);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    courier.cancel(record.id);
+    expect((await ended(record.id)).document.status).toBe('cancelled');
+    expect(host.ran).toEqual([record.id]);
+  });
+
+  test('what could not be handed over within 20 h expires; a timeout counts before, too', async () => {
+    const { host, make, accept, ended } = await setUp();
+    host.fate = () => 'away';
+    const old = recordOf({}, { acceptedAt: Date.now() - 20.1 * 3_600_000 });
+    const late = recordOf({ timeout_ms: 1 }, { acceptedAt: Date.now() - 1000 });
+    const courier = make();
+    courier.add(await accept(old), false);
+    courier.add(await accept(late), true);
+    expect((await ended(old.id)).document.error?.code).toBe('expired');
+    expect((await ended(late.id)).document.error?.code).toBe('timeout');
+  });
+
+  test('a transfer that its host has forgotten is interrupted, and never sent again', async () => {
+    const { host, make, accept, ended } = await setUp();
+    const record = recordOf({}, { progress: { is: 'handed_over', hostId: ids.next() } });
+    make().add(await accept(record), false);
+    expect((await ended(record.id)).document).toMatchObject({
+      ...{ status: 'interrupted', error: { code: 'interrupted' } },
+    });
+    expect(host.ran).toEqual([]);
+  });
+
+  test('one that does not own its host changes nothing in etcd', async () => {
+    const { make, accept, endOf, lost } = await setUp({ owner: 'other' });
+    const record = recordOf();
+    make().add(await accept(record), true);
+    while (lost() === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(endOf(record.id)).toBeUndefined();
+  });
+});
