@@ -39,6 +39,7 @@ import type {
   Digests,
   DryRun,
   Engines,
+  EventsQuery,
   Fault,
   FaultRequest,
   ProblemExplanation,
@@ -46,7 +47,6 @@ import type {
   Readiness,
   Root,
   Transfer,
-  TransferFilter,
   TransferList,
   TransferListQuery,
   TransferPatch,
@@ -259,7 +259,7 @@ export class DmadClient extends ReplicationClient {
    * Follows all transfers that this client sees and the filter finds: first those that are not over,
    * as they stand, then each change, until the caller stops it.
    */
-  watchAll(filter: TransferFilter = {}, options: WatchOptions = {}): AsyncGenerator<TransferEvent> {
+  watchAll(filter: EventsQuery = {}, options: WatchOptions = {}): AsyncGenerator<TransferEvent> {
     return this.#events('/events', filter as Query, options);
   }
 

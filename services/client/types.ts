@@ -25,6 +25,7 @@ export type TransferStatus = Transfer['status'];
 export type DryRun = z.output<typeof transfers.dryRunSchema>;
 export type TransferList = z.output<typeof transfers.transferListSchema>;
 export type TransferFilter = z.input<typeof transfers.transferFilterSchema>;
+export type EventsQuery = z.input<typeof transfers.eventsQuerySchema>;
 export type TransferListQuery = z.input<typeof transfers.transferListQuerySchema>;
 export type ReplicationRequest = z.input<typeof replications.replicationRequestSchema>;
 export type ReplicationPatch = z.input<typeof replications.replicationPatchSchema>;

@@ -5,7 +5,7 @@ import { link } from './state/link.ts';
 import { dismiss, notice } from './state/notice.ts';
 import { readiness, usePoll, whoami } from './state/poll.ts';
 import { route } from './state/router.ts';
-import { forgetToken, token } from './state/session.ts';
+import { asksForToken, forgetToken, lockedOut, token } from './state/session.ts';
 import { paused, togglePause } from './state/transfers.ts';
 import { Engines } from './views/engines.tsx';
 import { Health } from './views/health.tsx';
@@ -75,6 +75,17 @@ function Top() {
         >
           Pause
         </button>
+        {lockedOut.value !== undefined && (
+          <button
+            type="button"
+            class="button"
+            onClick={() => {
+              asksForToken.value = true;
+            }}
+          >
+            Give a token
+          </button>
+        )}
         {token.value !== undefined && (
           <button type="button" class="button" onClick={forgetToken}>
             Forget token
@@ -122,7 +133,7 @@ function Main() {
       id="main"
       key={place}
       ref={main}
-      tabIndex={-1}
+      tabIndex={0}
       class={view === 'transfers' && id === undefined ? 'view list-view' : 'view'}
     >
       {view === 'map' && <MapView />}

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { effect } from '@preact/signals';
-import { options, render } from 'preact';
+import { render } from 'preact';
 import { App } from './app.tsx';
 import { Feed } from './state/feed.ts';
 import { link, setLink } from './state/link.ts';
@@ -8,16 +7,11 @@ import { clearPolls, refreshPolls } from './state/poll.ts';
 import { token } from './state/session.ts';
 import { clearTransfers } from './state/transfers.ts';
 
-// However many events come, the page is drawn once a frame; not at all in a tab that nobody sees.
-options.debounceRendering = (draw) => requestAnimationFrame(draw);
-
 let feed: Feed | undefined;
-effect(() => {
-  // Read here, so that another token begins anew.
-  const fresh = feed === undefined;
-  void token.value;
-  feed?.stop();
-  if (!fresh) {
+// Another token sees other transfers: all begins anew.
+token.subscribe(() => {
+  if (feed !== undefined) {
+    feed.stop();
     clearTransfers();
     clearPolls();
   }

@@ -95,9 +95,7 @@ export class Run {
     const last = of === 'changed' && progress.round >= MAX_ROUNDS;
     const found = ahead(of === 'all' ? takeAll(this.#sides) : compare(this.#sides));
     const runs = this.#runsOf(found, pass, of, last);
-    // Not added at once: what the runs add to it meanwhile would be lost.
-    const changed = await this.#copier.copy(runs, fail);
-    pass.differing += changed;
+    pass.differing += await this.#copier.copy(runs, fail);
     if (last && pass.differing > 0) throw this.#sourceChanging(pass);
     return pass;
   }

@@ -7,7 +7,7 @@ import { isClosed } from '../http/client-left.ts';
 import { EventStream } from '../http/event-stream.ts';
 import { problemResponses } from '../problems/schema.ts';
 import type { Received } from './event-ids.ts';
-import { transferFilterSchema } from './schema.ts';
+import { eventsQuerySchema } from './schema.ts';
 import type { TransferService } from './service.ts';
 import type { Transfer } from './transfer.ts';
 import { type EventForm, TransferEvent } from './transfer-event.ts';
@@ -83,7 +83,7 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
           'Begins with a `status` event of each transfer that is not over. The same filters as the ' +
           'list: an event is sent if its transfer matches then.',
         tags: ['transfers'],
-        querystring: transferFilterSchema,
+        querystring: eventsQuerySchema,
         headers: lastEventId,
         response: {
           200: eventStreamResponse,

@@ -434,6 +434,24 @@ export const transferFilterSchema = z.strictObject({
 
 export type TransferFilter = z.output<typeof transferFilterSchema>;
 
+const MAX_INTERVAL_MS = 60_000;
+
+export const eventsQuerySchema = transferFilterSchema.extend({
+  interval_ms: z
+    .string()
+    .regex(/^[0-9]{1,5}$/, 'must be a whole number of milliseconds')
+    .transform(Number)
+    .refine((ms) => ms <= MAX_INTERVAL_MS, `must be ${MAX_INTERVAL_MS} at most`)
+    .optional()
+    .meta({
+      description:
+        'At most one event of each transfer in so many milliseconds, with how it stands then. Of ' +
+        'transfers that began and ended meanwhile, the latest 100.',
+    }),
+});
+
+export type EventsQuery = z.output<typeof eventsQuerySchema>;
+
 export const transferListQuerySchema = transferFilterSchema.extend(pageSchema.shape);
 
 export type TransferListQuery = z.output<typeof transferListQuerySchema>;

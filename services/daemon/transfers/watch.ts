@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Viewer } from '../access/visibility.ts';
 import type { EventStream } from '../http/event-stream.ts';
+import { EventDigest } from './digest.ts';
 import type { Received } from './event-ids.ts';
 import { transferFilter } from './filter.ts';
-import type { Status, TransferFilter } from './schema.ts';
+import type { EventsQuery, Status } from './schema.ts';
 import type { TransferService } from './service.ts';
 import type { Transfer } from './transfer.ts';
 import { type EventForm, TransferEvent } from './transfer-event.ts';
@@ -24,7 +25,9 @@ export class TransfersWatch {
   readonly #stream: EventStream;
   readonly #transfers: TransferService;
   readonly #viewer: Viewer;
-  readonly #query: TransferFilter;
+  readonly #query: EventsQuery;
+  /** With an interval: gathers what it brings. */
+  readonly #digest: EventDigest | undefined;
   readonly #matches: ReturnType<typeof transferFilter>;
   /** The stream has brought the effect of all events up to this one. */
   #since = 0;
@@ -32,17 +35,14 @@ export class TransfersWatch {
   #reached: string | undefined;
   #unsubscribe = () => {};
 
-  constructor(
-    stream: EventStream,
-    transfers: TransferService,
-    viewer: Viewer,
-    query: TransferFilter,
-  ) {
+  constructor(stream: EventStream, transfers: TransferService, viewer: Viewer, query: EventsQuery) {
     this.#stream = stream;
     this.#transfers = transfers;
     this.#viewer = viewer;
     this.#query = query;
     this.#matches = transferFilter(query);
+    const { interval_ms: intervalMs } = query;
+    if (intervalMs) this.#digest = new EventDigest(intervalMs, (events) => this.#sendAll(events));
   }
 
   /** Goes on behind what the client has received, or begins with all that is not over. */
@@ -54,6 +54,7 @@ export class TransfersWatch {
 
   end(): void {
     this.#unsubscribe();
+    this.#digest?.stop();
   }
 
   /** @returns whether the stream needs no snapshot */
@@ -90,6 +91,7 @@ export class TransfersWatch {
       for (const [index, transfer] of wanted.entries()) {
         const event = new TransferEvent(feed.latest, 'status', transfer);
         const last = complete && index === wanted.length - 1;
+        this.#digest?.told(event);
         this.#stream.send(this.#textOf(event, this.#form('whole'), last));
       }
       if (complete) {
@@ -107,8 +109,10 @@ export class TransfersWatch {
       if (this.#isComing(event.transfer)) {
         // The snapshot has only what is not over by then.
         if (event.transfer.over) this.#send(event, 'whole');
-      } else {
+      } else if (this.#digest === undefined) {
         this.#send(event);
+      } else if (this.#matches(event.transfer, event)) {
+        this.#digest.add(event);
       }
     });
   }
@@ -120,9 +124,25 @@ export class TransfersWatch {
 
   #send(event: TransferEvent, form: EventForm = this.#hasHad(event) ? 'brief' : 'whole'): void {
     if (!this.#matches(event.transfer, event)) return;
+    this.#digest?.told(event);
     const text = () => this.#textOf(event, this.#form(form), this.#reached === undefined);
     if (event.kind === 'progress' && form === 'brief') this.#stream.sendIfIdle(text);
     else this.#stream.send(text());
+  }
+
+  /** What an interval has brought, in one write. */
+  #sendAll(events: TransferEvent[]): void {
+    if (this.#stream.ended) return;
+    const complete = this.#reached === undefined;
+    const textOf = (event: TransferEvent) => {
+      const form = this.#digest?.knows(event) ? 'brief' : 'whole';
+      this.#digest?.told(event);
+      return this.#textOf(event, this.#form(form), complete);
+    };
+    const progress = events.filter(({ kind }) => kind === 'progress');
+    const status = events.filter(({ kind }) => kind === 'status');
+    if (progress.length > 0) this.#stream.sendIfIdle(() => progress.map(textOf).join(''));
+    if (status.length > 0) this.#stream.send(status.map(textOf).join(''));
   }
 
   #form(form: EventForm): EventForm {

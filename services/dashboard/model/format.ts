@@ -39,11 +39,14 @@ export function formatOffset(offset: number): string {
   return `0x${offset.toString(16)}`;
 }
 
-/** As long as it is exact: `32 MiB`; else in hex. */
+/** As long as it is exact, with two decimals at most: `32 MiB`, `1.25 GiB`; else in hex. */
 export function shortOffset(offset: number): string {
   if (offset === 0) return '0';
-  const exact = exactBytes(offset);
-  return /iB$/.test(exact) ? exact.replace(/(?=.iB)/, ' ') : formatOffset(offset);
+  for (let power = UNITS.length - 1; power > 0; power--) {
+    const value = offset / 1024 ** power;
+    if (value >= 1 && Number.isInteger(value * 100)) return `${value} ${UNITS[power]}`;
+  }
+  return formatOffset(offset);
 }
 
 /** Rough, for what is still to come or long ago: `3 s`, `2 min 5 s`, `4 h 10 min`. */

@@ -17,9 +17,11 @@ const VERBS = {
 /** What a transfer does, did or is to do, in a sentence. */
 export function sentenceOf(transfer: Sentenced): string {
   const { operation, device_name: source, dst_device_name: destination } = transfer;
-  const bytes = formatBytes(transfer.size);
-  const from = place(source, transfer.src_offset, transfer);
-  const to = place(destination, transfer.dst_offset, transfer);
+  const pieces = transfer.segments ?? [];
+  const bytes =
+    formatBytes(transfer.size) + (pieces.length > 1 ? ` in ${pieces.length} pieces` : '');
+  const from = place(source, transfer.src_offset);
+  const to = place(destination, transfer.dst_offset);
   const verb = VERBS[operation][tense(transfer.status)];
   switch (operation) {
     case 'copy':
@@ -36,9 +38,8 @@ function tense(status: Transfer['status']): 0 | 1 | 2 {
   return status === 'succeeded' ? 2 : 0;
 }
 
-function place(device: string, offset: number | null, { segments }: Sentenced): string {
-  if (offset !== null) return `${device} at ${shortOffset(offset)}`;
-  return segments?.length ? `${device} in ${segments.length} pieces` : device;
+function place(device: string, offset: number | null): string {
+  return offset === null ? device : `${device} at ${shortOffset(offset)}`;
 }
 
 /** What a queued transfer waits for; undefined if it has started. */

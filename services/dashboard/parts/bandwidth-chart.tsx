@@ -67,7 +67,7 @@ function optionsOf(width: number, palette: Palette): uPlot.Options {
     cursor: { y: false, points: { size: 6 } },
     scales: { y: { range: (_chart, _least, most) => [0, Math.max(most * 1.1, LEAST_SCALE)] } },
     axes: [
-      { ...axis, space: 90 },
+      { ...axis, space: 90, values: (_chart, splits) => splits.map(clockOf) },
       {
         ...axis,
         size: AXIS_WIDTH,
@@ -76,7 +76,7 @@ function optionsOf(width: number, palette: Palette): uPlot.Options {
       },
     ],
     series: [
-      { value: '{HH}:{mm}:{ss}' },
+      {},
       { label: 'CPU', stroke: palette.ink ?? '', width: 1.5, points: { show: false } },
       {
         ...{ label: 'DMA', stroke: palette.write ?? '', width: 1.5, dash: [6, 3] },
@@ -84,6 +84,10 @@ function optionsOf(width: number, palette: Palette): uPlot.Options {
       },
     ],
   };
+}
+
+function clockOf(seconds: number): string {
+  return new Date(seconds * 1000).toLocaleTimeString('en-GB');
 }
 
 /** Round in binary, as the numbers are written. */

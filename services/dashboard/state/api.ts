@@ -18,9 +18,10 @@ function watched(fetch: Fetch): Fetch {
     const isStream = /^\/events(?:\?|$)/.test(path);
     const changes = method !== 'GET' && !isDryRun(init?.body);
     const at = Date.now();
+    const sent = token.value;
     try {
       const response = await fetch(input, init);
-      if (response.status === 401) tokenRefused();
+      if (response.status === 401) tokenRefused(sent);
       if (isStream && response.ok) setLink({ state: 'live' });
       const requestId = response.headers.get('x-request-id') ?? undefined;
       if (changes) addToTrail({ at, method, path, status: response.status, requestId });

@@ -15,6 +15,8 @@ type Message =
   | { type: 'state'; unfinished: Transfer[]; link: Link; lastEventId: string | undefined }
   | { type: 'history' };
 
+/** Soon enough to look immediate; however many transfers come and go, the page has time to draw. */
+const INTERVAL_MS = '150';
 /** How long a snapshot may take until what it has not named is asked for. */
 const SNAPSHOT_MS = 1500;
 /** More than that are not asked for one by one: the list has them. */
@@ -72,7 +74,7 @@ export class Feed {
 
   async #read(signal: AbortSignal): Promise<void> {
     const events = client.watchAll(
-      {},
+      { interval_ms: INTERVAL_MS },
       {
         signal,
         retryForMs: Number.POSITIVE_INFINITY,

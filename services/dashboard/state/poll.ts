@@ -4,6 +4,7 @@ import { useEffect } from 'preact/hooks';
 import type { CallOptions, Device, Engines, Readiness } from '../../client/index.ts';
 import { type MetricSample, parseMetrics } from '../model/prometheus.ts';
 import { client, messageOf } from './api.ts';
+import { lockedOut } from './session.ts';
 import { paused } from './transfers.ts';
 
 const DEADLINE_MS = 10_000;
@@ -49,7 +50,7 @@ export class Poll<T> {
   }
 
   async #poll(): Promise<void> {
-    if (!document.hidden && !paused.value) {
+    if (!document.hidden && !paused.value && lockedOut.value === undefined) {
       this.#asking = true;
       try {
         this.value.value = await this.#ask({ retryForMs: 0, deadlineMs: DEADLINE_MS });

@@ -96,10 +96,10 @@ function Versions() {
           ['Module', known && (known.module ?? 'not loaded')],
           ['Module ABI', known && (known.abi?.toString() ?? '–')],
           ['Node.js', known?.node],
-          ['Journal survives', known?.journal.persistence.replace('_', ' ')],
+          ['Journal is kept in', known?.journal.persistence.replace('_', ' ')],
         ]}
       />
-      <p>
+      <p class="after">
         <a href="docs">The HTTP interface</a>
       </p>
     </section>

@@ -1,38 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { asksForToken, keepToken } from '../state/session.ts';
+import { asksForToken, keepToken, lockedOut } from '../state/session.ts';
 
 /** RFC 6750's characters: nothing else can be a token. */
 const TOKEN = /^[A-Za-z0-9\-._~+/]+=*$/;
+
+function decline(): void {
+  asksForToken.value = false;
+}
 
 /** Asks for a token when the daemon does. */
 export function TokenDialog() {
   const dialog = useRef<HTMLDialogElement>(null);
   const [secret, setSecret] = useState('');
-  const reason = asksForToken.value;
+  const asks = asksForToken.value;
+  const reason = lockedOut.value;
   useEffect(() => {
-    if (reason === undefined) dialog.current?.close();
+    if (!asks) dialog.current?.close();
     else if (!dialog.current?.open) dialog.current?.showModal();
-  }, [reason]);
+  }, [asks]);
   const send = (event: Event) => {
     event.preventDefault();
     const trimmed = secret.trim();
     if (!TOKEN.test(trimmed)) {
-      asksForToken.value = 'refused';
+      lockedOut.value = 'refused';
       return;
     }
     setSecret('');
     keepToken(trimmed);
   };
   return (
-    <dialog
-      class="dialog"
-      ref={dialog}
-      aria-labelledby="token-title"
-      onClose={() => {
-        asksForToken.value = undefined;
-      }}
-    >
+    <dialog class="dialog" ref={dialog} aria-labelledby="token-title" onCancel={decline}>
       <form onSubmit={send}>
         <h2 id="token-title">This daemon asks for a token</h2>
         <p class="quiet">
@@ -59,7 +57,7 @@ export function TokenDialog() {
           <button type="submit" class="button primary">
             Use it
           </button>
-          <button type="button" class="button" onClick={() => dialog.current?.close()}>
+          <button type="button" class="button" onClick={decline}>
             Not now
           </button>
         </div>

@@ -5,7 +5,7 @@ import { exactBytes, formatBytes } from '../../model/format.ts';
 import { clampView, offsetAt, pan, zoom } from '../../model/viewport.ts';
 import { contextOf, usePalette, useWidth } from '../../parts/canvas.ts';
 import { route, setQuery } from '../../state/router.ts';
-import { drawOverview, drawSpace, OVERVIEW_HEIGHT, SPACE_HEIGHT } from './draw.ts';
+import { drawOverview, drawSpace, OVERVIEW_HEIGHT, spaceHeight } from './draw.ts';
 import type { DeviceUse } from './map.tsx';
 import { Tip } from './tip.tsx';
 
@@ -27,7 +27,7 @@ export function DeviceSpace({ device, ranges }: DeviceUse) {
     if (width === 0 || overview.current === null || space.current === null) return;
     const all = { ranges, bad, view, width, palette, size };
     drawOverview(contextOf(overview.current, width, OVERVIEW_HEIGHT), all);
-    drawSpace(contextOf(space.current, width, SPACE_HEIGHT), all);
+    drawSpace(contextOf(space.current, width, spaceHeight(width)), all);
   });
 
   const onWheel = (event: WheelEvent) => {
@@ -111,6 +111,7 @@ export function DeviceSpace({ device, ranges }: DeviceUse) {
       <div class="strip" ref={element}>
         <canvas
           class="overview"
+          style={{ height: `${OVERVIEW_HEIGHT}px` }}
           ref={overview}
           role="img"
           aria-label={`All of ${name}`}
@@ -118,6 +119,7 @@ export function DeviceSpace({ device, ranges }: DeviceUse) {
         />
         <canvas
           class="space"
+          style={{ height: `${spaceHeight(width)}px` }}
           ref={space}
           role="img"
           aria-label={`${name} from ${exactBytes(view.offset)} to ${exactBytes(view.offset + view.size)}: ${counts}. The table has the same.`}

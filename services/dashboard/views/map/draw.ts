@@ -7,12 +7,20 @@ import { pixelOf, ticksOf } from '../../model/viewport.ts';
 import type { Palette } from '../../parts/canvas.ts';
 
 export const OVERVIEW_HEIGHT = 10;
-export const SPACE_HEIGHT = 112;
-const LANE_HEIGHT = 40;
 const GAP = 4;
-const AXIS_TOP = 2 * LANE_HEIGHT + GAP;
+const AXIS_HEIGHT = 26;
 /** Between marks of the axis, in pixels. */
 const TICK_SPACE = 96;
+
+/** How high each of the two lanes is, in pixels: a wide screen is looked at from further away. */
+export function laneHeight(width: number): number {
+  return width > 1200 ? 64 : 40;
+}
+
+/** How high the drawing is. */
+export function spaceHeight(width: number): number {
+  return 2 * laneHeight(width) + GAP + AXIS_HEIGHT;
+}
 
 export interface Scene {
   ranges: readonly UsedRange[];
@@ -47,51 +55,67 @@ export function drawOverview(context: CanvasRenderingContext2D, scene: Scene): v
 export function drawSpace(context: CanvasRenderingContext2D, scene: Scene): void {
   const { view, width, palette } = scene;
   context.fillStyle = palette.sunken ?? '';
-  context.fillRect(0, 0, width, LANE_HEIGHT);
-  context.fillRect(0, LANE_HEIGHT + GAP, width, LANE_HEIGHT);
-  drawAxis(context, scene);
+  const lane = laneHeight(width);
+  context.fillRect(0, 0, width, lane);
+  context.fillRect(0, lane + GAP, width, lane);
+  drawAxis(context, scene, 2 * lane + GAP);
   const bands = bandsOf(scene.ranges, scene.bad, view, width);
-  for (const band of bands) if (band.use.endsWith('later')) drawWaiting(context, band, palette);
-  for (const band of bands) if (!band.use.endsWith('later')) drawBand(context, band, palette);
+  for (const band of bands)
+    if (band.use.endsWith('later')) drawWaiting(context, band, palette, lane);
+  for (const band of bands) if (!band.use.endsWith('later')) drawBand(context, band, palette, lane);
 }
 
-function drawBand(context: CanvasRenderingContext2D, band: Band, palette: Palette): void {
+function drawBand(
+  context: CanvasRenderingContext2D,
+  band: Band,
+  palette: Palette,
+  lane: number,
+): void {
   context.fillStyle = colourOf(band, palette);
   if (band.use === 'bad') {
-    context.fillRect(band.x, 0, band.width, AXIS_TOP);
+    context.fillRect(band.x, 0, band.width, 2 * lane + GAP);
     return;
   }
-  const top = laneOf(band);
-  context.fillRect(band.x, top, band.width, LANE_HEIGHT);
+  const top = topOf(band, lane);
+  context.fillRect(band.x, top, band.width, lane);
   // Where it is now.
   if (band.done && band.width > 4) {
     context.fillStyle = palette.ink ?? '';
-    context.fillRect(band.x + band.width - 1, top, 1, LANE_HEIGHT);
+    context.fillRect(band.x + band.width - 1, top, 1, lane);
   }
 }
 
-function drawWaiting(context: CanvasRenderingContext2D, band: Band, palette: Palette): void {
-  const top = laneOf(band);
+function drawWaiting(
+  context: CanvasRenderingContext2D,
+  band: Band,
+  palette: Palette,
+  lane: number,
+): void {
+  const top = topOf(band, lane);
   const { x, width } = band;
   context.save();
   context.beginPath();
-  context.rect(x, top, width, LANE_HEIGHT);
+  context.rect(x, top, width, lane);
   context.clip();
   context.strokeStyle = palette['wait-rest'] ?? '';
   context.lineWidth = 1.5;
   context.beginPath();
-  for (let at = Math.floor(x / 6) * 6 - LANE_HEIGHT; at < x + width; at += 6) {
-    context.moveTo(at, top + LANE_HEIGHT);
-    context.lineTo(at + LANE_HEIGHT, top);
+  for (let at = Math.floor(x / 6) * 6 - lane; at < x + width; at += 6) {
+    context.moveTo(at, top + lane);
+    context.lineTo(at + lane, top);
   }
   context.stroke();
   context.strokeStyle = palette.wait ?? '';
   context.lineWidth = 2;
-  context.strokeRect(x, top, width, LANE_HEIGHT);
+  context.strokeRect(x, top, width, lane);
   context.restore();
 }
 
-function drawAxis(context: CanvasRenderingContext2D, { view, width, palette }: Scene): void {
+function drawAxis(
+  context: CanvasRenderingContext2D,
+  { view, width, palette }: Scene,
+  top: number,
+): void {
   context.font = '11px system-ui, sans-serif';
   context.textBaseline = 'top';
   for (const offset of ticksOf(view, width / TICK_SPACE)) {
@@ -100,16 +124,16 @@ function drawAxis(context: CanvasRenderingContext2D, { view, width, palette }: S
     context.lineWidth = 1;
     context.beginPath();
     context.moveTo(x, 0);
-    context.lineTo(x, AXIS_TOP + 6);
+    context.lineTo(x, top + 6);
     context.stroke();
     context.fillStyle = palette.quiet ?? '';
     context.textAlign = x < 24 ? 'left' : x > width - 40 ? 'right' : 'center';
-    context.fillText(shortOffset(offset), Math.min(x, width), AXIS_TOP + 10);
+    context.fillText(shortOffset(offset), Math.min(x, width), top + 10);
   }
 }
 
-function laneOf({ use }: Band): number {
-  return use.startsWith('read') ? 0 : LANE_HEIGHT + GAP;
+function topOf({ use }: Band, lane: number): number {
+  return use.startsWith('read') ? 0 : lane + GAP;
 }
 
 function colourOf({ use, done }: Band, palette: Palette): string {

@@ -83,7 +83,7 @@ function Row({ device, offset, size, use, pieces, transfer: id }: Entry) {
         ) : (
           <a href={formatRoute({ view: 'transfers', id })}>{sentenceOf(transfer)}</a>
         )}
-        {since && <span class="quiet"> since {formatTime(since, new Date(now.value))}</span>}
+        {since && <span class="quiet since">since {formatTime(since, new Date(now.value))}</span>}
       </td>
     </tr>
   );

@@ -81,7 +81,7 @@ export function DownloadForm({ values, set, deviceNames }: FormProps) {
             class="button primary"
             disabled={!readable || stage.is === 'reading'}
           >
-            Download
+            Download the bytes
           </button>
           {stage.is === 'reading' && (
             <button type="button" class="button" onClick={() => stage.abort.abort()}>

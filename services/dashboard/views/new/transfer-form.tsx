@@ -20,7 +20,7 @@ type Operation = 'copy' | 'fill' | 'compare';
 
 /** After the last key. */
 const PLAN_AFTER_MS = 150;
-const VERBS: Record<Operation, string> = { copy: 'Copy', fill: 'Fill', compare: 'Compare' };
+const NOUNS: Record<Operation, string> = { copy: 'copy', fill: 'fill', compare: 'comparison' };
 
 export function TransferForm({ operation, ...form }: FormProps & { operation: Operation }) {
   const { values, set, deviceNames } = form;
@@ -56,7 +56,7 @@ export function TransferForm({ operation, ...form }: FormProps & { operation: Op
   const compares = operation === 'compare';
 
   return (
-    <form class="form" onSubmit={start} aria-label={`${VERBS[operation]} bytes`}>
+    <form class="form" onSubmit={start} aria-label={`New ${NOUNS[operation]}`}>
       <section class="panel" aria-label="What to do">
         <div class="fields">
           {select('device_name', compares ? 'First device' : 'From device', deviceNames)}
@@ -80,7 +80,7 @@ export function TransferForm({ operation, ...form }: FormProps & { operation: Op
         </div>
         <div class="form-end">
           <button type="submit" class="button primary" disabled={request === undefined || sending}>
-            {VERBS[operation]}
+            Start the {NOUNS[operation]}
           </button>
           <span role="status">
             {outcome.id !== undefined && (

@@ -113,7 +113,7 @@ export function UploadForm({ values, set, deviceNames }: FormProps) {
         </div>
         <div class="form-end">
           <button type="submit" class="button primary" disabled={file === undefined || busy}>
-            Upload
+            Upload the file
           </button>
           {stage.is === 'sending' && (
             <button type="button" class="button" onClick={() => stage.abort.abort()}>

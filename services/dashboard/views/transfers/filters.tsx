@@ -16,7 +16,7 @@ export function Filters({ filter }: { filter: ListFilter }) {
   const names = (usePoll(devices) ?? []).map(({ name }) => name);
   const count = store.active.value.length;
   return (
-    <div class="view-head">
+    <div class="view-head filters">
       <h1>Transfers</h1>
       <div class="chips" role="group" aria-label="Status">
         {GROUPS.map((group) => (

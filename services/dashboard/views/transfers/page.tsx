@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useEffect, useState } from 'preact/hooks';
+import { isOver } from '../../../client/index.ts';
 import type { Transfer } from '../../../client/types.ts';
 import { curlCommand, dmactlCommand } from '../../model/commands.ts';
-import { formatBytes, formatPercent, formatRate, formatSeconds } from '../../model/format.ts';
+import {
+  formatBytes,
+  formatNanoseconds,
+  formatPercent,
+  formatRate,
+  formatSeconds,
+} from '../../model/format.ts';
 import { rateOf, timeLeft } from '../../model/rate.ts';
 import { sentenceOf, waitsFor } from '../../model/sentence.ts';
 import { Actions } from '../../parts/actions.tsx';
@@ -88,10 +95,14 @@ function Progress({ transfer }: { transfer: Transfer }) {
         <Figure name="Progress" value={formatPercent(transfer.progress)} />
         <Figure name="Bytes" value={`${formatBytes(bytes)} of ${formatBytes(size)}`} />
         <Figure name="Rate" value={rate === undefined ? '–' : formatRate(rate)} />
-        <Figure name="Time left" value={left === undefined ? '–' : formatSeconds(left)} />
+        {isOver(transfer) ? (
+          <Figure name="Took" value={formatNanoseconds(transfer.timings.total_ns)} />
+        ) : (
+          <Figure name="Time left" value={left === undefined ? '–' : formatSeconds(left)} />
+        )}
       </dl>
       <Bar transfer={transfer} />
-      <p class="quiet">{waitsFor(transfer) ?? ''}</p>
+      {status === 'queued' && <p class="quiet">{waitsFor(transfer)}</p>}
     </section>
   );
 }

@@ -3,6 +3,7 @@
 import type { Transfer } from '../../../client/types.ts';
 import {
   formatNanoseconds,
+  formatOffset,
   formatPercent,
   formatRate,
   formatSeconds,
@@ -108,6 +109,10 @@ function detailOf(transfer: Transfer | Ended): string {
   const waiting = waitsFor(transfer);
   if (waiting !== undefined) return waiting;
   if (transfer.error !== null && transfer.status !== 'cancelled') return transfer.error.detail;
+  const { comparison } = transfer;
+  if (comparison?.first_difference) {
+    return `the ranges differ, first at ${formatOffset(comparison.first_difference.src_offset)}`;
+  }
   const started = new Date(transfer.started_at ?? transfer.created_at);
   const labels = Object.entries(transfer.labels).map(([key, value]) => `${key}:${value}`);
   return [

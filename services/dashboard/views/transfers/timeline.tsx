@@ -16,7 +16,7 @@ const NAMES: Record<Phase, string> = {
 export function Timeline({ transfer }: { transfer: Transfer }) {
   const parts = timelineOf(transfer);
   return (
-    <section class="panel" aria-label="Time line">
+    <section class="panel" aria-label="Time line" data-operation={transfer.operation}>
       <h2>Time line</h2>
       <div class="timeline" aria-hidden="true">
         {parts.map(({ phase, share }) => (
@@ -40,7 +40,7 @@ export function Timeline({ transfer }: { transfer: Transfer }) {
             <tr key={phase} data-phase={phase} data-ns={ns}>
               <td>
                 <i class={`phase-key phase-${phase}`} />
-                {NAMES[phase]}
+                {phase === 'copy' ? transfer.operation : NAMES[phase]}
               </td>
               <td class="number">{formatNanoseconds(ns)}</td>
               <td class="number">{formatPercent(share)}</td>

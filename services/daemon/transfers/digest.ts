@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { TransferEvent } from './transfer-event.ts';
+
+/** Of transfers that began and ended within an interval, how many are told of. */
+const MOST_BRIEF = 100;
+
+/**
+ * Gathers the events of an interval: of each transfer the latest one counts. However many transfers
+ * come and go, a stream has no more to send than those that go on, and some.
+ */
+export class EventDigest {
+  readonly #send: (events: TransferEvent[]) => void;
+  readonly #intervalMs: number;
+  /** By transfer, in the order of their latest events. */
+  readonly #latest = new Map<string, TransferEvent>();
+  /** Transfers that the client knows and that go on. */
+  readonly #known = new Set<string>();
+  #timer: NodeJS.Timeout | undefined;
+  #flushedAt = 0;
+
+  /** @param send what an interval has brought, in order */
+  constructor(intervalMs: number, send: (events: TransferEvent[]) => void) {
+    this.#intervalMs = intervalMs;
+    this.#send = send;
+  }
+
+  /** Whether the client has been told of a transfer that goes on. */
+  knows({ transfer }: TransferEvent): boolean {
+    return this.#known.has(transfer.id);
+  }
+
+  add(event: TransferEvent): void {
+    const { id } = event.transfer;
+    const before = this.#latest.get(id);
+    this.#latest.delete(id);
+    // A status tells more than progress.
+    const keeps = event.kind === 'progress' && before?.kind === 'status';
+    this.#latest.set(id, keeps ? before : event);
+    // Together with what else comes in this turn, unless the last time was just now.
+    const wait = this.#flushedAt + this.#intervalMs - performance.now();
+    this.#timer ??= setTimeout(() => this.#flush(), Math.max(0, wait));
+  }
+
+  /** The client has been told of it otherwise, in a snapshot say. */
+  told({ transfer }: TransferEvent): void {
+    if (transfer.over) this.#known.delete(transfer.id);
+    else this.#known.add(transfer.id);
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #flush(): void {
+    this.#timer = undefined;
+    this.#flushedAt = performance.now();
+    const events = [...this.#latest.values()];
+    this.#latest.clear();
+    const brief = events.filter((event) => event.transfer.over && !this.knows(event));
+    const left = new Set(brief.slice(0, -MOST_BRIEF));
+    this.#send(events.filter((event) => !left.has(event)));
+  }
+}

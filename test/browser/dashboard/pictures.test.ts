@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+import { join } from 'node:path';
+import { expect, test } from '@jest/globals';
+import { ASYNC, type Lab, MIB, openPage, post, startLab } from './support.ts';
+
+/** Where to put pictures of the views, for services/dashboard/README.md; unset: they are thrown away. */
+const { DMAD_PICTURES: folder } = process.env;
+
+const VIEWS = ['map', 'transfers', 'transfer', 'engines', 'new', 'health'];
+const SIZES = [
+  { width: 360, height: 780 },
+  { width: 1280, height: 800 },
+  { width: 2560, height: 1440 },
+];
+
+/**
+ * Lets the daemon run for a fiftieth of the time, so that what it copies can be seen to move.
+ *
+ * @returns what lets it run again
+ */
+function slowMotion({ daemon }: Lab): () => void {
+  let running = true;
+  const timer = setInterval(() => {
+    running = !running;
+    daemon.child.kill(running ? 'SIGCONT' : 'SIGSTOP');
+    if (running) setTimeout(() => daemon.child.kill('SIGSTOP'), 2);
+  }, 50);
+  return () => {
+    clearInterval(timer);
+    daemon.child.kill('SIGCONT');
+  };
+}
+
+/** Copies that touch several parts of the devices, some of which wait for others. */
+async function fillWithWork({ url }: Lab): Promise<string> {
+  const transfer = (body: object) => post(`${url}/transfers`, body, ASYNC);
+  const labels = { job: 'nightly' };
+  const between = { device_name: 'dax0.0', dst_device_name: 'dax1.0' };
+  const { id } = await transfer({
+    ...{ ...between, labels, verify: 'crc32c' },
+    ...{ src_offset: 128 * MIB, dst_offset: 64 * MIB, size: 1280 * MIB },
+  });
+  const segments = Array.from({ length: 16 }, (_, index) => ({
+    ...{ src_offset: (1500 + 56 * index) * MIB, dst_offset: (2600 + 88 * index) * MIB },
+    size: 32 * MIB,
+  }));
+  await transfer({ device_name: 'dax0.0', segments });
+  await transfer({
+    ...{ device_name: 'dax1.0', dst_device_name: 'dax2.0', priority: 'high' },
+    ...{ src_offset: 2048 * MIB, dst_offset: 300 * 1024 * MIB, size: 700 * MIB },
+  });
+  await transfer({
+    ...{ device_name: 'dax1.0', dst_device_name: 'dax0.0' },
+    ...{ src_offset: 900 * MIB, dst_offset: 2440 * MIB, size: 128 * MIB },
+  });
+  await transfer({
+    ...{ operation: 'compare', device_name: 'dax0.0', dst_device_name: 'dax1.0' },
+    ...{ src_offset: 128 * MIB, dst_offset: 1200 * MIB, size: 256 * MIB },
+  });
+  return id;
+}
+
+async function fillHistory({ url }: Lab): Promise<void> {
+  const between = { device_name: 'dax0.0', dst_device_name: 'dax1.0' };
+  for (let index = 0; index < 4; index++) {
+    const at = { src_offset: index * 8 * MIB, dst_offset: 3000 * MIB, size: (1 + index) * 8 * MIB };
+    await post(`${url}/transfers`, { ...between, ...at, labels: { job: 'nightly' } });
+  }
+  await post(`${url}/transfers`, {
+    ...{ operation: 'fill', device_name: 'dax1.0', dst_offset: 0, size: 16 * MIB },
+  });
+  await post(`${url}/transfers`, {
+    ...{ ...between, operation: 'compare', src_offset: 0, dst_offset: 0, size: 8 * MIB },
+  });
+}
+
+test.each(['light', 'dark'] as const)('each view has its picture: %s', async (colorScheme) => {
+  const lab = await startLab({
+    DMAD_FAULTS: '0',
+    DMAD_DEVICES: 'emulated:dax0.0=4GiB,emulated:dax1.0=4GiB,emulated:dax2.0=1024GiB',
+  });
+  await fillHistory(lab);
+  const pages = await Promise.all(
+    SIZES.map((viewport) => openPage(lab, 'map', { viewport, colorScheme })),
+  );
+  const goOn = slowMotion(lab);
+  const id = await fillWithWork(lab);
+  for (const view of VIEWS) {
+    const hash = view === 'transfer' ? `transfers/${id}` : view;
+    for (const { page } of pages) {
+      await page.goto(`${lab.url}/#/${hash}`);
+      if (view === 'new') await page.locator('#size').fill('32 MiB');
+    }
+    await pages[0]?.page.waitForTimeout(2500);
+    for (const [index, { page }] of pages.entries()) {
+      const name = `${view}-${SIZES[index]?.width}-${colorScheme}.png`;
+      const picture = await page.screenshot(folder ? { path: join(folder, name) } : {});
+      expect(picture.length).toBeGreaterThan(1000);
+    }
+  }
+  goOn();
+  expect(pages.flatMap(({ faults }) => faults)).toEqual([]);
+  await lab.close();
+});

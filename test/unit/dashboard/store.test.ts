@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+import { expect, test } from '@jest/globals';
+import type { Transfer } from '../../../services/client/types.ts';
+import { EXAMPLES } from '../../../services/daemon/openapi/examples.ts';
+import { TransferStore } from '../../../services/dashboard/state/store.ts';
+
+const done = EXAMPLES.createTransfer?.verified?.response as Transfer;
+const transfer = (id: string, status: Transfer['status'], bytes = 0): Transfer => ({
+  ...{ ...done, id, status, bytes_completed: bytes },
+});
+
+test('those that run come before those that wait, and those that end leave', () => {
+  const store = new TransferStore();
+  store.apply([transfer('c', 'queued'), transfer('b', 'running'), transfer('a', 'queued')], 0);
+  expect(store.active.value).toEqual(['b', 'a', 'c']);
+  store.apply([transfer('b', 'succeeded')], 1);
+  expect([store.active.value, store.ended.value]).toEqual([['a', 'c'], ['b']]);
+});
+
+test('a list is told of progress not at all, the transfer each time', () => {
+  const store = new TransferStore();
+  store.apply([transfer('a', 'running')], 0);
+  let lists = 0;
+  let changes = 0;
+  store.active.subscribe(() => lists++);
+  store.get('a')?.subscribe(() => changes++);
+  for (let bytes = 1; bytes <= 10; bytes++) store.apply([transfer('a', 'running', bytes)], bytes);
+  expect([lists, changes]).toEqual([1, 11]);
+});
+
+test('each engine is told of its bytes once', () => {
+  const bytes: number[] = [];
+  const store = new TransferStore((_engine, count) => bytes.push(count));
+  store.apply([transfer('a', 'running', 5)], 0);
+  store.apply([transfer('a', 'running', 8)], 1);
+  store.apply([transfer('a', 'succeeded', 8), transfer('b', 'succeeded', 4)], 2);
+  expect(bytes.filter((count) => count > 0)).toEqual([3, 4]);
+});
+
+test('what somebody asked for does not go back behind what is known', () => {
+  const store = new TransferStore();
+  store.apply([transfer('a', 'running', 8)], 0);
+  store.applyAnswer(transfer('a', 'running', 5), 1);
+  expect(store.get('a')?.value.bytes_completed).toBe(8);
+  store.applyAnswer(transfer('a', 'cancelled', 9), 2);
+  store.applyAnswer(transfer('a', 'running', 9), 3);
+  expect(store.get('a')?.value.status).toBe('cancelled');
+});
+
+test('a transfer that a snapshot does not name is to be asked for', () => {
+  const store = new TransferStore();
+  store.apply([transfer('a', 'running'), transfer('b', 'running')], 0);
+  store.beginSnapshot();
+  store.apply([transfer('b', 'queued')], 1);
+  expect(store.unconfirmed()).toEqual(['a']);
+  store.remove('a');
+  expect(store.active.value).toEqual(['b']);
+});
+
+test('segments come once, and stay', () => {
+  const store = new TransferStore();
+  const segments = [{ src_offset: 0, dst_offset: 1, size: 1 }];
+  store.apply([{ ...transfer('a', 'running'), segments }], 0);
+  store.apply([transfer('a', 'running', 1)], 1);
+  expect(store.get('a')?.value.segments).toEqual(segments);
+});
+
+test('of those that have ended the latest are kept', () => {
+  const store = new TransferStore();
+  const id = (index: number) => String(index).padStart(6, '0');
+  for (let index = 0; index < 1200; index++) store.apply([transfer(id(index), 'succeeded')], index);
+  expect(store.ended.value.length).toBe(500);
+  expect(store.ended.value[0]).toBe(id(1199));
+  expect(store.get(id(0))).toBeUndefined();
+});

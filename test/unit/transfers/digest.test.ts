@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
+import { EventDigest } from '../../../services/daemon/transfers/digest.ts';
+import type { TransferEvent } from '../../../services/daemon/transfers/transfer-event.ts';
+
+beforeEach(() => {
+  jest.useFakeTimers();
+});
+afterEach(() => {
+  jest.useRealTimers();
+});
+
+let number = 0;
+const transfer = (id: string) => ({ id, over: false });
+type Transfer = ReturnType<typeof transfer>;
+const event = (of: Transfer, kind: 'status' | 'progress' = 'status') =>
+  ({ number: ++number, kind, transfer: of }) as unknown as TransferEvent;
+
+function gather() {
+  const sent: [string, string][][] = [];
+  const digest = new EventDigest(100, (events) => {
+    sent.push(events.map(({ kind, transfer: { id } }) => [id, kind]));
+    for (const each of events) digest.told(each);
+  });
+  return { digest, sent };
+}
+
+test('a first event goes out at once, those behind it together, each transfer once', () => {
+  const { digest, sent } = gather();
+  jest.advanceTimersByTime(1000);
+  const [a, b] = [transfer('a'), transfer('b')];
+  digest.add(event(a));
+  jest.advanceTimersByTime(1);
+  expect(sent).toEqual([[['a', 'status']]]);
+  for (let count = 0; count < 10; count++) digest.add(event(a, 'progress'));
+  digest.add(event(b));
+  jest.advanceTimersByTime(50);
+  expect(sent.length).toBe(1);
+  jest.advanceTimersByTime(50);
+  expect(sent[1]).toEqual([
+    ['a', 'progress'],
+    ['b', 'status'],
+  ]);
+});
+
+test('a change of status is not hidden by progress', () => {
+  const { digest, sent } = gather();
+  const a = transfer('a');
+  digest.add(event(a));
+  digest.add(event(a, 'progress'));
+  jest.advanceTimersByTime(200);
+  expect(sent).toEqual([[['a', 'status']]]);
+});
+
+test('of those that came and went some are told, of those that were known all', () => {
+  const { digest, sent } = gather();
+  const known = Array.from({ length: 300 }, (_, index) => transfer(`known ${index}`));
+  for (const each of known) digest.add(event(each));
+  jest.advanceTimersByTime(200);
+  for (const each of known) {
+    each.over = true;
+    digest.add(event(each));
+  }
+  for (let index = 0; index < 1000; index++) {
+    digest.add(event({ id: `brief ${index}`, over: true }));
+  }
+  jest.advanceTimersByTime(200);
+  const ids = sent[1]?.map(([id]) => id) ?? [];
+  expect(ids.filter((id) => id.startsWith('known')).length).toBe(300);
+  expect(ids.filter((id) => id.startsWith('brief')).length).toBe(100);
+  expect(ids.at(-1)).toBe('brief 999');
+});
