@@ -2,7 +2,7 @@
 /**
  * `npm run test:changed`: the tests that import what has changed since the branch left main, or
  * since the commit that is named; and the C tests if C has changed. A test that runs the daemon as a
- * process imports none of it, so it runs only if it has changed itself.
+ * process imports none of it, so it runs only if it has changed itself; slow ones do not.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -38,6 +38,6 @@ const compiled = changed
   .map((path) => join('dist', path.replace(/\.ts$/, '.js')))
   .filter((path) => existsSync(join(ROOT, path)));
 if (compiled.length > 0) {
-  const only = ['--coverage=false', '--passWithNoTests', '--findRelatedTests', ...compiled];
-  run('npm', ['run', '-s', 'test:jest', '--', ...only]);
+  const only = ['--coverage=false', '--passWithNoTests', '--testPathIgnorePatterns=[.]slow[.]'];
+  run('npm', ['run', '-s', 'test:jest', '--', ...only, '--findRelatedTests', ...compiled]);
 }

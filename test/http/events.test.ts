@@ -375,12 +375,3 @@ describe('the events of all', () => {
     }
   });
 });
-
-test('a silent stream has a comment every 15 s', async () => {
-  const wire = new Wire(port).send(request('GET /events'));
-  await wire.sees('nothing more');
-  const since = performance.now();
-  await wire.sees(': still here\n\n');
-  expect(performance.now() - since).toBeLessThan(17_000);
-  wire.end();
-}, 30_000);

@@ -167,26 +167,6 @@ describe('filters', () => {
   });
 });
 
-test('the latest 10,000 at least stay, those with a key too, and memory is bounded', async () => {
-  const keyed = await make({}, { 'idempotency-key': 'kept' });
-  const first = await make();
-  for (let i = 0; i < 10_200; i += 200) {
-    await Promise.all(
-      Array.from({ length: 200 }, () =>
-        app.http.inject({
-          ...{ method: 'POST', url: '/transfers' },
-          payload: { ...COPY, durability: 'none', src_offset: 100, dst_offset: 200 },
-        }),
-      ),
-    );
-  }
-  expect((await app.ask({ url: `/transfers/${keyed}` })).status).toBe(200);
-  expectProblem(await app.ask({ url: `/transfers/${first}` }), 404, 'not_found');
-  const replay = await app.post({ ...COPY, durability: 'none' }, { 'idempotency-key': 'kept' });
-  expect(replay.json().id).toBe(keyed);
-  expect((await list({ page_size: '1001' })).transfers).toHaveLength(1000);
-}, 240_000);
-
 describe('what is listed', () => {
   const set = { label: 'set:what' };
   beforeAll(async () => {
