@@ -10,6 +10,8 @@ export default {
   testTimeout: 60_000,
   // Tests start daemons and copy hundreds of megabytes; a worker for each core, no more.
   maxWorkers: 2,
+  // A worker that has loaded a hundred suites takes V8 longer to free than jest's half a second.
+  workerGracefulExitTimeout: 10_000,
   // Quick tests are for the loop of change and test, where nobody reads it.
   collectCoverage: process.env.TEST_DEPTH === 'deep',
   coverageProvider: 'v8',
