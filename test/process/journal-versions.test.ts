@@ -9,10 +9,17 @@ import { seal } from '../../services/daemon/journal/stored-rows.ts';
 import { Daemon } from '../support/daemon.ts';
 import { fetchAnswer, fetchJson, jsonBody } from '../support/fetch.ts';
 
+const fixture = (name: string) =>
+  fileURLToPath(new URL(`../../../test/fixtures/journals/${name}`, import.meta.url));
 /** Recorded with version 0.1.0 before rows had a boot id: two that were over, two that waited. */
-const FORMAT_1 = fileURLToPath(
-  new URL('../../../test/fixtures/journals/format-1', import.meta.url),
-);
+const FORMAT_1 = fixture('format-1');
+/**
+ * Recorded with version 1.0.0, killed while these waited for an upload: one that was changed, one
+ * that depends on it, and a batch; two that were over had been changed, and had depended.
+ */
+const FORMAT_3 = fixture('format-3');
+/** The same after a version of format 2 has run on it: it ran the batch's first, and no other. */
+const FORMAT_3_AFTER_2 = fixture('format-3-after-2');
 const KEYED = {
   ...{ device_name: 'dax0.0', dst_device_name: 'dax1.0' },
   ...{ src_offset: 0, dst_offset: 0, size: 8192, labels: { what: 'keyed' } },
@@ -112,7 +119,7 @@ describe('a journal of a later version', () => {
       const { labels } = JSON.parse(value);
       if (labels.what === 'swap') {
         moved = key.replace('accepted', 'moved');
-        rows.push([moved, '{"to":"dax2.0"}'], ['format', '2 3']);
+        rows.push([moved, '{"to":"dax2.0"}'], ['format', '3 4']);
       }
       if (labels.what === 'waiting') {
         rows[0] = [key, JSON.stringify({ ...JSON.parse(young(key, value)), priority: 'urgent' })];
@@ -133,7 +140,7 @@ describe('a journal of a later version', () => {
     expect(after.has(moved)).toBe(true);
   });
 
-  test.each(['3 3', '2', 'two'])(
+  test.each(['4 4', '2', 'two'])(
     'of format %s is left alone, with a line that says so',
     async (format) => {
       await edit((key, value) => [
@@ -146,4 +153,94 @@ describe('a journal of a later version', () => {
       expect(stderr).toMatch(new RegExp(`^dmad: the journal .* is of format ${format}.*\n$`));
     },
   );
+});
+
+describe('changes, dependencies and batches of an earlier daemon', () => {
+  /** Has a recording be about the devices of this test, on a host that has not restarted. */
+  async function take(recording: string): Promise<void> {
+    const url = await start();
+    const own = fetchAnswer(`${url}/transfers`, jsonBody(KEYED, { 'idempotency-key': 'own' }));
+    expect((await own).status).toBe(201);
+    await daemon?.stop();
+    let boot_id = '';
+    const identities = new Map<string, string>();
+    await edit((key, value) => {
+      const { labels, ...row } = key.endsWith('/accepted') ? JSON.parse(value) : {};
+      if (row.key !== 'own') return [[key, value]];
+      boot_id = row.boot_id;
+      for (const { name, identity } of [row.source, row.destination])
+        identities.set(name, identity);
+      return [[key, value]];
+    });
+    rmSync(join(stateDir, 'journal'), { recursive: true });
+    cpSync(recording, stateDir, { recursive: true });
+    const here = (device: { name: string }) => ({
+      ...device,
+      identity: identities.get(device.name),
+    });
+    await edit((key, value) => {
+      if (!key.endsWith('/accepted')) return [[key, value]];
+      const row = JSON.parse(young(key, value));
+      const [source, destination] = [here(row.source), here(row.destination)];
+      return [[key, JSON.stringify({ ...row, boot_id, source, destination })]];
+    });
+  }
+  const ended = async (url: string) => {
+    for (const status of ['queued', 'running']) {
+      const { transfers } = await fetchJson(`${url}/transfers?status=${status}`);
+      for (const { id } of transfers) {
+        await fetchJson(`${url}/transfers/${id}`, { headers: { prefer: 'wait=30' } });
+      }
+    }
+    return statuses(url);
+  };
+  const over = { finished: 'succeeded', 'finished behind': 'succeeded' };
+
+  test('are taken up', async () => {
+    await take(FORMAT_3);
+    const url = await start();
+    expect(await ended(url)).toEqual({
+      ...over,
+      ...{ changed: 'succeeded', behind: 'succeeded' },
+      ...{ 'batch 0': 'succeeded', 'batch 1': 'succeeded' },
+    });
+    const one = async (what: string) =>
+      (await fetchJson(`${url}/transfers?label=what:${encodeURIComponent(what)}`)).transfers[0];
+    const [finished, changed] = [await one('finished'), await one('changed')];
+    expect(finished).toMatchObject({ priority: 'high', timeout_ms: 80_000_000 });
+    expect(finished.labels).toEqual({ what: 'finished', changed: 'twice' });
+    expect(changed).toMatchObject({ priority: 'low', timeout_ms: 86_400_000 });
+    expect(changed.labels).toEqual({ what: 'changed', changed: 'yes' });
+    expect((await one('behind')).depends_on).toEqual([changed.id, finished.id]);
+    expect((await one('batch 1')).depends_on).toEqual([(await one('batch 0')).id]);
+    // Its key stands for what was asked at first.
+    const request = {
+      ...{ device_name: 'dax0.0', dst_device_name: 'dax1.0', labels: { what: 'changed' } },
+      ...{ src_offset: 0, dst_offset: 4096, size: 4096 },
+    };
+    const again = await fetchAnswer(
+      `${url}/transfers`,
+      jsonBody(request, { 'idempotency-key': 'changed' }),
+    );
+    expect([again.status, JSON.parse(again.body.toString()).id]).toEqual([200, changed.id]);
+  });
+
+  test('stay interrupted once a version has called them so that did not know them', async () => {
+    await take(FORMAT_3_AFTER_2);
+    for (let starts = 0; starts < 2; starts++) {
+      const url = await start();
+      expect(await ended(url)).toEqual({
+        ...over,
+        ...{ changed: 'interrupted', behind: 'interrupted' },
+        ...{ 'batch 0': 'succeeded', 'batch 1': 'interrupted' },
+      });
+      const { transfers } = await fetchJson(`${url}/transfers?status=interrupted`);
+      for (const { error } of transfers) expect(error.detail).toMatch(/earlier version/);
+      // What would have been filled behind the one that was changed.
+      const range = { range: 'bytes=16384-16384' };
+      const { body } = await fetchAnswer(`${url}/devices/dax0.0/content`, { headers: range });
+      expect(body.readUInt8(0)).toBe(0);
+      expect((await daemon?.stop())?.code).toBe(0);
+    }
+  });
 });

@@ -61,6 +61,8 @@ export class DeviceModel {
   #compare({ source, destination, segments }: Operation & { kind: 'compare' }): object {
     const [from, to] = [this.#bytes(source), this.#bytes(destination)];
     for (const [segment, { src_offset, dst_offset, size }] of segments.entries()) {
+      const these = from.subarray(src_offset, src_offset + size);
+      if (these.equals(to.subarray(dst_offset, dst_offset + size))) continue;
       for (let at = 0; at < size; at++) {
         if (from[src_offset + at] === to[dst_offset + at]) continue;
         const found = { segment, src_offset: src_offset + at, dst_offset: dst_offset + at };

@@ -165,6 +165,16 @@ export class Journal {
     });
   }
 
+  /**
+   * Records what becomes of an earlier daemon's work, and which version writes from now on: both or
+   * none.
+   *
+   * @returns as {@link record}
+   */
+  takeOver(rows: Rows): Promise<boolean> {
+    return this.record(new Map([...rows, [FORMAT_KEY, FORMAT]]));
+  }
+
   /** Writes rows soon; a crash may lose them. */
   writeSoon(rows: Rows): void {
     this.#queue.push({ kind: 'note', rows });

@@ -5,7 +5,7 @@ import { StartError } from '../base/start-error.ts';
 import { syncDirectory } from '../base/sync-directory.ts';
 import { BATCH_KEY, readBatch } from './batch-row.ts';
 import { DoubtMark } from './doubt.ts';
-import { FORMAT_KEY, formatProblem } from './format.ts';
+import { FORMAT_KEY, formatProblem, writerOf } from './format.ts';
 import { Journal, type JournalObserver } from './journal.ts';
 import { openStore } from './store.ts';
 import type { StoredRows } from './stored-rows.ts';
@@ -21,6 +21,8 @@ export interface OpenedJournal {
    * been read. The mark that says so stays until the journal is told to trust them again.
    */
   doubt: string | undefined;
+  /** The format that the last one to write to it knew. */
+  writer: number;
 }
 
 /** @throws StartError if the journal in the state directory cannot be opened */
@@ -72,7 +74,8 @@ export async function openJournal(
       );
       journal.remove(uncommitted);
     }
-    return { journal, rows: rows.without(uncommitted), doubt };
+    const writer = writerOf(head.get(FORMAT_KEY));
+    return { journal, rows: rows.without(uncommitted), doubt, writer };
   } catch (error) {
     for (const one of opened) await one.close();
     throw error;

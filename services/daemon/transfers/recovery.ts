@@ -3,6 +3,8 @@ import type { Device, Inventory } from '../devices/device.ts';
 import { isLegacyIdentity } from '../devices/identity.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import type { ElapsedClock, Reading } from '../journal/elapsed.ts';
+import { KNOWS_CHANGES } from '../journal/format.ts';
+import type { OpenedJournal } from '../journal/open.ts';
 import { Problem } from '../problems/problem.ts';
 import { planTransfer } from './plan.ts';
 import {
@@ -92,6 +94,8 @@ export interface RecoveryOptions {
   inventory: Inventory;
   chooser: EngineChooser;
   doubt: string | undefined;
+  /** See {@link OpenedJournal.writer}. */
+  writer: OpenedJournal['writer'];
   clock: ElapsedClock;
   /** What the host says now. */
   host: Pick<Reading, 'boot_id' | 'uptime_ms' | 'wall_ms'>;
@@ -99,13 +103,16 @@ export interface RecoveryOptions {
 
 /** Decides what becomes of a transfer, by what the journal and today's devices say. */
 export function recover(record: TransferRecord, options: RecoveryOptions): Recovered {
-  const { inventory, chooser, doubt, clock, host } = options;
-  const { accepted, begun, unsettled, foreign } = record;
+  const { inventory, chooser, doubt, writer, clock, host } = options;
+  const { accepted, begun, unsettled, foreign, change, dependencies } = record;
   const transfer = transferOf(record, clock);
   if (transfer.over) return { kind: 'over', transfer, foreign };
   const reruns = begun?.reruns ?? 0;
   const reason =
     (foreign.length > 0 ? 'a later version of the daemon kept it' : undefined) ??
+    (writer < KNOWS_CHANGES && (change !== undefined || dependencies.ids.length > 0)
+      ? 'an earlier version of the daemon ran since, which cannot run it and had called it interrupted'
+      : undefined) ??
     reasonNotToRerun({
       ...{ begun: begun !== undefined, reruns, doubt },
       touchesItself: touchesItself(transfer.plan),

@@ -321,7 +321,7 @@ export class TransferService {
     if (lastId !== undefined) this.ids.passOver(lastId);
     this.#keepClock();
     for (const recovered of left) this.#addPast(recovered);
-    await this.#options.journal.record(
+    await this.#options.journal.takeOver(
       new Map(left.flatMap((recovered) => [...interruptedRows(recovered)])),
     );
     // If the daemon ends meanwhile, the next one will do.

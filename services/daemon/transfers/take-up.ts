@@ -34,7 +34,7 @@ export interface EarlierWork {
 export class TakeUp {
   readonly #transfers: TransferService;
   readonly #opened: OpenedJournal;
-  readonly #options: Omit<RecoveryOptions, 'doubt'>;
+  readonly #options: Omit<RecoveryOptions, 'doubt' | 'writer'>;
   readonly #log: FastifyBaseLogger;
   readonly #others: EarlierWork | undefined;
   readonly #abort = new AbortController();
@@ -47,7 +47,7 @@ export class TakeUp {
   constructor(
     transfers: TransferService,
     opened: OpenedJournal,
-    options: Omit<RecoveryOptions, 'doubt'>,
+    options: Omit<RecoveryOptions, 'doubt' | 'writer'>,
     log: FastifyBaseLogger,
     others?: EarlierWork,
   ) {
@@ -63,7 +63,7 @@ export class TakeUp {
 
   /** @returns once what becomes of the unfinished transfers is in the journal */
   async unfinished(): Promise<void> {
-    const { journal, rows, doubt } = this.#opened;
+    const { journal, rows, doubt, writer } = this.#opened;
     if (this.#leftOver.size > 0) journal.remove(this.#leftOver);
     const keys = rows.keys.filter((key) => this.#unfinished.has(idOf(key) ?? ''));
     const left: Recovered[] = [];
@@ -72,7 +72,7 @@ export class TakeUp {
       let end = Math.min(at + SLICE, keys.length);
       while (end < keys.length && idOf(keys[end]) === idOf(keys[end - 1])) end++;
       const records = readRecords(await rows.get(keys.slice(at, end)), (key) => this.#skip(key));
-      left.push(...records.map((record) => recover(record, { ...this.#options, doubt })));
+      left.push(...records.map((record) => recover(record, { ...this.#options, doubt, writer })));
       at = end;
       await turn();
     }

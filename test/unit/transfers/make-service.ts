@@ -6,6 +6,7 @@ import type { Engine, JobListener } from '../../../services/daemon/engines/engin
 import type { Job } from '../../../services/daemon/engines/records.ts';
 import { BATCH_KEY, readBatch } from '../../../services/daemon/journal/batch-row.ts';
 import { readClocks } from '../../../services/daemon/journal/elapsed.ts';
+import { KNOWS_CHANGES } from '../../../services/daemon/journal/format.ts';
 import {
   readRecords,
   type TransferRecord,
@@ -74,7 +75,12 @@ export class ServiceBench {
     const recovered = records.map((record) =>
       recover(record, {
         inventory: new Inventory([makeDevice()]),
-        ...{ chooser: makeChooser('auto', noDma()), doubt: undefined, clock: CLOCK },
+        ...{
+          chooser: makeChooser('auto', noDma()),
+          doubt: undefined,
+          writer: KNOWS_CHANGES,
+          clock: CLOCK,
+        },
         host: readClocks(),
       }),
     );

@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { v7 as uuidv7 } from 'uuid';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
 import { ElapsedClock, readClocks } from '../../../services/daemon/journal/elapsed.ts';
+import { KNOWS_CHANGES } from '../../../services/daemon/journal/format.ts';
 import { Problem } from '../../../services/daemon/problems/problem.ts';
 import { TransferIds } from '../../../services/daemon/transfers/ids.ts';
 import {
@@ -185,7 +186,13 @@ describe('rows of a transfer', () => {
       const [record] = read([...rows]);
       assert.ok(record);
       const recovered = recover(record, {
-        ...{ inventory: new Inventory([]), chooser: {} as never, doubt: undefined, clock: CLOCK },
+        ...{
+          inventory: new Inventory([]),
+          chooser: {} as never,
+          doubt: undefined,
+          writer: KNOWS_CHANGES,
+          clock: CLOCK,
+        },
         host: readClocks(),
       });
       expect(recovered).toMatchObject({

@@ -3,6 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import { type Device, Inventory } from '../../../services/daemon/devices/device.ts';
 import { UnflushedDevices } from '../../../services/daemon/devices/unflushed.ts';
 import { readClocks } from '../../../services/daemon/journal/elapsed.ts';
+import { KNOWS_CHANGES } from '../../../services/daemon/journal/format.ts';
 import { readRecords } from '../../../services/daemon/transfers/record.ts';
 import { type Recovered, recover } from '../../../services/daemon/transfers/recovery.ts';
 import { acceptedRows } from '../../../services/daemon/transfers/rows.ts';
@@ -34,6 +35,7 @@ function recovered(then: [string, string], now: (string | undefined)[]): Recover
     inventory,
     chooser: makeChooser('auto', noDma()),
     doubt: undefined,
+    writer: KNOWS_CHANGES,
     clock: CLOCK,
     host: readClocks(),
   });
@@ -83,7 +85,7 @@ describe('after the host restarted', () => {
     if (record === undefined) throw new Error('no record was read');
     const recovered = recover(record, {
       ...{ inventory: new Inventory([device]), chooser: makeChooser('auto', noDma()) },
-      ...{ doubt: undefined, clock: CLOCK, host: readClocks() },
+      ...{ doubt: undefined, writer: KNOWS_CHANGES, clock: CLOCK, host: readClocks() },
     });
     expect(whyOf(recovered)).toContain(outcome);
   });

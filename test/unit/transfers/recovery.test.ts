@@ -8,6 +8,7 @@ import { UnflushedDevices } from '../../../services/daemon/devices/unflushed.ts'
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { Job, Segment } from '../../../services/daemon/engines/records.ts';
 import { readClocks } from '../../../services/daemon/journal/elapsed.ts';
+import { KNOWS_CHANGES } from '../../../services/daemon/journal/format.ts';
 import type { Ticket } from '../../../services/daemon/order/scheduler.ts';
 import { UPLOAD_LANE, type Work } from '../../../services/daemon/order/work-queue.ts';
 import { readRecords } from '../../../services/daemon/transfers/record.ts';
@@ -268,7 +269,7 @@ describe('after a crash', () => {
           const doubt = mark.set ? 'it could not be written' : undefined;
           const records = readRecords(rows.sorted(), (key) => assert.fail(key));
           const recovered = records.map((one) =>
-            recover(one, { inventory, chooser, doubt, clock: CLOCK, host }),
+            recover(one, { inventory, chooser, doubt, writer: KNOWS_CHANGES, clock: CLOCK, host }),
           );
           const second = new Life(memory, rows, after);
           await second.service.takeUp(recovered, records.at(-1)?.id);
