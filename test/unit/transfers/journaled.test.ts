@@ -1,82 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import { pino } from 'pino';
-import { UnflushedDevices } from '../../../services/daemon/devices/unflushed.ts';
-import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
 import { transferListQuerySchema } from '../../../services/daemon/transfers/schema.ts';
-import { TransferService } from '../../../services/daemon/transfers/service.ts';
+import type { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer } from '../../../services/daemon/transfers/transfer.ts';
-import { makeChooser, noDma } from '../../support/fake-dma.ts';
-import { FULL, MemoryStore, memoryJournal } from '../../support/memory-store.ts';
-import {
-  CLOCK,
-  completion,
-  createOne,
-  makeDevice,
-  makeOrigin,
-  makePlan,
-  makeQueue,
-  viewer,
-} from './make-transfer.ts';
+import { FULL, type MemoryStore } from '../../support/memory-store.ts';
+import { ServiceBench, turn } from './make-service.ts';
+import { makeDevice, viewer } from './make-transfer.ts';
 
 const MIB = 2 ** 20;
-const ECANCELED = -125;
 const SWAP = [
   { src_offset: 0, dst_offset: 8192, size: 4096 },
   { src_offset: 8192, dst_offset: 0, size: 4096 },
 ];
 
 describe('a transfer that has to be kept', () => {
-  let jobs: JobListener[];
+  let bench: ServiceBench;
   let store: MemoryStore;
   let queue: WorkQueue;
   let service: TransferService;
   let events: string[];
   beforeEach(() => {
-    jobs = [];
     events = [];
-    store = new MemoryStore();
-    queue = makeQueue();
-    const dma = noDma();
-    const engine = {
-      submit: (_job: unknown, listener: JobListener) => jobs.push(listener),
-      cancel: (tag: number) => jobs[tag - 1]?.done(completion({ status: ECANCELED, bytesDone: 5 })),
-    };
-    service = new TransferService({
-      ...{ engine: engine as unknown as Engine, dma, chooser: makeChooser('auto', dma) },
-      clock: CLOCK,
-      ...{
-        queue,
-        unflushed: new UnflushedDevices(false),
-        journal: memoryJournal(store).journal,
-        log: pino({ level: 'silent' }),
-      },
-      observer: { progressed: () => {}, finished: () => {} },
-    });
+    bench = new ServiceBench();
+    ({ store, queue, service } = bench);
     service.settlePast(undefined);
     service.feed.watchAll(viewer('anna'), ({ transfer }) => events.push(transfer.status));
   });
 
-  const create = async (journaled: boolean, key?: string, members = {}) => {
-    const plan = makePlan(members);
-    return createOne(service, plan, makeOrigin(key), journaled);
-  };
+  const create = (journaled: boolean, key?: string, members = {}) =>
+    bench.create(journaled, members, key);
   const listed = async () =>
     (await service.list(transferListQuerySchema.parse({}), viewer('anna'))).transfers;
   const rows = (part: string) => [...store.rows.keys()].filter((key) => key.endsWith(part));
   const soon = () => new Promise((resolve) => setTimeout(resolve, 20));
-  const turn = () => new Promise((resolve) => setImmediate(resolve));
 
   test('is on disk before it starts, and before anyone hears of it', async () => {
     const letThrough = store.hold();
     const created = create(true);
     await turn();
-    expect([jobs.length, (await listed()).length, events.length]).toEqual([0, 0, 0]);
+    expect([bench.jobs.length, (await listed()).length, events.length]).toEqual([0, 0, 0]);
     letThrough();
     const transfer = await created;
     expect(rows('/accepted')).toEqual([`${transfer.id}/accepted`]);
-    expect([jobs.length, await listed()]).toEqual([1, [transfer]]);
+    expect([bench.jobs.length, await listed()]).toEqual([1, [transfer]]);
     expect(events).toEqual(['queued', 'running']);
   });
 
@@ -95,7 +62,7 @@ describe('a transfer that has to be kept', () => {
     const transfer = await create(true);
     const behind = await create(false);
     const letThrough = store.hold();
-    jobs[0]?.done(completion());
+    bench.end(0);
     await turn();
     expect([transfer.status, behind.status]).toEqual(['running', 'queued']);
     letThrough();
@@ -115,11 +82,11 @@ describe('a transfer that has to be kept', () => {
     store.failure = FULL;
     await expect(create(true)).rejects.toMatchObject({ code: 'storage_full' });
     await expect(create(false, 'key')).rejects.toMatchObject({ code: 'storage_full' });
-    expect([await listed(), events, jobs, [...store.rows]]).toEqual([[], [], [], []]);
+    expect([await listed(), events, bench.jobs, [...store.rows]]).toEqual([[], [], [], []]);
     expect([service.queued, service.running]).toEqual([0, 0]);
     // Behind nothing.
     expect((await create(false)).status).toBe('running');
-    jobs[0]?.done(completion());
+    bench.end(0);
     store.failure = undefined;
     for (;;) {
       try {
@@ -130,7 +97,7 @@ describe('a transfer that has to be kept', () => {
       }
     }
     expect(rows('/accepted')).toHaveLength(1);
-    jobs[1]?.done(completion());
+    bench.end(1);
     while (service.running > 0) await turn();
     await queue.close();
   });
@@ -147,13 +114,13 @@ describe('a transfer that has to be kept', () => {
     });
     await turn();
     // The second one begins to write its source while its rows are on their way to the disk.
-    jobs[0]?.done(completion());
+    bench.end(0);
     await turn();
     store.failure = FULL;
     letThrough();
     await refused;
     store.failure = undefined;
-    while (jobs.length < 2 || store.batches.length < 2) await soon();
+    while (bench.jobs.length < 2 || store.batches.length < 2) await soon();
     expect(store.batches.flatMap(({ rows }) => [...rows.keys()])).toContainEqual(
       expect.stringMatching('/unsettled$'),
     );
@@ -167,7 +134,7 @@ describe('a transfer that has to be kept', () => {
     letThrough();
     const [one, other] = await both;
     expect(one).toBe(other);
-    expect(jobs).toHaveLength(1);
+    expect(bench.jobs).toHaveLength(1);
     store.failure = FULL;
     const refused = await Promise.allSettled([create(true, 'new'), create(true, 'new')]);
     expect(refused.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
@@ -180,7 +147,7 @@ describe('a transfer that has to be kept', () => {
     expect(rows('/accepted')).toHaveLength(1);
     // It runs already, and might have overwritten its own source.
     expect(rows('/begun')).toHaveLength(1);
-    jobs[0]?.done(completion());
+    bench.end(0);
     await service.waitForEnd(transfer);
     await service.keep(transfer);
 
@@ -192,8 +159,8 @@ describe('a transfer that has to be kept', () => {
 
   test('one that overwrites its own source starts once that is on disk', async () => {
     const transfer = await create(true, undefined, { segments: SWAP });
-    expect(jobs).toHaveLength(0);
-    while (jobs.length === 0) await turn();
+    expect(bench.jobs).toHaveLength(0);
+    while (bench.jobs.length === 0) await turn();
     expect(rows('/begun')).toEqual([`${transfer.id}/begun`]);
   });
 
@@ -215,7 +182,7 @@ describe('a transfer that has to be kept', () => {
     const transfer = await create(true, undefined, { segments: SWAP });
     await service.cancel(transfer.id, viewer('anna'));
     for (let i = 0; i < 10; i++) await turn();
-    expect([transfer.status, jobs.length]).toEqual(['cancelled', 0]);
+    expect([transfer.status, bench.jobs.length]).toEqual(['cancelled', 0]);
   });
 
   test('one that is cancelled does not start while that is on its way to the disk', async () => {
@@ -225,12 +192,12 @@ describe('a transfer that has to be kept', () => {
     const letThrough = store.hold();
     const cancelled = service.cancel(transfer.id, viewer('anna'));
     // Its turn comes meanwhile.
-    jobs[0]?.done(completion());
+    bench.end(0);
     await turn();
-    expect([jobs.length, behind.status]).toEqual([1, 'queued']);
+    expect([bench.jobs.length, behind.status]).toEqual([1, 'queued']);
     letThrough();
     expect((await cancelled).status).toBe('cancelled');
-    expect([jobs.length, behind.status]).toEqual([2, 'running']);
+    expect([bench.jobs.length, behind.status]).toEqual([2, 'running']);
     expect(events.filter((status) => status === 'cancelled')).toHaveLength(1);
   });
 
@@ -260,7 +227,7 @@ describe('a transfer that has to be kept', () => {
       const letThrough = store.hold();
       const kept = service.keep(transfer);
       await turn();
-      jobs[0]?.done(completion());
+      bench.end(0);
       store.failure = FULL;
       letThrough();
       await kept;
@@ -287,7 +254,7 @@ describe('a transfer that has to be kept', () => {
 
   test('at the end of the daemon, one that has overwritten its source is interrupted', async () => {
     const transfer = await create(true, undefined, { segments: SWAP });
-    while (jobs.length === 0) await turn();
+    while (bench.jobs.length === 0) await turn();
     const closed = queue.close();
     await service.interrupt();
     await closed;
@@ -297,7 +264,7 @@ describe('a transfer that has to be kept', () => {
 
   test('what its client waited for is written without haste, and at the end', async () => {
     const transfer = await create(false);
-    jobs[0]?.done(completion());
+    bench.end(0);
     expect(transfer.status).toBe('succeeded');
     expect(store.rows.size).toBe(0);
     while (rows('/ended').length === 0) await soon();

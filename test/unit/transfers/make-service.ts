@@ -13,7 +13,10 @@ import {
   transferOf,
 } from '../../../services/daemon/transfers/record.ts';
 import { recover } from '../../../services/daemon/transfers/recovery.ts';
-import { TransferService } from '../../../services/daemon/transfers/service.ts';
+import {
+  TransferService,
+  type TransferServiceOptions,
+} from '../../../services/daemon/transfers/service.ts';
 import type { Transfer, TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
 import { makeChooser, noDma } from '../../support/fake-dma.ts';
 import { MemoryStore, MemoryWatermark, memoryJournal } from '../../support/memory-store.ts';
@@ -28,6 +31,20 @@ import {
 } from './make-transfer.ts';
 
 const ECANCELED = -125;
+
+/** What a test brings of a service; an engine that does as much as it needs. */
+type Parts = Pick<TransferServiceOptions, 'queue' | 'journal'> &
+  Partial<Omit<TransferServiceOptions, 'engine'>> & { engine: Partial<Engine> | object };
+
+/** A service without DMA, that nobody observes, unless a test brings that. */
+export function makeService({ engine, dma = noDma(), ...parts }: Parts): TransferService {
+  return new TransferService({
+    ...{ engine: engine as Engine, dma, chooser: makeChooser('auto', dma), clock: CLOCK },
+    ...{ unflushed: new UnflushedDevices(false), log: pino({ level: 'silent' }) },
+    observer: { progressed: () => {}, finished: () => {} },
+    ...parts,
+  });
+}
 
 /** A service whose jobs end when its test says so, over a disk in memory. */
 export class ServiceBench {
@@ -51,19 +68,15 @@ export class ServiceBench {
     const { store = new MemoryStore(), watermark = new MemoryWatermark(), mark } = disk;
     this.store = store;
     this.watermark = watermark;
-    const dma = noDma();
     const engine = {
       submit: (job: Job, listener: JobListener) => this.jobs.push({ job, listener }),
       setTimeout: (tag: number, ms: number | undefined) => this.timeouts.set(tag, ms),
       cancel: (tag: number) => this.end(tag - 1, { status: ECANCELED, bytesDone: 5 }),
     };
     const { journal } = memoryJournal(store, mark, undefined, false, watermark);
-    this.service = new TransferService({
-      ...{ engine: engine as unknown as Engine, dma, chooser: makeChooser('auto', dma) },
-      ...{ clock: CLOCK, queue: this.queue, unflushed: new UnflushedDevices(false), journal },
+    this.service = makeService({
+      ...{ engine, queue: this.queue, journal },
       ...(disk.heapBytes !== undefined && { heapBytes: disk.heapBytes }),
-      log: pino({ level: 'silent' }),
-      observer: { progressed: () => {}, finished: () => {} },
     });
   }
 

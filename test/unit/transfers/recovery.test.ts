@@ -2,10 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { pino } from 'pino';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
-import { UnflushedDevices } from '../../../services/daemon/devices/unflushed.ts';
-import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
+import type { JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { Job, Segment } from '../../../services/daemon/engines/records.ts';
 import { readClocks } from '../../../services/daemon/journal/elapsed.ts';
 import { KNOWS_CHANGES } from '../../../services/daemon/journal/format.ts';
@@ -18,12 +16,13 @@ import {
   recover,
   touchesItself,
 } from '../../../services/daemon/transfers/recovery.ts';
-import { TransferService } from '../../../services/daemon/transfers/service.ts';
+import type { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer } from '../../../services/daemon/transfers/transfer.ts';
 import { runs } from '../../support/depth.ts';
 import { makeChooser, noDma } from '../../support/fake-dma.ts';
 import { FULL, MemoryMark, MemoryStore, memoryJournal } from '../../support/memory-store.ts';
 import { createMemory, DEVICE_BYTES, type Memory } from '../order/sequential-model.ts';
+import { makeService } from './make-service.ts';
 import {
   CLOCK,
   completion,
@@ -130,13 +129,8 @@ class Life {
     this.#memory = memory;
     this.#store = store;
     this.#journal = memoryJournal(store, mark).journal;
-    this.service = new TransferService({
-      engine: { submit: this.#submit.bind(this), cancel: () => {} } as unknown as Engine,
-      unflushed: new UnflushedDevices(false),
-      ...{ queue: this.queue, journal: this.#journal, log: pino({ level: 'silent' }) },
-      ...{ chooser, dma: noDma(), clock: CLOCK },
-      observer: { progressed: () => {}, finished: () => {} },
-    });
+    const engine = { submit: this.#submit.bind(this), cancel: () => {} };
+    this.service = makeService({ engine, queue: this.queue, journal: this.#journal, chooser });
   }
 
   /** Moves the next byte of one that runs, or ends it. */

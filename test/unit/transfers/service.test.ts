@@ -4,24 +4,22 @@ import { constants } from 'node:os';
 import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import { pino } from 'pino';
 import type { HeapOptions } from '../../../services/daemon/base/heap.ts';
-import { UnflushedDevices } from '../../../services/daemon/devices/unflushed.ts';
 import type { DmaEngine } from '../../../services/daemon/engines/dma.ts';
-import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
+import type { JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { Completion, Job } from '../../../services/daemon/engines/records.ts';
 import type { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
 import {
   transferListQuerySchema,
   transferSchema,
 } from '../../../services/daemon/transfers/schema.ts';
-import { TransferService } from '../../../services/daemon/transfers/service.ts';
+import type { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer, TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
 import type { TransferEvent } from '../../../services/daemon/transfers/transfer-event.ts';
-import { FakeDmaPort, makeChannel, makeChooser, makeDma } from '../../support/fake-dma.ts';
+import { FakeDmaPort, makeChannel, makeDma } from '../../support/fake-dma.ts';
 import { MemoryStore, memoryJournal } from '../../support/memory-store.ts';
+import { makeService } from './make-service.ts';
 import {
-  CLOCK,
   completion,
   createOne,
   makeDevice,
@@ -77,24 +75,17 @@ describe('TransferService', () => {
     finished = [];
     counted = 0;
     events = [];
-    service = makeService();
+    service = withEngine();
     service.settlePast(undefined);
     service.feed.watchAll(viewer('anna'), ({ kind, transfer }: TransferEvent) => {
       events.push(`${kind} ${transfer.status}`);
     });
   });
 
-  const makeService = (options: HeapOptions = {}) =>
-    new TransferService({
+  const withEngine = (options: HeapOptions = {}) =>
+    makeService({
       ...options,
-      engine: engine as unknown as Engine,
-      dma,
-      chooser: makeChooser('auto', dma),
-      clock: CLOCK,
-      queue,
-      unflushed: new UnflushedDevices(false),
-      journal: memoryJournal(store).journal,
-      log: pino({ level: 'silent' }),
+      ...{ engine, dma, queue, journal: memoryJournal(store).journal },
       observer: {
         progressed: (_transfer, bytes) => {
           counted += bytes;
@@ -143,7 +134,7 @@ describe('TransferService', () => {
   });
 
   test('with a small heap, fewer finished transfers are kept', async () => {
-    service = makeService({ heapBytes: 2 ** 20 });
+    service = withEngine({ heapBytes: 2 ** 20 });
     service.settlePast(undefined);
     const last: Transfer[] = [];
     for (let n = 0; n < 100; n++) {
@@ -159,7 +150,7 @@ describe('TransferService', () => {
   });
 
   test('what an earlier daemon with a larger heap has kept is forgotten while it is read', async () => {
-    service = makeService({ heapBytes: 2 ** 20 });
+    service = withEngine({ heapBytes: 2 ** 20 });
     const past = Array.from({ length: 2000 }, () => makeTransfer());
     for (const transfer of past) transfer.finish(transfer.outcome(undefined, undefined));
     for (const transfer of past) service.addPast([{ kind: 'over', transfer, foreign: [] }]);
