@@ -12,7 +12,7 @@ import {
 } from '../support/fuzz.ts';
 
 const BATCH = 50;
-const BATCHES = 400;
+const BATCHES = { transfers: 600, batches: 300, changes: 200 };
 
 test('bodies near the schema: no 500, no hang, each error a problem', async () => {
   const app = await startFuzzApp();
@@ -20,22 +20,22 @@ test('bodies near the schema: no 500, no hang, each error a problem', async () =
   await fc.assert(
     fc.asyncProperty(batch, (requests) => sendAll(app, requests)),
     // What failed is in the message as it is; to shrink a batch would take minutes.
-    { numRuns: runs(BATCHES), endOnFailure: true },
+    { numRuns: runs(BATCHES.transfers), endOnFailure: true },
   );
   expect(await stillCopies(app)).toBe(true);
   await app.close();
-}, 180_000);
+}, 900_000);
 
 test('batches near the schema: no 500, no hang, each error a problem', async () => {
   const app = await startFuzzApp();
   const batch = fc.array(batchRequest, { minLength: BATCH, maxLength: BATCH });
   await fc.assert(
     fc.asyncProperty(batch, (requests) => sendAll(app, requests)),
-    { numRuns: runs(200), endOnFailure: true },
+    { numRuns: runs(BATCHES.batches), endOnFailure: true },
   );
   expect(await stillCopies(app)).toBe(true);
   await app.close();
-}, 180_000);
+}, 900_000);
 
 test('changes of a transfer that waits: no 500, no hang, each error a problem', async () => {
   const app = await startFuzzApp();
@@ -54,8 +54,8 @@ test('changes of a transfer that waits: no 500, no hang, each error a problem', 
       if (status === 'queued') return;
       id = (await app.post(copy, { prefer: 'respond-async' })).json().id;
     }),
-    { numRuns: runs(100), endOnFailure: true },
+    { numRuns: runs(BATCHES.changes), endOnFailure: true },
   );
   await blocker.release();
   await app.close();
-}, 180_000);
+}, 900_000);
