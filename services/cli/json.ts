@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { crc32cSchema } from '../daemon/base/crc32c.ts';
 import { deviceSchema } from '../daemon/devices/schema.ts';
 import { enginesSchema } from '../daemon/engines/schema.ts';
+import { replicationListSchema, replicationSchema } from '../daemon/replication/schema.ts';
 import { dryRunSchema, transferListSchema, transferSchema } from '../daemon/transfers/schema.ts';
 
 const bytes = z.int().min(0);
@@ -24,6 +25,7 @@ const figure = z.object({
 });
 const range = { device_name: z.string(), offset: bytes, size: bytes, crc32c: crc32cSchema };
 const transfer = z.object({ transfer: transferSchema });
+const replication = z.object({ replication: replicationSchema });
 const planOrTransfer = z.union([transfer, z.object({ plan: dryRunSchema })]);
 
 /** What each command prints if it succeeds; of `watch` and `top`, each line. */
@@ -41,6 +43,7 @@ const RESULTS = {
     z.object({ transfers: z.array(transferSchema) }),
     z.object({ plans: z.array(dryRunSchema) }),
   ]),
+  replicate: replication,
   put: z.object({ ...range, bytes_sent: bytes }),
   get: z.object({ ...range, bytes_received: bytes }),
   checksum: z.object(range),
@@ -60,6 +63,10 @@ const RESULTS = {
     queued: bytes,
     rate: bytes,
   }),
+  'replications list': replicationListSchema.pick({ replications: true }),
+  'replications show': replication,
+  'replications change': replication,
+  'replications cancel': replication,
   doctor: z.object({ findings: z.array(finding), summary: counts }),
   bench: z.object({ figures: z.array(figure) }),
   'token add': z.object({ name: z.string(), secret: z.string(), file: z.string() }),
@@ -87,6 +94,7 @@ const failure = z.object({
     errors: z.array(z.object({ pointer: z.string(), detail: z.string() })).optional(),
     transfer: transferSchema.optional(),
     transfers: z.array(transferSchema).optional(),
+    replication: replicationSchema.optional(),
     request_id: z.string().optional(),
     bytes_written: bytes.optional(),
   }),

@@ -15,6 +15,8 @@ import { fill } from './commands/fill.ts';
 import { get } from './commands/get.ts';
 import { cancel, show, wait, watch } from './commands/one-transfer.ts';
 import { put } from './commands/put.ts';
+import { replicate } from './commands/replicate.ts';
+import { replications } from './commands/replications.ts';
 import { token } from './commands/token.ts';
 import { top } from './commands/top.ts';
 import { transfers } from './commands/transfers.ts';
@@ -23,8 +25,8 @@ import { parseDuration } from './lib/ranges.ts';
 
 /** In the order of the help. */
 const COMMANDS = [
-  ...[copy, put, get, fill, compare, checksum, batch],
-  ...[devices, engines, transfers, show, change, cancel, wait, watch, top],
+  ...[copy, put, get, fill, compare, checksum, batch, replicate],
+  ...[devices, engines, transfers, show, change, cancel, wait, watch, top, replications],
   ...[doctor, bench, calibrate, token, completion],
 ];
 

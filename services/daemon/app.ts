@@ -67,6 +67,7 @@ import { rootRoute } from './openapi/root.ts';
 import { WorkQueue } from './order/work-queue.ts';
 import { retryLater } from './problems/problem.ts';
 import { problemRoutes } from './problems/routes.ts';
+import type { Patience } from './replication/peer-link.ts';
 import { Peers } from './replication/peers.ts';
 import { replicationPatchRoute, replicationRoutes } from './replication/routes.ts';
 import { ReplicationService } from './replication/service.ts';
@@ -88,6 +89,8 @@ export interface AppOptions {
   sysfsRoot?: string;
   /** How often devices and DMA channels are looked for, in milliseconds; for tests. */
   lookMs?: number;
+  /** How slow a peer may be; for tests. */
+  peerPatience?: Patience;
 }
 
 /** See {@link App.shutDown}. */
@@ -128,6 +131,7 @@ export async function buildApp({
   log: { logger: log, audit: auditLog, health: logHealth },
   sysfsRoot,
   lookMs = HARDWARE_LOOK_MS,
+  peerPatience: patience,
 }: AppOptions): Promise<App> {
   await checkNodeInternals();
   const lifecycle = new Lifecycle(log);
@@ -181,6 +185,7 @@ export async function buildApp({
     const replications = new ReplicationService({
       ...{ engine, hashers, inventory, queue, unflushed, journal, clock, peers, log },
       ...{ ids: transfers.ids, observer: metrics.replications },
+      ...(patience !== undefined && { patience }),
     });
     lifecycle.opened('the replications', () => replications.close());
     const recovery = { inventory, chooser, clock, host };

@@ -15,6 +15,8 @@ import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { type ConnectedClient, connect } from '../../services/client/node.ts';
 import { Daemon } from '../support/daemon.ts';
+import { freePort } from '../support/free-port.ts';
+import { writePeers } from '../support/peers.ts';
 
 const MIB = 2 ** 20;
 const MAIN = resolve('dist/services/cli/main.js');
@@ -36,11 +38,18 @@ let env: Record<string, string>;
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'dmad-recipes-'));
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
   daemon = new Daemon(
-    { DMAD_DEVICES: 'emulated:dax0.0=16MiB,emulated:dax1.0=32MiB' },
+    {
+      DMAD_DEVICES: 'emulated:dax0.0=16MiB,emulated:dax1.0=32MiB',
+      DMAD_PORT: String(port),
+      // Another host, for which this one stands in.
+      DMAD_PEERS_FILE: writePeers(directory, [{ name: 'hostb', url }]),
+    },
     { lifetimeMs: 600_000 },
   );
-  const url = await daemon.ready();
+  await daemon.ready();
   client = connect({ url });
   const dmactl = join(directory, 'dmactl');
   writeFileSync(dmactl, `#!/bin/sh\nexec "${process.execPath}" "${MAIN}" "$@"\n`);
@@ -63,6 +72,14 @@ function run(name: string): string {
 
 const crcOf = async (device: string, offset: number) =>
   (await client.checksumContent(device, { offset, size: 16 * MIB })).crc32c;
+
+test('a copy on another host', async () => {
+  await client.writeContent('dax0.0', new Uint8Array(randomBytes(16 * MIB)));
+  expect(run('replicate')).toMatch(
+    /succeeded, 16 of 16 blocks copied.*consistent.*\nID .*\n.* consistent/s,
+  );
+  expect(await crcOf('dax1.0', 0)).toBe(await crcOf('dax0.0', 0));
+});
 
 test('snapshot, restore, wipe, move, compare, and the nightly copy', async () => {
   await client.writeContent('dax0.0', new Uint8Array(randomBytes(16 * MIB)));

@@ -5,6 +5,8 @@ import { fetchJson } from '../support/fetch.ts';
 import { Host, MIB } from '../support/peers.ts';
 
 const SIZE = 64 * MIB;
+/** On a busy machine it may take more than the 10 s that are the default. */
+const PATIENT = { prefer: 'wait=60' };
 
 describe('replication between two daemons', () => {
   let source: Host;
@@ -21,7 +23,10 @@ describe('replication between two daemons', () => {
   const json = ({ body }: { body: Buffer }) => JSON.parse(body.toString());
 
   test.each(['full', 'delta'])('%s: makes a range equal, and proves it', async (mode) => {
-    const answer = await destination.replicate({ size: SIZE, mode, labels: { job: mode } });
+    const answer = await destination.replicate(
+      { size: SIZE, mode, labels: { job: mode } },
+      PATIENT,
+    );
     expect(answer.status).toBe(201);
     const replication = json(answer);
     expect(answer.headers.location).toBe(`/replications/${replication.id}`);
@@ -39,7 +44,7 @@ describe('replication between two daemons', () => {
 
   test('delta: fetches what differs, and no more', async () => {
     for (const block of [3, 4, 40]) await source.write(randomBytes(1000), block * MIB + 5);
-    const answer = await destination.replicate({ size: SIZE });
+    const answer = await destination.replicate({ size: SIZE }, PATIENT);
     expect(json(answer)).toMatchObject({
       ...{ status: 'succeeded', round: 1 },
       blocks: { total: 64, equal: 61, copied: 3, again: 0 },

@@ -9,6 +9,7 @@ import { type App, buildApp } from '../../services/daemon/app.ts';
 import { readConfig } from '../../services/daemon/config.ts';
 import type { Inventory } from '../../services/daemon/devices/device.ts';
 import { silentLog } from '../../services/daemon/log.ts';
+import type { Patience } from '../../services/daemon/replication/peer-link.ts';
 import { type Answer, Conformance } from './conformance.ts';
 import { Wire } from './wire.ts';
 
@@ -62,6 +63,8 @@ export interface TestAppOptions {
   sysfsRoot?: string;
   /** How often devices are looked for, in milliseconds. */
   lookMs?: number;
+  /** How slow a peer may be. */
+  peerPatience?: Patience;
   /** Where state goes: memory is quick, a disk can be synced. */
   parentDir?: string;
   /** Puts something into the state directory beforehand. */
@@ -82,11 +85,12 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   });
   let app: App;
   try {
-    const { sysfsRoot, lookMs } = options;
+    const { sysfsRoot, lookMs, peerPatience } = options;
     app = await buildApp({
       ...{ config, log: silentLog() },
       ...(sysfsRoot !== undefined && { sysfsRoot }),
       ...(lookMs !== undefined && { lookMs }),
+      ...(peerPatience !== undefined && { peerPatience }),
     });
     await app.start();
   } catch (error) {

@@ -110,7 +110,8 @@ export function describeError(error: unknown) {
   const exit = exitNameOf(error);
   const base = { exit_code: EXIT[exit] as number };
   if (error instanceof DmadError) {
-    const { code, status, message, errors, transfer, requestId, bytesWritten } = error;
+    const { code, status, message, errors, transfer, replication, requestId } = error;
+    const { bytesWritten } = error;
     return {
       ...base,
       code: code as string,
@@ -118,6 +119,7 @@ export function describeError(error: unknown) {
       message: exit === 'unreachable' ? `no daemon answers: ${message}` : message,
       ...(errors.length > 0 && { errors }),
       ...(transfer !== undefined && { transfer }),
+      ...(replication !== undefined && { replication }),
       ...(requestId !== undefined && { request_id: requestId }),
       ...(bytesWritten !== undefined && { bytes_written: bytesWritten }),
     };

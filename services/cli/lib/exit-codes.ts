@@ -19,9 +19,10 @@ export type ExitName = keyof typeof EXIT;
 
 export const EXIT_MEANINGS: Record<ExitName, string> = {
   done: 'done',
-  failed: 'failed: the transfer, or "compare" found a difference, or "doctor" a problem',
+  failed:
+    'failed: the transfer or replication, or "compare" found a difference, or "doctor" a problem',
   usage: 'the command line, or what it asks for, is not valid',
-  not_found: 'no such transfer, device or token',
+  not_found: 'no such transfer, replication, device, peer or token',
   access: 'refused: the token is missing, wrong, or lacks the right',
   retry: 'the daemon cannot take it now: try again later',
   unreachable: 'no daemon answers there',
@@ -52,18 +53,18 @@ export function resumable(): CliError {
 
 /** Problems that say: what was asked for cannot be meant. */
 const USAGE = [400, 405, 406, 411, 413, 415, 416, 417, 431];
-const UNKNOWN_CODES = ['unknown_device', 'unknown_transfer'];
+const UNKNOWN_CODES = ['unknown_device', 'unknown_peer', 'unknown_transfer'];
 const USAGE_CODES = ['out_of_range', 'overlapping_ranges', 'idempotency_key_reused'];
 
 export function exitNameOf(error: unknown): ExitName {
   if (error instanceof CliError) return error.exit;
   if (!(error instanceof DmadError)) return 'failed';
-  const { code, status, transfer } = error;
+  const { code, status, transfer, replication } = error;
   if (code === 'unreachable' || code === 'deadline_exceeded' || code === 'unexpected_answer') {
     return 'unreachable';
   }
-  // A transfer that was taken and ended: whatever it met, it failed.
-  if (transfer !== undefined) return 'failed';
+  // What was taken and ended has failed, whatever it met.
+  if (transfer !== undefined || replication !== undefined) return 'failed';
   if (status === 404 || UNKNOWN_CODES.includes(code)) return 'not_found';
   if (status === 401 || status === 403 || status === 421) return 'access';
   if (status === 429 || status === 503 || status === 507 || status === 408) return 'retry';

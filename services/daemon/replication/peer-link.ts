@@ -118,10 +118,14 @@ export class PeerLink {
     const { signal, received } = this.#options;
     for (let failures = 0; ; failures++) {
       signal.throwIfAborted();
+      let fetched = 0;
       const guard = new Guard(this.#patience, signal, (bytes) => {
+        received(bytes);
+        fetched += bytes;
+        // A few bytes are no sign that it is back.
+        if (fetched < this.#patience.windowBytes) return;
         failures = 0;
         this.#answers();
-        received(bytes);
       });
       try {
         const client = this.#connect();

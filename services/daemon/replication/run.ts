@@ -95,7 +95,9 @@ export class Run {
     const last = of === 'changed' && progress.round >= MAX_ROUNDS;
     const found = ahead(of === 'all' ? takeAll(this.#sides) : compare(this.#sides));
     const runs = this.#runsOf(found, pass, of, last);
-    pass.differing += await this.#copier.copy(runs, fail);
+    // Not added at once: what the runs add to it meanwhile would be lost.
+    const changed = await this.#copier.copy(runs, fail);
+    pass.differing += changed;
     if (last && pass.differing > 0) throw this.#sourceChanging(pass);
     return pass;
   }
