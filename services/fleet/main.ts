@@ -14,8 +14,11 @@ try {
   } else if (argument === '--help') {
     const { helpText } = await import('./settings.ts');
     process.stdout.write(helpText());
+  } else if (argument === '--try') {
+    const { runTrial } = await import('./trial/trial.ts');
+    await runTrial(signals);
   } else if (argument !== undefined) {
-    const reason = `unknown argument "${argument}": there are --help and --version; all else is set by the environment`;
+    const reason = `unknown argument "${argument}": there are --help, --version and --try; all else is set by the environment`;
     throw new StartError('configuration', reason);
   } else {
     const { run } = await import('./gateway.ts');

@@ -154,7 +154,8 @@ export type FleetSettings = z.output<typeof settingsSchema>;
 /** What `--help` prints. */
 export function helpText(): string {
   return [
-    'Usage: npm run fleet [-- --help | --version]\n\n',
+    'Usage: npm run fleet [-- --help | --version | --try]\n\n',
+    '--try runs a whole fleet on this machine, with emulated devices, and says what to try.\n\n',
     "One address for many hosts: a gateway that hands transfers to the hosts' daemons, and keeps what\n",
     'it promised in etcd. Settings are environment variables; or, in a YAML file that\n',
     'DMAD_FLEET_CONFIG names, the same names in lower case without DMAD_FLEET_. The environment wins.\n\n',

@@ -16,6 +16,8 @@ const DIES_WITH_US = existsSync(SETPRIV) ? [SETPRIV, '--pdeathsig', 'KILL'] : []
 export interface DaemonOptions {
   /** What is run instead of the daemon: a compiled main.js. */
   main?: string;
+  /** Its arguments. */
+  args?: string[];
   /** What runs the daemon: a command that ends in "$@" or the like. */
   wrapper?: string[];
   /** Variables that it shall not have, though it has them by default. */
@@ -42,11 +44,17 @@ export class Daemon {
 
   constructor(
     environment: Record<string, string> = {},
-    { main = MAIN, wrapper = [], unset = [], lifetimeMs = LIFETIME_MS }: DaemonOptions = {},
+    {
+      main = MAIN,
+      args: given = [],
+      wrapper = [],
+      unset = [],
+      lifetimeMs = LIFETIME_MS,
+    }: DaemonOptions = {},
   ) {
     this.#ownsStateDir = environment.DMAD_STATE_DIR === undefined;
     this.stateDir = environment.DMAD_STATE_DIR ?? mkdtempSync(join(tmpdir(), 'dmad-test-'));
-    const [command = '', ...args] = [...DIES_WITH_US, ...wrapper, process.execPath, main];
+    const [command = '', ...args] = [...DIES_WITH_US, ...wrapper, process.execPath, main, ...given];
     const env: NodeJS.ProcessEnv = {
       PATH: process.env.PATH,
       DMAD_PORT: '0',
