@@ -36,6 +36,7 @@ import { Membership } from './etcd/membership.ts';
 import { Mirror, type Running } from './etcd/mirror.ts';
 import type { Store } from './etcd/store.ts';
 import { healthRoutes } from './health/routes.ts';
+import { contentRoutes } from './hosts/content-routes.ts';
 import { Fleet } from './hosts/fleet.ts';
 import { hostRoutes } from './hosts/routes.ts';
 import { SeenWriter } from './hosts/seen-writer.ts';
@@ -182,6 +183,7 @@ export async function buildFleetApp({
     await http.register(transferRoutes, { transfers, lister, grants, fleet });
     await http.register(eventRoutes, { transfers, mirror, feed });
     await http.register(hostRoutes, { store, keys, mirror, membership, fleet, grants });
+    await http.register(contentRoutes, { fleet, grants });
     await http.register(healthRoutes, {
       ...{ mirror, membership },
       notReady: () => {

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { request } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -188,6 +191,112 @@ describe('a gateway', () => {
       return (await ask('GET', url, undefined, { as: 'few' })).json().status === 'succeeded';
     });
     await until(async () => (await post(copy, 'few')).statusCode === 201);
+  });
+
+  describe('content', () => {
+    const content = '/hosts/hosta/devices/dax0.0/content';
+    const OCTETS = 'application/octet-stream';
+    const put = (offset: number, bytes: Buffer, headers: Record<string, string> = {}) =>
+      fleet.http.inject({
+        ...{ method: 'PUT', url: `${content}?offset=${offset}`, payload: bytes },
+        headers: { ...bearer('admin'), host: 'localhost', 'content-type': OCTETS, ...headers },
+      });
+
+    test('goes through, both ways, with checksums and digests', async () => {
+      const bytes = randomBytes(8192);
+      const written = await put(4096, bytes);
+      expect([written.statusCode, written.json().bytes_written]).toEqual([200, 8192]);
+      const range = { range: 'bytes=4096-12287' };
+      const read = await ask('GET', content, undefined, range);
+      expect(read.statusCode).toBe(206);
+      expect(read.headers['content-range']).toBe(`bytes 4096-12287/${2 ** 20}`);
+      expect(read.rawPayload.equals(bytes)).toBe(true);
+      const head = await ask('HEAD', content);
+      expect([head.statusCode, head.headers['content-length']]).toEqual([200, String(2 ** 20)]);
+      const whole = await ask('GET', content);
+      expect(whole.rawPayload.subarray(4096, 12288).equals(bytes)).toBe(true);
+      const at = 'offset=4096&size=8192';
+      const checksum = await ask('GET', `/hosts/hosta/devices/dax0.0/checksum?${at}`);
+      expect(checksum.json()).toEqual({ crc32c: written.json().crc32c });
+      const digests = `/hosts/hosta/devices/dax0.0/digests?${at}&block_size=8KiB`;
+      const sha256 = createHash('sha256').update(bytes).digest();
+      expect((await ask('GET', digests)).json().digests).toEqual([sha256.toString('hex')]);
+      const raw = await ask('GET', digests, undefined, { accept: OCTETS });
+      expect(raw.rawPayload.equals(sha256)).toBe(true);
+    });
+
+    test('what the host refuses is refused', async () => {
+      const tooMuch = await put(2 ** 20 - 1, Buffer.alloc(2));
+      expect([tooMuch.statusCode, tooMuch.json()]).toMatchObject([413, { bytes_written: 0 }]);
+      const outside = await ask('GET', content, undefined, { range: `bytes=${2 ** 20}-` });
+      expect([outside.statusCode, outside.headers['content-range']]).toEqual([
+        416,
+        `bytes */${2 ** 20}`,
+      ]);
+      const wrong = { 'content-digest': `sha-256=:${Buffer.alloc(32).toString('base64')}:` };
+      expect((await put(0, Buffer.alloc(1), wrong)).json().code).toBe('digest_mismatch');
+      for (const url of [
+        '/hosts/hosta/devices/dax9.9/content',
+        '/hosts/nowhere/devices/dax0.0/content',
+      ]) {
+        expect((await ask('GET', url)).statusCode).toBe(404);
+      }
+    });
+
+    test('a token for ranges is refused one byte outside, by every route', async () => {
+      const readable = HALF + 8192;
+      const as = { as: 'ranges' };
+      const device = '/hosts/hosta/devices/dax0.0';
+      for (const size of [readable, readable + 1]) {
+        const range = { ...as, range: `bytes=0-${size - 1}` };
+        const answers = await Promise.all([
+          ask('GET', content, undefined, range),
+          ask('GET', `${device}/checksum?offset=0&size=${size}`, undefined, as),
+          ask('GET', `${device}/digests?offset=0&size=${size}`, undefined, as),
+        ]);
+        const wanted = size === readable ? [206, 200, 200] : [403, 403, 403];
+        expect(answers.map(({ statusCode }) => statusCode)).toEqual(wanted);
+      }
+      expect((await ask('GET', content, undefined, as)).statusCode).toBe(403);
+      const writing = bearer('ranges');
+      expect((await put(HALF, Buffer.alloc(8192), writing)).statusCode).toBe(200);
+      expect((await put(HALF, Buffer.alloc(8193), writing)).statusCode).toBe(403);
+      expect((await put(HALF - 1, Buffer.alloc(1), writing)).statusCode).toBe(403);
+      for (const route of ['', '/content', '/checksum', '/digests']) {
+        const other = await ask('GET', `/hosts/hosta/devices/dax1.0${route}`, undefined, as);
+        expect(other.statusCode).toBe(403);
+        const host = await ask('GET', `/hosts/hosta/devices/dax0.0${route}`, undefined, {
+          as: 'onhostb',
+        });
+        expect(host.statusCode).toBe(404);
+      }
+    });
+
+    test('an upload that its client breaks off is broken off on the host', async () => {
+      await fleet.http.listen({ port: 0, host: '127.0.0.1' });
+      const { port } = fleet.http.server.address() as AddressInfo;
+      const upload = request({
+        ...{ port, host: '127.0.0.1', method: 'PUT', path: content },
+        headers: { ...bearer('admin'), 'content-length': 2 ** 20 },
+      });
+      upload.on('error', () => {});
+      upload.write(Buffer.alloc(2 ** 19, 7));
+      await until(async () => {
+        const { body } = await daemonAnswer('/devices/dax0.0/content', { range: 'bytes=0-0' });
+        return body[0] === 7;
+      });
+      upload.destroy();
+      // It holds its range until it ends.
+      await until(async () => {
+        const after = { ...copy, src_offset: HALF + 4096, dst_offset: HALF };
+        return (await post(after, 'admin')).statusCode === 201;
+      });
+    });
+
+    async function daemonAnswer(url: string, headers: Record<string, string>) {
+      const answer = await daemon.inject({ url, headers });
+      return { body: answer.rawPayload };
+    }
   });
 
   test('filters, pages and the basic view', async () => {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
+import { Agent, type Dispatcher, request } from 'undici';
 import { type ConnectedClient, connect, DmadError } from '../../client/node.ts';
 import type { TransferDocument } from '../../daemon/transfers/schema.ts';
 import type { HostConfig, Seen } from './schema.ts';
@@ -31,6 +33,8 @@ export class HostLink {
   readonly name: string;
   readonly config: HostConfig;
   readonly client: ConnectedClient;
+  /** For content: a checksum, or an upload that waits for its turn, is answered when it is done. */
+  readonly #agent: Agent;
   readonly #options: HostLinkOptions;
   readonly #closing = new AbortController();
   #seen: Seen | undefined;
@@ -46,6 +50,10 @@ export class HostLink {
     this.client = connect({
       ...{ url, token: options.token, retryForMs: 0 },
       ...(ca !== undefined && { tls: { ca } }),
+    });
+    this.#agent = new Agent({
+      ...{ headersTimeout: 0, bodyTimeout: 0 },
+      ...(ca !== undefined && { connect: { ca } }),
     });
     void this.#probe();
     void this.#follow();
@@ -70,6 +78,27 @@ export class HostLink {
   close(): void {
     this.#closing.abort();
     void this.client.destroy();
+    void this.#agent.destroy();
+  }
+
+  /** A request to the host as it is. @param path with its query */
+  request({
+    path,
+    headers,
+    ...options
+  }: {
+    method: Dispatcher.HttpMethod;
+    path: string;
+    headers: Record<string, string>;
+    body?: Readable;
+    signal: AbortSignal;
+  }): Promise<Dispatcher.ResponseData> {
+    const token = this.#options.token();
+    return request(`${this.config.url}${path}`, {
+      ...options,
+      headers: { ...headers, ...(token !== undefined && { authorization: `Bearer ${token}` }) },
+      dispatcher: this.#agent,
+    });
   }
 
   async #probe(): Promise<void> {

@@ -55,6 +55,16 @@ function ofDaemon(operationId: string): Record<string, Example> {
   return EXAMPLES[operationId] ?? {};
 }
 
+/** The same of a device of a host. */
+function withHost(operationId: string): Record<string, Example> {
+  return Object.fromEntries(
+    Object.entries(ofDaemon(operationId)).map(([name, example]) => [
+      name,
+      { ...example, parameters: { ...example.parameters, host: 'hosta' } },
+    ]),
+  );
+}
+
 /** By operationId. */
 export const FLEET_EXAMPLES: Examples = {
   createTransfer: {
@@ -165,6 +175,11 @@ export const FLEET_EXAMPLES: Examples = {
       },
     },
   },
+  getDevice: withHost('getDevice'),
+  readContent: withHost('readContent'),
+  writeContent: withHost('writeContent'),
+  checksumContent: withHost('checksumContent'),
+  digestContent: withHost('digestContent'),
   isReady: {
     degraded: {
       summary: 'It accepts transfers, though a host is away',

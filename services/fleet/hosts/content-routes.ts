@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { FastifyRequest } from 'fastify';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import type { ByteRange } from '../../daemon/base/byte-range.ts';
+import {
+  checksumQuerySchema,
+  checksumSchema,
+  deviceParams,
+  deviceSchema,
+  OCTETS,
+  uploadProblemSchema,
+  uploadQuerySchema,
+  uploadResultSchema,
+} from '../../daemon/devices/schema.ts';
+import { StreamSlots } from '../../daemon/devices/stream-slots.ts';
+import { digestPageSchema, digestsQuerySchema } from '../../daemon/digests/schema.ts';
+import { readRange } from '../../daemon/http/content-range.ts';
+import { noBodyUnless } from '../../daemon/http/no-body.ts';
+import { awaitsContinue } from '../../daemon/http/semantics.ts';
+import { Problem, retryLater } from '../../daemon/problems/problem.ts';
+import { problemResponses, problemResponsesWith } from '../../daemon/problems/schema.ts';
+import { type HostGrants, mayUseHost } from '../access/hosts.ts';
+import type { Fleet } from './fleet.ts';
+import type { HostLink } from './host-link.ts';
+import { passThrough } from './pass-through.ts';
+import { hostParams, type Seen } from './schema.ts';
+
+export interface ContentRoutesOptions {
+  fleet: Fleet;
+  grants: HostGrants;
+}
+
+const params = hostParams.extend(deviceParams.shape);
+const DOWNLOAD_PROBLEMS = [
+  ...(['not_found', 'out_of_range', 'bad_block', 'queue_full', 'media_error'] as const),
+  ...(['device_gone', 'host_unreachable'] as const),
+] as const;
+const BINARY = { content: { [OCTETS]: { schema: z.string().meta({ format: 'binary' }) } } };
+/** As long as a body that is no upload may take to send something. */
+const IDLE_MS = 10_000;
+
+type Device = Seen['devices'][number];
+
+/** A device of a host, as a client may see it. */
+interface Target {
+  link: HostLink;
+  device: Device;
+  /** Of the device on the host. */
+  path: string;
+}
+
+/** Passes the bytes of hosts' devices through, once the client's right to them is checked. */
+export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async (
+  app,
+  { fleet, grants },
+) => {
+  const streams = new StreamSlots('streams of content');
+
+  /** @throws Problem not_found, forbidden, host_unreachable */
+  function find(
+    request: FastifyRequest<{ Params: { host: string; name: string } }>,
+    write = false,
+  ): Target {
+    const { host, name } = request.params;
+    const link = fleet.link(host);
+    if (link === undefined || !mayUseHost(request.client, host)) {
+      throw new Problem('not_found', 'There is no such host; GET /hosts lists them.');
+    }
+    grants.authorize(request, host, [{ device: name, offset: 0, size: 0, write }]);
+    if (link.away !== undefined) {
+      throw retryLater('host_unreachable', `Host ${host} cannot be reached: ${link.away}`, 2);
+    }
+    const device = link.seen?.devices.find((each) => each.name === name);
+    if (device === undefined) {
+      throw new Problem('not_found', `Host ${host} has no such device; GET /devices lists them.`);
+    }
+    return { link, device, path: `/devices/${encodeURIComponent(name)}` };
+  }
+
+  function authorize(
+    request: FastifyRequest<{ Params: { host: string; name: string } }>,
+    { offset, size }: ByteRange,
+    write = false,
+  ): void {
+    const { host, name: device } = request.params;
+    grants.authorize(request, host, [{ device, offset, size, write }], () => '/offset');
+  }
+
+  app.get(
+    '/hosts/:host/devices/:name',
+    {
+      config: { access: 'client' },
+      schema: {
+        operationId: 'getDevice',
+        summary: 'Describe a device of a host',
+        tags: ['hosts'],
+        params,
+        response: {
+          200: deviceSchema.meta({ description: 'The device, as it was seen last.' }),
+          ...problemResponses('not_found', 'host_unreachable'),
+        },
+      },
+    },
+    async (request) => find(request).device,
+  );
+
+  app.get(
+    '/hosts/:host/devices/:name/content',
+    {
+      config: { access: 'content:read', kind: 'content', produces: [OCTETS] },
+      schema: {
+        operationId: 'readContent',
+        summary: "Read a device's bytes",
+        description: 'Through the gateway, as the host sends them.',
+        tags: ['hosts'],
+        params,
+        headers: z.object({
+          range: z.string().optional().meta({
+            description: 'One range, such as `bytes=0-4095`; others are ignored.',
+          }),
+        }),
+        response: {
+          200: { description: 'All bytes.', ...BINARY },
+          206: { description: 'The bytes of the range.', ...BINARY },
+          ...problemResponses(...DOWNLOAD_PROBLEMS, 'range_not_satisfiable'),
+        },
+      },
+    },
+    (request, reply) => {
+      const { link, device, path } = find(request);
+      // HEAD tells the size, whatever the range (RFC 9110, 14.2), and reads nothing.
+      const head = request.method === 'HEAD';
+      const range = head ? undefined : readRange(request.headers.range, device.size);
+      const { offset, size } = range ?? { offset: 0, size: device.size };
+      if (!head) authorize(request, { offset, size });
+      const headers = range && { range: `bytes=${offset}-${offset + size - 1}` };
+      // The device may be another by now: what comes must be what the client has a right to.
+      const expected = range ? `bytes ${offset}-${offset + size - 1}/` : String(size);
+      return streams.use(request.client.name, () =>
+        passThrough(request, reply, link, {
+          ...{ path: `${path}/content`, headers, query: {} },
+          accepts: ({ 'content-range': given, 'content-length': length }) =>
+            range ? String(given).startsWith(expected) : String(length) === expected,
+        }),
+      );
+    },
+  );
+
+  app.get(
+    '/hosts/:host/devices/:name/checksum',
+    {
+      config: { access: 'content:read', kind: 'content' },
+      schema: {
+        operationId: 'checksumContent',
+        summary: "Compute the CRC-32C of a device's bytes",
+        description: 'On the host.',
+        tags: ['hosts'],
+        params,
+        querystring: checksumQuerySchema,
+        response: {
+          200: checksumSchema.meta({ description: 'The checksum, as 8 hex digits.' }),
+          ...problemResponses(...DOWNLOAD_PROBLEMS),
+        },
+      },
+    },
+    (request, reply) => {
+      const { link, device, path } = find(request);
+      const { offset, size = Math.max(device.size - offset, 1) } = request.query;
+      authorize(request, { offset, size });
+      return streams.use(request.client.name, () =>
+        passThrough(request, reply, link, { path: `${path}/checksum`, query: { offset, size } }),
+      );
+    },
+  );
+
+  app.get(
+    '/hosts/:host/devices/:name/digests',
+    {
+      config: {
+        ...{ access: 'content:read', kind: 'content' as const },
+        produces: ['application/json', OCTETS],
+      },
+      schema: {
+        operationId: 'digestContent',
+        summary: "Compute the SHA-256 of each block of a device's bytes",
+        description:
+          'On the host. `Accept: application/octet-stream` gives the digests themselves.',
+        tags: ['hosts'],
+        params,
+        querystring: digestsQuerySchema,
+        response: {
+          200: {
+            description: 'The digests.',
+            content: { 'application/json': { schema: digestPageSchema }, ...BINARY.content },
+          },
+          ...problemResponses(...DOWNLOAD_PROBLEMS),
+        },
+      },
+    },
+    (request, reply) => {
+      const { link, device, path } = find(request);
+      const { offset, size = Math.max(device.size - offset, 1), ...others } = request.query;
+      authorize(request, { offset, size });
+      const { accept } = request.headers;
+      return streams.use(request.client.name, () =>
+        passThrough(request, reply, link, {
+          ...{ path: `${path}/digests`, query: { offset, size, ...others } },
+          ...(accept !== undefined && { headers: { accept } }),
+        }),
+      );
+    },
+  );
+
+  await app.register(async (uploads) => {
+    uploads.removeAllContentTypeParsers();
+    uploads.addContentTypeParser(OCTETS, (_request, payload, done) => done(null, payload));
+    uploads.addContentTypeParser(
+      '*',
+      noBodyUnless(OCTETS, { atOnce: awaitsContinue, idleMs: IDLE_MS }),
+    );
+    uploads.addHook('onRequest', async (request) => {
+      request.raw.headers['content-type'] ??= OCTETS;
+    });
+    (uploads as typeof app).put(
+      '/hosts/:host/devices/:name/content',
+      {
+        config: { access: 'content:write', kind: 'content', streamsBody: true },
+        schema: {
+          operationId: 'writeContent',
+          summary: "Write a device's bytes",
+          description:
+            'Through the gateway, in order with the transfers that the host has by then.',
+          tags: ['hosts'],
+          consumes: [OCTETS],
+          params,
+          querystring: uploadQuerySchema,
+          headers: z.object({
+            'content-digest': z.string().optional().meta({
+              description:
+                'RFC 9530, with `sha-256` or `crc32c`: the host compares the body with it.',
+            }),
+          }),
+          body: z.unknown().meta({ type: 'string', format: 'binary' }),
+          response: {
+            200: uploadResultSchema.meta({ description: 'All of it is written.' }),
+            ...problemResponses('not_found', 'unsupported_media_type'),
+            ...problemResponsesWith(
+              uploadProblemSchema,
+              ...(['invalid_request', 'request_timeout', 'payload_too_large'] as const),
+              ...(['out_of_range', 'bad_block', 'digest_mismatch', 'queue_full'] as const),
+              ...(['internal_error', 'media_error', 'device_gone', 'overloaded'] as const),
+              ...(['shutting_down', 'storage_full', 'host_unreachable'] as const),
+            ),
+          },
+        },
+      },
+      (request, reply) => {
+        const { link, device, path } = find(request, true);
+        const { offset, durability } = request.query;
+        const length = request.body === undefined ? 0 : lengthOf(request);
+        // A body of unknown length may go on to the device's end.
+        const size = length ?? Math.max(device.size - offset, 0);
+        authorize(request, { offset, size }, true);
+        const digest = request.headers['content-digest'];
+        return streams.use(request.client.name, () =>
+          passThrough(request, reply, link, {
+            ...{ path: `${path}/content`, query: { offset, durability } },
+            headers: {
+              'content-type': OCTETS,
+              ...(digest !== undefined && { 'content-digest': digest }),
+              ...(length !== undefined && { 'content-length': String(length) }),
+            },
+            upload: true,
+          }),
+        );
+      },
+    );
+  });
+};
+
+/** @returns undefined if it is not known beforehand */
+function lengthOf({ headers }: FastifyRequest): number | undefined {
+  if (headers['content-range'] !== undefined) {
+    throw new Problem('invalid_request', 'Content-Range means nothing here: use ?offset=N.');
+  }
+  if (headers['transfer-encoding'] !== undefined) return undefined;
+  return Number(headers['content-length'] ?? 0);
+}
