@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -608,9 +616,63 @@ _dmactl; printf '%s\\n' "\${COMPREPLY[@]}"`,
     expect(complete('copy', '--engine', '')).toEqual(['auto', 'dma', 'cpu']);
     expect(complete('token', 're')).toEqual(['remove']);
     expect(complete('token', 'add', '--sc')).toEqual(['--scope']);
-    for (const shell of ['zsh', 'fish']) {
-      const { document } = await dmactl.one('completion', shell);
-      expect(document.script).toContain('dmactl');
+    expect(complete('--url', 'http://x', 'copy', 'a', '--ver')).toEqual(['--verify', '--version']);
+    expect(complete('completion', 'z')).toEqual(['zsh']);
+  });
+
+  const testWith = (path: string) => (existsSync(path) ? test : test.skip);
+  const ZSH = '/usr/bin/zsh';
+  const FISH = '/usr/bin/fish';
+
+  testWith(ZSH)('completion in zsh: as a file in $fpath, and read by source', async () => {
+    const { stdout } = await dmactl.run('completion', 'zsh');
+    mkdirSync(file('zsh'));
+    writeFileSync(file('zsh/_dmactl'), stdout);
+    /** Types words and Tab, and waits until the line is as expected. */
+    const completes = (load: string, words: string, line: string) =>
+      execFileSync(
+        ZSH,
+        [
+          '-fc',
+          `zmodload zsh/zpty
+zpty shell 'TERM=dumb ${ZSH} -fi'
+zpty -w shell 'PS1=; ${load}; print rea""dy'
+zpty -r shell output '*ready*'
+zpty -n -w shell '${words}'$'\\t'
+zpty -r shell output '*${line}*'
+zpty -d shell`,
+        ],
+        { env: { ...process.env, HOME: directory }, timeout: 30_000 },
+      );
+    const loads = [
+      `fpath=(${file('zsh')} $fpath); autoload -U compinit; compinit -u -D`,
+      `autoload -U compinit; compinit -u -D; source ${file('zsh/_dmactl')}`,
+    ];
+    for (const load of loads) {
+      completes(load, 'dmactl compl', 'dmactl completion ');
+      completes(load, 'dmactl copy a b --engine d', 'dmactl copy a b --engine dma ');
+      completes(load, 'dmactl --url x token rem', 'token remove ');
     }
+  });
+
+  testWith(FISH)('completion in fish', async () => {
+    const { stdout } = await dmactl.run('completion', 'fish');
+    writeFileSync(file('dmactl.fish'), stdout);
+    const complete = (words: string) =>
+      execFileSync(
+        FISH,
+        ['--no-config', '-c', `source ${file('dmactl.fish')}; complete -C '${words}'`],
+        { encoding: 'utf8', env: { ...process.env, HOME: directory } },
+      )
+        .trim()
+        .split('\n')
+        .map((line) => line.split('\t')[0]);
+    expect(complete('dmactl co').sort()).toEqual(['compare', 'completion', 'copy']);
+    expect(complete('dmactl copy a b --ver').sort()).toEqual(['--verify', '--version']);
+    expect(complete('dmactl copy --engine ').sort()).toEqual(['auto', 'cpu', 'dma']);
+    expect(complete('dmactl token re')).toEqual(['remove']);
+    expect(complete('dmactl token add --sc')).toEqual(['--scope']);
+    expect(complete('dmactl completion z')).toEqual(['zsh']);
+    expect(complete(`dmactl put ${directory}/dmactl.f`)).toEqual([file('dmactl.fish')]);
   });
 });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { TransferList, TransferListQuery } from '../../client/node.ts';
 import type { Context, Runner } from '../lib/context.ts';
 import { humanBytes, printable, table } from '../lib/format.ts';
@@ -22,7 +22,9 @@ export function transfers(program: Command, run: Runner): void {
     .command('transfers')
     .description('list transfers, newest first')
     .option('--status <list>', 'such as queued,running')
-    .option('--operation <operation>', 'copy, fill or compare')
+    .addOption(
+      new Option('--operation <operation>', 'only these').choices(['copy', 'fill', 'compare']),
+    )
     .option('--device <name>', 'as source or destination')
     .option('--engine <engine>', 'dma or cpu')
     .option(

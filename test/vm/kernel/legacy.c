@@ -66,6 +66,19 @@ TEST(legacy_copy)
 	EXPECT(is_byte(dax.bytes + 34 * MIB, MIB, POISON));
 }
 
+/* The program of RECIPES.md, compiled by test/vm/kernel/test: 1 MiB from 0 to 8 MiB. */
+TEST(legacy_recipe)
+{
+	struct device dax = device_map(DAX0);
+
+	pattern(dax.bytes, MIB, 3);
+	memset(dax.bytes + MIB, POISON, 9 * MIB);
+	EXPECT_EQ(system("/share/ioctl-copy"), 0);
+	EXPECT(is_byte(dax.bytes + MIB, 7 * MIB, POISON));
+	EXPECT(is_pattern(dax.bytes + 8 * MIB, MIB, 3));
+	EXPECT(is_byte(dax.bytes + 9 * MIB, MIB, POISON));
+}
+
 TEST(legacy_copy_of_any_bytes)
 {
 	struct device dax = device_map(DAX0);
