@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { isAbsolute, join, resolve } from 'node:path';
+import { isAbsolute, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import type { z } from 'zod';
 import { StartError } from './base/start-error.ts';
+import { defaultStateDir } from './base/state-dir.ts';
 import { type Settings, settingsSchema, variableOf } from './settings.ts';
 import './base/wording.ts';
 
@@ -31,7 +32,9 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
   }
   return {
     ...settings,
-    state_dir: resolve(settings.state_dir ?? defaultStateDir(environment)),
+    state_dir: resolve(
+      settings.state_dir ?? defaultStateDir(environment, process.getuid?.() === 0, homeDirectory),
+    ),
     unknown_variables: unknown,
   };
 }
@@ -84,12 +87,6 @@ function readConfigFile(path: string, prefix: string): Record<string, unknown> {
       Array.isArray(value) ? value.join(',') : typeof value === 'object' ? value : String(value),
     ]),
   );
-}
-
-function defaultStateDir(environment: NodeJS.ProcessEnv): string {
-  if (environment.XDG_STATE_HOME) return join(environment.XDG_STATE_HOME, 'dmad');
-  if (process.getuid?.() === 0) return '/var/lib/dmad';
-  return join(homeDirectory(), '.local', 'state', 'dmad');
 }
 
 /** @throws StartError for a user that has none */

@@ -5,10 +5,10 @@ import { CliError } from '../lib/exit-codes.ts';
 import { humanBytes } from '../lib/format.ts';
 import { type Finding, ok, problem, unknown, warning } from './finding.ts';
 import type { Host } from './host.ts';
+import { type DaemonProcess, daemonsOf } from './processes.ts';
 
 const UNITS = ['/etc/systemd/system/dmad.service', '/lib/systemd/system/dmad.service'];
 const DEFAULT_STATE = '/var/lib/dmad';
-const MAIN = 'services/daemon/main.js';
 /** Below that the journal may not take what comes in. */
 const LITTLE_SPACE = 64 * 2 ** 20;
 const SCARCE = 0.05;
@@ -133,48 +133,24 @@ function examineHost({ host, env }: DaemonParts): Finding[] {
     const remedy = 'stop all but one, unless each has devices of its own: they cannot share one';
     findings.push(warning('processes', `${daemons.length} daemons run: ${pids}`, remedy));
   }
-  for (const daemon of daemons) findings.push(...examineEnvironment(daemon, host));
+  for (const daemon of daemons) findings.push(...examineTokens(daemon, host));
   if (host.exists(DEFAULT_SOCKET) && !host.canWrite(DEFAULT_SOCKET)) {
     const remedy = 'join its group: see "ls -l" of it, and DMAD_SOCKET_GROUP';
     findings.push(warning('socket', `${DEFAULT_SOCKET} is not for this user`, remedy));
   }
-  const states = daemons.map(({ environment }) => environment?.DMAD_STATE_DIR ?? DEFAULT_STATE);
-  for (const state of new Set(states.length > 0 ? states : [env.DMAD_STATE_DIR || DEFAULT_STATE])) {
+  const states = daemons.flatMap(({ stateDir }) => stateDir ?? []);
+  for (const state of new Set(
+    daemons.length > 0 ? states : [env.DMAD_STATE_DIR || DEFAULT_STATE],
+  )) {
     findings.push(...examineSpace(host, state));
   }
   return [...findings, ...examineClock(host)];
 }
 
-interface DaemonProcess {
-  pid: string;
-  /** Undefined if it is another user's. */
-  environment: Record<string, string> | undefined;
-}
-
-export function daemonsOf(host: Host): DaemonProcess[] {
-  return host
-    .list('/proc')
-    .filter((name) => /^[0-9]+$/.test(name))
-    .filter((pid) => isDaemon(host.read(`/proc/${pid}/cmdline`) ?? ''))
-    .map((pid) => {
-      const text = host.read(`/proc/${pid}/environ`);
-      const pairs = text
-        ?.split('\0')
-        .map((pair) => [...[pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)]]);
-      return { pid, environment: pairs && Object.fromEntries(pairs) };
-    });
-}
-
-/** Node itself, not what started it. */
-function isDaemon(commandLine: string): boolean {
-  const [command = '', ...args] = commandLine.split('\0');
-  return /(?:^|\/)node$/.test(command) && args.some((arg) => arg.endsWith(MAIN));
-}
-
-function examineEnvironment({ pid, environment }: DaemonProcess, host: Host): Finding[] {
+function examineTokens({ pid, settings }: DaemonProcess, host: Host): Finding[] {
   const subject = `tokens of ${pid}`;
-  if (environment === undefined) return [unknown(subject, 'only root can see its settings')];
-  const { DMAD_TOKENS_FILE: tokens, DMAD_INSECURE: insecure, DMAD_HOST: address } = environment;
+  if (typeof settings === 'string') return [unknown(subject, settings)];
+  const { tokens_file: tokens, insecure, host: address } = settings;
   if (insecure === '1') {
     const message = `DMAD_INSECURE=1: whoever reaches ${address ?? 'it'} may read and write all devices`;
     const remedy =

@@ -28,6 +28,8 @@ export interface Host {
   list(path: string): string[];
   /** The name of what a link leads to. */
   linkName(path: string): string | undefined;
+  /** Where a link leads to. */
+  linkPath(path: string): string | undefined;
   /** What a command prints; undefined if it is missing or fails. */
   output(command: string, ...args: string[]): string | undefined;
   /** Bytes that are free, and all, on the file system of a path. */
@@ -54,6 +56,7 @@ export function realHost(root = '/'): Host {
     canWrite: (path) => can(path, constants.R_OK | constants.W_OK),
     list: (path) => reading(() => readdirSync(at(path)).sort()) ?? [],
     linkName: (path) => reading(() => basename(realpathSync(at(path)))),
+    linkPath: (path) => reading(() => realpathSync(at(path))),
     output: (command, ...args) =>
       reading(() =>
         execFileSync(command, args, {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { humanBytes } from '../lib/format.ts';
-import { daemonsOf } from './daemon.ts';
 import { type Finding, ok, warning } from './finding.ts';
 import type { Host } from './host.ts';
+import { daemonsOf } from './processes.ts';
 
 /** README, "exit codes": enough for all connections. */
 const OPEN_FILES = 65_536;

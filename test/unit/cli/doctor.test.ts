@@ -130,6 +130,43 @@ test('a healthy host has nothing but what is fine', async () => {
   for (const { remedy } of findings) expect(remedy).toBeUndefined();
 });
 
+describe('settings of a daemon that runs', () => {
+  const lines = async (tree: SysfsTree) =>
+    (await diagnose({ tree: { ...HEALTHY, ...tree } }))
+      .filter(({ subject }) => subject === 'disk' || subject.startsWith('tokens'))
+      .map(({ level, message }) => `${level}: ${message}`);
+  const free = (path: string) => `ok: 50.0 GiB of 100 GiB free in ${path}`;
+  const none = 'ok: none: that is allowed for emulated devices on loopback alone';
+
+  test('its state is where it puts it by itself', async () => {
+    expect(
+      await lines(processOf(77, { XDG_STATE_HOME: '/home/a/state', HOME: '/home/a' })),
+    ).toEqual([none, free('/home/a/state/dmad')]);
+    const user = { '/proc/77/status': { file: 'Name:\tnode\nUid:\t1000\t1000\t1000\t1000\n' } };
+    expect(await lines({ ...processOf(77, { HOME: '/home/a' }), ...user })).toEqual([
+      ...[none, free('/home/a/.local/state/dmad')],
+    ]);
+    const root = { '/proc/77/status': { file: 'Name:\tnode\nUid:\t0\t0\t0\t0\n' } };
+    expect(await lines({ ...processOf(77, { HOME: '/root' }), ...root })).toEqual([
+      ...[none, free('/var/lib/dmad')],
+    ]);
+  });
+
+  test('a file that DMAD_CONFIG names counts, but less than the environment', async () => {
+    const file = 'state_dir: /data/dmad\ntokens_file: /etc/dmad/tokens.yaml\n';
+    const told = { DMAD_CONFIG: '/etc/dmad.yaml' };
+    const config = { '/etc/dmad.yaml': { file } };
+    expect(await lines({ ...processOf(77, told), ...config })).toEqual([
+      ...['ok: in /etc/dmad/tokens.yaml', free('/data/dmad')],
+    ]);
+    const both = processOf(77, { ...told, DMAD_STATE_DIR: '/srv/dmad' });
+    expect(await lines({ ...both, ...config })).toContain(free('/srv/dmad'));
+    expect(await lines(processOf(77, told))).toEqual([
+      'unknown: its settings are in /etc/dmad.yaml, which cannot be read from here',
+    ]);
+  });
+});
+
 describe('what is wrong is said, with what to do', () => {
   test.each<[string, Recorded, RegExp[]]>([
     [
