@@ -22,8 +22,8 @@ prepare(program);
 /** Usage errors end as all others do, instead of in commander. */
 function prepare(command: Command): void {
   command.exitOverride().configureOutput({
-    writeOut: (text) => terminal.out(text),
-    writeErr: (text) => (json ? undefined : terminal.err(text)),
+    writeOut: (text) => terminal.print(text),
+    writeErr: (text) => (json ? undefined : terminal.err(text.replace(/^error: /, 'dmactl: '))),
   });
   for (const each of command.commands) prepare(each);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
@@ -13,7 +13,7 @@ import {
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Finding } from '../../services/cli/doctor/finding.ts';
@@ -557,6 +557,26 @@ describe('all the rest', () => {
       // Colours and control sequences are for terminals.
       expect(stdout.toString()).not.toContain('\x1b');
     }
+  });
+
+  test('a reader that has seen enough, and an output that is full', async () => {
+    const shell = (script: string) =>
+      spawnSync('bash', ['--norc', '-c', `set -o pipefail; ${script}`], {
+        env: { PATH: process.env.PATH, DMAD_URL: url },
+        encoding: 'utf8',
+      });
+    const dmactl = `"${process.execPath}" "${resolve('dist/services/cli/main.js')}"`;
+    const list = shell(`${dmactl} devices | head -c 1`);
+    expect([list.status, list.stderr]).toEqual([0, '']);
+    // Bytes that nobody took are no success.
+    const bytes = shell(`${dmactl} get dax1.0 - | head -c 1 >/dev/null`);
+    expect([bytes.status, bytes.stderr]).toEqual([
+      ...[1, 'dmactl: standard output cannot be written: write EPIPE\n'],
+    ]);
+    const full = shell(`${dmactl} devices >/dev/full`);
+    expect([full.status, full.stderr]).toEqual([
+      ...[1, expect.stringContaining('standard output cannot be written: ENOSPC')],
+    ]);
   });
 
   test('top follows what begins, what waits and what ends', async () => {

@@ -81,7 +81,7 @@ async function watchOne(context: Context, id: string) {
   } finally {
     progress.done();
   }
-  if (last !== undefined && !options.json) terminal.out(`${sentenceOf(last)}\n`);
+  if (last !== undefined && !options.json) terminal.print(`${sentenceOf(last)}\n`);
   return last?.status === 'succeeded' ? undefined : ('failed' as const);
 }
 
@@ -91,7 +91,7 @@ async function watchAll(context: Context): Promise<undefined> {
   for await (const { event, transfer } of client.watchAll({}, { signal })) {
     if (options.json) terminal.out(`${jsonLine('watch', { event, transfer })}\n`);
     else if (event === 'status' || isOver(transfer)) {
-      terminal.out(`${transfer.id}  ${sentenceOf(transfer)}\n`);
+      terminal.print(`${transfer.id}  ${sentenceOf(transfer)}\n`);
     }
   }
 }

@@ -10,6 +10,8 @@ import { Screen } from '../lib/screen.ts';
 
 const REFRESH_MS = 1000;
 const BAR = 20;
+/** So many columns have room for whole ids. */
+const WIDE = 132;
 /** By then the daemon has told what goes on. */
 const FIRST_MS = 200;
 
@@ -57,7 +59,10 @@ export function top(program: Command, run: Runner): void {
           for (;;) {
             const picture = await view.take(quit.signal);
             if (screen === undefined) terminal.out(`${jsonLine('top', picture)}\n`);
-            else screen.draw(render(picture, screen.rows, screen.columns));
+            else {
+              const lines = render(picture, screen.rows, screen.columns);
+              screen.draw(lines.map((line) => terminal.readable(line)));
+            }
             await pause(REFRESH_MS);
           }
         } catch (error) {
@@ -127,7 +132,7 @@ function render(picture: Picture, rows: number, columns: number): string[] {
     );
   }
   const listed = transfers.map((transfer) => [
-    ...[transfer.id.slice(-12), transfer.status, barOf(transfer)],
+    ...[columns < WIDE ? transfer.id.slice(-12) : transfer.id, transfer.status, barOf(transfer)],
     ...[`${humanBytes(transfer.rate)}/s`, leftOf(transfer), transfer.engine],
     printable(`${transfer.operation} ${placesOf(transfer)}`),
   ]);

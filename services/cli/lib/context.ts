@@ -64,7 +64,7 @@ export function makeRunner({ terminal, env, interrupts, ended }: Surroundings): 
         },
         result: (document, text) => {
           if (options.json) terminal.out(`${jsonLine(name, document)}\n`);
-          else if (text !== '') terminal.out(`${text}\n`);
+          else if (text !== '') terminal.print(`${text}\n`);
         },
         say: (message) => {
           if (!options.quiet) terminal.err(`${printable(message)}\n`);
@@ -102,6 +102,7 @@ export function reportError(
   const errors = error instanceof DmadError ? error.errors : [];
   terminal.err(`${terminal.paint('dmactl:', 'red')} ${printable(described.message)}\n`);
   for (const { pointer, detail } of errors) {
+    if (described.message.includes(detail)) continue;
     terminal.err(`  ${printable(`${pointer}: ${detail}`)}\n`);
   }
 }

@@ -15,6 +15,8 @@ import { formatRange } from './ranges.ts';
 
 /** Most are over by then, and need no stream of events. */
 const FIRST_WAIT_SECONDS = 1;
+/** A shorter one is not worth a word. */
+const LONG_WAIT_SECONDS = 0.1;
 
 /** Starts a transfer and shows how it gets on. Ctrl-C cancels it; a second one leaves it. */
 export async function runTransfer(context: Context, request: TransferRequest): Promise<Transfer> {
@@ -117,6 +119,11 @@ export function placesOf(transfer: Transfer): string {
   return `${place(device_name, transfer.src_offset)} ${arrow} ${destination}${pieces}`;
 }
 
-function speedOf({ timings, throughput_bytes_per_second: rate }: Transfer): string {
-  return `in ${humanSeconds(timings.total_ns / 1e9)} (${humanBytes(rate)}/s)`;
+/** From its start on: what it waited before is said apart. */
+function speedOf({ timings, size }: Transfer): string {
+  const waited = timings.queue_ns / 1e9;
+  const seconds = timings.total_ns / 1e9 - waited;
+  const rate = seconds > 0 ? ` (${humanBytes(size / seconds)}/s)` : '';
+  const speed = `in ${humanSeconds(seconds)}${rate}`;
+  return waited < LONG_WAIT_SECONDS ? speed : `${speed} after ${humanSeconds(waited)} of waiting`;
 }

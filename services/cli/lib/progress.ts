@@ -26,7 +26,6 @@ export class Progress {
   readonly #timer: NodeJS.Timeout | undefined;
   #samples: { at: number; bytes: number }[] = [];
   #standing: Standing | undefined;
-  #drawn = false;
 
   /** @param what goes on, such as "copy" */
   constructor(terminal: Terminal, what: string, quiet: boolean) {
@@ -54,8 +53,7 @@ export class Progress {
   /** Takes the line away, so that what follows stands alone. */
   done(): void {
     clearInterval(this.#timer);
-    if (this.#drawn) this.#terminal.err('\r\x1b[K');
-    this.#drawn = false;
+    this.#terminal.clearLine();
   }
 
   /** The line as it would be drawn now. */
@@ -95,8 +93,6 @@ export class Progress {
       this.#terminal.err(`${line}\n`);
       return;
     }
-    // One that wraps could not be drawn over.
-    this.#terminal.err(`\r${line.slice(0, this.#terminal.columns - 1)}\x1b[K`);
-    this.#drawn = true;
+    this.#terminal.drawLine(line);
   }
 }

@@ -1,12 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ReadStream, WriteStream } from 'node:tty';
 
+/** What a locale without UTF-8 shows instead. */
+const IN_ASCII: Record<string, string> = { '–': '-', '…': '...', '→': '->', '�': '?' };
+const CLEAR = '\r\x1b[K';
+
 /** Where output goes: data to stdout, messages and progress to stderr. */
 export class Terminal {
   readonly stdin: NodeJS.ReadStream;
   readonly #stdout: NodeJS.WriteStream;
   readonly #stderr: NodeJS.WriteStream;
+  readonly #dumb: boolean;
   readonly #color: boolean;
+  readonly #utf8: boolean;
+  /** Whether a line stands there that is to be drawn over. */
+  #drawn = false;
+  /** Whether stdout is to have all of something. */
+  #bytes = false;
 
   constructor(
     { stdin, stdout, stderr }: Pick<NodeJS.Process, 'stdin' | 'stdout' | 'stderr'>,
@@ -15,22 +25,26 @@ export class Terminal {
     this.stdin = stdin;
     this.#stdout = stdout;
     this.#stderr = stderr;
-    this.#color = isTerminal(stdout) && !env.NO_COLOR && env.TERM !== 'dumb';
-    // The reader has closed the pipe, as `head` does.
+    this.#dumb = env.TERM === 'dumb';
+    this.#color = isTerminal(stdout) && !env.NO_COLOR && !this.#dumb;
+    this.#utf8 = /utf-?8/i.test(env.LC_ALL || env.LC_CTYPE || env.LANG || '');
     stdout.on('error', (error: NodeJS.ErrnoException) => {
-      process.exit(error.code === 'EPIPE' ? 0 : 1);
+      // The reader has closed the pipe, as `head` does: it has seen enough of a list, but not all bytes.
+      if (error.code === 'EPIPE' && !this.#bytes) process.exit(0);
+      this.err(`dmactl: standard output cannot be written: ${error.message}\n`);
+      process.exit(1);
     });
     stderr.on('error', () => {});
   }
 
   /** Whether progress can be drawn over and over in one line. */
   get interactive(): boolean {
-    return isTerminal(this.#stderr);
+    return isTerminal(this.#stderr) && !this.#dumb;
   }
 
   /** Whether stdout is a terminal that can be drawn on. */
   get screen(): WriteStream | undefined {
-    return isTerminal(this.#stdout) ? (this.#stdout as WriteStream) : undefined;
+    return isTerminal(this.#stdout) && !this.#dumb ? (this.#stdout as WriteStream) : undefined;
   }
 
   get columns(): number {
@@ -41,18 +55,46 @@ export class Terminal {
     return isTerminal(this.stdin) ? (this.stdin as ReadStream) : undefined;
   }
 
+  /** Data, as it is. */
   out(text: string): void {
+    this.clearLine();
     this.#stdout.write(text);
+  }
+
+  /** What people read, on stdout. */
+  print(text: string): void {
+    this.out(this.readable(text));
+  }
+
+  /** A text for people, with nothing in it that their locale could not show. */
+  readable(text: string): string {
+    if (this.#utf8) return text;
+    return text.replace(/[–…→�]/g, (character) => IN_ASCII[character] ?? '?');
   }
 
   /** Writes bytes, no faster than they are taken. */
   async outBytes(bytes: Uint8Array): Promise<void> {
+    this.#bytes = true;
     if (this.#stdout.write(bytes)) return;
     await new Promise((resolve) => this.#stdout.once('drain', resolve));
   }
 
   err(text: string): void {
-    this.#stderr.write(text);
+    this.clearLine();
+    this.#stderr.write(this.readable(text));
+  }
+
+  /** Draws a line on an interactive terminal, in place of the one before. */
+  drawLine(text: string): void {
+    // One that wraps could not be drawn over.
+    this.#stderr.write(`\r${[...this.readable(text)].slice(0, this.columns - 1).join('')}\x1b[K`);
+    this.#drawn = true;
+  }
+
+  /** Takes that line away, so that what follows stands alone. */
+  clearLine(): void {
+    if (this.#drawn) this.#stderr.write(CLEAR);
+    this.#drawn = false;
   }
 
   paint(text: string, color: 'red' | 'yellow' | 'green' | 'dim'): string {

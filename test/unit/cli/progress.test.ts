@@ -11,10 +11,10 @@ afterEach(() => {
   jest.useRealTimers();
 });
 
-function terminalOf(isTTY: boolean) {
+function terminalOf(isTTY: boolean, env: Record<string, string> = { LANG: 'en_US.UTF-8' }) {
   const stderr = Object.assign(new PassThrough(), { isTTY, columns: 60 });
   const streams = { stdin: new PassThrough(), stdout: new PassThrough(), stderr };
-  const terminal = new Terminal(streams as never, {});
+  const terminal = new Terminal(streams as never, env);
   return { terminal, written: () => String(stderr.read() ?? '') };
 }
 
@@ -33,6 +33,29 @@ describe('progress', () => {
     expect(lines[9]).toContain('[##########..........]   50%');
     for (const line of lines) expect(line.replace('\x1b[K', '').length).toBeLessThan(60);
     expect(lines[10]).toBe('\x1b[K');
+  });
+
+  test('a message takes the line away first, and it comes back', () => {
+    const { terminal, written } = terminalOf(true);
+    const progress = new Progress(terminal, 'copy', false);
+    progress.update({ bytes: 0, total: 10, note: 'queued' });
+    jest.advanceTimersByTime(200);
+    terminal.err('cancelling\n');
+    jest.advanceTimersByTime(200);
+    progress.done();
+    expect(written().replaceAll('\x1b', '^')).toMatch(
+      /queued\^\[K\r\^\[Kcancelling\n\rcopy.*queued\^\[K\r\^\[K$/,
+    );
+  });
+
+  test('on a terminal that cannot draw is as in a pipe', () => {
+    const { terminal, written } = terminalOf(true, { TERM: 'dumb' });
+    const progress = new Progress(terminal, 'copy', false);
+    progress.update({ bytes: 0, total: 10 });
+    jest.advanceTimersByTime(10_000);
+    progress.done();
+    expect(written()).toMatch(/^copy .*\n$/);
+    expect(written()).not.toContain('\x1b');
   });
 
   test('in a pipe is a line each 10 s', () => {
@@ -65,4 +88,16 @@ describe('progress', () => {
     expect(progress.line()).toMatch(/50%.*4\.00 MiB of 8\.00 MiB.*1\.00 MiB\/s.*4\.0 s left/);
     progress.done();
   });
+});
+
+test.each([
+  [{ LANG: 'de_DE.UTF-8' }, '→ 5 – …'],
+  [{ LANG: 'de_DE.UTF-8', LC_ALL: 'C.utf8' }, '→ 5 – …'],
+  [{ LANG: 'de_DE.UTF-8', LC_ALL: 'C' }, '-> 5 - ...'],
+  [{ LANG: 'de_DE.ISO-8859-1' }, '-> 5 - ...'],
+  [{}, '-> 5 - ...'],
+])('a locale without UTF-8 gets ASCII: %j', (env: Record<string, string>, text) => {
+  const { terminal, written } = terminalOf(false, env);
+  terminal.err('→ 5 – …');
+  expect(written()).toBe(text);
 });
