@@ -348,9 +348,14 @@ describe('Ctrl-C', () => {
   test('ends an upload, and says how to go on', async () => {
     const release = await block('dax1.0');
     randomFile('interrupted', 4 * KIB);
+    const client = connect({ url });
+    /** Every dmactl asks for it first. */
+    const versions = async () =>
+      /_count\{[^}]*"\/version"[^}]*\} (\d+)/.exec(await client.getMetrics())?.[1];
+    const before = await versions();
     const running = dmactl.start('put', file('interrupted'), 'dax1.0:0');
-    // It has begun by then, and waits behind the other upload.
-    await sleep(3000);
+    while ((await versions()) === before) await sleep(20);
+    await client.close();
     running.child.kill('SIGINT');
     const { code, stderr } = await running.ended;
     expect([code, stderr.includes('--resume goes on')]).toEqual([130, true]);
