@@ -43,7 +43,11 @@ export function sideBySide(count: number, size: number) {
 }
 
 /** Sends a transfer and waits for its end. @param minimal without its document in the answer */
-export async function transfer(client: Client, body: string, minimal = false): Promise<void> {
+export async function transfer(
+  client: Client,
+  body: string | Buffer,
+  minimal = false,
+): Promise<void> {
   const answer = await client.request({
     method: 'POST',
     path: '/transfers',
@@ -131,7 +135,8 @@ export function segmentRow(workshop: Workshop, name: string): Promise<Row> {
   return withServers(workshop.directory, count * size, async (daemon) => {
     const client = new Client(daemon.url);
     const copier = workshop.copier(daemon.deviceFiles);
-    const body = transferBody({ segments: sideBySide(count, size), durability: 'none' });
+    const members = { segments: sideBySide(count, size), durability: 'none' };
+    const body = Buffer.from(transferBody(members));
     const ours = async () => {
       const ms = await timed(() => transfer(client, body, name === 'segments_4096_minimal'));
       return (count * size) / ms / 1e6;
