@@ -67,7 +67,7 @@ function optionsOf(width: number, palette: Palette): uPlot.Options {
     cursor: { y: false, points: { size: 6 } },
     scales: { y: { range: (_chart, _least, most) => [0, Math.max(most * 1.1, LEAST_SCALE)] } },
     axes: [
-      { ...axis, space: 90, values: (_chart, splits) => splits.map(clockOf) },
+      { ...axis, space: 90, size: 28, values: (_chart, splits) => splits.map(clockOf) },
       {
         ...axis,
         size: AXIS_WIDTH,
