@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Page } from 'playwright-core';
+import type { TransferList } from '../../../services/client/types.ts';
 import { DEPTH, report } from '../../support/depth.ts';
-import { hang, type Lab, MIB, openPage, post, startLab } from './support.ts';
+import { eventually, hang, type Lab, MIB, openPage, post, startLab } from './support.ts';
 
 const DEEP = DEPTH === 'deep';
 /** Transfers that go on, and that are over. */
@@ -10,16 +11,23 @@ const RUNNING = 1000;
 const ENDED = DEEP ? 100_000 : 2000;
 const MINUTES = DEEP ? 10 : 0.25;
 const BATCH = 1000;
+const SET_UP_MS = 600_000;
 const PAGE = 4096;
 
 let lab: Lab;
 beforeAll(async () => {
   lab = await startLab();
   await batches(ENDED, (index) => ({ dst_offset: (index % 1000) * PAGE }));
+  await eventually(async () => (await unfinished()) === 0, SET_UP_MS);
   await hang(lab.url, 'dax1.0', 128 * MIB, 64 * MIB);
   await batches(RUNNING, (index) => ({ dst_offset: 128 * MIB + index * PAGE }));
-});
+}, SET_UP_MS);
 afterAll(() => lab.close());
+
+async function unfinished(): Promise<number> {
+  const answer = await fetch(`${lab.url}/transfers?status=queued,running&page_size=1`);
+  return ((await answer.json()) as TransferList).transfers.length;
+}
 
 async function batches(count: number, place: (index: number) => object): Promise<void> {
   for (let done = 0; done < count; done += BATCH) {

@@ -83,10 +83,13 @@ export async function openTab(context: BrowserContext, url: string, hash: string
 }
 
 /** Waits until it is so. */
-export async function eventually(holds: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + PATIENCE_MS;
+export async function eventually(
+  holds: () => Promise<boolean>,
+  withinMs = PATIENCE_MS,
+): Promise<void> {
+  const deadline = performance.now() + withinMs;
   while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error(`not within ${PATIENCE_MS} ms: ${holds}`);
+    if (performance.now() > deadline) throw new Error(`not within ${withinMs} ms: ${holds}`);
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
 }
