@@ -137,7 +137,7 @@ export async function download(
     const message = `${device}: the answer has ${total} bytes, where ${size} were asked for`;
     throw new DmadError({ code: 'unexpected_answer', message });
   }
-  return { size: total, stream: streamOf(reported(first, chunks, onProgress)) };
+  return { size: total, stream: streamOf(reported(first, chunks, onProgress), chunks) };
 }
 
 /** @throws DmadError if an answer is not of the bytes from `first` on */
@@ -267,8 +267,15 @@ function lengthOf({ url, status, headers }: Response): number {
   throw new DmadError({ code: 'unexpected_answer', status, message });
 }
 
-/** ReadableStream.from(), which not every browser has. */
-function streamOf(chunks: AsyncGenerator<Uint8Array>): ReadableStream<Uint8Array> {
+/**
+ * ReadableStream.from(), which not every browser has.
+ *
+ * @param source what the chunks come from, if it has begun: a generator that has not does not end it
+ */
+function streamOf(
+  chunks: AsyncGenerator<Uint8Array>,
+  source?: AsyncGenerator<unknown>,
+): ReadableStream<Uint8Array> {
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
@@ -278,6 +285,7 @@ function streamOf(chunks: AsyncGenerator<Uint8Array>): ReadableStream<Uint8Array
       },
       async cancel() {
         await chunks.return(undefined);
+        await source?.return(undefined);
       },
     },
     // Nothing is read before somebody asks for it.

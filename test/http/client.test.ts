@@ -241,6 +241,15 @@ describe('content', () => {
     expect((await client.digestContent('dax0.0', range)).digests).toEqual(expected);
   });
 
+  test('a download that is cancelled before it is read leaves no connection', async () => {
+    const own = connect({ url: `http://127.0.0.1:${await app.listen()}` });
+    const { stream } = await own.readContent('dax0.0');
+    await stream.cancel();
+    const closed = await Promise.race([own.close().then(() => true), sleep(2000, false)]);
+    await own.destroy();
+    expect(closed).toBe(true);
+  });
+
   test('what does not fit, and what is given up', async () => {
     const tooMuch = client.writeContent('dax0.0', new Uint8Array(SIZE + 1));
     expect(await errorOf(tooMuch)).toMatchObject({ code: 'payload_too_large', bytesWritten: 0 });
