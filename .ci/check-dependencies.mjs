@@ -20,12 +20,17 @@ const faults = [];
 
 /** A list, or a mapping with a list and another one of what may only be imported as types. */
 function rulesOf(listed) {
-  const { may = [], types = [] } = Array.isArray(listed) ? { may: listed } : (listed ?? {});
-  return { may: new Set(may), types: new Set(types), used: new Set() };
+  const { may = [], types = [], files } = Array.isArray(listed) ? { may: listed } : (listed ?? {});
+  return { may: new Set(may), types: new Set(types), files, used: new Set() };
 }
 
-/** The innermost module that a file lies in. */
+const listedIn = new Map(
+  [...modules].flatMap(([name, { files = [] }]) => files.map((file) => [file, name])),
+);
+
+/** The module that lists a file, or the innermost that it lies in. */
 function moduleOf(file) {
+  if (listedIn.has(file)) return listedIn.get(file);
   for (let path = file; path !== '.'; path = dirname(path)) if (modules.has(path)) return path;
   return undefined;
 }
@@ -69,10 +74,39 @@ function includesOf(file, text) {
   });
 }
 
+/** C without comments and strings, in which names mean nothing. */
+function codeOf(file) {
+  const text = readFileSync(join(root, file), 'utf8');
+  return text.replace(/\/\*[\s\S]*?\*\/|\/\/.*|"(?:\\.|[^"\\])*"/g, ' ');
+}
+
+/** A function or variable at the start of a line; what is static has no users elsewhere. */
+const DEFINITION =
+  /^(?!static\b|extern\b|typedef\b|else\b)[A-Za-z_][\w \t*\n]*?[\s*](\w+)(?:\s*\([^;{}]*\)\s*\{|(?:\[\w*\])*\s*(?:=|;))/gm;
+
+/** The file that defines each symbol of C files. */
+const definedIn = new Map(
+  (rules.symbol_folders ?? [])
+    .flatMap(filesBelow)
+    .filter((file) => file.endsWith('.c'))
+    .flatMap((file) => [...codeOf(file).matchAll(DEFINITION)].map(([, symbol]) => [symbol, file])),
+);
+
+function usedBy(file) {
+  if (![...definedIn.values()].includes(file)) return [];
+  // Not the names of types, which may be a function's too.
+  const code = codeOf(file).replace(/\b(?:struct|enum|union)\s+\w+/g, ' ');
+  const symbols = new Set(code.match(/\b[A-Za-z_]\w*/g));
+  return [...symbols].flatMap((symbol) => {
+    const target = definedIn.get(symbol);
+    return target === undefined || target === file ? [] : [{ target, typeOnly: false, symbol }];
+  });
+}
+
 /** Files that a file needs; packages are checked on the way. */
 function targetsOf(file) {
   const text = readFileSync(join(root, file), 'utf8');
-  if (/\.[ch]$/.test(file)) return includesOf(file, text);
+  if (/\.[ch]$/.test(file)) return [...includesOf(file, text), ...usedBy(file)];
   return importsOf(file, text).flatMap(({ specifier, typeOnly }) => {
     if (specifier.startsWith('.')) {
       return [{ target: normalize(join(dirname(file), specifier)), typeOnly }];
@@ -97,13 +131,16 @@ function check(file) {
   const from = moduleOf(file);
   if (from === undefined) return faults.push(`${file}: dependencies.yaml has no module for it`);
   const { may, types, used } = modules.get(from);
-  for (const { target, typeOnly } of targetsOf(file)) {
+  for (const { target, typeOnly, symbol } of targetsOf(file)) {
     const to = moduleOf(target);
     if (to === from) continue;
     if (to !== undefined && (may.has(to) || (typeOnly && types.has(to)))) used.add(to);
     else if (to !== undefined && types.has(to)) {
       faults.push(`${file}: may import only types from ${to} (${target})`);
-    } else faults.push(`${file}: ${from} may not depend on ${to ?? target} (${target})`);
+    } else {
+      const what = symbol === undefined ? target : `${symbol} of ${target}`;
+      faults.push(`${file}: ${from} may not depend on ${to ?? target} (${what})`);
+    }
   }
 }
 
@@ -121,7 +158,10 @@ function circleFrom(name, path = [], done = new Set()) {
 }
 
 for (const folder of rules.folders) for (const file of filesBelow(folder)) check(file);
-for (const [name, { may, types, used }] of modules) {
+for (const [name, { may, types, used, files = [] }] of modules) {
+  for (const file of files) {
+    if (!existsSync(join(root, file))) faults.push(`dependencies.yaml: there is no ${file}`);
+  }
   if (!existsSync(join(root, name))) faults.push(`dependencies.yaml: there is no ${name}`);
   for (const listed of [...may, ...types]) {
     if (!used.has(listed)) {

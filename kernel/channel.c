@@ -7,6 +7,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/module.h>
 #include <linux/nospec.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include "channel.h"
@@ -17,6 +18,8 @@
 #define PROBE_SIZE L1_CACHE_BYTES
 
 struct idma_channel idma_channels[IDMA_MAX_CHANNELS];
+struct workqueue_struct *idma_wq;
+unsigned int idma_piece_size = SZ_1M;
 
 unsigned int idma_channels_in(u32 state)
 {

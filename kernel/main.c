@@ -10,10 +10,6 @@
 
 #include "idma.h"
 
-struct workqueue_struct *idma_wq;
-
-unsigned int idma_piece_size = SZ_1M;
-
 /*
  * ioatdma resets a channel whose chain makes no progress for 100 to 200 ms, so
  * a piece must be copied in far less; 4 MiB are, by the slowest memory.

@@ -23,7 +23,8 @@
  * A job is a sequence of steps with a barrier between each two; a step is cut
  * into pieces, and the pieces of one step may run side by side. step.c knows
  * the sequence, piece.c what a piece does, turns.c whose turn it is; pool.c,
- * sync.c and dma_engine.c run them.
+ * sync.c and dma_engine.c run them. What runs steps calls step.c; step.c goes on
+ * by job->engine and syncer.add, and knows neither.
  */
 #ifndef DMA_SHIM_INTERNAL_H
 #define DMA_SHIM_INTERNAL_H
@@ -56,6 +57,7 @@ struct dma;
 struct dma_shim;
 struct job;
 struct piece;
+struct turns;
 
 /* sigbus.c: faults in mapped memory */
 struct fault {
@@ -113,7 +115,6 @@ struct device {
 	struct dma_shim_range bad[MAX_BAD];
 };
 
-void device_note_bad(struct device *device, uint64_t offset, uint64_t size);
 void device_destroy(struct device *device);
 struct device *device_get(struct dma_shim *shim, uint32_t handle);
 void device_put(struct device *device);
@@ -277,7 +278,8 @@ void job_cancel(struct job *job);
 uint64_t job_deadline(uint32_t timeout_ms);
 void job_took(struct job *job, uint64_t began, uint64_t ended);
 bool job_plan_run(struct job *job, uint32_t end);
-bool step_take(struct job *job, struct piece *piece);
+void step_queue(struct job *job);
+bool step_take(struct turns *turns, struct piece *piece);
 void step_piece_done(const struct piece *piece);
 
 /**
@@ -296,7 +298,7 @@ struct turns {
 void turns_init(struct turns *turns);
 void turns_add(struct turns *turns, struct job *job);
 struct job *turns_next(const struct turns *turns);
-bool turns_take(struct turns *turns, struct piece *piece);
+void turns_took(struct turns *turns, struct job *job, uint64_t size, bool more);
 bool turns_waiting(const struct turns *turns);
 
 /* overlap.c */
@@ -318,7 +320,6 @@ struct job *tag_find(const struct dma_shim *shim, uint64_t tag);
 void tag_insert(struct dma_shim *shim, struct job *job);
 int tags_reserve(struct dma_shim *shim, uint64_t jobs);
 void job_retire(struct job *job);
-void jobs_cancel_all(struct dma_shim *shim);
 
 /**
  * struct pool - the threads that copy, checksum and write back
@@ -336,7 +337,6 @@ struct pool {
 
 int pool_start(struct dma_shim *shim, uint32_t threads);
 void pool_stop(struct dma_shim *shim);
-void pool_add(struct job *job);
 
 /**
  * struct help - what the calling thread may still copy
@@ -354,11 +354,13 @@ void pool_wake(struct pool *pool);
 
 /**
  * struct syncer - the threads that wait for disks
+ * @add:      queues a job for its next window; with the lock held
  * @unsorted: jobs whose segments are to be sorted first
  * @devices:  devices with jobs that wait, and no thread that is at it
  * @idle:     threads asleep in @work
  */
 struct syncer {
+	void (*add)(struct job *job);
 	struct list unsorted;
 	struct list devices;
 	uint32_t idle;
@@ -370,11 +372,13 @@ struct syncer {
 
 int syncer_start(struct dma_shim *shim);
 void syncer_stop(struct dma_shim *shim);
-void syncer_add(struct job *job);
 
 /* dma_engine.c */
 void dma_stop(struct dma *dma);
 void dma_forget(struct dma *dma, const struct device *device);
+
+/* control.c; with the lock held */
+void jobs_cancel_all(struct dma_shim *shim);
 
 /* completion.c */
 #define BATCH_RECORDS 128u

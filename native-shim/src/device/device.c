@@ -143,24 +143,6 @@ void device_destroy(struct device *device)
 	free(device);
 }
 
-/* By a signal handler */
-void device_note_bad(struct device *device, uint64_t offset, uint64_t size)
-{
-	uint32_t count = atomic_load(&device->bad_count);
-
-	/* The kernel may tell again, to each thread and at each start. */
-	for (uint32_t n = 0; n < count; n++) {
-		if (device->bad[n].offset == offset && device->bad[n].size == size)
-			return;
-	}
-	do {
-		if (count == MAX_BAD)
-			return;
-	} while (!atomic_compare_exchange_weak(&device->bad_count, &count, count + 1));
-	device->bad[count].offset = offset;
-	__atomic_store_n(&device->bad[count].size, size, __ATOMIC_RELEASE);
-}
-
 PUBLIC int dma_shim_device_bad(struct dma_shim *shim, uint32_t handle,
 			       struct dma_shim_range *out, uint32_t room)
 {
@@ -276,34 +258,6 @@ void device_put(struct device *device)
 {
 	if (device)
 		device->users--;
-}
-
-PUBLIC int dma_shim_device_close(struct dma_shim *shim, uint32_t handle)
-{
-	struct device *device = NULL;
-	int error = 0;
-
-	if (!shim)
-		return -EINVAL;
-	pthread_mutex_lock(&shim->lock);
-	if (handle < DMA_SHIM_MAX_DEVICES)
-		device = shim->devices[handle];
-	if (!device) {
-		error = -EBADF;
-	} else if (device->users) {
-		error = -EBUSY;
-	} else {
-		shim->devices[handle] = NULL;
-		/* Its turn may be left from jobs that were cancelled. */
-		list_remove(&device->sync_turn);
-	}
-	pthread_mutex_unlock(&shim->lock);
-	if (error)
-		return error;
-	if (device->in_dma)
-		dma_forget(shim->dma, device);
-	device_destroy(device);
-	return 0;
 }
 
 /**

@@ -72,6 +72,24 @@ void sigbus_forget(const struct device *device)
 	pthread_mutex_unlock(&slots_lock);
 }
 
+/* In a signal handler. */
+static void note_bad(struct device *device, uint64_t offset, uint64_t size)
+{
+	uint32_t count = atomic_load(&device->bad_count);
+
+	/* The kernel may tell again, to each thread and at each start. */
+	for (uint32_t n = 0; n < count; n++) {
+		if (device->bad[n].offset == offset && device->bad[n].size == size)
+			return;
+	}
+	do {
+		if (count == MAX_BAD)
+			return;
+	} while (!atomic_compare_exchange_weak(&device->bad_count, &count, count + 1));
+	device->bad[count].offset = offset;
+	__atomic_store_n(&device->bad[count].size, size, __ATOMIC_RELEASE);
+}
+
 /*
  * The kernel has found memory bad that nobody was reading: news of a bad block, if
  * it is a device's, and no fault of the thread that is told. Whether it was.
@@ -86,7 +104,7 @@ static bool note_bad_memory(const siginfo_t *info)
 
 		if (!device || offset >= atomic_load(&slots[n].size))
 			continue;
-		device_note_bad(device, offset & ~(granule - 1), granule);
+		note_bad(device, offset & ~(granule - 1), granule);
 		return true;
 	}
 	return false;

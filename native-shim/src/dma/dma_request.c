@@ -85,7 +85,7 @@ bool request_take(struct dma *dma)
 	if (list_empty(&dma->free))
 		return false;
 	request = list_entry(dma->free.next, struct request, node);
-	if (!turns_take(&dma->turns, &request->piece))
+	if (!step_take(&dma->turns, &request->piece))
 		return false;
 	request->piece.began = now_ns();
 	request->tries = 0;

@@ -18,7 +18,7 @@ static void begin(struct job *job)
 		job->step = STEP_COPY;
 		job->run_length = 1;
 	}
-	pool_add(job);
+	step_queue(job);
 }
 
 static void withdraw(struct job *job)

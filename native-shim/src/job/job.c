@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Jobs in flight: the table of tags, cancellation, and their end. */
+/* Jobs in flight: the table of tags, and their end. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -87,56 +87,8 @@ void job_retire(struct job *job)
 		pthread_cond_broadcast(&shim->drained);
 }
 
-PUBLIC int dma_shim_cancel(struct dma_shim *shim, uint64_t tag)
-{
-	struct job *job;
-
-	if (!shim)
-		return -EINVAL;
-	pthread_mutex_lock(&shim->lock);
-	job = tag_find(shim, tag);
-	if (job)
-		job_cancel(job);
-	pthread_mutex_unlock(&shim->lock);
-	if (!job)
-		return -ENOENT;
-	outbox_send(&shim->outbox);
-	return 0;
-}
-
 /* When the time of a job is over that has so much left; see struct dma_shim_job. */
 uint64_t job_deadline(uint32_t timeout_ms)
 {
 	return timeout_ms ? now_ns() + timeout_ms * UINT64_C(1000000) : UINT64_MAX;
-}
-
-PUBLIC int dma_shim_set_timeout(struct dma_shim *shim, uint64_t tag, uint32_t timeout_ms)
-{
-	struct job *job;
-
-	if (!shim)
-		return -EINVAL;
-	pthread_mutex_lock(&shim->lock);
-	job = tag_find(shim, tag);
-	if (job) {
-		job->deadline = job_deadline(timeout_ms);
-		if (job->engine->retime)
-			job->engine->retime(job);
-	}
-	pthread_mutex_unlock(&shim->lock);
-	return job ? 0 : -ENOENT;
-}
-
-void jobs_cancel_all(struct dma_shim *shim)
-{
-	for (uint64_t n = 0; n < shim->tags_size; n++) {
-		struct job *job = shim->tags[n];
-
-		while (job) {
-			struct job *next = job->tag_next;
-
-			job_cancel(job);
-			job = next;
-		}
-	}
 }

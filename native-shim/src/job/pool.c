@@ -12,15 +12,6 @@
 #define DEFER_PIECE_SIZE (UINT64_C(64) << 10)
 #define DEFER_PIECES 32u
 
-/*
- * Queue a job that has pieces to hand out. With the lock held. Wakes nobody: a
- * thread of the pool that goes on to a job's next step takes it up itself.
- */
-void pool_add(struct job *job)
-{
-	turns_add(&job->shim->pool.turns, job);
-}
-
 /* Whether work waits that an idle thread could take up. With the lock held. */
 bool pool_wants(const struct pool *pool)
 {
@@ -59,7 +50,7 @@ bool pool_help(struct job *job, struct help *help, struct dma_shim_completion *o
 	over->kind = 0;
 	while (pool->idle == pool->thread_count && turns_next(&pool->turns) == job) {
 		job->over = over;
-		turns_take(&pool->turns, &piece);
+		step_take(&pool->turns, &piece);
 		pthread_mutex_unlock(&shim->lock);
 		piece_run(&piece);
 		pthread_mutex_lock(&shim->lock);
@@ -86,7 +77,7 @@ static void *worker(void *argument)
 	for (;;) {
 		bool all_busy;
 
-		if (!turns_take(&pool->turns, &piece)) {
+		if (!step_take(&pool->turns, &piece)) {
 			if (deferred || node != NUMA_ANYWHERE) {
 				pthread_mutex_unlock(&shim->lock);
 				if (deferred)

@@ -74,6 +74,15 @@ static enum step step_after(struct job *job)
 	}
 }
 
+/*
+ * Queue a job that has pieces for the threads of the pool. Wakes nobody: a
+ * thread of the pool that goes on to a job's next step takes it up itself.
+ */
+void step_queue(struct job *job)
+{
+	turns_add(&job->shim->pool.turns, job);
+}
+
 static void step_begin(struct job *job, enum step step)
 {
 	job->step = step;
@@ -92,17 +101,17 @@ static void step_begin(struct job *job, enum step step)
 		job->position = 0;
 		job->segment_source_crc = 0;
 		job->segment_destination_crc = 0;
-		pool_add(job);
+		step_queue(job);
 		break;
 	case STEP_CHECK_RUN:
 		job_plan_run(job, job->copied);
-		pool_add(job);
+		step_queue(job);
 		break;
 	case STEP_WRITEBACK:
-		pool_add(job);
+		step_queue(job);
 		break;
 	case STEP_SYNC:
-		syncer_add(job);
+		job->shim->syncer.add(job);
 		break;
 	case STEP_END:
 		break;
@@ -318,7 +327,7 @@ static bool cut(struct job *job, struct piece *piece)
 }
 
 /* Hand out a piece of a job that has one; whether it has another after that */
-bool step_take(struct job *job, struct piece *piece)
+static bool hand_out(struct job *job, struct piece *piece)
 {
 	*piece = (struct piece) {
 		.job = job,
@@ -345,6 +354,19 @@ bool step_take(struct job *job, struct piece *piece)
 		piece->size = PIECE_SIZE;
 		return false;
 	}
+}
+
+/* Take the piece whose turn it is; false if there is none. */
+bool step_take(struct turns *turns, struct piece *piece)
+{
+	struct job *job = turns_next(turns);
+	bool more;
+
+	if (!job)
+		return false;
+	more = hand_out(job, piece);
+	turns_took(turns, job, piece->size, more);
+	return true;
 }
 
 static void report_progress(struct job *job, uint64_t now)

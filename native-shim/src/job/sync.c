@@ -94,7 +94,7 @@ static void queue_device(struct syncer *syncer, struct device *device)
 }
 
 /* Queue a job for its next window. With the lock held. */
-void syncer_add(struct job *job)
+static void add(struct job *job)
 {
 	struct syncer *syncer = &job->shim->syncer;
 	struct device *device = job->destination_device;
@@ -238,6 +238,7 @@ int syncer_start(struct dma_shim *shim)
 {
 	struct syncer *syncer = &shim->syncer;
 
+	syncer->add = add;
 	list_init(&syncer->unsorted);
 	list_init(&syncer->devices);
 	pthread_cond_init(&syncer->work, NULL);

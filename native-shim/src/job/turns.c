@@ -53,21 +53,16 @@ struct job *turns_next(const struct turns *turns)
 	return list_entry(turns->ready[best].next, struct job, queue);
 }
 
-/* Take the piece whose turn it is; false where there is none. */
-bool turns_take(struct turns *turns, struct piece *piece)
+/* The job whose turn it was has handed out a piece of that size; whether it has more */
+void turns_took(struct turns *turns, struct job *job, uint64_t size, bool more)
 {
-	struct job *job = turns_next(turns);
-	uint32_t priority;
+	uint32_t priority = job->priority;
 
-	if (!job)
-		return false;
-	priority = job->priority;
 	list_remove(&job->queue);
-	if (step_take(job, piece))
+	if (more)
 		list_add_tail(&job->queue, &turns->ready[priority]);
 	turns->clock = turns->pass[priority];
-	turns->pass[priority] += (piece->size + PIECE_COST) * stride[priority];
-	return true;
+	turns->pass[priority] += (size + PIECE_COST) * stride[priority];
 }
 
 /* Whether anything waits. */

@@ -17,11 +17,13 @@ afterEach(() => rmSync(root, { recursive: true }));
 const RULES = `
 folders: [src]
 include_folders: [include]
+symbol_folders: [src]
 modules:
   src/top: { may: [src/middle], types: [src/bottom] }
   src/middle: { may: [src/bottom] }
   src/bottom: {}
   src/c: { may: [include] }
+  src/low: { files: [src/low/f.c, src/low/g.c] }
   include: {}
 packages:
   native: [src/bottom]
@@ -32,6 +34,8 @@ const SOURCES = {
   'src/bottom/c.ts': "import native from 'native';\nimport { d } from './d.ts';\n",
   'src/bottom/d.ts': 'export const d = 1;\n',
   'src/c/e.c': '#include <api.h>\n#include <stdio.h>\n',
+  'src/low/f.c': 'int low;\n\nstatic int own;\n\nint *f(int n)\n{\n\treturn n ? &low : &own;\n}\n',
+  'src/low/g.c': 'extern int *f(int n);\n\nint g(void)\n{\n\treturn *f(1);\n}\n',
   'include/api.h': 'int api;\n',
 };
 
@@ -80,6 +84,26 @@ describe('fails for', () => {
       status: 1,
       faults: ['src/c/e.c: src/c may not depend on src/bottom (src/bottom/d.ts)'],
     });
+  });
+
+  test.each([
+    ['a call', 'int use(void)\n{\n\treturn g();\n}\n', 'g of src/low/g.c'],
+    ['a variable', 'int use(void)\n{\n\treturn low;\n}\n', 'low of src/low/f.c'],
+    ['a table', 'const struct ops ops = {\n\t.f = f,\n};\n', 'f of src/low/f.c'],
+  ])('%s in C that is not listed, whichever header declares it', (_what, text, what) => {
+    expect(check({ 'src/c/e.c': `#include <api.h>\n${text}` })).toEqual({
+      status: 1,
+      faults: [`src/c/e.c: src/c may not depend on src/low (${what})`],
+    });
+  });
+
+  test.each([
+    ['a comment', '/* g(), and "low" */\n// f\n'],
+    ['a string', 'const char *text = "g(low)";\n'],
+    ['the name of a type', 'struct low *value;\n'],
+    ["what is static in another's", 'int use(int own)\n{\n\treturn own;\n}\n'],
+  ])('no name in %s', (_what, text) => {
+    expect(check({ 'src/c/e.c': `#include <api.h>\n${text}` })).toEqual({ status: 0, faults: [] });
   });
 
   test('a package that others have to themselves', () => {

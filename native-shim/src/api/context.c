@@ -233,3 +233,31 @@ PUBLIC int dma_shim_lock_file(const char *path)
 	}
 	return descriptor;
 }
+
+PUBLIC int dma_shim_device_close(struct dma_shim *shim, uint32_t handle)
+{
+	struct device *device = NULL;
+	int error = 0;
+
+	if (!shim)
+		return -EINVAL;
+	pthread_mutex_lock(&shim->lock);
+	if (handle < DMA_SHIM_MAX_DEVICES)
+		device = shim->devices[handle];
+	if (!device) {
+		error = -EBADF;
+	} else if (device->users) {
+		error = -EBUSY;
+	} else {
+		shim->devices[handle] = NULL;
+		/* Its turn may be left from jobs that were cancelled. */
+		list_remove(&device->sync_turn);
+	}
+	pthread_mutex_unlock(&shim->lock);
+	if (error)
+		return error;
+	if (device->in_dma)
+		dma_forget(shim->dma, device);
+	device_destroy(device);
+	return 0;
+}
