@@ -5,6 +5,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -14,6 +15,8 @@ import { dirname, join, resolve } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 
 const ROOT = resolve('.');
+/** It names the source of each program. */
+const BUILDER = readFileSync(join(ROOT, 'services/build.mjs'), 'utf8');
 let tree: string;
 beforeEach(() => {
   tree = mkdtempSync(join(tmpdir(), 'dmad-build-'));
@@ -21,14 +24,14 @@ beforeEach(() => {
     cpSync(join(ROOT, file), join(tree, file));
   }
   symlinkSync(join(ROOT, 'node_modules'), join(tree, 'node_modules'));
+  for (const [, source = ''] of BUILDER.matchAll(/: '(services\/\S+\.ts)'/g)) {
+    write(source, 'export {};\n');
+  }
   write(
     'services/daemon/main.ts',
     "const { text } = await import('./text.ts');\nconsole.log(text);\n",
   );
   write('services/daemon/text.ts', "export const text: string = 'one';\n");
-  write('services/daemon/hashing/hash-worker.ts', 'export {};\n');
-  write('services/cli/main.ts', 'export {};\n');
-  write('services/token/main.ts', 'export {};\n');
 });
 afterEach(() => rmSync(tree, { recursive: true, force: true }));
 
