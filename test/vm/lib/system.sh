@@ -82,6 +82,7 @@ lab_system_run() {
 				touch "$root/dev/$node"
 				mount --bind "/dev/$node" "$root/dev/$node"
 			done
+			ln -s /proc/self/fd "$root/dev/fd"
 			exec env -i PATH=/usr/sbin:/usr/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
 				chroot "$root" "$@"
 		' sh "$@"
