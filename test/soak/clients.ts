@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ask } from '../support/crash-client.ts';
+import { ask, clientOf } from '../support/crash-client.ts';
 import type { Random } from '../support/random.ts';
 
 /** A device for those whose bytes nobody checks. */
@@ -38,8 +38,10 @@ async function untilGone(url: string, request: (n: number) => Promise<void>): Pr
     } catch (error) {
       if (error instanceof assert.AssertionError) throw error;
       // A body that is too large may cost the connection.
-      const live = await ask(`${url}/livez`).catch(() => undefined);
-      if (!live?.ok) return;
+      const live = await clientOf(url)
+        .isLive()
+        .catch(() => undefined);
+      if (live === undefined) return;
     }
   }
 }
@@ -72,11 +74,7 @@ export function annoy(url: string, random: Random): Promise<void> {
 /** Reads the events of all transfers. */
 export function watch(url: string): Promise<void> {
   return untilGone(url, async () => {
-    const response = await ask(`${url}/events`);
-    assert.equal(response.status, 200);
-    for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
-      figures.events += Buffer.from(chunk).toString('latin1').split('\n\n').length - 1;
-    }
+    for await (const _ of clientOf(url).watchAll()) figures.events++;
   });
 }
 
@@ -85,8 +83,7 @@ export function probe(url: string): Promise<void> {
   return untilGone(url, async () => {
     await sleep(200);
     const began = performance.now();
-    const response = await ask(`${url}/livez`);
-    await response.arrayBuffer();
+    await clientOf(url).isLive();
     figures.probes++;
     figures.slowestProbeMs = Math.max(figures.slowestProbeMs, performance.now() - began);
   });

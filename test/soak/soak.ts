@@ -8,7 +8,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ask, checkKeys, waitForIdle } from '../support/crash-client.ts';
+import { checkKeys, clientOf, waitForIdle } from '../support/crash-client.ts';
 import { devicesFor, Worker } from '../support/crash-load.ts';
 import { Daemon } from '../support/daemon.ts';
 import { freePort } from '../support/free-port.ts';
@@ -61,8 +61,10 @@ function journalSize(stateDir: string): number {
 /** Once it lets clients in. */
 async function waitUntilReady(url: string, daemon: Daemon): Promise<void> {
   for (;;) {
-    const response = await ask(`${url}/readyz`).catch(() => undefined);
-    if (response?.ok) return;
+    const state = await clientOf(url)
+      .isReady()
+      .catch(() => undefined);
+    if (state?.ready) return;
     const ended = await Promise.race([daemon.exited, sleep(50, undefined)]);
     assert.equal(ended, undefined, `the daemon ended: ${JSON.stringify(ended)}`);
   }
@@ -96,8 +98,7 @@ async function allOf(works: Promise<void>[]): Promise<void> {
 async function checkLog(url: string): Promise<void> {
   const end = performance.now() + RELIEF_MS;
   for (;;) {
-    const state = await (await ask(`${url}/readyz`)).json();
-    const troubles: string[] = (state as { degraded?: string[] }).degraded ?? [];
+    const { degraded: troubles = [] } = await clientOf(url).isReady();
     if (!troubles.some((trouble) => trouble.startsWith('log:'))) return;
     assert.ok(performance.now() < end, `its log is read again: ${troubles}`);
     await sleep(500);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
-import type { TransferDocument } from '../../services/daemon/transfers/schema.ts';
-import { bearer } from './tokens.ts';
+import { DmadClient, DmadError, type Transfer } from '../../services/client/index.ts';
+import { bearer, secretOf } from './tokens.ts';
 
 /** A token that every request has; the daemon's tokens file may be read anew at any time. */
 export const TOKEN = { name: 'crash', header: bearer('crash') };
@@ -18,23 +18,33 @@ export async function ask(url: string, init: RequestInit = {}): Promise<Response
   throw new NoAnswer(`${response.status} from a proxy`);
 }
 
-export async function waitForEnd(url: string, id: string): Promise<TransferDocument> {
-  for (;;) {
-    const response = await ask(`${url}/transfers/${id}`, {
-      headers: { prefer: 'wait=30', ...TOKEN.header },
-    });
-    assert.equal(response.status, 200, `${id}, which was answered 202, is lost`);
-    const document = (await response.json()) as TransferDocument;
-    if (document.finished_at !== null) return document;
+/** A client that tries nothing again: what a kill does to a request is to be seen. */
+export function clientOf(url: string): DmadClient {
+  return new DmadClient({ url, token: secretOf(TOKEN.name), retryForMs: 0 });
+}
+
+/** What the daemon refuses fails the test. That it is gone does not. */
+export async function answered<T>(call: Promise<T>, what: string): Promise<T> {
+  try {
+    return await call;
+  } catch (error) {
+    const refused =
+      error instanceof DmadError && error.status > 0 && error.code !== 'unexpected_answer';
+    assert.ok(!refused, `${what}: ${error}`);
+    throw error;
   }
+}
+
+export function waitForEnd(url: string, id: string): Promise<Transfer> {
+  return answered(clientOf(url).waitForTransfer(id), `${id}, which was answered 202, is lost`);
 }
 
 /** Waits until nothing goes on, what nobody knows the id of included. */
 export async function waitForIdle(url: string): Promise<void> {
+  const client = clientOf(url);
   for (const status of ['queued', 'running']) {
     for (;;) {
-      const response = await ask(`${url}/transfers?status=${status}`, { headers: TOKEN.header });
-      const { transfers } = (await response.json()) as { transfers: TransferDocument[] };
+      const { transfers } = await client.listTransfers({ status });
       if (transfers.length === 0) break;
       for (const { id } of transfers) await waitForEnd(url, id);
     }
@@ -44,21 +54,10 @@ export async function waitForIdle(url: string): Promise<void> {
 /** No key has made two transfers, and nothing is there that was refused. */
 export async function checkKeys(url: string, refused: ReadonlySet<string>): Promise<void> {
   const keys = new Map<string, string>();
-  let token = '';
-  do {
-    const response = await ask(`${url}/transfers?page_size=1000&page_token=${token}`, {
-      headers: TOKEN.header,
-    });
-    const page = (await response.json()) as {
-      transfers: TransferDocument[];
-      next_page_token: string;
-    };
-    for (const { id, labels } of page.transfers) {
-      assert.ok(!refused.has(labels.label ?? ''), `${id} was refused`);
-      if (labels.key === undefined) continue;
-      assert.ok(!keys.has(labels.key), `${id} and ${keys.get(labels.key)} have one key`);
-      keys.set(labels.key, id);
-    }
-    token = page.next_page_token;
-  } while (token !== '');
+  for await (const { id, labels } of clientOf(url).allTransfers({ page_size: '1000' })) {
+    assert.ok(!refused.has(labels.label ?? ''), `${id} was refused`);
+    if (labels.key === undefined) continue;
+    assert.ok(!keys.has(labels.key), `${id} and ${keys.get(labels.key)} have one key`);
+    keys.set(labels.key, id);
+  }
 }

@@ -2,8 +2,9 @@
 import { deepEqual } from 'node:assert';
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { buffer } from 'node:stream/consumers';
 import type { TransferDocument } from '../../services/daemon/transfers/schema.ts';
-import { ask, TOKEN, waitForEnd } from './crash-client.ts';
+import { answered, ask, clientOf, TOKEN, waitForEnd } from './crash-client.ts';
 import { BLOCK, BLOCKS, DEVICES, filled, Region } from './crash-model.ts';
 import {
   type Batch,
@@ -101,12 +102,9 @@ export class Worker {
   /** Compares every byte; all must be over. */
   async check(url: string): Promise<void> {
     for (const [device, name] of DEVICES.entries()) {
-      const start = this.#region.offsetOf(0);
-      const range = `bytes=${start}-${start + BLOCKS * BLOCK - 1}`;
-      const response = await ask(`${url}/devices/${name}/content`, {
-        headers: { range, ...TOKEN.header },
-      });
-      const bytes = Buffer.from(await response.arrayBuffer());
+      const range = { offset: this.#region.offsetOf(0), size: BLOCKS * BLOCK };
+      const { stream } = await answered(clientOf(url).readContent(name, range), 'reading');
+      const bytes = await buffer(stream);
       assert.equal(bytes.length, BLOCKS * BLOCK);
       for (let block = 0; block < BLOCKS; block++) {
         const value = this.#region.valueOf(device, block);
@@ -134,13 +132,9 @@ export class Worker {
   async #put(url: string, upload: Upload): Promise<void> {
     const { destination, pieces } = upload.ranges;
     const offset = this.#region.offsetOf(pieces[0]?.to ?? 0);
-    const response = await ask(`${url}/devices/${DEVICES[destination]}/content?offset=${offset}`, {
-      method: 'PUT',
-      headers: TOKEN.header,
-      body: filled(upload.value),
-    });
-    await response.arrayBuffer();
-    assert.equal(response.status, 200);
+    const name = DEVICES[destination] as string;
+    const bytes = new Uint8Array(filled(upload.value));
+    await answered(clientOf(url).writeContent(name, bytes, { offset }), 'writing');
     upload.answered = true;
   }
 
@@ -223,8 +217,7 @@ export class Worker {
   /** One that the daemon was killed about: all of it was accepted, or nothing. */
   async #resolveBatch(url: string, batch: Batch): Promise<void> {
     const { label, transfers } = batch;
-    const response = await ask(`${url}/transfers?label=batch:${label}`, { headers: TOKEN.header });
-    const list = (await response.json()) as { transfers: TransferDocument[] };
+    const list = await clientOf(url).listTransfers({ label: `batch:${label}` });
     const found = new Map(list.transfers.map(({ id, labels }) => [labels.label, id]));
     assert.ok([0, transfers.length].includes(found.size), `${found.size} of batch ${label}`);
     if (found.size > 0) this.batches.accepted++;
