@@ -152,6 +152,7 @@ export async function buildFleetApp({
 
     const http = createFastify(log, tls, config.download_idle_seconds * 1000);
     lifecycle.opened('the HTTP server', () => closeHttp(http, undefined));
+    lifecycle.opened('those who wait for ends', () => transfers.close());
     http.decorate('eventStreams', new Set<EventStream>());
     const own = {
       allowedHosts: config.allowed_hosts,
@@ -188,7 +189,7 @@ export async function buildFleetApp({
       ...{ mirror, membership },
       notReady: () => {
         const names = [...mirror.hosts.keys()];
-        return names.filter((name) => fleet.link(name)?.seen?.state !== 'ready').sort();
+        return names.filter((name) => fleet.link(name)?.seen?.state !== 'ready').length;
       },
     });
     await http.register(metricsRoutes, { metrics });

@@ -13,6 +13,7 @@ import { silentLog } from '../../services/daemon/log.ts';
 import { settingsTable } from '../../services/daemon/settings.ts';
 import { buildFleetApp, type FleetApp } from '../../services/fleet/app.ts';
 import { readFleetConfig } from '../../services/fleet/config.ts';
+import { LiveTransfers } from '../../services/fleet/hosts/live.ts';
 import { FLEET_EXAMPLES } from '../../services/fleet/openapi/examples.ts';
 import { helpText, PREFIX, SETTINGS } from '../../services/fleet/settings.ts';
 import { fleetTransferRequestSchema } from '../../services/fleet/transfers/schema.ts';
@@ -311,6 +312,18 @@ describe('a gateway', () => {
     for (const wrong of ['status=x', 'page_size=0', 'host=-', 'unknown=1', 'page_token=AAAA']) {
       expect((await ask('GET', `/transfers?${wrong}`)).statusCode).toBe(400);
     }
+  });
+
+  test('keeps nothing in memory of what has ended', async () => {
+    const live = new LiveTransfers();
+    live.add('a', 'host-a');
+    live.told({ id: 'host-a' } as Parameters<typeof live.told>[0]);
+    live.forget('a');
+    expect([live.size, live.get('a')]).toEqual([0, undefined]);
+    const { id } = (await post(copy, 'admin')).json();
+    const { body } = await ask('GET', '/metrics');
+    expect(body).toMatch(/^dmad_fleet_transfers_in_flight 0$/m);
+    expect((await ask('GET', `/transfers/${id}`)).json().status).toBe('succeeded');
   });
 
   test('an etcd without space refuses with 507, one that is away with 503', async () => {

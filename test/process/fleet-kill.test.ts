@@ -89,6 +89,76 @@ suite(`gateways that are killed${why}`, () => {
     await fleet.startGateway(owner);
   }, 120_000);
 
+  test('one that stands still for longer than its lease changes nothing when it goes on', async () => {
+    const { gateway: owner } = await ownerOf();
+    const survivor = 1 - owner;
+    const ids: string[] = [];
+    const sendPair = async (index: number, gateway: number) => {
+      const { fill, copy } = steps(KILLS + 1, index);
+      for (const [name, body] of Object.entries({ fill, copy })) {
+        const headers = { prefer: 'respond-async', 'idempotency-key': `still ${index} ${name}` };
+        const { status, body: made } = await fleet.ask('POST', '/transfers', {
+          ...{ body, gateway, headers },
+        });
+        expect(status).toBe(202);
+        ids.push(made.id);
+      }
+    };
+    for (let index = 0; index < 5; index++) await sendPair(index, index % 2);
+    fleet.gateways[owner]?.child.kill('SIGSTOP');
+    for (let index = 5; index < 10; index++) await sendPair(index, survivor);
+    await fleet.until(async () => {
+      const { body } = await fleet.ask('GET', `/transfers/${ids.at(-1)}`, { gateway: survivor });
+      return body.status === 'succeeded';
+    });
+    fleet.gateways[owner]?.child.kill('SIGCONT');
+    await fleet.until(
+      async () => (await fleet.ask('GET', '/readyz', { gateway: owner })).status === 200,
+    );
+    for (let index = 10; index < 15; index++) await sendPair(index, index % 2);
+    await endOf(ids);
+    const content = await contentOf('dax1.0', 16 * BLOCK);
+    for (let index = 0; index < 15; index++) {
+      const at = (index + 1) * BLOCK;
+      const block = content.subarray(at, at + BLOCK);
+      const { byte } = steps(KILLS + 1, index);
+      expect({ index, block }).toEqual({ index, block: Buffer.alloc(BLOCK, byte) });
+    }
+  }, 120_000);
+
+  test('while etcd hangs nothing is promised, and what was sent runs once', async () => {
+    const { copy } = steps(0, 0);
+    const { url } = fleet.hosts[0] as { url: string };
+    const countOnHost = async () => {
+      let count = 0;
+      for await (const _ of fleet.client(url).allTransfers({ page_size: '1000' })) count++;
+      return count;
+    };
+    const before = await countOnHost();
+    for (let member = 0; member < fleet.etcd.size; member++) fleet.etcd.signal('SIGSTOP', member);
+    const hanging = [0, 1].map((gateway) =>
+      fleet
+        .ask('POST', '/transfers', {
+          ...{ body: copy, gateway, headers: { 'idempotency-key': 'hang' } },
+        })
+        .catch((error: Error) => error.message),
+    );
+    for (const answer of await Promise.all(hanging)) {
+      // The connection is closed if it is not known whether etcd has it.
+      if (answer !== 'fetch failed') {
+        expect(answer).toMatchObject({ status: 503, body: { code: 'etcd_unavailable' } });
+      }
+    }
+    await fleet.until(async () => (await fleet.ask('GET', '/readyz')).status === 503);
+    const refused = await fleet.ask('POST', '/transfers', { body: copy });
+    expect(refused).toMatchObject({ status: 503, body: { code: 'etcd_unavailable' } });
+    for (let member = 0; member < fleet.etcd.size; member++) fleet.etcd.signal('SIGCONT', member);
+    const { id } = await fleet.send(copy, 'hang');
+    await endOf([id]);
+    expect((await fleet.send(copy, 'hang')).id).toBe(id);
+    expect(await countOnHost()).toBe(before + 1);
+  }, 180_000);
+
   async function endOf(ids: readonly string[]): Promise<void> {
     for (const [index, id] of ids.entries()) {
       const found = await fleet.ask('GET', `/transfers/${id}`, {

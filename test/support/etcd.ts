@@ -64,6 +64,10 @@ export class EtcdCluster {
     return cluster;
   }
 
+  get size(): number {
+    return this.#members.length;
+  }
+
   get urls(): string {
     return this.#members.map(({ url }) => url).join(',');
   }

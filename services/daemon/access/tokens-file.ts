@@ -54,6 +54,10 @@ export const tokenSchema = z.strictObject({
 export const fleetTokenSchema = tokenSchema.extend({
   scopes: z.array(z.enum(FLEET_SCOPES)).min(1),
   hosts: z.array(hostNameSchema).min(1).max(MAX_HOSTS).optional(),
+  limits: tokenSchema.shape.limits.refine(
+    ({ bytes_per_second }) => bytes_per_second === undefined,
+    "bytes_per_second is for a daemon's tokens: a fleet limits transfers_in_flight",
+  ),
 });
 
 export type Token = z.output<typeof fleetTokenSchema>;

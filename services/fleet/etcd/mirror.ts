@@ -39,7 +39,7 @@ export interface MirrorOptions {
 }
 
 /** How many rows are read at a time. */
-const PAGE = 500;
+const PAGE = 100;
 /** How far the watch may be behind before it is begun anew, in milliseconds. */
 const MAX_LAG_MS = 5000;
 

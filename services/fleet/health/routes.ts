@@ -29,14 +29,14 @@ const common = problemResponses();
 export interface HealthRoutesOptions {
   mirror: Mirror;
   membership: Membership;
-  /** Names of hosts that are not ready. */
-  notReady(): string[];
+  /** How many hosts are not ready: who has no token learns no names. */
+  notReady(): number;
 }
 
 /** Why a gateway accepts nothing. */
 export function waitingFor({ mirror, membership }: HealthRoutesOptions): string[] {
   const { health } = membership;
-  if (health.is === 'away') return [`etcd: ${health.why}`];
+  if (health.is === 'away') return ['etcd: it cannot be reached'];
   if (health.is === 'full') return ['etcd: no space left (alarm NOSPACE)'];
   return mirror.current ? [] : ['etcd: reading what it has'];
 }
@@ -80,7 +80,8 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (a
     async (_request, reply) => {
       const waiting_for = waitingFor(options);
       const ready = waiting_for.length === 0;
-      const degraded = options.notReady().map((host) => `host ${host}`);
+      const count = options.notReady();
+      const degraded = count > 0 ? [`hosts that are not ready: ${count}`] : [];
       return reply
         .code(ready ? 200 : 503)
         .send({ ready, waiting_for, ...(degraded.length > 0 && { degraded }) });

@@ -8,6 +8,8 @@ const MAX_STRANGERS = 1000;
 export class LiveTransfers {
   /** The fleet's ids, by the host's. */
   readonly #ids = new Map<string, string>();
+  /** The host's ids, by the fleet's. */
+  readonly #hostIds = new Map<string, string>();
   readonly #documents = new Map<string, TransferDocument>();
   /** By the host's ids; the oldest first. Their events were faster than the record in etcd. */
   readonly #strangers = new Map<string, TransferDocument>();
@@ -20,6 +22,7 @@ export class LiveTransfers {
   add(id: string, hostId: string): TransferDocument | undefined {
     if (this.#ids.has(hostId)) return undefined;
     this.#ids.set(hostId, id);
+    this.#hostIds.set(id, hostId);
     const told = this.#strangers.get(hostId);
     this.#strangers.delete(hostId);
     if (told !== undefined) this.#documents.set(id, told);
@@ -45,8 +48,15 @@ export class LiveTransfers {
   }
 
   /** It has ended, and the fleet knows. */
-  forget(id: string, hostId: string | undefined): void {
-    this.#documents.delete(id);
+  forget(id: string): void {
+    const hostId = this.#hostIds.get(id);
     if (hostId !== undefined) this.#ids.delete(hostId);
+    this.#hostIds.delete(id);
+    this.#documents.delete(id);
+  }
+
+  /** How many of the fleet's transfers it knows. */
+  get size(): number {
+    return this.#ids.size;
   }
 }

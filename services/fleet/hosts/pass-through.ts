@@ -50,6 +50,12 @@ export async function passThrough(
   }
   const { statusCode: status, body } = answer;
   if (status >= 300) throw await problemOf(link, answer);
+  const type = String(answer.headers['content-type'] ?? 'application/octet-stream');
+  // Nothing that a browser would show as a page of the gateway's.
+  if (!/^application\/(?:json|octet-stream)\b/.test(type)) {
+    body.destroy();
+    throw unreachable(link, `it answered with ${type.slice(0, 100)}`);
+  }
   if (!accepts(answer.headers)) {
     body.destroy();
     throw unreachable(link, 'the device has changed');

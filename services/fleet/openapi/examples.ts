@@ -184,12 +184,12 @@ export const FLEET_EXAMPLES: Examples = {
     degraded: {
       summary: 'It accepts transfers, though a host is away',
       status: 200,
-      response: { ready: true, waiting_for: [], degraded: ['host hostb'] },
+      response: { ready: true, waiting_for: [], degraded: ['hosts that are not ready: 1'] },
     },
     waiting: {
       summary: 'etcd is away',
       status: 503,
-      response: { ready: false, waiting_for: ['etcd: connect ECONNREFUSED 10.0.0.2:2379'] },
+      response: { ready: false, waiting_for: ['etcd: it cannot be reached'] },
     },
   },
   isLive: { alive: { summary: 'It is alive', status: 200, response: { status: 'ok' } } },

@@ -78,19 +78,17 @@ export class Dispatch implements MirrorListener {
   transferEnded(id: string, before: Running | undefined, end: EndedRecord | undefined): void {
     const { fleet, ends, feed } = this.#options;
     if (before !== undefined) {
-      const { host, progress } = before.record;
-      const hostId = progress.is === 'handed_over' ? progress.hostId : undefined;
-      fleet.live(host).forget(id, hostId);
+      const { host } = before.record;
+      fleet.live(host).forget(id);
       this.#couriers.get(host)?.forget(id);
     }
     this.#abandoning.delete(id);
     ends.ended(id, end);
-    if (end === undefined) {
-      feed.forget(id);
-      return;
+    if (end !== undefined) {
+      this.#options.ended(end);
+      if (feed.watchers > 0) feed.changed(end.client, end.document, true);
     }
-    this.#options.ended(end);
-    if (feed.watchers > 0) feed.changed(end.client, end.document, true);
+    feed.forget(id);
   }
 
   cancelRequested(id: string): void {

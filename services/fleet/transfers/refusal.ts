@@ -2,7 +2,10 @@
 import { DmadError } from '../../client/node.ts';
 import { PROBLEMS, Problem, type ProblemCode } from '../../daemon/problems/problem.ts';
 
-/** Statuses by which a host says that a request cannot be meant. All others may pass. */
+/**
+ * Statuses by which a host says that a request cannot be meant. All others may pass, but for a device
+ * that is gone: waiting for it would hold up all that follows.
+ */
 const REFUSALS = [400, 413, 422];
 
 /** Whether a host refused a transfer for good. */
@@ -10,7 +13,7 @@ export function isRefusal(error: unknown): error is DmadError {
   return (
     error instanceof DmadError &&
     error.transfer === undefined &&
-    REFUSALS.includes(error.status) &&
+    (REFUSALS.includes(error.status) || error.code === 'device_gone') &&
     Object.hasOwn(PROBLEMS, error.code)
   );
 }

@@ -60,10 +60,16 @@ export class FleetTransfers {
   readonly #options: ServiceOptions;
   readonly #acceptor: Acceptor;
   readonly #ids = new TransferIds();
+  readonly #closing = new AbortController();
 
   constructor(options: ServiceOptions) {
     this.#options = options;
     this.#acceptor = new Acceptor(options.store, options.keys);
+  }
+
+  /** Answers all that wait for an end with how things stand. */
+  close(): void {
+    this.#closing.abort();
   }
 
   /** How many wait for etcd. */
@@ -124,7 +130,7 @@ export class FleetTransfers {
     try {
       const view = await this.find(id, client);
       if (view.ended !== undefined || ms === 0) return view;
-      const end = await until(ended, ms, gone);
+      const end = await until(ended, ms, AbortSignal.any([gone, this.#closing.signal]));
       if (end !== undefined) {
         const { owner } = view;
         return { owner, ended: end, document: documentFor(client, owner, end.document) };

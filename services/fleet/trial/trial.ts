@@ -89,7 +89,7 @@ async function startEtcd(children: Children, directory: string): Promise<string>
     ...['etcd', '--name', 'try', '--data-dir', join(directory, 'etcd'), '--logger', 'zap'],
     ...['--listen-client-urls', client, '--advertise-client-urls', client],
     ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer],
-    ...['--initial-cluster', `try=${peer}`],
+    ...['--initial-cluster', `try=${peer}`, '--auto-compaction-retention', '1h'],
   ]);
   await isReady(`${client}/health`);
   return client;

@@ -4,7 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Keyring } from '../../../services/daemon/access/keyring.ts';
-import { parseTokens, readTokensFile } from '../../../services/daemon/access/tokens-file.ts';
+import {
+  fleetTokenSchema,
+  parseTokens,
+  readTokensFile,
+} from '../../../services/daemon/access/tokens-file.ts';
 import { secretOf, sha256Of, tokensText, writeTokens } from '../../support/tokens.ts';
 
 const NO_DEVICE = () => undefined;
@@ -205,5 +209,28 @@ describe('Keyring', () => {
       expect(() => keyring.reload()).toThrow();
       expect(keyring.find(secretOf('anna'))).toBe(client);
     }
+  });
+});
+
+describe("a fleet's tokens", () => {
+  const parse = (more: string) =>
+    parseTokens(
+      `tokens: [{name: a, sha256: "${'0'.repeat(64)}", scopes: ["fleet:admin"]${more}}]`,
+      fleetTokenSchema,
+    );
+
+  test('name hosts, and may administer them; a daemon takes neither', () => {
+    expect(parse(', hosts: [hosta]')[0]).toMatchObject({
+      hosts: ['hosta'],
+      scopes: ['fleet:admin'],
+    });
+    const text = `tokens: [{name: a, sha256: "${'0'.repeat(64)}", scopes: ["content:read"], hosts: [a]}]`;
+    expect(() => parseTokens(text)).toThrow(/unknown: hosts/);
+    expect(() => parseTokens(text.replace('content:read', 'fleet:admin'))).toThrow(/scopes/);
+  });
+
+  test('a limit that a fleet does not keep is refused', () => {
+    expect(() => parse(', limits: {bytes_per_second: 1}')).toThrow(/bytes_per_second/);
+    expect(() => parse(', hosts: [Not-A-Name]')).toThrow(/hosts/);
   });
 });

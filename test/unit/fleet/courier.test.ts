@@ -39,6 +39,7 @@ class FakeHost {
   readonly ran: string[] = [];
   fate: () => 'answers' | 'away' | 'loses its answer' = () => 'answers';
   refuses: (body: { size?: unknown }) => boolean = () => false;
+  refusal = problem(422, 'out_of_range');
   status: 'running' | 'succeeded' = 'succeeded';
 
   readonly client = {
@@ -65,7 +66,7 @@ class FakeHost {
       const cause = Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' });
       throw new DmadError({ code: 'unreachable', message: 'away', cause });
     }
-    if (bodies.some((body) => this.refuses(body))) throw problem(422, 'out_of_range');
+    if (bodies.some((body) => this.refuses(body))) throw this.refusal;
     const made = bodies.map(({ idempotency_key: key }) => {
       const before = this.made.get(key);
       if (before !== undefined) return before;
@@ -201,6 +202,17 @@ describe('a courier', () => {
     ]);
     expect(ends[1]).toMatchObject({ refused: true, document: { error: { code: 'out_of_range' } } });
     expect(etcd.rows.has(used)).toBe(false);
+  });
+
+  test('a device that is gone fails its own transfers, and holds up no others', async () => {
+    const { host, make, accept, ended } = await setUp();
+    host.refuses = ({ size }) => size === 13;
+    host.refusal = problem(503, 'device_gone');
+    const records = [recordOf({ size: 13 }), recordOf()];
+    const courier = make();
+    for (const record of records) courier.add(await accept(record), true);
+    const ends = await Promise.all(records.map(({ id }) => ended(id)));
+    expect(ends.map(({ document }) => document.error?.code)).toEqual(['device_gone', undefined]);
   });
 
   test('what has not reached an absent host is cancelled at once', async () => {
