@@ -7,6 +7,7 @@ import { deviceSchema } from '../daemon/devices/schema.ts';
 import { enginesSchema } from '../daemon/engines/schema.ts';
 import { replicationListSchema, replicationSchema } from '../daemon/replication/schema.ts';
 import { dryRunSchema, transferListSchema, transferSchema } from '../daemon/transfers/schema.ts';
+import { hostSchema } from '../fleet/hosts/schema.ts';
 
 const bytes = z.int().min(0);
 const finding = z.object({
@@ -67,6 +68,9 @@ const RESULTS = {
   'replications show': replication,
   'replications change': replication,
   'replications cancel': replication,
+  'hosts list': z.object({ hosts: z.array(hostSchema) }),
+  'hosts add': z.object({ host: hostSchema }),
+  'hosts remove': z.object({ name: z.string() }),
   doctor: z.object({ findings: z.array(finding), summary: counts }),
   bench: z.object({ figures: z.array(figure) }),
   'token add': z.object({ name: z.string(), secret: z.string(), file: z.string() }),

@@ -13,6 +13,7 @@ import { doctor } from './commands/doctor.ts';
 import { calibrate, engines } from './commands/engines.ts';
 import { fill } from './commands/fill.ts';
 import { get } from './commands/get.ts';
+import { hosts } from './commands/hosts.ts';
 import { cancel, show, wait, watch } from './commands/one-transfer.ts';
 import { put } from './commands/put.ts';
 import { replicate } from './commands/replicate.ts';
@@ -26,7 +27,7 @@ import { parseDuration } from './lib/ranges.ts';
 /** In the order of the help. */
 const COMMANDS = [
   ...[copy, put, get, fill, compare, checksum, batch, replicate],
-  ...[devices, engines, transfers, show, change, cancel, wait, watch, top, replications],
+  ...[devices, engines, transfers, show, change, cancel, wait, watch, top, replications, hosts],
   ...[doctor, bench, calibrate, token, completion],
 ];
 

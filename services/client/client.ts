@@ -20,6 +20,7 @@ import {
   type UploadOptions,
   upload,
 } from './content.ts';
+import { devicePath, onItsHost } from './device-name.ts';
 import { transferError } from './error.ts';
 import { resumedEvents } from './events.ts';
 import { ReplicationClient } from './replications.ts';
@@ -42,6 +43,8 @@ import type {
   EventsQuery,
   Fault,
   FaultRequest,
+  FleetHost,
+  FleetHostRequest,
   ProblemExplanation,
   Range,
   Readiness,
@@ -99,7 +102,8 @@ export class DmadClient extends ReplicationClient {
    */
   async createTransfer(request: TransferRequest, options: CreateOptions = {}): Promise<Transfer> {
     const headers = creatingHeaders(options);
-    const body = () => JSON.stringify(request);
+    const onHost = onItsHost(request);
+    const body = () => JSON.stringify(onHost);
     return this.#transport.json(
       {
         ...{ method: 'POST', path: '/transfers', headers, body },
@@ -147,8 +151,9 @@ export class DmadClient extends ReplicationClient {
   }
 
   /** What a transfer would do; it copies nothing. */
-  planTransfer(request: TransferRequest, options?: CallOptions): Promise<DryRun> {
-    const body = () => JSON.stringify({ ...request, dry_run: true });
+  async planTransfer(request: TransferRequest, options?: CallOptions): Promise<DryRun> {
+    const onHost = onItsHost(request);
+    const body = () => JSON.stringify({ ...onHost, dry_run: true });
     const retry = 'after_loss';
     return this.#transport.json(
       { method: 'POST', path: '/transfers', headers: JSON_TYPE, body, retry },
@@ -293,7 +298,7 @@ export class DmadClient extends ReplicationClient {
   }
 
   getDevice(name: string, options?: CallOptions): Promise<Device> {
-    return this.#get(`/devices/${encodeURIComponent(name)}`, options);
+    return this.#get(devicePath(name), options);
   }
 
   /** Reads bytes of a device: all of it, or a range. */
@@ -315,7 +320,7 @@ export class DmadClient extends ReplicationClient {
     device: string,
     { offset, size, ...options }: CallOptions & Partial<Range> = {},
   ): Promise<Checksum> {
-    const path = `/devices/${encodeURIComponent(device)}/checksum`;
+    const path = `${devicePath(device)}/checksum`;
     return this.#transport.call(
       { path, query: { offset, size }, retry: 'after_loss' },
       options,
@@ -328,7 +333,7 @@ export class DmadClient extends ReplicationClient {
     device: string,
     { offset, size, blockSize, pageToken, ...options }: DigestOptions & { pageToken?: string } = {},
   ): Promise<Digests> {
-    const path = `/devices/${encodeURIComponent(device)}/digests`;
+    const path = `${devicePath(device)}/digests`;
     const query = { offset, size, block_size: blockSize, page_token: pageToken };
     return this.#transport.call(
       { path, query, retry: 'after_loss' },
@@ -340,6 +345,38 @@ export class DmadClient extends ReplicationClient {
   /** The SHA-256 of each block of a range, 32 bytes each, as a stream. */
   blockDigests(device: string, options: DigestOptions = {}): AsyncGenerator<Uint8Array> {
     return blockDigests(this.#transport, device, options);
+  }
+
+  /** Of a fleet: its hosts, and how they fare. */
+  async listHosts(options?: CallOptions): Promise<FleetHost[]> {
+    return (await this.#get<{ hosts: FleetHost[] }>('/hosts', options)).hosts;
+  }
+
+  /** Adds a host to a fleet, or changes how it is reached. */
+  putHost(name: string, request: FleetHostRequest, options?: CallOptions): Promise<FleetHost> {
+    const path = `/hosts/${encodeURIComponent(name)}`;
+    const body = () => JSON.stringify(request);
+    return this.#transport.json(
+      {
+        ...{ method: 'PUT', path, headers: JSON_TYPE, body },
+        ...{ expected: [201], retry: 'after_loss' },
+      },
+      options,
+    );
+  }
+
+  /** @param abandon whether its transfers that are not over end as interrupted */
+  async deleteHost(
+    name: string,
+    { abandon = false, ...options }: CallOptions & { abandon?: boolean } = {},
+  ): Promise<void> {
+    const path = `/hosts/${encodeURIComponent(name)}`;
+    const query = abandon ? { abandon: 'true' } : {};
+    await this.#transport.call(
+      { method: 'DELETE', path, query, expected: [204], retry: 'if_refused' },
+      options,
+      async () => undefined,
+    );
   }
 
   listEngines(options?: CallOptions): Promise<Engines> {

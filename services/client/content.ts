@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { devicePath } from './device-name.ts';
 import { DmadError, unreachable } from './error.ts';
 import { chunksOf } from './events.ts';
 import { Abort, sleep } from './time.ts';
@@ -63,7 +64,7 @@ export function upload(
   if (digest !== undefined) headers['content-digest'] = contentDigest(digest);
   const request: HttpRequest = {
     method: 'PUT',
-    path: `/devices/${encodeURIComponent(device)}/content`,
+    path: `${devicePath(device)}/content`,
     query: { offset, durability },
     headers,
     body: () => requestBody(body, onProgress),
@@ -115,7 +116,7 @@ export async function download(
   device: string,
   options: DownloadOptions,
 ): Promise<Download> {
-  const path = `/devices/${encodeURIComponent(device)}/content`;
+  const path = `${devicePath(device)}/content`;
   const { offset = 0, size, onProgress = () => {} } = options;
   const chunks = resumedBytes(transport, options, (done) => {
     const first = offset + done;
@@ -177,7 +178,7 @@ export async function* blockDigests(
   device: string,
   { offset = 0, size, blockSize = 2 ** 20, ...options }: DigestOptions,
 ): AsyncGenerator<Uint8Array> {
-  const path = `/devices/${encodeURIComponent(device)}/digests`;
+  const path = `${devicePath(device)}/digests`;
   let rest = new Uint8Array();
   const chunks = resumedBytes(transport, options, (done) => {
     const skipped = Math.floor(done / DIGEST_SIZE);

@@ -14,6 +14,7 @@ import type * as problems from '../daemon/problems/routes.ts';
 import type * as problem from '../daemon/problems/schema.ts';
 import type * as replications from '../daemon/replication/schema.ts';
 import type * as transfers from '../daemon/transfers/schema.ts';
+import type * as fleet from '../fleet/hosts/schema.ts';
 
 /** What POST /transfers takes. Offsets and sizes are bytes, or strings such as "32MiB". */
 export type TransferRequest = Omit<z.input<typeof transfers.transferRequestSchema>, 'dry_run'>;
@@ -46,6 +47,9 @@ export type Fault = z.output<typeof faults.faultSchema>;
 export type Readiness = z.output<typeof health.readySchema>;
 export type Version = z.output<typeof health.versionSchema>;
 export type Root = z.output<typeof root.rootSchema>;
+
+export type FleetHost = z.output<typeof fleet.hostSchema>;
+export type FleetHostRequest = z.input<typeof fleet.hostRequestSchema>;
 
 export type Whoami = z.output<typeof whoami.whoamiSchema>;
 

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Daemon } from '../support/daemon.ts';
+import { dmactlFor } from '../support/dmactl.ts';
 import { NO_ETCD } from '../support/etcd.ts';
 import { TestFleet } from '../support/fleet.ts';
 import { freePort } from '../support/free-port.ts';
@@ -165,6 +170,41 @@ suite(`a fleet of two gateways and two hosts${why}`, () => {
     abort.abort();
     await watching;
     expect((await client.runTransfer(request)).status).toBe('succeeded');
+  });
+
+  test('dmactl works against it, with the host before the device', async () => {
+    const dmactl = dmactlFor({ DMAD_URL: fleet.urls[1] as string });
+    const ok = async (...args: string[]): Promise<Record<string, unknown>> => {
+      const { code, stderr, document } = await dmactl.one(...args);
+      expect({ args, code, stderr: code === 0 ? '' : stderr }).toEqual({
+        args,
+        code: 0,
+        stderr: '',
+      });
+      return document;
+    };
+    const fails = async (code: number, ...args: string[]) =>
+      expect([args, (await dmactl.run(...args)).code]).toEqual([args, code]);
+    const bytes = randomBytes(8192);
+    const directory = mkdtempSync(join(tmpdir(), 'dmad-fleet-'));
+    const [sent, received] = [join(directory, 'sent'), join(directory, 'received')];
+    writeFileSync(sent, bytes);
+    await ok('put', sent, 'host1/dax0.0:64KiB');
+    expect(await ok('copy', 'host1/dax0.0:64KiB+8KiB', 'host1/dax1.0:128KiB')).toMatchObject({
+      transfer: { status: 'succeeded', host: 'host1' },
+    });
+    await ok('get', 'host1/dax1.0:128KiB+8KiB', received);
+    expect(readFileSync(received).equals(bytes)).toBe(true);
+    rmSync(directory, { recursive: true });
+    expect(await ok('compare', 'host1/dax0.0:64KiB+8KiB', 'host1/dax1.0:128KiB')).toMatchObject({
+      equal: true,
+    });
+    expect((await ok('devices')).devices).toHaveLength(4);
+    expect((await ok('hosts', 'list')).hosts).toMatchObject([{ name: 'host0' }, { name: 'host1' }]);
+    await ok('hosts', 'add', 'another', 'http://127.0.0.1:1');
+    await ok('hosts', 'remove', 'another');
+    await fails(2, 'copy', 'host0/dax0.0:0+4KiB', 'host1/dax0.0:0');
+    await fails(3, 'checksum', 'nowhere/dax0.0:0+4KiB');
   });
 
   test('pages go through all transfers, newest first', async () => {

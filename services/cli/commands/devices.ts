@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Command } from 'commander';
+import type { Device } from '../../client/node.ts';
 import type { Context, Runner } from '../lib/context.ts';
 import { humanBytes, printable, table } from '../lib/format.ts';
 
@@ -12,7 +13,7 @@ export function devices(program: Command, run: Runner): void {
         const client = await context.client();
         const all = await client.listDevices({ signal: context.signal });
         const rows = all.map((device) => [
-          ...[device.name, device.kind, humanBytes(device.size), device.state],
+          ...[nameOf(device), device.kind, humanBytes(device.size), device.state],
           device.persistence_domain,
           device.numa_node === null ? '–' : String(device.numa_node),
           String(device.bad_blocks.length),
@@ -23,4 +24,9 @@ export function devices(program: Command, run: Runner): void {
         return undefined;
       }),
     );
+}
+
+/** In a fleet a device is named with its host, as other commands take it. */
+function nameOf(device: Device & { host?: string }): string {
+  return device.host === undefined ? device.name : `${device.host}/${device.name}`;
 }

@@ -13,7 +13,10 @@ export type SizedRange = DeviceRange & { size: number };
 
 const EXAMPLE = 'such as dax0.0:0+32MiB (from 0, 32 MiB), dax0.0:1MiB-2MiB, or dax0.0:1MiB';
 
-/** Reads DEVICE, DEVICE:OFFSET, DEVICE:OFFSET+SIZE or DEVICE:OFFSET-END, where END is the first byte behind it. */
+/**
+ * Reads DEVICE, DEVICE:OFFSET, DEVICE:OFFSET+SIZE or DEVICE:OFFSET-END, where END is the first byte behind
+ * it. In a fleet a device is named with its host: hosta/dax0.0.
+ */
 export function parseRange(text: string): DeviceRange {
   const [, device = '', start, mark, stop] =
     /^([^:]+)(?::([^:+-]+)(?:([+-])([^:+-]+))?)?$/.exec(text) ?? [];
