@@ -20,6 +20,7 @@ import {
 } from './http.ts';
 import { describeMachine, machineText } from './machine.ts';
 import { ratioPlot } from './plot.ts';
+import { REPLICATION_ROW, replicationRow } from './replication.ts';
 import { QUEUE_ROW, queueRow, STREAMS_ROW, streamsRow } from './scale.ts';
 import {
   DIGEST_LAG_ROW,
@@ -57,6 +58,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   ...each(SEGMENT_ROWS, segmentRow),
   ...each(STREAM_ROWS, streamRow),
   ...each([DIGESTS_ROW], digestsRow),
+  ...each([REPLICATION_ROW], replicationRow),
   ...each([MIXED_ROW], mixedRow),
   ...each([LAG_ROW], lagRow),
   ...each([DIGEST_LAG_ROW], digestLagRow),

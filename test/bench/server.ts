@@ -26,10 +26,15 @@ export class Server {
   }
 
   /** The daemon, on two emulated devices of that many bytes each, in memory. */
-  static daemon(directory: string, deviceSize: number): Promise<Server> {
+  static daemon(
+    directory: string,
+    deviceSize: number,
+    environment: Record<string, string> = {},
+  ): Promise<Server> {
     return Server.#start(MAIN, join(directory, `daemon-${performance.now()}`), {
       DMAD_PORT: '0',
       DMAD_DEVICES: `emulated:dax0.0=${deviceSize},emulated:dax1.0=${deviceSize}`,
+      ...environment,
     });
   }
 

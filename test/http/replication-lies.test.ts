@@ -51,12 +51,14 @@ afterAll(() => {
   rmSync(directory, { recursive: true, force: true });
 });
 
+const TRACE = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+
 const replicate = (more: object = {}) => {
   const payload = {
     ...{ peer: 'liar', src_device_name: 'dax0.0', src_offset: 0, dst_device_name: 'dax0.0' },
     ...{ dst_offset: 0, size: SIZE, block_size: BLOCK, ...more },
   };
-  const headers = { prefer: 'wait=60' };
+  const headers = { prefer: 'wait=60', traceparent: TRACE };
   return app.ask({ method: 'POST', url: '/replications', payload, headers });
 };
 const content = async () =>
@@ -74,9 +76,10 @@ const says =
     return true;
   };
 
-test('a peer that tells the truth', async () => {
+test('a peer that tells the truth, and learns of which trace it is a part', async () => {
   const answer = await replicate();
   expect(answer.status).toBe(201);
+  for (const { headers } of peer.requests) expect(headers.traceparent).toBe(TRACE);
   expect((await content()).equals(peer.bytes.subarray(0, SIZE))).toBe(true);
 });
 

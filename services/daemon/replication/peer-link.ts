@@ -104,7 +104,7 @@ export class PeerLink {
         at += chunk.length;
         guard.received(chunk.length);
       }
-      if (at < memory.length) throw new Error('the answer was cut short');
+      if (at < memory.length) throw new PeerAway('the answer was cut short');
     });
   }
 
@@ -150,7 +150,7 @@ export class PeerLink {
     }
   }
 
-  /** A client of the peer as it is configured now. @throws Error if it is not any more */
+  /** A client of the peer as it is configured now. @throws PeerAway if it is not any more */
   #connect(): ConnectedClient {
     const peer = this.#options.find();
     if (peer !== this.#peer) {
@@ -158,7 +158,7 @@ export class PeerLink {
       this.#client = undefined;
     }
     this.#peer = peer;
-    if (peer === undefined) throw new Error('it is not in DMAD_PEERS_FILE any more');
+    if (peer === undefined) throw new PeerAway('it is not in DMAD_PEERS_FILE any more');
     const { url, token, tls } = peer;
     // This asks again by itself, and tells of it.
     this.#client ??= connect({ url, token, tls, headers: this.#options.headers, retryForMs: 0 });
@@ -176,6 +176,11 @@ export class PeerLink {
     this.#away = { sinceMs: before?.sinceMs ?? Date.now(), why };
     if (before?.why !== why) this.#options.changed();
   }
+}
+
+/** It may answer later. */
+class PeerAway extends Error {
+  override readonly name = 'PeerAway';
 }
 
 /** Ends a request whose answer comes too slowly. */
@@ -246,7 +251,9 @@ function away(error: Error, retryAfterMs = 0): Fault {
 }
 
 function faultOf(error: unknown): Fault {
-  if (!(error instanceof DmadError)) return away(error as Error);
+  if (error instanceof PeerAway) return away(error);
+  // A fault of this daemon's own: to try again would hide it.
+  if (!(error instanceof DmadError)) throw error;
   const { code, status, message, retryAfterMs = 0 } = error;
   if (code === 'unreachable' || code === 'deadline_exceeded') {
     const codes = codesOf(error);

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { connect } from '../../services/client/node.ts';
+import { MEMORY_DIR } from '../support/app.ts';
+import { writePeers } from '../support/peers.ts';
+import type { Workshop } from './copier.ts';
+import { type Row, repeat, rowOf, skipped } from './figures.ts';
+import { Server } from './server.ts';
+
+const SIZE = 256 * 2 ** 20;
+export const REPLICATION_ROW = 'replicate_full';
+
+/** A replication of all of a device over loopback, its proof included, against curl, which proves nothing. */
+export async function replicationRow({ directory }: Workshop): Promise<Row> {
+  const curl = promisify(execFile);
+  try {
+    await curl('curl', ['--version']);
+  } catch {
+    return skipped(REPLICATION_ROW, 'curl is not installed');
+  }
+  const source = await Server.daemon(directory, SIZE);
+  const peers = writePeers(directory, [{ name: 'source', url: source.url }]);
+  const destination = await Server.daemon(directory, SIZE, { DMAD_PEERS_FILE: peers });
+  const client = connect({ url: destination.url });
+  const replicate = () =>
+    client.createReplication(
+      {
+        ...{ peer: 'source', src_device_name: 'dax0.0', src_offset: 0, dst_device_name: 'dax0.0' },
+        ...{ dst_offset: 0, size: SIZE, mode: 'full' },
+      },
+      { waitSeconds: 60 },
+    );
+  const download = () =>
+    curl('curl', ['-sSf', '-o', '/dev/null', `${source.url}/devices/dax0.0/content`]);
+  const speed = async (move: () => Promise<unknown>) => {
+    const began = performance.now();
+    await move();
+    return SIZE / (performance.now() - began) / 1e6;
+  };
+  try {
+    const filled = connect({ url: source.url });
+    await filled.runTransfer({
+      ...{ operation: 'fill', device_name: 'dax0.0', dst_offset: 0, size: SIZE, pattern: '5a' },
+    });
+    await filled.close();
+    const pairs = await repeat(
+      7,
+      () => speed(replicate),
+      () => speed(download),
+    );
+    const note = `curl of the same bytes; devices in ${MEMORY_DIR}`;
+    return rowOf(REPLICATION_ROW, 'GB/s', pairs, note);
+  } finally {
+    await client.close();
+    await Promise.all([source.stop(), destination.stop()]);
+  }
+}
