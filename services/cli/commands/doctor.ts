@@ -26,7 +26,7 @@ export function doctor(program: Command, run: Runner): void {
           ...{ problem: count('problem'), unknown: count('unknown') },
         };
         const lines = findings.map(({ level, subject, message, remedy }) => {
-          const mark = context.terminal.paint(level.padEnd(8), COLORS[level]);
+          const mark = context.terminal.paint(level.padEnd(8), COLORS[level], 'stdout');
           const what = `${mark} ${subject}: ${printable(message)}`;
           return remedy === undefined ? what : `${what}\n${' '.repeat(9)}→ ${remedy}`;
         });

@@ -100,12 +100,20 @@ export function reportError(
   const described = describeError(error);
   if (json) terminal.out(`${jsonLine(command, { error: described })}\n`);
   const errors = error instanceof DmadError ? error.errors : [];
-  terminal.err(`${terminal.paint('dmactl:', 'red')} ${printable(described.message)}\n`);
+  terminal.err(`${terminal.paint('dmactl:', 'red', 'stderr')} ${printable(described.message)}\n`);
   for (const { pointer, detail } of errors) {
     if (described.message.includes(detail)) continue;
     terminal.err(`  ${printable(`${pointer}: ${detail}`)}\n`);
   }
+  const hint = HINTS[described.code];
+  if (hint !== undefined) terminal.err(`  ${hint}\n`);
 }
+
+/** What to do about errors that are not about what was asked for. */
+const HINTS: Record<string, string> = {
+  unreachable: '"dmactl doctor" says what is wrong; --url and DMAD_URL say where the daemon is',
+  unauthenticated: 'the token is read from --token-file, DMAD_TOKEN or ~/.config/dmad/token',
+};
 
 export function describeError(error: unknown) {
   const exit = exitNameOf(error);

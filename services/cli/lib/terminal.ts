@@ -11,7 +11,7 @@ export class Terminal {
   readonly #stdout: NodeJS.WriteStream;
   readonly #stderr: NodeJS.WriteStream;
   readonly #dumb: boolean;
-  readonly #color: boolean;
+  readonly #color: { stdout: boolean; stderr: boolean };
   readonly #utf8: boolean;
   /** Whether a line stands there that is to be drawn over. */
   #drawn = false;
@@ -26,7 +26,8 @@ export class Terminal {
     this.#stdout = stdout;
     this.#stderr = stderr;
     this.#dumb = env.TERM === 'dumb';
-    this.#color = isTerminal(stdout) && !env.NO_COLOR && !this.#dumb;
+    const color = !env.NO_COLOR && !this.#dumb;
+    this.#color = { stdout: color && isTerminal(stdout), stderr: color && isTerminal(stderr) };
     this.#utf8 = /utf-?8/i.test(env.LC_ALL || env.LC_CTYPE || env.LANG || '');
     stdout.on('error', (error: NodeJS.ErrnoException) => {
       // The reader has closed the pipe, as `head` does: it has seen enough of a list, but not all bytes.
@@ -97,9 +98,10 @@ export class Terminal {
     this.#drawn = false;
   }
 
-  paint(text: string, color: 'red' | 'yellow' | 'green' | 'dim'): string {
+  /** @param to what it is written to afterwards */
+  paint(text: string, color: 'red' | 'yellow' | 'green' | 'dim', to: 'stdout' | 'stderr'): string {
     const codes = { red: 31, yellow: 33, green: 32, dim: 2 };
-    return this.#color ? `\x1b[${codes[color]}m${text}\x1b[0m` : text;
+    return this.#color[to] ? `\x1b[${codes[color]}m${text}\x1b[0m` : text;
   }
 }
 

@@ -11,6 +11,14 @@ afterEach(() => {
   jest.useRealTimers();
 });
 
+test('colours are for the stream that is a terminal', () => {
+  const { terminal } = terminalOf(true);
+  expect(terminal.paint('no', 'red', 'stdout')).toBe('no');
+  expect(terminal.paint('yes', 'red', 'stderr')).toBe('\x1b[31myes\x1b[0m');
+  const { terminal: plain } = terminalOf(true, { NO_COLOR: '1' });
+  expect(plain.paint('no', 'red', 'stderr')).toBe('no');
+});
+
 function terminalOf(isTTY: boolean, env: Record<string, string> = { LANG: 'en_US.UTF-8' }) {
   const stderr = Object.assign(new PassThrough(), { isTTY, columns: 60 });
   const streams = { stdin: new PassThrough(), stdout: new PassThrough(), stderr };
