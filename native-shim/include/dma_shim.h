@@ -93,7 +93,7 @@ enum dma_shim_persistence {
 
 /** enum dma_shim_flush_basis - by what a flush makes bytes persistent */
 enum dma_shim_flush_basis {
-	DMA_SHIM_FLUSH_NONE = 0,       /* it cannot, or nobody knows whether it does */
+	DMA_SHIM_FLUSH_NONE = 0,       /* it cannot, or it is not known to */
 	DMA_SHIM_FLUSH_CLWB = 1,
 	DMA_SHIM_FLUSH_CLFLUSHOPT = 2,
 	DMA_SHIM_FLUSH_CLFLUSH = 3,
@@ -135,7 +135,7 @@ enum dma_shim_engine {
 	DMA_SHIM_ENGINE_DMA = 2,
 };
 
-/** enum dma_shim_priority - a job's share where engines are contended */
+/** enum dma_shim_priority - a job's share if engines are contended */
 enum dma_shim_priority {
 	DMA_SHIM_HIGH = 0,
 	DMA_SHIM_NORMAL = 1,
@@ -257,7 +257,7 @@ enum dma_shim_dma_error {
 /**
  * struct dma_shim_completion - how a job stands, or ended
  * @tag:             the job's
- * @bytes_done:      bytes copied, filled or compared (or read, where nothing is
+ * @bytes_done:      bytes copied, filled or compared (or read, if nothing is
  *                   written) so far
  * @started_ns:      when its first byte was about to move
  * @finished_ns:     when it ended; zero in a PROGRESS record
@@ -283,7 +283,7 @@ enum dma_shim_dma_error {
  * @dma_channel:     id of the channel that failed, or DMA_SHIM_NO_CHANNEL
  * @dma_retries:     how often a part of it was thrown out with another's fault,
  *                   or with its channel, and tried again
- * @difference:      COMPARE, where the status is zero: from the beginning of that
+ * @difference:      COMPARE, if the status is zero: from the beginning of that
  *                   segment on, the first byte that differs; else
  *                   DMA_SHIM_NO_DIFFERENCE
  */
@@ -360,7 +360,7 @@ void dma_shim_close(struct dma_shim *shim);
  * @shim: the context
  *
  * A non-blocking stream of struct dma_shim_completion. The caller owns the
- * descriptor and closes it. While nobody reads, records wait in memory, one
+ * descriptor and closes it. While they are not read, records wait in memory, one
  * DONE for each job in flight and at most one PROGRESS: no thread blocks, and
  * nothing is lost.
  *
@@ -422,7 +422,7 @@ int dma_shim_device_close(struct dma_shim *shim, uint32_t device);
  *
  * Never waits for another's bytes to move. Bounds are checked before anything
  * moves. With @over, and while no thread is at work, the calling thread itself copies a
- * segment of up to 256 KiB from or to @memory, where the other is memory too.
+ * segment of up to 256 KiB from or to @memory, if the other is memory too.
  *
  * Return: DMA_SHIM_SUBMIT_COMPLETED and the DONE record in @over, or 0 and exactly one
  * DONE record later, or -EINVAL (a field out of range, a segment of size 0,
@@ -563,7 +563,7 @@ int dma_shim_dma_open(struct dma_shim *shim, const char *path,
 /**
  * dma_shim_dma_info() - what the module has now
  *
- * Return: 0, or -ENODEV where the DMA engine is not open.
+ * Return: 0, or -ENODEV if the DMA engine is not open.
  */
 int dma_shim_dma_info(struct dma_shim *shim, struct dma_shim_dma_info *out);
 
@@ -594,7 +594,7 @@ int dma_shim_dma_attach(struct dma_shim *shim, uint32_t device);
 
 /**
  * dma_shim_lock_file() - take an exclusive lock that dies with the process
- * @path: created where missing, mode 0600
+ * @path: created if missing, with mode 0600
  *
  * Return: a descriptor that holds the lock until it is closed, -EWOULDBLOCK
  * when another process holds it, or what open(2) says.
@@ -671,7 +671,7 @@ int dma_shim_writer_open(int fd, uint32_t capacity, struct dma_shim_writer **out
  * dma_shim_writer_put() - add bytes, copied; never waits
  * @limit: most bytes that may wait then, these included
  *
- * Return: 0, or -ENOBUFS where it would be more: nothing is added.
+ * Return: 0, or -ENOBUFS if it would be more: nothing is added.
  */
 int dma_shim_writer_put(struct dma_shim_writer *writer, const void *bytes,
 			uint32_t size, uint32_t limit);
@@ -693,7 +693,7 @@ int dma_shim_writer_drain(struct dma_shim_writer *writer, uint32_t timeout_ms);
  * @message: such as "READY=1"
  *
  * Return: 0, -EINVAL (neither a path nor an abstract address), or what
- * sendto(2) says. Never waits: -EAGAIN where the receiver is behind.
+ * sendto(2) says. Never waits: -EAGAIN if the receiver is behind.
  */
 int dma_shim_notify(const char *path, const char *message);
 

@@ -71,7 +71,7 @@ bool sigbus_guard(void (*function)(void *), void *argument, struct fault *fault)
 void sigbus_watch(struct device *device);
 void sigbus_forget(const struct device *device);
 
-/* A device with more is not worth asking about. */
+/* No more bad ranges of a device are remembered. */
 #define MAX_BAD 64u
 
 /**
@@ -89,7 +89,7 @@ void sigbus_forget(const struct device *device);
  * @plain_io:    read(2) and write(2) reach its bytes as its mapping does
  * @in_memory:   its bytes are memory: touching one never waits for a disk, nor
  *               for a huge page to be cleared
- * @bad:         ranges found bad while nobody read them; of those before
+ * @bad:         ranges found bad while no thread read them; of those before
  *               @bad_count, one whose size is 0 is being written
  */
 struct device {
@@ -128,7 +128,7 @@ void numa_leave(const struct dma_shim *shim);
 
 /**
  * struct engine_ops - who moves the bytes of a job
- * @reaches:   whether it can copy between these, each NULL where it is no
+ * @reaches:   whether it can copy between these, each NULL if it is no
  *             device. Called with the lock held
  * @begin:     plan the copy of job->segment, and of as many segments after it
  *             as the engine likes to take at once, as the job's next step, and
@@ -138,7 +138,7 @@ void numa_leave(const struct dma_shim *shim);
  *             the job is to end. Called with the lock held
  * @uncached:  whether a piece of that size leaves no dirty line in a CPU cache
  *             but for those that hold its first and last byte
- * @retime:    the job's deadline has changed; NULL where it is of no concern.
+ * @retime:    the job's deadline has changed; NULL if it is of no concern.
  *             Called with the lock held
  *
  * Checksums and flushes are not an engine's business: the pools do them.
@@ -172,7 +172,7 @@ enum step {
  * Fields of the first group do not change after submission, except that
  * sync.c sorts the segments once nothing needs their order any more. The
  * others belong to the lock, or to the one thread that runs the job's piece
- * where a step has one piece only.
+ * if a step has one piece only.
  */
 struct job {
 	struct dma_shim *shim;
@@ -186,7 +186,7 @@ struct job {
 	const struct stream_kernel *kernel;     /* CPU: NULL to go through the cache */
 	uint64_t tag;
 	uint64_t sync_errors;                   /* the device's, at submission */
-	uint64_t brief;                         /* what it costs, in bytes, where its
+	uint64_t brief;                         /* what it costs, in bytes, if its
 						 * caller may do it; else 0 */
 	uint32_t priority;
 	uint32_t flags;
@@ -260,7 +260,7 @@ struct piece {
 
 	int status;
 	volatile uint32_t at;           /* segment being worked on */
-	volatile uint64_t bytes;        /* moved, or read where none are */
+	volatile uint64_t bytes;        /* moved, or read if none are moved */
 	uint64_t difference;            /* COMPARE: see struct dma_shim_completion */
 	uint32_t source_crc;
 	uint32_t destination_crc;
@@ -384,7 +384,7 @@ void jobs_cancel_all(struct dma_shim *shim);
 #define BATCH_RECORDS 128u
 
 enum outbox_state {
-	OUTBOX_IDLE,       /* nobody sends */
+	OUTBOX_IDLE,       /* no thread sends */
 	OUTBOX_SENDING,    /* one thread sends, without the lock */
 	OUTBOX_BLOCKED,    /* the socket is full; the delivery thread waits */
 	OUTBOX_CLOSED,     /* the reader has gone: records are dropped */
@@ -393,7 +393,7 @@ enum outbox_state {
 /**
  * struct outbox - completion records on their way to the socket
  * @ring:       records from number @head up to @tail, at number & (size - 1)
- * @batch:      records taken from the ring that are being sent, by whoever is
+ * @batch:      records taken from the ring that are being sent, by the thread that is
  *              SENDING, or are stuck half-way while BLOCKED
  * @batch_size: in bytes, as is @batch_sent
  * @no_memory:  what BLOCKED the last send was not the reader

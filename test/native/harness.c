@@ -157,7 +157,7 @@ static void remove_scratch(void)
 	}
 }
 
-/* Wait for the test's process; false where it took too long. */
+/* Wait for the test's process; false if it took too long. */
 static bool wait_for(pid_t child, int *status)
 {
 	int descriptor = (int)syscall(SYS_pidfd_open, child, 0);

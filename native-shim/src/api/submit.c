@@ -100,7 +100,7 @@ static int check_segments(const struct dma_shim_job *job,
 	return 0;
 }
 
-/* Who is to do it, as NULL where that is not to be had */
+/* The engine that a job asks for; NULL if it is not available */
 static const struct engine_ops *find_engine(const struct dma_shim *shim, uint32_t engine)
 {
 	if (engine == DMA_SHIM_ENGINE_CPU)
@@ -108,7 +108,7 @@ static const struct engine_ops *find_engine(const struct dma_shim *shim, uint32_
 	return shim->dma ? &dma_engine : NULL;
 }
 
-/* The devices that the job names, as NULL where it names none */
+/* The devices that the job names; NULL if it names none */
 static int get_devices(struct dma_shim *shim, const struct dma_shim_job *job,
 		       struct device **source, struct device **destination)
 {

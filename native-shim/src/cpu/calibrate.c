@@ -7,9 +7,9 @@
  * questions are asked, in some tens of milliseconds:
  *
  *  - which kernel copies fastest what is in no cache;
- *  - from which size on it is no slower than memcpy(3) even where that finds
+ *  - from which size on it is no slower than memcpy(3) even if that finds
  *    both ranges in a cache, which is the best that can happen to it. On ranges
- *    that are in none the kernels win at any size, but nobody knows beforehand;
+ *    that are in none the kernels win at any size, but that is not known beforehand;
  *  - how many threads it takes until memory is busy.
  *
  * Each figure is the best of a few: whatever disturbs a measurement makes it
@@ -50,7 +50,7 @@ struct bench {
 	uint64_t deadline;
 };
 
-/* With @kernel, or memcpy(3) where that is NULL */
+/* With @kernel, or with memcpy(3) if that is NULL */
 static uint64_t time_copy(const struct bench *bench, const struct stream_kernel *kernel,
 			  uint64_t size)
 {
@@ -213,7 +213,7 @@ static uint32_t thread_limit(void)
 	return cpus - 1 < MAX_COPY_THREADS ? cpus - 1 : MAX_COPY_THREADS;
 }
 
-/* What holds where there is no time, or no memory, to measure */
+/* Used if there is no time, or no memory, to measure */
 static void assume(void)
 {
 	unsigned int best = 0;
@@ -241,7 +241,7 @@ static void calibrate(void)
 		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED)
 		return;
-	/* Fewer faults to wait for; harmless where it is not to be had. */
+	/* Fewer page faults to wait for; harmless if the kernel refuses. */
 	madvise(memory, 2 * RANGE, MADV_HUGEPAGE);
 	memset(memory, 1, 2 * RANGE);
 	bench.from = memory;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * CRC-32C (Castagnoli: RFC 3720 appendix B.4; reflected, begun and ended with
- * all ones), by the CRC32 instruction of SSE 4.2 where there is one.
+ * all ones), by the CRC32 instruction of SSE 4.2 if the CPU has it.
  *
  * The instruction takes three cycles but one can begin in every cycle, so
  * three thirds of a block run side by side and are put together by appending

@@ -3,10 +3,10 @@
  * Ways to copy and to fill what is too large for the caches; calibrate.c tells which.
  *
  * A normal store first reads the line that it is going to overwrite, and
- * throws out of the cache a line that somebody wanted. A non-temporal store of
+ * evicts from the cache a line that something else needed. A non-temporal store of
  * a whole line does neither, and on persistent memory leaves nothing to write
  * back. Only whole, aligned lines gain: the ends of a range are copied as
- * usual, and whoever flushes has to write back the lines that hold them.
+ * usual, and a flush has to write back the lines that hold them.
  */
 #include <immintrin.h>
 #include <string.h>
@@ -124,7 +124,7 @@ static void copy_movsb(unsigned char *to, const unsigned char *from, size_t size
 			 : "+D"(to), "+S"(from), "+c"(size) : : "memory");
 }
 
-/* The first 8 bytes stand for the line where they are all there is to it. */
+/* If the first 8 bytes are all of the line, they stand for it. */
 static void fill_stosq(unsigned char *to, const unsigned char *line, size_t size)
 {
 	size_t words = size / 8;
@@ -157,7 +157,7 @@ bool stream_kernel_usable(const struct stream_kernel *kernel)
 }
 
 /*
- * Copy of any size and alignment. Whoever runs a piece orders the stores once, at its
+ * Copy of any size and alignment. The thread that runs a piece orders the stores once, at its
  * end: a fence for each small segment would cost as much as copying it.
  */
 void copy_streaming(const struct stream_kernel *kernel, unsigned char *to,

@@ -71,7 +71,7 @@ const char *cpu_model(void)
 	return model;
 }
 
-/* CPUs that this process may run on; none where the kernel has more than MAX_CPUS */
+/* CPUs that this process may run on; none if the kernel has more than MAX_CPUS */
 void cpus_allowed(struct cpus *cpus)
 {
 	if (sched_getaffinity(0, sizeof(*cpus), &cpus->set))

@@ -241,7 +241,7 @@ PUBLIC int dma_shim_device_open(struct dma_shim *shim, const char *path,
 	return handle;
 }
 
-/* Use a device until device_put(); NULL where there is none. With the lock held. */
+/* Use a device until device_put(); NULL if there is none. With the lock held. */
 struct device *device_get(struct dma_shim *shim, uint32_t handle)
 {
 	struct device *device;

@@ -12,7 +12,7 @@ static int status_of(int error)
 	return error == ENOSPC || error == EDQUOT ? -ENOSPC : -EIO;
 }
 
-/* Return: 0, -EIO, or -ENXIO where the file has become shorter. */
+/* Return: 0, -EIO, or -ENXIO if the file has become shorter. */
 int file_read(const struct device *device, unsigned char *to, uint64_t offset,
 	      uint64_t size)
 {
@@ -32,7 +32,7 @@ int file_read(const struct device *device, unsigned char *to, uint64_t offset,
 	return 0;
 }
 
-/* Return: 0, -EIO, -ENOSPC, or -ENXIO where the file has become shorter. */
+/* Return: 0, -EIO, -ENOSPC, or -ENXIO if the file has become shorter. */
 int file_write(const struct device *device, const unsigned char *from,
 	       uint64_t offset, uint64_t size)
 {

@@ -2,9 +2,9 @@
 /*
  * Which CPUs are near a device's memory.
  *
- * A CPU of another node copies at a fraction of the speed, above all where it
+ * A CPU of another node copies at a fraction of the speed, above all if it
  * writes to persistent memory. So a thread moves, before it runs a large piece,
- * to the node of the destination, or of the source where only that has one. It
+ * to the node of the destination, or of the source if only that has one. It
  * stays there for all that is small, or whose place does not matter, and may go
  * anywhere again when it has nothing to do: a move takes as long as copying some
  * hundred kilobytes. Jobs on several nodes take turns all the same, so that with
@@ -26,7 +26,7 @@
 /* Smaller pieces take less time than the move */
 #define MOVE_MIN (UINT64_C(256) << 10)
 
-/* Those of a list that are allowed; false where it is no list. */
+/* Those of a list that are allowed; false if it is no list. */
 static bool parse(const char *list, const struct cpus *allowed, struct cpus *near)
 {
 	char *next;

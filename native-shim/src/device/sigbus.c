@@ -2,7 +2,7 @@
 /*
  * Faults in mapped memory.
  *
- * A load or store to a mapped device raises SIGBUS where the memory has an
+ * A load or store to a mapped device raises SIGBUS if the memory has an
  * uncorrectable error, the device or that part of the file has gone, or a hole
  * in the file could not be given a block. Nothing but a signal handler is told,
  * so each piece runs under a guard: a place to jump back to, kept per thread.
@@ -77,7 +77,7 @@ static void note_bad(struct device *device, uint64_t offset, uint64_t size)
 {
 	uint32_t count = atomic_load(&device->bad_count);
 
-	/* The kernel may tell again, to each thread and at each start. */
+	/* The kernel may report it again, to each thread and at each start. */
 	for (uint32_t n = 0; n < count; n++) {
 		if (device->bad[n].offset == offset && device->bad[n].size == size)
 			return;
@@ -91,8 +91,9 @@ static void note_bad(struct device *device, uint64_t offset, uint64_t size)
 }
 
 /*
- * The kernel has found memory bad that nobody was reading: news of a bad block, if
- * it is a device's, and no fault of the thread that is told. Whether it was.
+ * The kernel has found bad memory that no thread was reading. If it is a device's, it
+ * is noted as a bad block; the thread that gets the signal has not faulted.
+ * Return: whether it was a device's.
  */
 static bool note_bad_memory(const siginfo_t *info)
 {
@@ -113,7 +114,7 @@ static bool note_bad_memory(const siginfo_t *info)
 /* As if our handler had never been there */
 static void hand_on(int signal, siginfo_t *info, void *context)
 {
-	/* Memory found bad while nobody was reading it is no fault of ours. */
+	/* Memory that was found bad while no thread read it is not our fault. */
 	bool raised_by_fault = info->si_code > 0 &&
 			       info->si_code != BUS_MCEERR_AO;
 	sigset_t before;
@@ -166,7 +167,7 @@ static void handle(int signal, siginfo_t *info, void *context)
  * sigbus_guard() - call a function that touches device memory
  * @function: must hold no lock and own nothing: it may not return
  * @argument: for @function
- * @fault:    filled in where there was one
+ * @fault:    filled in if there was one
  *
  * Return: whether @function came to its end.
  */

@@ -54,12 +54,12 @@ struct outcome {
  * @state:    enum request_state
  * @tag:      its name for the kernel: another one each time it is submitted
  * @cost:     what it takes of the window, in bytes
- * @resume:   when to submit it again, where it is PAUSED
+ * @resume:   when to submit it again, if it is PAUSED
  * @deadline: its job's, when it was made READY
  * @tries:    how often it was thrown out, or given up early
  * @outcome:  of the last try
  * @canceled: the kernel was asked to stop it
- * @error:    of its submission, where it was REFUSED
+ * @error:    of its submission, if it was REFUSED
  */
 struct request {
 	struct piece piece;
@@ -130,7 +130,7 @@ void request_resume(struct dma *dma, struct request *request);
 bool request_drop(struct dma *dma, struct request *request, uint64_t now);
 void request_completed(struct dma *dma, const struct ioat_dma_completion *completion);
 
-/* dma_module.c; a negative errno where they fail */
+/* dma_module.c; a negative errno if they fail */
 int module_open(const char *path, struct dma_shim_dma_info *info, uint32_t *record);
 int module_submit(int module, const struct ioat_dma_submit *submit);
 void module_cancel(int module, uint64_t tag);

@@ -2,7 +2,7 @@
 /*
  * A piece of a job as a request to the kernel, and what its end means.
  *
- * To copy a piece again is safe where the hardware is through with it, and no
+ * To copy a piece again is safe if the hardware is done with it, and no
  * later segment has overwritten what it reads. Segments of a request that is
  * not ordered are independent of each other. One that is ordered goes on with
  * the first segment that was not copied whole: none after it was begun.
@@ -11,14 +11,14 @@
 
 #include "dma.h"
 
-/* What the kernel takes where nobody says otherwise */
+/* The timeout that the kernel uses by default */
 #define TIMEOUT_MS 10000u
 
 /* How often a piece may be thrown out, and a pause that is twice as long each time */
 #define MAX_TRIES 8u
 #define PAUSE_NS UINT64_C(1000000)
 
-/* When to ask again where the kernel had no room, or no memory */
+/* When to retry if the kernel had no room, or no memory */
 #define STALL_NS UINT64_C(10000000)
 
 bool job_is_ending(const struct job *job)
@@ -77,7 +77,7 @@ static void make_ready(struct request *request)
 	request->deadline = request->piece.job->deadline;
 }
 
-/* Take the piece whose turn it is; false where there is none, or no room. */
+/* Take the piece whose turn it is; false if there is none, or no room. */
 bool request_take(struct dma *dma)
 {
 	struct request *request;
@@ -150,7 +150,7 @@ void request_submit(struct dma *dma, struct request *request)
 	}
 }
 
-/* The piece is over. The job may be gone afterwards. */
+/* The piece has ended. The job may be freed by this. */
 static void finish(struct dma *dma, struct request *request)
 {
 	leave_window(dma, request);
@@ -344,7 +344,7 @@ static void note_outcome(struct request *request, const struct ioat_dma_completi
 	}
 }
 
-/* The hardware has nothing more to do with it: it is tried again, or over. */
+/* The hardware is done with it: retry it, or end it. */
 static void settled(struct dma *dma, struct request *request)
 {
 	if (try_again(dma, request))

@@ -3,10 +3,10 @@
  * Completion records on their way to the socket.
  *
  * Records wait in a ring that is grown at submission, so that finishing a job
- * never allocates. Whoever has put records there sends them; when somebody is
- * sending already, they go with his next batch. A full socket blocks nobody:
- * the batch stays where it is, and the delivery thread, which sleeps at all
- * other times, waits until the socket takes more.
+ * never allocates. The thread that has put records there sends them; if another
+ * thread is sending already, they go with its next batch. A full socket blocks no
+ * thread that copies: the batch stays where it is, and the delivery thread, which
+ * sleeps at all other times, waits until the socket takes more.
  *
  * Records are numbered from zero. A job remembers the number of its last
  * PROGRESS record, plus one, in job->progress_record: while that record is
@@ -28,7 +28,7 @@
 /* How long closing waits for a reader that is behind */
 #define LINGER_MS 500
 
-/* When to try again where the kernel had no memory for a message */
+/* When to retry if the kernel had no memory for a message */
 #define NO_MEMORY_MS 10
 
 static struct dma_shim_completion *slot(const struct outbox *outbox, uint64_t number)
@@ -179,7 +179,7 @@ static void pump(struct outbox *outbox)
 			pthread_cond_signal(&outbox->blocked);
 			return;
 		} else if (error != EINTR) {
-			/* EPIPE: nobody will ever read these. */
+			/* EPIPE: the reader has gone for good. */
 			outbox->state = OUTBOX_CLOSED;
 			outbox->head = outbox->tail;
 			outbox->batch_sent = outbox->batch_size;
@@ -189,7 +189,7 @@ static void pump(struct outbox *outbox)
 	outbox->state = OUTBOX_IDLE;
 }
 
-/* Send what waits, unless somebody is at it. Never blocks. */
+/* Send what waits, unless another thread is sending. Never blocks. */
 void outbox_send(struct outbox *outbox)
 {
 	pthread_mutex_lock(&outbox->lock);

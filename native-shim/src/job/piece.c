@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What whoever took a piece does with it: the only place where bytes of devices are
+ * How a thread runs the piece that it took: the only place where bytes of devices are
  * touched. Runs without the lock and under a guard against faults.
  */
 #include <errno.h>
@@ -102,7 +102,7 @@ static int checksum_source(struct piece *piece, uint64_t offset, uint64_t size)
 	return 0;
 }
 
-/* Continue the piece's checksums; false where they differ and must not. */
+/* Continue the piece's checksums; false if they differ and must not. */
 static bool check(struct piece *piece, const struct dma_shim_segment *segment,
 		  uint64_t offset, uint64_t size)
 {

@@ -18,7 +18,7 @@ bool pool_wants(const struct pool *pool)
 	return pool->idle && turns_waiting(&pool->turns);
 }
 
-/* See to it that somebody takes up what waits. With the lock held. */
+/* Wake an idle thread if work waits. With the lock held. */
 void pool_wake(struct pool *pool)
 {
 	if (pool_wants(pool))
@@ -28,15 +28,15 @@ void pool_wake(struct pool *pool)
 /**
  * pool_help() - run a job that was just submitted, as far as that is brief
  * @help: what the job costs is taken off
- * @over: where its DONE record goes, should it be over
+ * @over: where its DONE record goes if it ends here
  *
- * Waking a thread costs as much as copying some ten kilobytes, and where CPUs are
- * few it takes the caller's. So the caller does it, unless a thread is
- * at work or other work is due. What it costs is reckoned before; should it take
- * longer, as where pages have to be found for it, that was the last one. With the
- * lock held, which is let go meanwhile.
+ * Waking a thread costs as much as copying some ten kilobytes, and on a machine
+ * with few CPUs the thread takes the caller's. So the caller runs the job itself,
+ * unless a thread is at work or other work is due. The cost is estimated before;
+ * a job that takes longer, because its pages had to be found, is the last one.
+ * Called with the lock held, which is released while a piece runs.
  *
- * Return: whether the job is over, and freed.
+ * Return: whether the job has ended, and was freed.
  */
 bool pool_help(struct job *job, struct help *help, struct dma_shim_completion *over)
 {

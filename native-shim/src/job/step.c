@@ -3,11 +3,11 @@
  * The sequence of a job's steps.
  *
  *   for each segment, or run of some:         copy, fill or compare, then checksums
- *   once, where the destination needs it:     write back, or sync
+ *   once, if the destination needs it:        write back, or sync
  *
- * A step begins when the one before it is wholly over, so a segment sees what
- * earlier ones wrote, and each phase has a wall time of its own: from the
- * moment a step's first piece begins to the moment its last one ends.
+ * A step begins when all pieces of the one before have ended, so a segment sees
+ * what earlier ones wrote. Each phase has its own wall time: from the moment a
+ * step's first piece begins to the moment its last one ends.
  *
  * Everything here runs with the lock held.
  */
@@ -125,7 +125,7 @@ static uint64_t cost_of(uint64_t size)
 
 /*
  * Make job->segment and the small ones after it, a piece's worth and none from
- * @end on, the job's run; false where it is too large for that.
+ * @end on, the job's run; false if it is too large for that.
  */
 bool job_plan_run(struct job *job, uint32_t end)
 {
@@ -214,7 +214,7 @@ static bool all_handed_out(const struct job *job)
  * To be called when nothing of the step runs or waits any more. A cancelled
  * job with nothing left to do has succeeded, as has one that found a difference.
  *
- * Return: whether the job goes on; it is freed where it does not.
+ * Return: whether the job goes on; if not, it has been freed.
  */
 bool job_advance(struct job *job)
 {
@@ -289,7 +289,7 @@ static void end_comparison(struct job *job, const struct piece *piece)
 	withdraw(job);
 }
 
-/* A thread that runs a piece of the job retires it; if there is none, it goes now. */
+/* If a thread runs a piece of the job, that thread retires it; else it is retired here. */
 void job_cancel(struct job *job)
 {
 	job->cancelled = true;

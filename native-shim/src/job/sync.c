@@ -8,7 +8,7 @@
  * device share a call, as a data base commits a group of transactions.
  *
  * Calls on one device follow one another. The kernel reports a failed write
- * once for each open file, to whoever syncs first, whichever job's bytes were
+ * once for each open file, to the first that syncs, whichever job's bytes were
  * lost; so every job that was in flight on the device at that moment fails
  * with it. That needs the order "call returns, failure is counted, next call
  * begins".

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * In which order an engine takes up work.
+ * The order in which an engine takes pieces of jobs.
  *
  * Jobs of one priority take turns, a piece each. Between priorities the one
  * that has had the least for its weight is next ("stride scheduling",
@@ -17,7 +17,7 @@ static const uint64_t stride[PRIORITIES] = {
 	[DMA_SHIM_LOW] = 16,
 };
 
-/* What a piece costs beside its bytes: about what 16 KiB take to copy */
+/* What a piece costs besides its bytes: about as much as copying 16 KiB */
 #define PIECE_COST (UINT64_C(16) << 10)
 
 void turns_init(struct turns *turns)
@@ -37,7 +37,7 @@ void turns_add(struct turns *turns, struct job *job)
 	list_add_tail(&job->queue, ready);
 }
 
-/* The job whose turn it is, NULL where there is none */
+/* The job whose turn it is, NULL if there is none */
 struct job *turns_next(const struct turns *turns)
 {
 	uint32_t best = PRIORITIES;

@@ -5,7 +5,7 @@
 
 #include "os.h"
 
-/* The text of a file in sysfs; false where it cannot be read, or is longer. */
+/* Read the text of a file in sysfs; false if it cannot be read or does not fit. */
 bool sysfs_read(const char *path, char *text, size_t size)
 {
 	int descriptor = open(path, O_RDONLY | O_CLOEXEC);

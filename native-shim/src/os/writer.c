@@ -39,7 +39,7 @@ struct dma_shim_writer {
 	uint64_t progress_ns;	/* when bytes were written last, or came to an empty ring */
 	uint64_t failures;
 	int error;		/* of the last attempt, or zero */
-	bool hurry;		/* somebody drains: do not wait before the next attempt */
+	bool hurry;		/* a caller drains: do not wait before the next attempt */
 };
 
 static struct timespec at_ns(uint64_t ns)
@@ -87,7 +87,7 @@ static void back_off(struct dma_shim_writer *writer, int error)
 	writer->hurry = false;
 }
 
-/* A descriptor that somebody else has made non-blocking: a full one is no error. */
+/* Another process may have made the descriptor non-blocking: a full one is no error. */
 static void await_room(int descriptor)
 {
 	struct pollfd poll_fd = { .fd = descriptor, .events = POLLOUT };
