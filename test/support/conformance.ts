@@ -52,7 +52,7 @@ export class Conformance {
     }
   }
 
-  /** The documented operation that a request meets; undefined where there is none. */
+  /** The documented operation that a request meets; undefined if there is none. */
   operation(method: string, url: string): string | undefined {
     return this.#find(method, url)?.name;
   }

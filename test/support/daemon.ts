@@ -83,7 +83,7 @@ export class Daemon {
     });
   }
 
-  /** The URL from the ready line. @throws Error where the daemon ends before it is ready */
+  /** The URL from the ready line. @throws Error if the daemon ends before it is ready */
   async ready(): Promise<string> {
     for (;;) {
       const line = this.log().find((entry) => entry.url !== undefined && entry.port !== undefined);

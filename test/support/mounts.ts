@@ -10,7 +10,7 @@ export const inMounts = (script: string) => [
   ...[`${script}; exec "$@"`, 'sh'],
 ];
 
-/** Why a wrapper does not work here; undefined where it does. */
+/** Why a wrapper does not work here; undefined if it does. */
 export function whyNot(wrapper: string[]): string | undefined {
   const [command = '', ...args] = [...wrapper, 'true'];
   const directory = mkdtempSync(join(tmpdir(), 'dmad-test-'));

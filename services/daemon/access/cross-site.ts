@@ -6,7 +6,7 @@ import { cameInOnUnixSocket } from '../http/listeners.ts';
 import { syncHook } from '../http/sync-hook.ts';
 import { Problem } from '../problems/problem.ts';
 
-/** Of the daemon's own pages, and of an address that somebody typed (Fetch Metadata). */
+/** Of the daemon's own pages, and of an address that a user typed (Fetch Metadata). */
 const TRUSTED_SITES: unknown[] = ['same-origin', 'none'];
 
 /**

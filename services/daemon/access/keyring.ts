@@ -22,7 +22,7 @@ export class Keyring {
 
   /**
    * @param schema of the file's tokens; a daemon's if absent
-   * @throws Error where the tokens file cannot be used
+   * @throws Error if the tokens file cannot be used
    */
   constructor(path: string, findDevice: FindDevice, schema?: TokenSchema) {
     this.#path = path;
@@ -54,7 +54,7 @@ export class Keyring {
    * Reads the file again. Answers under way to tokens that are gone, or may do something else now,
    * are broken off; limits change without that.
    *
-   * @throws Error where the file cannot be used; then all stays as it was
+   * @throws Error if the file cannot be used; then all stays as it was
    */
   reload(): void {
     const before = new Map(this.#entries.map((entry) => [entry.token.name, entry]));

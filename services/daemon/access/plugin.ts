@@ -24,7 +24,7 @@ interface Peer {
 }
 
 export interface AccessOptions {
-  /** Undefined: no tokens are in use, and whoever connects may do everything. */
+  /** Undefined: no tokens are in use, and every client may do everything. */
   keyring: Keyring | undefined;
   /** What a client without a token may do if none are in use; all that a daemon has if absent. */
   scopes?: readonly Scope[];
@@ -55,7 +55,7 @@ export default fp<AccessOptions>(
     });
 
     const checkClient = (request: FastifyRequest, reply: FastifyReply): undefined => {
-      // What fits no route is asked for a token too: strangers are told nothing.
+      // A path without a route needs a token too: strangers learn nothing.
       const { access = 'client' } = request.routeOptions.config;
       if (access === 'public') return;
       request.client = identify(request);
@@ -134,7 +134,7 @@ function unauthenticated(detail: string, challenge: string): Problem {
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Who sends it. Not there on public routes, and where nobody was found out. */
+    /** Who sends it. Absent on public routes, and if the client was not identified. */
     client: Client;
   }
 }

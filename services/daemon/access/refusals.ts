@@ -17,7 +17,7 @@ const UNKNOWN_LENGTH = 2 ** 16;
 
 /**
  * Refuses all further requests of a client for the rest of the second in which too many of its
- * requests were wrong, before their bodies are read. (Whoever has no token is refused so anyway.)
+ * requests were wrong, before their bodies are read. (A client without a token is refused so anyway.)
  */
 export default fp(
   async (app) => {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/** Exit codes, after sysexits(3) where it has one that fits; README.md lists them. */
+/** Exit codes, after sysexits(3) if it has one that fits; README.md lists them. */
 export const EXIT_CODES = {
   failure: 1,
   address_in_use: 69,
@@ -44,7 +44,7 @@ const SHORTAGES: readonly [RegExp, keyof typeof REMEDIES][] = [
   [/\bENOMEM\b|Cannot allocate memory/, 'ENOMEM'],
 ];
 
-/** How the process ends after an error: one line where the operator can do something about it. */
+/** How the process ends after an error: one line if the operator can do something about it. */
 export function explainFailure(error: unknown): { message: string; exitCode: number } {
   const { code = '', message, stack } = error as NodeJS.ErrnoException;
   const [, shortage = code] = SHORTAGES.find(([pattern]) => pattern.test(message)) ?? [];

@@ -11,10 +11,10 @@ const TYPES: Record<string, string> = {
   string: 'a string',
 };
 
-/** How zod's own findings read where a schema says nothing of its own: after the field's name. */
+/** How zod's findings read if a schema has no message for them: after the field's name. */
 z.config({ customError: wordingOf });
 
-/** @returns undefined where zod's own words do */
+/** @returns undefined if zod's own words will do */
 export function wordingOf(issue: z.core.$ZodRawIssue): string | undefined {
   switch (issue.code) {
     case 'invalid_value':

@@ -34,7 +34,7 @@ export interface Device {
   instance: number;
   /** The engine's name for it, which is never given to another. */
   handle: number;
-  /** How it is made persistent; `none` if it cannot be, or if nobody knows. */
+  /** How it is made persistent; `none` if it cannot be, or if that is not known. */
   flushBasis: FlushBasis;
 }
 

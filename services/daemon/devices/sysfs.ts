@@ -15,7 +15,7 @@ export interface DaxDevice {
   uuid: string | null;
   /** Where it begins in the memory that has that uuid, in bytes; null if that is not known. */
   uuidOffset: number | null;
-  /** Its physical address; null if it is not known: only root is told. */
+  /** Its physical address; null if it is not known: the kernel shows it to root alone. */
   resource: number | null;
   /** `device_dax` gives the character device; `kmem` has made system RAM of it; null: unbound. */
   driver: string | null;

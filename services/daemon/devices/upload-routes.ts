@@ -222,7 +222,7 @@ function checkDigests(
   }
 }
 
-/** @returns undefined where it is not known beforehand */
+/** @returns undefined if it is not known beforehand */
 function bodyLength({ headers }: FastifyRequest): number | undefined {
   if (headers['content-range'] !== undefined) {
     throw new Problem('invalid_request', 'Content-Range means nothing here: use ?offset=N.');

@@ -15,7 +15,7 @@ import { type Pace, throttle } from './throttle.ts';
 export interface UploadTarget {
   device: Device;
   offset: number;
-  /** The body's, in bytes; undefined where it is not known. */
+  /** The body's, in bytes; undefined if it is not known. */
   length: number | undefined;
   /** Whether its bytes are to be persistent once it is written. */
   flush: boolean;

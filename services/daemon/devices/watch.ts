@@ -87,7 +87,7 @@ export class DeviceWatch {
     }
   }
 
-  /** @returns undefined where it is not back yet */
+  /** @returns undefined if it is not back yet */
   #reopen(gone: Device, found: ReadonlyMap<string, DaxDevice>): Device | undefined {
     const { engine } = this.#options;
     if (gone.kind === 'emulated') {
@@ -123,7 +123,7 @@ function covers(outer: ByteRange, { offset, size }: ByteRange): boolean {
   return outer.offset <= offset && offset + size <= outer.offset + outer.size;
 }
 
-/** Why what was found is not the device any more; undefined where it is. */
+/** Why what was found is not the device any more; undefined if it is. */
 function whyNotDevice(device: Device, found: DaxDevice | undefined): string | undefined {
   if (found === undefined) return 'it was removed';
   const unusable = whyUnusable(found);

@@ -29,7 +29,7 @@ export interface ChoiceRequest {
 
 /** What `auto` goes by. */
 export interface ChoiceBasis {
-  /** How fast the engines are here; undefined where DMA has not been measured. */
+  /** How fast the engines are here; undefined if DMA has not been measured. */
   speeds: Speeds | undefined;
   /** Bytes that each engine has been given and has not copied yet. */
   pending: Readonly<Record<EngineName, number>>;
@@ -43,7 +43,7 @@ export class EngineChooser {
 
   /**
    * @param configured DMAD_ENGINE: what `auto` may choose from
-   * @throws StartError configuration, where DMA is required and there is none
+   * @throws StartError configuration, if DMA is required and there is none
    */
   constructor(configured: RequestedEngine, dma: DmaEngine, basis: () => ChoiceBasis) {
     this.#configured = configured;

@@ -28,11 +28,11 @@ export interface DmaInfo {
 export interface DmaPort {
   /** @throws ShimError */
   openDma(path: string): DmaInfo;
-  /** @throws ShimError ENODEV where it is not open */
+  /** @throws ShimError ENODEV if it is not open */
   dmaInfo(): DmaInfo;
   /** Those that the module knows, gone ones included. */
   dmaChannels(limit: number): Channel[];
-  /** Makes a device known to the module; does nothing where it is. @throws ShimError */
+  /** Makes a device known to the module; does nothing if it is. @throws ShimError */
   attachDma(device: number): void;
 }
 

@@ -9,7 +9,7 @@ export const MODULE_DEVICE = '/dev/ioat-dma';
 export interface DmaOptions {
   port: DmaPort;
   log: FastifyBaseLogger;
-  /** False where the configuration wants none. */
+  /** False if the configuration wants none. */
   enabled: boolean;
   /** The kernel module's device. */
   path?: string;
@@ -58,7 +58,7 @@ export class DmaEngine {
     this.#log.info({ channels: channels.map(({ name, state }) => ({ name, state })) }, 'channels');
   }
 
-  /** Of the module; undefined where it is not loaded. `version` and `abi` do not change. */
+  /** Of the module; undefined if it is not loaded. `version` and `abi` do not change. */
   get module(): DmaInfo | undefined {
     return this.#module;
   }
@@ -73,7 +73,7 @@ export class DmaEngine {
     return this.#hardware;
   }
 
-  /** Why nothing can be copied by DMA now; undefined where it can. */
+  /** Why nothing can be copied by DMA now; undefined if it can. */
   get unavailable(): string | undefined {
     if (this.#module === undefined) return this.#closed;
     if (this.#port.dmaInfo().channels > 0) return undefined;

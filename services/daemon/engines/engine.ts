@@ -68,7 +68,7 @@ interface InFlight {
 /**
  * The native engine: devices that are open, and jobs in flight between them. No call waits for
  * bytes to move, but for a few hundred kilobytes; completions arrive in batches on one socket, or
- * from the call itself where a job was brief.
+ * from the call itself if a job was brief.
  */
 export class Engine {
   readonly shimVersion: string;
@@ -90,7 +90,7 @@ export class Engine {
   #lastTag = 0;
   #closed = false;
 
-  /** @throws ShimError where threads or memory are short */
+  /** @throws ShimError if threads or memory are short */
   constructor() {
     this.#shim = loadShim();
     this.shimVersion = this.#shim.version();
@@ -135,12 +135,12 @@ export class Engine {
     };
   }
 
-  /** @throws ShimError EWOULDBLOCK where another process has the device, or what open(2) says */
+  /** @throws ShimError EWOULDBLOCK if another process has the device, or what open(2) says */
   openDevice(path: string, spec: DeviceSpec): OpenedDevice {
     return this.#devices.open(path, spec);
   }
 
-  /** What of a device the kernel has found bad, though nobody read it, since it was opened. */
+  /** Ranges of a device that the kernel has found bad since it was opened, without a read. */
   badRanges(device: number): { offset: number; size: number }[] {
     return this.#devices.badRanges(device);
   }
@@ -151,13 +151,13 @@ export class Engine {
   }
 
   /**
-   * Starts a job, at the end of this turn of the event loop where it has no memory of its own. The
+   * Starts a job, at the end of this turn of the event loop if it has no memory of its own. The
    * listener's `done` is called exactly once, later. A job that the shim refuses has touched
    * nothing, and ends with what the shim says; one that names a device which was closed as one whose
    * device has gone.
    *
    * @returns the tag by which to cancel it
-   * @throws ShimError where the engine is closed
+   * @throws ShimError if the engine is closed
    */
   submit(job: Job, listener: JobListener): number {
     const context = this.#live();
@@ -170,12 +170,12 @@ export class Engine {
     return tag;
   }
 
-  /** Submits a job and waits for its end. @throws ShimError where the engine is closed */
+  /** Submits a job and waits for its end. @throws ShimError if the engine is closed */
   run(job: Job): Promise<Completion> {
     return new Promise((resolve) => this.submit(job, { done: resolve }));
   }
 
-  /** Stops a job at its next piece boundary; its `done` still comes. Nothing where it is over. */
+  /** Stops a job at its next piece boundary; its `done` still comes. Nothing if it is over. */
   cancel(tag: number): void {
     if (this.#closed) return;
     if (this.#batch.remove(tag)) this.#tell(failedCompletion(tag, -constants.errno.ECANCELED));
@@ -183,7 +183,7 @@ export class Engine {
   }
 
   /**
-   * Changes how long a job may take; see {@link Job.timeoutMs}. Nothing where it is over.
+   * Changes how long a job may take; see {@link Job.timeoutMs}. Nothing if it is over.
    *
    * @param timeoutMs from now on; undefined: no time of its own
    */
@@ -222,7 +222,7 @@ export class Engine {
     const began = performance.now();
     const status = this.#shim.submit(context, record, segments, memory, over);
     this.#taken += performance.now() - began;
-    // The next turn has its own time, also where nothing is to be told in it.
+    // The next turn has its own time, even if nothing ends in it.
     this.#takeTurn();
     if (over !== null && status === SUBMIT_COMPLETED) this.#tell(decodeCompletion(over, 0));
     else if (status < 0) this.#tell(failedCompletion(tag, status));

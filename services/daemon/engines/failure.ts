@@ -35,7 +35,7 @@ const DMA_CAUSES: Record<DmaError, string> = {
  * dma_shim_completion.
  *
  * @param device the name of the destination device, for the message
- * @param channel the name of the DMA channel that failed, where one did
+ * @param channel the name of the DMA channel that failed, if one did
  */
 export function jobProblem(
   { status, segment, dma }: Completion,
@@ -64,7 +64,7 @@ export function jobProblem(
     case ETIMEDOUT:
       return new Problem('timeout', `The copy did not end in time (${where}).`);
     case ENODEV:
-      return new Problem('dma_error', `There is no DMA engine any more (${where}).`);
+      return new Problem('dma_error', `The DMA engine has gone (${where}).`);
     case ENOSPC:
       return new Problem(
         'storage_full',

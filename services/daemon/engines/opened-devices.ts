@@ -24,7 +24,7 @@ export interface DeviceSpec {
   size: number;
   /** Of the mapping, in bytes; 0 for an emulated device. */
   align: number;
-  /** Ignored for an emulated device, where the file system decides. */
+  /** Ignored for an emulated device: the file system decides. */
   persistence: Persistence;
 }
 
@@ -49,7 +49,7 @@ export class OpenedDevices {
     this.#context = context;
   }
 
-  /** @throws ShimError EWOULDBLOCK where another process has the device, or what open(2) says */
+  /** @throws ShimError EWOULDBLOCK if another process has the device, or what open(2) says */
   open(path: string, spec: DeviceSpec): OpenedDevice {
     const record = Buffer.alloc(SPEC_SIZE);
     writeU64(record, 0, spec.size);
@@ -68,7 +68,7 @@ export class OpenedDevices {
     };
   }
 
-  /** What of it the kernel has found bad, though nobody read it, since it was opened. */
+  /** Ranges that the kernel has found bad since it was opened, without a read. */
   badRanges(device: number): { offset: number; size: number }[] {
     const handle = this.#shimHandles.get(device);
     if (handle === undefined) return [];
@@ -94,7 +94,7 @@ export class OpenedDevices {
     return true;
   }
 
-  /** A job with the shim's handles for its devices; undefined where one of them is closed. */
+  /** A job with the shim's handles for its devices; undefined if one of them is closed. */
   forShim(job: Job): Job | undefined {
     const source = this.shimHandleOf(job.source);
     const destination = this.shimHandleOf(job.destination);
@@ -102,7 +102,7 @@ export class OpenedDevices {
     return { ...job, source, destination };
   }
 
-  /** The shim's handle for a device of ours, or for what is none; undefined where it is closed. */
+  /** The shim's handle for a device of ours, or for what is none; undefined if it is closed. */
   shimHandleOf(device: number): number | undefined {
     return device >= MEMORY ? device : this.#shimHandles.get(device);
   }

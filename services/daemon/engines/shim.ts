@@ -63,7 +63,7 @@ export interface Shim {
   storage(path: string, out: Buffer): number;
 }
 
-/** @throws StartError where the library is missing, or is not this daemon's */
+/** @throws StartError if the library is missing, or is not this daemon's */
 export function loadShim(path = LIBRARY): Shim {
   try {
     return bind(path);
@@ -78,7 +78,7 @@ export function loadShim(path = LIBRARY): Shim {
   }
 }
 
-/** @throws Error from the loader, or where the library's ABI is another one */
+/** @throws Error from the loader, or if the library has another ABI */
 function bind(path: string): Shim {
   const library = koffi.load(path);
   const abi = library.func('dma_shim_abi', 'uint32_t', [])();
@@ -134,7 +134,7 @@ export class ShimError extends Error {
   }
 }
 
-/** @throws ShimError where `status` is negative */
+/** @throws ShimError if `status` is negative */
 export function check(what: string, status: number): number {
   if (status < 0) throw new ShimError(what, status);
   return status;

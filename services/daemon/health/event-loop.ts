@@ -3,10 +3,10 @@ import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 
 const RESOLUTION_MS = 20;
 const WINDOW_MS = 5000;
-/** Beyond this, whoever asks waits for the daemon itself; a balancer had better ask another one. */
+/** Beyond this, clients wait for the daemon itself; a load balancer should choose another one. */
 const LAGGING_MS = 500;
 
-/** How late the event loop is, over the last two windows: a stall, or a start, is no trouble. */
+/** How late the event loop is, over the last two windows: one stall, or a start, does not count. */
 export class EventLoopLag {
   readonly #histogram: IntervalHistogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   readonly #timer: NodeJS.Timeout;

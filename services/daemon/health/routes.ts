@@ -42,7 +42,7 @@ export const versionSchema = z
     }),
     shim: z.string(),
     module: z.string().nullable(),
-    abi: z.int().nullable().meta({ description: "The kernel module's, where it is loaded." }),
+    abi: z.int().nullable().meta({ description: "The kernel module's, if it is loaded." }),
     node: z.string(),
     journal: journalSchema,
   })

@@ -160,7 +160,7 @@ export class Precedence<Operation extends Place<Operation>> {
 
   /**
    * Takes out an operation that waits for no other. What it claimed is forgotten at once if that is
-   * little, else by {@link forget}: until then it costs memory and keeps nobody waiting.
+   * little, else by {@link forget}: until then it costs memory and delays nothing.
    *
    * @returns those that now do not wait for any other either
    */

@@ -34,7 +34,7 @@ export interface NewWork extends Work {
   after?: readonly Ticket<Work>[];
 }
 
-/** Why work has not started, as its client is told. */
+/** Why work has not started, as its client sees it. */
 export type Wait =
   /** For these transfers of the client, and perhaps for work of others. */
   | { reason: 'order'; transfers: string[] }
@@ -350,7 +350,7 @@ export class WorkQueue {
   }
 }
 
-/** Of what others wait for, a client is told the ids of its own transfers. */
+/** Of what its work waits for, a client sees the ids of its own transfers only. */
 function waitFor(others: readonly Work[], client: string): Wait {
   if (others.length > 0 && others.every(({ kind }) => kind === 'upload')) {
     return { reason: 'upload' };

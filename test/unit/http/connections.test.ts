@@ -13,7 +13,7 @@ test('one address may have so many connections, and others have theirs', async (
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  /** @returns what ends the connection, or undefined where it was closed unanswered */
+  /** @returns what ends the connection, or undefined if it was closed unanswered */
   const open = async (localAddress: string) => {
     const socket = connect({ port, host: '127.0.0.1', localAddress });
     const closed = once(socket, 'close');
