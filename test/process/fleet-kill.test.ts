@@ -89,6 +89,31 @@ suite(`gateways that are killed${why}`, () => {
     await fleet.startGateway(owner);
   }, 120_000);
 
+  test('one that is told to stop answers those who wait, and leaves its hosts at once', async () => {
+    const { gateway: owner } = await ownerOf();
+    const unblock = fleet.block(0, 'dax0.0');
+    const { copy } = steps(0, 1);
+    const waiting = fleet.ask('POST', '/transfers', {
+      ...{ body: copy, gateway: owner, headers: { prefer: 'wait=60' } },
+    });
+    await fleet.until(async () => {
+      const { body } = await fleet.ask('GET', '/transfers?page_size=1', { gateway: owner });
+      return body.transfers[0].status === 'queued';
+    });
+    const since = performance.now();
+    const { code } = (await fleet.gateways[owner]?.stop()) ?? {};
+    expect(code).toBe(0);
+    const { status, body } = await waiting;
+    expect([status, body.status]).toEqual([202, 'queued']);
+    unblock();
+    const ended = await fleet.ask('GET', `/transfers/${body.id}`, {
+      ...{ gateway: 1 - owner, headers: { prefer: 'wait=30' } },
+    });
+    expect(ended.body.status).toBe('succeeded');
+    expect(performance.now() - since).toBeLessThan(TAKEOVER_MS);
+    await fleet.startGateway(owner);
+  }, 120_000);
+
   test('one that stands still for longer than its lease changes nothing when it goes on', async () => {
     const { gateway: owner } = await ownerOf();
     const survivor = 1 - owner;

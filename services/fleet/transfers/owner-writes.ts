@@ -13,7 +13,8 @@ import {
   writeUsedKey,
 } from './record.ts';
 
-const RETRY_MS = 300;
+const FIRST_RETRY_MS = 100;
+const MAX_RETRY_MS = 2000;
 
 export interface OwnerWritesOptions {
   store: Store;
@@ -92,7 +93,7 @@ export class OwnerWrites {
     conditionsOf: (me: string) => Condition[],
     writesOf: () => Promise<Write[]>,
   ): Promise<boolean> {
-    for (;;) {
+    for (let retryMs = FIRST_RETRY_MS; ; retryMs = Math.min(2 * retryMs, MAX_RETRY_MS)) {
       const me = this.#options.member();
       if (me === undefined) return false;
       try {
@@ -102,7 +103,7 @@ export class OwnerWrites {
         });
       } catch {
         // Health and log tell of etcd's absence: see membership.ts.
-        await sleep(RETRY_MS);
+        await sleep(retryMs * (0.5 + Math.random() / 2));
       }
     }
   }

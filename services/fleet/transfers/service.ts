@@ -60,7 +60,8 @@ export class FleetTransfers {
   readonly #options: ServiceOptions;
   readonly #acceptor: Acceptor;
   readonly #ids = new TransferIds();
-  readonly #closing = new AbortController();
+  /** Ends the waits that are under way. */
+  readonly #waits = new Set<() => void>();
 
   constructor(options: ServiceOptions) {
     this.#options = options;
@@ -69,7 +70,7 @@ export class FleetTransfers {
 
   /** Answers all that wait for an end with how things stand. */
   close(): void {
-    this.#closing.abort();
+    for (const end of this.#waits) end();
   }
 
   /** How many wait for etcd. */
@@ -130,7 +131,7 @@ export class FleetTransfers {
     try {
       const view = await this.find(id, client);
       if (view.ended !== undefined || ms === 0) return view;
-      const end = await until(ended, ms, AbortSignal.any([gone, this.#closing.signal]));
+      const end = await until(ended, ms, gone, this.#waits);
       if (end !== undefined) {
         const { owner } = view;
         return { owner, ended: end, document: documentFor(client, owner, end.document) };
@@ -260,11 +261,15 @@ export class FleetTransfers {
   }
 }
 
-/** @returns what comes, unless the time is over or nobody waits any more before */
+/**
+ * @param waits has what ends this wait while it is under way
+ * @returns what comes, unless the time is over or nobody waits any more before
+ */
 async function until<Result>(
   coming: Promise<Result>,
   ms: number,
   gone: AbortSignal,
+  waits: Set<() => void>,
 ): Promise<Result | undefined> {
   if (gone.aborted) return undefined;
   let settle = () => {};
@@ -273,8 +278,10 @@ async function until<Result>(
   });
   const timer = setTimeout(settle, ms);
   gone.addEventListener('abort', settle, { once: true });
+  waits.add(settle);
   const result = await Promise.race([coming, first]);
   clearTimeout(timer);
   gone.removeEventListener('abort', settle);
+  waits.delete(settle);
   return result;
 }
