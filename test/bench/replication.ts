@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { stringify } from 'yaml';
 import { connect } from '../../services/client/node.ts';
-import { MEMORY_DIR } from '../support/app.ts';
-import { writePeers } from '../support/peers.ts';
-import type { Workshop } from './copier.ts';
+import { MEMORY_DIR, type Workshop } from './copier.ts';
 import { type Row, repeat, rowOf, skipped } from './figures.ts';
 import { Server } from './server.ts';
 
@@ -20,7 +21,10 @@ export async function replicationRow({ directory }: Workshop): Promise<Row> {
     return skipped(REPLICATION_ROW, 'curl is not installed');
   }
   const source = await Server.daemon(directory, SIZE);
-  const peers = writePeers(directory, [{ name: 'source', url: source.url }]);
+  const peers = join(directory, 'peers.yaml');
+  writeFileSync(peers, stringify({ peers: [{ name: 'source', url: source.url }] }), {
+    mode: 0o600,
+  });
   const destination = await Server.daemon(directory, SIZE, { DMAD_PEERS_FILE: peers });
   const client = connect({ url: destination.url });
   const replicate = () =>
