@@ -2,7 +2,7 @@
 import type { TransferEvent } from './transfer-event.ts';
 
 /** Of transfers that began and ended within an interval, how many are told of. */
-const MOST_BRIEF = 100;
+export const MOST_BRIEF = 30;
 
 /**
  * Gathers the events of an interval: of each transfer the latest one counts. However many transfers

@@ -446,7 +446,7 @@ export const eventsQuerySchema = transferFilterSchema.extend({
     .meta({
       description:
         'At most one event of each transfer in so many milliseconds, with how it stands then. Of ' +
-        'transfers that began and ended meanwhile, the latest 100.',
+        'transfers that began and ended meanwhile, the latest 30.',
     }),
 });
 

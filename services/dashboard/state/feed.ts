@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One stream of events a browser: the tab that holds the lock reads it and tells the others.
-import { DmadError } from '../../client/index.ts';
+import { DmadError, isOver } from '../../client/index.ts';
 import type { Transfer } from '../../client/types.ts';
 import { client, messageOf } from './api.ts';
 import { type Link, link, setLink } from './link.ts';
@@ -17,6 +17,9 @@ type Message =
 
 /** Soon enough to look immediate; however many transfers come and go, the page has time to draw. */
 const INTERVAL_MS = '150';
+/** The daemon tells of no more that came and went meanwhile: the history has the others. */
+const OMITTING = 30;
+const HISTORY_MS = 3000;
 /** How long a snapshot may take until what it has not named is asked for. */
 const SNAPSHOT_MS = 1500;
 /** More than that are not asked for one by one: the list has them. */
@@ -30,6 +33,7 @@ export class Feed {
   #lastEventId: string | undefined;
   #leads = false;
   #waiting: Transfer[] = [];
+  #historyTimer: ReturnType<typeof setTimeout> | undefined;
 
   async start(): Promise<void> {
     const name = await feedName();
@@ -94,6 +98,8 @@ export class Feed {
     const changes = latestOfEach(this.#waiting.splice(0));
     // Segments never change: the other tabs have them of what this one has known before.
     const brief = changes.map((one) => (store.get(one.id) ? { ...one, segments: null } : one));
+    const ended = changes.filter((one) => isOver(one) && !store.get(one.id));
+    if (ended.length >= OMITTING) this.#reloadHistoryLater();
     applyChanges(changes);
     this.#post({ type: 'changes', changes: brief, lastEventId: this.#lastEventId });
   }
@@ -101,8 +107,20 @@ export class Feed {
   #onSnapshot(): void {
     store.beginSnapshot();
     setTimeout(() => this.#confirm(), SNAPSHOT_MS);
+    this.#reloadHistory();
+  }
+
+  #reloadHistory(): void {
     reloadHistory();
     this.#post({ type: 'history' });
+  }
+
+  /** Not more often than now and then, however long a flood goes on. */
+  #reloadHistoryLater(): void {
+    this.#historyTimer ??= setTimeout(() => {
+      this.#historyTimer = undefined;
+      if (!this.#stopped.signal.aborted) this.#reloadHistory();
+    }, HISTORY_MS);
   }
 
   /** Asks for those that ended while nobody listened. */

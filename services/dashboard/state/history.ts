@@ -23,6 +23,7 @@ const NONE: Pages = { transfers: [], next: undefined };
 export function useHistory(query: TransferListQuery | undefined) {
   const [pages, setPages] = useState(NONE);
   const [error, setError] = useState<string | undefined>(undefined);
+  const shownFor = useRef<string | undefined>(undefined);
   const asking = useRef<AbortController | undefined>(undefined);
   // Stands for the query, which is another object each time.
   const key = JSON.stringify(query);
@@ -49,7 +50,9 @@ export function useHistory(query: TransferListQuery | undefined) {
 
   useEffect(() => {
     asking.current?.abort();
-    setPages(NONE);
+    // What is shown stays until there is something to show in its place.
+    if (shownFor.current !== key) setPages(NONE);
+    shownFor.current = key;
     load(NONE);
     return () => asking.current?.abort();
   }, [key, historyEpoch.value]);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
-import { EventDigest } from '../../../services/daemon/transfers/digest.ts';
+import { EventDigest, MOST_BRIEF } from '../../../services/daemon/transfers/digest.ts';
 import type { TransferEvent } from '../../../services/daemon/transfers/transfer-event.ts';
 
 beforeEach(() => {
@@ -67,6 +67,6 @@ test('of those that came and went some are told, of those that were known all', 
   jest.advanceTimersByTime(200);
   const ids = sent[1]?.map(([id]) => id) ?? [];
   expect(ids.filter((id) => id.startsWith('known')).length).toBe(300);
-  expect(ids.filter((id) => id.startsWith('brief')).length).toBe(100);
+  expect(ids.filter((id) => id.startsWith('brief')).length).toBe(MOST_BRIEF);
   expect(ids.at(-1)).toBe('brief 999');
 });

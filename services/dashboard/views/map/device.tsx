@@ -63,7 +63,7 @@ export function DeviceSpace({ device, ranges }: DeviceUse) {
           {formatBytes(size)} {kind}
           {state !== 'online' && <strong class="wrong"> {state}</strong>}
         </span>
-        <span>{counts}</span>
+        <span class="counts">{counts}</span>
         <div class="zoom">
           <button
             type="button"

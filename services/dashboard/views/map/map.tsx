@@ -39,13 +39,14 @@ export function MapView() {
       {devices.error.value !== undefined && listed === undefined && (
         <p class="alert">{devices.error.value}</p>
       )}
-      <div class="map">
+      {listed === undefined && devices.error.value === undefined && <p class="empty">Loading</p>}
+      <div class="map" hidden={listed === undefined}>
         <div class="devices">
           {uses.map((use) => (
             <DeviceSpace key={use.device.name} {...use} />
           ))}
         </div>
-        <UsesTable uses={uses} loaded={listed !== undefined} />
+        <UsesTable uses={uses} />
       </div>
     </>
   );

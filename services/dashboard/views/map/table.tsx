@@ -25,7 +25,7 @@ interface Entry extends Omit<UseSummary, 'use'> {
 }
 
 /** The map in words, for keyboards and screen readers, and for exact offsets. */
-export function UsesTable({ uses, loaded }: { uses: readonly DeviceUse[]; loaded: boolean }) {
+export function UsesTable({ uses }: { uses: readonly DeviceUse[] }) {
   const entries = uses.flatMap(entriesOf);
   return (
     <section class="panel scroll" aria-label="Bytes in use" tabIndex={0}>
@@ -47,7 +47,7 @@ export function UsesTable({ uses, loaded }: { uses: readonly DeviceUse[]; loaded
           ))}
         </tbody>
       </table>
-      {entries.length === 0 && <p class="empty">{loaded ? 'No bytes are in use.' : 'Loading'}</p>}
+      {entries.length === 0 && <p class="empty">No bytes are in use.</p>}
       {entries.length > MOST && <p class="quiet">and {entries.length - MOST} more</p>}
     </section>
   );
