@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { createHash } from 'node:crypto';
+import { createHash, randomFillSync } from 'node:crypto';
 import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -73,7 +73,7 @@ function writeRandom(path: string): void {
   const fd = openSync(path, 'w');
   const block = Buffer.alloc(MIB);
   for (let at = 0; at < SIZE; at += MIB) {
-    for (let i = 0; i < MIB; i += 4) block.writeUInt32LE(random.next() * 2 ** 32, i);
+    randomFillSync(block);
     writeSync(fd, block);
   }
   closeSync(fd);
