@@ -102,6 +102,9 @@ export async function problemOf(url: string, response: Response): Promise<DmadEr
   });
 }
 
+/** The form of all codes; a later daemon may have ones that are not known yet. */
+const CODE = /^[a-z_]{1,64}$/;
+
 /** What of an error is read at most, in bytes: the largest of dmad's has a transfer of 4096 segments. */
 const MAX_PROBLEM_SIZE = 2 ** 20;
 
@@ -123,7 +126,12 @@ async function textOf({ body }: Response): Promise<string> {
 function parseProblem(text: string) {
   try {
     const problem = JSON.parse(text);
-    if (typeof problem?.code === 'string') {
+    // What answers need not be dmad: it may send any text, of any length.
+    if (
+      typeof problem?.code === 'string' &&
+      CODE.test(problem.code) &&
+      typeof problem.detail === 'string'
+    ) {
       return problem as Problem & {
         transfer?: Transfer;
         replication?: Replication;

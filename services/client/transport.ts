@@ -117,7 +117,7 @@ export class Transport {
     signal: AbortSignal,
     read: (response: Response, signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const url = this.#base + request.path + queryString(request.query);
+    const url = this.#base + checkedPath(request.path) + queryString(request.query);
     try {
       const response = await abortable(this.#fetch(url, this.#init(request, signal)), signal);
       const { status } = response;
@@ -212,4 +212,14 @@ function queryString(query: Query = {}): string {
   }
   const text = parameters.toString();
   return text === '' ? '' : `?${text}`;
+}
+
+/**
+ * A URL's path loses its parts `.` and `..`, escaped or not: an id or name of that kind would lead to
+ * another resource.
+ */
+function checkedPath(path: string): string {
+  if (!/\/\.\.?(\/|$)/.test(path)) return path;
+  const message = `${path}: "." and ".." are no names.`;
+  throw new DmadError({ code: 'invalid_request', status: 400, message });
 }

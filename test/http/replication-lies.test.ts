@@ -275,11 +275,33 @@ test('a client names a peer, and nothing else', async () => {
     else expect(expectProblem(answer, 422, 'unknown_peer').errors?.[0]?.pointer).toBe('/peer');
   }
   expectProblem(await replicate({ url: peer.url }), 400, 'invalid_request');
-  // A device whose name is a path stays one name.
-  await replicate({ src_device_name: '../../etc/passwd?x=y#z', timeout_ms: 2000 });
-  const paths = new Set(peer.requests.map(({ path }) => path));
-  expect([...paths]).toEqual([
-    expect.stringMatching(/^\/devices\/..%2F..%2Fetc%2Fpasswd%3Fx%3Dy%23z\/digests$/),
-    expect.stringMatching(/^\/devices\/..%2F..%2Fetc%2Fpasswd%3Fx%3Dy%23z\/content$/),
-  ]);
+  expectProblem(await replicate({ peer: 'x'.repeat(64) }), 400, 'invalid_request');
+  // A device's name becomes a part of a path at the peer.
+  const names = ['..', '.', '../../etc/passwd?x=y#z', 'a/b', '/dev/..', '/dev/', '%2e%2e', '\n'];
+  for (const name of [...names, 'x'.repeat(65), 'x'.repeat(1_000_000)]) {
+    for (const field of ['src_device_name', 'dst_device_name']) {
+      const answer = await replicate({ [field]: name });
+      const problem = expectProblem(answer, 400, 'invalid_request');
+      expect(problem.errors?.[0]?.pointer).toBe(`/${field}`);
+    }
+  }
+  expect(peer.requests).toEqual([]);
+});
+
+test("a liar's words are cut, wherever they stand", async () => {
+  const long = 'x'.repeat(500_000);
+  const json = { 'content-type': 'application/problem+json' };
+  for (const status of [404, 503]) {
+    for (const problem of [
+      { code: long, detail: 'd' },
+      { code: 'not_found', detail: long },
+      { code: 'not_found', detail: { long } },
+      { code: '<b>', detail: 'd' },
+    ]) {
+      peer.lie = says(status, json, JSON.stringify(problem));
+      const answer = await replicate({ timeout_ms: 300 });
+      expectProblem(answer, 502, status === 404 ? 'peer_refused' : 'peer_unreachable');
+      expect(answer.body.length).toBeLessThan(4000);
+    }
+  }
 });

@@ -206,7 +206,7 @@ export class ActiveReplication {
   #turn(): void {
     if (this.#state.is === 'accepting' || this.#state.is === 'held') this.#state.due = true;
     if (this.#state.is !== 'waiting' || this.#dependencies.interrupting) return;
-    const { peers, observer, patience, queue, unflushed } = this.#dependencies;
+    const { peers, observer, patience, queue, unflushed, buffers } = this.#dependencies;
     const { replication } = this;
     const { request, origin, settings, progress } = replication;
     const stop = new AbortController();
@@ -231,7 +231,7 @@ export class ActiveReplication {
     this.#dependencies.changed('status', replication);
     const run = new Run({
       ...this.#dependencies,
-      ...{ progress, link, rate, signal, mode: request.mode },
+      ...{ progress, link, rate, signal, mode: request.mode, buffers: buffers.share() },
       source: { device: request.src_device_name, offset: request.src_offset },
       destination: { device: this.#device, offset: request.dst_offset },
       pace: (bytes) => queue.pace(origin.client, bytes),

@@ -9,7 +9,7 @@ import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
 import { Problem } from '../problems/problem.ts';
 import { type Blocks, digestAt, type Run, runsWhere, sameDigest } from './blocks.ts';
-import type { FetchBuffers } from './fetch-buffers.ts';
+import type { FetchShare } from './fetch-buffers.ts';
 import type { PeerLink } from './peer-link.ts';
 import type { RateLimit } from './rate-limit.ts';
 
@@ -31,7 +31,7 @@ export interface CopierOptions {
   destination: { device: Device; offset: number };
   engine: Engine;
   hashers: Hashers;
-  buffers: FetchBuffers;
+  buffers: FetchShare;
   rate: RateLimit;
   pace: Pace;
   priority(): Priority;
@@ -138,9 +138,11 @@ export class Copier {
     const { link, source, hashers, blocks, buffers, rate, signal } = this.#options;
     const { offset, size } = blocks.rangeOf(first, count);
     await rate.pay(size, signal);
-    return buffers.use(Math.max(SPAN_SIZE, blocks.blockSize), async (buffer) => {
-      const memory = buffer.subarray(0, size);
-      await link.content(source.device, source.offset + offset, memory);
+    const range = { offset: source.offset + offset, size };
+    const borrow = () => buffers.borrow(Math.max(SPAN_SIZE, blocks.blockSize), signal);
+    const loan = await link.content(source.device, range, borrow);
+    try {
+      const memory = loan.memory.subarray(0, size);
       const found = await hashers.use(({ thread }) =>
         thread.begin(blocks.blockSize).hash(memory, true),
       );
@@ -150,7 +152,9 @@ export class Copier {
       if (good.length > 0) await this.#write(first, good, memory);
       const wrong = Array.from({ length: count }, (_, index) => index).filter((i) => !isGood(i));
       return wrong.map((index) => first + index);
-    });
+    } finally {
+      loan.end();
+    }
   }
 
   /** @param good runs of blocks, counted from `first`, where `memory` begins */

@@ -1,31 +1,84 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/** What all replications may have in flight between the network and a device, in bytes. */
+/** What all replications together have in flight between the network and a device, in bytes. */
 const MAX_BYTES = 128 * 2 ** 20;
 
-/** Memory that is shared with threads that hash, lent to whoever fetches: first come, first served. */
+/** Memory that is lent until `end` is called, once. */
+export interface Loan {
+  readonly memory: Buffer;
+  end(): void;
+}
+
+interface Waiter {
+  share: FetchShare;
+  size: number;
+  resolve(loan: Loan): void;
+}
+
+/**
+ * Memory that is shared with threads that hash, lent to replications that fetch. Each replication has
+ * one buffer of its own, so that no number of peers that stand still can hold up the others; further
+ * ones come from a pool, first come, first served.
+ */
 export class FetchBuffers {
-  readonly #waiting: { size: number; resolve(buffer: Buffer): void }[] = [];
+  #waiting: Waiter[] = [];
   #idle: Buffer[] = [];
+  /** Bytes of the pool that are lent. */
+  #pooled = 0;
+  /** How many buffers are lent, of the pool or not. */
   #lent = 0;
 
-  /** Lends a buffer of at least `size` bytes, once there is room. */
-  async use<Result>(size: number, work: (buffer: Buffer) => Promise<Result>): Promise<Result> {
-    const buffer = await this.#take(size);
-    try {
-      return await work(buffer);
-    } finally {
-      this.#give(buffer);
-    }
+  /** What one replication borrows from. */
+  share(): FetchShare {
+    return new FetchShare(this);
   }
 
-  #take(size: number): Promise<Buffer> | Buffer {
-    if (this.#waiting.length === 0 && this.#lent + size <= MAX_BYTES) return this.#lend(size);
-    return new Promise((resolve) => this.#waiting.push({ size, resolve }));
+  /**
+   * Lends a buffer of at least `size` bytes, once there is one.
+   *
+   * @throws the signal's reason
+   */
+  async borrow(share: FetchShare, size: number, signal: AbortSignal): Promise<Loan> {
+    signal.throwIfAborted();
+    const loan = this.#lend(share, size, this.#waiting.length === 0);
+    if (loan !== undefined) return loan;
+    return new Promise((resolve, reject) => {
+      const waiter = { share, size, resolve: settle };
+      const leave = () => {
+        this.#waiting = this.#waiting.filter((other) => other !== waiter);
+        reject(signal.reason);
+        this.#serve();
+      };
+      function settle(lent: Loan) {
+        signal.removeEventListener('abort', leave);
+        resolve(lent);
+      }
+      signal.addEventListener('abort', leave, { once: true });
+      this.#waiting.push(waiter);
+    });
   }
 
-  #lend(size: number): Buffer {
-    this.#lent += size;
+  /** @param pool whether the pool's memory may be lent, too */
+  #lend(share: FetchShare, size: number, pool: boolean): Loan | undefined {
+    const own = !share.ownLent;
+    if (!own && !(pool && this.#pooled + size <= MAX_BYTES)) return undefined;
+    if (own) share.ownLent = true;
+    else this.#pooled += size;
+    this.#lent++;
+    const memory = this.#buffer(size);
+    const end = () => {
+      if (own) share.ownLent = false;
+      else this.#pooled -= size;
+      this.#lent--;
+      this.#idle.push(memory);
+      this.#serve();
+      // They are made again when they are needed.
+      if (this.#lent === 0) this.#idle = [];
+    };
+    return { memory, end };
+  }
+
+  #buffer(size: number): Buffer {
     const found = this.#idle.findIndex((buffer) => buffer.length === size);
     const [idle] = found < 0 ? [] : this.#idle.splice(found, 1);
     if (idle !== undefined) return idle;
@@ -34,15 +87,29 @@ export class FetchBuffers {
     return Buffer.from(new SharedArrayBuffer(size));
   }
 
-  #give(buffer: Buffer): void {
-    this.#lent -= buffer.length;
-    this.#idle.push(buffer);
-    for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
-      if (this.#lent + next.size > MAX_BYTES) return;
-      this.#waiting.shift();
-      next.resolve(this.#lend(next.size));
-    }
-    // Whoever wants some later makes them again.
-    if (this.#lent === 0) this.#idle = [];
+  #serve(): void {
+    let pool = true;
+    this.#waiting = this.#waiting.filter(({ share, size, resolve }) => {
+      const loan = this.#lend(share, size, pool);
+      if (loan === undefined) pool = false;
+      else resolve(loan);
+      return loan === undefined;
+    });
+  }
+}
+
+/** What one replication borrows. */
+export class FetchShare {
+  /** Whether its own buffer is lent. */
+  ownLent = false;
+  readonly #buffers: FetchBuffers;
+
+  constructor(buffers: FetchBuffers) {
+    this.#buffers = buffers;
+  }
+
+  /** @throws the signal's reason */
+  borrow(size: number, signal: AbortSignal): Promise<Loan> {
+    return this.#buffers.borrow(this, size, signal);
   }
 }

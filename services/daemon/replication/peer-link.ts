@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type ConnectedClient, connect, DmadError } from '../../client/node.ts';
 import type { ByteRange } from '../base/byte-range.ts';
 import { Problem } from '../problems/problem.ts';
+import type { Loan } from './fetch-buffers.ts';
 import type { Peer } from './peers-file.ts';
 
 const DIGEST_SIZE = 32;
@@ -19,6 +20,9 @@ export interface Patience {
   windowMs: number;
   windowBytes: number;
 }
+
+/** What a replication keeps of a peer's words, in characters. */
+const MAX_WHY = 500;
 
 const PATIENCE: Patience = { silenceMs: 30_000, windowMs: 60_000, windowBytes: 65_536 };
 
@@ -87,37 +91,68 @@ export class PeerLink {
   }
 
   /**
-   * Fills `memory` with a device's bytes from an offset on. What a lost connection brought stays: the
-   * caller proves it in whole.
+   * Fetches a device's bytes. What a lost connection brought stays, for the caller proves all of it;
+   * but while the peer answers nothing, no memory is held for it.
    *
+   * @param borrow lends memory for them
+   * @returns that memory, which the caller gives back
    * @throws as {@link digests}
    */
-  async content(device: string, offset: number, memory: Uint8Array): Promise<void> {
-    let at = 0;
-    await this.#persist(async (client, guard) => {
-      if (at === memory.length) return;
-      const range = { offset: offset + at, size: memory.length - at };
+  async content(
+    device: string,
+    { offset, size }: ByteRange,
+    borrow: () => Promise<Loan>,
+  ): Promise<Loan> {
+    const fetched: { loan?: Loan | undefined; bytes: number } = { bytes: 0 };
+    const giveBack = () => {
+      fetched.loan?.end();
+      fetched.loan = undefined;
+      fetched.bytes = 0;
+    };
+    const prepare = async () => {
+      fetched.loan ??= await borrow();
+    };
+    const attempt = async (client: ConnectedClient, guard: Guard) => {
+      const loan = fetched.loan as Loan;
+      if (fetched.bytes === size) return loan;
+      const range = { offset: offset + fetched.bytes, size: size - fetched.bytes };
       const { stream } = await client.readContent(device, { ...range, signal: guard.signal });
       for await (const chunk of stream) {
-        if (chunk.length > memory.length - at) throw lie(`it sends more of ${device} than asked`);
-        memory.set(chunk, at);
-        at += chunk.length;
+        if (chunk.length > size - fetched.bytes) {
+          throw lie(`it sends more of ${device} than asked`);
+        }
+        loan.memory.set(chunk, fetched.bytes);
+        fetched.bytes += chunk.length;
         guard.received(chunk.length);
       }
-      if (at < memory.length) throw new PeerAway('the answer was cut short');
-    });
+      if (fetched.bytes < size) throw new PeerAway('the answer was cut short');
+      return loan;
+    };
+    try {
+      return await this.#persist(attempt, prepare, giveBack);
+    } catch (error) {
+      giveBack();
+      throw error;
+    }
   }
 
   async close(): Promise<void> {
     await this.#client?.destroy();
   }
 
+  /**
+   * @param prepare is waited for before each attempt
+   * @param idle is called after each attempt that brought nothing
+   */
   async #persist<Result>(
     attempt: (client: ConnectedClient, guard: Guard) => Promise<Result>,
+    prepare: () => Promise<void> = async () => {},
+    idle: () => void = () => {},
   ): Promise<Result> {
     const { signal, received } = this.#options;
     for (let failures = 0; ; failures++) {
       signal.throwIfAborted();
+      await prepare();
       let fetched = 0;
       const guard = new Guard(this.#patience, signal, (bytes) => {
         received(bytes);
@@ -141,6 +176,7 @@ export class PeerLink {
         }
         if (fault.is === 'untrusted') throw untrusted(name, fault.why);
         this.#noteAway(fault.why);
+        if (fetched === 0) idle();
         const backoff = Math.min(FIRST_BACKOFF_MS * 2 ** failures, MAX_BACKOFF_MS);
         const ms = backoff * (0.5 + Math.random() / 2) + fault.retryAfterMs;
         await sleep(ms, undefined, { signal }).catch(() => {});
@@ -247,7 +283,7 @@ const PASSING = [408, 429, 500, 502, 503, 504];
 const UNTRUSTED = /CERT|^ERR_TLS_|^ERR_SSL_|^EPROTO$|UNABLE_TO_|SELF_SIGNED/;
 
 function away(error: Error, retryAfterMs = 0): Fault {
-  return { is: 'away', why: error.message, retryAfterMs };
+  return { is: 'away', why: error.message.slice(0, MAX_WHY), retryAfterMs };
 }
 
 function faultOf(error: unknown): Fault {
@@ -258,14 +294,16 @@ function faultOf(error: unknown): Fault {
   if (code === 'unreachable' || code === 'deadline_exceeded') {
     const codes = codesOf(error);
     const tls = codes.find((each) => UNTRUSTED.test(each));
-    return tls === undefined ? away(error) : { is: 'untrusted', why: `${message} (${tls})` };
+    return tls === undefined
+      ? away(error)
+      : { is: 'untrusted', why: `${message.slice(0, MAX_WHY)} (${tls})` };
   }
   // Bad memory stays bad, whatever the status says.
   if (PASSING.includes(status) && code !== 'media_error') {
     return away(error, Math.min(retryAfterMs, MAX_RETRY_AFTER_MS));
   }
   const answered = status === 0 ? '' : `${status} `;
-  return { is: 'refused', why: `${answered}${code}: ${message.slice(0, 500)}` };
+  return { is: 'refused', why: `${answered}${code}: ${message}`.slice(0, MAX_WHY) };
 }
 
 function codesOf(error: Error): string[] {

@@ -199,8 +199,9 @@ export class Run {
       signal.throwIfAborted();
       const { offset, size } = blocks.rangeOf(first, count);
       const at = destination.offset + offset;
-      await buffers.use(Math.max(FLUSH_SIZE, blocks.blockSize), async (buffer) => {
-        const memory = buffer.subarray(0, size);
+      const loan = await buffers.borrow(Math.max(FLUSH_SIZE, blocks.blockSize), signal);
+      try {
+        const memory = loan.memory.subarray(0, size);
         const job = { engine: 'cpu', priority: priority(), memory } as const;
         const read = await engine.run({
           ...{ ...job, source: device.handle, destination: MEMORY },
@@ -212,7 +213,9 @@ export class Run {
           segments: [{ src_offset: 0, dst_offset: at, size }],
         });
         if (written.status !== 0) throw jobProblem(written, device.name);
-      });
+      } finally {
+        loan.end();
+      }
     }
   }
 

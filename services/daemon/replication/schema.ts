@@ -29,18 +29,34 @@ const MAX_BLOCK = 16 * 2 ** 20;
 /** A bit each is kept in memory and in the journal. */
 export const MAX_BLOCKS = 2 ** 24;
 
+/** Characters of a device's name. */
+const MAX_NAME = 64;
+/** The same of a peer's, as the peers file has it. */
+const MAX_PEER_NAME = 63;
+
 const isObject = ({ code }: { code?: string | undefined }) =>
   code === 'invalid_type' ? 'must be a JSON object' : undefined;
 
-/** `/dev/dax0.0` is the same as `dax0.0`. */
-const deviceName = z.string().min(1).overwrite(deviceNameOf);
+/** `/dev/dax0.0` is the same as `dax0.0`. It becomes a part of a path at the peer. */
+const deviceName = z
+  .string()
+  .max(MAX_NAME + '/dev/'.length)
+  .regex(
+    /^(\/dev\/)?[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
+    `must be the name of a device: 1 to ${MAX_NAME} letters, digits, ".", "_" or "-"`,
+  )
+  .overwrite(deviceNameOf);
 
 const bytesPerSecond = byteCount(1).nullable();
 
 export const replicationRequestSchema = z
   .strictObject(
     {
-      peer: z.string().min(1).meta({ description: 'A name in DMAD_PEERS_FILE.' }),
+      peer: z
+        .string()
+        .min(1)
+        .max(MAX_PEER_NAME)
+        .meta({ description: 'A name in DMAD_PEERS_FILE.' }),
       src_device_name: deviceName.meta({ description: "A device of the peer's." }),
       src_offset: byteCount(0),
       dst_device_name: deviceName.meta({ description: 'A device of this daemon.' }),
