@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { TransferList, TransferListQuery } from '../../client/types.ts';
 import { client, messageOf } from './api.ts';
+import { token } from './session.ts';
 import { historyEpoch } from './transfers.ts';
 
 /** A transfer that is over, as the list has it: without segments and timings. */
@@ -25,8 +26,8 @@ export function useHistory(query: TransferListQuery | undefined) {
   const [error, setError] = useState<string | undefined>(undefined);
   const shownFor = useRef<string | undefined>(undefined);
   const asking = useRef<AbortController | undefined>(undefined);
-  // Stands for the query, which is another object each time.
-  const key = JSON.stringify(query);
+  // Stands for the query, which is another object each time, and for whose history it is.
+  const key = JSON.stringify([query, token.value]);
 
   const load = async (from: Pages) => {
     if (query === undefined) return;
