@@ -9,7 +9,8 @@ import { defaultStateDir } from './base/state-dir.ts';
 import { type Settings, settingsSchema, variableOf } from './settings.ts';
 import './base/wording.ts';
 
-/** What dmactl and the fleet's gateway read: a shell may have it for all of them. */
+const DAEMON_PREFIX = 'DMAD_';
+/** Variables of dmactl and the fleet's gateway, which a shell may have beside the daemon's. */
 const OF_OTHERS = /^DMAD_(?:URL$|TOKEN$|FLEET_)/;
 
 export interface Config extends Omit<Settings, 'state_dir'> {
@@ -25,7 +26,7 @@ export interface Config extends Omit<Settings, 'state_dir'> {
  * @throws StartError configuration, naming every wrong value in one line
  */
 export function readConfig(environment: NodeJS.ProcessEnv): Config {
-  const { settings, unknown } = readSettings(environment, settingsSchema, 'DMAD_');
+  const { settings, unknown } = readSettings(environment, settingsSchema, DAEMON_PREFIX);
   checkTls(settings);
   if (settings.socket_group !== undefined && settings.socket === undefined) {
     throw new StartError('configuration', 'DMAD_SOCKET_GROUP needs DMAD_SOCKET');
@@ -59,7 +60,7 @@ export function readSettings<Schema extends z.ZodObject>(
     if (!variable.startsWith(prefix) || value === undefined) continue;
     const name = variable.slice(prefix.length).toLowerCase();
     if (Object.hasOwn(schema.shape, name)) fromEnvironment[name] = value;
-    else if (!OF_OTHERS.test(variable)) unknown.push(variable);
+    else if (prefix !== DAEMON_PREFIX || !OF_OTHERS.test(variable)) unknown.push(variable);
   }
   const result = schema.safeParse({ ...fromFile, ...fromEnvironment });
   if (result.success) return { settings: result.data, unknown };
@@ -115,7 +116,7 @@ export function checkTls(
     tls_key,
     tls_client_ca,
   }: Partial<Pick<Settings, 'tls_cert' | 'tls_key' | 'tls_client_ca'>>,
-  prefix = 'DMAD_',
+  prefix = DAEMON_PREFIX,
 ): void {
   const pair = [`${prefix}TLS_CERT`, `${prefix}TLS_KEY`] as const;
   if ((tls_cert === undefined) !== (tls_key === undefined)) {

@@ -104,7 +104,7 @@ export async function buildFleetApp({
     });
     const seenWriter = new SeenWriter({ store, keys, mirror, membership });
     const fleet: Fleet = new Fleet({
-      mirror,
+      ...{ mirror, log },
       token: hostToken.read,
       stateChanged: (link) => {
         if (link.away === undefined) dispatch.reachable(link.name);

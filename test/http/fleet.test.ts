@@ -150,6 +150,11 @@ describe('a gateway', () => {
     expect(hosts[0].devices).toEqual(['dax0.0']);
   });
 
+  test('a host that is none is unknown, whatever the client may do there', async () => {
+    const answer = await post({ ...copy, host: 'nowhere', size: 8193 }, 'ranges');
+    expect([answer.statusCode, answer.json().code]).toEqual([422, 'unknown_host']);
+  });
+
   test('who adds and removes hosts needs the scope for it', async () => {
     const url = { url: 'http://127.0.0.1:1' };
     for (const method of ['PUT', 'DELETE'] as const) {

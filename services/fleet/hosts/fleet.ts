@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { FastifyBaseLogger } from 'fastify';
+import { isLoopback } from '../../daemon/http/host-name.ts';
 import type { TransferDocument } from '../../daemon/transfers/schema.ts';
 import type { Mirror } from '../etcd/mirror.ts';
 import { HostLink } from './host-link.ts';
@@ -6,6 +8,7 @@ import { LiveTransfers } from './live.ts';
 
 export interface FleetOptions {
   mirror: Mirror;
+  log: FastifyBaseLogger;
   /** The token that hosts know the fleet by. */
   token(): string | undefined;
   /** How a host is seen has changed. */
@@ -31,6 +34,11 @@ export class Fleet {
     this.#options = options;
   }
 
+  /** Whether hosts are sent a token. */
+  get hasToken(): boolean {
+    return this.#options.token() !== undefined;
+  }
+
   link(host: string): HostLink | undefined {
     return this.#hosts.get(host)?.link;
   }
@@ -47,7 +55,7 @@ export class Fleet {
 
   /** Connects to a host that was added or changed; closes what leads to one that was removed. */
   hostChanged(name: string): void {
-    const { mirror, token, stateChanged, told, missed } = this.#options;
+    const { mirror, log, token, stateChanged, told, missed } = this.#options;
     const before = this.#hosts.get(name);
     const config = mirror.hosts.get(name);
     if (config?.url === before?.link.config.url && config?.ca === before?.link.config.ca) return;
@@ -55,6 +63,13 @@ export class Fleet {
     if (config === undefined) {
       this.#hosts.delete(name);
       return;
+    }
+    const { protocol, hostname } = new URL(config.url);
+    if (this.hasToken && protocol === 'http:' && !isLoopback(hostname)) {
+      log.warn(
+        { host: name },
+        "the fleet's token goes over the network in clear: use an https URL",
+      );
     }
     const live = before?.live ?? new LiveTransfers();
     const link = new HostLink({

@@ -112,6 +112,11 @@ export const hostRoutes: FastifyPluginAsyncZod<HostRoutesOptions> = async (
       if (!mayUseHost(client, host)) {
         throw new Problem('forbidden', `The token ${client.name} is not for host ${host}.`);
       }
+      if (client.hosts !== undefined && fleet.hasToken) {
+        // The URL would receive the token that all hosts know the fleet by.
+        const detail = `The token ${client.name} is limited to some hosts: it cannot decide where the fleet's token is sent.`;
+        throw new Problem('forbidden', detail);
+      }
       const added = !mirror.hosts.has(host);
       if (added && mirror.hosts.size >= MAX_HOSTS) {
         throw new Problem('queue_full', `A fleet has up to ${MAX_HOSTS} hosts.`);

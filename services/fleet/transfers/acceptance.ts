@@ -47,6 +47,8 @@ export class Acceptor {
     const conditions: Condition[] = [
       { key: keys.host(host), is: 'present' },
       { key: keys.transfer(id), is: 'absent' },
+      // An attempt that etcd receives late must not bring back what has ended.
+      { key: keys.ended(id), is: 'absent' },
     ];
     const writes: Write[] = [{ put: keys.transfer(id), value: writeRunning(record) }];
     if (usedKey !== undefined) {

@@ -65,6 +65,8 @@ export class Courier {
   readonly #tasks = new Map<string, Task>();
   /** Those that wait for their turn, in the order of acceptance. */
   readonly #queue = new Set<Task>();
+  /** Those that the host is being asked to take. */
+  #sending: ReadonlySet<Task> = new Set();
   readonly #stopping = new AbortController();
   readonly #backoff = new Backoff();
   readonly #timer: NodeJS.Timeout;
@@ -184,11 +186,24 @@ export class Courier {
   async #send(group: readonly Task[]): Promise<void> {
     const untried = group.filter(({ attempted }) => !attempted);
     for (const task of group) task.attempted = true;
+    this.#sending = new Set(group);
     try {
       await this.#request(group);
     } catch (error) {
-      if (neverArrived(error)) for (const task of untried) task.attempted = false;
+      if (neverArrived(error)) this.#notAttempted(untried);
       throw error;
+    } finally {
+      this.#sending = new Set();
+    }
+  }
+
+  /** Nothing of the request has reached the host: these can be cancelled here again. */
+  #notAttempted(tasks: readonly Task[]): void {
+    for (const task of tasks) {
+      // One that was sent alone, before the connection failed, has got through.
+      if (task.stage !== 'waiting') continue;
+      task.attempted = false;
+      if (task.cancel) this.#endAsCancelled(task);
     }
   }
 
@@ -232,6 +247,7 @@ export class Courier {
   }
 
   #handedOver(task: Task, told: TransferDocument): void {
+    if (task.stage !== 'waiting') return;
     const record: RunningRecord = {
       ...task.record,
       progress: { is: 'handed_over', hostId: told.id },
@@ -284,7 +300,7 @@ export class Courier {
     const now = Date.now();
     for (const task of this.#tasks.values()) {
       const { stage, attempted, record } = task;
-      if (stage !== 'waiting' && stage !== 'held') continue;
+      if ((stage !== 'waiting' && stage !== 'held') || this.#sending.has(task)) continue;
       const waited = now - record.acceptedAt;
       const timeout = record.request.timeout_ms;
       if (waited > HAND_OVER_WITHIN_MS) {
@@ -328,7 +344,7 @@ export class Courier {
         );
       } catch (error) {
         // It ended meanwhile, or the host does not know it: asking tells.
-        if (error instanceof DmadError && [404, 409].includes(error.status)) await this.#ask(task);
+        if (saysOneOf(error, ['not_found', 'not_cancellable'])) await this.#ask(task);
       }
       await backoff.wait(this.#stopping.signal);
     }
@@ -367,7 +383,8 @@ export class Courier {
       this.told(record.id, told);
       return true;
     } catch (error) {
-      if (!(error instanceof DmadError) || error.status !== 404) return false;
+      // A 404 that is not the daemon's, such as a proxy's, says nothing of the transfer.
+      if (!saysOneOf(error, ['not_found'])) return false;
       const detail = `Host ${record.host} does not know the transfer any more, so how it ended is not known.`;
       const end = endByFleet(
         record,
@@ -395,6 +412,10 @@ export class Courier {
 function bodyOf({ request }: RunningRecord) {
   const { host: _, depends_on: _dependencies, dry_run: _dryRun, ...body } = request;
   return body;
+}
+
+function saysOneOf(error: unknown, codes: readonly DmadError['code'][]): boolean {
+  return error instanceof DmadError && codes.includes(error.code);
 }
 
 function weightOf({ request }: RunningRecord): number {

@@ -33,6 +33,12 @@ export interface Page {
   stale: boolean;
 }
 
+interface ReadRow {
+  id: string;
+  /** undefined for what another version wrote. */
+  view: View | undefined;
+}
+
 /** Lists transfers, newest first. */
 export class Lister {
   readonly #options: ListerOptions;
@@ -59,11 +65,11 @@ export class Lister {
     }
     let last = from;
     for (let read = 0; read < MAX_ROWS && found.length < query.page_size; ) {
-      const { views, more } = await this.#read(last);
-      for (const view of views) {
+      const { rows, more } = await this.#read(last);
+      for (const { id, view } of rows) {
         if (found.length === query.page_size) return { transfers: found, last, stale: false };
-        take(view);
-        last = view.document.id;
+        if (view !== undefined) take(view);
+        last = id;
         read++;
       }
       if (!more) return { transfers: found, last: undefined, stale: false };
@@ -90,7 +96,7 @@ export class Lister {
   }
 
   /** Transfers older than one, newest first, whether they have ended or not. */
-  async #read(last: string | undefined): Promise<{ views: View[]; more: boolean }> {
+  async #read(last: string | undefined): Promise<{ rows: ReadRow[]; more: boolean }> {
     const { store, keys, viewOf } = this.#options;
     const read = store.read([
       keys.olderThan('ended', last, ROWS_AT_ONCE),
@@ -108,13 +114,11 @@ export class Lister {
       return end === undefined ? [] : [idOf(end)];
     });
     const oldest = ends.sort().at(-1);
-    const views: View[] = [];
-    for (const row of all) {
-      if (oldest !== undefined && idOf(row) < oldest) break;
-      const view = this.#viewOfRow(row, viewOf);
-      if (view !== undefined) views.push(view);
-    }
-    return { views, more: oldest !== undefined };
+    const complete = all.filter((row) => oldest === undefined || idOf(row) >= oldest);
+    return {
+      rows: complete.map((row) => ({ id: idOf(row), view: this.#viewOfRow(row, viewOf) })),
+      more: oldest !== undefined,
+    };
   }
 
   #viewOfRow(row: Row, viewOf: ListerOptions['viewOf']): View | undefined {

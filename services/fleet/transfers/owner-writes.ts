@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { GroupCommit } from '../etcd/group-commit.ts';
 import type { Keys } from '../etcd/keys.ts';
 import { Retention } from '../etcd/retention.ts';
-import type { Condition, Store, Write } from '../etcd/store.ts';
+import { type Condition, only, type Store, type Write } from '../etcd/store.ts';
 import { digestOf } from './digest.ts';
 import {
   type EndedRecord,
@@ -47,12 +47,18 @@ export class OwnerWrites {
     );
   }
 
-  /** @returns the same */
-  ended(record: RunningRecord, end: EndedRecord): Promise<boolean> {
-    return this.#write(
-      (me) => [this.#ownedBy(me, record.host)],
+  /**
+   * An end that etcd has already stands.
+   *
+   * @returns whether the transfer has ended; if not, this gateway does not own the host
+   */
+  async ended(record: RunningRecord, end: EndedRecord): Promise<boolean> {
+    const transfer = this.#options.keys.transfer(record.id);
+    const written = await this.#write(
+      (me) => [this.#ownedBy(me, record.host), { key: transfer, is: 'present' }],
       () => this.#endOf(record, end),
     );
+    return written || !(await this.#exists(transfer));
   }
 
   /** The end of a transfer whose host was removed. @returns whether it is, and the end was written */
@@ -88,19 +94,31 @@ export class OwnerWrites {
     return [...writes, { put: used, value, lease }];
   }
 
-  /** Tries until it is known whether it is written. Writing the same twice does no harm. */
-  async #write(
+  #exists(key: string): Promise<boolean> {
+    return this.#persist(async () => {
+      const { rows } = await this.#options.store.read([only(key)]);
+      return rows[0]?.[0] !== undefined;
+    }, true);
+  }
+
+  /** Tries until it is known whether it is written. The conditions keep it from being written twice. */
+  #write(
     conditionsOf: (me: string) => Condition[],
     writesOf: () => Promise<Write[]>,
   ): Promise<boolean> {
+    return this.#persist(
+      async (me) => this.#commit.write({ conditions: conditionsOf(me), writes: await writesOf() }),
+      false,
+    );
+  }
+
+  /** Asks etcd until it answers. @param otherwise the result once this gateway is no member any more */
+  async #persist(ask: (me: string) => Promise<boolean>, otherwise: boolean): Promise<boolean> {
     for (let retryMs = FIRST_RETRY_MS; ; retryMs = Math.min(2 * retryMs, MAX_RETRY_MS)) {
       const me = this.#options.member();
-      if (me === undefined) return false;
+      if (me === undefined) return otherwise;
       try {
-        return await this.#commit.write({
-          conditions: conditionsOf(me),
-          writes: await writesOf(),
-        });
+        return await ask(me);
       } catch {
         // Health and log tell of etcd's absence: see membership.ts.
         await sleep(retryMs * (0.5 + Math.random() / 2));

@@ -104,11 +104,10 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
     async (request, reply) => {
       const { body, client } = request;
       request.operation = body.operation;
+      // Before the grants, which are kept for each host.
+      transfers.checkHost(body.host, client);
       grants.authorize(request, body.host, touchesOf(body), (index) => touchPointer(body, index));
-      if (body.dry_run) {
-        transfers.checkHost(body.host, client);
-        return planAtHost(fleet.link(body.host), body);
-      }
+      if (body.dry_run) return planAtHost(fleet.link(body.host), body);
       const prefer = readPrefer(request.headers.prefer, DEFAULT_WAIT_MS);
       const key = request.headers['idempotency-key'];
       const { traceparent } = readTraceContext(request.headers) ?? {};

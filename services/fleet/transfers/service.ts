@@ -83,7 +83,6 @@ export class FleetTransfers {
     request: FleetTransferRequest,
     { client, key, traceparent }: Origin,
   ): Promise<RunningRecord> {
-    this.checkHost(request.host, client);
     this.#checkRoom(client.name);
     return {
       ...{ id: this.#ids.next(), client: client.name, host: request.host, request },

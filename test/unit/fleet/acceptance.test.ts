@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { OutcomeUnknown, Problem } from '../../../services/daemon/problems/problem.ts';
 import { TransferIds } from '../../../services/daemon/transfers/ids.ts';
 import { Keys } from '../../../services/fleet/etcd/keys.ts';
+import { EtcdError } from '../../../services/fleet/etcd/store.ts';
 import { Acceptor } from '../../../services/fleet/transfers/acceptance.ts';
 import type { RunningRecord } from '../../../services/fleet/transfers/record.ts';
 import { fleetTransferRequestSchema } from '../../../services/fleet/transfers/schema.ts';
@@ -44,6 +45,25 @@ describe('acceptance', () => {
   test('a host that was removed meanwhile is unknown', async () => {
     const acceptor = new Acceptor(new FakeEtcd(), keys);
     await expect(acceptor.accept(recordOf())).rejects.toMatchObject({ code: 'unknown_host' });
+  });
+
+  test('an attempt that reaches etcd after the transfer has ended changes nothing', async () => {
+    const etcd = await withHost();
+    const write = etcd.write.bind(etcd);
+    let late = async () => ({ held: true });
+    etcd.write = (conditions, writes) => {
+      etcd.write = write;
+      late = () => write(conditions, writes);
+      return Promise.reject(new EtcdError('unknown', 'deadline exceeded'));
+    };
+    const record = recordOf();
+    expect(await new Acceptor(etcd, keys).accept(record)).toMatchObject({ id: record.id });
+    await write(
+      [],
+      [{ delete: keys.transfer(record.id) }, { put: keys.ended(record.id), value: '{}' }],
+    );
+    expect((await late()).held).toBe(false);
+    expect(etcd.rows.has(keys.transfer(record.id))).toBe(false);
   });
 
   test.each([

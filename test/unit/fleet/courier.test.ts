@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { type DmadClient, DmadError } from '../../../services/client/node.ts';
-import { TransferIds } from '../../../services/daemon/transfers/ids.ts';
 import type { TransferDocument } from '../../../services/daemon/transfers/schema.ts';
-import { Keys } from '../../../services/fleet/etcd/keys.ts';
 import { Courier } from '../../../services/fleet/transfers/courier.ts';
 import { OwnerWrites } from '../../../services/fleet/transfers/owner-writes.ts';
 import {
@@ -13,24 +11,10 @@ import {
   readRunning,
   writeRunning,
 } from '../../../services/fleet/transfers/record.ts';
-import { fleetTransferRequestSchema } from '../../../services/fleet/transfers/schema.ts';
 import { runs } from '../../support/depth.ts';
 import { FakeEtcd } from '../../support/fake-etcd.ts';
+import { ids, keys, recordOf } from '../../support/fleet-records.ts';
 import { Random } from '../../support/random.ts';
-
-const keys = new Keys('dmad/');
-const ids = new TransferIds();
-
-function recordOf(more: object = {}, fields: Partial<RunningRecord> = {}): RunningRecord {
-  const request = fleetTransferRequestSchema.parse({
-    ...{ host: 'hosta', device_name: 'dax0.0', src_offset: 0, dst_offset: 2 ** 20, size: 4096 },
-    ...more,
-  });
-  return {
-    ...{ id: ids.next(), client: 'me', host: 'hosta', request, acceptedAt: Date.now() },
-    ...{ waitsFor: [], progress: { is: 'accepted' }, ...fields },
-  };
-}
 
 /** A host that remembers keys, runs what is new, and may be away, or lose its answer. */
 class FakeHost {
@@ -41,6 +25,12 @@ class FakeHost {
   refuses: (body: { size?: unknown }) => boolean = () => false;
   refusal = problem(422, 'out_of_range');
   status: 'running' | 'succeeded' = 'succeeded';
+  /** Answers to requests wait for it. */
+  answers: Promise<void> = Promise.resolve();
+  /** Why it cannot be connected to while it is away. */
+  connecting = 'ECONNREFUSED';
+  /** What a host says of a transfer that it does not know. */
+  unknown = problem(404, 'not_found');
 
   readonly client = {
     createTransfer: async (body: object, options: { idempotencyKey: string }) => {
@@ -63,7 +53,8 @@ class FakeHost {
     const fate = this.fate();
     await new Promise(setImmediate);
     if (fate === 'away') {
-      const cause = Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' });
+      await this.answers;
+      const cause = Object.assign(new Error('connect'), { code: this.connecting });
       throw new DmadError({ code: 'unreachable', message: 'away', cause });
     }
     if (bodies.some((body) => this.refuses(body))) throw this.refusal;
@@ -76,13 +67,14 @@ class FakeHost {
       return transfer;
     });
     await new Promise(setImmediate);
+    await this.answers;
     if (fate !== 'answers') throw new DmadError({ code: 'unreachable', message: 'ECONNRESET' });
     return made;
   }
 
   #byId(id: string): TransferDocument {
     const found = [...this.made.values()].find((each) => each.id === id);
-    if (found === undefined) throw problem(404, 'not_found');
+    if (found === undefined) throw this.unknown;
     return found;
   }
 }
@@ -256,6 +248,86 @@ describe('a courier', () => {
     expect((await ended(late.id)).document.error?.code).toBe('timeout');
   });
 
+  test.each(['connection refused', 'connect timeout'])(
+    'a cancellation during a failing attempt to connect counts at once: %s',
+    async (kind) => {
+      const { host, make, accept, ended } = await setUp();
+      let fail = () => {};
+      host.answers = new Promise((resolve) => {
+        fail = resolve;
+      });
+      host.fate = () => 'away';
+      host.connecting = kind === 'connect timeout' ? 'UND_ERR_CONNECT_TIMEOUT' : 'ECONNREFUSED';
+      const record = recordOf();
+      const courier = make();
+      courier.add(await accept(record), true);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      courier.cancel(record.id);
+      fail();
+      expect((await ended(record.id)).document.status).toBe('cancelled');
+      host.fate = () => 'answers';
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      expect(host.ran).toEqual([]);
+    },
+  );
+
+  test('what a host forbids has failed, and holds up no others', async () => {
+    const { host, make, accept, ended } = await setUp();
+    host.refuses = ({ size }) => size === 13;
+    host.refusal = new DmadError({
+      ...{ code: 'forbidden', status: 403, message: 'no right to write there' },
+      errors: [{ pointer: '/dst_offset', detail: 'no right to write there' }],
+    });
+    const records = [recordOf({ size: 13 }), recordOf(), recordOf()];
+    const courier = make();
+    for (const record of records) courier.add(await accept(record), true);
+    const ends = await Promise.all(records.map(({ id }) => ended(id)));
+    expect(ends.map(({ document }) => document.error?.code)).toEqual([
+      ...['forbidden', undefined, undefined],
+    ]);
+  });
+
+  test('a body that is too large for a proxy fails alone', async () => {
+    const { host, make, accept, ended } = await setUp();
+    host.refuses = ({ size }) => size === 13;
+    host.refusal = problem(413, 'unexpected_answer');
+    const records = [recordOf({ size: 13 }), recordOf()];
+    const courier = make();
+    for (const record of records) courier.add(await accept(record), true);
+    const ends = await Promise.all(records.map(({ id }) => ended(id)));
+    expect(ends.map(({ document }) => document.error?.code)).toEqual([
+      'payload_too_large',
+      undefined,
+    ]);
+  });
+
+  test.each([
+    [401, 'unauthenticated'],
+    [403, 'forbidden'],
+    [404, 'unexpected_answer'],
+    [415, 'unexpected_answer'],
+    [424, 'unexpected_answer'],
+    [507, 'storage_full'],
+  ] as const)(
+    'what is not about the transfer keeps all waiting, in order: %d %s',
+    async (status, code) => {
+      const { host, make, accept, ended, endOf } = await setUp();
+      let refusing = true;
+      host.refuses = () => refusing;
+      host.refusal = problem(status, code);
+      const records = [recordOf(), recordOf(), recordOf()];
+      const courier = make();
+      for (const record of records) courier.add(await accept(record), true);
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      expect(records.map(({ id }) => endOf(id))).toEqual([undefined, undefined, undefined]);
+      expect(courier.trouble).toBe(code);
+      refusing = false;
+      courier.wake();
+      await Promise.all(records.map(({ id }) => ended(id)));
+      expect(host.ran).toEqual(records.map(({ id }) => id));
+    },
+  );
+
   test('a transfer that its host has forgotten is interrupted, and never sent again', async () => {
     const { host, make, accept, ended } = await setUp();
     const record = recordOf({}, { progress: { is: 'handed_over', hostId: ids.next() } });
@@ -264,6 +336,33 @@ describe('a courier', () => {
       ...{ status: 'interrupted', error: { code: 'interrupted' } },
     });
     expect(host.ran).toEqual([]);
+  });
+
+  test("a proxy's 404 ends nothing: the host is asked again", async () => {
+    const { host, make, accept, ended, endOf } = await setUp();
+    host.unknown = problem(404, 'unexpected_answer');
+    const record = recordOf({}, { progress: { is: 'handed_over', hostId: ids.next() } });
+    const courier = make();
+    courier.add(await accept(record), false);
+    courier.cancel(record.id);
+    await new Promise((resolve) => setTimeout(resolve, 2500));
+    expect(endOf(record.id)).toBeUndefined();
+    host.unknown = problem(404, 'not_found');
+    expect((await ended(record.id)).document.status).toBe('interrupted');
+  });
+
+  test('what the host is being asked to take does not expire meanwhile', async () => {
+    const { host, make, accept, ended, endOf } = await setUp();
+    let answer = () => {};
+    host.answers = new Promise((resolve) => {
+      answer = resolve;
+    });
+    const record = recordOf({}, { acceptedAt: Date.now() - 20.1 * 3_600_000 });
+    make().add(await accept(record), true);
+    await new Promise((resolve) => setTimeout(resolve, 2500));
+    expect(endOf(record.id)).toBeUndefined();
+    answer();
+    expect((await ended(record.id)).document.status).toBe('succeeded');
   });
 
   test('one that does not own its host changes nothing in etcd', async () => {

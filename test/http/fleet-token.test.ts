@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { FLEET_SCOPES } from '../../services/daemon/access/scopes.ts';
+import { silentLog } from '../../services/daemon/log.ts';
+import { buildFleetApp, type FleetApp } from '../../services/fleet/app.ts';
+import { readFleetConfig } from '../../services/fleet/config.ts';
+import { FakeEtcd } from '../support/fake-etcd.ts';
+import { bearer, writeTokens } from '../support/tokens.ts';
+
+describe('a fleet whose hosts know it by a token', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'dmad-fleet-'));
+  const warnings: string[] = [];
+  let fleet: FleetApp;
+  beforeAll(async () => {
+    const hostToken = join(directory, 'host-token');
+    writeFileSync(hostToken, 'a secret of all hosts', { mode: 0o600 });
+    const config = readFleetConfig({
+      DMAD_FLEET_ETCD: 'http://127.0.0.1:1',
+      DMAD_FLEET_HOST_TOKEN_FILE: hostToken,
+      DMAD_FLEET_TOKENS_FILE: writeTokens(directory, [
+        { name: 'admin', scopes: FLEET_SCOPES },
+        { name: 'onhosta', hosts: ['hosta'], scopes: FLEET_SCOPES },
+      ]),
+    });
+    const log = silentLog();
+    log.logger.warn = ((_: object, message: string) => {
+      warnings.push(message);
+    }) as typeof log.logger.warn;
+    fleet = await buildFleetApp({ config, log, store: new FakeEtcd() });
+    fleet.start();
+    for (;;) {
+      if (
+        (await fleet.http.inject({ url: '/readyz', headers: { host: 'localhost' } })).statusCode ===
+        200
+      )
+        break;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  });
+  afterAll(async () => {
+    await fleet?.shutDown();
+    rmSync(directory, { recursive: true });
+  });
+
+  const put = (url: string, as: string) =>
+    fleet.http.inject({
+      ...{ method: 'PUT', url: '/hosts/hosta', payload: { url } },
+      headers: { ...bearer(as), host: 'localhost' },
+    });
+
+  test('does not send it where a client decides that is limited to some hosts', async () => {
+    const answer = await put('http://127.0.0.1:1', 'onhosta');
+    expect([answer.statusCode, answer.json().code]).toEqual([403, 'forbidden']);
+    expect((await put('http://127.0.0.1:1', 'admin')).statusCode).toBe(201);
+    expect(warnings.join()).not.toContain('in clear');
+  });
+
+  test('warns if it goes over the network in clear', async () => {
+    expect((await put('http://192.0.2.1:8080', 'admin')).statusCode).toBe(200);
+    expect(warnings.join()).toContain("the fleet's token goes over the network in clear");
+  });
+});

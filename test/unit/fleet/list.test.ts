@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+import { describe, expect, test } from '@jest/globals';
+import { Problem } from '../../../services/daemon/problems/problem.ts';
+import type { Mirror } from '../../../services/fleet/etcd/mirror.ts';
+import { endByFleet, runningDocument } from '../../../services/fleet/transfers/document.ts';
+import { Lister } from '../../../services/fleet/transfers/list.ts';
+import { writeEnded } from '../../../services/fleet/transfers/record.ts';
+import { fleetListQuerySchema } from '../../../services/fleet/transfers/schema.ts';
+import { FakeEtcd } from '../../support/fake-etcd.ts';
+import { ids, keys, recordOf } from '../../support/fleet-records.ts';
+
+const me = { name: 'me', scopes: new Set(['transfers:read']) } as unknown as Parameters<
+  Lister['list']
+>[1];
+
+function listerOf(store: FakeEtcd): Lister {
+  return new Lister({
+    ...{ store, keys, mirror: {} as Mirror, reachable: () => true },
+    viewOf: ({ record }) => ({
+      owner: record.client,
+      document: runningDocument(record, { live: undefined, hostAway: undefined }),
+      ended: undefined,
+    }),
+  });
+}
+
+describe('a list', () => {
+  test('goes past any number of rows that another version wrote', async () => {
+    const etcd = new FakeEtcd();
+    const record = recordOf();
+    const end = endByFleet(record, undefined, 'failed', new Problem('expired', 'late'));
+    await etcd.write([], [{ put: keys.ended(record.id), value: writeEnded(end) }]);
+    const foreign = Array.from({ length: 350 }, () => ids.next());
+    await etcd.write(
+      [],
+      foreign.map((id) => ({ put: keys.ended(id), value: '{"format": 2}' })),
+    );
+    let reads = 0;
+    const read = etcd.read.bind(etcd);
+    etcd.read = (ranges) => {
+      if (reads++ > 20) throw new Error('it reads the same again and again');
+      return read(ranges);
+    };
+    const query = fleetListQuerySchema.parse({ page_size: '10' });
+    const page = await listerOf(etcd).list(query, me);
+    expect(page.transfers.map(({ id }) => id)).toEqual([record.id]);
+    expect(page.last).toBeUndefined();
+  });
+});
