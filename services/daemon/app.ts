@@ -248,7 +248,7 @@ export async function buildApp({
     await http.register(replicationPatchRoute, { replications });
     await http.register(deviceRoutes, {
       inventory,
-      inconsistentRanges: (device) => replications.inconsistentRanges(device),
+      inconsistentRanges: (device, client) => replications.inconsistentRanges(device, client),
     });
     const wholeDevices = new BodyHashes(NICENESS);
     http.addHook('onClose', async () => {

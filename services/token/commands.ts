@@ -16,6 +16,7 @@ export interface NewToken {
   name: string;
   scopes: string[];
   devices: string[] | undefined;
+  peers: string[] | undefined;
   transfersInFlight: string | undefined;
   bytesPerSecond: string | undefined;
 }
@@ -35,6 +36,7 @@ export function addToken(path: string, given: NewToken): string {
     sha256: createHash('sha256').update(secret).digest('hex'),
     scopes: given.scopes,
     ...(given.devices && { devices: given.devices.map(readDevice) }),
+    ...(given.peers && { peers: given.peers }),
     ...((transfersInFlight ?? bytesPerSecond) !== undefined && {
       limits: {
         ...(transfersInFlight !== undefined && { transfers_in_flight: Number(transfersInFlight) }),
@@ -48,8 +50,9 @@ export function addToken(path: string, given: NewToken): string {
 
 /** One line for each token: what it is good for, and nothing that it could be known by. */
 export function listTokens(path: string): string[] {
-  return readTokensFile(path).map(({ name, scopes, devices, limits }) => {
+  return readTokensFile(path).map(({ name, scopes, devices, peers, limits }) => {
     const about = [...(devices === undefined ? ['every device'] : devices.map(describeDevice))];
+    about.push(...(peers ?? []).map((peer) => `from peer ${peer}`));
     const { transfers_in_flight: transfers, bytes_per_second: rate } = limits;
     if (transfers !== undefined) about.push(`${transfers} transfers in flight`);
     if (rate !== undefined) about.push(`${rate} bytes per second`);
@@ -59,8 +62,8 @@ export function listTokens(path: string): string[] {
 
 /** The same for programs. */
 export function readTokens(path: string) {
-  return readTokensFile(path).map(({ name, scopes, devices, limits }) => ({
-    ...{ name, scopes, devices: devices ?? null, limits },
+  return readTokensFile(path).map(({ name, scopes, devices, peers, limits }) => ({
+    ...{ name, scopes, devices: devices ?? null, peers: peers ?? null, limits },
   }));
 }
 

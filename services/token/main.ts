@@ -7,13 +7,15 @@ const USAGE = `usage: npm run token -- COMMAND [--file PATH]
   add NAME --scope SCOPE…        makes a token and prints its secret, once
       --device NAME:ro|rw        what it may touch; every device where absent
       --device NAME:ro|rw:OFFSET+SIZE
+      --peer NAME                which peers it may replicate from; none if it has devices, else
+                                 every one if absent
       --transfers-in-flight N    at most so many transfers that are not over
       --bytes-per-second SIZE    such as 100MiB
-  list                           names, scopes, devices and limits
+  list                           names, scopes, devices, peers and limits
   remove NAME
 
-SCOPE is transfers:read, transfers:write, transfers:all, content:read, content:write or metrics:read; --scope and
---device may be given several times. PATH defaults to DMAD_TOKENS_FILE. A daemon that runs reads the
+SCOPE is transfers:read, transfers:write, transfers:all, content:read, content:write or metrics:read; --scope,
+--device and --peer may be given several times. PATH defaults to DMAD_TOKENS_FILE. A daemon that runs reads the
 file again on SIGHUP.
 `;
 
@@ -24,6 +26,7 @@ function main(): void {
       file: { type: 'string', default: process.env.DMAD_TOKENS_FILE ?? '' },
       scope: { type: 'string', multiple: true, default: [] },
       device: { type: 'string', multiple: true },
+      peer: { type: 'string', multiple: true },
       'transfers-in-flight': { type: 'string' },
       'bytes-per-second': { type: 'string' },
       help: { type: 'boolean', short: 'h', default: false },
@@ -43,6 +46,7 @@ function main(): void {
       name,
       scopes: values.scope,
       devices: values.device,
+      peers: values.peer,
       transfersInFlight: values['transfers-in-flight'],
       bytesPerSecond: values['bytes-per-second'],
     });

@@ -49,6 +49,7 @@ test('a token: its name, scopes, devices and limits', async () => {
       },
       { name: 'dax1.0', uuid: null, resource: 4096, access: 'ro', ranges: null },
     ],
+    peers: [],
     limits: { transfers_in_flight: null, bytes_per_second: null },
     use: { transfers_in_flight: 0, bytes_queued: 0, bytes_available: null },
   });
@@ -59,7 +60,7 @@ test('without tokens: everybody is anonymous, and may do everything', async () =
   const answer = await open.ask({ url: '/whoami' });
   expect(answer.headers['cache-control']).toBe('no-store');
   expect(JSON.parse(answer.body.toString())).toMatchObject({
-    ...{ name: 'anonymous', scopes: SCOPES, devices: null },
+    ...{ name: 'anonymous', scopes: SCOPES, devices: null, peers: null },
     limits: { transfers_in_flight: null, bytes_per_second: null },
   });
 });

@@ -66,7 +66,7 @@ describe('npm run token', () => {
     );
     const { status } = token(
       ...['add', 'bert', '--scope', 'content:write', '--device', '/dev/dax0.0:ro'],
-      ...['--device', 'dax1.0:rw:1MiB+0x1000', '--transfers-in-flight', '3'],
+      ...['--device', 'dax1.0:rw:1MiB+0x1000', '--transfers-in-flight', '3', '--peer', 'hostb'],
       ...['--bytes-per-second', '100MiB'],
     );
     expect(status).toBe(0);
@@ -78,6 +78,7 @@ describe('npm run token', () => {
           { name: 'dax0.0', access: 'ro' },
           { name: 'dax1.0', access: 'rw', ranges: [{ offset: 2 ** 20, size: 4096 }] },
         ],
+        peers: ['hostb'],
         limits: { transfers_in_flight: 3, bytes_per_second: 100 * 2 ** 20 },
       },
     ]);
@@ -85,7 +86,7 @@ describe('npm run token', () => {
     const { stdout } = token('list');
     expect(stdout).toBe(
       'old: content:read; every device\n' +
-        'bert: content:write; dax0.0 ro, dax1.0 rw (1048576+4096), 3 transfers in flight, ' +
+        'bert: content:write; dax0.0 ro, dax1.0 rw (1048576+4096), from peer hostb, 3 transfers in flight, ' +
         '104857600 bytes per second\n',
     );
   });

@@ -15,6 +15,7 @@ export interface TestToken {
   /** Of a fleet's token. */
   hosts?: string[];
   devices?: object[];
+  peers?: string[];
   limits?: object;
 }
 

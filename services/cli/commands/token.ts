@@ -11,6 +11,7 @@ interface FileOption {
 interface AddOptions extends FileOption {
   scope: string[];
   device?: string[];
+  peer?: string[];
   transfersInFlight?: number;
   bytesPerSecond?: string;
 }
@@ -35,16 +36,27 @@ export function token(program: Command, run: Runner): void {
       collect,
     )
     .option('--device <device>', 'NAME:ro, NAME:rw or NAME:rw:OFFSET+SIZE; all if absent', collect)
+    .option(
+      '--peer <peer>',
+      'a peer to replicate from; if absent: all, or none with --device',
+      collect,
+    )
     .option('--transfers-in-flight <count>', 'at most so many at a time', parseCount)
     .option('--bytes-per-second <size>', 'such as 100MiB')
     .action(
       run(async (context: Context, name: string, options: AddOptions) => {
         const { addToken } = await load();
         const path = fileOf(options, context);
-        const { scope: scopes, device: devices, transfersInFlight, bytesPerSecond } = options;
+        const {
+          scope: scopes,
+          device: devices,
+          peer: peers,
+          transfersInFlight,
+          bytesPerSecond,
+        } = options;
         const secret = inFile(() =>
           addToken(path, {
-            ...{ name, scopes, devices, bytesPerSecond },
+            ...{ name, scopes, devices, peers, bytesPerSecond },
             transfersInFlight: transfersInFlight?.toString(),
           }),
         );
@@ -56,7 +68,7 @@ export function token(program: Command, run: Runner): void {
       }),
     );
 
-  command('list', 'list names, scopes, devices and limits').action(
+  command('list', 'list names, scopes, devices, peers and limits').action(
     run(async (context: Context, options: FileOption) => {
       const { listTokens, readTokens } = await load();
       const path = fileOf(options, context);

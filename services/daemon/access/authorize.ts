@@ -52,6 +52,18 @@ export function authorize(
   }
 }
 
+/**
+ * Sees that the client of a request may replicate from a peer: what is read there is what the daemon's
+ * own token may read, whatever the client's may.
+ *
+ * @throws Problem forbidden
+ */
+export function authorizePeer({ client: { name, peers } }: FastifyRequest, peer: string): void {
+  if (peers === undefined || peers.has(peer)) return;
+  const detail = `The token ${name} has no right to replicate from that peer.`;
+  throw new Problem('forbidden', detail, { errors: [{ pointer: '/peer', detail }] });
+}
+
 /** Whether a client may know of a device. */
 export function maySee({ grants }: Client, device: string): boolean {
   return grants?.knows(deviceNameOf(device)) ?? true;

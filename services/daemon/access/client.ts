@@ -33,6 +33,8 @@ export interface Client {
   readonly scopes: ReadonlySet<Scope>;
   /** Undefined: every byte of every device. */
   readonly grants: Grants | undefined;
+  /** The peers that it may replicate from; undefined: every one. */
+  readonly peers?: ReadonlySet<string> | undefined;
   /** Of a fleet, the hosts that it may use; undefined: every host. */
   readonly hosts?: ReadonlySet<string> | undefined;
   /** Answers to it that are under way: they end where it may no longer do what it could. */

@@ -77,6 +77,17 @@ export class Grants {
     return interval !== undefined && offset < interval.end && size <= interval.end - offset;
   }
 
+  /** What of a range may be read, or written, in its order. */
+  readableIn(device: string, { offset, size }: ByteRange): ByteRange[] {
+    const end = offset + size;
+    return (this.#of(device)?.readable ?? [])
+      .filter((interval) => interval.start < end && interval.end > offset)
+      .map((interval) => {
+        const start = Math.max(interval.start, offset);
+        return { offset: start, size: Math.min(interval.end, end) - start };
+      });
+  }
+
   /** Undefined if no grant is about the device that has that name now. */
   #of(name: string): Granted | undefined {
     const named = this.#grants.get(name);

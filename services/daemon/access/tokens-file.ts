@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { byteCount } from '../base/byte-count.ts';
 import { deviceNameOf } from '../base/device-name.ts';
 import { hostNameSchema } from '../base/host-name.ts';
+import { peerNameSchema } from '../base/peer-name.ts';
 import { parseYaml, readTrustedFile } from '../base/trusted-file.ts';
 import { ANONYMOUS } from './client.ts';
 import { FLEET_SCOPES, SCOPES } from './scopes.ts';
@@ -14,6 +15,7 @@ const MAX_TOKENS = 1024;
 const MAX_DEVICES = 1024;
 const MAX_RANGES = 1024;
 const MAX_HOSTS = 1024;
+const MAX_PEERS = 1024;
 
 const rangeSchema = z
   .strictObject({ offset: byteCount(0), size: byteCount(1) })
@@ -42,6 +44,7 @@ export const tokenSchema = z.strictObject({
     )
     .max(MAX_DEVICES)
     .optional(),
+  peers: z.array(peerNameSchema).max(MAX_PEERS).optional(),
   limits: z
     .strictObject({
       transfers_in_flight: z.int().min(1).optional(),
@@ -51,7 +54,7 @@ export const tokenSchema = z.strictObject({
 });
 
 /** The same of a fleet: its devices are those of each host that it may use. */
-export const fleetTokenSchema = tokenSchema.extend({
+export const fleetTokenSchema = tokenSchema.omit({ peers: true }).extend({
   scopes: z.array(z.enum(FLEET_SCOPES)).min(1),
   hosts: z.array(hostNameSchema).min(1).max(MAX_HOSTS).optional(),
   limits: tokenSchema.shape.limits.refine(
@@ -60,7 +63,7 @@ export const fleetTokenSchema = tokenSchema.extend({
   ),
 });
 
-export type Token = z.output<typeof fleetTokenSchema>;
+export type Token = z.output<typeof fleetTokenSchema> & Pick<z.output<typeof tokenSchema>, 'peers'>;
 export type TokenSchema = typeof tokenSchema | typeof fleetTokenSchema;
 
 const fileSchemaOf = (schema: TokenSchema) =>

@@ -33,6 +33,9 @@ export const whoamiSchema = z
       )
       .nullable()
       .meta({ description: 'What it may read and write; null: every byte of every device.' }),
+    peers: z.array(z.string()).nullable().meta({
+      description: 'The peers that it may replicate from; null: every one.',
+    }),
     limits: z
       .object({
         transfers_in_flight: z.int().min(1).nullable(),
@@ -69,13 +72,14 @@ export const whoamiRoute: FastifyPluginAsyncZod<WhoamiOptions> = async (app, { u
         },
       },
     },
-    async ({ client: { name, scopes, grants, hosts } }) => {
+    async ({ client: { name, scopes, grants, peers, hosts } }) => {
       const { limits, transfersInFlight, waitingBytes, spendableBytes } = useOf(name);
       return {
         name,
         scopes: [...scopes],
         ...(hosts && { hosts: [...hosts] }),
         devices: grants?.all.map(grantDocument) ?? null,
+        peers: peers === undefined ? null : [...peers],
         limits: {
           transfers_in_flight: limits.transfersInFlight ?? null,
           bytes_per_second: limits.bytesPerSecond ?? null,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { authorize, maySee } from '../access/authorize.ts';
+import type { Client } from '../access/client.ts';
 import { problemResponses } from '../problems/schema.ts';
 import type { Device, Inventory } from './device.ts';
 import {
@@ -13,15 +14,16 @@ import {
 
 export interface DeviceRoutesOptions {
   inventory: Inventory;
-  /** Ranges of a device that replications have not made consistent yet. */
-  inconsistentRanges(device: string): InconsistentRanges;
+  /** Ranges of a device that replications have not made consistent yet, as a client sees them. */
+  inconsistentRanges(device: Device, client: Client): InconsistentRanges;
 }
 
 export const deviceRoutes: FastifyPluginAsyncZod<DeviceRoutesOptions> = async (
   app,
   { inventory, inconsistentRanges },
 ) => {
-  const documentOf = (device: Device) => deviceDocument(device, inconsistentRanges(device.name));
+  const documentOf = (device: Device, client: Client) =>
+    deviceDocument(device, inconsistentRanges(device, client));
 
   app.get(
     '/devices',
@@ -43,7 +45,7 @@ export const deviceRoutes: FastifyPluginAsyncZod<DeviceRoutesOptions> = async (
       devices: inventory
         .list()
         .filter(({ name }) => maySee(client, name))
-        .map(documentOf),
+        .map((device) => documentOf(device, client)),
     }),
   );
 
@@ -65,7 +67,7 @@ export const deviceRoutes: FastifyPluginAsyncZod<DeviceRoutesOptions> = async (
     async (request) => {
       const { name } = request.params;
       authorize(request, [{ device: name, offset: 0, size: 0, write: false }]);
-      return documentOf(inventory.get(name));
+      return documentOf(inventory.get(name), request.client);
     },
   );
 };

@@ -44,11 +44,22 @@ export const deviceSchema = z
         'again when it is back.',
     }),
     state_reason: z.string().nullable().meta({ description: 'Why it is gone.' }),
-    inconsistent: z.array(z.object({ offset: bytes, size: bytes, replication: z.uuid() })).meta({
-      description:
-        'Ranges that a replication has begun to write and has not proven: neither what they were ' +
-        'nor what its source is.',
-    }),
+    inconsistent: z
+      .array(
+        z.object({
+          offset: bytes,
+          size: bytes,
+          replication: z.uuid().optional().meta({
+            description: 'The last one to write there; absent if the client does not see it.',
+          }),
+        }),
+      )
+      .meta({
+        description:
+          'Ranges that a replication has begun to write and has not proven: neither what they were ' +
+          'nor what its source is. Those that the client may touch, disjoint and in their order; of ' +
+          'more than 1000 the rest is one range, with what lies between them.',
+      }),
   })
   .meta({ id: 'Device' });
 

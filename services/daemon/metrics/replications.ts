@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Counter, Gauge, type Registry } from 'prom-client';
-import type { Inventory } from '../devices/device.ts';
+import type { Device, Inventory } from '../devices/device.ts';
 import { ENDS, type End } from '../transfers/schema.ts';
 
 /** A replication that has ended. */
@@ -12,7 +12,7 @@ interface Ended {
 /** What is read when Prometheus scrapes. */
 export interface WatchedReplications {
   readonly running: { all: number; awaitingPeer: number };
-  inconsistentRanges(device: string): readonly { size: number }[];
+  inconsistentBytes(device: Device): number;
 }
 
 /** What is counted of replications from other hosts. */
@@ -77,12 +77,8 @@ export class ReplicationMetrics {
       labelNames: ['device'],
       registers,
       collect() {
-        for (const { name } of inventory.list()) {
-          const ranges = replications.inconsistentRanges(name);
-          this.set(
-            { device: name },
-            ranges.reduce((sum, { size }) => sum + size, 0),
-          );
+        for (const device of inventory.list()) {
+          this.set({ device: device.name }, replications.inconsistentBytes(device));
         }
       },
     });

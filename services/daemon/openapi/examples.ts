@@ -410,6 +410,7 @@ export const EXAMPLES: Examples = {
         name: 'anonymous',
         scopes: [...SCOPES],
         devices: null,
+        peers: null,
         limits: { transfers_in_flight: null, bytes_per_second: null },
         use: { transfers_in_flight: 0, bytes_queued: 0, bytes_available: null },
       },

@@ -45,6 +45,8 @@ export interface Dependencies {
   patience?: Patience;
   /** Whether the daemon stops all that is not over. */
   readonly interrupting: boolean;
+  /** It begins to write its destination, or has proven it. */
+  consistencyChanged(replication: Replication): void;
   /** Something about it has changed. */
   changed(kind: 'progress' | 'status', replication: Replication): void;
   /** It is over, or left to the next daemon. */
@@ -238,6 +240,7 @@ export class ActiveReplication {
       priority: () => replication.settings.priority,
       unflushed: needsFlush(this.#device, unflushed.isPersistent(this.#device)),
       save: () => this.#dependencies.journal.record(progressRows(replication)),
+      consistencyChanged: () => this.#dependencies.consistencyChanged(replication),
       progressed: () => this.#progressed(),
     });
     void this.#see(run, stop, link);

@@ -2,6 +2,7 @@
 import { dirname, resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { z } from 'zod';
+import { peerNameSchema } from '../base/peer-name.ts';
 import { parseYaml, readTrustedFile } from '../base/trusted-file.ts';
 
 /** Of the file, and of each that it names, in bytes. */
@@ -23,12 +24,7 @@ const path = z.string().min(1);
 
 const peerSchema = z
   .strictObject({
-    name: z
-      .string()
-      .regex(
-        /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
-        'must be 1 to 63 letters, digits, ".", "_" or "-"',
-      ),
+    name: peerNameSchema,
     url: z
       .string()
       .refine(

@@ -2,7 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { authorize } from '../access/authorize.ts';
+import { authorize, authorizePeer } from '../access/authorize.ts';
 import { CHANGES_TRANSFERS, SEES_TRANSFERS } from '../access/scopes.ts';
 import { isClosed } from '../http/client-left.ts';
 import { EventStream } from '../http/event-stream.ts';
@@ -95,6 +95,7 @@ export const replicationRoutes: FastifyPluginAsyncZod<ReplicationRoutesOptions> 
     async (request, reply) => {
       const { body, client } = request;
       const { dst_device_name: device, dst_offset: offset, size } = body;
+      authorizePeer(request, body.peer);
       authorize(request, [{ device, offset, size, write: true }], () => '/dst_offset');
       const prefer = readPrefer(request.headers.prefer, DEFAULT_WAIT_MS);
       const { replication, replayed } = await replications.create(body, {

@@ -27,6 +27,8 @@ export interface RunOptions extends Omit<CopierOptions, 'blocks' | 'beforeWrite'
    * it does; false if it never will, for the daemon ends
    */
   save(): Promise<boolean>;
+  /** Its destination is inconsistent from now on, or proven. */
+  consistencyChanged(): void;
   /** It has come further. */
   progressed(): void;
 }
@@ -148,6 +150,7 @@ export class Run {
     const { progress } = this.#options;
     this.#beginning ??= (async () => {
       progress.consistency = 'inconsistent';
+      this.#options.consistencyChanged();
       await this.#save();
     })();
     return this.#beginning;
@@ -184,6 +187,7 @@ export class Run {
   async #finish(unflushed: boolean): Promise<void> {
     if (unflushed) await this.#flushRest();
     this.#options.progress.finish();
+    this.#options.consistencyChanged();
   }
 
   /**

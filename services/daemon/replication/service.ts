@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Writable } from 'node:stream';
-import type { Viewer } from '../access/visibility.ts';
+import type { Client } from '../access/client.ts';
+import { seesTransfersOf, type Viewer } from '../access/visibility.ts';
 import {
   checkBadBlocks,
   checkBounds,
@@ -26,9 +27,14 @@ import type { ReplicationListQuery, ReplicationPatch, ReplicationRequest } from 
 import { type Page, ReplicationStore } from './store.ts';
 
 const FORGET_EVERY_MS = 60_000;
+/** How many inconsistent ranges of a device are listed one by one. */
+const MAX_LISTED = 1000;
 
 export interface ReplicationServiceOptions
-  extends Omit<Dependencies, 'buffers' | 'interrupting' | 'changed' | 'left'> {
+  extends Omit<
+    Dependencies,
+    'buffers' | 'interrupting' | 'consistencyChanged' | 'changed' | 'left'
+  > {
   inventory: Inventory;
   clock: ElapsedClock;
   /** Those of transfers, too: ids are in the order of acceptance. */
@@ -61,6 +67,7 @@ export class ReplicationService implements EarlierWork {
       ...options,
       buffers: new FetchBuffers(),
       interrupting: false,
+      consistencyChanged: (replication) => this.#store.noteConsistency(replication),
       changed: (kind, replication) => this.feed.publish(kind, replication),
       left: ({ replication }) => this.#active.delete(replication.id),
     };
@@ -96,7 +103,7 @@ export class ReplicationService implements EarlierWork {
     if (known) return { replication: known, replayed: true };
     const device = this.#check(request);
     this.#options.queue.admitTransfers(client, 1);
-    this.#store.admit();
+    this.#store.admit(client);
     const { ids, clock } = this.#options;
     const replication = new Replication(ids.next(), request, device, origin, clock);
     this.#store.add(replication);
@@ -136,9 +143,30 @@ export class ReplicationService implements EarlierWork {
     return this.#store.page(query, viewer);
   }
 
-  /** See {@link ReplicationStore.inconsistentRanges}. */
-  inconsistentRanges(device: string): InconsistentRanges {
-    return this.#store.inconsistentRanges(device);
+  /**
+   * The ranges of a device that a client may touch and that are inconsistent, in their order. From a
+   * number on they are one range, with what lies between them.
+   */
+  inconsistentRanges(device: Device, viewer: Viewer & Pick<Client, 'grants'>): InconsistentRanges {
+    const all = this.#store.inconsistentRanges(device);
+    const ranges = all.slice(0, MAX_LISTED).map(({ offset, size, replication }) => ({
+      ...{ offset, size },
+      ...(seesTransfersOf(viewer, replication.origin.client) && { replication: replication.id }),
+    }));
+    const [next, last] = [all[MAX_LISTED], all.at(-1)];
+    if (next !== undefined && last !== undefined) {
+      ranges.push({ offset: next.offset, size: last.offset + last.size - next.offset });
+    }
+    const { grants } = viewer;
+    if (grants === undefined) return ranges;
+    return ranges.flatMap((range) =>
+      grants.readableIn(device.name, range).map((part) => ({ ...range, ...part })),
+    );
+  }
+
+  /** How many bytes of a device are inconsistent. */
+  inconsistentBytes(device: Device): number {
+    return this.#store.inconsistentRanges(device).reduce((sum, { size }) => sum + size, 0);
   }
 
   /**

@@ -4,13 +4,16 @@ import { isDeepStrictEqual } from 'node:util';
 import { seesTransfersOf, type Viewer } from '../access/visibility.ts';
 import type { ByteRange } from '../base/byte-range.ts';
 import { deviceNameOf } from '../base/device-name.ts';
-import type { InconsistentRanges } from '../devices/schema.ts';
+import type { Device } from '../devices/device.ts';
 import { fieldProblem, Problem, retryLater } from '../problems/problem.ts';
+import { type Inconsistent, InconsistentRanges, keyOf } from './inconsistent.ts';
 import type { Replication } from './replication.ts';
 import type { ReplicationListQuery, ReplicationRequest } from './schema.ts';
 
 /** How many are kept in all: some 2 KB each. */
-const MAX_KEPT = 10_000;
+export const MAX_KEPT = 10_000;
+/** So many each client has, however many others have. */
+export const SHARE = 100;
 const WEEK_MS = 7 * 24 * 3600 * 1000;
 /** How long a key outlives its replication; the HTTP contract's figure. */
 const KEY_MS = 24 * 3600 * 1000;
@@ -25,6 +28,7 @@ export interface Page {
 export class ReplicationStore {
   readonly #byId = new Map<string, Replication>();
   readonly #byKey = new Map<string, Replication>();
+  readonly #inconsistent = new InconsistentRanges();
   readonly #onForget: (replication: Replication) => void;
 
   /** @param onForget receives each that can be asked for no longer */
@@ -37,6 +41,12 @@ export class ReplicationStore {
     this.#byId.set(replication.id, replication);
     const { client, key } = replication.origin;
     if (key !== undefined) this.#byKey.set(nameOf(client, key), replication);
+    this.noteConsistency(replication);
+  }
+
+  /** Its consistency has changed. */
+  noteConsistency(replication: Replication): void {
+    this.#inconsistent.note(replication);
   }
 
   /** It was not accepted. */
@@ -74,27 +84,61 @@ export class ReplicationStore {
     throw new Problem('idempotency_key_reused', detail);
   }
 
-  /** Makes room for another one. @throws Problem queue_full if none can be forgotten */
-  admit(): void {
+  /**
+   * Makes room for another one of a client: of the clients with the most, which may be that one, one
+   * loses its oldest.
+   *
+   * @throws Problem queue_full if none can be forgotten, and the client has its share
+   */
+  admit(client: string): void {
     if (this.#byId.size < MAX_KEPT) return;
-    for (const replication of this.#byId.values()) {
-      if (!replication.over || this.#isHeld(replication)) continue;
-      this.#forget(replication);
-      return;
+    const counts = new Map<string, number>();
+    for (const { origin } of this.#byId.values()) {
+      counts.set(origin.client, (counts.get(origin.client) ?? 0) + 1);
     }
-    const detail = `${MAX_KEPT} replications are under way, or their Idempotency-Keys are still good: retry later.`;
-    throw retryLater('queue_full', detail, 60);
+    const countOf = ({ origin }: Replication) => counts.get(origin.client) as number;
+    const own = counts.get(client) ?? 0;
+    let oldest: Replication | undefined;
+    for (const replication of this.#forgettable()) {
+      if (this.#hasKey(replication) || countOf(replication) < own) continue;
+      if (oldest === undefined || countOf(replication) > countOf(oldest)) oldest = replication;
+    }
+    if (oldest !== undefined) this.#forget(oldest);
+    else if (own >= SHARE) {
+      const detail = `${MAX_KEPT} replications are kept, and none can be forgotten: they are not over, their Idempotency-Keys are still good, or they left a range inconsistent. Retry later.`;
+      throw retryLater('queue_full', detail, 60);
+    }
   }
 
-  /** Forgets what ended long ago, unless its range is inconsistent since. */
+  /** Forgets what ended long ago. */
   forgetOld(): void {
-    for (const replication of this.#byId.values()) {
-      if (!replication.over || replication.overForMs < WEEK_MS) continue;
-      if (replication.progress.consistency !== 'inconsistent') this.#forget(replication);
+    for (const replication of this.#forgettable()) {
+      if (replication.overForMs >= WEEK_MS) this.#forget(replication);
     }
   }
 
-  #isHeld({ origin, overForMs }: Replication): boolean {
+  /**
+   * Those that are over and of which no inconsistent range tells any more, oldest first. One that wrote
+   * over what an earlier one had left inconsistent is kept as long as that: without it, the next daemon
+   * would take the range for inconsistent again.
+   */
+  *#forgettable(): Generator<Replication> {
+    const unproven = new Map<string, ByteRange[]>();
+    for (const replication of this.#byId.values()) {
+      const { destination, progress, over } = replication;
+      const wrote = progress.consistency !== 'unchanged';
+      const range = rangeOf(replication);
+      const key = keyOf(destination);
+      const earlier = unproven.get(key) ?? [];
+      const isNeeded = wrote && earlier.some((other) => overlap(range, other));
+      if (over && !isNeeded && !this.#inconsistent.has(replication)) yield replication;
+      if (progress.consistency !== 'inconsistent' || !this.#byId.has(replication.id)) continue;
+      earlier.push(range);
+      unproven.set(key, earlier);
+    }
+  }
+
+  #hasKey({ origin, overForMs }: Replication): boolean {
     return origin.key !== undefined && overForMs < KEY_MS;
   }
 
@@ -103,26 +147,9 @@ export class ReplicationStore {
     this.#onForget(replication);
   }
 
-  /**
-   * The ranges of a device that are inconsistent. A replication that has since proven all of such a
-   * range has made it consistent.
-   */
-  inconsistentRanges(device: string): InconsistentRanges {
-    const proven: ByteRange[] = [];
-    const found: InconsistentRanges = [];
-    for (const replication of [...this.#byId.values()].reverse()) {
-      if (replication.destination.name !== device) continue;
-      const { dst_offset: offset, size } = replication.request;
-      const { consistency } = replication.progress;
-      if (consistency === 'consistent') proven.push({ offset, size });
-      if (consistency !== 'inconsistent') continue;
-      const left = proven.reduce<ByteRange[]>(
-        (ranges, range) => without(ranges, range),
-        [{ offset, size }],
-      );
-      found.push(...left.map((range) => ({ ...range, replication: replication.id })));
-    }
-    return found.sort((a, b) => a.offset - b.offset);
+  /** The ranges of a device that are inconsistent, in their order. */
+  inconsistentRanges(device: Device): readonly Inconsistent[] {
+    return this.#inconsistent.of(device);
   }
 
   /**
@@ -170,16 +197,12 @@ function matches(
   });
 }
 
-/** What is left of ranges outside another one. */
-function without(ranges: readonly ByteRange[], { offset, size }: ByteRange): ByteRange[] {
-  const end = offset + size;
-  return ranges.flatMap((range) => {
-    const rangeEnd = range.offset + range.size;
-    return [
-      { offset: range.offset, size: Math.min(rangeEnd, offset) - range.offset },
-      { offset: Math.max(range.offset, end), size: rangeEnd - Math.max(range.offset, end) },
-    ].filter((left) => left.size > 0);
-  });
+function rangeOf({ request }: Replication): ByteRange {
+  return { offset: request.dst_offset, size: request.size };
+}
+
+function overlap(a: ByteRange, b: ByteRange): boolean {
+  return a.offset < b.offset + b.size && b.offset < a.offset + a.size;
 }
 
 /** Page tokens are good only for the filters they were made with (AIP-158). */

@@ -209,6 +209,7 @@ export const FLEET_EXAMPLES: Examples = {
         scopes: [...FLEET_SCOPES].slice(0, 2),
         hosts: ['hosta'],
         devices: null,
+        peers: null,
         limits: { transfers_in_flight: 64, bytes_per_second: null },
         use: { transfers_in_flight: 0, bytes_queued: 0, bytes_available: null },
       },

@@ -8,6 +8,24 @@ const MAX = Number.MAX_SAFE_INTEGER;
 const NO_DEVICE = () => undefined;
 
 describe('Grants', () => {
+  test('tells what of a range may be read', () => {
+    const ranges = [
+      { offset: 100, size: 100 },
+      { offset: 150, size: 150 },
+      { offset: 400, size: 100 },
+    ];
+    const grants = new Grants([{ name: 'dax0.0', ranges, access: 'ro' }], NO_DEVICE);
+    expect(grants.readableIn('dax0.0', { offset: 0, size: 1000 })).toEqual([
+      { offset: 100, size: 200 },
+      { offset: 400, size: 100 },
+    ]);
+    expect(grants.readableIn('dax0.0', { offset: 120, size: 10 })).toEqual([
+      { offset: 120, size: 10 },
+    ]);
+    expect(grants.readableIn('dax0.0', { offset: 300, size: 100 })).toEqual([]);
+    expect(grants.readableIn('dax1.0', { offset: 0, size: 1000 })).toEqual([]);
+  });
+
   test('nothing is granted that is not said', () => {
     const grants = new Grants([{ name: 'dax0.0', access: 'ro' }], NO_DEVICE);
     expect(grants.knows('dax1.0')).toBe(false);

@@ -21,7 +21,10 @@ describe('Metrics', () => {
     transfers.running = 0;
     metrics.watch({
       transfers: transfers as TransferService,
-      replications: { running: { all: 2, awaitingPeer: 1 }, inconsistentRanges: () => [] },
+      replications: {
+        running: { all: 2, awaitingPeer: 1 },
+        inconsistentBytes: ({ size }) => size / 2,
+      },
       inventory: new Inventory([
         makeDevice({ size: 4096 }),
         makeDevice({ name: 'dax1.0', size: 8192 }),

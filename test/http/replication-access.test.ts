@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { startTestApp, type TestApp } from '../support/app.ts';
+import { expectProblem } from '../support/conformance.ts';
+import { FakePeer, rangeOf } from '../support/fake-peer.ts';
+import { writePeers } from '../support/peers.ts';
+import { bearer, writeTokens } from '../support/tokens.ts';
+
+const SIZE = 2 ** 20;
+const HALF = SIZE / 2;
+const DEVICES = [{ name: 'dax0.0', ranges: [{ offset: 0, size: HALF }], access: 'rw' }];
+
+let directory: string;
+let peer: FakePeer;
+let app: TestApp;
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'dmad-test-'));
+  peer = await FakePeer.listen(randomBytes(SIZE));
+  const peers = ['hostb', 'hostc'].map((name) => ({ name, url: peer.url }));
+  app = await startTestApp({
+    environment: {
+      DMAD_PEERS_FILE: writePeers(directory, peers),
+      DMAD_TOKENS_FILE: writeTokens(directory, [
+        { name: 'limited', devices: DEVICES },
+        { name: 'named', devices: DEVICES, peers: ['hostb'] },
+        { name: 'none', peers: [] },
+        { name: 'free' },
+      ]),
+      DMAD_LOG_LEVEL: 'silent',
+    },
+  });
+});
+afterAll(async () => {
+  await app.close();
+  await peer.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const replicate = (name: string, more: object = {}) => {
+  const payload = {
+    ...{ peer: 'hostb', src_device_name: 'dax0.0', src_offset: 0, dst_device_name: 'dax0.0' },
+    ...{ dst_offset: 0, size: HALF, block_size: 65_536, ...more },
+  };
+  const headers = { prefer: 'wait=60', ...bearer(name) };
+  return app.ask({ method: 'POST', url: '/replications', payload, headers });
+};
+const inconsistent = async (name: string) => {
+  const one = await app.inject({ url: '/devices/dax0.0', headers: bearer(name) });
+  const all = await app.inject({ url: '/devices', headers: bearer(name) });
+  expect(all.json().devices[0]).toEqual(one.json());
+  return one.json().inconsistent;
+};
+
+test('a token that is limited to devices names those peers that it may, and no others', async () => {
+  for (const [token, name] of [
+    ['limited', 'hostb'],
+    ['limited', 'nobody'],
+    ['named', 'hostc'],
+    ['named', 'nobody'],
+    ['none', 'hostb'],
+  ] as const) {
+    const problem = expectProblem(await replicate(token, { peer: name }), 403, 'forbidden');
+    expect(problem.errors?.[0]?.pointer).toBe('/peer');
+  }
+  expect(peer.requests).toEqual([]);
+  expect((await replicate('named')).status).toBe(201);
+  expect((await replicate('free', { peer: 'hostc' })).status).toBe(201);
+  expectProblem(await replicate('free', { peer: 'nobody' }), 422, 'unknown_peer');
+});
+
+test('a device shows a client the inconsistent ranges that it may touch, and whose they are', async () => {
+  peer.bytes.fill(randomBytes(4096));
+  peer.lie = (request, response, url) => {
+    if (url.pathname.endsWith('/digests')) return false;
+    const { first, last, range } = rangeOf(request, SIZE);
+    const body = Buffer.from(peer.bytes.subarray(first, last + 1));
+    if (last === SIZE - 1) body[body.length - 1] = ~(body.at(-1) as number);
+    response.writeHead(206, { 'content-length': body.length, 'content-range': range }).end(body);
+    return true;
+  };
+  const { replication } = expectProblem(
+    await replicate('free', { size: SIZE }),
+    ...([502, 'digest_mismatch'] as const),
+  ) as unknown as { replication: { id: string } };
+  expect(await inconsistent('free')).toEqual([
+    { offset: 0, size: SIZE, replication: replication.id },
+  ]);
+  expect(await inconsistent('limited')).toEqual([{ offset: 0, size: HALF }]);
+  peer.lie = () => false;
+  expect((await replicate('named')).status).toBe(201);
+  expect(await inconsistent('free')).toEqual([
+    { offset: HALF, size: HALF, replication: replication.id },
+  ]);
+  expect(await inconsistent('limited')).toEqual([]);
+});
