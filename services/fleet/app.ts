@@ -119,10 +119,12 @@ export async function buildFleetApp({
     const dispatch: Dispatch = new Dispatch({
       ...{ store, keys, mirror, fleet, ends, feed, writes, log, viewOf },
       ended: ({ document }) => metrics.ended(document.status),
+      seen: (id) => transfers.seen(id),
     });
     const ownership: Ownership = new Ownership({
       ...{ store, keys, mirror, membership, log },
       gained: (host) => dispatch.gained(host),
+      finish: (host) => dispatch.finish(host),
       lost: (host) => dispatch.lost(host),
     });
     dispatch.ownership = ownership;

@@ -13,7 +13,7 @@ import { silentLog } from '../../services/daemon/log.ts';
 import { settingsTable } from '../../services/daemon/settings.ts';
 import { buildFleetApp, type FleetApp } from '../../services/fleet/app.ts';
 import { readFleetConfig } from '../../services/fleet/config.ts';
-import { LiveTransfers } from '../../services/fleet/hosts/live.ts';
+import { LiveTransfers, Strangers } from '../../services/fleet/hosts/live.ts';
 import { FLEET_EXAMPLES } from '../../services/fleet/openapi/examples.ts';
 import { helpText, PREFIX, SETTINGS } from '../../services/fleet/settings.ts';
 import { fleetTransferRequestSchema } from '../../services/fleet/transfers/schema.ts';
@@ -188,9 +188,15 @@ describe('a gateway', () => {
   test('a client has as many transfers under way as its token allows', async () => {
     const blocker = await daemon.block('dax0.0');
     const asynchronous = { prefer: 'respond-async' };
-    const first = await post(copy, 'few', asynchronous);
+    const keyed = { ...asynchronous, 'idempotency-key': 'the only one' };
+    const first = await post(copy, 'few', keyed);
     expect(first.statusCode).toBe(202);
-    await until(async () => (await post(copy, 'few', asynchronous)).statusCode === 429);
+    const more = await Promise.all([1, 2, 3].map(() => post(copy, 'few', asynchronous)));
+    expect(more.map(({ statusCode }) => statusCode)).toEqual([429, 429, 429]);
+    const repeated = await post(copy, 'few', keyed);
+    expect([repeated.statusCode, repeated.json().id]).toEqual([202, first.json().id]);
+    const other = await post({ ...copy, size: 64 }, 'few', keyed);
+    expect(other.json().code).toBe('idempotency_key_reused');
     await blocker.release();
     await until(async () => {
       const url = `/transfers/${first.json().id}`;
@@ -320,7 +326,7 @@ describe('a gateway', () => {
   });
 
   test('keeps nothing in memory of what has ended', async () => {
-    const live = new LiveTransfers();
+    const live = new LiveTransfers('hosta', new Strangers());
     live.add('a', 'host-a');
     live.told({ id: 'host-a' } as Parameters<typeof live.told>[0]);
     live.forget('a');

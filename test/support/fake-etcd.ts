@@ -41,6 +41,10 @@ export class FakeEtcd implements Store {
     if (fate === 'not_done') throw new EtcdError('not_done', 'No connection established');
     if (fate === 'full') throw new EtcdError('full', 'database space exceeded');
     if (fate === 'unknown') throw new EtcdError('unknown', 'request timed out');
+    const leases = writes.flatMap((write) => ('put' in write && write.lease ? [write.lease] : []));
+    if (leases.some((lease) => !this.#leases.has(lease))) {
+      throw new EtcdError('no_lease', 'requested lease not found');
+    }
     const held = conditions.every((condition) => this.#holds(condition));
     if (held) this.#apply(writes);
     await this.#pass();

@@ -174,10 +174,11 @@ function deadline() {
 
 /** What gRPC and etcd say before they have begun. */
 const NOT_DONE =
-  /No connection established|Name resolution failed|ECONNREFUSED|too many requests|permission denied|authentication failed|invalid auth token|user name is empty|requested lease not found|request is too large|client was already closed/i;
+  /No connection established|Name resolution failed|ECONNREFUSED|too many requests|permission denied|authentication failed|invalid auth token|user name is empty|request is too large|client was already closed/i;
 
 function failureOf(message: string): EtcdFailure {
   if (/database space exceeded/.test(message)) return 'full';
+  if (/requested lease not found/.test(message)) return 'no_lease';
   return NOT_DONE.test(message) ? 'not_done' : 'unknown';
 }
 

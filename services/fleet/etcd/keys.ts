@@ -28,6 +28,10 @@ export class Keys {
   host(name: string): string {
     return `${this.#prefix}hosts/${name}`;
   }
+  /** That a host is being removed: nothing is accepted for it. */
+  leaving(host: string): string {
+    return `${this.#prefix}leaving/${host}`;
+  }
   /** The gateway that hands a host its transfers. */
   owner(host: string): string {
     return `${this.#prefix}owners/${host}`;

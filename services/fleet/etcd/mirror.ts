@@ -7,14 +7,22 @@ import {
   readEnded,
   readRunning,
 } from '../transfers/record.ts';
-import { type Keys, KINDS, type Kind } from './keys.ts';
-import { type Change, only, type Row, type Store, type Watch } from './store.ts';
+import { isUnknown } from './group-commit.ts';
+import type { Keys, Kind } from './keys.ts';
+import { type Change, EtcdError, only, type Row, type Store, type Watch } from './store.ts';
 
 /** A transfer that has not ended. */
 export interface Running {
   record: RunningRecord;
   /** The revision that accepted it: those with smaller ones were accepted before. */
   created: number;
+}
+
+/** Which gateway owns a host. */
+export interface Owner {
+  gateway: string;
+  /** The revision since which it does: no other one hands over what was accepted later. */
+  since: number;
 }
 
 /** What changes in the fleet, told in the order in which it happened. */
@@ -38,8 +46,14 @@ export interface MirrorOptions {
   log: FastifyBaseLogger;
 }
 
-/** How many rows are read at a time. */
+/** How many rows are read at a time, and at least if etcd does not manage that in time. */
 const PAGE = 100;
+const MIN_PAGE = 10;
+/**
+ * In which order what was read is taken over: a host's connection begins with what was seen of it, and
+ * a cancellation concerns a transfer that is known.
+ */
+const APPLIED = ['seen', 'hosts', 'gateways', 'transfers', 'cancels', 'owners'] as const;
 /** How far the watch may be behind before it is begun anew, in milliseconds. */
 const MAX_LAG_MS = 5000;
 
@@ -51,9 +65,10 @@ export class Mirror {
   readonly hosts = new Map<string, HostConfig>();
   readonly seen = new Map<string, Seen>();
   readonly gateways = new Set<string>();
-  readonly owners = new Map<string, string>();
+  readonly owners = new Map<string, Owner>();
   readonly running = new Map<string, Running>();
-  readonly #byClient = new Map<string, number>();
+  readonly #byClient = new Map<string, { transfers: number; segments: number }>();
+  #segments = 0;
   readonly #byHost = new Map<string, Map<string, Running>>();
   readonly cancels = new Set<string>();
   /** Who hears of changes. */
@@ -65,6 +80,8 @@ export class Mirror {
   #loading: Promise<void> | undefined;
   /** A revision that the watch has to reach, and since when. */
   #expected: { revision: number; since: number } | undefined;
+  /** Those who wait for a revision. */
+  readonly #reaching = new Set<{ revision: number; reached(): void }>();
   #closed = false;
 
   constructor(options: MirrorOptions) {
@@ -82,7 +99,17 @@ export class Mirror {
 
   /** How many transfers of a client have not ended. */
   runningOf(client: string): number {
-    return this.#byClient.get(client) ?? 0;
+    return this.#byClient.get(client)?.transfers ?? 0;
+  }
+
+  /** How many segments those have together. */
+  segmentsOf(client: string): number {
+    return this.#byClient.get(client)?.segments ?? 0;
+  }
+
+  /** The same of all clients. */
+  get segments(): number {
+    return this.#segments;
   }
 
   /** Whether it has ever been read. */
@@ -111,6 +138,32 @@ export class Mirror {
     }
   }
 
+  /** Resolves once it has all up to a revision. @throws EtcdError after a while */
+  reach(revision: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#reaching.delete(waiting);
+        reject(new EtcdError('not_done', `the watch has not reached revision ${revision}`));
+      }, MAX_LAG_MS);
+      const reached = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      const waiting = { revision, reached };
+      this.#reaching.add(waiting);
+      this.#tellReached();
+    });
+  }
+
+  #tellReached(): void {
+    if (!this.current) return;
+    for (const waiting of this.#reaching) {
+      if (waiting.revision > this.#revision) continue;
+      this.#reaching.delete(waiting);
+      waiting.reached();
+    }
+  }
+
   close(): void {
     this.#closed = true;
     this.#stop();
@@ -133,22 +186,12 @@ export class Mirror {
 
   async #loadAll(): Promise<void> {
     const { store, keys, log } = this.#options;
-    const kinds = KINDS.filter((kind) => kind !== 'ended');
     const rows = new Map<Kind, Row[]>();
     let revision: number | undefined;
-    for (const kind of kinds) {
-      const found: Row[] = [];
-      let { from, to } = keys.all(kind);
-      for (;;) {
-        const page = await store.read([{ from, to, limit: PAGE }], revision);
-        revision ??= page.revision;
-        const [some = []] = page.rows;
-        found.push(...some);
-        const last = some.at(-1);
-        if (last === undefined || some.length < PAGE) break;
-        from = `${last.key}\0`;
-      }
-      rows.set(kind, found);
+    for (const kind of APPLIED) {
+      const read = await this.#readAll(kind, revision);
+      revision ??= read.revision;
+      rows.set(kind, read.rows);
     }
     if (this.#closed || revision === undefined) return;
     await this.#replace(rows);
@@ -158,6 +201,7 @@ export class Mirror {
       changed: (changes, at) => {
         this.#revision = at;
         for (const change of changes) this.#apply(change);
+        this.#tellReached();
       },
       lost: (error) => {
         log.warn({ err: error }, 'the watch on etcd was lost: reading everything again');
@@ -165,6 +209,30 @@ export class Mirror {
         void this.#load();
       },
     });
+    this.#tellReached();
+  }
+
+  /** @param at as it was at this revision; now if absent */
+  async #readAll(kind: Kind, at: number | undefined): Promise<{ revision: number; rows: Row[] }> {
+    const { store, keys } = this.#options;
+    const rows: Row[] = [];
+    let revision = at;
+    let { from, to } = keys.all(kind);
+    for (let limit = PAGE; ; ) {
+      try {
+        const page = await store.read([{ from, to, limit }], revision);
+        revision ??= page.revision;
+        const [some = []] = page.rows;
+        rows.push(...some);
+        const last = some.at(-1);
+        if (last === undefined || some.length < limit) return { revision, rows };
+        from = `${last.key}\0`;
+      } catch (error) {
+        // Large transfers can take longer than a call may.
+        if (limit === MIN_PAGE || !isUnknown(error)) throw error;
+        limit = Math.max(Math.ceil(limit / 2), MIN_PAGE);
+      }
+    }
   }
 
   /** Takes over what was read, and tells what is different. */
@@ -188,7 +256,7 @@ export class Mirror {
       const { rows: found } = await store.read([only(keys.ended(id))]);
       this.#transferEnded(id, found[0]?.[0]?.value);
     }
-    for (const kind of KINDS) for (const row of rows.get(kind) ?? []) this.#apply(row);
+    for (const kind of APPLIED) for (const row of rows.get(kind) ?? []) this.#apply(row);
   }
 
   #apply({ key, value, created }: Change): void {
@@ -211,7 +279,11 @@ export class Mirror {
         this.listener?.gatewaysChanged();
         break;
       case 'owners':
-        set(this.owners, name, value);
+        set(
+          this.owners,
+          name,
+          value === undefined ? undefined : { gateway: value, since: created },
+        );
         this.listener?.ownerChanged(name);
         break;
       case 'cancels':
@@ -237,8 +309,8 @@ export class Mirror {
   }
 
   #transferChanged(running: Running): void {
-    const { id, host, client } = running.record;
-    if (!this.running.has(id)) this.#count(client, 1);
+    const { id, host } = running.record;
+    if (!this.running.has(id)) this.#count(running.record, 1);
     this.running.set(id, running);
     let onHost = this.#byHost.get(host);
     if (onHost === undefined) {
@@ -252,9 +324,9 @@ export class Mirror {
   #transferEnded(id: string, value: string | undefined): void {
     const running = this.running.get(id);
     if (running !== undefined) {
-      const { host, client } = running.record;
+      const { host } = running.record;
       this.running.delete(id);
-      this.#count(client, -1);
+      this.#count(running.record, -1);
       const onHost = this.#byHost.get(host);
       onHost?.delete(id);
       if (onHost?.size === 0) this.#byHost.delete(host);
@@ -263,9 +335,12 @@ export class Mirror {
     this.listener?.transferEnded(id, running, end);
   }
 
-  #count(client: string, change: number): void {
-    const count = this.runningOf(client) + change;
-    if (count > 0) this.#byClient.set(client, count);
+  #count({ client, request }: RunningRecord, change: 1 | -1): void {
+    const transfers = this.runningOf(client) + change;
+    const segments = change * (request.segments?.length ?? 0);
+    this.#segments += segments;
+    const all = { transfers, segments: this.segmentsOf(client) + segments };
+    if (transfers > 0) this.#byClient.set(client, all);
     else this.#byClient.delete(client);
   }
 }

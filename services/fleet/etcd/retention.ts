@@ -14,6 +14,11 @@ export class Retention {
     this.#store = store;
   }
 
+  /** etcd does not have the lease, such as after it was restored from a snapshot. */
+  forget(): void {
+    this.#current = undefined;
+  }
+
   /** @param now milliseconds since 1970 @throws EtcdError */
   lease(now = Date.now()): Promise<string> {
     const hour = Math.floor(now / HOUR_MS);

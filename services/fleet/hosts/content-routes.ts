@@ -259,9 +259,10 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
         const { link, device, path } = find(request, true);
         const { offset, durability } = request.query;
         const length = request.body === undefined ? 0 : lengthOf(request);
-        // A body of unknown length may go on to the device's end.
-        const size = length ?? Math.max(device.size - offset, 0);
+        // A body of unknown length may go on to the device's end, as it was seen last.
+        const size = length ?? Math.max(device.size - offset, 1);
         authorize(request, { offset, size }, true);
+        const limited = length === undefined && request.client.grants !== undefined;
         const digest = request.headers['content-digest'];
         return streams.use(request.client.name, () =>
           passThrough(request, reply, link, {
@@ -271,7 +272,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
               ...(digest !== undefined && { 'content-digest': digest }),
               ...(length !== undefined && { 'content-length': String(length) }),
             },
-            upload: true,
+            upload: { maxBytes: limited ? size : Number.POSITIVE_INFINITY },
           }),
         );
       },

@@ -4,7 +4,7 @@ import { isLoopback } from '../../daemon/http/host-name.ts';
 import type { TransferDocument } from '../../daemon/transfers/schema.ts';
 import type { Mirror } from '../etcd/mirror.ts';
 import { HostLink } from './host-link.ts';
-import { LiveTransfers } from './live.ts';
+import { LiveTransfers, Strangers } from './live.ts';
 
 export interface FleetOptions {
   mirror: Mirror;
@@ -28,7 +28,9 @@ interface Member {
 export class Fleet {
   readonly #options: FleetOptions;
   readonly #hosts = new Map<string, Member>();
-  readonly #none = new LiveTransfers();
+  readonly #strangers = new Strangers();
+  /** Of hosts that are not in the fleet: it has none. */
+  readonly #none = new LiveTransfers('', this.#strangers);
 
   constructor(options: FleetOptions) {
     this.#options = options;
@@ -71,7 +73,7 @@ export class Fleet {
         "the fleet's token goes over the network in clear: use an https URL",
       );
     }
-    const live = before?.live ?? new LiveTransfers();
+    const live = before?.live ?? new LiveTransfers(name, this.#strangers);
     const link = new HostLink({
       ...{ name, config, token, stateChanged },
       seen: mirror.seen.get(name),

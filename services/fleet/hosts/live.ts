@@ -1,8 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { TransferDocument } from '../../daemon/transfers/schema.ts';
 
-/** How many transfers of a host are remembered that are not known to be the fleet's. */
-const MAX_STRANGERS = 1000;
+/** How many transfers are remembered that are not known to be the fleet's, of all hosts. */
+const MAX_STRANGERS = 10_000;
+
+/** Transfers whose events were faster than their records in etcd; or that are not the fleet's. */
+export class Strangers {
+  /** The oldest first. */
+  readonly #documents = new Map<string, TransferDocument>();
+
+  get size(): number {
+    return this.#documents.size;
+  }
+
+  keep(host: string, transfer: TransferDocument): void {
+    const key = keyOf(host, transfer.id);
+    this.#documents.delete(key);
+    this.#documents.set(key, transfer);
+    const [oldest] = this.#documents.keys();
+    if (this.#documents.size > MAX_STRANGERS && oldest !== undefined) {
+      this.#documents.delete(oldest);
+    }
+  }
+
+  take(host: string, hostId: string): TransferDocument | undefined {
+    const key = keyOf(host, hostId);
+    const transfer = this.#documents.get(key);
+    this.#documents.delete(key);
+    return transfer;
+  }
+}
+
+function keyOf(host: string, hostId: string): string {
+  return `${host} ${hostId}`;
+}
 
 /** How the fleet's transfers on one host stand, by what the host told last. */
 export class LiveTransfers {
@@ -11,8 +42,13 @@ export class LiveTransfers {
   /** The host's ids, by the fleet's. */
   readonly #hostIds = new Map<string, string>();
   readonly #documents = new Map<string, TransferDocument>();
-  /** By the host's ids; the oldest first. Their events were faster than the record in etcd. */
-  readonly #strangers = new Map<string, TransferDocument>();
+  readonly #host: string;
+  readonly #strangers: Strangers;
+
+  constructor(host: string, strangers: Strangers) {
+    this.#host = host;
+    this.#strangers = strangers;
+  }
 
   get(id: string): TransferDocument | undefined {
     return this.#documents.get(id);
@@ -23,8 +59,7 @@ export class LiveTransfers {
     if (this.#ids.has(hostId)) return undefined;
     this.#ids.set(hostId, id);
     this.#hostIds.set(id, hostId);
-    const told = this.#strangers.get(hostId);
-    this.#strangers.delete(hostId);
+    const told = this.#strangers.take(this.#host, hostId);
     if (told !== undefined) this.#documents.set(id, told);
     return told;
   }
@@ -38,12 +73,7 @@ export class LiveTransfers {
       this.#documents.set(id, transfer);
       return id;
     }
-    this.#strangers.delete(document.id);
-    this.#strangers.set(document.id, transfer);
-    const [oldest] = this.#strangers.keys();
-    if (this.#strangers.size > MAX_STRANGERS && oldest !== undefined) {
-      this.#strangers.delete(oldest);
-    }
+    this.#strangers.keep(this.#host, transfer);
     return undefined;
   }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { IncomingHttpHeaders } from 'node:http';
-import { PassThrough, type Readable } from 'node:stream';
+import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Dispatcher } from 'undici';
@@ -18,8 +18,8 @@ export interface PassedRequest {
   path: string;
   query: Record<string, string | number | undefined>;
   headers?: Record<string, string> | undefined;
-  /** Whether the client's body goes to the host. */
-  upload?: boolean;
+  /** The client's body goes to the host: of unknown length, but no longer than it has a right to. */
+  upload?: { maxBytes: number };
   /** Whether a successful answer is what was asked for. */
   accepts?: (headers: IncomingHttpHeaders) => boolean;
 }
@@ -34,7 +34,7 @@ export async function passThrough(
   request: FastifyRequest,
   reply: FastifyReply,
   link: HostLink,
-  { path, query, headers = {}, upload = false, accepts = () => true }: PassedRequest,
+  { path, query, headers = {}, upload, accepts = () => true }: PassedRequest,
 ): Promise<void> {
   const left = clientLeft(reply);
   const method = request.method as 'GET' | 'HEAD' | 'PUT';
@@ -42,10 +42,11 @@ export async function passThrough(
   try {
     answer = await link.request({
       ...{ method, path: path + queryString(query), headers, signal: left },
-      ...(upload && { body: bodyOf(request, reply) }),
+      ...(upload && { body: bodyOf(request, reply, upload.maxBytes) }),
     });
   } catch (error) {
     left.throwIfAborted();
+    if (error instanceof Problem) throw error;
     throw unreachable(link, (error as Error).message);
   }
   const { statusCode: status, body } = answer;
@@ -84,8 +85,15 @@ export async function passThrough(
  * What the client sends. Behind a stream of its own: the host may answer before it has read all, and
  * the client must get that answer.
  */
-function bodyOf(request: FastifyRequest, reply: FastifyReply): Readable {
-  const body = new PassThrough();
+function bodyOf(request: FastifyRequest, reply: FastifyReply, maxBytes: number): Readable {
+  let bytes = 0;
+  const body = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      bytes += chunk.length;
+      if (bytes <= maxBytes) done(null, chunk);
+      else done(beyondRight(request.client.name, maxBytes));
+    },
+  });
   const { raw } = request;
   if (request.body === undefined) return body.end();
   if (awaitsContinue(raw)) reply.raw.writeContinue();
@@ -102,6 +110,11 @@ function bodyOf(request: FastifyRequest, reply: FastifyReply): Readable {
   });
   body.on('error', () => {});
   return body;
+}
+
+function beyondRight(client: string, bytes: number): Problem {
+  const detail = `The token ${client} has no right to write more than ${bytes} bytes there; those before may be written.`;
+  return new Problem('forbidden', detail);
 }
 
 /** The problem by which a host refused a request, as the gateway's own. */

@@ -11,6 +11,7 @@ import type { Mirror } from '../etcd/mirror.ts';
 import type { Store } from '../etcd/store.ts';
 import { etcdUnavailable, refusedByEtcd } from '../transfers/acceptance.ts';
 import type { Fleet } from './fleet.ts';
+import { removeIdleHost } from './removal.ts';
 import {
   fleetDeviceListSchema,
   hostListSchema,
@@ -146,12 +147,8 @@ export const hostRoutes: FastifyPluginAsyncZod<HostRoutesOptions> = async (
     async ({ client, params: { host }, query }, reply) => {
       if (!mirror.loaded || membership.health.is === 'away') throw etcdUnavailable();
       if (!mirror.hosts.has(host) || !mayUseHost(client, host)) throw noSuchHost();
-      const { size } = mirror.runningOn(host);
-      if (size > 0 && query.abandon === 'false') {
-        const detail = `${size} transfers of the host have not ended: wait, cancel them, or send ?abandon=true.`;
-        throw new Problem('host_in_use', detail);
-      }
-      await write([{ delete: keys.host(host) }, { delete: keys.seen(host) }]);
+      if (query.abandon === 'false') await removeIdleHost({ store, keys, mirror }, host);
+      else await write([{ delete: keys.host(host) }, { delete: keys.seen(host) }]);
       return reply.code(204).send(null);
     },
   );

@@ -26,7 +26,7 @@ export class SeenWriter {
   changed({ name, seen }: HostLink): void {
     const { store, keys, mirror, membership } = this.#options;
     const me = membership.member?.id;
-    if (seen === undefined || me === undefined || mirror.owners.get(name) !== me) return;
+    if (seen === undefined || me === undefined || mirror.owners.get(name)?.gateway !== me) return;
     store
       .write(
         [

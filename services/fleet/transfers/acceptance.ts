@@ -7,7 +7,14 @@ import {
 } from '../../daemon/problems/problem.ts';
 import { GroupCommit, isUnknown } from '../etcd/group-commit.ts';
 import type { Keys } from '../etcd/keys.ts';
-import { type Condition, EtcdError, only, type Store, type Write } from '../etcd/store.ts';
+import {
+  type Condition,
+  EtcdError,
+  only,
+  type Row,
+  type Store,
+  type Write,
+} from '../etcd/store.ts';
 import { digestOf } from './digest.ts';
 import { type RunningRecord, readUsedKey, writeRunning, writeUsedKey } from './record.ts';
 
@@ -46,6 +53,7 @@ export class Acceptor {
     const keys = this.#keys;
     const conditions: Condition[] = [
       { key: keys.host(host), is: 'present' },
+      { key: keys.leaving(host), is: 'absent' },
       { key: keys.transfer(id), is: 'absent' },
       // An attempt that etcd receives late must not bring back what has ended.
       { key: keys.ended(id), is: 'absent' },
@@ -72,27 +80,49 @@ export class Acceptor {
     throw new OutcomeUnknown(`whether etcd has transfer ${id} is not known`);
   }
 
+  /**
+   * The transfer that an earlier request with the same key made.
+   *
+   * @throws Problem idempotency_key_reused, etcd_unavailable
+   */
+  async findEarlier(record: RunningRecord): Promise<Acceptance | undefined> {
+    if (record.usedKey === undefined) return undefined;
+    const used = this.#keys.used(record.client, record.usedKey);
+    const { rows } = await this.#store.read([only(used)]).catch((error) => {
+      throw refusedByEtcd(error);
+    });
+    return earlierOf(record, rows[0]?.[0]);
+  }
+
   /** Why it was not written. @returns undefined if it has to be written again */
   async #explain(record: RunningRecord): Promise<Acceptance | undefined> {
-    const { id, host, client, request, usedKey } = record;
+    const { id, host, client, usedKey } = record;
     const keys = this.#keys;
     const used = usedKey === undefined ? [] : [only(keys.used(client, usedKey))];
     const { rows } = await this.#store.read([
-      ...[only(keys.host(host)), only(keys.transfer(id)), only(keys.ended(id))],
-      ...used,
+      ...[only(keys.host(host)), only(keys.leaving(host))],
+      ...[only(keys.transfer(id)), only(keys.ended(id)), ...used],
     ]);
-    const [hosts = [], transfers = [], ended = [], [usedRow] = []] = rows;
+    const [hosts = [], leaving = [], transfers = [], ended = [], [usedRow] = []] = rows;
     // An attempt whose outcome was not known has written it.
     if (transfers.length > 0 || ended.length > 0) return { id, replayed: false };
-    const stood = usedRow && readUsedKey(usedRow.value);
-    if (stood !== undefined) {
-      if (stood.digest === digestOf(request)) return { id: stood.id, replayed: true };
-      const detail = 'This Idempotency-Key was used with another body: use a new key.';
-      throw new Problem('idempotency_key_reused', detail);
-    }
+    const earlier = earlierOf(record, usedRow);
+    if (earlier !== undefined) return earlier;
     if (hosts.length === 0) throw unknownHost(host);
+    if (leaving.length > 0) {
+      throw retryLater('host_unreachable', `Host ${host} is being removed: retry later.`, 1);
+    }
     return undefined;
   }
+}
+
+/** @throws Problem idempotency_key_reused */
+function earlierOf({ request }: RunningRecord, row: Row | undefined): Acceptance | undefined {
+  const used = row && readUsedKey(row.value);
+  if (used === undefined) return undefined;
+  if (used.digest === digestOf(request)) return { id: used.id, replayed: true };
+  const detail = 'This Idempotency-Key was used with another body: use a new key.';
+  throw new Problem('idempotency_key_reused', detail);
 }
 
 export function unknownHost(host: string, pointer = '/host'): Problem {

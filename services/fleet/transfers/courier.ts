@@ -37,6 +37,8 @@ interface Task {
   attempted: boolean;
   cancel: boolean;
   cancelling: boolean;
+  /** Since when this gateway has it, by performance.now(). */
+  since: number;
   /** When the host last told of it, by performance.now(). */
   toldAt: number;
 }
@@ -46,6 +48,8 @@ export interface CourierOptions {
   /** Of the host's daemon; undefined once the host is removed. */
   client(): DmadClient | undefined;
   writes: OwnerWrites;
+  /** Whether this gateway can still own the host: once it cannot, nothing is sent. */
+  owned(): boolean;
   /** How it stands by what the host told last, if that is known. */
   live(id: string): TransferDocument | undefined;
   /** The host has told how a transfer stands, under its own id. */
@@ -70,7 +74,9 @@ export class Courier {
   readonly #stopping = new AbortController();
   readonly #backoff = new Backoff();
   readonly #timer: NodeJS.Timeout;
-  #handing = false;
+  /** The handing over that is under way. */
+  #handing: Promise<void> | undefined;
+  #finishing = false;
   #checking = false;
   /** Why the host took nothing the last time; undefined if it did. */
   trouble: string | undefined;
@@ -95,14 +101,15 @@ export class Courier {
     const stage =
       progress.is === 'handed_over' ? 'handed_over' : waitsFor.length > 0 ? 'held' : 'waiting';
     const task: Task = {
-      ...{ record, stage, attempted: !fresh, cancel: false, cancelling: false, toldAt: NEVER },
+      ...{ record, stage, attempted: !fresh, cancel: false, cancelling: false },
+      ...{ since: performance.now(), toldAt: NEVER },
     };
     this.#tasks.set(id, task);
     if (stage === 'waiting') this.#queue.add(task);
     const live = this.#options.live(id);
     if (live !== undefined) this.told(id, live);
     if (stage === 'held') void this.#hold(task);
-    void this.#handOver();
+    this.#handOver();
   }
 
   cancel(id: string): void {
@@ -145,17 +152,30 @@ export class Courier {
     this.#backoff.wake();
   }
 
+  /** Hands over nothing more. Resolves once the host has answered what it was sent. */
+  async finish(): Promise<void> {
+    this.#finishing = true;
+    this.#backoff.wake();
+    await this.#handing;
+  }
+
+  get #mayHandOver(): boolean {
+    return !this.#stopped && !this.#finishing && this.#options.owned();
+  }
+
   get #stopped(): boolean {
     return this.#stopping.signal.aborted;
   }
 
   /** Hands over whatever waits, one request at a time, so that the order is kept. */
-  async #handOver(): Promise<void> {
-    if (this.#handing || this.#stopped) return;
-    this.#handing = true;
+  #handOver(): void {
+    this.#handing ??= this.#handOverAll();
+  }
+
+  async #handOverAll(): Promise<void> {
     // All that comes in the same turn goes together.
     await new Promise(setImmediate);
-    while (!this.#stopped) {
+    while (this.#mayHandOver) {
       const group = this.#nextGroup();
       if (group.length === 0) break;
       try {
@@ -167,7 +187,8 @@ export class Courier {
         await this.#backoff.wait(this.#stopping.signal);
       }
     }
-    this.#handing = false;
+    // In the same turn, so that what is added from now on begins it again.
+    this.#handing = undefined;
   }
 
   #nextGroup(): Task[] {
@@ -227,7 +248,7 @@ export class Courier {
   }
 
   async #sendOne(task: Task): Promise<void> {
-    if (task.stage !== 'waiting' || this.#stopped) return;
+    if (task.stage !== 'waiting' || !this.#mayHandOver) return;
     const { record } = task;
     const options = { ...this.#call, waitSeconds: 0, idempotencyKey: record.id };
     try {
@@ -298,10 +319,12 @@ export class Courier {
   /** Ends what has waited for too long. */
   #expire(): void {
     const now = Date.now();
+    const monotonic = performance.now();
     for (const task of this.#tasks.values()) {
       const { stage, attempted, record } = task;
       if ((stage !== 'waiting' && stage !== 'held') || this.#sending.has(task)) continue;
-      const waited = now - record.acceptedAt;
+      // The clock of the gateway that accepted it may be ahead.
+      const waited = Math.max(now - record.acceptedAt, monotonic - task.since);
       const timeout = record.request.timeout_ms;
       if (waited > HAND_OVER_WITHIN_MS) {
         const detail = `Host ${record.host} did not take the transfer within 20 h; last: ${this.trouble}`;
@@ -327,7 +350,7 @@ export class Courier {
       return;
     }
     this.#move(task, 'waiting');
-    void this.#handOver();
+    this.#handOver();
   }
 
   async #cancelAtHost(task: Task): Promise<void> {

@@ -29,6 +29,8 @@ export interface DispatchOptions {
   log: FastifyBaseLogger;
   viewOf(running: Running): View;
   ended(record: EndedRecord): void;
+  /** A transfer is in the mirror, or was and has ended. */
+  seen(id: string): void;
 }
 
 /** Brings what happens in etcd and on hosts to whoever has to act upon it. */
@@ -65,12 +67,15 @@ export class Dispatch implements MirrorListener {
   }
 
   transferChanged(running: Running): void {
-    const { fleet } = this.#options;
+    const { fleet, mirror } = this.#options;
     const { id, host, progress } = running.record;
+    this.#options.seen(id);
     const told =
       progress.is === 'handed_over' ? fleet.live(host).add(id, progress.hostId) : undefined;
     const courier = this.#couriers.get(host);
-    courier?.add(running, true);
+    const owner = mirror.owners.get(host);
+    courier?.add(running, owner !== undefined && running.created > owner.since);
+    if (mirror.cancels.has(id)) courier?.cancel(id);
     if (told !== undefined) courier?.told(id, told);
     this.#tell(running);
   }
@@ -82,6 +87,7 @@ export class Dispatch implements MirrorListener {
       fleet.live(host).forget(id);
       this.#couriers.get(host)?.forget(id);
     }
+    this.#options.seen(id);
     this.#abandoning.delete(id);
     ends.ended(id, end);
     if (end !== undefined) {
@@ -121,7 +127,10 @@ export class Dispatch implements MirrorListener {
       ...{ host, writes },
       client: () => fleet.link(host)?.client,
       live: (id) => fleet.live(host).get(id),
+      owned: () => writes.isMember,
       handedOver: ({ id }, told) => {
+        // Once it has ended, nobody would forget it.
+        if (!mirror.running.has(id)) return;
         fleet.live(host).add(id, told.id);
         fleet.live(host).told(told);
       },
@@ -133,6 +142,11 @@ export class Dispatch implements MirrorListener {
       courier.add(running, false);
       if (mirror.cancels.has(running.record.id)) courier.cancel(running.record.id);
     }
+  }
+
+  /** Resolves once nothing is being handed over any more, and nothing will be. */
+  async finish(host: string): Promise<void> {
+    await this.#couriers.get(host)?.finish();
   }
 
   lost(host: string): void {
@@ -181,10 +195,16 @@ export class Dispatch implements MirrorListener {
   /** Waits for a transfer's end. @returns undefined if it is not known */
   async #endOf(id: string, signal: AbortSignal): Promise<EndedRecord | undefined> {
     const { ends, mirror, store, keys } = this.#options;
+    signal.throwIfAborted();
     let stop = () => {};
     const ended = new Promise<EndedRecord | undefined>((resolve, reject) => {
-      stop = ends.await(id, resolve);
-      signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+      const forget = ends.await(id, resolve);
+      const abort = () => reject(signal.reason);
+      signal.addEventListener('abort', abort, { once: true });
+      stop = () => {
+        forget();
+        signal.removeEventListener('abort', abort);
+      };
     });
     ended.catch(() => {});
     try {

@@ -3,6 +3,7 @@ import type { Client } from '../../daemon/access/client.ts';
 import { seesTransfersOf } from '../../daemon/access/visibility.ts';
 import { fieldProblem } from '../../daemon/problems/problem.ts';
 import { mayUseHost } from '../access/hosts.ts';
+import { isUnknown } from '../etcd/group-commit.ts';
 import type { Keys } from '../etcd/keys.ts';
 import type { Mirror, Running } from '../etcd/mirror.ts';
 import type { Row, Store } from '../etcd/store.ts';
@@ -14,7 +15,11 @@ import type { View } from './service.ts';
 
 /** How many rows are read at a time, and for one page at most. */
 const ROWS_AT_ONCE = 100;
+/** How many at least, if etcd does not manage that in time: transfers can have 4096 segments. */
+const MIN_ROWS_AT_ONCE = 10;
 const MAX_ROWS = 5000;
+/** A page ends early once its transfers have so many segments: about 5 MB. */
+const MAX_SEGMENTS = 65_536;
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export interface ListerOptions {
@@ -52,22 +57,25 @@ export class Lister {
     const from = readToken(query.page_token);
     const matches = matcherOf(query);
     const found: FleetTransfer[] = [];
+    let segments = 0;
+    const full = () => found.length === query.page_size || segments >= MAX_SEGMENTS;
     const take = ({ owner, document }: View) => {
       const { host } = document;
       if (!seesTransfersOf(client, owner) || !mayUseHost(client, host) || !matches(document))
         return;
       found.push(documentFor(client, owner, document));
+      segments += document.segments?.length ?? 0;
     };
     const { mirror, reachable } = this.#options;
     if (!reachable()) {
       if (!mirror.loaded) throw etcdUnavailable();
-      return this.#known(query, from, take, found);
+      return this.#known(from, full, take, found);
     }
     let last = from;
-    for (let read = 0; read < MAX_ROWS && found.length < query.page_size; ) {
+    for (let read = 0; read < MAX_ROWS && !full(); ) {
       const { rows, more } = await this.#read(last);
       for (const { id, view } of rows) {
-        if (found.length === query.page_size) return { transfers: found, last, stale: false };
+        if (full()) return { transfers: found, last, stale: false };
         if (view !== undefined) take(view);
         last = id;
         read++;
@@ -79,8 +87,8 @@ export class Lister {
 
   /** What has not ended, as it is known here: etcd, which has the others, cannot be asked. */
   #known(
-    query: FleetListQuery,
     from: string | undefined,
+    full: () => boolean,
     take: (view: View) => void,
     found: FleetTransfer[],
   ): Page {
@@ -88,7 +96,7 @@ export class Lister {
     const ids = [...mirror.running.keys()].filter((id) => from === undefined || id < from);
     let last: string | undefined;
     for (const id of ids.sort().reverse()) {
-      if (found.length === query.page_size) return { transfers: found, last, stale: true };
+      if (full()) return { transfers: found, last, stale: true };
       take(viewOf(mirror.running.get(id) as Running));
       last = id;
     }
@@ -97,20 +105,14 @@ export class Lister {
 
   /** Transfers older than one, newest first, whether they have ended or not. */
   async #read(last: string | undefined): Promise<{ rows: ReadRow[]; more: boolean }> {
-    const { store, keys, viewOf } = this.#options;
-    const read = store.read([
-      keys.olderThan('ended', last, ROWS_AT_ONCE),
-      keys.olderThan('transfers', last, ROWS_AT_ONCE),
-    ]);
-    const { rows } = await read.catch(() => {
-      throw etcdUnavailable();
-    });
+    const { keys, viewOf } = this.#options;
+    const { rows, limit } = await this.#readRows(last);
     const [ended = [], running = []] = rows;
     const idOf = ({ key }: Row) => keys.parse(key)?.name ?? '';
     const all = [...ended, ...running].sort((a, b) => (idOf(a) < idOf(b) ? 1 : -1));
     // Behind the last of a part that was cut, the other part might be missing some.
     const ends = [ended, running].flatMap((part) => {
-      const end = part.length === ROWS_AT_ONCE ? part.at(-1) : undefined;
+      const end = part.length === limit ? part.at(-1) : undefined;
       return end === undefined ? [] : [idOf(end)];
     });
     const oldest = ends.sort().at(-1);
@@ -119,6 +121,21 @@ export class Lister {
       rows: complete.map((row) => ({ id: idOf(row), view: this.#viewOfRow(row, viewOf) })),
       more: oldest !== undefined,
     };
+  }
+
+  async #readRows(last: string | undefined): Promise<{ rows: Row[][]; limit: number }> {
+    const { store, keys } = this.#options;
+    for (let limit = ROWS_AT_ONCE; ; limit = Math.max(Math.ceil(limit / 2), MIN_ROWS_AT_ONCE)) {
+      try {
+        const { rows } = await store.read([
+          keys.olderThan('ended', last, limit),
+          keys.olderThan('transfers', last, limit),
+        ]);
+        return { rows, limit };
+      } catch (error) {
+        if (limit === MIN_ROWS_AT_ONCE || !isUnknown(error)) throw etcdUnavailable();
+      }
+    }
   }
 
   #viewOfRow(row: Row, viewOf: ListerOptions['viewOf']): View | undefined {

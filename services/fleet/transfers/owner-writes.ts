@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { GroupCommit } from '../etcd/group-commit.ts';
 import type { Keys } from '../etcd/keys.ts';
 import { Retention } from '../etcd/retention.ts';
-import { type Condition, only, type Store, type Write } from '../etcd/store.ts';
+import { type Condition, EtcdError, only, type Store, type Write } from '../etcd/store.ts';
 import { digestOf } from './digest.ts';
 import {
   type EndedRecord,
@@ -36,6 +36,11 @@ export class OwnerWrites {
     this.#options = options;
     this.#commit = new GroupCommit(options.store);
     this.#retention = new Retention(options.store);
+  }
+
+  /** Whether this gateway has a name that is certain to last: without one it owns nothing. */
+  get isMember(): boolean {
+    return this.#options.member() !== undefined;
   }
 
   /** @returns whether this gateway owns the host; if not, nothing was written */
@@ -119,7 +124,8 @@ export class OwnerWrites {
       if (me === undefined) return otherwise;
       try {
         return await ask(me);
-      } catch {
+      } catch (error) {
+        if (error instanceof EtcdError && error.failure === 'no_lease') this.#retention.forget();
         // Health and log tell of etcd's absence: see membership.ts.
         await sleep(retryMs * (0.5 + Math.random() / 2));
       }

@@ -20,6 +20,8 @@ export interface OwnershipOptions {
   log: FastifyBaseLogger;
   /** This gateway owns the host now. */
   gained(host: string): void;
+  /** Resolves once this gateway sends a host nothing more. */
+  finish(host: string): Promise<void>;
   /** It does not any more. */
   lost(host: string): void;
 }
@@ -31,7 +33,10 @@ export interface OwnershipOptions {
  */
 export class Ownership {
   readonly #options: OwnershipOptions;
-  readonly #owned = new Set<string>();
+  /** Since which revision it owns each. */
+  readonly #owned = new Map<string, number>();
+  /** Those that it is leaving to another gateway, until etcd is seen to say so. */
+  readonly #releasing = new Set<string>();
   readonly #claiming = new Set<string>();
   readonly #timer: NodeJS.Timeout;
   #gatewaysSince = performance.now();
@@ -52,7 +57,8 @@ export class Ownership {
 
   reconcile(): void {
     const { mirror } = this.#options;
-    for (const host of new Set([...mirror.hosts.keys(), ...this.#owned])) this.reconcileHost(host);
+    for (const host of new Set([...mirror.hosts.keys(), ...this.#owned.keys()]))
+      this.reconcileHost(host);
   }
 
   /** Holds what this gateway does for a host against what is in etcd. */
@@ -60,13 +66,16 @@ export class Ownership {
     const { mirror, membership, gained, lost } = this.#options;
     const me = membership.member?.id;
     const owner = mirror.owners.get(host);
-    const mine = me !== undefined && owner === me && mirror.hosts.has(host);
-    if (this.#owned.has(host) && !mine) {
+    const mine = me !== undefined && owner?.gateway === me && mirror.hosts.has(host);
+    if (!mine) this.#releasing.delete(host);
+    const since = this.#owned.get(host);
+    // If it was another's in between, that one may have handed over anything.
+    if (since !== undefined && !(mine && owner.since === since)) {
       this.#owned.delete(host);
       lost(host);
     }
-    if (mine && !this.#owned.has(host)) {
-      this.#owned.add(host);
+    if (mine && !this.#owned.has(host) && !this.#releasing.has(host)) {
+      this.#owned.set(host, owner.since);
       gained(host);
     }
     if (me === undefined || !mirror.current || !mirror.hosts.has(host)) return;
@@ -76,7 +85,7 @@ export class Ownership {
 
   /** Stops owning anything at once. */
   leave(): void {
-    for (const host of [...this.#owned]) {
+    for (const host of [...this.#owned.keys()]) {
       this.#owned.delete(host);
       this.#options.lost(host);
     }
@@ -111,14 +120,20 @@ export class Ownership {
     }
   }
 
+  /** The next owner must not begin while this one still sends. */
   async #release(host: string, me: string): Promise<void> {
-    const { store, keys, log } = this.#options;
+    if (this.#releasing.has(host)) return;
+    this.#releasing.add(host);
+    const { store, keys, log, finish, lost } = this.#options;
+    await finish(host);
+    if (this.#owned.delete(host)) lost(host);
     const owner = keys.owner(host);
-    await store
-      .write([{ key: owner, is: 'equal', value: me }], [{ delete: owner }])
-      .catch((error) =>
-        log.warn({ err: error, host }, 'could not leave a host to another gateway'),
-      );
+    try {
+      await store.write([{ key: owner, is: 'equal', value: me }], [{ delete: owner }]);
+    } catch (error) {
+      log.warn({ err: error, host }, 'could not leave a host to another gateway');
+      this.#releasing.delete(host);
+    }
   }
 
   /** How many gateways a host falls to before this one: so that they share the hosts evenly. */

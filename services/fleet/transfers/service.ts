@@ -2,8 +2,9 @@
 import type { FastifyBaseLogger } from 'fastify';
 import type { Client } from '../../daemon/access/client.ts';
 import { seesTransfersOf } from '../../daemon/access/visibility.ts';
-import { fieldProblem, Problem, retryLater } from '../../daemon/problems/problem.ts';
+import { fieldProblem, Problem } from '../../daemon/problems/problem.ts';
 import { TransferIds } from '../../daemon/transfers/ids.ts';
+import type { TransferDocument } from '../../daemon/transfers/schema.ts';
 import { mayUseHost } from '../access/hosts.ts';
 import type { Keys } from '../etcd/keys.ts';
 import type { Membership } from '../etcd/membership.ts';
@@ -20,10 +21,9 @@ import {
 import { documentFor, runningDocument } from './document.ts';
 import type { Ends } from './ends.ts';
 import { type EndedRecord, type RunningRecord, readEnded, readRunning } from './record.ts';
+import { Room } from './room.ts';
 import type { FleetTransfer, FleetTransferRequest } from './schema.ts';
 
-/** Transfers that have not ended: each gateway has them in memory, 2 KB each. */
-const MAX_RUNNING = 200_000;
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const ASK_MS = 2000;
 
@@ -59,6 +59,7 @@ export interface Origin {
 export class FleetTransfers {
   readonly #options: ServiceOptions;
   readonly #acceptor: Acceptor;
+  readonly #room: Room;
   readonly #ids = new TransferIds();
   /** Ends the waits that are under way. */
   readonly #waits = new Set<() => void>();
@@ -66,6 +67,7 @@ export class FleetTransfers {
   constructor(options: ServiceOptions) {
     this.#options = options;
     this.#acceptor = new Acceptor(options.store, options.keys);
+    this.#room = new Room(options.mirror, options.limitOf);
   }
 
   /** Answers all that wait for an end with how things stand. */
@@ -83,7 +85,6 @@ export class FleetTransfers {
     request: FleetTransferRequest,
     { client, key, traceparent }: Origin,
   ): Promise<RunningRecord> {
-    this.#checkRoom(client.name);
     return {
       ...{ id: this.#ids.next(), client: client.name, host: request.host, request },
       ...{ acceptedAt: Date.now(), usedKey: key, traceparent },
@@ -95,7 +96,26 @@ export class FleetTransfers {
   /** Promises a transfer. @throws Problem; OutcomeUnknown */
   async accept(record: RunningRecord): Promise<Acceptance> {
     this.checkWritable();
-    return this.#acceptor.accept(record);
+    const problem = this.#room.reserve(record);
+    if (problem !== undefined) {
+      // What was accepted before needs no room.
+      const earlier = await this.#acceptor.findEarlier(record);
+      if (earlier !== undefined) return earlier;
+      throw problem;
+    }
+    try {
+      const acceptance = await this.#acceptor.accept(record);
+      if (acceptance.replayed) this.#room.release(record.id);
+      return acceptance;
+    } catch (error) {
+      this.#room.release(record.id);
+      throw error;
+    }
+  }
+
+  /** The mirror has it. */
+  seen(id: string): void {
+    this.#room.release(id);
   }
 
   /** @throws Problem unknown_host, also if the client may not use it */
@@ -182,13 +202,13 @@ export class FleetTransfers {
     return view;
   }
 
-  /** As it stands, by what is known here. */
-  viewOf(running: Running): View {
+  /** As it stands, by what is known here. @param told by its host, if it was just asked */
+  viewOf(running: Running, told?: TransferDocument): View {
     const { record } = running;
     const { host, progress } = record;
     const { fleet, membership, troubleOf } = this.#options;
     const document = runningDocument(record, {
-      live: fleet.live(host).get(record.id),
+      live: told ?? fleet.live(host).get(record.id),
       hostAway: fleet.whyAway(host) ?? (progress.is === 'accepted' ? troubleOf(host) : undefined),
     });
     const stale = membership.health.is === 'away' ? { stale: true } : {};
@@ -211,8 +231,8 @@ export class FleetTransfers {
       if (ended !== undefined) return { owner: ended.client, document: ended.document, ended };
       const record = runningRow && readRunning(runningRow.value);
       if (record === undefined || runningRow === undefined) return undefined;
-      await this.#askHost(record);
-      return this.viewOf({ record, created: runningRow.created });
+      const told = await this.#askHost(record);
+      return this.viewOf({ record, created: runningRow.created }, told);
     } catch (error) {
       if (known === undefined) throw error instanceof Problem ? error : etcdUnavailable();
       return { ...this.viewOf(known), document: { ...this.viewOf(known).document, stale: true } };
@@ -220,17 +240,23 @@ export class FleetTransfers {
   }
 
   /** Has the host tell how a transfer stands, unless it has already. */
-  async #askHost({ id, host, progress }: RunningRecord): Promise<void> {
-    const { fleet } = this.#options;
+  async #askHost({ id, host, progress }: RunningRecord): Promise<TransferDocument | undefined> {
+    const { fleet, mirror } = this.#options;
     const link = fleet.link(host);
-    if (progress.is !== 'handed_over' || fleet.live(host).get(id) || link?.away) return;
-    fleet.live(host).add(id, progress.hostId);
-    await link?.client
-      .getTransfer(progress.hostId, { deadlineMs: ASK_MS, retryForMs: 0 })
-      .then((told) =>
-        fleet.live(host).told(told as Parameters<ReturnType<Fleet['live']>['told']>[0]),
-      )
-      .catch(() => {});
+    if (link === undefined || link.away !== undefined) return undefined;
+    if (progress.is !== 'handed_over' || fleet.live(host).get(id)) return undefined;
+    try {
+      const options = { deadlineMs: ASK_MS, retryForMs: 0 };
+      const told = (await link.client.getTransfer(progress.hostId, options)) as TransferDocument;
+      // Once it has ended, nobody would forget it.
+      if (mirror.running.has(id)) {
+        fleet.live(host).add(id, progress.hostId);
+        fleet.live(host).told(told);
+      }
+      return told;
+    } catch {
+      return undefined;
+    }
   }
 
   /** Of what a request depends on, all that has not succeeded. @throws Problem unknown_transfer */
@@ -245,18 +271,6 @@ export class FleetTransfers {
       if (view.document.status !== 'succeeded') unmet.push(id);
     }
     return [...new Set(unmet)];
-  }
-
-  #checkRoom(client: string): void {
-    const { mirror, limitOf } = this.#options;
-    if (mirror.running.size >= MAX_RUNNING) {
-      throw retryLater('queue_full', `${MAX_RUNNING} transfers have not ended: retry later.`);
-    }
-    const limit = limitOf(client);
-    if (limit !== undefined && mirror.runningOf(client) >= limit) {
-      const detail = `${limit} transfers of ${client} have not ended, which is its limit: retry later.`;
-      throw retryLater('queue_full', detail);
-    }
   }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import { type DmadClient, DmadError } from '../../../services/client/node.ts';
 import type { TransferDocument } from '../../../services/daemon/transfers/schema.ts';
 import { Courier } from '../../../services/fleet/transfers/courier.ts';
@@ -94,11 +94,13 @@ describe('a courier', () => {
     await etcd.write([], [{ put: keys.owner('hosta'), value: owner }]);
     const host = new FakeHost();
     let lost = 0;
+    let owned = true;
     const make = (member = 'me') => {
       const courier: Courier = new Courier({
         ...{ host: 'hosta', client: () => host.client, live: () => undefined },
         writes: new OwnerWrites({ store: etcd, keys, member: () => member }),
         handedOver: () => {},
+        owned: () => owned,
         dependencies: async () => 'succeeded',
         lost: () => {
           lost++;
@@ -122,7 +124,10 @@ describe('a courier', () => {
       }
       throw new Error(`${id} has not ended`);
     };
-    return { etcd, host, make, accept, ended, endOf, lost: () => lost };
+    const disown = () => {
+      owned = false;
+    };
+    return { etcd, host, make, accept, ended, endOf, lost: () => lost, disown };
   }
 
   test('hands over in order, and writes each end', async () => {
@@ -363,6 +368,55 @@ describe('a courier', () => {
     expect(endOf(record.id)).toBeUndefined();
     answer();
     expect((await ended(record.id)).document.status).toBe('succeeded');
+  });
+
+  test('hands over nothing once it may have lost its host', async () => {
+    const { host, make, accept, disown } = await setUp();
+    host.refuses = () => true;
+    host.refusal = problem(503, 'overloaded');
+    const courier = make();
+    courier.add(await accept(recordOf()), true);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    disown();
+    host.refuses = () => false;
+    courier.wake();
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(host.ran).toEqual([]);
+  });
+
+  test('finishes once the host has answered, and hands over nothing after', async () => {
+    const { host, make, accept } = await setUp();
+    let answer = () => {};
+    host.answers = new Promise((resolve) => {
+      answer = resolve;
+    });
+    const courier = make();
+    const [first, second] = [recordOf(), recordOf()];
+    courier.add(await accept(first), true);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    let finished = false;
+    const finish = courier.finish().then(() => {
+      finished = true;
+    });
+    courier.add(await accept(second), true);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(finished).toBe(false);
+    answer();
+    await finish;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(host.ran).toEqual([first.id]);
+  });
+
+  test('20 h are over though the clock of who accepted it is ahead', async () => {
+    const { host, make, accept, ended } = await setUp();
+    host.fate = () => 'away';
+    const record = recordOf({}, { acceptedAt: Date.now() + 3_600_000 });
+    const now = jest.spyOn(performance, 'now');
+    now.mockReturnValue(1000);
+    make().add(await accept(record), true);
+    now.mockReturnValue(1000 + 20.1 * 3_600_000);
+    expect((await ended(record.id)).document.error?.code).toBe('expired');
+    now.mockRestore();
   });
 
   test('one that does not own its host changes nothing in etcd', async () => {

@@ -2,9 +2,10 @@
 import { describe, expect, test } from '@jest/globals';
 import { Problem } from '../../../services/daemon/problems/problem.ts';
 import type { Mirror } from '../../../services/fleet/etcd/mirror.ts';
+import { EtcdError } from '../../../services/fleet/etcd/store.ts';
 import { endByFleet, runningDocument } from '../../../services/fleet/transfers/document.ts';
-import { Lister } from '../../../services/fleet/transfers/list.ts';
-import { writeEnded } from '../../../services/fleet/transfers/record.ts';
+import { Lister, writeToken } from '../../../services/fleet/transfers/list.ts';
+import { writeEnded, writeRunning } from '../../../services/fleet/transfers/record.ts';
 import { fleetListQuerySchema } from '../../../services/fleet/transfers/schema.ts';
 import { FakeEtcd } from '../../support/fake-etcd.ts';
 import { ids, keys, recordOf } from '../../support/fleet-records.ts';
@@ -25,6 +26,40 @@ function listerOf(store: FakeEtcd): Lister {
 }
 
 describe('a list', () => {
+  const large = () =>
+    recordOf({
+      ...{ src_offset: undefined, dst_offset: undefined, size: undefined },
+      segments: Array.from({ length: 4096 }, (_, index) => ({
+        ...{ src_offset: index * 64, dst_offset: 2 ** 30 + index * 64, size: 64 },
+      })),
+    });
+
+  test('ends a page early if its transfers are large, and asks for fewer if etcd takes too long', async () => {
+    const etcd = new FakeEtcd();
+    const records = Array.from({ length: 40 }, large);
+    for (const record of records) {
+      await etcd.write([], [{ put: keys.transfer(record.id), value: writeRunning(record) }]);
+    }
+    const read = etcd.read.bind(etcd);
+    etcd.read = (ranges) => {
+      if (ranges.some(({ limit = 0 }) => limit > 25)) {
+        throw new EtcdError('unknown', 'deadline exceeded');
+      }
+      return read(ranges);
+    };
+    const lister = listerOf(etcd);
+    const seen: string[] = [];
+    let token = '';
+    do {
+      const query = { page_size: '1000', ...(token && { page_token: token }) };
+      const { transfers, last } = await lister.list(fleetListQuerySchema.parse(query), me);
+      expect(transfers.length).toBeLessThanOrEqual(16);
+      seen.push(...transfers.map(({ id }) => id));
+      token = writeToken(last);
+    } while (token !== '');
+    expect(seen).toEqual(records.map(({ id }) => id).reverse());
+  });
+
   test('goes past any number of rows that another version wrote', async () => {
     const etcd = new FakeEtcd();
     const record = recordOf();

@@ -64,6 +64,16 @@ describe("an owner's writes", () => {
     expect(codeOf(record.id)).toBe('interrupted');
   });
 
+  test('an end is written though etcd has lost the lease that it was to hang on', async () => {
+    const records = [recordOf(), recordOf()];
+    for (const record of records) {
+      await acceptor.accept(record);
+      expect(await writes.ended(record, endOf(record, 'expired'))).toBe(true);
+      expect(codeOf(record.id)).toBe('expired');
+      await etcd.expireLeases();
+    }
+  });
+
   test('a gateway that does not own the host is told so, and writes nothing', async () => {
     const record = recordOf();
     await acceptor.accept(record);
