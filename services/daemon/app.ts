@@ -292,6 +292,8 @@ export async function buildApp({
       // What hangs would never end.
       faults?.clear();
       uploads.abort(retryLater('shutting_down', 'The daemon is shutting down: retry later.'));
+      // What stops gives its place up, which must let nothing of the other kind start.
+      for (const service of [replications, transfers]) service.startNoMore();
       await Promise.all([replications.interrupt(), transfers.interrupt()]);
       await drained;
     });

@@ -242,6 +242,33 @@ test.each(slow)('a peer %s is waited for until the timeout', async (_what, lie) 
   expect((await content()).equals(before)).toBe(true);
 });
 
+/** Sends a digest's bytes every 200 ms, of each answer so many. */
+const drips = (most: number): Lie => {
+  return (_request, response, url) => {
+    if (!isDigests(url)) return false;
+    const all = peer.digestsOf(url);
+    response.writeHead(200, { 'content-length': all.length });
+    let at = 0;
+    const timer = setInterval(() => {
+      if (at === all.length) response.end();
+      else if (at === most * 32) response.destroy();
+      else response.write(all.subarray(at, at + 32));
+      at += 32;
+    }, 200);
+    response.on('close', () => clearInterval(timer));
+    return true;
+  };
+};
+
+test.each([
+  ['that has much to read for each digest', 1000],
+  ['that loses its connection after each digest', 1],
+])('a peer %s is waited for until it is through', async (_what, most) => {
+  peer.lie = drips(most);
+  const answer = await replicate({ size: SIZE / 2, timeout_ms: 30_000 });
+  expect(answer.status).toBe(201);
+});
+
 test('a source that changes all the while', async () => {
   peer.lie = (_request, _response, url) => {
     // Between each digest and its content.

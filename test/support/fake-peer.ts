@@ -46,6 +46,13 @@ export class FakePeer {
   }
 
   digests(response: ServerResponse, url: URL): void {
+    const body = this.digestsOf(url);
+    response.writeHead(200, { 'content-length': body.length });
+    response.end(body);
+  }
+
+  /** What is asked for there. */
+  digestsOf(url: URL): Buffer {
     const number = (name: string) => Number(url.searchParams.get(name));
     const [offset, size, block] = [number('offset'), number('size'), number('block_size')];
     const digests: Buffer[] = [];
@@ -53,9 +60,7 @@ export class FakePeer {
       const bytes = this.bytes.subarray(at, Math.min(at + block, offset + size));
       digests.push(createHash('sha256').update(bytes).digest());
     }
-    const body = Buffer.concat(digests);
-    response.writeHead(200, { 'content-length': body.length });
-    response.end(body);
+    return Buffer.concat(digests);
   }
 
   content(request: IncomingMessage, response: ServerResponse): void {

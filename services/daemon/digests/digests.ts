@@ -40,14 +40,18 @@ export async function* digests(
   const { hashers, pace, left } = options;
   const spans = spansOf(range, blockSize);
   const underWay: Promise<Uint8Array>[] = [];
+  let paid: Promise<unknown> = Promise.resolve();
   try {
     for (;;) {
       while (underWay.length < hashers.limit) {
         const span = spans.next();
         if (span.done) break;
-        await throttle(pace, span.value.size, left);
-        const hashed = hashers.use((hasher) =>
-          hashSpan(device, span.value, hasher.thread.begin(blockSize), hasher.buffers, options),
+        // One after the other, so that a client that is limited has the first digests meanwhile.
+        paid = paid.then(() => throttle(pace, span.value.size, left));
+        const hashed = paid.then(() =>
+          hashers.use((hasher) =>
+            hashSpan(device, span.value, hasher.thread.begin(blockSize), hasher.buffers, options),
+          ),
         );
         // It is looked at in its turn, which may come after it has failed.
         hashed.catch(() => {});

@@ -57,8 +57,11 @@ export interface Dependencies {
 type StopReason = Problem | 'suspended';
 
 type State =
-  /** Its rows are on their way to the disk, and it may yet be refused. `due`: its turn has come meanwhile. */
-  | { is: 'accepting'; due: boolean }
+  /**
+   * Its rows are on their way to the disk, and it may yet be refused. `due`: its turn has come meanwhile;
+   * `stop`: why it ends as soon as it is accepted.
+   */
+  | { is: 'accepting'; due: boolean; stop?: Problem }
   /** An earlier daemon accepted it; whether it may go on is not known yet. */
   | { is: 'held'; due: boolean }
   /** For its turn. */
@@ -77,6 +80,7 @@ export class ActiveReplication {
   readonly #device: Device;
   #state: State = { is: 'waiting' };
   #ticket: Ticket<Work> | undefined;
+  #journaling: Promise<void> | undefined;
   #timeout: NodeJS.Timeout | undefined;
   #saving: NodeJS.Timeout | undefined;
   #telling: NodeJS.Timeout | undefined;
@@ -96,9 +100,19 @@ export class ActiveReplication {
    *
    * @throws Problem if it is refused; OutcomeUnknown if that is not decided in time
    */
-  async accept(): Promise<void> {
+  accept(): Promise<void> {
     this.#state = { is: 'accepting', due: false };
     this.#place();
+    this.#journaling = this.#enterJournal();
+    return this.#journaling;
+  }
+
+  /** While it is not decided whether it is accepted: settles as {@link accept} does. */
+  get accepting(): Promise<void> | undefined {
+    return this.#state.is === 'accepting' ? this.#journaling : undefined;
+  }
+
+  async #enterJournal(): Promise<void> {
     try {
       await this.#acceptRows(acceptedRows(this.replication), () => this.#enter());
     } catch (error) {
@@ -136,9 +150,10 @@ export class ActiveReplication {
     } else if (state.is === 'held' || state.is === 'waiting') {
       if (reason === 'suspended') this.#suspend();
       else void this.#end(reason);
-    } else if (state.is === 'accepting' && reason === 'suspended') {
+    } else if (state.is === 'accepting') {
       // It is undecided: what the next daemon finds on the disk decides.
-      this.#leave();
+      if (reason === 'suspended') this.#leave();
+      else state.stop ??= reason;
     }
   }
 
@@ -193,6 +208,11 @@ export class ActiveReplication {
   /** The journal has it, be that after its client was told that nobody knows. */
   #enter(): void {
     if (this.#state.is !== 'accepting') return;
+    const { stop } = this.#state;
+    if (stop !== undefined) {
+      void this.#end(stop);
+      return;
+    }
     this.#limitTime();
     this.#letStart();
     this.#dependencies.changed('status', this.replication);

@@ -2,8 +2,10 @@
 import type { ByteRange } from '../base/byte-range.ts';
 import { type Blocks, digestAt, type Run, runsWhere, sameDigest } from './blocks.ts';
 
-/** Blocks that are compared by one digest first. */
+/** Blocks that are compared by one digest first: so many, if they are no more bytes than that. */
 const GROUP = 64;
+/** A busy or limited peer has to read these before it says anything. */
+const GROUP_BYTES = 16 * 2 ** 20;
 /** What is compared before what differs in it is copied, in bytes and in blocks. */
 const WINDOW_BYTES = 256 * 2 ** 20;
 /** The same of what is copied uncompared: the first blocks of it are wanted at once. */
@@ -28,22 +30,32 @@ export interface Compared {
   differing: Run[];
 }
 
-/** How many blocks are looked at together. */
-function windowOf({ blockSize }: Blocks, bytes = WINDOW_BYTES): number {
-  return Math.max(GROUP, Math.min(WINDOW_BLOCKS, bytes / blockSize));
+/** How many blocks are compared by one digest first. */
+function groupOf({ blockSize }: Blocks): number {
+  return Math.max(1, Math.min(GROUP, GROUP_BYTES / blockSize));
 }
 
-/** Compares source and destination, window by window: 64 blocks at a time, then single ones. */
+/** How many are compared before what differs in them is copied. */
+function windowOf({ blockSize }: Blocks, bytes = WINDOW_BYTES): number {
+  return Math.min(WINDOW_BLOCKS, bytes / blockSize);
+}
+
+/** Compares source and destination, window by window: some blocks at a time, then single ones. */
 export async function* compare(sides: Sides): AsyncGenerator<Compared> {
   const { blocks } = sides;
   for (const [first, count] of blocks.cut(0, blocks.count, windowOf(blocks))) {
     const differing: Run[] = [];
-    const groups = Math.ceil(count / GROUP);
+    const group = groupOf(blocks);
+    if (group === 1) {
+      yield { first, count, differing: await differingIn(sides, first, count) };
+      continue;
+    }
+    const groups = Math.ceil(count / group);
     const range = blocks.rangeOf(first, count);
-    const [theirs, ours] = await digestsOfBoth(sides, range, GROUP * blocks.blockSize);
-    for (const [group, length] of runsWhere(groups, (at) => !sameDigest(theirs, ours, at))) {
-      const from = first + group * GROUP;
-      const end = Math.min(from + length * GROUP, first + count);
+    const [theirs, ours] = await digestsOfBoth(sides, range, group * blocks.blockSize);
+    for (const [at, length] of runsWhere(groups, (i) => !sameDigest(theirs, ours, i))) {
+      const from = first + at * group;
+      const end = Math.min(from + length * group, first + count);
       differing.push(...(await differingIn(sides, from, end - from)));
     }
     yield { first, count, differing };

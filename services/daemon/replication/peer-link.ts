@@ -57,6 +57,8 @@ export class PeerLink {
   #peer: Peer | undefined;
   #client: ConnectedClient | undefined;
   #away: Away | undefined;
+  /** Whether the peer, as it is configured now, has ever answered. */
+  #answered = false;
 
   constructor(options: PeerLinkOptions) {
     this.#options = options;
@@ -75,15 +77,19 @@ export class PeerLink {
    */
   async digests(device: string, range: ByteRange, blockSize: number): Promise<Uint8Array> {
     const size = DIGEST_SIZE * Math.ceil(range.size / blockSize);
+    const digests = new Uint8Array(size);
+    let at = 0;
     return this.#persist(async (client, guard) => {
-      const digests = new Uint8Array(size);
-      let at = 0;
-      const options = { ...range, blockSize, signal: guard.signal };
+      // What a lost connection brought stays: a slow peer may not get through it in one.
+      const done = (at / DIGEST_SIZE) * blockSize;
+      const rest = { offset: range.offset + done, size: range.size - done };
+      if (rest.size <= 0) return digests;
+      const options = { ...rest, blockSize, signal: guard.signal };
       for await (const digest of client.blockDigests(device, options)) {
         if (at === size) throw lie(`it sends more digests of ${device} than there are blocks`);
         digests.set(digest, at);
         at += digest.length;
-        guard.received(digest.length);
+        guard.received(digest.length, blockSize);
       }
       if (at < size) throw lie(`it sends fewer digests of ${device} than there are blocks`);
       return digests;
@@ -154,9 +160,9 @@ export class PeerLink {
       signal.throwIfAborted();
       await prepare();
       let fetched = 0;
-      const guard = new Guard(this.#patience, signal, (bytes) => {
+      const guard = new Guard(this.#patience, signal, (bytes, told) => {
         received(bytes);
-        fetched += bytes;
+        fetched += told;
         // A few bytes are no sign that it is back.
         if (fetched < this.#patience.windowBytes) return;
         failures = 0;
@@ -170,7 +176,9 @@ export class PeerLink {
       } catch (error) {
         signal.throwIfAborted();
         const { name } = this.#options;
-        const fault = guard.signal.aborted ? away(guard.signal.reason) : faultOf(error);
+        const fault = guard.signal.aborted
+          ? away(guard.signal.reason)
+          : faultOf(error, this.#answered);
         if (fault.is === 'refused') {
           throw new Problem('peer_refused', `The peer ${name} refused: ${fault.why}`);
         }
@@ -192,6 +200,7 @@ export class PeerLink {
     if (peer !== this.#peer) {
       void this.#client?.destroy();
       this.#client = undefined;
+      this.#answered = false;
     }
     this.#peer = peer;
     if (peer === undefined) throw new PeerAway('it is not in DMAD_PEERS_FILE any more');
@@ -202,6 +211,7 @@ export class PeerLink {
   }
 
   #answers(): void {
+    this.#answered = true;
     if (this.#away === undefined) return;
     this.#away = undefined;
     this.#options.changed();
@@ -222,7 +232,7 @@ class PeerAway extends Error {
 /** Ends a request whose answer comes too slowly. */
 class Guard {
   readonly #patience: Patience;
-  readonly #received: (bytes: number) => void;
+  readonly #received: (bytes: number, told: number) => void;
   readonly #controller = new AbortController();
   readonly #outer: AbortSignal;
   readonly #follow = () => this.#controller.abort(this.#outer.reason);
@@ -230,7 +240,11 @@ class Guard {
   readonly #window: NodeJS.Timeout;
   #bytes = 0;
 
-  constructor(patience: Patience, outer: AbortSignal, received: (bytes: number) => void) {
+  constructor(
+    patience: Patience,
+    outer: AbortSignal,
+    received: (bytes: number, told: number) => void,
+  ) {
     this.#patience = patience;
     this.#received = received;
     this.#outer = outer;
@@ -247,10 +261,11 @@ class Guard {
     return this.#controller.signal;
   }
 
-  received(bytes: number): void {
-    this.#bytes += bytes;
+  /** @param told of how many of the device's bytes these tell: of those must come enough */
+  received(bytes: number, told = bytes): void {
+    this.#bytes += told;
     this.#silence.refresh();
-    this.#received(bytes);
+    this.#received(bytes, told);
   }
 
   close(): void {
@@ -279,21 +294,24 @@ type Fault =
 
 /** Statuses of a peer, or of a proxy before it, that may be over soon. */
 const PASSING = [408, 429, 500, 502, 503, 504];
-/** Codes of OpenSSL's and Node's that are about certificates, or about TLS as such. */
-const UNTRUSTED = /CERT|^ERR_TLS_|^ERR_SSL_|^EPROTO$|UNABLE_TO_|SELF_SIGNED/;
+/** Codes of OpenSSL's and Node's that are about certificates. */
+const UNTRUSTED = /CERT|UNABLE_TO_|SELF_SIGNED/;
+/** About TLS as such: settings that do not fit, or a connection that was cut in its handshake. */
+const TLS = /^ERR_TLS_|^ERR_SSL_|^EPROTO$/;
 
 function away(error: Error, retryAfterMs = 0): Fault {
   return { is: 'away', why: error.message.slice(0, MAX_WHY), retryAfterMs };
 }
 
-function faultOf(error: unknown): Fault {
+/** @param known whether the peer has answered this daemon before, so that their settings fit */
+function faultOf(error: unknown, known: boolean): Fault {
   if (error instanceof PeerAway) return away(error);
   // A fault of this daemon's own: to try again would hide it.
   if (!(error instanceof DmadError)) throw error;
   const { code, status, message, retryAfterMs = 0 } = error;
   if (code === 'unreachable' || code === 'deadline_exceeded') {
     const codes = codesOf(error);
-    const tls = codes.find((each) => UNTRUSTED.test(each));
+    const tls = codes.find((each) => UNTRUSTED.test(each) || (!known && TLS.test(each)));
     return tls === undefined
       ? away(error)
       : { is: 'untrusted', why: `${message.slice(0, MAX_WHY)} (${tls})` };

@@ -5,6 +5,7 @@ import { digests } from '../digests/digests.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
 import { Problem } from '../problems/problem.ts';
+import { BlockSet } from './block-set.ts';
 import type { Run as BlockRun } from './blocks.ts';
 import { ahead, type Compared, compare, type Sides, takeAll } from './compare.ts';
 import { Copier, type CopierOptions } from './copier.ts';
@@ -49,6 +50,8 @@ export class Run {
   readonly #options: RunOptions;
   readonly #copier: Copier;
   readonly #sides: Sides;
+  /** Blocks that this run has written, and flushed. */
+  readonly #flushed: BlockSet;
   /** While the journal is told that the destination is inconsistent. */
   #beginning: Promise<void> | undefined;
 
@@ -56,6 +59,7 @@ export class Run {
     this.#options = options;
     const { progress, link, source, destination } = options;
     const { blocks } = progress;
+    this.#flushed = new BlockSet(blocks.count);
     this.#copier = new Copier({
       ...options,
       blocks,
@@ -165,7 +169,10 @@ export class Run {
   #written(first: number, count: number): void {
     const { progress, progressed } = this.#options;
     progress.writes += count;
-    for (let block = first; block < first + count; block++) progress.copied.add(block);
+    for (let block = first; block < first + count; block++) {
+      progress.copied.add(block);
+      this.#flushed.add(block);
+    }
     progressed();
   }
 
@@ -191,15 +198,15 @@ export class Run {
   }
 
   /**
-   * Has blocks flushed that were found equal: whoever wrote them may not have seen to that. They are
-   * written as they are, for the engine flushes what it writes; nobody else may write there now.
+   * Has blocks flushed that were found equal: whoever wrote them may not have seen to that, nor does
+   * what an earlier daemon has flushed tell of who wrote there since. They are written as they are, for the engine flushes what it writes; nobody else may write there now.
    */
   async #flushRest(): Promise<void> {
     const { engine, buffers, destination, progress, priority, signal } = this.#options;
-    const { blocks, copied } = progress;
+    const { blocks } = progress;
     const { device } = destination;
     const longest = Math.max(1, FLUSH_SIZE / blocks.blockSize);
-    for (const [first, count] of copied.missing(longest)) {
+    for (const [first, count] of this.#flushed.missing(longest)) {
       signal.throwIfAborted();
       const { offset, size } = blocks.rangeOf(first, count);
       const at = destination.offset + offset;

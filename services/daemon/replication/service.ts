@@ -54,8 +54,6 @@ export class ReplicationService implements EarlierWork {
   readonly #dependencies: Dependencies & { interrupting: boolean };
   readonly #store: ReplicationStore;
   readonly #active = new Map<string, ActiveReplication>();
-  /** Until it is known of each whether it is accepted. */
-  readonly #accepting = new Map<Replication, Promise<void>>();
   readonly #forgetting: NodeJS.Timeout;
 
   constructor(options: ReplicationServiceOptions) {
@@ -89,15 +87,16 @@ export class ReplicationService implements EarlierWork {
    * Accepts a replication; it may have started when this resolves. The journal has it then.
    *
    * @throws Problem if it is not accepted: unknown_peer, unknown_device, out_of_range, bad_block,
-   *   idempotency_key_reused, queue_full and the like
+   *   idempotency_key_reused, queue_full and the like; OutcomeUnknown if that is not decided in time
    */
   async create(request: ReplicationRequest, origin: Origin): Promise<Created> {
     const { client, key } = origin;
     for (;;) {
       const before = key && this.#store.peek(client, key);
-      const accepting = before && this.#accepting.get(before);
+      const accepting = before && this.#active.get(before.id)?.accepting;
       if (!accepting) break;
-      await accepting.catch(() => {});
+      // It was refused: this one may not be.
+      await accepting.catch(rethrowUnlessProblem);
     }
     const known = key && this.#store.find(client, key, request);
     if (known) return { replication: known, replayed: true };
@@ -108,15 +107,11 @@ export class ReplicationService implements EarlierWork {
     const replication = new Replication(ids.next(), request, device, origin, clock);
     this.#store.add(replication);
     const active = this.#activate(replication, device);
-    const accepting = active.accept();
-    this.#accepting.set(replication, accepting);
     try {
-      await accepting;
+      await active.accept();
     } catch (error) {
       if (error instanceof Problem) this.#store.remove(replication);
       throw error;
-    } finally {
-      this.#accepting.delete(replication);
     }
     return { replication, replayed: false };
   }
@@ -203,9 +198,13 @@ export class ReplicationService implements EarlierWork {
    */
   async cancel(id: string, viewer: Viewer): Promise<Replication> {
     const replication = this.get(id, viewer);
-    await this.#accepting.get(replication);
-    this.#active.get(id)?.stop(new Problem('cancelled', 'It was cancelled by a client.'));
+    const active = this.#active.get(id);
+    active?.stop(new Problem('cancelled', 'It was cancelled by a client.'));
+    // Whoever made it hears of what goes wrong with that.
+    await active?.accepting?.catch(() => {});
     await this.waitForEnd(replication);
+    // It is gone if it was refused.
+    this.get(id, viewer);
     if (replication.status === 'cancelled') return replication;
     throw new Problem('not_cancellable', `The replication is over: ${replication.status}.`, {
       members: { replication: replication.documentFor(viewer) },
@@ -218,7 +217,7 @@ export class ReplicationService implements EarlierWork {
    */
   async change(id: string, viewer: Viewer, patch: ReplicationPatch): Promise<Replication> {
     const replication = this.get(id, viewer);
-    await this.#accepting.get(replication);
+    await this.#active.get(id)?.accepting;
     if (!(await this.#active.get(id)?.change(patch))) {
       await this.waitForEnd(replication);
       const problem = new Problem('not_changeable', `It is over: ${replication.status}.`);
@@ -268,9 +267,14 @@ export class ReplicationService implements EarlierWork {
     }
   }
 
+  /** From now on none starts, even if its turn comes. */
+  startNoMore(): void {
+    this.#dependencies.interrupting = true;
+  }
+
   /** Stops all that is not over, and leaves it to the next daemon. @returns once it has stopped */
   async interrupt(): Promise<void> {
-    this.#dependencies.interrupting = true;
+    this.startNoMore();
     const left = [...this.#active.values()];
     for (const active of left) active.stop('suspended');
     await Promise.all(left.map(({ replication }) => this.waitForEnd(replication)));
@@ -285,4 +289,8 @@ export class ReplicationService implements EarlierWork {
     this.#active.set(replication.id, active);
     return active;
   }
+}
+
+function rethrowUnlessProblem(error: unknown): void {
+  if (!(error instanceof Problem)) throw error;
 }

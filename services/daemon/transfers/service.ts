@@ -512,12 +512,17 @@ export class TransferService {
     return transfer;
   }
 
+  /** From now on none starts, even if its turn comes. */
+  startNoMore(): void {
+    this.#surroundings.interrupting = true;
+  }
+
   /**
    * Stops all that is not over. What the journal has is left for the next daemon, unless that could
    * not run it again; the rest is interrupted. @returns once it has stopped
    */
   async interrupt(): Promise<void> {
-    this.#surroundings.interrupting = true;
+    this.startNoMore();
     // First all that could start: once the journal stops waiting, nothing must go on behind an end
     // that is not on disk.
     for (const active of [...this.#active.values()]) {

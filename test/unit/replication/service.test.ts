@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import type { Inventory } from '../../../services/daemon/devices/device.ts';
+import { silentLog } from '../../../services/daemon/log.ts';
+import { OutcomeUnknown, Problem } from '../../../services/daemon/problems/problem.ts';
+import { replicationRequestSchema } from '../../../services/daemon/replication/schema.ts';
+import {
+  ReplicationService,
+  type ReplicationServiceOptions,
+} from '../../../services/daemon/replication/service.ts';
+import { CLOCK, makeDevice } from '../transfers/make-transfer.ts';
+
+const REQUEST = replicationRequestSchema.parse({
+  ...{ peer: 'hostb', src_device_name: 'dax0.0', src_offset: 0, dst_device_name: 'dax0.0' },
+  ...{ dst_offset: 0, size: 4096 },
+});
+const ORIGIN = { requestId: 'r', client: 'anna', key: 'k', trace: undefined };
+const ANNA = { name: 'anna', scopes: new Set<never>() };
+const REFUSAL = new Problem('storage_full', 'full');
+
+/** A disk that decides when it is told to. */
+class Disk {
+  accepted = () => {};
+  refused = (_problem: Problem) => {};
+  undecided = (_problem: Problem) => {};
+  readonly recorded: string[] = [];
+
+  accept(_rows: unknown, undecided: (problem: Problem) => void): Promise<void> {
+    this.undecided = undecided;
+    return new Promise((accepted, refused) => {
+      this.accepted = accepted;
+      this.refused = refused;
+    });
+  }
+
+  async record(rows: Map<string, string>): Promise<boolean> {
+    this.recorded.push(...rows.keys());
+    return true;
+  }
+}
+
+let disk: Disk;
+let service: ReplicationService;
+let released: number;
+beforeEach(() => {
+  disk = new Disk();
+  released = 0;
+  let ids = 0;
+  const inventory = { named: () => makeDevice() } as unknown as Inventory;
+  service = new ReplicationService({
+    ...{ inventory, clock: CLOCK, journal: disk, log: silentLog().logger },
+    peers: { find: () => ({}) },
+    ids: { next: () => `00000000-0000-7000-8000-${String(ids++).padStart(12, '0')}` },
+    queue: {
+      ...{ admitTransfers: () => {}, add: () => ({}), waitOf: () => undefined },
+      release: () => released++,
+    },
+    observer: { finished: () => {}, received: () => {} },
+  } as unknown as ReplicationServiceOptions);
+});
+afterEach(() => service.close());
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+const all = () => service.list({ page_size: 10 }, ANNA).replications;
+
+test('a retry is not told of a replication that may yet be refused', async () => {
+  const first = service.create(REQUEST, ORIGIN);
+  disk.undecided(REFUSAL);
+  await expect(first).rejects.toBeInstanceOf(OutcomeUnknown);
+  await expect(service.create(REQUEST, ORIGIN)).rejects.toBeInstanceOf(OutcomeUnknown);
+  disk.accepted();
+  await turn();
+  expect(await service.create(REQUEST, ORIGIN)).toMatchObject({ replayed: true });
+});
+
+test('a retry of what was refused is another replication', async () => {
+  const first = service.create(REQUEST, ORIGIN);
+  const retry = service.create(REQUEST, ORIGIN);
+  disk.refused(REFUSAL);
+  await expect(first).rejects.toBe(REFUSAL);
+  await turn();
+  disk.accepted();
+  expect(await retry).toMatchObject({ replayed: false });
+  expect(all()).toHaveLength(1);
+});
+
+test.each([false, true])(
+  'a cancel meanwhile counts once it is accepted (late: %s)',
+  async (late) => {
+    const created = service.create(REQUEST, ORIGIN).catch((error) => error);
+    const [replication] = all();
+    const cancelled = service.cancel(replication?.id as string, ANNA);
+    if (late) {
+      disk.undecided(REFUSAL);
+      expect(await created).toBeInstanceOf(OutcomeUnknown);
+    }
+    await turn();
+    disk.accepted();
+    expect(await cancelled).toMatchObject({ status: 'cancelled' });
+    expect(disk.recorded).toContain(`replication/${replication?.id}/ended`);
+    expect(released).toBe(1);
+  },
+);
+
+test('a cancel of what is then refused finds nothing', async () => {
+  const created = service.create(REQUEST, ORIGIN);
+  const cancelled = service.cancel(all()[0]?.id as string, ANNA);
+  disk.refused(REFUSAL);
+  await expect(created).rejects.toBe(REFUSAL);
+  await expect(cancelled).rejects.toMatchObject({ code: 'not_found' });
+  expect(released).toBe(1);
+});
