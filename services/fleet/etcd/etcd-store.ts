@@ -8,6 +8,7 @@ import {
   type IRequestOp,
   type IWatchResponse,
 } from 'etcd3';
+import { resumeExactly } from './exact-resume.ts';
 import {
   type Condition,
   EtcdError,
@@ -87,14 +88,16 @@ export class EtcdStore implements Store {
       .inRange({ start: from, end: to })
       .startRevision(String(revision))
       .watcher();
-    watcher.on('data', ({ events, header }: IWatchResponse) => {
+    const completedBy = resumeExactly(watcher, revision);
+    watcher.on('data', (response: IWatchResponse) => {
       if (!open) return;
+      const { events } = response;
       const changes = events.map(({ type, kv }) => ({
         key: kv.key.toString(),
         value: String(type) === 'Delete' ? undefined : kv.value.toString(),
         created: Number(kv.create_revision),
       }));
-      listener.changed(changes, Number(header.revision));
+      listener.changed(changes, completedBy(response));
     });
     watcher.on('error', (error: Error) => {
       if (open) listener.lost(error);

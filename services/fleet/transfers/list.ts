@@ -124,7 +124,7 @@ export class Lister {
   }
 
   async #readRows(last: string | undefined): Promise<{ rows: Row[][]; limit: number }> {
-    const { store, keys } = this.#options;
+    const { store, keys, reachable } = this.#options;
     for (let limit = ROWS_AT_ONCE; ; limit = Math.max(Math.ceil(limit / 2), MIN_ROWS_AT_ONCE)) {
       try {
         const { rows } = await store.read([
@@ -133,7 +133,8 @@ export class Lister {
         ]);
         return { rows, limit };
       } catch (error) {
-        if (limit === MIN_ROWS_AT_ONCE || !isUnknown(error)) throw etcdUnavailable();
+        const tooLarge = isUnknown(error) && reachable() && limit > MIN_ROWS_AT_ONCE;
+        if (!tooLarge) throw etcdUnavailable();
       }
     }
   }

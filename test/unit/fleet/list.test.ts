@@ -14,9 +14,9 @@ const me = { name: 'me', scopes: new Set(['transfers:read']) } as unknown as Par
   Lister['list']
 >[1];
 
-function listerOf(store: FakeEtcd): Lister {
+function listerOf(store: FakeEtcd, reachable = () => true): Lister {
   return new Lister({
-    ...{ store, keys, mirror: {} as Mirror, reachable: () => true },
+    ...{ store, keys, mirror: {} as Mirror, reachable },
     viewOf: ({ record }) => ({
       owner: record.client,
       document: runningDocument(record, { live: undefined, hostAway: undefined }),
@@ -58,6 +58,19 @@ describe('a list', () => {
       token = writeToken(last);
     } while (token !== '');
     expect(seen).toEqual(records.map(({ id }) => id).reverse());
+  });
+
+  test('is refused at once if etcd is found to be away meanwhile', async () => {
+    const etcd = new FakeEtcd();
+    let reads = 0;
+    etcd.read = () => {
+      reads++;
+      return Promise.reject(new EtcdError('unknown', 'deadline exceeded'));
+    };
+    const lister = listerOf(etcd, () => reads === 0);
+    const list = lister.list(fleetListQuerySchema.parse({}), me);
+    await expect(list).rejects.toMatchObject({ code: 'etcd_unavailable' });
+    expect(reads).toBe(1);
   });
 
   test('goes past any number of rows that another version wrote', async () => {
