@@ -7,8 +7,7 @@ const USAGE = `usage: npm run token -- COMMAND [--file PATH]
   add NAME --scope SCOPE…        makes a token and prints its secret, once
       --device NAME:ro|rw        what it may touch; every device where absent
       --device NAME:ro|rw:OFFSET+SIZE
-      --peer NAME                which peers it may replicate from; none if it has devices, else
-                                 every one if absent
+      --peer NAME                which peers it may replicate from; every one where absent
       --transfers-in-flight N    at most so many transfers that are not over
       --bytes-per-second SIZE    such as 100MiB
   list                           names, scopes, devices, peers and limits

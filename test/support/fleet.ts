@@ -71,7 +71,7 @@ export class TestFleet {
   async startHost(index: number): Promise<void> {
     const environment = this.hosts[index]?.environment ?? {
       DMAD_PORT: String(await freePort()),
-      DMAD_DEVICES: 'emulated:dax0.0=1MiB,emulated:dax1.0=1MiB',
+      DMAD_DEVICES: 'emulated:dax0.0=1MiB,emulated:dax1.0=1MiB,emulated:dax2.0=64MiB',
       // A blocker may stand for as long as its test takes.
       DMAD_UPLOAD_IDLE_SECONDS: '3600',
       DMAD_STATE_DIR: mkdtempSync(join(tmpdir(), 'dmad-test-')),

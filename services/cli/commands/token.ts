@@ -36,11 +36,7 @@ export function token(program: Command, run: Runner): void {
       collect,
     )
     .option('--device <device>', 'NAME:ro, NAME:rw or NAME:rw:OFFSET+SIZE; all if absent', collect)
-    .option(
-      '--peer <peer>',
-      'a peer to replicate from; if absent: all, or none with --device',
-      collect,
-    )
+    .option('--peer <peer>', 'a peer to replicate from; all if absent', collect)
     .option('--transfers-in-flight <count>', 'at most so many at a time', parseCount)
     .option('--bytes-per-second <size>', 'such as 100MiB')
     .action(

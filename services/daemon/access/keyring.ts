@@ -88,15 +88,9 @@ function entryOf(token: Token, findDevice: FindDevice): Entry {
     name: token.name,
     scopes: new Set(token.scopes),
     grants: token.devices && new Grants(token.devices, findDevice),
-    peers: peersOf(token),
+    peers: token.peers && new Set(token.peers),
     hosts: token.hosts && new Set(token.hosts),
     answers: new Set(),
   };
   return { token, digest: Buffer.from(token.sha256, 'hex'), client };
-}
-
-/** A token that is limited to devices is not good for all that the daemon itself may read at its peers. */
-function peersOf({ devices, peers }: Token): ReadonlySet<string> | undefined {
-  if (peers === undefined && devices === undefined) return undefined;
-  return new Set(peers);
 }
