@@ -32,6 +32,8 @@ export interface EtcdOptions {
 
 /** How long etcd may take. It gives up itself after 7 s, if it has no leader. */
 const CALL_MS = 4000;
+/** How long a member of several may take to renew a lease, which has to be done within 3.5 s. */
+const RENEW_MS = 1000;
 /** How soon a connection that a watch has lost is made again. */
 const WATCH_BACKOFF_MS = 200;
 const CHANNEL_OPTIONS = {
@@ -42,23 +44,37 @@ const CHANNEL_OPTIONS = {
   'grpc.keepalive_timeout_ms': 2000,
 };
 
+/** How many members are asked for the same. The next call begins with the one that comes then. */
+const MAX_ASKED = 2;
+/** Failures that another member may not have. */
+const ANY: readonly EtcdFailure[] = ['not_done', 'unknown'];
+
 /** etcd, by its own protocol. */
 export class EtcdStore implements Store {
   readonly #options: EtcdOptions;
-  readonly #client: Etcd3;
+  /** One for each member of etcd, any of which answers for all. */
+  readonly #members: readonly Etcd3[];
+  /** The index of the member that is asked: another one, once it has not answered. */
+  #current: number;
 
   constructor(options: EtcdOptions) {
     this.#options = options;
-    this.#client = this.#connect();
+    this.#members = options.urls.map((url) => this.#connect([url]));
+    this.#current = Math.floor(Math.random() * this.#members.length);
   }
 
-  async write(conditions: readonly Condition[], writes: readonly Write[]): Promise<Written> {
-    const { succeeded, header } = await this.#try(() =>
-      this.#client.kv.txn({
-        compare: conditions.map(compareOf),
-        success: writes.map(requestOf),
-        failure: [],
-      }),
+  async write(
+    conditions: readonly Condition[],
+    writes: readonly Write[],
+    { urgent = false } = {},
+  ): Promise<Written> {
+    const request = {
+      compare: conditions.map(compareOf),
+      success: writes.map(requestOf),
+      failure: [],
+    };
+    const { succeeded, header } = await this.#ask(urgent ? ANY : ['not_done'], ({ kv }) =>
+      kv.txn(request, deadline(urgent ? this.#renewMs : CALL_MS)),
     );
     return { held: succeeded, revision: Number(header.revision) };
   }
@@ -67,12 +83,9 @@ export class EtcdStore implements Store {
     const success = ranges.map(({ from, to, limit = 0 }) => ({
       request_range: { key: Buffer.from(from), range_end: Buffer.from(to), limit, revision },
     }));
-    const read = () => this.#client.kv.txn({ compare: [], success, failure: [] });
-    // Reading again does no harm, and another member may answer.
-    const { responses, header } = await this.#try(read).catch((error: EtcdError) => {
-      if (this.#options.urls.length === 1) throw error;
-      return this.#try(read);
-    });
+    const { responses, header } = await this.#ask(ANY, ({ kv }) =>
+      kv.txn({ compare: [], success, failure: [] }),
+    );
     return {
       revision: Number(header.revision),
       rows: responses.map(({ response_range }) => response_range.kvs.map(rowOf)),
@@ -81,7 +94,7 @@ export class EtcdStore implements Store {
 
   watch({ from, to }: Range, revision: number, listener: WatchListener): Watch {
     // A client of its own: a watch whose connection is stuck can be closed without the others.
-    const client = this.#connect();
+    const client = this.#connect(this.#options.urls);
     let open = true;
     const watcher = client
       .watch()
@@ -111,36 +124,39 @@ export class EtcdStore implements Store {
   }
 
   async grantLease(seconds: number): Promise<string> {
-    const { ID } = await this.#try(() => this.#client.leaseClient.leaseGrant({ TTL: seconds }));
+    const { ID } = await this.#ask(ANY, ({ leaseClient }) =>
+      leaseClient.leaseGrant({ TTL: seconds }),
+    );
     return ID;
   }
 
   async keepLease(id: string): Promise<boolean> {
-    const stream = await this.#try(() => this.#client.leaseClient.leaseKeepAlive(deadline()));
-    return this.#try(() =>
-      new Promise<boolean>((resolve, reject) => {
+    return this.#ask(ANY, async ({ leaseClient }) => {
+      const stream = await leaseClient.leaseKeepAlive(deadline(this.#renewMs));
+      const kept = new Promise<boolean>((resolve, reject) => {
         stream.on('data', ({ TTL }) => resolve(TTL !== '0'));
         stream.on('error', reject);
         stream.on('end', () => reject(new Error('etcd ended the stream')));
         stream.write({ ID: id });
-      }).finally(() => stream.end()),
-    );
+      });
+      return kept.finally(() => stream.end());
+    });
   }
 
   async revokeLease(id: string): Promise<void> {
     try {
-      await this.#try(() => this.#client.leaseClient.leaseRevoke({ ID: id }));
+      await this.#ask(ANY, ({ leaseClient }) => leaseClient.leaseRevoke({ ID: id }));
     } catch (error) {
       if (!((error as Error).cause instanceof EtcdLeaseInvalidError)) throw error;
     }
   }
 
   close(): void {
-    this.#client.close();
+    for (const member of this.#members) member.close();
   }
 
-  #connect(): Etcd3 {
-    const { urls, tls, user } = this.#options;
+  #connect(urls: readonly string[]): Etcd3 {
+    const { tls, user } = this.#options;
     return new Etcd3({
       hosts: [...urls],
       ...(tls && {
@@ -161,18 +177,35 @@ export class EtcdStore implements Store {
     });
   }
 
-  async #try<Result>(call: () => Promise<Result>): Promise<Result> {
-    try {
-      return await call();
-    } catch (error) {
-      const { message } = error as Error;
-      throw Object.assign(new EtcdError(failureOf(message), message), { cause: error });
+  get #renewMs(): number {
+    return this.#members.length > 1 ? RENEW_MS : CALL_MS;
+  }
+
+  /** @param again the failures after which another member is asked, if there is one */
+  async #ask<Result>(
+    again: readonly EtcdFailure[],
+    call: (member: Etcd3) => Promise<Result>,
+  ): Promise<Result> {
+    for (let left = Math.min(this.#members.length, MAX_ASKED); ; left--) {
+      const asked = this.#current;
+      try {
+        return await call(this.#members[asked] as Etcd3);
+      } catch (error) {
+        const { message } = error as Error;
+        const failure = failureOf(message);
+        // Of several calls that fail at once, the first one turns to the next member.
+        if (ANY.includes(failure) && this.#current === asked) {
+          this.#current = (asked + 1) % this.#members.length;
+        }
+        if (left > 1 && again.includes(failure)) continue;
+        throw Object.assign(new EtcdError(failure, message), { cause: error });
+      }
     }
   }
 }
 
-function deadline() {
-  return { deadline: Date.now() + CALL_MS };
+function deadline(ms = CALL_MS) {
+  return { deadline: Date.now() + ms };
 }
 
 /** What gRPC and etcd say before they have begun. */

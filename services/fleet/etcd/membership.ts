@@ -121,7 +121,8 @@ export class Membership {
   async #beat({ id, lease }: { id: string; lease: string }): Promise<void> {
     const { store, keys, beat } = this.#options;
     const value = JSON.stringify({ beats: ++this.#beats });
-    const { revision } = await store.write([], [{ put: keys.gateway(id), value, lease }]);
+    const writes = [{ put: keys.gateway(id), value, lease }];
+    const { revision } = await store.write([], writes, { urgent: true });
     this.#health = { is: 'there' };
     beat(revision);
   }

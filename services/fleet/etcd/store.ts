@@ -73,8 +73,17 @@ export interface WatchListener {
 
 /** What the gateway needs of etcd. */
 export interface Store {
-  /** Writes all, in one transaction, if all conditions hold. @throws EtcdError */
-  write(conditions: readonly Condition[], writes: readonly Write[]): Promise<Written>;
+  /**
+   * Writes all, in one transaction, if all conditions hold.
+   *
+   * @param options `urgent`: it may be done twice, and a member of etcd that hangs must not delay it
+   * @throws EtcdError
+   */
+  write(
+    conditions: readonly Condition[],
+    writes: readonly Write[],
+    options?: { urgent?: boolean },
+  ): Promise<Written>;
   /**
    * Reads ranges as a majority of etcd has them.
    *
