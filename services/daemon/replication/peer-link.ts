@@ -326,9 +326,10 @@ function faultOf(error: unknown, known: boolean): Fault {
 
 function codesOf(error: Error): string[] {
   const codes: string[] = [];
-  for (let one: unknown = error; one instanceof Error; one = one.cause) {
-    const { code } = one as NodeJS.ErrnoException;
+  for (let one: unknown = error; typeof one === 'object' && one !== null; ) {
+    const { code, cause } = one as NodeJS.ErrnoException;
     if (typeof code === 'string') codes.push(code);
+    one = cause;
   }
   return codes;
 }

@@ -25,6 +25,11 @@ export function isReplicationKey(key: string): boolean {
   return KEY.test(key);
 }
 
+/** The id of the replication that a key belongs to. */
+export function idOf(key = ''): string | undefined {
+  return KEY.exec(key)?.[1];
+}
+
 const acceptedSchema = z.object({
   request: replicationRequestSchema,
   destination: deviceSchema,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Writable } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Client } from '../access/client.ts';
 import { seesTransfersOf, type Viewer } from '../access/visibility.ts';
 import {
@@ -22,11 +23,13 @@ import { ActiveReplication, type Dependencies } from './active.ts';
 import { ReplicationFeed } from './events.ts';
 import { FetchBuffers } from './fetch-buffers.ts';
 import { Replication } from './replication.ts';
-import { isReplicationKey, keysOf, readReplications } from './rows.ts';
+import { idOf, isReplicationKey, keysOf, readReplications } from './rows.ts';
 import type { ReplicationListQuery, ReplicationPatch, ReplicationRequest } from './schema.ts';
 import { type Page, ReplicationStore } from './store.ts';
 
 const FORGET_EVERY_MS = 60_000;
+/** How many rows are read in one turn of the event loop: some milliseconds. */
+const SLICE = 200;
 /** How many inconsistent ranges of a device are listed one by one. */
 const MAX_LISTED = 1000;
 
@@ -233,16 +236,21 @@ export class ReplicationService implements EarlierWork {
    */
   async read(rows: StoredRows): Promise<PlacedWork[]> {
     const { clock, log, ids } = this.#options;
-    const found = await rows.get(rows.keys.filter(isReplicationKey));
-    const replications = readReplications(found, clock, (key) => {
-      log.error({ key }, 'journal: a row says nothing that this version can show anybody');
-    });
-    return replications.flatMap((replication) => {
-      replication.promised = true;
-      this.#store.add(replication);
-      ids.passOver(replication.id);
-      return replication.over ? [] : this.#placed(replication);
-    });
+    const placed: PlacedWork[] = [];
+    for (const keys of slicesOf(rows.keys.filter(isReplicationKey))) {
+      const found = await rows.get(keys);
+      const replications = readReplications(found, clock, (key) => {
+        log.error({ key }, 'journal: a row says nothing that this version can show anybody');
+      });
+      for (const replication of replications) {
+        replication.promised = true;
+        this.#store.add(replication);
+        ids.passOver(replication.id);
+        if (!replication.over) placed.push(this.#placed(replication));
+      }
+      await nextTurn();
+    }
+    return placed;
   }
 
   #placed(replication: Replication): PlacedWork {
@@ -288,6 +296,16 @@ export class ReplicationService implements EarlierWork {
     const active = new ActiveReplication(replication, device, this.#dependencies);
     this.#active.set(replication.id, active);
     return active;
+  }
+}
+
+/** Slices of sorted keys, none of which parts the rows of a replication. */
+function* slicesOf(keys: readonly string[]): Generator<string[]> {
+  for (let at = 0; at < keys.length; ) {
+    let end = Math.min(at + SLICE, keys.length);
+    while (end < keys.length && idOf(keys[end]) === idOf(keys[end - 1])) end++;
+    yield keys.slice(at, end);
+    at = end;
   }
 }
 

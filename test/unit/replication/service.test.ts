@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { Inventory } from '../../../services/daemon/devices/device.ts';
+import type { StoredRows } from '../../../services/daemon/journal/stored-rows.ts';
 import { silentLog } from '../../../services/daemon/log.ts';
 import { OutcomeUnknown, Problem } from '../../../services/daemon/problems/problem.ts';
+import { Replication } from '../../../services/daemon/replication/replication.ts';
+import { acceptedRows, endedRows } from '../../../services/daemon/replication/rows.ts';
 import { replicationRequestSchema } from '../../../services/daemon/replication/schema.ts';
 import {
   ReplicationService,
@@ -50,7 +53,10 @@ beforeEach(() => {
   service = new ReplicationService({
     ...{ inventory, clock: CLOCK, journal: disk, log: silentLog().logger },
     peers: { find: () => ({}) },
-    ids: { next: () => `00000000-0000-7000-8000-${String(ids++).padStart(12, '0')}` },
+    ids: {
+      passOver: () => {},
+      next: () => `00000000-0000-7000-8000-${String(ids++).padStart(12, '0')}`,
+    },
     queue: {
       ...{ admitTransfers: () => {}, add: () => ({}), waitOf: () => undefined },
       release: () => released++,
@@ -109,4 +115,36 @@ test('a cancel of what is then refused finds nothing', async () => {
   await expect(created).rejects.toBe(REFUSAL);
   await expect(cancelled).rejects.toMatchObject({ code: 'not_found' });
   expect(released).toBe(1);
+});
+
+test('a long history is read in slices, and other work goes on meanwhile', async () => {
+  const count = 1000;
+  const stored = new Map<string, string>();
+  for (let i = 0; i < count; i++) {
+    const id = `00000000-0000-7000-8000-${String(i).padStart(12, '0')}`;
+    const replication = new Replication(id, REQUEST, makeDevice(), ORIGIN, CLOCK);
+    if (i % 3 === 0) replication.progress.consistency = 'inconsistent';
+    const rows = [
+      ...acceptedRows(replication),
+      ...endedRows(replication, replication.end(REFUSAL)),
+    ];
+    for (const [key, value] of rows) if (value !== undefined) stored.set(key, value);
+  }
+  const rows = {
+    keys: [...stored.keys()].sort(),
+    get: async (keys: string[]) => keys.map((key) => [key, stored.get(key)]),
+  } as unknown as StoredRows;
+  let turns = 0;
+  let reading = true;
+  const otherWork = () => {
+    turns++;
+    if (reading) setImmediate(otherWork);
+  };
+  otherWork();
+  expect(await service.read(rows)).toEqual([]);
+  reading = false;
+  expect(turns).toBeGreaterThan(5);
+  const { replications } = service.list({ page_size: 1000 }, ANNA);
+  expect(replications).toHaveLength(count);
+  expect(new Set(replications.map(({ status }) => status))).toEqual(new Set(['failed']));
 });
