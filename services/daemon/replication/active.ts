@@ -117,7 +117,7 @@ export class ActiveReplication {
       await this.#acceptRows(acceptedRows(this.replication), () => this.#enter());
     } catch (error) {
       // What is undecided keeps its place.
-      if (error instanceof Problem) this.#leave();
+      if (error instanceof Problem) this.#leaveUndecided();
       throw error;
     }
   }
@@ -152,7 +152,7 @@ export class ActiveReplication {
       else void this.#end(reason);
     } else if (state.is === 'accepting') {
       // It is undecided: what the next daemon finds on the disk decides.
-      if (reason === 'suspended') this.#leave();
+      if (reason === 'suspended') this.#leaveUndecided();
       else state.stop ??= reason;
     }
   }
@@ -383,6 +383,12 @@ export class ActiveReplication {
     }
     if (this.#stopped || this.#ticket === undefined) return undefined;
     return this.#dependencies.queue.waitOf(this.#ticket) ?? { reason: 'journal' };
+  }
+
+  /** It was not accepted, as far as this daemon knows: nobody waits for its end any more. */
+  #leaveUndecided(): void {
+    this.#leave();
+    this.#dependencies.changed('status', this.replication);
   }
 
   /** Nothing of it is left here; those go on that wait for it. */

@@ -198,8 +198,9 @@ export class Run {
   }
 
   /**
-   * Has blocks flushed that were found equal: whoever wrote them may not have seen to that, nor does
-   * what an earlier daemon has flushed tell of who wrote there since. They are written as they are, for the engine flushes what it writes; nobody else may write there now.
+   * Has blocks flushed that this run did not write: whoever wrote them may not have flushed them, also
+   * if an earlier daemon had done so before. They are written as they are, for the engine flushes what
+   * it writes; nobody else may write there now.
    */
   async #flushRest(): Promise<void> {
     const { engine, buffers, destination, progress, priority, signal } = this.#options;

@@ -108,6 +108,16 @@ test.each([false, true])(
   },
 );
 
+test('a cancel of what stays undecided ends when the daemon does', async () => {
+  const created = service.create(REQUEST, ORIGIN).catch((error) => error);
+  const cancelled = service.cancel(all()[0]?.id as string, ANNA);
+  disk.undecided(REFUSAL);
+  expect(await created).toBeInstanceOf(OutcomeUnknown);
+  await turn();
+  await service.interrupt();
+  await expect(cancelled).rejects.toMatchObject({ code: 'not_cancellable' });
+});
+
 test('a cancel of what is then refused finds nothing', async () => {
   const created = service.create(REQUEST, ORIGIN);
   const cancelled = service.cancel(all()[0]?.id as string, ANNA);
