@@ -17,7 +17,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Built, buildStages, copyContext, isSent, parseDockerfile } from './dockerfile.ts';
 import { eventually, Process, ROOT, readText, readYaml, run } from './support.ts';
 
-const HEALTHCHECK = join(ROOT, 'docker/healthcheck.mjs');
+const HEALTHCHECK = join(ROOT, 'dist/services/healthcheck/main.js');
 const EXIT_CONFIGURATION = 78;
 
 const instructions = parseDockerfile(readText('docker/Dockerfile'));
@@ -45,7 +45,6 @@ test.each([
   ['native-shim/src/cpu/copy.c', true],
   ['kernel/include/uapi/linux/ioat_dma.h', true],
   ['kernel/main.c', false],
-  ['docker/healthcheck.mjs', true],
   ['docker/compose.yaml', false],
   ['native-shim/build/libdma_shim.so', false],
   ['node_modules/zod/package.json', false],

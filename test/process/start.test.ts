@@ -360,7 +360,7 @@ describe('a daemon that starts', () => {
     const url = await daemon.ready();
     expect(url).toContain(begins);
     expect((await fetchAnswer(`${url}/devices`)).status).toBe(200);
-    const check = spawnSync(process.execPath, ['docker/healthcheck.mjs'], {
+    const check = spawnSync(process.execPath, ['dist/services/healthcheck/main.js'], {
       env: { DMAD_HOST: host, DMAD_PORT: new URL(url).port },
       encoding: 'utf8',
     });

@@ -1,21 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Exits 0 if the daemon with this configuration answers GET /livez, else 1 with the reason.
-import { existsSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
+import { readConfig } from '../daemon/config.ts';
+import { reachableHost } from '../daemon/http/host-name.ts';
 
 /** Below the HEALTHCHECK's own timeout, so that the reason is still written. */
 const TIMEOUT_MS = 3000;
 /** The alerts that a client without a certificate gets, by TLS 1.3 and 1.2. */
 const CERTIFICATE_REQUIRED = /alert (?:certificate required|handshake failure)/;
 
-/** Beside this file in the image, else in the repository's root. */
-const beside = new URL('dist/services/daemon/', import.meta.url);
-const daemon = existsSync(beside) ? beside : new URL('../dist/services/daemon/', import.meta.url);
-const { readConfig } = await import(new URL('config.js', daemon));
-const { reachableHost } = await import(new URL('http/host-name.js', daemon));
-
-function fail(reason) {
+function fail(reason: string): never {
   console.error(`/livez: ${reason}`);
   process.exit(1);
 }
@@ -46,6 +41,6 @@ try {
       fail(message);
     })
     .end();
-} catch ({ message }) {
-  fail(message);
+} catch (error) {
+  fail((error as Error).message);
 }
