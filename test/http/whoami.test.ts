@@ -49,7 +49,7 @@ test('a token: its name, scopes, devices and limits', async () => {
       },
       { name: 'dax1.0', uuid: null, resource: 4096, access: 'ro', ranges: null },
     ],
-    peers: [],
+    peers: null,
     limits: { transfers_in_flight: null, bytes_per_second: null },
     use: { transfers_in_flight: 0, bytes_queued: 0, bytes_available: null },
   });
