@@ -24,7 +24,7 @@ export const MERGE_PATCH_TYPE = { 'content-type': 'application/merge-patch+json'
 /** A fleet has transfers that are accepted, and not yet with their host. */
 const RUNNING: readonly string[] = ['accepted', 'queued', 'running'];
 
-/** Whether a transfer, or a replication, is over, however it ended. */
+/** Whether a transfer or replication has ended: succeeded, failed, cancelled or interrupted. */
 export function isOver({ status }: Pick<Transfer, 'status'>): boolean {
   return !RUNNING.includes(status);
 }

@@ -58,7 +58,7 @@ export class ReplicationClient {
     );
   }
 
-  /** How a replication stands, whether it is over or not. */
+  /** The current state of a replication. */
   getReplication(
     id: string,
     { waitSeconds = 0, ...options }: WaitOptions = {},

@@ -87,7 +87,10 @@ void job_retire(struct job *job)
 		pthread_cond_broadcast(&shim->drained);
 }
 
-/* When the time of a job is over that has so much left; see struct dma_shim_job. */
+/*
+ * Return: the time at which a timeout that begins now expires, as now_ns() counts; UINT64_MAX
+ * for a timeout of 0, which never does.
+ */
 uint64_t job_deadline(uint32_t timeout_ms)
 {
 	return timeout_ms ? now_ns() + timeout_ms * UINT64_C(1000000) : UINT64_MAX;

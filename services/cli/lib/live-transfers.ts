@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type ConnectedClient, isOver, type Transfer } from '../../client/node.ts';
 
-/** So many of the last are shown, though they are over. */
+/** How many of the transfers that ended last are shown. */
 const LATEST = 10;
-/** Of those that wait so many are shown; the others are counted. */
+/** How many queued transfers are shown; the others are counted. */
 const MAX_QUEUED = 200;
 
 export type RatedTransfer = Transfer & { rate: number };

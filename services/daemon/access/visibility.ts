@@ -11,7 +11,7 @@ export function seesAllTransfers({ scopes }: Viewer): boolean {
 
 /**
  * Whether a client sees a transfer: it may then read, watch, change and cancel it. To all others it
- * does not exist. (What a transfer depends on is its client's own, whoever sees others' too.)
+ * does not exist. `depends_on` is stricter: it takes only transfers of the client's own.
  *
  * @param owner the name of the client that made the transfer
  */

@@ -151,10 +151,9 @@ export class Engine {
   }
 
   /**
-   * Starts a job, at the end of this turn of the event loop if it has no memory of its own. The
-   * listener's `done` is called exactly once, later. A job that the shim refuses has touched
-   * nothing, and ends with what the shim says; one that names a device which was closed as one whose
-   * device has gone.
+   * Starts a job: at once if it has memory of its own, else at the end of this turn of the event
+   * loop. The listener's `done` is called exactly once, later. A job that the shim refuses touches
+   * nothing and ends with the shim's error; one whose device is closed ends as if that had gone.
    *
    * @returns the tag by which to cancel it
    * @throws ShimError if the engine is closed

@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
 import { retryLater } from '../problems/problem.ts';
 import { isClosed } from './client-left.ts';
+
+export const EVENT_STREAM = 'text/event-stream';
+/** What routes of event streams read of a request's header. */
+export const lastEventIdSchema = z.object({
+  'last-event-id': z.string().optional().meta({
+    description: 'The id of the last event that was received, as an EventSource sends it.',
+  }),
+});
 
 /** Proxies and clients give up on a silent connection; a comment now and then keeps it. */
 const HEARTBEAT_MS = 15_000;

@@ -69,6 +69,13 @@ export function takeJson(
   app.addContentTypeParser('*', noBodyUnless(mediaType, { headers: refusal }));
 }
 
+export const MERGE_PATCH = 'application/merge-patch+json';
+
+/** Has routes take merge patches (RFC 7396), and no other type of body. */
+export function takeMergePatch(app: FastifyInstance): void {
+  takeJson(app, MERGE_PATCH, { refusal: { 'accept-patch': MERGE_PATCH } });
+}
+
 /** Takes JSON. A body of no bytes is none, whatever its type: many clients send one with every POST. */
 export default fp(
   async (app) => {

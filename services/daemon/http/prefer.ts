@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { z } from 'zod';
 
 const MAX_WAIT_SECONDS = 60;
 /** One element of the list: a comma in a quoted string separates nothing (RFC 9110, 5.6.4). */
@@ -47,4 +48,16 @@ export function readPrefer(header: string | undefined, defaultWaitMs: number): P
     waitMs: wait === undefined ? (respondAsync ? 0 : defaultWaitMs) : wait * 1000,
     applied: applied.length > 0 ? applied.join(', ') : undefined,
   };
+}
+
+/** The Prefer header in a route's schema. @param creates the request that `return=minimal` is for */
+export function preferHeader(creates: string) {
+  return z
+    .string()
+    .optional()
+    .meta({
+      description:
+        '`wait=N` waits up to N seconds (0 to 60) for the end; `respond-async` does not wait. ' +
+        `\`return=minimal\`: a success of ${creates} is answered without a body.`,
+    });
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
+import { readJson } from '../base/read-json.ts';
 import type { Rows } from './store.ts';
 
 /** The row that says which rows of the last batch with acceptances count only once it is committed. */
@@ -12,15 +13,6 @@ export type BatchRow = z.output<typeof schema>;
 export function batchRow(number: number, acceptances: readonly { rows: Rows }[]): string {
   const keys = acceptances.flatMap(({ rows }) => [...rows.keys()]);
   return JSON.stringify({ number, keys } satisfies BatchRow);
-}
-
-/** @returns undefined if it cannot be read */
-function readBatchRow(text: string): BatchRow | undefined {
-  try {
-    return schema.parse(JSON.parse(text));
-  } catch {
-    return undefined;
-  }
 }
 
 /** What the rows of a journal say of its last batch with acceptances. */
@@ -38,7 +30,7 @@ export function readBatch(
   committed: number | undefined,
 ): LastBatch {
   const [, text] = Array.from(rows).find(([key]) => key === BATCH_KEY) ?? [];
-  const row = text === undefined ? { number: 0, keys: [] } : readBatchRow(text);
+  const row = text === undefined ? { number: 0, keys: [] } : readJson(schema, text);
   const known = committed ?? (row?.number === 0 ? 0 : undefined);
   if (row === undefined || known === undefined) {
     const spoilt = 'journal.committed, or the row that belongs to it, is missing or spoilt';

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { uptime } from 'node:os';
 import { z } from 'zod';
 import { readBootId } from '../base/boot-id.ts';
+import { readJson } from '../base/read-json.ts';
 import type { Rows } from './store.ts';
 
 export const CLOCK_KEY = 'clock';
@@ -78,13 +79,8 @@ export class ElapsedClock {
 
 function findAnchor(rows: Iterable<[string, string]>): z.output<typeof anchorSchema> | undefined {
   for (const [key, value] of rows) {
-    if (key !== CLOCK_KEY) continue;
-    try {
-      return anchorSchema.parse(JSON.parse(value));
-    } catch {
-      // Without it the clock loses time, and nothing else.
-      return undefined;
-    }
+    // Without it the clock loses time, and nothing else.
+    if (key === CLOCK_KEY) return readJson(anchorSchema, value);
   }
   return undefined;
 }

@@ -4,15 +4,15 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { authorize, authorizePeer } from '../access/authorize.ts';
 import { CHANGES_TRANSFERS, SEES_TRANSFERS } from '../access/scopes.ts';
+import { answerCreated, failureOf } from '../http/answer-created.ts';
 import { isClosed } from '../http/client-left.ts';
-import { EventStream } from '../http/event-stream.ts';
-import { takeJson } from '../http/json-body.ts';
-import { type Preference, readPrefer } from '../http/prefer.ts';
+import { EVENT_STREAM, EventStream, lastEventIdSchema } from '../http/event-stream.ts';
+import { MERGE_PATCH, takeMergePatch } from '../http/json-body.ts';
+import { type Preference, preferHeader, readPrefer } from '../http/prefer.ts';
 import { referenceBelow } from '../http/references.ts';
 import { readTraceContext } from '../http/trace-context.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
-import { RETRY_AFTER_SECONDS } from '../transfers/routes.ts';
 import { idempotencyKeySchema } from '../transfers/schema.ts';
 import type { Replication } from './replication.ts';
 import {
@@ -27,21 +27,12 @@ import type { ReplicationService } from './service.ts';
 
 /** How long POST /replications waits for the end if the client says nothing, in milliseconds. */
 const DEFAULT_WAIT_MS = 10_000;
-const EVENT_STREAM = 'text/event-stream';
-const MERGE_PATCH = 'application/merge-patch+json';
 
 export interface ReplicationRoutesOptions {
   replications: ReplicationService;
 }
 
-const preferHeader = z
-  .string()
-  .optional()
-  .meta({
-    description:
-      '`wait=N` waits up to N seconds (0 to 60) for the end; `respond-async` does not wait. ' +
-      '`return=minimal`: a success of POST /replications is answered without a body.',
-  });
+const preferSchema = preferHeader('POST /replications');
 const idParam = z.object({ id: z.string().meta({ description: 'The id of a replication.' }) });
 
 export const replicationRoutes: FastifyPluginAsyncZod<ReplicationRoutesOptions> = async (
@@ -63,7 +54,7 @@ export const replicationRoutes: FastifyPluginAsyncZod<ReplicationRoutesOptions> 
           'the end, up to 10 s unless `Prefer` says otherwise.',
         tags: ['replications'],
         headers: z.object({
-          prefer: preferHeader,
+          prefer: preferSchema,
           'idempotency-key': idempotencyKeySchema.optional().meta({
             description:
               'Makes a retry safe: the same key with the same body answers with the first ' +
@@ -145,7 +136,7 @@ export const replicationRoutes: FastifyPluginAsyncZod<ReplicationRoutesOptions> 
         summary: 'See how a replication stands',
         tags: ['replications'],
         params: idParam,
-        headers: z.object({ prefer: preferHeader }),
+        headers: z.object({ prefer: preferSchema }),
         response: {
           200: replicationSchema.meta({ description: 'The replication, over or not.' }),
           ...problemResponses('not_found'),
@@ -201,11 +192,7 @@ export const replicationRoutes: FastifyPluginAsyncZod<ReplicationRoutesOptions> 
         description: 'Begins with how it stands, and ends with its last status.',
         tags: ['replications'],
         params: idParam,
-        headers: z.object({
-          'last-event-id': z.string().optional().meta({
-            description: 'The id of the last event that was received, as an EventSource sends it.',
-          }),
-        }),
+        headers: lastEventIdSchema,
         response: {
           200: {
             description:
@@ -236,7 +223,7 @@ export const replicationPatchRoute: FastifyPluginAsyncZod<ReplicationRoutesOptio
   app,
   { replications },
 ) => {
-  takeJson(app, MERGE_PATCH, { refusal: { 'accept-patch': MERGE_PATCH } });
+  takeMergePatch(app);
 
   app.patch(
     '/replications/:id',
@@ -294,11 +281,7 @@ function watch(
   if (replication.over) stream.end();
 }
 
-/**
- * Tells the client that made a replication how it went.
- *
- * @param replayed whether an earlier request made it: a failure then stays one
- */
+/** Tells the client that made a replication how it went. @param replayed see {@link failureOf} */
 function answer(
   replication: Replication,
   reply: FastifyReply,
@@ -307,19 +290,9 @@ function answer(
 ) {
   const document = () => replication.documentFor(reply.request.client);
   const succeeded = replication.status === 'succeeded';
-  if (succeeded || !replication.over) {
-    if (!succeeded) reply.code(202).header('retry-after', RETRY_AFTER_SECONDS);
-    else reply.code(replayed ? 200 : 201);
-    if (!prefer.minimal) return reply.send(document());
-    const applied = [prefer.applied, 'return=minimal'].filter((each) => each !== undefined);
-    return reply.header('preference-applied', applied.join(', ')).send();
+  if (replication.over && !succeeded) {
+    const error = replication.outcome?.error ?? new Problem('internal_error', '');
+    throw failureOf(error, replayed, { replication: document() });
   }
-  const { code, message, options } =
-    replication.outcome?.error ?? new Problem('internal_error', '');
-  const { headers, ...others } = options;
-  throw new Problem(code, message, {
-    ...others,
-    ...(headers !== undefined && !replayed && { headers }),
-    members: { replication: document() },
-  });
+  return answerCreated(reply, prefer, { succeeded, replayed, document });
 }

@@ -11,7 +11,7 @@ import {
   type Inventory,
 } from '../devices/device.ts';
 import type { InconsistentRanges } from '../devices/schema.ts';
-import { isClosed } from '../http/client-left.ts';
+import { waitWhile } from '../http/wait.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { StoredRows } from '../journal/stored-rows.ts';
 import { fieldProblem, Problem, withMembers } from '../problems/problem.ts';
@@ -176,21 +176,12 @@ export class ReplicationService implements EarlierWork {
     waitMs = Number.POSITIVE_INFINITY,
     answer?: Writable,
   ): Promise<void> {
-    if (!this.#active.has(id) || waitMs <= 0) return;
-    if (answer !== undefined && isClosed(answer)) return;
-    await new Promise<void>((resolve) => {
-      const timer = Number.isFinite(waitMs) ? setTimeout(end, waitMs) : undefined;
-      const unsubscribe = this.feed.watch(id, () => {
-        if (!this.#active.has(id)) end();
+    if (!this.#active.has(id)) return;
+    const watch = (done: () => void) =>
+      this.feed.watch(id, () => {
+        if (!this.#active.has(id)) done();
       });
-      answer?.on('close', end);
-      function end() {
-        answer?.off('close', end);
-        clearTimeout(timer);
-        unsubscribe();
-        resolve();
-      }
-    });
+    await waitWhile(watch, waitMs, answer);
   }
 
   /**

@@ -2,13 +2,14 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { authorize, type Touches } from '../access/authorize.ts';
+import { RETRY_AFTER_SECONDS } from '../http/answer-created.ts';
 import { readPrefer } from '../http/prefer.ts';
 import { readTraceContext } from '../http/trace-context.ts';
 import { fieldProblem, Problem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { documentFor } from './document.ts';
 import { describePlan, meaningOf, planTransfer, touchesOf, touchPointer } from './plan.ts';
-import { ACCEPTANCE_PROBLEMS, RETRY_AFTER_SECONDS, type TransferRoutesOptions } from './routes.ts';
+import { ACCEPTANCE_PROBLEMS, type TransferRoutesOptions } from './routes.ts';
 import {
   dryRunSchema,
   type TransferRequest,

@@ -4,7 +4,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { SEES_TRANSFERS } from '../access/scopes.ts';
 import { isClosed } from '../http/client-left.ts';
-import { EventStream } from '../http/event-stream.ts';
+import { EVENT_STREAM, EventStream, lastEventIdSchema } from '../http/event-stream.ts';
 import { problemResponses } from '../problems/schema.ts';
 import type { Received } from './event-ids.ts';
 import { eventsQuerySchema } from './schema.ts';
@@ -12,8 +12,6 @@ import type { TransferService } from './service.ts';
 import type { Transfer } from './transfer.ts';
 import { type EventForm, TransferEvent } from './transfer-event.ts';
 import { snapshotText, TransfersWatch } from './watch.ts';
-
-const EVENT_STREAM = 'text/event-stream';
 
 const eventStreamResponse = {
   description:
@@ -24,12 +22,6 @@ const eventStreamResponse = {
     'that says so.',
   content: { [EVENT_STREAM]: { schema: z.string() } },
 };
-
-const lastEventId = z.object({
-  'last-event-id': z.string().optional().meta({
-    description: 'The id of the last event that was received, as an EventSource sends it.',
-  }),
-});
 
 export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> = async (
   app,
@@ -49,7 +41,7 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
         description: 'Begins with how it stands, and ends with its last status.',
         tags: ['transfers'],
         params: z.object({ id: z.string() }),
-        headers: lastEventId,
+        headers: lastEventIdSchema,
         response: {
           200: eventStreamResponse,
           204: z.null().meta({
@@ -84,7 +76,7 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
           'list: an event is sent if its transfer matches then.',
         tags: ['transfers'],
         querystring: eventsQuerySchema,
-        headers: lastEventId,
+        headers: lastEventIdSchema,
         response: {
           200: eventStreamResponse,
           ...problemResponses('queue_full'),

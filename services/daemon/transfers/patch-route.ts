@@ -2,20 +2,18 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { CHANGES_TRANSFERS } from '../access/scopes.ts';
-import { takeJson } from '../http/json-body.ts';
+import { MERGE_PATCH, takeMergePatch } from '../http/json-body.ts';
 import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
 import { documentFor } from './document.ts';
 import { transferPatchSchema, transferProblemSchema, transferSchema } from './schema.ts';
 import type { TransferService } from './service.ts';
-
-const MERGE_PATCH = 'application/merge-patch+json';
 
 /** Not wrapped by fastify-plugin: the type of its bodies is its own. */
 export const patchRoute: FastifyPluginAsyncZod<{ transfers: TransferService }> = async (
   app,
   { transfers },
 ) => {
-  takeJson(app, MERGE_PATCH, { refusal: { 'accept-patch': MERGE_PATCH } });
+  takeMergePatch(app);
 
   app.patch(
     '/transfers/:id',

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { z } from 'zod';
+import { readJson } from '../base/read-json.ts';
 import type { Device } from '../devices/device.ts';
 import type { EngineChoice } from '../engines/choice.ts';
 import { NOWHERE } from '../engines/records.ts';
@@ -86,9 +87,9 @@ export function readRecords(
     if (id === undefined) continue;
     const last = records.at(-1);
     if (part === 'accepted') {
-      const accepted = readWith(acceptedSchema, value);
+      const accepted = readJson(acceptedSchema, value);
       const foreign = accepted === undefined ? [key] : [];
-      const known = accepted ?? readWith(foreignSchema, value);
+      const known = accepted ?? readJson(foreignSchema, value);
       if (known === undefined) onUnreadable(key);
       else {
         const unsettled = known.source_unsettled === true;
@@ -109,10 +110,10 @@ export function readRecords(
       onUnreadable(key);
       continue;
     }
-    const begun = part === 'begun' ? readWith(begunSchema, value) : undefined;
-    const ended = part === 'ended' ? readWith(endedSchema, value) : undefined;
-    const changed = isChange(part ?? '') ? readWith(changedSchema, value) : undefined;
-    const dependencies = part === 'dependencies' ? readWith(dependenciesSchema, value) : undefined;
+    const begun = part === 'begun' ? readJson(begunSchema, value) : undefined;
+    const ended = part === 'ended' ? readJson(endedSchema, value) : undefined;
+    const changed = isChange(part ?? '') ? readJson(changedSchema, value) : undefined;
+    const dependencies = part === 'dependencies' ? readJson(dependenciesSchema, value) : undefined;
     if (begun !== undefined) last.begun = begun;
     else if (dependencies !== undefined) last.dependencies = dependencies;
     else if (changed !== undefined) last.change = laterOf(last.change, changed);
@@ -128,17 +129,6 @@ function laterOf(change: Change | undefined, row: z.output<typeof changedSchema>
   const { number, priority, timeout_ms, labels } = row;
   if (change !== undefined && change.number > number) return change;
   return { number, settings: { priority, timeoutMs: timeout_ms ?? undefined, labels } };
-}
-
-function readWith<Schema extends z.ZodType>(
-  schema: Schema,
-  text: string,
-): z.output<Schema> | undefined {
-  try {
-    return schema.safeParse(JSON.parse(text)).data;
-  } catch {
-    return undefined;
-  }
 }
 
 /** What transfers of the past have in common, so that a history takes little memory. */

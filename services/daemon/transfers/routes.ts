@@ -6,9 +6,10 @@ import { authorize } from '../access/authorize.ts';
 import { CHANGES_TRANSFERS, SEES_TRANSFERS } from '../access/scopes.ts';
 import type { Inventory } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
+import { answerCreated, failureOf } from '../http/answer-created.ts';
 import { isClosed } from '../http/client-left.ts';
 import { takeJson } from '../http/json-body.ts';
-import { type Preference, readPrefer } from '../http/prefer.ts';
+import { type Preference, preferHeader, readPrefer } from '../http/prefer.ts';
 import { referenceBelow } from '../http/references.ts';
 import { readTraceContext } from '../http/trace-context.ts';
 import { Problem } from '../problems/problem.ts';
@@ -30,8 +31,6 @@ import type { Transfer } from './transfer.ts';
 
 /** How long POST /transfers waits for the end if the client says nothing, in milliseconds. */
 const DEFAULT_WAIT_MS = 10_000;
-/** When to ask again about a transfer that goes on. */
-export const RETRY_AFTER_SECONDS = '1';
 
 /** Why a request for transfers is refused, one or many. */
 export const ACCEPTANCE_PROBLEMS = [
@@ -54,14 +53,7 @@ export interface TransferRoutesOptions {
   chooser: EngineChooser;
 }
 
-const preferHeader = z
-  .string()
-  .optional()
-  .meta({
-    description:
-      '`wait=N` waits up to N seconds (0 to 60) for the end; `respond-async` does not wait. ' +
-      '`return=minimal`: a success of POST /transfers is answered without a body.',
-  });
+const preferSchema = preferHeader('POST /transfers');
 const idParam = z.object({ id: z.string().meta({ description: 'The id of a transfer.' }) });
 
 /** Not wrapped by fastify-plugin: its bodies are parsed in a way of their own. */
@@ -84,7 +76,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
           'otherwise.',
         tags: ['transfers'],
         headers: z.object({
-          prefer: preferHeader,
+          prefer: preferSchema,
           'idempotency-key': idempotencyKeySchema.optional().meta({
             description:
               'Makes a retry safe: the same key with the same body answers with the first ' +
@@ -189,7 +181,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
         summary: 'See how a transfer stands',
         tags: ['transfers'],
         params: idParam,
-        headers: z.object({ prefer: preferHeader }),
+        headers: z.object({ prefer: preferSchema }),
         response: {
           200: transferSchema.meta({ description: 'The transfer, over or not.' }),
           ...problemResponses('not_found'),
@@ -245,28 +237,14 @@ function serverTiming({ timings, plan }: Transfer): string {
     .join(', ');
 }
 
-/**
- * Tells the client that made a transfer how it went.
- *
- * @param replayed whether an earlier request made it: a failure then stays one, so its status says
- *   the same again, and no Retry-After asks for a retry that could bring nothing else
- */
+/** Tells the client that made a transfer how it went. @param replayed see {@link failureOf} */
 function answer(transfer: Transfer, reply: FastifyReply, prefer: Preference, replayed: boolean) {
   const document = () => documentFor(reply.request.client, transfer);
   const succeeded = transfer.status === 'succeeded';
-  if (succeeded || !transfer.over) {
-    if (!succeeded) reply.code(202).header('retry-after', RETRY_AFTER_SECONDS);
-    else if (replayed) reply.code(200);
-    else reply.code(201).header('server-timing', serverTiming(transfer));
-    if (!prefer.minimal) return reply.send(document());
-    const applied = [prefer.applied, 'return=minimal'].filter((each) => each !== undefined);
-    return reply.header('preference-applied', applied.join(', ')).send();
+  if (transfer.over && !succeeded) {
+    const error = transfer.error ?? new Problem('internal_error', '');
+    throw failureOf(error, replayed, { transfer: document() });
   }
-  const { code, message, options } = transfer.error ?? new Problem('internal_error', '');
-  const { headers, ...others } = options;
-  throw new Problem(code, message, {
-    ...others,
-    ...(headers !== undefined && !replayed && { headers }),
-    members: { transfer: document() },
-  });
+  if (succeeded && !replayed) reply.header('server-timing', serverTiming(transfer));
+  return answerCreated(reply, prefer, { succeeded, replayed, document });
 }

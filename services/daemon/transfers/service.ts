@@ -2,7 +2,7 @@
 import type { Writable } from 'node:stream';
 import { seesTransfersOf, type Viewer } from '../access/visibility.ts';
 import { type HeapOptions, heapShare } from '../base/heap.ts';
-import { isClosed } from '../http/client-left.ts';
+import { waitWhile } from '../http/wait.ts';
 import type { Rows } from '../journal/store.ts';
 import type { Ticket } from '../order/scheduler.ts';
 import type { Work } from '../order/work-queue.ts';
@@ -445,21 +445,12 @@ export class TransferService {
     waitMs = Number.POSITIVE_INFINITY,
     answer?: Writable,
   ): Promise<void> {
-    if (!this.#active.has(transfer.id) || waitMs <= 0) return;
-    if (answer !== undefined && isClosed(answer)) return;
-    await new Promise<void>((resolve) => {
-      const timer = Number.isFinite(waitMs) ? setTimeout(end, waitMs) : undefined;
-      const unsubscribe = this.feed.watch(transfer.id, () => {
-        if (!this.#active.has(transfer.id)) end();
+    if (!this.#active.has(transfer.id)) return;
+    const watch = (done: () => void) =>
+      this.feed.watch(transfer.id, () => {
+        if (!this.#active.has(transfer.id)) done();
       });
-      answer?.on('close', end);
-      function end() {
-        answer?.off('close', end);
-        clearTimeout(timer);
-        unsubscribe();
-        resolve();
-      }
-    });
+    await waitWhile(watch, waitMs, answer);
   }
 
   /**

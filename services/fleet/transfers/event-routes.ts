@@ -6,7 +6,7 @@ import type { Client } from '../../daemon/access/client.ts';
 import { SEES_TRANSFERS } from '../../daemon/access/scopes.ts';
 import { seesTransfersOf } from '../../daemon/access/visibility.ts';
 import { isClosed } from '../../daemon/http/client-left.ts';
-import { EventStream } from '../../daemon/http/event-stream.ts';
+import { EVENT_STREAM, EventStream, lastEventIdSchema } from '../../daemon/http/event-stream.ts';
 import { problemResponses } from '../../daemon/problems/schema.ts';
 import { mayUseHost } from '../access/hosts.ts';
 import type { Mirror } from '../etcd/mirror.ts';
@@ -15,7 +15,6 @@ import type { Feed, FleetEvent } from './feed.ts';
 import { type FleetTransfer, fleetFilterSchema } from './schema.ts';
 import type { FleetTransfers, View } from './service.ts';
 
-const EVENT_STREAM = 'text/event-stream';
 /** How many transfers of a snapshot are sent before the client has taken some of them. */
 const SLICE = 100;
 
@@ -26,12 +25,6 @@ const eventStreamResponse = {
     '`snapshot`, and then how things stand.',
   content: { [EVENT_STREAM]: { schema: z.string() } },
 };
-
-const lastEventId = z.object({
-  'last-event-id': z.string().optional().meta({
-    description: 'The id of the last event that was received, as an EventSource sends it.',
-  }),
-});
 
 export interface EventRoutesOptions {
   transfers: FleetTransfers;
@@ -58,7 +51,7 @@ export const eventRoutes: FastifyPluginAsyncZod<EventRoutesOptions> = async (
         description: 'Begins with how it stands, and ends with its last status.',
         tags: ['transfers'],
         params: z.object({ id: z.string() }),
-        headers: lastEventId,
+        headers: lastEventIdSchema,
         response: {
           200: eventStreamResponse,
           ...problemResponses('not_found', 'queue_full', 'etcd_unavailable'),
@@ -111,7 +104,7 @@ export const eventRoutes: FastifyPluginAsyncZod<EventRoutesOptions> = async (
           'list: an event is sent if its transfer matches then.',
         tags: ['transfers'],
         querystring: fleetFilterSchema,
-        headers: lastEventId,
+        headers: lastEventIdSchema,
         response: { 200: eventStreamResponse, ...problemResponses('queue_full') },
       },
     },

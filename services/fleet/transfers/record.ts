@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
+import { readJson } from '../../daemon/base/read-json.ts';
 import type { FleetTransfer, FleetTransferRequest } from './schema.ts';
 
 /** Of what stands in etcd: a gateway that does not know it leaves the record alone. */
@@ -93,24 +94,13 @@ export function writeUsedKey(key: UsedKey): string {
 
 /** @returns undefined for what another version wrote in a way that this one does not know */
 export function readRunning(text: string): RunningRecord | undefined {
-  return read(runningSchema, text);
+  return readJson(runningSchema, text);
 }
 
 export function readEnded(text: string): EndedRecord | undefined {
-  return read(endedSchema, text);
+  return readJson(endedSchema, text);
 }
 
 export function readUsedKey(text: string): UsedKey | undefined {
-  return read(usedKeySchema, text);
-}
-
-function read<Schema extends z.ZodType>(
-  schema: Schema,
-  text: string,
-): z.output<Schema> | undefined {
-  try {
-    return schema.safeParse(JSON.parse(text)).data;
-  } catch {
-    return undefined;
-  }
+  return readJson(usedKeySchema, text);
 }

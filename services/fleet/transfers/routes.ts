@@ -3,8 +3,9 @@ import type { FastifyReply } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { CHANGES_TRANSFERS, SEES_TRANSFERS } from '../../daemon/access/scopes.ts';
+import { answerCreated, RETRY_AFTER_SECONDS } from '../../daemon/http/answer-created.ts';
 import { clientLeft } from '../../daemon/http/client-left.ts';
-import { readPrefer } from '../../daemon/http/prefer.ts';
+import { type Preference, preferHeader, readPrefer } from '../../daemon/http/prefer.ts';
 import { referenceBelow } from '../../daemon/http/references.ts';
 import { readTraceContext } from '../../daemon/http/trace-context.ts';
 import { PROBLEMS, Problem, type ProblemCode } from '../../daemon/problems/problem.ts';
@@ -27,7 +28,6 @@ import type { FleetTransfers, View } from './service.ts';
 const DEFAULT_WAIT_MS = 10_000;
 /** How long a cancellation waits until the host has stopped. */
 const CANCEL_WAIT_MS = 30_000;
-const RETRY_AFTER_SECONDS = '1';
 
 export interface TransferRoutesOptions {
   transfers: FleetTransfers;
@@ -36,14 +36,7 @@ export interface TransferRoutesOptions {
   fleet: Fleet;
 }
 
-const preferHeader = z
-  .string()
-  .optional()
-  .meta({
-    description:
-      '`wait=N` waits up to N seconds (0 to 60) for the end; `respond-async` does not wait. ' +
-      '`return=minimal`: a success of POST /transfers is answered without a body.',
-  });
+const preferSchema = preferHeader('POST /transfers');
 const idParam = z.object({ id: z.string().meta({ description: 'The id of a transfer.' }) });
 
 /** How a transfer can end, in the words of its problem. */
@@ -73,7 +66,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
           'otherwise. What the host refuses has ended, and has not used its key up.',
         tags: ['transfers'],
         headers: z.object({
-          prefer: preferHeader,
+          prefer: preferSchema,
           'idempotency-key': idempotencyKeySchema.optional().meta({
             description:
               'Makes a retry safe: the same key with the same body answers with the first ' +
@@ -121,7 +114,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
         { id, record: replayed ? undefined : record },
         ...([client, prefer.waitMs, clientLeft(reply)] as const),
       );
-      return answer(view, reply, { minimal: prefer.minimal, applied: prefer.applied, replayed });
+      return answer(view, reply, prefer, replayed);
     },
   );
 
@@ -161,7 +154,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
         summary: 'See how a transfer stands',
         tags: ['transfers'],
         params: idParam,
-        headers: z.object({ prefer: preferHeader }),
+        headers: z.object({ prefer: preferSchema }),
         response: {
           200: fleetTransferSchema.meta({ description: 'The transfer, over or not.' }),
           ...problemResponses('not_found', 'etcd_unavailable'),
@@ -209,25 +202,16 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
   );
 };
 
-interface AnswerOptions {
-  minimal: boolean;
-  applied: string | undefined;
-  replayed: boolean;
-}
-
 /** Tells the client that made a transfer how it went. */
 function answer(
   { document, ended }: View,
   reply: FastifyReply,
-  { minimal, applied, replayed }: AnswerOptions,
+  prefer: Preference,
+  replayed: boolean,
 ) {
   const succeeded = document.status === 'succeeded';
   if (ended === undefined || succeeded) {
-    if (!succeeded) reply.code(202).header('retry-after', RETRY_AFTER_SECONDS);
-    else reply.code(replayed ? 200 : 201);
-    if (!minimal) return reply.send(document);
-    const preferences = [applied, 'return=minimal'].filter((each) => each !== undefined);
-    return reply.header('preference-applied', preferences.join(', ')).send();
+    return answerCreated(reply, prefer, { succeeded, replayed, document: () => document });
   }
   const { code, detail, errors, dma } = document.error ?? {};
   throw new Problem(isKnown(code) ? code : 'internal_error', detail ?? '', {
