@@ -47,6 +47,11 @@ export class EventDigest {
     else this.#known.add(transfer.id);
   }
 
+  /** A filter hides this event from the client: if it is a transfer's end, no other one will come. */
+  hidden({ transfer }: TransferEvent): void {
+    if (transfer.over) this.#known.delete(transfer.id);
+  }
+
   stop(): void {
     clearTimeout(this.#timer);
   }

@@ -113,6 +113,8 @@ export class TransfersWatch {
         this.#send(event);
       } else if (this.#matches(event.transfer, event)) {
         this.#digest.add(event);
+      } else {
+        this.#digest.hidden(event);
       }
     });
   }

@@ -70,3 +70,14 @@ test('of those that came and went some are told, of those that were known all', 
   expect(ids.filter((id) => id.startsWith('brief')).length).toBe(MOST_BRIEF);
   expect(ids.at(-1)).toBe('brief 999');
 });
+
+test('a transfer whose end is not sent is not remembered', () => {
+  const { digest } = gather();
+  const a = transfer('a');
+  digest.add(event(a));
+  jest.advanceTimersByTime(200);
+  expect(digest.knows(event(a))).toBe(true);
+  a.over = true;
+  digest.hidden(event(a));
+  expect(digest.knows(event(a))).toBe(false);
+});
