@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
+import { silentLog } from '../services/base/log.ts';
 import { buildApp } from '../services/daemon/app.ts';
 import { readConfig } from '../services/daemon/config.ts';
-import { silentLog } from '../services/daemon/log.ts';
 import { buildFleetApp } from '../services/fleet/app.ts';
 import { readFleetConfig } from '../services/fleet/config.ts';
 

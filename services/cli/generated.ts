@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { DAEMON_VERSION as VERSION } from '../daemon/base/version.ts';
+import { DAEMON_VERSION as VERSION } from '../base/version.ts';
 import { outputSchema } from './json.ts';
 import { commandsTable, exitCodesTable, manualPage } from './lib/manual.ts';
 import { buildProgram } from './program.ts';

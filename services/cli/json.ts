@@ -2,7 +2,7 @@
 // What --json prints, for each command. generate.ts writes it to openapi/dmactl.schema.json; dmactl
 // itself does not load it.
 import { z } from 'zod';
-import { crc32cSchema } from '../daemon/base/crc32c.ts';
+import { crc32cSchema } from '../base/crc32c.ts';
 import { deviceSchema } from '../daemon/devices/schema.ts';
 import { enginesSchema } from '../daemon/engines/schema.ts';
 import { replicationListSchema, replicationSchema } from '../daemon/replication/schema.ts';

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Command } from 'commander';
-import { DAEMON_VERSION as VERSION } from '../daemon/base/version.ts';
+import { DAEMON_VERSION as VERSION } from '../base/version.ts';
 import { batch } from './commands/batch.ts';
 import { bench } from './commands/bench.ts';
 import { change } from './commands/change.ts';

@@ -2,7 +2,6 @@
 // The nouns of the HTTP interface, inferred from the schemas that the daemon validates by. Types
 // only: nothing of the daemon, nor zod, comes along at run time.
 import type { z } from 'zod';
-import type * as whoami from '../daemon/access/whoami.ts';
 import type * as calibration from '../daemon/calibration/routes.ts';
 import type * as devices from '../daemon/devices/schema.ts';
 import type * as digests from '../daemon/digests/schema.ts';
@@ -10,11 +9,12 @@ import type * as engines from '../daemon/engines/schema.ts';
 import type * as faults from '../daemon/faults/routes.ts';
 import type * as health from '../daemon/health/routes.ts';
 import type * as root from '../daemon/openapi/root.ts';
-import type * as problems from '../daemon/problems/routes.ts';
-import type * as problem from '../daemon/problems/schema.ts';
 import type * as replications from '../daemon/replication/schema.ts';
 import type * as transfers from '../daemon/transfers/schema.ts';
 import type * as fleet from '../fleet/hosts/schema.ts';
+import type * as whoami from '../http/access/whoami.ts';
+import type * as problems from '../http/problems/routes.ts';
+import type * as problem from '../http/problems/schema.ts';
 
 /** What POST /transfers takes. Offsets and sizes are bytes, or strings such as "32MiB". */
 export type TransferRequest = Omit<z.input<typeof transfers.transferRequestSchema>, 'dry_run'>;

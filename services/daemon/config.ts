@@ -4,10 +4,10 @@ import { homedir } from 'node:os';
 import { isAbsolute, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import type { z } from 'zod';
-import { StartError } from './base/start-error.ts';
-import { defaultStateDir } from './base/state-dir.ts';
+import { StartError } from '../base/start-error.ts';
+import { defaultStateDir } from '../base/state-dir.ts';
 import { type Settings, settingsSchema, variableOf } from './settings.ts';
-import './base/wording.ts';
+import '../base/wording.ts';
 
 const DAEMON_PREFIX = 'DMAD_';
 /** Variables of dmactl and the fleet's gateway, which a shell may have beside the daemon's. */

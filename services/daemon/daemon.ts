@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
+import { openLog } from '../base/log.ts';
+import type { Signals } from '../base/signals.ts';
+import { listenTcp, listenUnix } from '../http/listeners.ts';
+import { ownUrl } from '../http/own-url.ts';
+import { giveToGroup } from '../http/socket-group.ts';
 import type { App } from './app.ts';
 import { type Config, readConfig } from './config.ts';
-import { listenTcp, listenUnix } from './http/listeners.ts';
-import { ownUrl } from './http/own-url.ts';
-import { giveToGroup } from './http/socket-group.ts';
-import { openLog } from './log.ts';
 import { ServiceManager } from './service-manager.ts';
-import type { Signals } from './signals.ts';
 
 /** Runs the daemon until it is told to stop. @throws StartError if it cannot start */
 export async function run(signals: Signals): Promise<void> {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { loadShim, type Shim } from './engines/shim.ts';
+import { loadShim, type Shim } from '../base/native/shim.ts';
 
 /** What shutting down may take beside the work under way. */
 const SHUTDOWN_MARGIN_SECONDS = 15;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
+import { canonicalHost } from '../http/host-name.ts';
 import { type DeviceChoice, parseDevices } from './devices/choice.ts';
-import { canonicalHost } from './http/host-name.ts';
 
 /** "1" and "true" are yes, "0" and "false" no. */
 export const flag = z.enum(['0', '1', 'false', 'true']).transform((v) => v === '1' || v === 'true');
@@ -50,7 +50,7 @@ export interface Setting {
   readonly default: string;
   /** What it means, as Markdown. */
   readonly meaning: string;
-  /** The file in this folder that acts upon it. */
+  /** The file in services/ that acts upon it. */
   readonly usedBy: string;
 }
 
@@ -87,33 +87,33 @@ export const SETTINGS = {
     schema: nonEmpty.optional(),
     default: '`$XDG_STATE_HOME/dmad`; else `/var/lib/dmad` as root, `~/.local/state/dmad`',
     meaning: 'journal and emulated devices; one daemon at a time (exit code 75)',
-    usedBy: 'app.ts',
+    usedBy: 'daemon/app.ts',
   },
   engine: {
     schema: z.enum(['auto', 'dma', 'cpu']).default('auto'),
     default: '`auto`',
     meaning: '`auto` chooses for each transfer; `cpu`; `dma` does not start without a DMA engine',
-    usedBy: 'engines/choice.ts',
+    usedBy: 'daemon/engines/choice.ts',
   },
   devices: {
     schema: devices.default({ kind: 'auto' }),
     default: '`auto`',
     meaning:
       'every device-dax device, or, if there never was one, an emulated pair (256 MiB each); or a list such as `/dev/dax0.0,emulated:dax9.0=256MiB`. See [Devices that come and go](#devices-that-come-and-go)',
-    usedBy: 'devices/open.ts',
+    usedBy: 'daemon/devices/open.ts',
   },
   tokens_file: {
     schema: nonEmpty.optional(),
     default: 'unset',
     meaning: 'who may do what: see Access',
-    usedBy: 'access/keyring.ts',
+    usedBy: 'http/access/keyring.ts',
   },
   peers_file: {
     schema: nonEmpty.optional(),
     default: 'unset',
     meaning:
       'the daemons that this one may replicate from: see [Replication](#replication-between-hosts)',
-    usedBy: 'replication/peers.ts',
+    usedBy: 'daemon/replication/peers.ts',
   },
   tls_cert: {
     schema: nonEmpty.optional(),
@@ -138,13 +138,13 @@ export const SETTINGS = {
     schema: flag.default(false),
     default: '`0`',
     meaning: '`1` serves real devices, or beyond loopback, without access control',
-    usedBy: 'access/exposure.ts',
+    usedBy: 'http/access/exposure.ts',
   },
   allowed_hosts: {
     schema: hostNames.default([]),
     default: 'none',
     meaning: "further names in a `Host` header that are this daemon's, separated by commas",
-    usedBy: 'access/hosts.ts',
+    usedBy: 'http/access/hosts.ts',
   },
   faults: {
     schema: flag.default(false),
@@ -152,26 +152,26 @@ export const SETTINGS = {
     meaning:
       '`1`: emulated devices fail as `POST /faults` says; refused if a device is real. See ' +
       '[Testing a client](#testing-a-client)',
-    usedBy: 'faults/allowed.ts',
+    usedBy: 'daemon/faults/allowed.ts',
   },
   log_level: {
     schema: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
     default: '`info`',
     meaning: '`fatal`, `error`, `warn`, `info`, `debug`, `trace` or `silent`',
-    usedBy: 'log.ts',
+    usedBy: 'base/log.ts',
   },
   drain_seconds: {
     schema: wholeNumber(0, 86_400).default(30),
     default: '`30`',
     meaning: 'how long work may go on after SIGTERM',
-    usedBy: 'daemon.ts',
+    usedBy: 'daemon/daemon.ts',
   },
   upload_idle_seconds: {
     schema: wholeNumber(1, 3600).default(10),
     default: '`10`',
     meaning:
       'how long an upload may send nothing (`curl --limit-rate` rests between 64 KiB and 64 KiB); in six times that 64 KiB must come, or its end',
-    usedBy: 'devices/upload-routes.ts',
+    usedBy: 'daemon/devices/upload-routes.ts',
   },
   download_idle_seconds: {
     schema: wholeNumber(1, 86_400).default(300),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
-import { StartError } from '../daemon/base/start-error.ts';
+import { StartError } from '../base/start-error.ts';
 import { checkTls, readSettings } from '../daemon/config.ts';
 import type { EtcdOptions } from './etcd/etcd-store.ts';
 import { type FleetSettings, PREFIX, settingsSchema } from './settings.ts';

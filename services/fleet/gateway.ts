@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
-import { listenTcp } from '../daemon/http/listeners.ts';
-import { ownUrl } from '../daemon/http/own-url.ts';
-import { openLog } from '../daemon/log.ts';
-import type { Signals } from '../daemon/signals.ts';
+import { openLog } from '../base/log.ts';
+import type { Signals } from '../base/signals.ts';
+import { listenTcp } from '../http/listeners.ts';
+import { ownUrl } from '../http/own-url.ts';
 import { readFleetConfig } from './config.ts';
 import { PREFIX } from './settings.ts';
 

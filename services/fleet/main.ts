@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { explainFailure, StartError } from '../daemon/base/start-error.ts';
-import { writeToStderr } from '../daemon/base/stderr.ts';
-import { handleSignals } from '../daemon/signals.ts';
+
+import { handleSignals } from '../base/signals.ts';
+import { explainFailure, StartError } from '../base/start-error.ts';
+import { writeToStderr } from '../base/stderr.ts';
 
 // Before the rest is loaded.
 const signals = handleSignals();
@@ -9,7 +10,7 @@ let exitCode = 0;
 try {
   const [argument] = process.argv.slice(2);
   if (argument === '--version') {
-    const { DAEMON_VERSION } = await import('../daemon/base/version.ts');
+    const { DAEMON_VERSION } = await import('../base/version.ts');
     process.stdout.write(`dmad fleet ${DAEMON_VERSION}\n`);
   } else if (argument === '--help') {
     const { helpText } = await import('./settings.ts');

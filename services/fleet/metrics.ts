@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Counter, Gauge, Registry } from 'prom-client';
-import { DAEMON_VERSION } from '../daemon/base/version.ts';
-import { EventLoopWindow } from '../daemon/metrics/event-loop.ts';
-import { PROCESS_METRICS } from '../daemon/metrics/process.ts';
-import { RequestMetrics } from '../daemon/metrics/requests.ts';
+import { DAEMON_VERSION } from '../base/version.ts';
 import { ENDS } from '../daemon/transfers/schema.ts';
+import { EventLoopWindow } from '../http/metrics/event-loop.ts';
+import { PROCESS_METRICS } from '../http/metrics/process.ts';
+import { RequestMetrics } from '../http/metrics/requests.ts';
 import type { Membership } from './etcd/membership.ts';
 import type { Mirror } from './etcd/mirror.ts';
 import type { Fleet } from './hosts/fleet.ts';

@@ -3,7 +3,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import { readConfig } from '../daemon/config.ts';
-import { reachableHost } from '../daemon/http/host-name.ts';
+import { reachableHost } from '../http/host-name.ts';
 
 /** Below the HEALTHCHECK's own timeout, so that the reason is still written. */
 const TIMEOUT_MS = 3000;

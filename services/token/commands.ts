@@ -2,7 +2,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { type Document, isMap, isSeq, parseDocument } from 'yaml';
-import { parseTokens, readTokensFile, type Token } from '../daemon/access/tokens-file.ts';
+import { parseTokens, readTokensFile, type Token } from '../http/access/tokens-file.ts';
 import { changeFile } from './change-file.ts';
 
 const SECRET_BYTES = 32;

@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import Fastify, { LogController } from 'fastify';
 import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import { v7 } from 'uuid';
-import { openLog } from '../../services/daemon/log.ts';
+import { openLog } from '../../services/base/log.ts';
 import { transferRequestSchema, transferSchema } from '../../services/daemon/transfers/schema.ts';
 import { aTransfer } from './transfer.ts';
 

@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { FLEET_SCOPES } from '../../services/daemon/access/scopes.ts';
-import { silentLog } from '../../services/daemon/log.ts';
+import { silentLog } from '../../services/base/log.ts';
 import { buildFleetApp, type FleetApp } from '../../services/fleet/app.ts';
 import { readFleetConfig } from '../../services/fleet/config.ts';
+import { FLEET_SCOPES } from '../../services/http/access/scopes.ts';
 import { FakeEtcd } from '../support/fake-etcd.ts';
 import { bearer, writeTokens } from '../support/tokens.ts';
 

@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
+import { silentLog } from '../../services/base/log.ts';
 import { buildApp } from '../../services/daemon/app.ts';
 import { readConfig } from '../../services/daemon/config.ts';
-import { silentLog } from '../../services/daemon/log.ts';
 import { SMALL_DEVICES } from '../support/app.ts';
 
 test('until it has started, a daemon tells how it fares, and has all others wait', async () => {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { SCOPES } from '../../services/daemon/access/scopes.ts';
+import { SCOPES } from '../../services/http/access/scopes.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { expectProblem } from '../support/conformance.ts';
 import { bearer, writeTokens } from '../support/tokens.ts';

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { expect, test } from '@jest/globals';
 
-const LOG = new URL('../../services/daemon/log.js', import.meta.url).href;
+const LOG = new URL('../../services/base/log.js', import.meta.url).href;
 
 /** What a process that logs as the daemon does has written by its end. */
 function logged(script: string) {

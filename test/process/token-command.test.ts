@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { readTokensFile } from '../../services/daemon/access/tokens-file.ts';
+import { readTokensFile } from '../../services/http/access/tokens-file.ts';
 import { Daemon } from '../support/daemon.ts';
 import { sha256Of } from '../support/tokens.ts';
 import { exchange, request } from '../support/wire.ts';

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
 import { pino } from 'pino';
+import { check } from '../../services/base/native/shim.ts';
 import {
   type ChoiceBasis,
   EngineChooser,
@@ -9,7 +10,6 @@ import {
 import { DmaEngine } from '../../services/daemon/engines/dma.ts';
 import type { DmaInfo, DmaPort } from '../../services/daemon/engines/dma-module.ts';
 import type { Channel, RefusedProvider } from '../../services/daemon/engines/records.ts';
-import { check } from '../../services/daemon/engines/shim.ts';
 
 const { ENOENT, ENODEV } = constants.errno;
 

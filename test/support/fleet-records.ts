@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { TransferIds } from '../../services/daemon/transfers/ids.ts';
+import { TransferIds } from '../../services/base/transfer-ids.ts';
 import { Keys } from '../../services/fleet/etcd/keys.ts';
 import type { RunningRecord } from '../../services/fleet/transfers/record.ts';
 import { fleetTransferRequestSchema } from '../../services/fleet/transfers/schema.ts';

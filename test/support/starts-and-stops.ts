@@ -9,9 +9,9 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { silentLog } from '../../services/base/log.ts';
 import { buildApp } from '../../services/daemon/app.ts';
 import { readConfig } from '../../services/daemon/config.ts';
-import { silentLog } from '../../services/daemon/log.ts';
 
 /** The first ones load what is loaded once. */
 const WARM_UP = 5;

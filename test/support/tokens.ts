@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import { SCOPES, type Scope } from '../../services/daemon/access/scopes.ts';
+import { SCOPES, type Scope } from '../../services/http/access/scopes.ts';
 
 /** All but `transfers:all`: what does not show a client the transfers of others. */
 const OWN_SCOPES = SCOPES.filter((scope) => scope !== 'transfers:all');

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { EXIT_CODES, StartError } from '../../services/daemon/base/start-error.ts';
+import { EXIT_CODES, StartError } from '../../services/base/start-error.ts';
 import { type Config, readConfig } from '../../services/daemon/config.ts';
 
 let directory: string;

@@ -31,6 +31,6 @@ describe.each(NAMES)('%s', (name) => {
   });
 
   test('is used by a file that there is', () => {
-    expect(existsSync(`${ROOT}services/daemon/${SETTINGS[name].usedBy}`)).toBe(true);
+    expect(existsSync(`${ROOT}services/${SETTINGS[name].usedBy}`)).toBe(true);
   });
 });

@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from '@jest/globals';
 import packageJson from '../../package.json' with { type: 'json' };
-import { DAEMON_VERSION } from '../../services/daemon/base/version.ts';
-import { loadShim } from '../../services/daemon/engines/shim.ts';
+import { loadShim } from '../../services/base/native/shim.ts';
+import { DAEMON_VERSION } from '../../services/base/version.ts';
 
 const { version } = packageJson;
 const read = (path: string) =>

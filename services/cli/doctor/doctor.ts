@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { DAEMON_VERSION as VERSION } from '../../daemon/base/version.ts';
+import { DAEMON_VERSION as VERSION } from '../../base/version.ts';
 import { examineChannels, examineIommu } from './channels.ts';
 import { type DaemonParts, examineDaemon } from './daemon.ts';
 import { examineDevices } from './devices.ts';

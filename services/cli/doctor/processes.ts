@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
-import { defaultStateDir } from '../../daemon/base/state-dir.ts';
+import { defaultStateDir } from '../../base/state-dir.ts';
 import type { Host } from './host.ts';
 
 const MAIN = 'services/daemon/main.js';

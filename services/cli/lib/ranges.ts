@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { InvalidArgumentError } from 'commander';
-import { parseByteCount } from '../../daemon/base/byte-count-text.ts';
+import { parseByteCount } from '../../base/byte-count-text.ts';
 
 /** A place in a device; without a size where another range's counts, or all that follows. */
 export interface DeviceRange {

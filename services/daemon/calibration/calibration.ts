@@ -3,11 +3,11 @@ import { readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'n
 import { dirname, join } from 'node:path';
 import type { FastifyBaseLogger } from 'fastify';
 import { z } from 'zod';
-import { syncDirectory } from '../base/sync-directory.ts';
+import { syncDirectory } from '../../base/sync-directory.ts';
+import { retryLater } from '../../http/problems/problem.ts';
 import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { Calibration, KnownSpeeds, Speeds } from '../engines/speeds.ts';
-import { retryLater } from '../problems/problem.ts';
 import { type Measured, measureSpeeds, SCRATCH_MIN, type Scratch } from './measure.ts';
 
 const speedSchema = z.object({

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { EngineName } from '../base/vocabulary.ts';
+import type { EngineName } from '../../base/vocabulary.ts';
 import { submitDivided } from '../engines/division.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { authorize } from '../access/authorize.ts';
-import { byteCount } from '../base/byte-count.ts';
+import { byteCount } from '../../base/byte-count.ts';
+import { authorize } from '../../http/access/authorize.ts';
+import { clientLeft } from '../../http/client-left.ts';
+import { fieldProblem } from '../../http/problems/problem.ts';
+import { problemResponses } from '../../http/problems/schema.ts';
 import {
   checkBadBlocks,
   checkBounds,
@@ -13,10 +16,7 @@ import {
 } from '../devices/device.ts';
 import type { DmaEngine } from '../engines/dma.ts';
 import { type EnginesParts, enginesDocument, enginesSchema } from '../engines/schema.ts';
-import { clientLeft } from '../http/client-left.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
-import { fieldProblem } from '../problems/problem.ts';
-import { problemResponses } from '../problems/schema.ts';
 import type { Calibrator } from './calibration.ts';
 import { SCRATCH_MAX, SCRATCH_MIN, type Scratch } from './measure.ts';
 

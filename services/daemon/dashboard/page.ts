@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import fastifyStatic from '@fastify/static';
 import type { FastifyPluginAsync } from 'fastify';
-import { StartError } from '../base/start-error.ts';
+import { StartError } from '../../base/start-error.ts';
 
 /** What Vite makes of services/dashboard. */
 const BUILT = fileURLToPath(new URL('../../../dashboard/', import.meta.url));

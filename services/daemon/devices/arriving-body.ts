@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Readable } from 'node:stream';
-import { Problem } from '../problems/problem.ts';
+import { Problem } from '../../http/problems/problem.ts';
 
 /**
  * An upload keeps others from its range, so it may be slow, but not for ever: so many bytes must

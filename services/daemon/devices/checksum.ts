@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import type { ByteRange } from '../base/byte-range.ts';
+import type { ByteRange } from '../../base/byte-range.ts';
+import { Problem } from '../../http/problems/problem.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { type Completion, type Job, NOWHERE } from '../engines/records.ts';
-import { Problem } from '../problems/problem.ts';
 import { checkOnline, type Device } from './device.ts';
 import { type Pace, throttle } from './throttle.ts';
 

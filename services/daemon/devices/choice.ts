@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { parseByteCount } from '../base/byte-count-text.ts';
-import { deviceNameOf, isDeviceName } from '../base/device-name.ts';
+import { parseByteCount } from '../../base/byte-count-text.ts';
+import { deviceNameOf, isDeviceName } from '../../base/device-name.ts';
 
 /** Which devices to manage, as DMAD_DEVICES says. */
 export type DeviceChoice = { kind: 'auto' } | { kind: 'list'; devices: ChosenDevice[] };

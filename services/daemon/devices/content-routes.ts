@@ -2,21 +2,21 @@
 import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { authorize } from '../access/authorize.ts';
-import { crc32cText } from '../base/crc32c.ts';
+import { crc32cText } from '../../base/crc32c.ts';
+import { authorize } from '../../http/access/authorize.ts';
+import { clientLeft } from '../../http/client-left.ts';
+import type { DigestAlgorithm } from '../../http/content-digest.ts';
+import { Problem } from '../../http/problems/problem.ts';
+import { problemResponses } from '../../http/problems/schema.ts';
+import { StreamSlots } from '../../http/stream-slots.ts';
+import { digestField, wantedReprDigest } from '../../http/want-digest.ts';
 import type { Engine } from '../engines/engine.ts';
-import { clientLeft } from '../http/client-left.ts';
-import type { DigestAlgorithm } from '../http/content-digest.ts';
-import { digestField, wantedReprDigest } from '../http/want-digest.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
-import { Problem } from '../problems/problem.ts';
-import { problemResponses } from '../problems/schema.ts';
 import { checksum } from './checksum.ts';
 import type { ContentObserver } from './content-observer.ts';
 import { checkBadBlocks, checkBounds, type Device, type Inventory } from './device.ts';
 import { download } from './download.ts';
 import { checksumQuerySchema, checksumSchema, deviceParams, OCTETS } from './schema.ts';
-import { StreamSlots } from './stream-slots.ts';
 import type { Pace } from './throttle.ts';
 
 export interface ContentRoutesOptions {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import type { ByteRange } from '../base/byte-range.ts';
-import { deviceNameOf } from '../base/device-name.ts';
+import type { ByteRange } from '../../base/byte-range.ts';
+import { deviceNameOf } from '../../base/device-name.ts';
+import { fieldProblem, Problem, retryLater } from '../../http/problems/problem.ts';
 import type { DeviceKind, FlushBasis, Persistence } from '../engines/records.ts';
-import { fieldProblem, Problem, retryLater } from '../problems/problem.ts';
 
 export const DEVICE_STATES = ['online', 'gone'] as const;
 export type DeviceState = (typeof DEVICE_STATES)[number];

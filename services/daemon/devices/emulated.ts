@@ -10,9 +10,9 @@ import {
   openSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { StartError } from '../base/start-error.ts';
-import { syncDirectory } from '../base/sync-directory.ts';
-import type { Problem } from '../problems/problem.ts';
+import { StartError } from '../../base/start-error.ts';
+import { syncDirectory } from '../../base/sync-directory.ts';
+import type { Problem } from '../../http/problems/problem.ts';
 import { type Device, deviceGone } from './device.ts';
 
 const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;

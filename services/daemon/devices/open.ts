@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { lstatSync } from 'node:fs';
 import type { FastifyBaseLogger } from 'fastify';
-import { readBootId } from '../base/boot-id.ts';
-import { StartError } from '../base/start-error.ts';
+import { readBootId } from '../../base/boot-id.ts';
+import { ShimError } from '../../base/native/shim.ts';
+import { StartError } from '../../base/start-error.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { DeviceSpec, OpenedDevice } from '../engines/opened-devices.ts';
-import { ShimError } from '../engines/shim.ts';
 import type { ChosenDevice, DeviceChoice } from './choice.ts';
 import { type Device, Inventory } from './device.ts';
 import { EMULATED_ALIGN, EMULATED_PAIR, prepareEmulatedDevice } from './emulated.ts';

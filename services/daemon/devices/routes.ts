@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import { authorize, maySee } from '../access/authorize.ts';
-import type { Client } from '../access/client.ts';
-import { problemResponses } from '../problems/schema.ts';
+import { authorize, maySee } from '../../http/access/authorize.ts';
+import type { Client } from '../../http/access/client.ts';
+import { problemResponses } from '../../http/problems/schema.ts';
 import type { Device, Inventory } from './device.ts';
 import {
   deviceDocument,

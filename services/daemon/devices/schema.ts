@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
-import { byteCount } from '../base/byte-count.ts';
-import { crc32cSchema } from '../base/crc32c.ts';
+import { byteCount } from '../../base/byte-count.ts';
+import { crc32cSchema } from '../../base/crc32c.ts';
+import { problemSchema } from '../../http/problems/schema.ts';
 import { PERSISTENCE } from '../engines/records.ts';
-import { problemSchema } from '../problems/schema.ts';
 import { DEVICE_STATES, type Device } from './device.ts';
 import { durabilitySchema } from './durability.ts';
 

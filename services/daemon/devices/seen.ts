@@ -2,8 +2,8 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyBaseLogger } from 'fastify';
-import { isDeviceName } from '../base/device-name.ts';
-import { StartError } from '../base/start-error.ts';
+import { isDeviceName } from '../../base/device-name.ts';
+import { StartError } from '../../base/start-error.ts';
 
 /**
  * The names of the real devices that daemons with this state directory have served, one a line. A

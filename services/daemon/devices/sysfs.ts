@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import type { ByteRange } from '../base/byte-range.ts';
+import type { ByteRange } from '../../base/byte-range.ts';
 
 /** A device-dax device, as sysfs tells of it. */
 export interface DaxDevice {

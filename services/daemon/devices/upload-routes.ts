@@ -3,20 +3,20 @@ import { createHash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { authorize } from '../access/authorize.ts';
-import { crc32cText } from '../base/crc32c.ts';
-import type { Engine } from '../engines/engine.ts';
-import { clientLeft } from '../http/client-left.ts';
+import { crc32cText } from '../../base/crc32c.ts';
+import { authorize } from '../../http/access/authorize.ts';
+import { clientLeft } from '../../http/client-left.ts';
 import {
   type ContentDigests,
   type DigestAlgorithm,
   readContentDigest,
-} from '../http/content-digest.ts';
-import { noBodyUnless } from '../http/no-body.ts';
-import { awaitsContinue } from '../http/semantics.ts';
+} from '../../http/content-digest.ts';
+import { noBodyUnless } from '../../http/no-body.ts';
+import { Problem, withMembers } from '../../http/problems/problem.ts';
+import { problemResponses, problemResponsesWith } from '../../http/problems/schema.ts';
+import { awaitsContinue } from '../../http/semantics.ts';
+import type { Engine } from '../engines/engine.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
-import { Problem, withMembers } from '../problems/problem.ts';
-import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
 import { BodyHashes } from './body-hashes.ts';
 import type { ContentObserver } from './content-observer.ts';
 import { flushedByCpu, type Inventory } from './device.ts';

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Readable } from 'node:stream';
+import { fieldProblem, Problem, retryLater } from '../../http/problems/problem.ts';
+import { CHUNK_SIZE, chunkBuffers } from '../../http/stream-slots.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
 import type { HashStream } from '../hashing/hash-thread.ts';
-import { fieldProblem, Problem, retryLater } from '../problems/problem.ts';
 import { type ArrivalLimits, ArrivingBody } from './arriving-body.ts';
 import { checkBadBlocks, checkOnline, type Device } from './device.ts';
 import { fileProblem } from './emulated.ts';
-import { CHUNK_SIZE, chunkBuffers } from './stream-slots.ts';
 import { type Pace, throttle } from './throttle.ts';
 
 /** Where an upload goes. */

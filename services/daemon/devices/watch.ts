@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
-import type { ByteRange } from '../base/byte-range.ts';
-import { StartError } from '../base/start-error.ts';
+import type { ByteRange } from '../../base/byte-range.ts';
+import { StartError } from '../../base/start-error.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { DeviceChoice } from './choice.ts';
 import type { Device, Inventory } from './device.ts';

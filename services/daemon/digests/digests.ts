@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import type { ByteRange } from '../base/byte-range.ts';
+import type { ByteRange } from '../../base/byte-range.ts';
+import { Problem } from '../../http/problems/problem.ts';
 import { checkOnline, type Device } from '../devices/device.ts';
 import { type Pace, throttle } from '../devices/throttle.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
 import type { HashStream } from '../hashing/hash-thread.ts';
-import { Problem } from '../problems/problem.ts';
 import type { Hashers } from './hashers.ts';
 
 /**

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { fieldProblem } from '../problems/problem.ts';
+import { fieldProblem } from '../../http/problems/problem.ts';
 
 /** Blocks whose digests one page of JSON has. */
 export const PAGE_BLOCKS = 65_536;

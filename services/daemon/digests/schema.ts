@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
-import { byteCount } from '../base/byte-count.ts';
+import { byteCount } from '../../base/byte-count.ts';
 
 const bytes = z.int().min(0);
 const MIN_BLOCK = 4 * 2 ** 10;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import type { DigestAlgorithm } from '../../http/content-digest.ts';
+import { CHUNK_SIZE } from '../../http/stream-slots.ts';
 import type { BodyHashes } from '../devices/body-hashes.ts';
 import { checksum } from '../devices/checksum.ts';
 import type { Device } from '../devices/device.ts';
-import { CHUNK_SIZE } from '../devices/stream-slots.ts';
 import { throttle } from '../devices/throttle.ts';
-import type { DigestAlgorithm } from '../http/content-digest.ts';
 import { type DigestOptions, hashSpan } from './digests.ts';
 
 export interface WholeDigestOptions extends Omit<DigestOptions, 'hashers'> {

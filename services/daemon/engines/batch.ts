@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
-import { MAX_SEGMENTS } from '../base/vocabulary.ts';
+import { type Context, check, type Shim } from '../../base/native/shim.ts';
+import { MAX_SEGMENTS } from '../../base/vocabulary.ts';
 import { failedCompletion } from './completions.ts';
 import type { OpenedDevices } from './opened-devices.ts';
 import {
@@ -15,7 +16,6 @@ import {
   SUBMIT_COMPLETED,
   withTimeout,
 } from './records.ts';
-import { type Context, check, type Shim } from './shim.ts';
 
 const MAX_JOBS = 64;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { StartError } from '../base/start-error.ts';
-import type { EngineName, Operation } from '../base/vocabulary.ts';
-import { fieldProblem } from '../problems/problem.ts';
+import { StartError } from '../../base/start-error.ts';
+import type { EngineName, Operation } from '../../base/vocabulary.ts';
+import { fieldProblem } from '../../http/problems/problem.ts';
 import type { DmaEngine, OpenedDevice } from './dma.ts';
 import type { Segment } from './records.ts';
 import { divide, type Speeds } from './speeds.ts';

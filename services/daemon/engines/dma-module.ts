@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
+import { type Context, check, type Shim } from '../../base/native/shim.ts';
 import type { OpenedDevices } from './opened-devices.ts';
 import {
   CHANNEL_INFO_SIZE,
@@ -9,7 +10,6 @@ import {
   decodeRefused,
   type RefusedProvider,
 } from './records.ts';
-import { type Context, check, type Shim } from './shim.ts';
 
 /** The kernel module behind the DMA engine. */
 export interface DmaInfo {

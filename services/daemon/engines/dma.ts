@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
+import { ShimError } from '../../base/native/shim.ts';
 import type { DmaInfo, DmaPort } from './dma-module.ts';
 import type { Channel, RefusedProvider } from './records.ts';
-import { ShimError } from './shim.ts';
 
 export const MODULE_DEVICE = '/dev/ioat-dma';
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
-import type { EngineName } from '../base/vocabulary.ts';
+import { type Context, check, loadShim, type Shim, ShimError } from '../../base/native/shim.ts';
+import type { EngineName } from '../../base/vocabulary.ts';
 import { JobBatch } from './batch.ts';
 import { CompletionStream, failedCompletion } from './completions.ts';
 import { DmaModule, type DmaPort } from './dma-module.ts';
@@ -23,7 +24,6 @@ import {
   STORAGE_SIZE,
   SUBMIT_COMPLETED,
 } from './records.ts';
-import { type Context, check, loadShim, type Shim, ShimError } from './shim.ts';
 
 /** The CPU engine as it runs here, as it found best by measuring. */
 export interface CpuInfo {

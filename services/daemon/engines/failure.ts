@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
-import type { DmaError } from '../base/vocabulary.ts';
-import { Problem, type ProblemCode, retryLater } from '../problems/problem.ts';
+import type { DmaError } from '../../base/vocabulary.ts';
+import { Problem, type ProblemCode, retryLater } from '../../http/problems/problem.ts';
 import type { Completion } from './records.ts';
 
 // Not by name: util.getSystemErrorName() does not know EBADMSG.

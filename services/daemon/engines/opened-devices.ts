@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
+import { type Context, check, type Shim } from '../../base/native/shim.ts';
 import {
   DEVICE_KINDS,
   type DeviceKind,
@@ -16,7 +17,6 @@ import {
   SPEC_SIZE,
   writeU64,
 } from './records.ts';
-import { type Context, check, type Shim } from './shim.ts';
 
 export interface DeviceSpec {
   kind: DeviceKind;

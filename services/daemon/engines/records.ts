@@ -6,13 +6,12 @@ import {
   OPERATIONS,
   type Operation,
   type Priority,
-} from '../base/vocabulary.ts';
+} from '../../base/vocabulary.ts';
 
-/**
- * The shim's structs as bytes. Layouts and constants are those of native-shim/include/dma_shim.h,
- * ABI {@link SHIM_ABI}; that number changes with any of them.
+/*
+ * The shim's structs as bytes. Layouts and constants are those of native-shim/include/dma_shim.h;
+ * its ABI, which base/native/shim.ts checks, changes with any of them.
  */
-export const SHIM_ABI = 12;
 /** Of a submitted job that is already complete, in place of 0. */
 export const SUBMIT_COMPLETED = 1;
 

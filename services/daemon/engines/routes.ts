@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import { problemResponses } from '../problems/schema.ts';
+import { problemResponses } from '../../http/problems/schema.ts';
 import { type EnginesParts, enginesDocument, enginesSchema } from './schema.ts';
 
 export const engineRoutes: FastifyPluginAsyncZod<EnginesParts> = async (app, parts) => {

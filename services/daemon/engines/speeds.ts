@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { EngineName } from '../base/vocabulary.ts';
+import type { EngineName } from '../../base/vocabulary.ts';
 
 /** How long copies take: a line through what a small and a large one took. */
 export interface Speed {

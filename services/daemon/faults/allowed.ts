@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
-import { StartError } from '../base/start-error.ts';
+import { StartError } from '../../base/start-error.ts';
 import type { Inventory } from '../devices/device.ts';
 
 /** Faults are for devices whose bytes nobody needs. @throws StartError configuration */

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { authorize } from '../access/authorize.ts';
-import { byteCount } from '../base/byte-count.ts';
+import { byteCount } from '../../base/byte-count.ts';
+import { authorize } from '../../http/access/authorize.ts';
+import { Problem } from '../../http/problems/problem.ts';
+import { problemResponses } from '../../http/problems/schema.ts';
 import { checkBounds, type Inventory } from '../devices/device.ts';
-import { Problem } from '../problems/problem.ts';
-import { problemResponses } from '../problems/schema.ts';
 import { FAULT_KINDS, type Fault, type Faults } from './faults.ts';
 
 const MAX_COUNT = 1_000_000;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { types } from 'node:util';
 import { Worker } from 'node:worker_threads';
-import { Problem } from '../problems/problem.ts';
+import { Problem } from '../../http/problems/problem.ts';
 import type { HashAnswer, HashTask, HashWorkerData } from './hash-worker.ts';
 
 /** Bytes that come one part after the other, and are hashed as they come. */

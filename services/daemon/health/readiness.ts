@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import type { LogHealth } from '../../base/log.ts';
+import type { Gate } from '../../http/gate.ts';
 import type { Inventory } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import type { DmaEngine } from '../engines/dma.ts';
-import type { Gate } from '../http/gate.ts';
 import type { Journal } from '../journal/journal.ts';
-import type { LogHealth } from '../log.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { deviceReadiness } from './devices.ts';
 import type { EventLoopLag } from './event-loop.ts';

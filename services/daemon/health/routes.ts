@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { API_VERSION, DAEMON_VERSION } from '../base/version.ts';
+import { API_VERSION, DAEMON_VERSION } from '../../base/version.ts';
+import { problemResponses } from '../../http/problems/schema.ts';
 import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine, Storage } from '../engines/engine.ts';
 import { PERSISTENCE } from '../engines/records.ts';
-import { problemResponses } from '../problems/schema.ts';
 import type { Readiness } from './readiness.ts';
 
 const journalSchema = z

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
-import { readJson } from '../base/read-json.ts';
+import { readJson } from '../../base/read-json.ts';
 import type { Rows } from './store.ts';
 
 /** The row that says which rows of the last batch with acceptances count only once it is committed. */

@@ -2,8 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { uptime } from 'node:os';
 import { z } from 'zod';
-import { readBootId } from '../base/boot-id.ts';
-import { readJson } from '../base/read-json.ts';
+import { readBootId } from '../../base/boot-id.ts';
+import { readJson } from '../../base/read-json.ts';
 import type { Rows } from './store.ts';
 
 export const CLOCK_KEY = 'clock';

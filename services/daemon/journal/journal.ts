@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
-import { type Problem, retryLater } from '../problems/problem.ts';
+import { type Problem, retryLater } from '../../http/problems/problem.ts';
 import { BATCH_KEY, batchRow } from './batch-row.ts';
 import type { Mark } from './doubt.ts';
 import { FORMAT, FORMAT_KEY } from './format.ts';

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from 'node:path';
 import type { FastifyBaseLogger } from 'fastify';
-import { StartError } from '../base/start-error.ts';
-import { syncDirectory } from '../base/sync-directory.ts';
+import { StartError } from '../../base/start-error.ts';
+import { syncDirectory } from '../../base/sync-directory.ts';
 import { BATCH_KEY, readBatch } from './batch-row.ts';
 import { DoubtMark } from './doubt.ts';
 import { FORMAT_KEY, formatProblem, writerOf } from './format.ts';

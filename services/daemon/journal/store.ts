@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
-import { StartError } from '../base/start-error.ts';
+import { StartError } from '../../base/start-error.ts';
 import { damageOfLog, TORN } from './log-file.ts';
 import { StoredRows, seal } from './stored-rows.ts';
 

@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import { DAEMON_VERSION } from '../base/version.ts';
-import { DMA_ERRORS, ENGINE_NAMES, type EngineName, OPERATIONS } from '../base/vocabulary.ts';
+import type { LogHealth } from '../../base/log.ts';
+import { DAEMON_VERSION } from '../../base/version.ts';
+import { DMA_ERRORS, ENGINE_NAMES, type EngineName, OPERATIONS } from '../../base/vocabulary.ts';
+import { buckets125 } from '../../http/metrics/buckets.ts';
+import { EventLoopWindow } from '../../http/metrics/event-loop.ts';
+import { watchLog } from '../../http/metrics/log.ts';
+import { PROCESS_METRICS } from '../../http/metrics/process.ts';
+import { RequestMetrics } from '../../http/metrics/requests.ts';
 import type { Inventory } from '../devices/device.ts';
 import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine } from '../engines/engine.ts';
 import { FAILURE_CODES } from '../engines/failure.ts';
 import type { Journal, JournalObserver } from '../journal/journal.ts';
-import type { LogHealth } from '../log.ts';
 import type { TransferObserver } from '../transfers/observer.ts';
 import { ENDS } from '../transfers/schema.ts';
 import type { TransferService } from '../transfers/service.ts';
 import type { Transfer } from '../transfers/transfer.ts';
-import { buckets125 } from './buckets.ts';
 import { watchChannels } from './channels.ts';
 import { ContentMetrics } from './content.ts';
-import { EventLoopWindow } from './event-loop.ts';
 import { type WatchedFaults, watchFaults } from './faults.ts';
-import { watchLog } from './log.ts';
-import { PROCESS_METRICS } from './process.ts';
 import { ReplicationMetrics, type WatchedReplications } from './replications.ts';
-import { RequestMetrics } from './requests.ts';
 
 /** From less than a page takes from cache to cache, to minutes, a region on slow media. */
 const PHASE_BUCKETS = buckets125(1e-6, 1000);

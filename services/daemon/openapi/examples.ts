@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { SCOPES } from '../access/scopes.ts';
-import { DAEMON_VERSION } from '../base/version.ts';
+import { DAEMON_VERSION } from '../../base/version.ts';
+import { SCOPES } from '../../http/access/scopes.ts';
 import { REPLICATION_EXAMPLES } from './replication-examples.ts';
 
 /** A request that works when sent, and what comes back; a test sends each of them. */

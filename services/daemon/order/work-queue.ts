@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { type HeapOptions, heapShare } from '../base/heap.ts';
-import type { Priority } from '../base/vocabulary.ts';
-import { type Problem, retryLater } from '../problems/problem.ts';
+import { type HeapOptions, heapShare } from '../../base/heap.ts';
+import type { Priority } from '../../base/vocabulary.ts';
+import { type Problem, retryLater } from '../../http/problems/problem.ts';
 import type { Access } from './precedence.ts';
 import { type ClientUse, Scheduler, type Ticket } from './scheduler.ts';
 

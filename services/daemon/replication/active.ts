@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { setMaxListeners } from 'node:events';
 import type { FastifyBaseLogger } from 'fastify';
+import { OutcomeUnknown, Problem } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
 import type { UnflushedDevices } from '../devices/unflushed.ts';
 import type { Hashers } from '../digests/hashers.ts';
@@ -9,7 +10,6 @@ import type { Journal } from '../journal/journal.ts';
 import type { Rows } from '../journal/store.ts';
 import type { Ticket } from '../order/scheduler.ts';
 import { REPLICATION_LANE, type Work, type WorkQueue } from '../order/work-queue.ts';
-import { OutcomeUnknown, Problem } from '../problems/problem.ts';
 import type { FetchBuffers } from './fetch-buffers.ts';
 import { type Patience, PeerLink } from './peer-link.ts';
 import type { Peers } from './peers.ts';

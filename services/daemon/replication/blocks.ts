@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ByteRange } from '../base/byte-range.ts';
+import type { ByteRange } from '../../base/byte-range.ts';
 
 /** Of SHA-256, in bytes. */
 export const DIGEST_SIZE = 32;

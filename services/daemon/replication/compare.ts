@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ByteRange } from '../base/byte-range.ts';
+import type { ByteRange } from '../../base/byte-range.ts';
 import { type Blocks, digestAt, type Run, runsWhere, sameDigest } from './blocks.ts';
 
 /** Blocks that are compared by one digest first: so many, if they are no more bytes than that. */

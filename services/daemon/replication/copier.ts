@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Priority } from '../base/vocabulary.ts';
+import type { Priority } from '../../base/vocabulary.ts';
+import { Problem } from '../../http/problems/problem.ts';
 import { checkBadBlocks, checkOnline, type Device } from '../devices/device.ts';
 import { fileProblem } from '../devices/emulated.ts';
 import { type Pace, throttle } from '../devices/throttle.ts';
@@ -7,7 +8,6 @@ import type { Hashers } from '../digests/hashers.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
-import { Problem } from '../problems/problem.ts';
 import { type Blocks, digestAt, type Run, runsWhere, sameDigest } from './blocks.ts';
 import type { FetchShare } from './fetch-buffers.ts';
 import type { PeerLink } from './peer-link.ts';

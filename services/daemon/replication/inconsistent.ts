@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ByteRange } from '../base/byte-range.ts';
+import type { ByteRange } from '../../base/byte-range.ts';
 import type { Device } from '../devices/device.ts';
 import type { Replication } from './replication.ts';
 

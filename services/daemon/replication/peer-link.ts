@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { ByteRange } from '../../base/byte-range.ts';
 import { type ConnectedClient, connect, DmadError } from '../../client/node.ts';
-import type { ByteRange } from '../base/byte-range.ts';
-import { Problem } from '../problems/problem.ts';
+import { Problem } from '../../http/problems/problem.ts';
 import type { Loan } from './fetch-buffers.ts';
 import type { Peer } from './peers-file.ts';
 

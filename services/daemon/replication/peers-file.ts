@@ -2,8 +2,8 @@
 import { dirname, resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { z } from 'zod';
-import { peerNameSchema } from '../base/peer-name.ts';
-import { parseYaml, readTrustedFile } from '../base/trusted-file.ts';
+import { peerNameSchema } from '../../base/peer-name.ts';
+import { parseYaml, readTrustedFile } from '../../base/trusted-file.ts';
 
 /** Of the file, and of each that it names, in bytes. */
 const MAX_FILE_SIZE = 2 ** 20;

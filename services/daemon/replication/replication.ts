@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { seesAllTransfers, type Viewer } from '../access/visibility.ts';
+import { seesAllTransfers, type Viewer } from '../../http/access/visibility.ts';
+import { type Problem, problemDetails } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
 import { durabilityOf } from '../devices/durability.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
-import { type Problem, problemDetails } from '../problems/problem.ts';
 import type { End, Status } from '../transfers/schema.ts';
 import { patchedLabels } from '../transfers/settings.ts';
 import type { Acceptance, Origin } from '../transfers/transfer.ts';

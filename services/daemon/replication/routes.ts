@@ -2,17 +2,17 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { authorize, authorizePeer } from '../access/authorize.ts';
-import { CHANGES_TRANSFERS, SEES_TRANSFERS } from '../access/scopes.ts';
-import { answerCreated, failureOf } from '../http/answer-created.ts';
-import { isClosed } from '../http/client-left.ts';
-import { EVENT_STREAM, EventStream, lastEventIdSchema } from '../http/event-stream.ts';
-import { MERGE_PATCH, takeMergePatch } from '../http/json-body.ts';
-import { type Preference, preferHeader, readPrefer } from '../http/prefer.ts';
-import { referenceBelow } from '../http/references.ts';
-import { readTraceContext } from '../http/trace-context.ts';
-import { Problem } from '../problems/problem.ts';
-import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
+import { authorize, authorizePeer } from '../../http/access/authorize.ts';
+import { CHANGES_TRANSFERS, SEES_TRANSFERS } from '../../http/access/scopes.ts';
+import { answerCreated, failureOf } from '../../http/answer-created.ts';
+import { isClosed } from '../../http/client-left.ts';
+import { EVENT_STREAM, EventStream, lastEventIdSchema } from '../../http/event-stream.ts';
+import { MERGE_PATCH, takeMergePatch } from '../../http/json-body.ts';
+import { type Preference, preferHeader, readPrefer } from '../../http/prefer.ts';
+import { Problem } from '../../http/problems/problem.ts';
+import { problemResponses, problemResponsesWith } from '../../http/problems/schema.ts';
+import { referenceBelow } from '../../http/references.ts';
+import { readTraceContext } from '../../http/trace-context.ts';
 import { idempotencyKeySchema } from '../transfers/schema.ts';
 import type { Replication } from './replication.ts';
 import {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
+import { Problem } from '../../http/problems/problem.ts';
+import { problemCodeSchema } from '../../http/problems/schema.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { Rows } from '../journal/store.ts';
 import type { Row } from '../journal/stored-rows.ts';
-import { Problem } from '../problems/problem.ts';
-import { problemCodeSchema } from '../problems/schema.ts';
 import { Shared } from '../transfers/record.ts';
 import { deviceRecord, deviceSchema } from '../transfers/rows.ts';
 import { ENDS } from '../transfers/schema.ts';

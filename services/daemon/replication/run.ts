@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ByteRange } from '../base/byte-range.ts';
+import type { ByteRange } from '../../base/byte-range.ts';
+import { Problem } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
 import { digests } from '../digests/digests.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
-import { Problem } from '../problems/problem.ts';
 import { BlockSet } from './block-set.ts';
 import type { Run as BlockRun } from './blocks.ts';
 import { ahead, type Compared, compare, type Sides, takeAll } from './compare.ts';

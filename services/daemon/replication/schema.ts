@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
-import { byteCount } from '../base/byte-count.ts';
-import { deviceNameOf } from '../base/device-name.ts';
-import { PRIORITY_NAMES } from '../base/vocabulary.ts';
+import { byteCount } from '../../base/byte-count.ts';
+import { deviceNameOf } from '../../base/device-name.ts';
+import { PRIORITY_NAMES } from '../../base/vocabulary.ts';
+import { problemSchema } from '../../http/problems/schema.ts';
 import { durabilitySchema } from '../devices/durability.ts';
-import { problemSchema } from '../problems/schema.ts';
 import {
   labelFilterSchema,
   labelPatchSchema,

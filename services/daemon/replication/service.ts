@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Writable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Client } from '../access/client.ts';
-import { seesTransfersOf, type Viewer } from '../access/visibility.ts';
+import type { TransferIds } from '../../base/transfer-ids.ts';
+import type { Client } from '../../http/access/client.ts';
+import { seesTransfersOf, type Viewer } from '../../http/access/visibility.ts';
+import { fieldProblem, Problem, withMembers } from '../../http/problems/problem.ts';
+import { waitWhile } from '../../http/wait.ts';
 import {
   checkBadBlocks,
   checkBounds,
@@ -11,11 +14,8 @@ import {
   type Inventory,
 } from '../devices/device.ts';
 import type { InconsistentRanges } from '../devices/schema.ts';
-import { waitWhile } from '../http/wait.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { StoredRows } from '../journal/stored-rows.ts';
-import { fieldProblem, Problem, withMembers } from '../problems/problem.ts';
-import type { TransferIds } from '../transfers/ids.ts';
 import { whyAnother } from '../transfers/recovery.ts';
 import type { EarlierWork, PlacedWork } from '../transfers/take-up.ts';
 import type { Origin } from '../transfers/transfer.ts';

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
-import { seesTransfersOf, type Viewer } from '../access/visibility.ts';
-import type { ByteRange } from '../base/byte-range.ts';
-import { deviceNameOf } from '../base/device-name.ts';
+import type { ByteRange } from '../../base/byte-range.ts';
+import { deviceNameOf } from '../../base/device-name.ts';
+import { seesTransfersOf, type Viewer } from '../../http/access/visibility.ts';
+import { fieldProblem, Problem, retryLater } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
-import { fieldProblem, Problem, retryLater } from '../problems/problem.ts';
 import { type Inconsistent, InconsistentRanges, keyOf } from './inconsistent.ts';
 import type { Replication } from './replication.ts';
 import type { ReplicationListQuery, ReplicationRequest } from './schema.ts';

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import { OutcomeUnknown, Problem, retryLater } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
 import type { UnflushedDevices } from '../devices/unflushed.ts';
 import type { EngineChooser } from '../engines/choice.ts';
@@ -7,7 +9,6 @@ import type { Journal } from '../journal/journal.ts';
 import type { Rows } from '../journal/store.ts';
 import type { Ticket } from '../order/scheduler.ts';
 import { transferLane, type Work, type WorkQueue } from '../order/work-queue.ts';
-import { OutcomeUnknown, Problem, retryLater } from '../problems/problem.ts';
 import { accessesOf } from './accesses.ts';
 import type { Archive } from './archive.ts';
 import { dependencyProblem } from './dependencies.ts';

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { authorize, type Touches } from '../access/authorize.ts';
-import { RETRY_AFTER_SECONDS } from '../http/answer-created.ts';
-import { readPrefer } from '../http/prefer.ts';
-import { readTraceContext } from '../http/trace-context.ts';
-import { fieldProblem, Problem } from '../problems/problem.ts';
-import { problemResponses } from '../problems/schema.ts';
+import { authorize, type Touches } from '../../http/access/authorize.ts';
+import { RETRY_AFTER_SECONDS } from '../../http/answer-created.ts';
+import { readPrefer } from '../../http/prefer.ts';
+import { fieldProblem, Problem } from '../../http/problems/problem.ts';
+import { problemResponses } from '../../http/problems/schema.ts';
+import { readTraceContext } from '../../http/trace-context.ts';
 import { documentFor } from './document.ts';
 import { describePlan, meaningOf, planTransfer, touchesOf, touchPointer } from './plan.ts';
 import { ACCEPTANCE_PROBLEMS, type TransferRoutesOptions } from './routes.ts';

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { fieldProblem, Problem } from '../problems/problem.ts';
+import { fieldProblem, Problem } from '../../http/problems/problem.ts';
 import type { ActiveTransfer } from './active.ts';
 import type { Transfer } from './transfer.ts';
 

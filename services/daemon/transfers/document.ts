@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { seesAllTransfers, type Viewer } from '../access/visibility.ts';
+import { seesAllTransfers, type Viewer } from '../../http/access/visibility.ts';
 import type { BasicTransferDocument, TransferDocument } from './schema.ts';
 import type { Transfer } from './transfer.ts';
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Viewer } from '../access/visibility.ts';
+import type { Viewer } from '../../http/access/visibility.ts';
 import { Fifo } from '../order/fifo.ts';
 import type { TransferEvent } from './transfer-event.ts';
 

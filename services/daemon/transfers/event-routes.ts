@@ -2,10 +2,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { SEES_TRANSFERS } from '../access/scopes.ts';
-import { isClosed } from '../http/client-left.ts';
-import { EVENT_STREAM, EventStream, lastEventIdSchema } from '../http/event-stream.ts';
-import { problemResponses } from '../problems/schema.ts';
+import { SEES_TRANSFERS } from '../../http/access/scopes.ts';
+import { isClosed } from '../../http/client-left.ts';
+import { EVENT_STREAM, EventStream, lastEventIdSchema } from '../../http/event-stream.ts';
+import { problemResponses } from '../../http/problems/schema.ts';
 import type { Received } from './event-ids.ts';
 import { eventsQuerySchema } from './schema.ts';
 import type { TransferService } from './service.ts';

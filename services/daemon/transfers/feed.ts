@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { seesAllTransfers, type Viewer } from '../access/visibility.ts';
+import { seesAllTransfers, type Viewer } from '../../http/access/visibility.ts';
 import { EventHistory } from './event-history.ts';
 import { EventIds } from './event-ids.ts';
 import type { Transfer } from './transfer.ts';

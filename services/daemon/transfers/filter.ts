@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { deviceNameOf } from '../base/device-name.ts';
-import type { EngineName } from '../base/vocabulary.ts';
+import { deviceNameOf } from '../../base/device-name.ts';
+import type { EngineName } from '../../base/vocabulary.ts';
 import type { Status, TransferFilter } from './schema.ts';
 import type { Transfer } from './transfer.ts';
 

@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import sortedBtree from 'sorted-btree';
-import { seesAllTransfers, type Viewer } from '../access/visibility.ts';
-import { Problem } from '../problems/problem.ts';
+import { seesAllTransfers, type Viewer } from '../../http/access/visibility.ts';
+import { Problem } from '../../http/problems/problem.ts';
 import { transferFilter } from './filter.ts';
 import { Finished, type FinishedLimits } from './finished.ts';
 import { STATUSES, type Status, type TransferListQuery } from './schema.ts';

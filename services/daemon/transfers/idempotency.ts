@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto';
-import { type HeapOptions, heapShare } from '../base/heap.ts';
-import { Problem, retryLater } from '../problems/problem.ts';
+import { type HeapOptions, heapShare } from '../../base/heap.ts';
+import { Problem, retryLater } from '../../http/problems/problem.ts';
 import { type Transfer, type TransferPlan, weightOf } from './transfer.ts';
 
 /** How long a key outlives its transfer, in milliseconds; the HTTP contract's figure. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
-import type { EngineName } from '../base/vocabulary.ts';
+import type { EngineName } from '../../base/vocabulary.ts';
 import type { Transfer } from './transfer.ts';
 
 /** Hears of what is worth counting. */

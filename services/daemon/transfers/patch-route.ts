@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { CHANGES_TRANSFERS } from '../access/scopes.ts';
-import { MERGE_PATCH, takeMergePatch } from '../http/json-body.ts';
-import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
+import { CHANGES_TRANSFERS } from '../../http/access/scopes.ts';
+import { MERGE_PATCH, takeMergePatch } from '../../http/json-body.ts';
+import { problemResponses, problemResponsesWith } from '../../http/problems/schema.ts';
 import { documentFor } from './document.ts';
 import { transferPatchSchema, transferProblemSchema, transferSchema } from './schema.ts';
 import type { TransferService } from './service.ts';

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Touches } from '../access/authorize.ts';
-import { deviceNameOf } from '../base/device-name.ts';
+
+import { deviceNameOf } from '../../base/device-name.ts';
+import type { Touches } from '../../http/access/authorize.ts';
+import { fieldProblem } from '../../http/problems/problem.ts';
 import {
   checkBadBlocks,
   checkBounds,
@@ -14,7 +16,6 @@ import {
 } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import type { Segment } from '../engines/records.ts';
-import { fieldProblem } from '../problems/problem.ts';
 import type { Meaning } from './idempotency.ts';
 import type { TransferRequest } from './schema.ts';
 import { type TransferPlan, toldSegments } from './transfer.ts';

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { z } from 'zod';
-import { readJson } from '../base/read-json.ts';
+import { readJson } from '../../base/read-json.ts';
+import { Problem } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
 import type { EngineChoice } from '../engines/choice.ts';
 import { NOWHERE } from '../engines/records.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { Row } from '../journal/stored-rows.ts';
-import { Problem } from '../problems/problem.ts';
 import {
   acceptedSchema,
   begunSchema,

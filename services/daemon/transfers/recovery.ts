@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import { Problem } from '../../http/problems/problem.ts';
 import type { Device, Inventory } from '../devices/device.ts';
 import { isLegacyIdentity } from '../devices/identity.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import type { ElapsedClock, Reading } from '../journal/elapsed.ts';
 import { KNOWS_CHANGES } from '../journal/format.ts';
 import type { OpenedJournal } from '../journal/open.ts';
-import { Problem } from '../problems/problem.ts';
 import { planTransfer } from './plan.ts';
 import {
   requestOf,

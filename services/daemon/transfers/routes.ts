@@ -2,18 +2,18 @@
 import type { FastifyReply } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { authorize } from '../access/authorize.ts';
-import { CHANGES_TRANSFERS, SEES_TRANSFERS } from '../access/scopes.ts';
+import { authorize } from '../../http/access/authorize.ts';
+import { CHANGES_TRANSFERS, SEES_TRANSFERS } from '../../http/access/scopes.ts';
+import { answerCreated, failureOf } from '../../http/answer-created.ts';
+import { isClosed } from '../../http/client-left.ts';
+import { takeJson } from '../../http/json-body.ts';
+import { type Preference, preferHeader, readPrefer } from '../../http/prefer.ts';
+import { Problem } from '../../http/problems/problem.ts';
+import { problemResponses, problemResponsesWith } from '../../http/problems/schema.ts';
+import { referenceBelow } from '../../http/references.ts';
+import { readTraceContext } from '../../http/trace-context.ts';
 import type { Inventory } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
-import { answerCreated, failureOf } from '../http/answer-created.ts';
-import { isClosed } from '../http/client-left.ts';
-import { takeJson } from '../http/json-body.ts';
-import { type Preference, preferHeader, readPrefer } from '../http/prefer.ts';
-import { referenceBelow } from '../http/references.ts';
-import { readTraceContext } from '../http/trace-context.ts';
-import { Problem } from '../problems/problem.ts';
-import { problemResponses, problemResponsesWith } from '../problems/schema.ts';
 import { basicDocumentFor, documentFor } from './document.ts';
 import { describePlan, meaningOf, planTransfer, touchesOf, touchPointer } from './plan.ts';
 import {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
+import type { Problem } from '../../http/problems/problem.ts';
 import { goneProblem } from '../devices/device.ts';
 import { fileProblem } from '../devices/emulated.ts';
 import { submitDivided } from '../engines/division.ts';
@@ -7,7 +8,6 @@ import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine, JobListener } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { type Completion, type Job, NOWHERE, type Segment } from '../engines/records.ts';
-import type { Problem } from '../problems/problem.ts';
 import type { Feed } from './feed.ts';
 import type { TransferObserver } from './observer.ts';
 import type { Transfer, TransferPlan } from './transfer.ts';

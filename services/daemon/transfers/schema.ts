@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
-import { byteCount, isByteCount } from '../base/byte-count.ts';
-import { crc32cSchema } from '../base/crc32c.ts';
-import { ENGINE_NAMES, MAX_SEGMENTS, OPERATIONS, PRIORITY_NAMES } from '../base/vocabulary.ts';
+import { byteCount, isByteCount } from '../../base/byte-count.ts';
+import { crc32cSchema } from '../../base/crc32c.ts';
+import { ENGINE_NAMES, MAX_SEGMENTS, OPERATIONS, PRIORITY_NAMES } from '../../base/vocabulary.ts';
+import { passPlain } from '../../http/pass-plain.ts';
+import { problemSchema } from '../../http/problems/schema.ts';
 import { durabilitySchema } from '../devices/durability.ts';
 import type { Segment } from '../engines/records.ts';
-import { passPlain } from '../http/pass-plain.ts';
-import { problemSchema } from '../problems/schema.ts';
 import { areReadSegments } from './segments-body.ts';
 
 /** How a transfer can end. */

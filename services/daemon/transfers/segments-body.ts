@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
-import { MAX_SEGMENTS } from '../base/vocabulary.ts';
-import { parseJson } from '../http/json-body.ts';
-import { beyondLimits } from '../http/json-limits.ts';
+import { MAX_SEGMENTS } from '../../base/vocabulary.ts';
+import { parseJson } from '../../http/json-body.ts';
+import { beyondLimits } from '../../http/json-limits.ts';
 
 /** Below it, JSON.parse takes no longer. In bytes. */
 const WORTHWHILE = 2048;

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Writable } from 'node:stream';
-import { seesTransfersOf, type Viewer } from '../access/visibility.ts';
-import { type HeapOptions, heapShare } from '../base/heap.ts';
-import { waitWhile } from '../http/wait.ts';
+import { type HeapOptions, heapShare } from '../../base/heap.ts';
+import { TransferIds } from '../../base/transfer-ids.ts';
+import { seesTransfersOf, type Viewer } from '../../http/access/visibility.ts';
+import { Problem, withMembers } from '../../http/problems/problem.ts';
+import { waitWhile } from '../../http/wait.ts';
 import type { Rows } from '../journal/store.ts';
 import type { Ticket } from '../order/scheduler.ts';
 import type { Work } from '../order/work-queue.ts';
-import { Problem, withMembers } from '../problems/problem.ts';
 import { type ActiveOptions, ActiveTransfer, acceptTogether, type Surroundings } from './active.ts';
 import { Archive } from './archive.ts';
 import { Dependents, dependenciesOf, indexOf } from './dependencies.ts';
@@ -15,7 +16,6 @@ import { Feed } from './feed.ts';
 import type { FinishedLimits } from './finished.ts';
 import { History, type HistoryLimits, type Page } from './history.ts';
 import { IdempotencyKeys, type Meaning } from './idempotency.ts';
-import { TransferIds } from './ids.ts';
 import { reportEnd } from './observer.ts';
 import type { Recovered } from './recovery.ts';
 import { endedRows, partsOf } from './rows.ts';

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { fieldProblem } from '../problems/problem.ts';
+import { fieldProblem } from '../../http/problems/problem.ts';
 import { MAX_LABELS, type TransferPatch } from './schema.ts';
 import type { TransferPlan } from './transfer.ts';
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { seesAllTransfers, type Viewer } from '../access/visibility.ts';
-import type { EngineName } from '../base/vocabulary.ts';
+
+import type { EngineName } from '../../base/vocabulary.ts';
+import { seesAllTransfers, type Viewer } from '../../http/access/visibility.ts';
 import { basicDocumentFor, documentFor } from './document.ts';
 import type { Status } from './schema.ts';
 import { type Transfer, toldSegments } from './transfer.ts';

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { crc32cText } from '../base/crc32c.ts';
-import type { Operation, Priority } from '../base/vocabulary.ts';
+import { crc32cText } from '../../base/crc32c.ts';
+import type { Operation, Priority } from '../../base/vocabulary.ts';
+import { type Problem, problemDetails } from '../../http/problems/problem.ts';
+import type { TraceContext } from '../../http/trace-context.ts';
 import type { Device } from '../devices/device.ts';
 import { durabilityOf } from '../devices/durability.ts';
 import type { EngineChoice, RequestedEngine } from '../engines/choice.ts';
 import type { Completion, Segment } from '../engines/records.ts';
-import type { TraceContext } from '../http/trace-context.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
-import { type Problem, problemDetails } from '../problems/problem.ts';
 import type { BasicTransferDocument, End, Status, TransferDocument, WaitingFor } from './schema.ts';
 import type { Settings } from './settings.ts';
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Viewer } from '../access/visibility.ts';
-import type { EventStream } from '../http/event-stream.ts';
+import type { Viewer } from '../../http/access/visibility.ts';
+import type { EventStream } from '../../http/event-stream.ts';
 import { EventDigest } from './digest.ts';
 import type { Received } from './event-ids.ts';
 import { transferFilter } from './filter.ts';

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyRequest } from 'fastify';
-import { authorize, type Touch, type Touches } from '../../daemon/access/authorize.ts';
-import type { Client } from '../../daemon/access/client.ts';
-import { Grants, type KnownDevice } from '../../daemon/access/grants.ts';
+import { authorize, type Touch, type Touches } from '../../http/access/authorize.ts';
+import type { Client } from '../../http/access/client.ts';
+import { Grants, type KnownDevice } from '../../http/access/grants.ts';
 
 /** Whether a client's token is good for a host at all. */
 export function mayUseHost({ hosts }: Pick<Client, 'hosts'>, host: string): boolean {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { API_VERSION, DAEMON_VERSION } from '../../daemon/base/version.ts';
-import { problemResponses } from '../../daemon/problems/schema.ts';
+import { API_VERSION, DAEMON_VERSION } from '../../base/version.ts';
+import { problemResponses } from '../../http/problems/schema.ts';
 import type { Membership } from '../etcd/membership.ts';
 import type { Mirror } from '../etcd/mirror.ts';
 

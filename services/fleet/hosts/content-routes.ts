@@ -2,7 +2,7 @@
 import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import type { ByteRange } from '../../daemon/base/byte-range.ts';
+import type { ByteRange } from '../../base/byte-range.ts';
 import {
   checksumQuerySchema,
   checksumSchema,
@@ -13,13 +13,13 @@ import {
   uploadQuerySchema,
   uploadResultSchema,
 } from '../../daemon/devices/schema.ts';
-import { StreamSlots } from '../../daemon/devices/stream-slots.ts';
 import { digestPageSchema, digestsQuerySchema } from '../../daemon/digests/schema.ts';
-import { readRange } from '../../daemon/http/content-range.ts';
-import { noBodyUnless } from '../../daemon/http/no-body.ts';
-import { awaitsContinue } from '../../daemon/http/semantics.ts';
-import { Problem, retryLater } from '../../daemon/problems/problem.ts';
-import { problemResponses, problemResponsesWith } from '../../daemon/problems/schema.ts';
+import { readRange } from '../../http/content-range.ts';
+import { noBodyUnless } from '../../http/no-body.ts';
+import { Problem, retryLater } from '../../http/problems/problem.ts';
+import { problemResponses, problemResponsesWith } from '../../http/problems/schema.ts';
+import { awaitsContinue } from '../../http/semantics.ts';
+import { StreamSlots } from '../../http/stream-slots.ts';
 import { type HostGrants, mayUseHost } from '../access/hosts.ts';
 import type { Fleet } from './fleet.ts';
 import type { HostLink } from './host-link.ts';

@@ -4,9 +4,9 @@ import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Dispatcher } from 'undici';
-import { clientLeft } from '../../daemon/http/client-left.ts';
-import { awaitsContinue } from '../../daemon/http/semantics.ts';
-import { PROBLEMS, Problem, type ProblemCode, retryLater } from '../../daemon/problems/problem.ts';
+import { clientLeft } from '../../http/client-left.ts';
+import { PROBLEMS, Problem, type ProblemCode, retryLater } from '../../http/problems/problem.ts';
+import { awaitsContinue } from '../../http/semantics.ts';
 import type { HostLink } from './host-link.ts';
 
 /** Headers of a host's answer that are the client's business. */

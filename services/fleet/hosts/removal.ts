@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Problem } from '../../daemon/problems/problem.ts';
+import { Problem } from '../../http/problems/problem.ts';
 import type { Keys } from '../etcd/keys.ts';
 import type { Mirror } from '../etcd/mirror.ts';
 import type { Store } from '../etcd/store.ts';

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import type { Client } from '../../daemon/access/client.ts';
-import { Problem } from '../../daemon/problems/problem.ts';
-import { problemResponses } from '../../daemon/problems/schema.ts';
+import type { Client } from '../../http/access/client.ts';
+import { Problem } from '../../http/problems/problem.ts';
+import { problemResponses } from '../../http/problems/schema.ts';
 import { type HostGrants, mayUseHost } from '../access/hosts.ts';
 import type { Keys } from '../etcd/keys.ts';
 import type { Membership } from '../etcd/membership.ts';

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
-import { hostNameSchema } from '../../daemon/base/host-name.ts';
+import { hostNameSchema } from '../../base/host-name.ts';
 import { deviceSchema } from '../../daemon/devices/schema.ts';
 
 const MAX_CA = 2 ** 16;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { FLEET_SCOPES } from '../../daemon/access/scopes.ts';
-import { DAEMON_VERSION } from '../../daemon/base/version.ts';
+
+import { DAEMON_VERSION } from '../../base/version.ts';
 import { EXAMPLES, type Example, type Examples } from '../../daemon/openapi/examples.ts';
+import { FLEET_SCOPES } from '../../http/access/scopes.ts';
 
 const ID = '01a20400-0be6-721d-ba17-e230afce8d70';
 

@@ -2,8 +2,8 @@
 import accepts from 'accepts';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { DAEMON_VERSION } from '../../daemon/base/version.ts';
-import { problemResponses } from '../../daemon/problems/schema.ts';
+import { DAEMON_VERSION } from '../../base/version.ts';
+import { problemResponses } from '../../http/problems/schema.ts';
 
 const JSON_TYPE = 'application/json';
 const HTML_TYPE = 'text/html';

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { DescribedService } from '../../daemon/openapi/plugin.ts';
+import type { DescribedService } from '../../http/openapi/plugin.ts';
 import { FLEET_EXAMPLES } from './examples.ts';
 
 /** What the gateway's OpenAPI document says of the whole. */

@@ -1,10 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import {
-  fieldProblem,
-  OutcomeUnknown,
-  Problem,
-  retryLater,
-} from '../../daemon/problems/problem.ts';
+import { fieldProblem, OutcomeUnknown, Problem, retryLater } from '../../http/problems/problem.ts';
 import { GroupCommit, isUnknown } from '../etcd/group-commit.ts';
 import type { Keys } from '../etcd/keys.ts';
 import {

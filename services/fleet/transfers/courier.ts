@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type DmadClient, DmadError } from '../../client/node.ts';
-import { Problem } from '../../daemon/problems/problem.ts';
 import type { TransferDocument } from '../../daemon/transfers/schema.ts';
+import { Problem } from '../../http/problems/problem.ts';
 import type { Running } from '../etcd/mirror.ts';
 import { Backoff } from './backoff.ts';
 import { endByFleet, endByHost } from './document.ts';

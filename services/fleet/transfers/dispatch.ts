@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyBaseLogger } from 'fastify';
-import { Problem } from '../../daemon/problems/problem.ts';
 import type { TransferDocument } from '../../daemon/transfers/schema.ts';
+import { Problem } from '../../http/problems/problem.ts';
 import type { Keys } from '../etcd/keys.ts';
 import type { Mirror, MirrorListener, Running } from '../etcd/mirror.ts';
 import { only, type Store } from '../etcd/store.ts';

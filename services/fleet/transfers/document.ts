@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { seesAllTransfers, type Viewer } from '../../daemon/access/visibility.ts';
-import { deviceNameOf } from '../../daemon/base/device-name.ts';
-import { type Problem, problemDetails } from '../../daemon/problems/problem.ts';
+
+import { deviceNameOf } from '../../base/device-name.ts';
 import type { End, TransferDocument } from '../../daemon/transfers/schema.ts';
+import { seesAllTransfers, type Viewer } from '../../http/access/visibility.ts';
+import { type Problem, problemDetails } from '../../http/problems/problem.ts';
 import type { Accepted, EndedRecord, RunningRecord } from './record.ts';
 import { type FleetFilter, type FleetTransfer, isEnd } from './schema.ts';
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { DmadError, type DryRun } from '../../client/node.ts';
-import { retryLater } from '../../daemon/problems/problem.ts';
+import { retryLater } from '../../http/problems/problem.ts';
 import type { HostLink } from '../hosts/host-link.ts';
 import { describeRefusal, isRefusal, refusalOf } from './refusal.ts';
 import type { FleetTransferRequest } from './schema.ts';

@@ -2,12 +2,12 @@
 import { randomBytes } from 'node:crypto';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import type { Client } from '../../daemon/access/client.ts';
-import { SEES_TRANSFERS } from '../../daemon/access/scopes.ts';
-import { seesTransfersOf } from '../../daemon/access/visibility.ts';
-import { isClosed } from '../../daemon/http/client-left.ts';
-import { EVENT_STREAM, EventStream, lastEventIdSchema } from '../../daemon/http/event-stream.ts';
-import { problemResponses } from '../../daemon/problems/schema.ts';
+import type { Client } from '../../http/access/client.ts';
+import { SEES_TRANSFERS } from '../../http/access/scopes.ts';
+import { seesTransfersOf } from '../../http/access/visibility.ts';
+import { isClosed } from '../../http/client-left.ts';
+import { EVENT_STREAM, EventStream, lastEventIdSchema } from '../../http/event-stream.ts';
+import { problemResponses } from '../../http/problems/schema.ts';
 import { mayUseHost } from '../access/hosts.ts';
 import type { Mirror } from '../etcd/mirror.ts';
 import { documentFor, matcherOf } from './document.ts';

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Client } from '../../daemon/access/client.ts';
-import { seesTransfersOf } from '../../daemon/access/visibility.ts';
-import { fieldProblem } from '../../daemon/problems/problem.ts';
+import type { Client } from '../../http/access/client.ts';
+import { seesTransfersOf } from '../../http/access/visibility.ts';
+import { fieldProblem } from '../../http/problems/problem.ts';
 import { mayUseHost } from '../access/hosts.ts';
 import { isUnknown } from '../etcd/group-commit.ts';
 import type { Keys } from '../etcd/keys.ts';

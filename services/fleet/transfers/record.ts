@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
-import { readJson } from '../../daemon/base/read-json.ts';
+import { readJson } from '../../base/read-json.ts';
 import type { FleetTransfer, FleetTransferRequest } from './schema.ts';
 
 /** Of what stands in etcd: a gateway that does not know it leaves the record alone. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { DmadError } from '../../client/node.ts';
-import { PROBLEMS, Problem, type ProblemCode } from '../../daemon/problems/problem.ts';
+import { PROBLEMS, Problem, type ProblemCode } from '../../http/problems/problem.ts';
 
 /**
  * Whether a host refused this one transfer for good. Every other answer may pass, or is the same for

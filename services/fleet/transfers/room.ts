@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type Problem, retryLater } from '../../daemon/problems/problem.ts';
+import { type Problem, retryLater } from '../../http/problems/problem.ts';
 import type { Mirror } from '../etcd/mirror.ts';
 import type { RunningRecord } from './record.ts';
 

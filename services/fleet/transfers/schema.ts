@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
-import { hostNameSchema } from '../../daemon/base/host-name.ts';
-import { ENGINE_NAMES } from '../../daemon/base/vocabulary.ts';
-import { problemSchema } from '../../daemon/problems/schema.ts';
+import { hostNameSchema } from '../../base/host-name.ts';
+import { ENGINE_NAMES } from '../../base/vocabulary.ts';
 import {
   ENDS,
   STATUSES,
@@ -11,6 +10,7 @@ import {
   transferRequestSchema,
   transferSchema,
 } from '../../daemon/transfers/schema.ts';
+import { problemSchema } from '../../http/problems/schema.ts';
 
 /** accepted: in etcd, and not yet with its host. */
 export const FLEET_STATUSES = ['accepted', ...STATUSES] as const;

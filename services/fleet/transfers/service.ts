@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
-import type { Client } from '../../daemon/access/client.ts';
-import { seesTransfersOf } from '../../daemon/access/visibility.ts';
-import { fieldProblem, Problem } from '../../daemon/problems/problem.ts';
-import { TransferIds } from '../../daemon/transfers/ids.ts';
+import { TransferIds } from '../../base/transfer-ids.ts';
 import type { TransferDocument } from '../../daemon/transfers/schema.ts';
+import type { Client } from '../../http/access/client.ts';
+import { seesTransfersOf } from '../../http/access/visibility.ts';
+import { fieldProblem, Problem } from '../../http/problems/problem.ts';
 import { mayUseHost } from '../access/hosts.ts';
 import type { Keys } from '../etcd/keys.ts';
 import type { Membership } from '../etcd/membership.ts';

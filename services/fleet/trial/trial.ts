@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
-import { StartError } from '../../daemon/base/start-error.ts';
-import type { Signals } from '../../daemon/signals.ts';
+import type { Signals } from '../../base/signals.ts';
+import { StartError } from '../../base/start-error.ts';
 import { Children } from './children.ts';
 
 const HOSTS = ['hosta', 'hostb', 'hostc'];
@@ -21,7 +21,7 @@ const POLL_MS = 100;
 
 // As deep as the bundle: see services/build.mjs.
 const DAEMON = fileURLToPath(new URL('../../daemon/main.js', import.meta.url));
-const GATEWAY = fileURLToPath(new URL('../../fleet/main.js', import.meta.url));
+const GATEWAY = fileURLToPath(new URL('../main.js', import.meta.url));
 
 /**
  * Runs a whole fleet on this machine, on emulated devices, until it is told to stop; nothing of it

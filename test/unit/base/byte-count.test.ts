@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { byteCount } from '../../../services/daemon/base/byte-count.ts';
-import { parseByteCount } from '../../../services/daemon/base/byte-count-text.ts';
+import { byteCount } from '../../../services/base/byte-count.ts';
+import { parseByteCount } from '../../../services/base/byte-count-text.ts';
 import { runs } from '../../support/depth.ts';
 
 const LARGEST = 2n ** 53n - 1n;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, jest, test } from '@jest/globals';
 import type { FastifyBaseLogger } from 'fastify';
-import { Lifecycle } from '../../../services/daemon/base/lifecycle.ts';
+import { Lifecycle } from '../../../services/base/lifecycle.ts';
 
 function lifecycleWithLog() {
   const error = jest.fn();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from '@jest/globals';
 import { z } from 'zod';
-import '../../../services/daemon/base/wording.ts';
+import '../../../services/base/wording.ts';
 
 test.each([
   [z.enum(['auto', 'cpu']), 'gpu', 'must be one of auto, cpu'],

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { dirname } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
+import { DAEMON_VERSION } from '../../../services/base/version.ts';
 import { examine } from '../../../services/cli/doctor/doctor.ts';
 import type { Finding } from '../../../services/cli/doctor/finding.ts';
 import { type Host, realHost } from '../../../services/cli/doctor/host.ts';
 import { type ConnectedClient, DmadError } from '../../../services/client/node.ts';
-import { DAEMON_VERSION } from '../../../services/daemon/base/version.ts';
 import { makeSysfs, recordedSysfs, type SysfsTree } from '../../support/sysfs-tree.ts';
 
 const GIB = 2 ** 30;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { deviceNameOf } from '../../../services/daemon/base/device-name.ts';
+import { deviceNameOf } from '../../../services/base/device-name.ts';
 import { parseDevices } from '../../../services/daemon/devices/choice.ts';
 import { runs } from '../../support/depth.ts';
 

@@ -12,14 +12,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { FastifyBaseLogger } from 'fastify';
-import { StartError } from '../../../services/daemon/base/start-error.ts';
+import { ShimError } from '../../../services/base/native/shim.ts';
+import { StartError } from '../../../services/base/start-error.ts';
 import { parseDevices } from '../../../services/daemon/devices/choice.ts';
 import type { Inventory } from '../../../services/daemon/devices/device.ts';
 import { openDevices } from '../../../services/daemon/devices/open.ts';
 import { SeenDevices } from '../../../services/daemon/devices/seen.ts';
 import type { Engine } from '../../../services/daemon/engines/engine.ts';
 import type { DeviceSpec, OpenedDevice } from '../../../services/daemon/engines/opened-devices.ts';
-import { ShimError } from '../../../services/daemon/engines/shim.ts';
 import { makeSysfs, recordedSysfs, type SysfsTree } from '../../support/sysfs-tree.ts';
 import { daxDevices } from './made-sysfs.ts';
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
 import { describe, expect, test } from '@jest/globals';
-import { StartError } from '../../../services/daemon/base/start-error.ts';
+import { StartError } from '../../../services/base/start-error.ts';
 import type { EngineChooser } from '../../../services/daemon/engines/choice.ts';
 import {
   FakeDmaPort,

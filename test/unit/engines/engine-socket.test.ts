@@ -15,6 +15,7 @@ import {
   test,
 } from '@jest/globals';
 import fc from 'fast-check';
+import type { Shim } from '../../../services/base/native/shim.ts';
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import {
   COMPLETION_SIZE,
@@ -24,7 +25,6 @@ import {
   NOWHERE,
   SUBMIT_COMPLETED,
 } from '../../../services/daemon/engines/records.ts';
-import type { Shim } from '../../../services/daemon/engines/shim.ts';
 import { runs } from '../../support/depth.ts';
 
 const DONE = 2;
@@ -76,7 +76,7 @@ describe('Engine, reading completions', () => {
       cancel: () => 0,
       cpuInfo: () => {},
     };
-    jest.unstable_mockModule('../../../services/daemon/engines/shim.js', () => ({
+    jest.unstable_mockModule('../../../services/base/native/shim.js', () => ({
       loadShim: () => shim,
       check: (_what: string, status: number) => status,
       ShimError: Error,

@@ -7,6 +7,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import type { ShimError } from '../../../services/base/native/shim.ts';
 import { Engine } from '../../../services/daemon/engines/engine.ts';
 import type { OpenedDevice } from '../../../services/daemon/engines/opened-devices.ts';
 import {
@@ -16,7 +17,6 @@ import {
   NOWHERE,
   type Segment,
 } from '../../../services/daemon/engines/records.ts';
-import type { ShimError } from '../../../services/daemon/engines/shim.ts';
 import { crc32c } from '../../support/crc32c.ts';
 import { runs } from '../../support/depth.ts';
 

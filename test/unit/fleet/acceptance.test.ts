@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { OutcomeUnknown, Problem } from '../../../services/daemon/problems/problem.ts';
-import { TransferIds } from '../../../services/daemon/transfers/ids.ts';
+import { TransferIds } from '../../../services/base/transfer-ids.ts';
 import { Keys } from '../../../services/fleet/etcd/keys.ts';
 import { EtcdError } from '../../../services/fleet/etcd/store.ts';
 import { Acceptor } from '../../../services/fleet/transfers/acceptance.ts';
 import type { RunningRecord } from '../../../services/fleet/transfers/record.ts';
 import { fleetTransferRequestSchema } from '../../../services/fleet/transfers/schema.ts';
+import { OutcomeUnknown, Problem } from '../../../services/http/problems/problem.ts';
 import { runs } from '../../support/depth.ts';
 import { FakeEtcd, type Fate } from '../../support/fake-etcd.ts';
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { getEventListeners } from 'node:events';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { silentLog } from '../../../services/base/log.ts';
 import type { DmadClient } from '../../../services/client/node.ts';
-import { silentLog } from '../../../services/daemon/log.ts';
 import type { TransferDocument } from '../../../services/daemon/transfers/schema.ts';
 import { Mirror } from '../../../services/fleet/etcd/mirror.ts';
 import { EtcdError, type WatchListener } from '../../../services/fleet/etcd/store.ts';

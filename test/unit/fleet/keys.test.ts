@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from '@jest/globals';
-import { TransferIds } from '../../../services/daemon/transfers/ids.ts';
+import { TransferIds } from '../../../services/base/transfer-ids.ts';
 import { Keys } from '../../../services/fleet/etcd/keys.ts';
 
 const keys = new Keys('dmad/');

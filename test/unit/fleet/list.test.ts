@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from '@jest/globals';
-import { Problem } from '../../../services/daemon/problems/problem.ts';
 import type { Mirror } from '../../../services/fleet/etcd/mirror.ts';
 import { EtcdError } from '../../../services/fleet/etcd/store.ts';
 import { endByFleet, runningDocument } from '../../../services/fleet/transfers/document.ts';
 import { Lister, writeToken } from '../../../services/fleet/transfers/list.ts';
 import { writeEnded, writeRunning } from '../../../services/fleet/transfers/record.ts';
 import { fleetListQuerySchema } from '../../../services/fleet/transfers/schema.ts';
+import { Problem } from '../../../services/http/problems/problem.ts';
 import { FakeEtcd } from '../../support/fake-etcd.ts';
 import { ids, keys, recordOf } from '../../support/fleet-records.ts';
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import { Problem } from '../../../services/daemon/problems/problem.ts';
 import { Acceptor } from '../../../services/fleet/transfers/acceptance.ts';
 import { endByFleet } from '../../../services/fleet/transfers/document.ts';
 import { OwnerWrites } from '../../../services/fleet/transfers/owner-writes.ts';
 import { type RunningRecord, readEnded } from '../../../services/fleet/transfers/record.ts';
+import { Problem } from '../../../services/http/problems/problem.ts';
 import { FakeEtcd, type Fate } from '../../support/fake-etcd.ts';
 import { keys, recordOf } from '../../support/fleet-records.ts';
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, jest, test } from '@jest/globals';
-import { silentLog } from '../../../services/daemon/log.ts';
+import { silentLog } from '../../../services/base/log.ts';
 import type { Membership } from '../../../services/fleet/etcd/membership.ts';
 import { Mirror } from '../../../services/fleet/etcd/mirror.ts';
 import { Ownership } from '../../../services/fleet/transfers/ownership.ts';

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { silentLog } from '../../../services/daemon/log.ts';
+import { silentLog } from '../../../services/base/log.ts';
 import { Mirror } from '../../../services/fleet/etcd/mirror.ts';
 import { removeIdleHost } from '../../../services/fleet/hosts/removal.ts';
 import { Acceptor } from '../../../services/fleet/transfers/acceptance.ts';

@@ -3,7 +3,7 @@ import { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { expect, test } from '@jest/globals';
 import type { RequestPayload } from 'fastify';
-import { ArrivingBodies, BODY_TIMEOUT_MS } from '../../../services/daemon/http/arriving.ts';
+import { ArrivingBodies, BODY_TIMEOUT_MS } from '../../../services/http/arriving.ts';
 
 const newBody = () => new EventEmitter() as unknown as RequestPayload;
 const newAnswer = () => new EventEmitter() as unknown as ServerResponse;

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { readRange } from '../../../services/daemon/http/content-range.ts';
-import { Problem } from '../../../services/daemon/problems/problem.ts';
+import { readRange } from '../../../services/http/content-range.ts';
+import { Problem } from '../../../services/http/problems/problem.ts';
 import { runs } from '../../support/depth.ts';
 
 /** RFC 9110, 14.1.2, spelled out in whole numbers: which bytes, by asking of each one. */

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { readPrefer } from '../../../services/daemon/http/prefer.ts';
+import { readPrefer } from '../../../services/http/prefer.ts';
 import { runs } from '../../support/depth.ts';
 
 const DEFAULT_MS = 10_000;

@@ -2,7 +2,7 @@
 import { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import { StalledReaders } from '../../../services/daemon/http/stalled.ts';
+import { StalledReaders } from '../../../services/http/stalled.ts';
 
 const STALL_MS = 30_000;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from '@jest/globals';
-import { readTraceContext } from '../../../services/daemon/http/trace-context.ts';
+import { readTraceContext } from '../../../services/http/trace-context.ts';
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
 const PARENT = 'b7ad6b7169203331';

@@ -3,12 +3,12 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { z } from 'zod';
-import { byteCount } from '../../../services/daemon/base/byte-count.ts';
-import jsonBody from '../../../services/daemon/http/json-body.ts';
-import problemHandler from '../../../services/daemon/http/problem-handler.ts';
-import validation from '../../../services/daemon/http/validation.ts';
-import type { FieldError, ProblemDetails } from '../../../services/daemon/problems/problem.ts';
+import { byteCount } from '../../../services/base/byte-count.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
+import jsonBody from '../../../services/http/json-body.ts';
+import problemHandler from '../../../services/http/problem-handler.ts';
+import type { FieldError, ProblemDetails } from '../../../services/http/problems/problem.ts';
+import validation from '../../../services/http/validation.ts';
 import { runs } from '../../support/depth.ts';
 
 describe('validation', () => {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from '@jest/globals';
-import { wantedReprDigest } from '../../../services/daemon/http/want-digest.ts';
+import { wantedReprDigest } from '../../../services/http/want-digest.ts';
 
 test.each([
   ['sha-256=10', 'sha-256'],

@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { ClassicLevel } from 'classic-level';
 import { pino } from 'pino';
-import { StartError } from '../../../services/daemon/base/start-error.ts';
+import { StartError } from '../../../services/base/start-error.ts';
 import { DoubtMark } from '../../../services/daemon/journal/doubt.ts';
 import { openJournal } from '../../../services/daemon/journal/open.ts';
 import { openStore } from '../../../services/daemon/journal/store.ts';

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { silentLog } from '../../../services/base/log.ts';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
 import type { Engine } from '../../../services/daemon/engines/engine.ts';
 import type { Journal } from '../../../services/daemon/journal/journal.ts';
-import { silentLog } from '../../../services/daemon/log.ts';
 import { Metrics } from '../../../services/daemon/metrics/metrics.ts';
-import { Problem } from '../../../services/daemon/problems/problem.ts';
 import type { TransferService } from '../../../services/daemon/transfers/service.ts';
+import { Problem } from '../../../services/http/problems/problem.ts';
 import { type FakeDmaPort, makeChannel, makeDma, readyPort } from '../../support/fake-dma.ts';
 import { completion, makeDevice, makeTransfer } from '../transfers/make-transfer.ts';
 

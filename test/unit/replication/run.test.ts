@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto';
 import { afterAll, expect, test } from '@jest/globals';
-import type { ByteRange } from '../../../services/daemon/base/byte-range.ts';
+import type { ByteRange } from '../../../services/base/byte-range.ts';
 import { digests } from '../../../services/daemon/digests/digests.ts';
 import { Hashers } from '../../../services/daemon/digests/hashers.ts';
 import type { Engine } from '../../../services/daemon/engines/engine.ts';

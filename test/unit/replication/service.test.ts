@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { silentLog } from '../../../services/base/log.ts';
 import type { Inventory } from '../../../services/daemon/devices/device.ts';
 import type { StoredRows } from '../../../services/daemon/journal/stored-rows.ts';
-import { silentLog } from '../../../services/daemon/log.ts';
-import { OutcomeUnknown, Problem } from '../../../services/daemon/problems/problem.ts';
 import { Replication } from '../../../services/daemon/replication/replication.ts';
 import { acceptedRows, endedRows } from '../../../services/daemon/replication/rows.ts';
 import { replicationRequestSchema } from '../../../services/daemon/replication/schema.ts';
@@ -11,6 +10,7 @@ import {
   ReplicationService,
   type ReplicationServiceOptions,
 } from '../../../services/daemon/replication/service.ts';
+import { OutcomeUnknown, Problem } from '../../../services/http/problems/problem.ts';
 import { CLOCK, makeDevice } from '../transfers/make-transfer.ts';
 
 const REQUEST = replicationRequestSchema.parse({

@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import fc from 'fast-check';
-import { OutcomeUnknown } from '../../../services/daemon/problems/problem.ts';
 import { IdempotencyKeys } from '../../../services/daemon/transfers/idempotency.ts';
 import {
   type TransferPatch,
   transferPatchSchema,
 } from '../../../services/daemon/transfers/schema.ts';
 import { patched, type Settings } from '../../../services/daemon/transfers/settings.ts';
+import { OutcomeUnknown } from '../../../services/http/problems/problem.ts';
 import { FULL } from '../../support/memory-store.ts';
 import {
   type Fault,

@@ -2,8 +2,6 @@
 
 import { lstatSync, realpathSync } from 'node:fs';
 import { v7 as uuidv7 } from 'uuid';
-import type { Scope } from '../../../services/daemon/access/scopes.ts';
-import type { Viewer } from '../../../services/daemon/access/visibility.ts';
 import type { Device } from '../../../services/daemon/devices/device.ts';
 import { type Completion, NO_DMA } from '../../../services/daemon/engines/records.ts';
 import { ElapsedClock } from '../../../services/daemon/journal/elapsed.ts';
@@ -15,6 +13,8 @@ import {
   Transfer,
   type TransferPlan,
 } from '../../../services/daemon/transfers/transfer.ts';
+import type { Scope } from '../../../services/http/access/scopes.ts';
+import type { Viewer } from '../../../services/http/access/visibility.ts';
 
 /** Of tests that need no other one. */
 export const CLOCK = new ElapsedClock();

@@ -2,9 +2,9 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
-import { Problem } from '../../../services/daemon/problems/problem.ts';
 import { planTransfer } from '../../../services/daemon/transfers/plan.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
+import { Problem } from '../../../services/http/problems/problem.ts';
 import { runs } from '../../support/depth.ts';
 import { makeChooser, noDma } from '../../support/fake-dma.ts';
 import { makeDevice } from './make-transfer.ts';

@@ -3,11 +3,10 @@ import assert from 'node:assert/strict';
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import fc from 'fast-check';
 import { v7 as uuidv7 } from 'uuid';
+import { TransferIds } from '../../../services/base/transfer-ids.ts';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
 import { ElapsedClock, readClocks } from '../../../services/daemon/journal/elapsed.ts';
 import { KNOWS_CHANGES } from '../../../services/daemon/journal/format.ts';
-import { Problem } from '../../../services/daemon/problems/problem.ts';
-import { TransferIds } from '../../../services/daemon/transfers/ids.ts';
 import {
   readRecords,
   requestOf,
@@ -24,6 +23,7 @@ import {
 } from '../../../services/daemon/transfers/rows.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
 import { type Outcome, Transfer } from '../../../services/daemon/transfers/transfer.ts';
+import { Problem } from '../../../services/http/problems/problem.ts';
 import { runs } from '../../support/depth.ts';
 import {
   acceptedAgo,

@@ -2,7 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { z } from 'zod';
-import { byteCount } from '../../../services/daemon/base/byte-count.ts';
+import { byteCount } from '../../../services/base/byte-count.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
 import { runs } from '../../support/depth.ts';
 

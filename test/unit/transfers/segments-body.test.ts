@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { parseJson } from '../../../services/daemon/http/json-body.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
 import {
   areReadSegments,
   parseTransferRequest,
   readManySegments,
 } from '../../../services/daemon/transfers/segments-body.ts';
+import { parseJson } from '../../../services/http/json-body.ts';
 import { runs } from '../../support/depth.ts';
 
 const space = fc.constantFrom('', '', '', '', ' ', '\n', '\t', '\r\n  ', '\v', '\u00a0');

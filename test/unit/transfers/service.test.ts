@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import type { HeapOptions } from '../../../services/daemon/base/heap.ts';
+import type { HeapOptions } from '../../../services/base/heap.ts';
 import type { DmaEngine } from '../../../services/daemon/engines/dma.ts';
 import type { JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { Completion, Job } from '../../../services/daemon/engines/records.ts';

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { Problem } from '../../../services/daemon/problems/problem.ts';
 import { transferSchema } from '../../../services/daemon/transfers/schema.ts';
+import { Problem } from '../../../services/http/problems/problem.ts';
 import { runs } from '../../support/depth.ts';
 import { completion, makeDevice, makeTransfer } from './make-transfer.ts';
 

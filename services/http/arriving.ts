@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ServerResponse } from 'node:http';
+import type { RequestPayload } from 'fastify';
+import { Problem } from './problems/problem.ts';
+
+/** How long a JSON body may take to arrive, so that no one holds a request open for nothing. */
+export const BODY_TIMEOUT_MS = 30_000;
+
+/** Bodies on their way. They are looked at now and then: a timer for each would cost more. */
+export class ArrivingBodies {
+  /** Since when, in milliseconds; the oldest first. */
+  readonly #since = new Map<RequestPayload, number>();
+
+  get size(): number {
+    return this.#since.size;
+  }
+
+  /**
+   * A body is about to be read.
+   *
+   * @param now milliseconds of a clock that does not step
+   */
+  add(payload: RequestPayload, answer: Pick<ServerResponse, 'once'>, now: number): void {
+    this.#since.set(payload, now);
+    const arrived = () => this.#since.delete(payload);
+    payload.once('end', arrived);
+    // Also where an answer went out before the body was there whole, and where nobody is left.
+    answer.once('close', arrived);
+  }
+
+  /** Refuses what has taken too long. */
+  check(now: number): void {
+    for (const [payload, since] of this.#since) {
+      if (now - since < BODY_TIMEOUT_MS) return;
+      this.#since.delete(payload);
+      // Only whoever parses the body listens; where an answer went out before, nobody does.
+      if (payload.listenerCount('error') === 0) continue;
+      const detail = `The body did not arrive within ${BODY_TIMEOUT_MS / 1000} s.`;
+      const headers = { connection: 'close' };
+      // Not destroy(): that would close the connection before the answer is on it.
+      payload.emit('error', new Problem('request_timeout', detail, { headers }));
+    }
+  }
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import fp from 'fastify-plugin';
+import {
+  createJsonSchemaTransform,
+  createJsonSchemaTransformObject,
+} from 'fastify-type-provider-zod';
+import type { OpenAPIV3_1 } from 'openapi-types';
+import { z } from 'zod';
+import { DAEMON_VERSION } from '../../base/version.ts';
+import { EXAMPLES, type Examples } from '../../daemon/openapi/examples.ts';
+import { TOKEN_SCHEME } from '../access/plugin.ts';
+import { problemResponses } from '../problems/schema.ts';
+import { finishDocument, serverAt } from './document.ts';
+
+const toComponents = createJsonSchemaTransformObject({});
+
+/** What a document says of its service as a whole. */
+export interface DescribedService {
+  title: string;
+  description: string;
+  tags: { name: string; description: string }[];
+  examples: Examples;
+}
+
+const DAEMON: DescribedService = {
+  title: 'dmad',
+  description:
+    'DMA as a service: durable, ordered bulk copies inside and across device-dax memory.',
+  tags: [
+    { name: 'transfers', description: 'Copies, and how they stand.' },
+    { name: 'replications', description: "Copies of ranges of other hosts' devices." },
+    { name: 'devices', description: 'The memory that is copied, and its bytes.' },
+    { name: 'engines', description: 'What copies.' },
+    { name: 'health', description: 'For probes, scrapes and operators.' },
+  ],
+  examples: EXAMPLES,
+};
+
+/**
+ * Describes every route that is registered after it, and shows them in Swagger UI.
+ *
+ * @param options.service what is described; the daemon if absent
+ */
+export default fp<{ service?: DescribedService }>(
+  async (app, { service: { title, description, tags, examples } = DAEMON }) => {
+    await app.register(swagger, {
+      openapi: {
+        openapi: '3.1.0',
+        info: {
+          title,
+          version: DAEMON_VERSION,
+          description:
+            `${description} Within a major version of the API (see \`GET /version\`) answers only gain: clients ` +
+            'ignore members and values that they do not know.',
+          license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+        },
+        components: {
+          securitySchemes: {
+            [TOKEN_SCHEME]: {
+              type: 'http',
+              scheme: 'bearer',
+              description:
+                'The secret of a token. Where the daemon has no tokens file, and on its Unix ' +
+                'socket, none is needed.',
+            },
+          },
+        },
+        tags,
+      },
+      transform: createJsonSchemaTransform({}),
+      transformObject: (input) =>
+        finishDocument(toComponents(input) as OpenAPIV3_1.Document, examples),
+    });
+
+    app.addHook('onRoute', (route) => {
+      // Pages, scripts and pictures: what a browser accepts, they are.
+      if (route.url.startsWith('/docs')) {
+        route.config = { ...route.config, access: 'public', produces: [] };
+      }
+      if (route.url === '/docs/static/index.html') {
+        route.handler = (_request, reply) => reply.redirect('../');
+      }
+    });
+    await app.register(swaggerUi, {
+      routePrefix: '/docs',
+      // Makes the links of /docs relative, as those of /docs/ are.
+      indexPrefix: '.',
+      // The page reads /docs/json, one level below.
+      transformSpecification: (document) => ({ ...document, servers: serverAt('..') }),
+      transformSpecificationClone: false,
+      uiConfig: {
+        displayRequestDuration: true,
+        tryItOutEnabled: true,
+        persistAuthorization: false,
+      },
+    });
+
+    app.get(
+      '/openapi.json',
+      {
+        config: { access: 'public' },
+        schema: {
+          operationId: 'getOpenApi',
+          summary: 'This document',
+          tags: ['health'],
+          response: {
+            200: z.looseObject({ openapi: z.string() }).meta({ description: 'OpenAPI 3.1.' }),
+            ...problemResponses(),
+          },
+        },
+      },
+      async () => app.swagger(),
+    );
+  },
+  { name: 'openapi' },
+);

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+import accepts from 'accepts';
+import type { FastifyRequest } from 'fastify';
+import fp from 'fastify-plugin';
+import findMyWay from 'find-my-way';
+import { Problem } from './problems/problem.ts';
+import { syncHook } from './sync-hook.ts';
+
+const JSON_ONLY = ['application/json; charset=utf-8'];
+
+/**
+ * What is decided from the request line and header alone, before a body is read: whether there is
+ * such a route (404), whether it takes the method (405), and whether it takes bodies so encoded (415), and whether
+ * the client accepts what it produces (406).
+ */
+export default fp(
+  async (app) => {
+    // Fastify finds routes by method and path; to tell 405 from 404 they are found by path alone.
+    const paths = findMyWay();
+    const methodsOf = new Map<string, Set<string>>();
+
+    app.addHook('onRoute', ({ url, method }) => {
+      let methods = methodsOf.get(url);
+      if (methods === undefined) {
+        methods = new Set();
+        methodsOf.set(url, methods);
+        paths.on('GET', url, () => {}, { methods });
+      }
+      for (const each of [method].flat()) methods.add(each);
+    });
+
+    // For a route that finds nothing itself, such as a file of Swagger UI that there is not.
+    app.setNotFoundHandler((request) => {
+      const [path = ''] = request.url.split('?', 1);
+      throw new Problem('not_found', `There is nothing at ${path}; GET /docs shows what there is.`);
+    });
+
+    const checkHeader = (request: FastifyRequest): undefined => {
+      if (request.is404) {
+        const [path = ''] = request.url.split('?', 1);
+        const found = paths.find('GET', path);
+        if (found === null) {
+          throw new Problem('not_found', `There is no route ${path}; GET /docs shows all.`);
+        }
+        const allow = [...(found.store as { methods: Set<string> }).methods].sort().join(', ');
+        throw new Problem('method_not_allowed', `${path} takes ${allow}, not ${request.method}.`, {
+          headers: { allow },
+        });
+      }
+      const coding = request.headers['content-encoding'];
+      if (coding !== undefined && coding.toLowerCase() !== 'identity') {
+        const detail = 'Bodies are taken as they are: send it without a Content-Encoding.';
+        throw new Problem('unsupported_media_type', detail, {
+          headers: { 'accept-encoding': 'identity' },
+        });
+      }
+      const { produces = JSON_ONLY } = request.routeOptions.config;
+      // A client that says nothing accepts anything (RFC 9110, 12.5.1).
+      const chooses = request.headers.accept !== undefined && produces.length > 0;
+      if (chooses && accepts(request.raw).type(produces) === false) {
+        const detail = `This route answers with ${produces.join(' or ')}: accept that.`;
+        throw new Problem('not_acceptable', detail);
+      }
+    };
+    app.addHook('onRequest', syncHook(checkHeader));
+  },
+  { name: 'routing' },
+);
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /**
+     * Media types of the route's answer, with their parameters, for a client may ask for those too;
+     * JSON where absent, anything where empty.
+     */
+    produces?: string[];
+  }
+}
