@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { signal } from '@preact/signals';
 import { EMPTY, type FormOperation, type FormValues, OPERATIONS } from '../../model/request.ts';
+import { Chips } from '../../parts/chips.tsx';
 import { devices, usePoll } from '../../state/poll.ts';
 import { route, setQuery } from '../../state/router.ts';
 import { DownloadForm } from './download.tsx';
@@ -36,19 +37,13 @@ export function New() {
     <>
       <div class="view-head">
         <h1>New</h1>
-        <div class="chips" role="group" aria-label="Operation">
-          {OPERATIONS.map((each) => (
-            <button
-              key={each}
-              type="button"
-              class="button"
-              aria-pressed={each === operation}
-              onClick={() => setQuery({ operation: each })}
-            >
-              {NAMES[each]}
-            </button>
-          ))}
-        </div>
+        <Chips
+          label="Operation"
+          values={OPERATIONS}
+          names={NAMES}
+          chosen={operation}
+          onChoose={(chosen) => setQuery({ operation: chosen })}
+        />
       </div>
       {operation === 'upload' ? (
         <UploadForm {...form} />

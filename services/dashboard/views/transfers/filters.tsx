@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { GROUPS, type Group, type ListFilter } from '../../model/filter.ts';
+import { Chips } from '../../parts/chips.tsx';
 import { devices, usePoll } from '../../state/poll.ts';
 import { setQuery } from '../../state/router.ts';
 import { store } from '../../state/transfers.ts';
@@ -18,19 +19,13 @@ export function Filters({ filter }: { filter: ListFilter }) {
   return (
     <div class="view-head filters">
       <h1>Transfers</h1>
-      <div class="chips" role="group" aria-label="Status">
-        {GROUPS.map((group) => (
-          <button
-            key={group}
-            type="button"
-            class="button"
-            aria-pressed={filter.show === group}
-            onClick={() => setQuery({ show: group === 'all' ? undefined : group })}
-          >
-            {NAMES[group]}
-          </button>
-        ))}
-      </div>
+      <Chips
+        label="Status"
+        values={GROUPS}
+        names={NAMES}
+        chosen={filter.show}
+        onChoose={(group) => setQuery({ show: group === 'all' ? undefined : group })}
+      />
       <Choice name="device" label="Device" values={names} value={filter.device} />
       <Choice
         name="operation"
