@@ -162,7 +162,9 @@ for (const [name, { may, types, used, files = [] }] of modules) {
   for (const file of files) {
     if (!existsSync(join(root, file))) faults.push(`dependencies.yaml: there is no ${file}`);
   }
-  if (!existsSync(join(root, name))) faults.push(`dependencies.yaml: there is no ${name}`);
+  if (files.length === 0 && !existsSync(join(root, name))) {
+    faults.push(`dependencies.yaml: there is no ${name}`);
+  }
   for (const listed of [...may, ...types]) {
     if (!used.has(listed)) {
       faults.push(`dependencies.yaml: ${name} does not use ${listed}: remove the entry`);

@@ -66,6 +66,7 @@ import { openJournal } from './journal/open.ts';
 import { checkPersistence } from './journal/persistence.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { rootRoute } from './openapi/root.ts';
+import { DAEMON } from './openapi/service.ts';
 import { WorkQueue } from './order/work-queue.ts';
 import type { Patience } from './replication/peer-link.ts';
 import { Peers } from './replication/peers.ts';
@@ -74,9 +75,9 @@ import { ReplicationService } from './replication/service.ts';
 import { batchRoute } from './transfers/batch-route.ts';
 import { eventRoutes } from './transfers/event-routes.ts';
 import { patchRoute } from './transfers/patch-route.ts';
+import { Restore } from './transfers/restore.ts';
 import { transferRoutes } from './transfers/routes.ts';
 import { TransferService } from './transfers/service.ts';
-import { TakeUp } from './transfers/take-up.ts';
 
 const WRITABLE_BY_OTHERS = 0o022;
 /** How often devices and DMA channels are looked for: the kernel sends the daemon no event. */
@@ -189,8 +190,8 @@ export async function buildApp({
     });
     lifecycle.opened('the replications', () => replications.close());
     const recovery = { inventory, chooser, clock, host };
-    const takeUp = new TakeUp(transfers, opened, recovery, log, replications);
-    lifecycle.opened('the reading of the history', () => takeUp.stop());
+    const restore = new Restore(transfers, opened, recovery, log, replications);
+    lifecycle.opened('the reading of the history', () => restore.stop());
     metrics.watch({ transfers, replications, inventory, engine, dma, journal, log: logHealth });
     const watch = new DeviceWatch({ engine, inventory, choice, seen, log, ...sysfs });
     const hardwareTimer = setInterval(() => {
@@ -235,7 +236,7 @@ export async function buildApp({
     await http.register(routing);
     await http.register(validation);
     await http.register(jsonBody);
-    await http.register(openapi);
+    await http.register(openapi, { service: DAEMON });
     await http.register(rootRoute, { page: readPage() });
     await http.register(dashboardAssets);
     await http.register(problemRoutes);
@@ -298,9 +299,9 @@ export async function buildApp({
       await drained;
     });
     const start = async () => {
-      await takeUp.unfinished();
+      await restore.unfinished();
       gate.open();
-      takeUp.readHistory();
+      restore.readHistory();
     };
     const reload = () => {
       attemptReload(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
+import { checkPair, checkTls, readSettings } from '../base/read-settings.ts';
 import { StartError } from '../base/start-error.ts';
-import { checkTls, readSettings } from '../daemon/config.ts';
 import type { EtcdOptions } from './etcd/etcd-store.ts';
 import { type FleetSettings, PREFIX, settingsSchema } from './settings.ts';
 
@@ -13,7 +13,7 @@ export interface FleetConfig extends Omit<FleetSettings, 'etcd'> {
 
 /** @throws StartError configuration, naming every wrong value in one line */
 export function readFleetConfig(environment: NodeJS.ProcessEnv): FleetConfig {
-  const { settings, unknown } = readSettings(environment, settingsSchema, PREFIX);
+  const { settings, unknown } = readSettings(environment, settingsSchema, { prefix: PREFIX });
   checkTls(settings, PREFIX);
   const { etcd: urls, ...rest } = settings;
   if (urls === undefined) {
@@ -27,8 +27,8 @@ export function readFleetConfig(environment: NodeJS.ProcessEnv): FleetConfig {
 
 function etcdOptions(urls: readonly string[], settings: FleetSettings): EtcdOptions {
   const { etcd_ca, etcd_cert, etcd_key, etcd_user, etcd_password_file } = settings;
-  pair('ETCD_CERT', etcd_cert, 'ETCD_KEY', etcd_key);
-  pair('ETCD_USER', etcd_user, 'ETCD_PASSWORD_FILE', etcd_password_file);
+  checkPair(settings, ['etcd_cert', 'etcd_key'], PREFIX);
+  checkPair(settings, ['etcd_user', 'etcd_password_file'], PREFIX);
   if (etcd_cert !== undefined && etcd_ca === undefined) {
     throw new StartError('configuration', `${PREFIX}ETCD_CERT needs ${PREFIX}ETCD_CA`);
   }
@@ -58,15 +58,4 @@ function etcdOptions(urls: readonly string[], settings: FleetSettings): EtcdOpti
         },
       }),
   };
-}
-
-/** Two settings that mean nothing without each other. */
-function pair(
-  first: string,
-  firstValue: string | undefined,
-  second: string,
-  secondValue: string | undefined,
-): void {
-  if ((firstValue === undefined) === (secondValue === undefined)) return;
-  throw new StartError('configuration', `${PREFIX}${first} and ${PREFIX}${second} need each other`);
 }

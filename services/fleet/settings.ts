@@ -3,13 +3,16 @@ import { z } from 'zod';
 import {
   flag,
   helpOn,
-  host,
   hostNames,
   nonEmpty,
+  portSetting,
+  SERVER_SETTINGS,
   type Setting,
+  schemaOf,
   wholeNumber,
-} from '../daemon/settings.ts';
+} from '../base/settings.ts';
 
+/** Of the gateway's variables. */
 export const PREFIX = 'DMAD_FLEET_';
 
 const etcdUrls = z
@@ -25,20 +28,10 @@ const etcdUrls = z
       ),
   );
 
-/** Every setting of the gateway; see services/daemon/settings.ts. */
+/** Every setting of the gateway, by the name that a configuration file has for it. */
 export const SETTINGS = {
-  host: {
-    schema: host.default('127.0.0.1'),
-    default: '`127.0.0.1`',
-    meaning: 'the name or address to listen on',
-    usedBy: 'fleet/gateway.ts',
-  },
-  port: {
-    schema: wholeNumber(0, 65_535).default(8090),
-    default: '`8090`',
-    meaning: "the TCP port; 0 takes any free one, which the log's line with the URL names",
-    usedBy: 'fleet/gateway.ts',
-  },
+  host: SERVER_SETTINGS.host,
+  port: portSetting(8090),
   etcd: {
     schema: etcdUrls.optional(),
     default: 'required',
@@ -103,18 +96,8 @@ export const SETTINGS = {
     meaning: 'PEM file: TLS instead of HTTP in clear; needs `DMAD_FLEET_TLS_KEY`',
     usedBy: 'fleet/app.ts',
   },
-  tls_key: {
-    schema: nonEmpty.optional(),
-    default: 'unset',
-    meaning: 'PEM file: the key of that certificate',
-    usedBy: 'fleet/app.ts',
-  },
-  tls_client_ca: {
-    schema: nonEmpty.optional(),
-    default: 'unset',
-    meaning: 'PEM file: clients must have a certificate signed by it',
-    usedBy: 'fleet/app.ts',
-  },
+  tls_key: SERVER_SETTINGS.tls_key,
+  tls_client_ca: SERVER_SETTINGS.tls_client_ca,
   insecure: {
     schema: flag.default(false),
     default: '`0`',
@@ -127,12 +110,7 @@ export const SETTINGS = {
     meaning: "further names in a `Host` header that are this gateway's, separated by commas",
     usedBy: 'fleet/app.ts',
   },
-  log_level: {
-    schema: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
-    default: '`info`',
-    meaning: '`fatal`, `error`, `warn`, `info`, `debug`, `trace` or `silent`',
-    usedBy: 'fleet/gateway.ts',
-  },
+  log_level: SERVER_SETTINGS.log_level,
   download_idle_seconds: {
     schema: wholeNumber(1, 86_400).default(300),
     default: '`300`',
@@ -141,13 +119,7 @@ export const SETTINGS = {
   },
 } as const satisfies Record<string, Setting>;
 
-type Schemas = { [Name in keyof typeof SETTINGS]: (typeof SETTINGS)[Name]['schema'] };
-
-export const settingsSchema = z.strictObject(
-  Object.fromEntries(
-    Object.entries(SETTINGS).map(([name, { schema }]) => [name, schema]),
-  ) as unknown as Schemas,
-);
+export const settingsSchema = schemaOf(SETTINGS);
 
 export type FleetSettings = z.output<typeof settingsSchema>;
 

@@ -2,8 +2,8 @@
 // Exits 0 if the daemon with this configuration answers GET /livez, else 1 with the reason.
 import http from 'node:http';
 import https from 'node:https';
+import { reachableHost } from '../base/host-address.ts';
 import { readConfig } from '../daemon/config.ts';
-import { reachableHost } from '../http/host-name.ts';
 
 /** Below the HEALTHCHECK's own timeout, so that the reason is still written. */
 const TIMEOUT_MS = 3000;

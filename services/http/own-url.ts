@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
-import { hostInUrl, isLoopback, reachableHost } from './host-name.ts';
+import { hostInUrl, isLoopback, reachableHost } from '../base/host-address.ts';
 
 export interface Listener {
   /** As configured. */

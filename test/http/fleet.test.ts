@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { InjectOptions } from 'fastify';
 import type { OpenAPIV3_1 } from 'openapi-types';
 import { silentLog } from '../../services/base/log.ts';
-import { settingsTable } from '../../services/daemon/settings.ts';
+import { settingsTable } from '../../services/base/settings.ts';
 import { buildFleetApp, type FleetApp } from '../../services/fleet/app.ts';
 import { readFleetConfig } from '../../services/fleet/config.ts';
 import { LiveTransfers, Strangers } from '../../services/fleet/hosts/live.ts';

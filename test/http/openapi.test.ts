@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { OpenAPIV3_1 } from 'openapi-types';
-import { EXAMPLES, type Example, QUEUED_ID } from '../../services/daemon/openapi/examples.ts';
+import { EXAMPLES, QUEUED_ID } from '../../services/daemon/openapi/examples.ts';
+import type { Example } from '../../services/http/openapi/examples.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { writePeers } from '../support/peers.ts';
 

@@ -2,8 +2,10 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from '@jest/globals';
+import { settingsTable, variableOf } from '../../services/base/settings.ts';
 import { readConfig } from '../../services/daemon/config.ts';
-import { helpText, SETTINGS, settingsTable, variableOf } from '../../services/daemon/settings.ts';
+import { helpText, PREFIX, SETTINGS } from '../../services/daemon/settings.ts';
+import { SETTINGS as FLEET_SETTINGS } from '../../services/fleet/settings.ts';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const NAMES = Object.keys(SETTINGS) as (keyof typeof SETTINGS)[];
@@ -11,11 +13,12 @@ const NAMES = Object.keys(SETTINGS) as (keyof typeof SETTINGS)[];
 test("README's table is that of the settings", () => {
   const [, table] =
     /## Configuration\n[^|]*((?:\|.*\n)+)/.exec(readFileSync(`${ROOT}README.md`, 'utf8')) ?? [];
-  expect(table).toBe(settingsTable());
+  expect(table).toBe(settingsTable(SETTINGS, PREFIX));
 });
 
 test('--help has every setting, as plain text', () => {
-  for (const name of NAMES) expect(helpText()).toContain(`  ${variableOf(name)} (default: `);
+  for (const name of NAMES)
+    expect(helpText()).toContain(`  ${variableOf(name, PREFIX)} (default: `);
   expect(helpText()).not.toMatch(/`|\]\(/);
 });
 
@@ -29,8 +32,12 @@ describe.each(NAMES)('%s', (name) => {
     else if (Array.isArray(shown)) expect([documented, shown]).toEqual(['none', []]);
     else expect(documented).toBe(String(shown));
   });
+});
 
-  test('is used by a file that there is', () => {
-    expect(existsSync(`${ROOT}services/${SETTINGS[name].usedBy}`)).toBe(true);
-  });
+test.each(
+  [SETTINGS, FLEET_SETTINGS]
+    .flatMap((table) => Object.entries(table))
+    .map(([name, { usedBy }]) => [name, usedBy]),
+)('%s is used by %s, which there is', (_name, usedBy) => {
+  expect(existsSync(`${ROOT}services/${usedBy}`)).toBe(true);
 });

@@ -6,6 +6,7 @@ import { crc32cText } from '../../base/crc32c.ts';
 import { authorize } from '../../http/access/authorize.ts';
 import { clientLeft } from '../../http/client-left.ts';
 import type { DigestAlgorithm } from '../../http/content-digest.ts';
+import { OCTETS, octetsAnswer, rangeHeader } from '../../http/octets.ts';
 import { Problem } from '../../http/problems/problem.ts';
 import { problemResponses } from '../../http/problems/schema.ts';
 import { StreamSlots } from '../../http/stream-slots.ts';
@@ -16,7 +17,7 @@ import { checksum } from './checksum.ts';
 import type { ContentObserver } from './content-observer.ts';
 import { checkBadBlocks, checkBounds, type Device, type Inventory } from './device.ts';
 import { download } from './download.ts';
-import { checksumQuerySchema, checksumSchema, deviceParams, OCTETS } from './schema.ts';
+import { checksumQuerySchema, checksumSchema, deviceParams, READ_PROBLEMS } from './schema.ts';
 import type { Pace } from './throttle.ts';
 
 export interface ContentRoutesOptions {
@@ -51,9 +52,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
         tags: ['devices'],
         params: deviceParams,
         headers: z.object({
-          range: z.string().optional().meta({
-            description: 'One range, such as `bytes=0-4095`; others are ignored.',
-          }),
+          range: rangeHeader,
           'want-repr-digest': z
             .string()
             .optional()
@@ -66,22 +65,9 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
             }),
         }),
         response: {
-          200: {
-            description: 'All bytes.',
-            content: { [OCTETS]: { schema: z.string().meta({ format: 'binary' }) } },
-          },
-          206: {
-            description: 'The bytes of the range.',
-            content: { [OCTETS]: { schema: z.string().meta({ format: 'binary' }) } },
-          },
-          ...problemResponses(
-            'not_found',
-            'range_not_satisfiable',
-            'bad_block',
-            'queue_full',
-            'media_error',
-            'device_gone',
-          ),
+          200: { description: 'All bytes.', ...octetsAnswer },
+          206: { description: 'The bytes of the range.', ...octetsAnswer },
+          ...problemResponses(...READ_PROBLEMS, 'range_not_satisfiable'),
         },
       },
     },
@@ -114,14 +100,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
         querystring: checksumQuerySchema,
         response: {
           200: checksumSchema.meta({ description: 'The checksum, as 8 hex digits.' }),
-          ...problemResponses(
-            'not_found',
-            'out_of_range',
-            'bad_block',
-            'queue_full',
-            'media_error',
-            'device_gone',
-          ),
+          ...problemResponses('out_of_range', ...READ_PROBLEMS),
         },
       },
     },

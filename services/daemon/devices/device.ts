@@ -2,11 +2,9 @@
 
 import type { ByteRange } from '../../base/byte-range.ts';
 import { deviceNameOf } from '../../base/device-name.ts';
+import type { DeviceState, FlushBasis, Persistence } from '../../base/vocabulary.ts';
 import { fieldProblem, Problem, retryLater } from '../../http/problems/problem.ts';
-import type { DeviceKind, FlushBasis, Persistence } from '../engines/records.ts';
-
-export const DEVICE_STATES = ['online', 'gone'] as const;
-export type DeviceState = (typeof DEVICE_STATES)[number];
+import type { DeviceKind } from '../engines/records.ts';
 
 /** A device that the daemon manages. */
 export interface Device {

@@ -3,13 +3,13 @@ import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { authorize } from '../../http/access/authorize.ts';
 import { findRange, readRange } from '../../http/content-range.ts';
+import { OCTETS } from '../../http/octets.ts';
 import { CHUNK_SIZE, chunkBuffers } from '../../http/stream-slots.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
 import type { ContentObserver } from './content-observer.ts';
 import { checkBadBlocks, checkOnline, type Device } from './device.ts';
-import { OCTETS } from './schema.ts';
 import { type Pace, throttle } from './throttle.ts';
 
 export interface DownloadOptions {

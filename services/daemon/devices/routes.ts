@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { authorize, maySee } from '../../http/access/authorize.ts';
 import type { Client } from '../../http/access/client.ts';
 import { problemResponses } from '../../http/problems/schema.ts';
 import type { Device, Inventory } from './device.ts';
-import {
-  deviceDocument,
-  deviceListSchema,
-  deviceParams,
-  deviceSchema,
-  type InconsistentRanges,
-} from './schema.ts';
+import { deviceDocument } from './document.ts';
+import { deviceListSchema, deviceParams, deviceSchema, type InconsistentRanges } from './schema.ts';
 
 export interface DeviceRoutesOptions {
   inventory: Inventory;

@@ -2,15 +2,34 @@
 import { z } from 'zod';
 import { byteCount } from '../../base/byte-count.ts';
 import { crc32cSchema } from '../../base/crc32c.ts';
+import { DEVICE_STATES, FLUSH_BASES, PERSISTENCE } from '../../base/vocabulary.ts';
 import { problemSchema } from '../../http/problems/schema.ts';
-import { PERSISTENCE } from '../engines/records.ts';
-import { DEVICE_STATES, type Device } from './device.ts';
-import { durabilitySchema } from './durability.ts';
 
-/** The media type of a device's content, both ways. */
-export const OCTETS = 'application/octet-stream';
+/** Why reading a device's bytes is refused or fails, apart from the range. */
+export const READ_PROBLEMS = [
+  ...(['not_found', 'bad_block', 'queue_full', 'media_error', 'device_gone'] as const),
+] as const;
+
+/** Why writing a device's bytes is refused or fails, with how much of the body is written. */
+export const WRITE_PROBLEMS = [
+  ...(['invalid_request', 'request_timeout', 'payload_too_large'] as const),
+  ...(['out_of_range', 'bad_block', 'digest_mismatch', 'queue_full'] as const),
+  ...(['internal_error', 'media_error', 'device_gone', 'overloaded'] as const),
+  ...(['shutting_down', 'storage_full'] as const),
+] as const;
 
 const bytes = z.int().min(0);
+
+/** How persistent bytes are that were written. */
+export const durabilitySchema = z.object({
+  requested: z.enum(['flush', 'none']),
+  achieved: z.enum(['flush', 'none', 'volatile']).meta({
+    description: 'volatile: the destination cannot be persistent.',
+  }),
+  basis: z.enum(FLUSH_BASES).nullable().meta({ description: 'What made it persistent.' }),
+});
+
+export type Durability = z.output<typeof durabilitySchema>;
 
 export const deviceSchema = z
   .object({
@@ -111,23 +130,4 @@ export const checksumSchema = z.object({ crc32c: crc32cSchema }).meta({ id: 'Che
 export type InconsistentRanges = z.output<typeof deviceSchema>['inconsistent'];
 
 /** A device as clients see it. */
-export function deviceDocument(
-  device: Device,
-  inconsistent: InconsistentRanges,
-): z.output<typeof deviceSchema> {
-  return {
-    name: device.name,
-    path: device.path,
-    kind: device.kind,
-    uuid: device.uuid,
-    resource: device.resource,
-    size: device.size,
-    align: device.align,
-    numa_node: device.numaNode,
-    persistence_domain: device.persistenceDomain,
-    bad_blocks: device.badBlocks,
-    state: device.state,
-    state_reason: device.stateReason,
-    inconsistent,
-  };
-}
+export type DeviceDocument = z.output<typeof deviceSchema>;

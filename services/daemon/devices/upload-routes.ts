@@ -11,7 +11,7 @@ import {
   type DigestAlgorithm,
   readContentDigest,
 } from '../../http/content-digest.ts';
-import { noBodyUnless } from '../../http/no-body.ts';
+import { bodyLength, OCTETS, octetsBody, takeOctets } from '../../http/octets.ts';
 import { Problem, withMembers } from '../../http/problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../../http/problems/schema.ts';
 import { awaitsContinue } from '../../http/semantics.ts';
@@ -23,10 +23,10 @@ import { flushedByCpu, type Inventory } from './device.ts';
 import { durabilityOf } from './durability.ts';
 import {
   deviceParams,
-  OCTETS,
   uploadProblemSchema,
   uploadQuerySchema,
   uploadResultSchema,
+  WRITE_PROBLEMS,
 } from './schema.ts';
 import type { UnflushedDevices } from './unflushed.ts';
 import { checkUpload, Upload, type UploadTarget } from './upload.ts';
@@ -46,14 +46,7 @@ export interface UploadRoutesOptions {
 export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (app, options) => {
   const { engine, inventory, queue, unflushed, observer, idleMs, signal } = options;
   const hashes = new BodyHashes();
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser(OCTETS, (_request, payload, done) => done(null, payload));
-  // One that waits for "100 Continue" has a body to come.
-  app.addContentTypeParser('*', noBodyUnless(OCTETS, { atOnce: awaitsContinue, idleMs }));
-  app.addHook('onRequest', async (request) => {
-    // Fastify has no parser for a body of no type; this one is taken as what it must be.
-    request.raw.headers['content-type'] ??= OCTETS;
-  });
+  takeOctets(app, idleMs);
 
   app.put(
     '/devices/:name/content',
@@ -76,26 +69,11 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
               'RFC 9530, with `sha-256` or `crc32c`: the body is compared with it as it arrives.',
           }),
         }),
-        body: z.unknown().meta({ type: 'string', format: 'binary' }),
+        body: octetsBody,
         response: {
           200: uploadResultSchema.meta({ description: 'All of it is written.' }),
           ...problemResponses('not_found', 'unsupported_media_type'),
-          ...problemResponsesWith(
-            uploadProblemSchema,
-            'invalid_request',
-            'request_timeout',
-            'payload_too_large',
-            'out_of_range',
-            'bad_block',
-            'digest_mismatch',
-            'queue_full',
-            'internal_error',
-            'media_error',
-            'device_gone',
-            'overloaded',
-            'shutting_down',
-            'storage_full',
-          ),
+          ...problemResponsesWith(uploadProblemSchema, ...WRITE_PROBLEMS),
         },
       },
     },
@@ -105,7 +83,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
       const device = inventory.get(name);
       // By default a file's pages are left to the kernel, which outlives the daemon.
       const { offset, durability = flushedByCpu(device) ? 'flush' : 'none' } = request.query;
-      const length = request.body === undefined ? 0 : bodyLength(request);
+      const length = bodyLength(request);
       // A body of unknown length may go on to the device's end.
       const size = length ?? Math.max(device.size - offset, 0);
       authorize(request, [{ device: name, offset, size, write: true }], () => '/offset');
@@ -220,13 +198,4 @@ function checkDigests(
       'Content-Digest. It is written: send it again.';
     throw new Problem('digest_mismatch', detail);
   }
-}
-
-/** @returns undefined if it is not known beforehand */
-function bodyLength({ headers }: FastifyRequest): number | undefined {
-  if (headers['content-range'] !== undefined) {
-    throw new Problem('invalid_request', 'Content-Range means nothing here: use ?offset=N.');
-  }
-  if (headers['transfer-encoding'] !== undefined) return undefined;
-  return Number(headers['content-length'] ?? 0);
 }

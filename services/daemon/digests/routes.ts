@@ -4,14 +4,14 @@ import type { ServerResponse } from 'node:http';
 import accepts from 'accepts';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import { z } from 'zod';
 import { authorize } from '../../http/access/authorize.ts';
 import { clientLeft } from '../../http/client-left.ts';
+import { OCTETS, octetsAnswer } from '../../http/octets.ts';
 import { problemResponses } from '../../http/problems/schema.ts';
 import { StreamSlots } from '../../http/stream-slots.ts';
 import { checkBadBlocks, checkBounds, checkOnline, type Inventory } from '../devices/device.ts';
 import { writeChunk } from '../devices/download.ts';
-import { deviceParams, OCTETS } from '../devices/schema.ts';
+import { deviceParams, READ_PROBLEMS } from '../devices/schema.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { digests } from './digests.ts';
@@ -53,13 +53,10 @@ export const digestRoutes: FastifyPluginAsyncZod<DigestRoutesOptions> = async (
             description: 'The digests.',
             content: {
               [JSON_TYPE]: { schema: digestPageSchema },
-              [OCTETS]: { schema: z.string().meta({ format: 'binary' }) },
+              ...octetsAnswer.content,
             },
           },
-          ...problemResponses(
-            ...(['not_found', 'out_of_range', 'bad_block'] as const),
-            ...(['queue_full', 'media_error', 'device_gone'] as const),
-          ),
+          ...problemResponses('out_of_range', ...READ_PROBLEMS),
         },
       },
     },

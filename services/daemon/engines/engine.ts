@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
 import { type Context, check, loadShim, type Shim, ShimError } from '../../base/native/shim.ts';
-import type { EngineName } from '../../base/vocabulary.ts';
+import { type EngineName, PERSISTENCE, type Persistence } from '../../base/vocabulary.ts';
 import { JobBatch } from './batch.ts';
 import { CompletionStream, failedCompletion } from './completions.ts';
 import { DmaModule, type DmaPort } from './dma-module.ts';
@@ -17,8 +17,6 @@ import {
   JOB_SIZE,
   type Job,
   OPTIONS_SIZE,
-  PERSISTENCE,
-  type Persistence,
   readU64,
   SEGMENT_SIZE,
   STORAGE_SIZE,

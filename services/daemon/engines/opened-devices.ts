@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import { constants } from 'node:os';
 import { type Context, check, type Shim } from '../../base/native/shim.ts';
 import {
-  DEVICE_KINDS,
-  type DeviceKind,
   FLUSH_BASES,
   type FlushBasis,
+  PERSISTENCE,
+  type Persistence,
+} from '../../base/vocabulary.ts';
+import {
+  DEVICE_KINDS,
+  type DeviceKind,
   INFO_SIZE,
   type Job,
   MAX_BAD_RANGES,
   MEMORY,
-  PERSISTENCE,
-  type Persistence,
   RANGE_SIZE,
   readU64,
   SPEC_SIZE,

@@ -22,14 +22,6 @@ export const NOWHERE = 0xffff_ffff;
 export const DEVICE_KINDS = { devdax: 1, emulated: 2 } as const;
 export type DeviceKind = keyof typeof DEVICE_KINDS;
 
-export const PERSISTENCE = [
-  ...(['volatile', 'memory_controller', 'cpu_cache', 'backing_store', 'unknown'] as const),
-] as const;
-export type Persistence = (typeof PERSISTENCE)[number];
-
-export const FLUSH_BASES = ['none', 'clwb', 'clflushopt', 'clflush', 'msync', 'cpu_cache'] as const;
-export type FlushBasis = (typeof FLUSH_BASES)[number];
-
 const ENGINES = { cpu: 1, dma: 2 } as const satisfies Record<EngineName, number>;
 const PRIORITIES = { high: 0, normal: 1, low: 2 } as const satisfies Record<Priority, number>;
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+
+import type { FastifyPluginAsync } from 'fastify';
 import { z } from 'zod';
 import { API_VERSION, DAEMON_VERSION } from '../../base/version.ts';
-import { problemResponses } from '../../http/problems/schema.ts';
+import { PERSISTENCE } from '../../base/vocabulary.ts';
+import { apiVersionSchema, healthRoutes as commonHealthRoutes } from '../../http/health.ts';
 import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine, Storage } from '../engines/engine.ts';
-import { PERSISTENCE } from '../engines/records.ts';
 import type { Readiness } from './readiness.ts';
 
 const journalSchema = z
@@ -37,9 +38,7 @@ export const readySchema = z
 export const versionSchema = z
   .object({
     daemon: z.string(),
-    api: z.object({ major: z.int(), minor: z.int() }).meta({
-      description: 'Of this interface: within a major version there are only additions.',
-    }),
+    api: apiVersionSchema,
     shim: z.string(),
     module: z.string().nullable(),
     abi: z.int().nullable().meta({ description: "The kernel module's, if it is loaded." }),
@@ -47,8 +46,6 @@ export const versionSchema = z
     journal: journalSchema,
   })
   .meta({ id: 'Version' });
-
-const common = problemResponses();
 
 export interface HealthRoutesOptions {
   engine: Engine;
@@ -58,79 +55,40 @@ export interface HealthRoutesOptions {
   storage: Storage;
 }
 
-export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (
+export const healthRoutes: FastifyPluginAsync<HealthRoutesOptions> = async (
   app,
-  { engine, dma, readiness, storage },
+  { engine, dma, readiness, storage: { persistence } },
 ) => {
-  app.get(
-    '/livez',
-    {
-      config: { access: 'public', quiet: true },
-      schema: {
-        operationId: 'isLive',
-        summary: 'Whether the daemon is alive',
-        description: 'Touches no device.',
-        tags: ['health'],
-        response: {
-          200: z.object({ status: z.literal('ok') }).meta({ description: 'It is alive.' }),
-          ...common,
-        },
+  await app.register(commonHealthRoutes, {
+    live: { summary: 'Whether the daemon is alive', description: 'Touches no device.' },
+    ready: {
+      summary: 'Whether the daemon takes transfers',
+      schema: readySchema,
+      yes: 'It takes transfers.',
+      no: 'It takes none until what `waiting_for` names is there.',
+      read: (): z.output<typeof readySchema> => {
+        const waiting_for = readiness.waitingFor();
+        const degraded = readiness.degraded();
+        return {
+          ready: waiting_for.length === 0,
+          waiting_for,
+          ...(persistence !== 'backing_store' && { journal: { persistence } }),
+          ...(degraded.length > 0 && { degraded }),
+        };
       },
     },
-    async () => ({ status: 'ok' as const }),
-  );
-
-  app.get(
-    '/readyz',
-    {
-      config: { access: 'public', quiet: true },
-      schema: {
-        operationId: 'isReady',
-        summary: 'Whether the daemon takes transfers',
-        tags: ['health'],
-        response: {
-          200: readySchema.meta({ description: 'It takes transfers.' }),
-          503: readySchema.meta({
-            description: 'It takes none until what `waiting_for` names is there.',
-          }),
-          ...common,
-        },
-      },
+    version: {
+      summary: 'Versions of the daemon and its parts',
+      schema: versionSchema,
+      read: (): z.output<typeof versionSchema> => ({
+        daemon: DAEMON_VERSION,
+        api: API_VERSION,
+        shim: engine.shimVersion,
+        module: dma.module?.version ?? null,
+        abi: dma.module?.abi ?? null,
+        node: process.versions.node,
+        journal: { persistence },
+      }),
     },
-    async (_request, reply) => {
-      const waiting_for = readiness.waitingFor();
-      const degraded = readiness.degraded();
-      const ready = waiting_for.length === 0;
-      return reply.code(ready ? 200 : 503).send({
-        ready,
-        waiting_for,
-        ...(storage.persistence !== 'backing_store' && {
-          journal: { persistence: storage.persistence },
-        }),
-        ...(degraded.length > 0 && { degraded }),
-      });
-    },
-  );
-
-  app.get(
-    '/version',
-    {
-      config: { access: 'public' },
-      schema: {
-        operationId: 'getVersion',
-        summary: 'Versions of the daemon and its parts',
-        tags: ['health'],
-        response: { 200: versionSchema.meta({ description: 'The versions.' }), ...common },
-      },
-    },
-    async () => ({
-      daemon: DAEMON_VERSION,
-      api: API_VERSION,
-      shim: engine.shimVersion,
-      module: dma.module?.version ?? null,
-      abi: dma.module?.abi ?? null,
-      node: process.versions.node,
-      journal: { persistence: storage.persistence },
-    }),
-  );
+  });
 };

@@ -2,17 +2,8 @@
 
 import { DAEMON_VERSION } from '../../base/version.ts';
 import { SCOPES } from '../../http/access/scopes.ts';
+import type { Examples } from '../../http/openapi/examples.ts';
 import { REPLICATION_EXAMPLES } from './replication-examples.ts';
-
-/** A request that works when sent, and what comes back; a test sends each of them. */
-export interface Example {
-  summary: string;
-  parameters?: Record<string, string>;
-  body?: unknown;
-  status: number;
-  contentType?: string;
-  response: unknown;
-}
 
 const ID = '01a20400-0be6-721d-ba17-e230afce8d70';
 /** Stands for the id of a transfer that waits for another one. */
@@ -122,9 +113,6 @@ const device = {
   state_reason: null,
   inconsistent: [],
 };
-
-/** By operationId. */
-export type Examples = Record<string, Record<string, Example>>;
 
 /** `ID` as a parameter stands for the id of a transfer that is over. */
 export const EXAMPLES: Examples = {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Example } from './examples.ts';
+import type { Example } from '../../http/openapi/examples.ts';
 
 const ID = '01a20400-7f31-7c55-8a02-6d9e1b7c2f40';
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
+import { isLoopback } from '../../base/host-address.ts';
 import { StartError } from '../../base/start-error.ts';
-import { isLoopback } from '../../http/host-name.ts';
 import { type Peer, readPeersFile } from './peers-file.ts';
 
 /** The daemons that this one may read from, by name. It connects to nothing else. */

@@ -4,14 +4,14 @@ import { byteCount } from '../../base/byte-count.ts';
 import { deviceNameOf } from '../../base/device-name.ts';
 import { PRIORITY_NAMES } from '../../base/vocabulary.ts';
 import { problemSchema } from '../../http/problems/schema.ts';
-import { durabilitySchema } from '../devices/durability.ts';
+import { durabilitySchema } from '../devices/schema.ts';
 import {
   labelFilterSchema,
   labelPatchSchema,
   labelsSchema,
   pageSchema,
   STATUSES,
-  statusesSchema,
+  statusesOf,
   timeoutMsSchema,
   waitingForSchema,
 } from '../transfers/schema.ts';
@@ -193,7 +193,7 @@ export const replicationProblemSchema = problemSchema
   .meta({ id: 'ReplicationProblem' });
 
 export const replicationListQuerySchema = pageSchema.extend({
-  status: statusesSchema.optional().meta({ description: 'One, or several with commas between.' }),
+  status: statusesOf(STATUSES).optional(),
   peer: z.string().optional(),
   device_name: z.string().optional().meta({ description: 'As source or destination.' }),
   label: labelFilterSchema.optional().meta({

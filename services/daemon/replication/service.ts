@@ -17,7 +17,7 @@ import type { InconsistentRanges } from '../devices/schema.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { StoredRows } from '../journal/stored-rows.ts';
 import { whyAnother } from '../transfers/recovery.ts';
-import type { EarlierWork, PlacedWork } from '../transfers/take-up.ts';
+import type { EarlierWork, PlacedWork } from '../transfers/restore.ts';
 import type { Origin } from '../transfers/transfer.ts';
 import { ActiveReplication, type Dependencies } from './active.ts';
 import { ReplicationFeed } from './events.ts';

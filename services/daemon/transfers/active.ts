@@ -11,6 +11,7 @@ import type { Ticket } from '../order/scheduler.ts';
 import { transferLane, type Work, type WorkQueue } from '../order/work-queue.ts';
 import { accessesOf } from './accesses.ts';
 import type { Archive } from './archive.ts';
+import { patched } from './changes.ts';
 import { dependencyProblem } from './dependencies.ts';
 import { reportEnd } from './observer.ts';
 import { rerunProblem, touchesItself } from './recovery.ts';
@@ -25,7 +26,6 @@ import {
 } from './rows.ts';
 import { Run, type RunOptions, type RunResult, whyGone } from './run.ts';
 import type { TransferPatch, WaitingFor } from './schema.ts';
-import { patched } from './settings.ts';
 import type { Outcome, Transfer, TransferPlan } from './transfer.ts';
 
 /** What a transfer meets on its way. */

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { authorize, type Touches } from '../../http/access/authorize.ts';
@@ -8,7 +9,8 @@ import { fieldProblem, Problem } from '../../http/problems/problem.ts';
 import { problemResponses } from '../../http/problems/schema.ts';
 import { readTraceContext } from '../../http/trace-context.ts';
 import { documentFor } from './document.ts';
-import { describePlan, meaningOf, planTransfer, touchesOf, touchPointer } from './plan.ts';
+import { describePlan, planTransfer } from './plan.ts';
+import { meaningOf, touchesOf, touchPointer } from './request.ts';
 import { ACCEPTANCE_PROBLEMS, type TransferRoutesOptions } from './routes.ts';
 import {
   dryRunSchema,

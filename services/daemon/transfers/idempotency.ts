@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto';
 import { type HeapOptions, heapShare } from '../../base/heap.ts';
 import { Problem, retryLater } from '../../http/problems/problem.ts';
-import { type Transfer, type TransferPlan, weightOf } from './transfer.ts';
+import type { Meaning } from './request.ts';
+import { type Transfer, weightOf } from './transfer.ts';
 
 /** How long a key outlives its transfer, in milliseconds; the HTTP contract's figure. */
 const KEPT_MS = 24 * 3600 * 1000;
@@ -153,12 +154,6 @@ function reaches(taken: typeof MAX, limit: typeof MAX): boolean {
 function nameOf(client: string, key: string): string {
   return `${client}\n${key}`;
 }
-
-/** What a request means: the part of its plan that does not depend on what the host has now. */
-export type Meaning = Omit<TransferPlan, 'source' | 'destination' | 'bytes' | 'choice'> & {
-  source: { name: string };
-  destination: { name: string };
-};
 
 /** Whatever its spelling: defaults filled in, numbers read, labels in order. */
 function fingerprint(plan: Meaning): string {

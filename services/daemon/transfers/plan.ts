@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { deviceNameOf } from '../../base/device-name.ts';
-import type { Touches } from '../../http/access/authorize.ts';
 import { fieldProblem } from '../../http/problems/problem.ts';
 import {
   checkBadBlocks,
@@ -16,39 +14,9 @@ import {
 } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import type { Segment } from '../engines/records.ts';
-import type { Meaning } from './idempotency.ts';
+import { meaningOf, parentOf, type Side, sidesOf } from './request.ts';
 import type { TransferRequest } from './schema.ts';
 import { type TransferPlan, toldSegments } from './transfer.ts';
-
-/** The bytes that a request names, before anybody has looked whether they are there. */
-export function touchesOf(request: TransferRequest): Touches {
-  const { device_name: source, dst_device_name: destination = source } = request;
-  const segments = segmentsOf(request);
-  const sides = sidesOf(request);
-  return {
-    length: sides.length * segments.length,
-    at(index) {
-      const segment = segments[Math.floor(index / sides.length)] as Segment;
-      const side = sides[index % sides.length] as Side;
-      const device = side === 'src_offset' ? source : destination;
-      const write = side === 'dst_offset' && request.operation !== 'compare';
-      return { device, offset: segment[side], size: segment.size, write };
-    },
-  };
-}
-
-type Side = 'src_offset' | 'dst_offset';
-
-/** Which ranges of each segment there are: a fill has no source. */
-function sidesOf({ operation }: Pick<TransferRequest, 'operation'>): readonly Side[] {
-  return operation === 'fill' ? ['dst_offset'] : ['src_offset', 'dst_offset'];
-}
-
-/** JSON pointer to the field that says where one of {@link touchesOf} is. */
-export function touchPointer(request: TransferRequest, index: number): string {
-  const sides = sidesOf(request);
-  return `${parentOf(request, Math.floor(index / sides.length))}/${sides[index % sides.length]}`;
-}
 
 /**
  * Checks a request against the devices and engines that are there.
@@ -113,44 +81,7 @@ export function planTransfer(
   const choice = chooser.choose({
     ...{ operation, source, destination, segments, bytes, requestedEngine, verify },
   });
-  return {
-    operation,
-    pattern: meaning.pattern,
-    source,
-    destination,
-    segments,
-    segmented: meaning.segmented,
-    bytes,
-    requestedEngine,
-    choice,
-    priority: meaning.priority,
-    flush: meaning.flush,
-    verify,
-    timeoutMs: meaning.timeoutMs,
-    labels: meaning.labels,
-    dependsOn: meaning.dependsOn,
-  };
-}
-
-/** What a request means, whether or not it can be done now. */
-export function meaningOf(request: TransferRequest): Meaning {
-  const { device_name: source, dst_device_name: destination = source } = request;
-  const { operation } = request;
-  return {
-    operation,
-    pattern: operation === 'fill' ? (request.pattern ?? '00').toLowerCase() : undefined,
-    source: { name: deviceNameOf(source) },
-    destination: { name: deviceNameOf(destination) },
-    segments: segmentsOf(request),
-    segmented: request.segments !== undefined,
-    requestedEngine: request.engine,
-    priority: request.priority,
-    flush: operation !== 'compare' && request.durability !== 'none',
-    verify: request.verify === 'crc32c',
-    timeoutMs: request.timeout_ms,
-    labels: request.labels,
-    dependsOn: [...new Set(request.depends_on)],
-  };
+  return { ...meaning, source, destination, bytes, choice };
 }
 
 /** What a dry run answers. */
@@ -162,25 +93,6 @@ export function describePlan(plan: TransferPlan) {
     segments: toldSegments(plan),
     bytes: plan.bytes,
   };
-}
-
-/** Its segments; a fill's begin at 0 of what it does not read. */
-function segmentsOf({
-  operation,
-  segments,
-  src_offset = 0,
-  dst_offset = 0,
-  size = 0,
-}: TransferRequest): readonly Segment[] {
-  // The schema has made sure that all are there that the operation needs.
-  if (segments === undefined) return [{ src_offset, dst_offset, size }];
-  if (operation !== 'fill') return segments as readonly Segment[];
-  return segments.map((segment) => ({ ...segment, src_offset: 0 }));
-}
-
-/** JSON pointer to where a segment's fields are. */
-function parentOf({ segments }: TransferRequest, index: number): string {
-  return segments === undefined ? '' : `/segments/${index}`;
 }
 
 function checkOverlap(segments: readonly Segment[], segmented: boolean): void {

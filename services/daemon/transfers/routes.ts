@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import type { FastifyReply } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
@@ -15,7 +16,8 @@ import { readTraceContext } from '../../http/trace-context.ts';
 import type { Inventory } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import { basicDocumentFor, documentFor } from './document.ts';
-import { describePlan, meaningOf, planTransfer, touchesOf, touchPointer } from './plan.ts';
+import { describePlan, planTransfer } from './plan.ts';
+import { meaningOf, touchesOf, touchPointer } from './request.ts';
 import {
   dryRunSchema,
   idempotencyKeySchema,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
-import { ENGINE_NAMES, OPERATIONS } from '../../base/vocabulary.ts';
+import { ENGINE_NAMES, FLUSH_BASES, OPERATIONS } from '../../base/vocabulary.ts';
 import type { DmaFailure, FieldError } from '../../http/problems/problem.ts';
 import { problemCodeSchema } from '../../http/problems/schema.ts';
 import type { Device } from '../devices/device.ts';
-import { DEVICE_KINDS, FLUSH_BASES, type Segment } from '../engines/records.ts';
+import { DEVICE_KINDS, type Segment } from '../engines/records.ts';
 import type { Rows } from '../journal/store.ts';
 import { ENDS, transferRequestSchema } from './schema.ts';
 import type { Change, Outcome, Transfer } from './transfer.ts';

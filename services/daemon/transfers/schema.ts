@@ -5,7 +5,7 @@ import { crc32cSchema } from '../../base/crc32c.ts';
 import { ENGINE_NAMES, MAX_SEGMENTS, OPERATIONS, PRIORITY_NAMES } from '../../base/vocabulary.ts';
 import { passPlain } from '../../http/pass-plain.ts';
 import { problemSchema } from '../../http/problems/schema.ts';
-import { durabilitySchema } from '../devices/durability.ts';
+import { durabilitySchema } from '../devices/schema.ts';
 import type { Segment } from '../engines/records.ts';
 import { areReadSegments } from './segments-body.ts';
 
@@ -387,14 +387,17 @@ export const transferProblemSchema = problemSchema
   .extend({ transfer: transferSchema.optional() })
   .meta({ id: 'TransferProblem' });
 
-/** One status, or several with commas between. */
-export const statusesSchema = z
-  .string()
-  .refine(
-    (text) => text.split(',').every((each) => (STATUSES as readonly string[]).includes(each)),
-    `must be one or more of ${STATUSES.join(', ')}, with commas between`,
-  )
-  .transform((text) => [...new Set(text.split(','))].sort() as Status[]);
+/** One status of those given, or several with commas between. */
+export function statusesOf<Each extends string>(statuses: readonly Each[]) {
+  return z
+    .string()
+    .refine(
+      (text) => text.split(',').every((each) => (statuses as readonly string[]).includes(each)),
+      `must be one or more of ${statuses.join(', ')}, with commas between`,
+    )
+    .transform((text) => [...new Set(text.split(','))].sort() as Each[])
+    .meta({ description: 'One, or several with commas between.' });
+}
 
 const instant = z.iso
   .datetime({ offset: true, error: 'must be a time such as 2026-11-27T08:30:00Z' })
@@ -418,7 +421,7 @@ export const pageSchema = z.strictObject({
 
 /** Which transfers a list or a stream of events has, and how much of each. */
 export const transferFilterSchema = z.strictObject({
-  status: statusesSchema.optional().meta({ description: 'One, or several with commas between.' }),
+  status: statusesOf(STATUSES).optional(),
   created_after: instant.optional().meta({ description: 'Accepted at that time or later.' }),
   created_before: instant.optional().meta({ description: 'Accepted before that time.' }),
   view: z.enum(['full', 'basic']).default('full').meta({

@@ -15,12 +15,13 @@ import { documentFor } from './document.ts';
 import { Feed } from './feed.ts';
 import type { FinishedLimits } from './finished.ts';
 import { History, type HistoryLimits, type Page } from './history.ts';
-import { IdempotencyKeys, type Meaning } from './idempotency.ts';
+import { IdempotencyKeys } from './idempotency.ts';
 import { reportEnd } from './observer.ts';
 import type { Recovered } from './recovery.ts';
+import type { Meaning } from './request.ts';
+import type { PlacedWork } from './restore.ts';
 import { endedRows, partsOf } from './rows.ts';
 import type { TransferListQuery, TransferPatch } from './schema.ts';
-import type { PlacedWork } from './take-up.ts';
 import { type Origin, type Outcome, Transfer, type TransferPlan } from './transfer.ts';
 
 /**
@@ -305,7 +306,7 @@ export class TransferService {
   }
 
   /**
-   * Takes up what an earlier daemon left unfinished, in the order in which that accepted it. To be
+   * Restores what an earlier daemon left unfinished, in the order in which that accepted it. To be
    * called before anything is created. What is to run again has its place in the order from now on,
    * and waits for {@link settlePast}.
    *
@@ -313,7 +314,7 @@ export class TransferService {
    * @param others work beside transfers, which takes its places among them
    * @returns once what becomes of it is in the journal
    */
-  async takeUp(
+  async restore(
     left: readonly Recovered[],
     lastId: string | undefined,
     others: readonly PlacedWork[] = [],

@@ -1,40 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { crc32cText } from '../../base/crc32c.ts';
-import type { Operation, Priority } from '../../base/vocabulary.ts';
 import { type Problem, problemDetails } from '../../http/problems/problem.ts';
 import type { TraceContext } from '../../http/trace-context.ts';
 import type { Device } from '../devices/device.ts';
 import { durabilityOf } from '../devices/durability.ts';
-import type { EngineChoice, RequestedEngine } from '../engines/choice.ts';
+import type { EngineChoice } from '../engines/choice.ts';
 import type { Completion, Segment } from '../engines/records.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
+import type { TransferSettings } from './changes.ts';
+import type { Meaning } from './request.ts';
 import type { BasicTransferDocument, End, Status, TransferDocument, WaitingFor } from './schema.ts';
-import type { Settings } from './settings.ts';
 
 /** What is to be done: a request, checked against the devices and with its engine chosen. */
-export interface TransferPlan {
-  operation: Operation;
-  /** What a fill writes, in hex digits. */
-  pattern: string | undefined;
-  /** Of a fill the destination, too. */
+export interface TransferPlan extends Meaning {
   source: Device;
   destination: Device;
-  segments: readonly Segment[];
-  /** Whether the client gave segments, and shall see them again. */
-  segmented: boolean;
   /** The sum of the segments. */
   bytes: number;
-  requestedEngine: RequestedEngine;
   choice: EngineChoice;
-  priority: Priority;
-  flush: boolean;
-  verify: boolean;
-  /** From acceptance. */
-  timeoutMs: number | undefined;
-  labels: Readonly<Record<string, string>>;
-  /** Ids of transfers that have to succeed before. */
-  dependsOn: readonly string[];
 }
 
 /** Characters of labels that take about as much memory as a segment. */
@@ -100,7 +84,7 @@ export interface Acceptance {
 export interface Change {
   /** 1 for the first one. */
   number: number;
-  settings: Settings;
+  settings: TransferSettings;
 }
 
 /** How a transfer ended. */
@@ -188,7 +172,7 @@ export class Transfer {
   }
 
   /** What its client wants now. */
-  get settings(): Settings {
+  get settings(): TransferSettings {
     return this.change?.settings ?? this.plan;
   }
 

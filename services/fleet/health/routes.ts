@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import type { FastifyPluginAsync } from 'fastify';
 import { z } from 'zod';
 import { API_VERSION, DAEMON_VERSION } from '../../base/version.ts';
-import { problemResponses } from '../../http/problems/schema.ts';
+import { apiVersionSchema, healthRoutes as commonHealthRoutes } from '../../http/health.ts';
 import type { Membership } from '../etcd/membership.ts';
 import type { Mirror } from '../etcd/mirror.ts';
 
@@ -17,14 +17,10 @@ const readySchema = z
 const versionSchema = z
   .object({
     fleet: z.string(),
-    api: z.object({ major: z.int(), minor: z.int() }).meta({
-      description: 'Of this interface: within a major version there are only additions.',
-    }),
+    api: apiVersionSchema,
     node: z.string(),
   })
   .meta({ id: 'FleetVersion' });
-
-const common = problemResponses();
 
 export interface HealthRoutesOptions {
   mirror: Mirror;
@@ -41,66 +37,33 @@ export function waitingFor({ mirror, membership }: HealthRoutesOptions): string[
   return mirror.current ? [] : ['etcd: reading what it has'];
 }
 
-export const healthRoutes: FastifyPluginAsyncZod<HealthRoutesOptions> = async (app, options) => {
-  app.get(
-    '/livez',
-    {
-      config: { access: 'public', quiet: true },
-      schema: {
-        operationId: 'isLive',
-        summary: 'Whether the gateway is alive',
-        description: 'Asks neither etcd nor a host.',
-        tags: ['health'],
-        response: {
-          200: z.object({ status: z.literal('ok') }).meta({ description: 'It is alive.' }),
-          ...common,
-        },
+export const healthRoutes: FastifyPluginAsync<HealthRoutesOptions> = async (app, options) => {
+  await app.register(commonHealthRoutes, {
+    live: {
+      summary: 'Whether the gateway is alive',
+      description: 'Asks neither etcd nor a host.',
+    },
+    ready: {
+      summary: 'Whether the gateway accepts transfers',
+      schema: readySchema,
+      yes: 'It accepts transfers.',
+      no: 'It accepts none until what `waiting_for` names is there.',
+      read: (): z.output<typeof readySchema> => {
+        const waiting_for = waitingFor(options);
+        const count = options.notReady();
+        return {
+          ready: waiting_for.length === 0,
+          waiting_for,
+          ...(count > 0 && { degraded: [`hosts that are not ready: ${count}`] }),
+        };
       },
     },
-    async () => ({ status: 'ok' as const }),
-  );
-
-  app.get(
-    '/readyz',
-    {
-      config: { access: 'public', quiet: true },
-      schema: {
-        operationId: 'isReady',
-        summary: 'Whether the gateway accepts transfers',
-        tags: ['health'],
-        response: {
-          200: readySchema.meta({ description: 'It accepts transfers.' }),
-          503: readySchema.meta({
-            description: 'It accepts none until what `waiting_for` names is there.',
-          }),
-          ...common,
-        },
-      },
+    version: {
+      summary: 'Versions',
+      schema: versionSchema,
+      read: (): z.output<typeof versionSchema> => ({
+        ...{ fleet: DAEMON_VERSION, api: API_VERSION, node: process.versions.node },
+      }),
     },
-    async (_request, reply) => {
-      const waiting_for = waitingFor(options);
-      const ready = waiting_for.length === 0;
-      const count = options.notReady();
-      const degraded = count > 0 ? [`hosts that are not ready: ${count}`] : [];
-      return reply
-        .code(ready ? 200 : 503)
-        .send({ ready, waiting_for, ...(degraded.length > 0 && { degraded }) });
-    },
-  );
-
-  app.get(
-    '/version',
-    {
-      config: { access: 'public' },
-      schema: {
-        operationId: 'getVersion',
-        summary: 'Versions',
-        tags: ['health'],
-        response: { 200: versionSchema.meta({ description: 'The versions.' }), ...common },
-      },
-    },
-    async () => ({
-      ...{ fleet: DAEMON_VERSION, api: API_VERSION, node: process.versions.node },
-    }),
-  );
+  });
 };

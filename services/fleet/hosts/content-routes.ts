@@ -8,17 +8,24 @@ import {
   checksumSchema,
   deviceParams,
   deviceSchema,
-  OCTETS,
+  READ_PROBLEMS,
   uploadProblemSchema,
   uploadQuerySchema,
   uploadResultSchema,
+  WRITE_PROBLEMS,
 } from '../../daemon/devices/schema.ts';
 import { digestPageSchema, digestsQuerySchema } from '../../daemon/digests/schema.ts';
 import { readRange } from '../../http/content-range.ts';
-import { noBodyUnless } from '../../http/no-body.ts';
+import {
+  bodyLength,
+  OCTETS,
+  octetsAnswer,
+  octetsBody,
+  rangeHeader,
+  takeOctets,
+} from '../../http/octets.ts';
 import { Problem, retryLater } from '../../http/problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../../http/problems/schema.ts';
-import { awaitsContinue } from '../../http/semantics.ts';
 import { StreamSlots } from '../../http/stream-slots.ts';
 import { type HostGrants, mayUseHost } from '../access/hosts.ts';
 import type { Fleet } from './fleet.ts';
@@ -32,11 +39,7 @@ export interface ContentRoutesOptions {
 }
 
 const params = hostParams.extend(deviceParams.shape);
-const DOWNLOAD_PROBLEMS = [
-  ...(['not_found', 'out_of_range', 'bad_block', 'queue_full', 'media_error'] as const),
-  ...(['device_gone', 'host_unreachable'] as const),
-] as const;
-const BINARY = { content: { [OCTETS]: { schema: z.string().meta({ format: 'binary' }) } } };
+const DOWNLOAD_PROBLEMS = ['out_of_range', ...READ_PROBLEMS, 'host_unreachable'] as const;
 /** As long as a body that is no upload may take to send something. */
 const IDLE_MS = 10_000;
 
@@ -116,13 +119,11 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
         tags: ['hosts'],
         params,
         headers: z.object({
-          range: z.string().optional().meta({
-            description: 'One range, such as `bytes=0-4095`; others are ignored.',
-          }),
+          range: rangeHeader,
         }),
         response: {
-          200: { description: 'All bytes.', ...BINARY },
-          206: { description: 'The bytes of the range.', ...BINARY },
+          200: { description: 'All bytes.', ...octetsAnswer },
+          206: { description: 'The bytes of the range.', ...octetsAnswer },
           ...problemResponses(...DOWNLOAD_PROBLEMS, 'range_not_satisfiable'),
         },
       },
@@ -192,7 +193,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
         response: {
           200: {
             description: 'The digests.',
-            content: { 'application/json': { schema: digestPageSchema }, ...BINARY.content },
+            content: { 'application/json': { schema: digestPageSchema }, ...octetsAnswer.content },
           },
           ...problemResponses(...DOWNLOAD_PROBLEMS),
         },
@@ -213,15 +214,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
   );
 
   await app.register(async (uploads) => {
-    uploads.removeAllContentTypeParsers();
-    uploads.addContentTypeParser(OCTETS, (_request, payload, done) => done(null, payload));
-    uploads.addContentTypeParser(
-      '*',
-      noBodyUnless(OCTETS, { atOnce: awaitsContinue, idleMs: IDLE_MS }),
-    );
-    uploads.addHook('onRequest', async (request) => {
-      request.raw.headers['content-type'] ??= OCTETS;
-    });
+    takeOctets(uploads, IDLE_MS);
     (uploads as typeof app).put(
       '/hosts/:host/devices/:name/content',
       {
@@ -241,24 +234,18 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
                 'RFC 9530, with `sha-256` or `crc32c`: the host compares the body with it.',
             }),
           }),
-          body: z.unknown().meta({ type: 'string', format: 'binary' }),
+          body: octetsBody,
           response: {
             200: uploadResultSchema.meta({ description: 'All of it is written.' }),
             ...problemResponses('not_found', 'unsupported_media_type'),
-            ...problemResponsesWith(
-              uploadProblemSchema,
-              ...(['invalid_request', 'request_timeout', 'payload_too_large'] as const),
-              ...(['out_of_range', 'bad_block', 'digest_mismatch', 'queue_full'] as const),
-              ...(['internal_error', 'media_error', 'device_gone', 'overloaded'] as const),
-              ...(['shutting_down', 'storage_full', 'host_unreachable'] as const),
-            ),
+            ...problemResponsesWith(uploadProblemSchema, ...WRITE_PROBLEMS, 'host_unreachable'),
           },
         },
       },
       (request, reply) => {
         const { link, device, path } = find(request, true);
         const { offset, durability } = request.query;
-        const length = request.body === undefined ? 0 : lengthOf(request);
+        const length = bodyLength(request);
         // A body of unknown length may go on to the device's end, as it was seen last.
         const size = length ?? Math.max(device.size - offset, 1);
         authorize(request, { offset, size }, true);
@@ -279,12 +266,3 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
     );
   });
 };
-
-/** @returns undefined if it is not known beforehand */
-function lengthOf({ headers }: FastifyRequest): number | undefined {
-  if (headers['content-range'] !== undefined) {
-    throw new Problem('invalid_request', 'Content-Range means nothing here: use ?offset=N.');
-  }
-  if (headers['transfer-encoding'] !== undefined) return undefined;
-  return Number(headers['content-length'] ?? 0);
-}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
+import { isLoopback } from '../../base/host-address.ts';
 import type { TransferDocument } from '../../daemon/transfers/schema.ts';
-import { isLoopback } from '../../http/host-name.ts';
 import type { Mirror } from '../etcd/mirror.ts';
 import { HostLink } from './host-link.ts';
 import { LiveTransfers, Strangers } from './live.ts';

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { DAEMON_VERSION } from '../../base/version.ts';
-import { EXAMPLES, type Example, type Examples } from '../../daemon/openapi/examples.ts';
+import { EXAMPLES } from '../../daemon/openapi/examples.ts';
 import { FLEET_SCOPES } from '../../http/access/scopes.ts';
+import type { Example, Examples } from '../../http/openapi/examples.ts';
 
 const ID = '01a20400-0be6-721d-ba17-e230afce8d70';
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto';
-import { meaningOf } from '../../daemon/transfers/plan.ts';
+import { meaningOf } from '../../daemon/transfers/request.ts';
 import type { FleetTransferRequest } from './schema.ts';
 
 /** What tells whether two requests mean the same, however they were written. */

@@ -2,7 +2,7 @@
 import type { FastifyReply } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { touchesOf, touchPointer } from '../../daemon/transfers/plan.ts';
+import { touchesOf, touchPointer } from '../../daemon/transfers/request.ts';
 import { dryRunSchema, idempotencyKeySchema } from '../../daemon/transfers/schema.ts';
 import { CHANGES_TRANSFERS, SEES_TRANSFERS } from '../../http/access/scopes.ts';
 import { answerCreated, RETRY_AFTER_SECONDS } from '../../http/answer-created.ts';

@@ -4,9 +4,10 @@ import { hostNameSchema } from '../../base/host-name.ts';
 import { ENGINE_NAMES } from '../../base/vocabulary.ts';
 import {
   ENDS,
+  pageSchema,
   STATUSES,
+  statusesOf,
   transferFilterSchema,
-  transferListQuerySchema,
   transferRequestSchema,
   transferSchema,
 } from '../../daemon/transfers/schema.ts';
@@ -64,24 +65,12 @@ export const fleetTransferProblemSchema = problemSchema
 
 export const fleetFilterSchema = transferFilterSchema.extend({
   host: hostNameSchema.optional(),
-  status: z
-    .string()
-    .refine(
-      (text) =>
-        text.split(',').every((each) => (FLEET_STATUSES as readonly string[]).includes(each)),
-      `must be one or more of ${FLEET_STATUSES.join(', ')}, with commas between`,
-    )
-    .transform((text) => text.split(',') as FleetStatus[])
-    .optional()
-    .meta({ description: 'One, or several with commas between.' }),
+  status: statusesOf(FLEET_STATUSES).optional(),
 });
 
 export type FleetFilter = z.output<typeof fleetFilterSchema>;
 
-export const fleetListQuerySchema = fleetFilterSchema.extend({
-  page_size: transferListQuerySchema.shape.page_size,
-  page_token: transferListQuerySchema.shape.page_token,
-});
+export const fleetListQuerySchema = fleetFilterSchema.extend(pageSchema.shape);
 
 export type FleetListQuery = z.output<typeof fleetListQuerySchema>;
 

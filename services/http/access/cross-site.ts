@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
-import { canonicalHost } from '../host-name.ts';
+import { canonicalHost } from '../../base/host-address.ts';
 import { cameInOnUnixSocket } from '../listeners.ts';
 import { Problem } from '../problems/problem.ts';
 import { syncHook } from '../sync-hook.ts';

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
+import { isLoopback } from '../../base/host-address.ts';
 import { StartError } from '../../base/start-error.ts';
-import { isLoopback } from '../host-name.ts';
 
 /** The settings that it depends on; see config.ts. */
 export interface ExposureSettings {

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import type { FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
-import { canonicalHost, isLoopback } from '../host-name.ts';
+import { canonicalHost, isLoopback } from '../../base/host-address.ts';
 import { cameInOnUnixSocket } from '../listeners.ts';
 import { Problem } from '../problems/problem.ts';
 import { countHeaders } from '../raw-headers.ts';

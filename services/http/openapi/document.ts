@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { OpenAPIV3_1 } from 'openapi-types';
-import type { Example, Examples } from '../../daemon/openapi/examples.ts';
 import { PROBLEMS, type ProblemCode, problemType } from '../problems/problem.ts';
+import type { Example, Examples } from './examples.ts';
 import { openAnswers } from './open-answers.ts';
 
 type Operation = OpenAPIV3_1.OperationObject;

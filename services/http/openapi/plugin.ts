@@ -9,10 +9,10 @@ import {
 import type { OpenAPIV3_1 } from 'openapi-types';
 import { z } from 'zod';
 import { DAEMON_VERSION } from '../../base/version.ts';
-import { EXAMPLES, type Examples } from '../../daemon/openapi/examples.ts';
 import { TOKEN_SCHEME } from '../access/plugin.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { finishDocument, serverAt } from './document.ts';
+import type { Examples } from './examples.ts';
 
 const toComponents = createJsonSchemaTransformObject({});
 
@@ -24,27 +24,13 @@ export interface DescribedService {
   examples: Examples;
 }
 
-const DAEMON: DescribedService = {
-  title: 'dmad',
-  description:
-    'DMA as a service: durable, ordered bulk copies inside and across device-dax memory.',
-  tags: [
-    { name: 'transfers', description: 'Copies, and how they stand.' },
-    { name: 'replications', description: "Copies of ranges of other hosts' devices." },
-    { name: 'devices', description: 'The memory that is copied, and its bytes.' },
-    { name: 'engines', description: 'What copies.' },
-    { name: 'health', description: 'For probes, scrapes and operators.' },
-  ],
-  examples: EXAMPLES,
-};
-
 /**
  * Describes every route that is registered after it, and shows them in Swagger UI.
  *
- * @param options.service what is described; the daemon if absent
+ * @param options.service what is described
  */
-export default fp<{ service?: DescribedService }>(
-  async (app, { service: { title, description, tags, examples } = DAEMON }) => {
+export default fp<{ service: DescribedService }>(
+  async (app, { service: { title, description, tags, examples } }) => {
     await app.register(swagger, {
       openapi: {
         openapi: '3.1.0',

@@ -8,7 +8,13 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { SHIM_ABI } from '../../../services/base/native/shim.ts';
-import { DMA_ERRORS, MAX_SEGMENTS, OPERATIONS } from '../../../services/base/vocabulary.ts';
+import {
+  DMA_ERRORS,
+  FLUSH_BASES,
+  MAX_SEGMENTS,
+  OPERATIONS,
+  PERSISTENCE,
+} from '../../../services/base/vocabulary.ts';
 import * as records from '../../../services/daemon/engines/records.ts';
 import { runs } from '../../support/depth.ts';
 
@@ -207,10 +213,10 @@ describe('the layouts of dma_shim.h', () => {
     expect(constant('DMA_SHIM_NOWHERE')).toBe(records.NOWHERE);
     expect(constant('DMA_SHIM_DEVDAX')).toBe(records.DEVICE_KINDS.devdax);
     expect(constant('DMA_SHIM_FILE')).toBe(records.DEVICE_KINDS.emulated);
-    for (const [value, name] of records.PERSISTENCE.entries()) {
+    for (const [value, name] of PERSISTENCE.entries()) {
       expect([name, constant(`DMA_SHIM_${name.toUpperCase()}`)]).toEqual([name, value]);
     }
-    for (const [value, name] of records.FLUSH_BASES.entries()) {
+    for (const [value, name] of FLUSH_BASES.entries()) {
       expect([name, constant(`DMA_SHIM_FLUSH_${name.toUpperCase()}`)]).toEqual([name, value]);
     }
     for (const [value, name] of OPERATIONS.entries()) {

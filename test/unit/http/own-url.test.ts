@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { canonicalHost } from '../../../services/http/host-name.ts';
+import { canonicalHost } from '../../../services/base/host-address.ts';
 import { ownUrl } from '../../../services/http/own-url.ts';
 import { makeCertificate } from '../../support/certificates.ts';
 

@@ -23,7 +23,7 @@ modules:
   src/middle: { may: [src/bottom] }
   src/bottom: {}
   src/c: { may: [include] }
-  src/low: { files: [src/low/f.c, src/low/g.c] }
+  lowest: { files: [src/low/f.c, src/low/g.c] }
   include: {}
 packages:
   native: [src/bottom]
@@ -93,7 +93,7 @@ describe('fails for', () => {
   ])('%s in C that is not listed, whichever header declares it', (_what, text, what) => {
     expect(check({ 'src/c/e.c': `#include <api.h>\n${text}` })).toEqual({
       status: 1,
-      faults: [`src/c/e.c: src/c may not depend on src/low (${what})`],
+      faults: [`src/c/e.c: src/c may not depend on lowest (${what})`],
     });
   });
 

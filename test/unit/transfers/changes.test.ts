@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import fc from 'fast-check';
+import { patched, type TransferSettings } from '../../../services/daemon/transfers/changes.ts';
 import { IdempotencyKeys } from '../../../services/daemon/transfers/idempotency.ts';
 import {
   type TransferPatch,
   transferPatchSchema,
 } from '../../../services/daemon/transfers/schema.ts';
-import { patched, type Settings } from '../../../services/daemon/transfers/settings.ts';
 import { OutcomeUnknown } from '../../../services/http/problems/problem.ts';
 import { FULL } from '../../support/memory-store.ts';
 import {
@@ -49,7 +49,7 @@ describe('a merge patch', () => {
     );
     fc.assert(
       fc.property(fc.array(patch, { maxLength: 6 }), (patches) => {
-        let settings: Settings = { priority: 'low', timeoutMs: 7, labels: {} };
+        let settings: TransferSettings = { priority: 'low', timeoutMs: 7, labels: {} };
         let document: unknown = { priority: 'low', timeout_ms: 7, labels: {} };
         for (const each of patches) {
           settings = patched(settings, transferPatchSchema.parse(each));

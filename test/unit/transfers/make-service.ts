@@ -98,7 +98,7 @@ export class ServiceBench {
       }),
     );
     const unfinished = recovered.filter(({ kind }) => kind !== 'over');
-    await bench.service.takeUp(unfinished, records.at(-1)?.id);
+    await bench.service.restore(unfinished, records.at(-1)?.id);
     bench.service.addPast(recovered.filter(({ kind }) => kind === 'over'));
     bench.service.settlePast(undefined);
     return bench;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from '@jest/globals';
 import type { FastifyBaseLogger } from 'fastify';
+import { isLoopback } from '../../../../services/base/host-address.ts';
 import { readConfig } from '../../../../services/daemon/config.ts';
 import { Inventory } from '../../../../services/daemon/devices/device.ts';
 import { checkExposure } from '../../../../services/http/access/exposure.ts';
-import { isLoopback } from '../../../../services/http/host-name.ts';
 import { makeDevice } from '../../transfers/make-transfer.ts';
 
 test.each([

@@ -4,14 +4,14 @@ import { MAX_LABELS, type TransferPatch } from './schema.ts';
 import type { TransferPlan } from './transfer.ts';
 
 /** What a client may still change of a transfer that is not over. */
-export type Settings = Pick<TransferPlan, 'priority' | 'timeoutMs' | 'labels'>;
+export type TransferSettings = Pick<TransferPlan, 'priority' | 'timeoutMs' | 'labels'>;
 
 /**
  * Applies a merge patch (RFC 7396): what it does not name stays, and null gives the default.
  *
  * @throws Problem invalid_request if there are too many labels then
  */
-export function patched(settings: Settings, patch: TransferPatch): Settings {
+export function patched(settings: TransferSettings, patch: TransferPatch): TransferSettings {
   const { priority = settings.priority, timeout_ms: timeoutMs = settings.timeoutMs } = patch;
   return {
     priority: priority ?? 'normal',
@@ -22,9 +22,9 @@ export function patched(settings: Settings, patch: TransferPatch): Settings {
 
 /** @throws Problem invalid_request if there are too many labels then */
 export function patchedLabels(
-  { labels }: Pick<Settings, 'labels'>,
+  { labels }: Pick<TransferSettings, 'labels'>,
   patch: NonNullable<TransferPatch['labels']> | null,
-): Settings['labels'] {
+): TransferSettings['labels'] {
   const merged = new Map(patch === null ? [] : Object.entries(labels));
   for (const [key, value] of Object.entries(patch ?? {})) {
     if (value === null) merged.delete(key);

@@ -28,10 +28,10 @@ export interface EarlierWork {
 }
 
 /**
- * Lets the service take up what the journal says of earlier daemons: first, and before anybody is
- * let in, what was unfinished; all else behind, for it may be much, a little at a time.
+ * Restores what the journal says of earlier daemons: first, and before any request is answered, the
+ * transfers that were unfinished; then the history, which may be long, a little at a time.
  */
-export class TakeUp {
+export class Restore {
   readonly #transfers: TransferService;
   readonly #opened: OpenedJournal;
   readonly #options: Omit<RecoveryOptions, 'doubt' | 'writer'>;
@@ -84,7 +84,7 @@ export class TakeUp {
     this.#lastId = idOf(rows.keys.findLast((key) => idOf(key) !== undefined));
     const others = await this.#others?.read(rows);
     rows.forgetKeys();
-    await this.#transfers.takeUp(left, this.#lastId, others);
+    await this.#transfers.restore(left, this.#lastId, others);
     // Damage that shows later is settled later.
     if (doubt !== undefined) this.#others?.settle(doubt);
   }
