@@ -236,7 +236,7 @@ const slow: [string, Lie][] = [
 
 test.each(slow)('a peer %s is waited for until the timeout', async (_what, lie) => {
   peer.lie = lie;
-  const answer = await replicate({ timeout_ms: 1200 });
+  const answer = await replicate({ timeout_ms: 2500 });
   const { detail } = expectProblem(answer, 502, 'peer_unreachable');
   expect(detail).toMatch(/^The peer liar has not answered since .*timeout_ms are over/);
   expect((await content()).equals(before)).toBe(true);
