@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Disturbance } from './quiet.ts';
 
 /** A row of the bench's table and of its JSON file. */
 export interface Row {
@@ -12,6 +13,10 @@ export interface Row {
   ratio: number | null;
   /** Of the repeats' ratios: the distance between their quartiles. */
   spread: number | null;
+  /** Of each repeat, in their order. */
+  ratios: number[];
+  /** What else the machine did meanwhile; absent if nothing was measured. */
+  disturbance?: Disturbance;
   /** What the peer is, or why there is no figure. */
   note: string;
 }
@@ -50,13 +55,15 @@ export function rowOf(name: string, unit: string, pairs: readonly Pair[], note: 
     peer: median(pairs.map((pair) => pair.peer)),
     ratio: median(ratios),
     spread: quantile(ratios, 0.75) - quantile(ratios, 0.25),
+    ratios: ratios.map((ratio) => Number(ratio.toPrecision(6))),
     note,
   };
 }
 
 /** A row without a figure. */
 export function skipped(name: string, why: string): Row {
-  return { name, value: null, unit: '', peer: null, ratio: null, spread: null, note: why };
+  const nothing = { value: null, unit: '', peer: null, ratio: null, spread: null, ratios: [] };
+  return { name, ...nothing, note: why };
 }
 
 export function median(values: readonly number[]): number {

@@ -14,6 +14,7 @@ const MIB = 2 ** 20;
 const LARGE = 256 * MIB;
 
 interface Load {
+  answers: number;
   perSecond: number;
   p50: number;
   p99: number;
@@ -67,33 +68,41 @@ async function timed(work: () => Promise<void>): Promise<number> {
   return performance.now() - began;
 }
 
-export const SMALL_ROWS = ['http_4KiB_rps', 'http_4KiB_p99'];
+export const SMALL_ROWS = ['http_4KiB_rps', 'http_4KiB_p99', 'http_4KiB_cpu'];
 
 /** Has the just-in-time compiler do its work on a server: a daemon that was just started is slower. */
 async function warmUp(server: Server): Promise<void> {
   await load(server, { connections: 64, seconds: 3 });
 }
 
-/** Transfers of 4 KiB on 64 connections, against a bare route: how many, and how long they take. */
+/** Transfers of 4 KiB on 64 connections, against a bare route: how many, how long they take, and what CPU. */
 export function smallRows(workshop: Workshop): Promise<Row[]> {
   return withServers(workshop.directory, MIB, async (daemon, bare) => {
     const rates: Pair[] = [];
     const delays: Pair[] = [];
-    const one = (server: Server, seconds: number) => load(server, { connections: 64, seconds });
+    const costs: Pair[] = [];
+    const one = async (server: Server, seconds: number) => {
+      const before = server.cpuSeconds;
+      const loaded = await load(server, { connections: 64, seconds });
+      return { ...loaded, cpuUs: ((server.cpuSeconds - before) / loaded.answers) * 1e6 };
+    };
     for (const server of [daemon, bare]) await warmUp(server);
     for (let round = 0; round < 7; round++) {
       const first = round % 2 === 0 ? daemon : bare;
       const loads = new Map([[first, await one(first, 2)]]);
       const second = first === daemon ? bare : daemon;
       loads.set(second, await one(second, 2));
-      const [ours, theirs] = [loads.get(daemon) as Load, loads.get(bare) as Load];
+      type Measured = Awaited<ReturnType<typeof one>>;
+      const [ours, theirs] = [loads.get(daemon) as Measured, loads.get(bare) as Measured];
       rates.push({ value: ours.perSecond, peer: theirs.perSecond });
       delays.push({ value: ours.p99, peer: theirs.p99 });
+      costs.push({ value: ours.cpuUs, peer: theirs.cpuUs });
     }
     const peer = 'bare Fastify route, same schemas and logger; 64 connections';
     return [
       rowOf('http_4KiB_rps', 'transfers/s', rates, peer),
       rowOf('http_4KiB_p99', 'ms', delays, peer),
+      rowOf('http_4KiB_cpu', 'µs', costs, `${peer}; the server's CPU time for each`),
     ];
   });
 }

@@ -2,7 +2,7 @@
 /**
  * Sends transfers of 4 KiB, a process of its own: load.js URL CONNECTIONS OFFSET COUNT SECONDS.
  * Each connection has one request under way. Ends after COUNT answers or SECONDS, whichever is
- * sooner, and prints {"perSecond", "p50", "p99"}: transfers, and milliseconds.
+ * sooner, and prints {"answers", "perSecond", "p50", "p99"}: transfers, and milliseconds.
  */
 import { Client } from 'undici';
 import { quantile } from './figures.ts';
@@ -44,5 +44,6 @@ async function connection(): Promise<void> {
 const began = performance.now();
 await Promise.all(Array.from({ length: Number(connections) }, connection));
 const perSecond = (taken.length / (performance.now() - began)) * 1000;
-const figures = { perSecond, p50: quantile(taken, 0.5), p99: quantile(taken, 0.99) };
+const quantiles = { p50: quantile(taken, 0.5), p99: quantile(taken, 0.99) };
+const figures = { answers: taken.length, perSecond, ...quantiles };
 process.stdout.write(`${JSON.stringify(figures)}\n`);

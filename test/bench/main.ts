@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/** npm run bench -- [--json FILE] [--plots DIRECTORY] [--only NAME,…]: see README.md here. */
+/**
+ * npm run bench -- [--json FILE] [--plots DIRECTORY] [--only NAME,…] [--compare FILE [--with FILE]]: see
+ * README.md here.
+ */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { changesText, compareRuns, differences, type Run, readRun } from './compare.ts';
 import { Workshop } from './copier.ts';
 import { BEST_LOOP_ROWS, bestLoopRow, ENGINE_ROWS, engineRow, FIO_ROWS, fioRow } from './engine.ts';
 import { type Row, skipped } from './figures.ts';
@@ -20,6 +24,7 @@ import {
 } from './http.ts';
 import { describeMachine, machineText } from './machine.ts';
 import { ratioPlot } from './plot.ts';
+import { disturbanceBetween, readCpuTimes, whyNotQuiet } from './quiet.ts';
 import { REPLICATION_ROW, replicationRow } from './replication.ts';
 import { QUEUE_ROW, queueRow, STREAMS_ROW, streamsRow } from './scale.ts';
 import {
@@ -33,8 +38,8 @@ import {
   MIXED_ROW,
   memoryRow,
   mixedRow,
-  START_ROW,
-  startRow,
+  START_ROWS,
+  startRows,
 } from './service.ts';
 
 /** Rows that are measured together, or each by itself. */
@@ -62,7 +67,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   ...each([MIXED_ROW], mixedRow),
   ...each([LAG_ROW], lagRow),
   ...each([DIGEST_LAG_ROW], digestLagRow),
-  ...each([START_ROW], startRow),
+  { names: START_ROWS, measure: startRows },
   ...each([MEMORY_ROW], memoryRow),
   ...each([QUEUE_ROW], queueRow),
   ...each([STREAMS_ROW], streamsRow),
@@ -74,8 +79,15 @@ const { values } = parseArgs({
     json: { type: 'string' },
     plots: { type: 'string' },
     only: { type: 'string' },
+    compare: { type: 'string' },
+    with: { type: 'string' },
   },
 });
+// Before anything is measured: a file that cannot be read would show only at the end.
+const earlier = values.compare === undefined ? undefined : readRun(values.compare);
+if (earlier !== undefined && values.with !== undefined) {
+  process.exit(report(earlier, readRun(values.with)));
+}
 const known = MEASUREMENTS.flatMap(({ names }) => names);
 // An hour is measured only by name.
 const wanted = values.only?.split(',') ?? known.filter((name) => name !== HOUR_ROW);
@@ -94,8 +106,11 @@ const rows: Row[] = [];
 try {
   for (const measurement of MEASUREMENTS) {
     if (!measurement.names.some((name) => wanted.includes(name))) continue;
+    const before = readCpuTimes();
     const measured = [await attempt(measurement)].flat();
-    for (const row of measured.filter(({ name }) => wanted.includes(name))) {
+    const disturbance = disturbanceBetween(before, readCpuTimes());
+    for (const one of measured.filter(({ name }) => wanted.includes(name))) {
+      const row = one.value === null ? one : { ...one, disturbance };
       rows.push(row);
       process.stdout.write(`${rowLine(row)}\n`);
     }
@@ -119,7 +134,25 @@ if (values.plots !== undefined) {
     writeFileSync(join(values.plots, `${name}.svg`), plot);
   }
 }
-process.exitCode = rows.some(({ note }) => note.startsWith('failed: ')) ? 1 : 0;
+const disturbed = rows.filter(({ disturbance }) => disturbance && whyNotQuiet(disturbance));
+if (disturbed.length > 0) {
+  const names = disturbed.map(({ name }) => name).join(', ');
+  process.stdout.write(`\nthe machine was not quiet, measure again: ${names}\n`);
+}
+const failed = rows.some(({ note }) => note.startsWith('failed: '));
+const slower = earlier === undefined ? 0 : report(earlier, { machine, rows });
+process.exitCode = failed ? 1 : slower;
+
+/** Says what has changed. @returns 1 if anything has become slower */
+function report(before: Run, after: Run): number {
+  const changes = compareRuns(before, after);
+  process.stdout.write(`\n${'name'.padEnd(25)}   better    noise  verdict\n`);
+  process.stdout.write(`${changesText(changes)}\n`);
+  for (const difference of differences(before, after)) {
+    process.stdout.write(`another machine or other software: ${difference}\n`);
+  }
+  return changes.some(({ verdict }) => verdict === 'slower') ? 1 : 0;
+}
 
 /** One that fails does not take the others' figures along. */
 async function attempt({ names, measure }: Measurement): Promise<Row | Row[]> {
@@ -130,11 +163,13 @@ async function attempt({ names, measure }: Measurement): Promise<Row | Row[]> {
   }
 }
 
-function rowLine({ name, value, unit, peer, ratio, spread, note }: Row): string {
+function rowLine({ name, value, unit, peer, ratio, spread, note, disturbance }: Row): string {
   const number = (figure: number | null, digits: number) => figure?.toFixed(digits) ?? '-';
   const digits = unit === 'transfers/s' ? 0 : 2;
   const measured = value === null ? '-' : `${number(value, digits)} ${unit}`;
-  return `${line(name, measured, number(peer, digits), number(ratio, 2), number(spread, 2))}  ${note}`;
+  const figures = line(name, measured, number(peer, digits), number(ratio, 2), number(spread, 2));
+  const reason = disturbance && whyNotQuiet(disturbance);
+  return `${figures}  ${note}${reason ? ` (not quiet: ${reason})` : ''}`;
 }
 
 function line(name: string, value: string, peer: string, ratio: string, spread: string): string {

@@ -4,9 +4,12 @@ import { mkdirSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { parseProcess } from './quiet.ts';
 
 const MAIN = fileURLToPath(new URL('../../services/daemon/main.js', import.meta.url));
 const BARE = fileURLToPath(new URL('./bare.js', import.meta.url));
+/** Of the times in /proc, on every Linux of today. */
+const TICKS_PER_SECOND = 100;
 /** One that the bench forgets ends by itself. */
 const LIFETIME_MS = 90 * 60_000;
 
@@ -74,6 +77,12 @@ export class Server {
   get memory(): number {
     const status = readFileSync(`/proc/${this.#child.pid}/status`, 'utf8');
     return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+  }
+
+  /** CPU time that its process has used, all threads, in seconds. */
+  get cpuSeconds(): number {
+    const stat = readFileSync(`/proc/${this.#child.pid}/stat`, 'utf8');
+    return parseProcess(stat).ticks / TICKS_PER_SECOND;
   }
 
   async stop(): Promise<void> {

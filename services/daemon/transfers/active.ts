@@ -22,6 +22,7 @@ import {
   dependencyRows,
   endedRows,
   keysOf,
+  rowsOf,
   unsettledRows,
 } from './rows.ts';
 import { Run, type RunOptions, type RunResult, whyGone } from './run.ts';
@@ -42,6 +43,8 @@ export interface Surroundings extends RunOptions {
   accepted(active: ActiveTransfer): void;
   /** It is over, or left to the next daemon; called before anybody else is told. */
   left(active: ActiveTransfer): void;
+  /** It is over, and nothing of it changes any more. */
+  finished(transfer: Transfer): void;
   /** Has transfers outlive the daemon that one which does depends on. */
   keep(dependencies: readonly Transfer[]): void;
 }
@@ -343,7 +346,7 @@ export class ActiveTransfer {
   /** The journal has refused it. */
   refusedByJournal(): void {
     if (this.#kept.is === 'coming' && this.#kept.otherRows) {
-      this.#around.journal.remove(keysOf(this.transfer));
+      this.#around.journal.remove(keysOf(rowsOf(this.transfer)));
     }
     this.#kept = { is: 'no' };
     if (this.#state.is !== 'accepting') {
@@ -513,10 +516,11 @@ export class ActiveTransfer {
     const { transfer } = this;
     const { archive, feed } = this.#around;
     transfer.finish(outcome);
-    if (this.#kept.is === 'no') archive.add(transfer);
+    if (this.#kept.is === 'no') archive.add(transfer.id);
     this.#leave();
     reportEnd(this.#around, transfer);
     feed.publish('status', transfer);
+    this.#around.finished(transfer);
     this.#release();
   }
 

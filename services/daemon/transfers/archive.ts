@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Journal } from '../journal/journal.ts';
-import { acceptedRows, changedRows, dependencyRows, endedRows, keysOf } from './rows.ts';
+import {
+  acceptedRows,
+  changedRows,
+  dependencyRows,
+  endedRows,
+  keysOf,
+  type RowsOf,
+} from './rows.ts';
 import type { Outcome, Transfer } from './transfer.ts';
 
 const BATCH_MS = 1000;
@@ -13,15 +20,19 @@ const BATCH = { transfers: 500, segments: 16_384 };
  */
 export class Archive {
   readonly #journal: Journal;
-  readonly #waiting = new Set<Transfer>();
+  readonly #find: (id: string) => Transfer | undefined;
+  /** Ids of those that are to be written. */
+  readonly #waiting = new Set<string>();
   /** Keys of rows that this version does not understand, by the transfer's id. */
   readonly #foreign = new Map<string, readonly string[]>();
   readonly #timer: NodeJS.Timeout;
   /** Since the last batch was due. */
   #added = 0;
 
-  constructor(journal: Journal) {
+  /** @param find gives a transfer that has not been forgotten */
+  constructor(journal: Journal, find: (id: string) => Transfer | undefined) {
     this.#journal = journal;
+    this.#find = find;
     this.#timer = setInterval(() => {
       // Of a flood, what could be kept would be forgotten again for what comes behind it.
       const flood = this.#added > BATCH.transfers;
@@ -31,8 +42,8 @@ export class Archive {
   }
 
   /** Keeps a transfer that is over. */
-  add(transfer: Transfer): void {
-    this.#waiting.add(transfer);
+  add(id: string): void {
+    this.#waiting.add(id);
     this.#added++;
   }
 
@@ -42,10 +53,10 @@ export class Archive {
   }
 
   /** Forgets a transfer, kept by this or otherwise. */
-  remove(transfer: Transfer): void {
-    if (this.#waiting.delete(transfer)) return;
-    this.#journal.remove([...keysOf(transfer), ...(this.#foreign.get(transfer.id) ?? [])]);
-    this.#foreign.delete(transfer.id);
+  remove(rows: RowsOf): void {
+    if (this.#waiting.delete(rows.id)) return;
+    this.#journal.remove([...keysOf(rows), ...(this.#foreign.get(rows.id) ?? [])]);
+    this.#foreign.delete(rows.id);
   }
 
   /** Hands the rest to the journal. */
@@ -56,11 +67,13 @@ export class Archive {
 
   #write(most: typeof BATCH): void {
     let { transfers, segments } = most;
-    for (const transfer of this.#waiting) {
+    for (const id of this.#waiting) {
       if (transfers <= 0 || segments <= 0) return;
+      this.#waiting.delete(id);
+      const transfer = this.#find(id);
+      if (transfer === undefined) continue;
       transfers--;
       segments -= transfer.plan.segments.length;
-      this.#waiting.delete(transfer);
       this.#journal.writeSoon(
         new Map([
           ...acceptedRows(transfer),

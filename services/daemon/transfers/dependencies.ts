@@ -26,7 +26,7 @@ export class Dependents {
   }
 
   /** Those that have not stopped yet and depend on a transfer. */
-  of({ id }: Transfer): ActiveTransfer[] {
+  of(id: string): ActiveTransfer[] {
     return [...(this.#byId.get(id) ?? [])];
   }
 }

@@ -4,6 +4,17 @@ import type { EngineName } from '../../base/vocabulary.ts';
 import type { Status, TransferFilter } from './schema.ts';
 import type { Transfer } from './transfer.ts';
 
+/** What filters look at of a transfer. */
+export interface FilterSubject extends Pick<Transfer, 'status'> {
+  readonly choice: Pick<Transfer['choice'], 'engine'>;
+  readonly plan: Pick<Transfer['plan'], 'operation'> & {
+    readonly source: { readonly name: string };
+    readonly destination: { readonly name: string };
+  };
+  readonly settings: Pick<Transfer['settings'], 'labels'>;
+  readonly accepted: Pick<Transfer['accepted'], 'wallMs'>;
+}
+
 /** What changes in a transfer's life: of an event as it was then. */
 interface Moment {
   status: Status;
@@ -13,7 +24,7 @@ interface Moment {
 /** @returns whether a transfer is one of those that a query is about, at a moment or now */
 export function transferFilter(
   query: TransferFilter,
-): (transfer: Transfer, moment?: Moment) => boolean {
+): (transfer: FilterSubject, moment?: Moment) => boolean {
   const { status, operation, device_name, engine, label } = query;
   const { created_after, created_before } = query;
   const device = device_name === undefined ? undefined : deviceNameOf(device_name);
@@ -36,6 +47,6 @@ export function transferFilter(
 }
 
 /** @param time by the wall clock, in milliseconds */
-function isBefore({ accepted }: Transfer, time: number | undefined): boolean {
+function isBefore({ accepted }: FilterSubject, time: number | undefined): boolean {
   return time !== undefined && Math.floor(accepted.wallMs) < time;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Fifo } from '../order/fifo.ts';
-import { type Transfer, weightOf } from './transfer.ts';
+import type { Packed, PackedTransfers } from './packed.ts';
 
 export interface FinishedLimits {
   /** How many finished transfers are kept. */
@@ -14,8 +14,8 @@ export interface FinishedLimits {
 /** Finished transfers of one client that may be forgotten. */
 interface Shelf {
   /** The first to finish first. */
-  readonly transfers: Fifo<Transfer>;
-  /** See {@link weightOf}. */
+  readonly transfers: Fifo<Packed>;
+  /** See {@link PackedTransfers.weightOf}. */
   weight: number;
 }
 
@@ -25,26 +25,34 @@ interface Shelf {
  */
 export class Finished {
   readonly #limits: FinishedLimits;
+  readonly #packed: PackedTransfers;
   readonly #shelves = new Map<string, Shelf>();
   readonly #total = { transfers: 0, weight: 0 };
-  readonly #onForget: (transfer: Transfer) => void;
+  readonly #onForget: (transfer: Packed) => void;
 
   /** @param onForget receives each transfer that is forgotten */
-  constructor(limits: FinishedLimits, onForget: (transfer: Transfer) => void) {
+  constructor(
+    limits: FinishedLimits,
+    packed: PackedTransfers,
+    onForget: (transfer: Packed) => void,
+  ) {
     this.#limits = limits;
+    this.#packed = packed;
     this.#onForget = onForget;
   }
 
-  /** Adds the latest one to end. */
-  add(transfer: Transfer): void {
-    const { client } = transfer.origin;
+  /** Adds the latest one to end; one that is there stays where it is. */
+  add(transfer: Packed): void {
+    const client = this.#packed.clientOf(transfer);
     let shelf = this.#shelves.get(client);
     if (shelf === undefined) {
       shelf = { transfers: new Fifo(), weight: 0 };
       this.#shelves.set(client, shelf);
     }
+    const { size } = shelf.transfers;
     shelf.transfers.add(transfer);
-    const weight = weightOf(transfer);
+    if (shelf.transfers.size === size) return;
+    const weight = this.#packed.weightOf(transfer);
     shelf.weight += weight;
     this.#total.transfers++;
     this.#total.weight += weight;
@@ -59,8 +67,8 @@ export class Finished {
 
   #forgetOldOf(shelf: Shelf): void {
     const { transfers } = shelf;
-    for (let oldest = transfers.first; oldest; oldest = transfers.first) {
-      if (oldest.overForMs < this.#limits.ms) return;
+    for (let oldest = transfers.first; oldest !== undefined; oldest = transfers.first) {
+      if (this.#packed.overForMs(oldest) < this.#limits.ms) return;
       this.#forget(oldest, shelf);
     }
   }
@@ -83,13 +91,13 @@ export class Finished {
     if (most !== undefined && oldest !== undefined) this.#forget(oldest, most);
   }
 
-  #forget(transfer: Transfer, shelf: Shelf): void {
-    const weight = weightOf(transfer);
+  #forget(transfer: Packed, shelf: Shelf): void {
+    const weight = this.#packed.weightOf(transfer);
     shelf.transfers.delete(transfer);
     shelf.weight -= weight;
     this.#total.transfers--;
     this.#total.weight -= weight;
-    if (shelf.transfers.size === 0) this.#shelves.delete(transfer.origin.client);
+    if (shelf.transfers.size === 0) this.#shelves.delete(this.#packed.clientOf(transfer));
     this.#onForget(transfer);
   }
 }

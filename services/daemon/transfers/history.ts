@@ -4,8 +4,11 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import sortedBtree from 'sorted-btree';
 import { seesAllTransfers, type Viewer } from '../../http/access/visibility.ts';
 import { Problem } from '../../http/problems/problem.ts';
+import type { ElapsedClock } from '../journal/elapsed.ts';
 import { transferFilter } from './filter.ts';
 import { Finished, type FinishedLimits } from './finished.ts';
+import { type Packed, PackedTransfers } from './packed.ts';
+import type { RowsOf } from './rows.ts';
 import { STATUSES, type Status, type TransferListQuery } from './schema.ts';
 import type { Transfer } from './transfer.ts';
 
@@ -31,39 +34,45 @@ export interface Page {
   nextPageToken: string;
 }
 
+/** A transfer that is not finished, or one that is. */
+type Entry = Transfer | Packed;
+
 /**
- * The transfers that can be asked for: all that are not finished, and the latest of those that are.
+ * The transfers that can be asked for: all that are not finished, and the latest of those that are. The
+ * latter are bytes (see packed.ts), of which each that is asked for is made an object anew.
  */
 export class History {
-  readonly #byId = new Map<string, Transfer>();
+  readonly #packed: PackedTransfers;
   readonly #byClient = new Map<string, TransferIndex>();
   /** For those who see all. */
   readonly #everybody = new TransferIndex();
   readonly #answered: Finished;
   readonly #accepted202: Finished;
-  /** Those that are not to be forgotten, though they are finished. */
+  /** Ids of those that are not to be forgotten, though they are finished. */
   readonly #held = new Set<string>();
   /** Resolves once no other list has anything to do in this turn of the event loop. */
   #turn: Promise<void> = Promise.resolve();
 
   /** @param onForget receives each transfer that can be asked for no longer */
-  constructor(limits: HistoryLimits, onForget: (transfer: Transfer) => void) {
-    const forget = (transfer: Transfer) => {
-      this.#byId.delete(transfer.id);
-      const { client } = transfer.origin;
+  constructor(limits: HistoryLimits, clock: ElapsedClock, onForget: (rows: RowsOf) => void) {
+    this.#packed = new PackedTransfers(clock);
+    const forget = (packed: Packed) => {
+      const rows = this.#packed.rowsOf(packed);
+      const client = this.#packed.clientOf(packed);
+      const status = this.#packed.statusOf(packed);
+      this.#packed.remove(packed);
       const index = this.#byClient.get(client);
-      if (index?.delete(transfer) === 0) this.#byClient.delete(client);
-      this.#everybody.delete(transfer);
-      onForget(transfer);
+      if (index?.delete(rows.id, status) === 0) this.#byClient.delete(client);
+      this.#everybody.delete(rows.id, status);
+      onForget(rows);
     };
-    this.#answered = new Finished(limits.answered, forget);
-    this.#accepted202 = new Finished(limits.accepted202, forget);
+    this.#answered = new Finished(limits.answered, this.#packed, forget);
+    this.#accepted202 = new Finished(limits.accepted202, this.#packed, forget);
   }
 
   /** @param hold keep it until {@link release}, even if it is finished */
   add(transfer: Transfer, hold: boolean): void {
     const { client } = transfer.origin;
-    this.#byId.set(transfer.id, transfer);
     let index = this.#byClient.get(client);
     if (index === undefined) {
       index = new TransferIndex();
@@ -74,27 +83,44 @@ export class History {
     if (hold) this.#held.add(transfer.id);
   }
 
+  /** @returns of one that is finished an object of its own, whatever others there are */
   get(id: string): Transfer | undefined {
-    return this.#byId.get(id);
+    const entry = this.#everybody.get(id);
+    return entry === undefined ? undefined : this.#transferOf(entry);
   }
 
-  /** A transfer is finished: from now on it may be forgotten for newer ones. */
+  has(id: string): boolean {
+    return this.#everybody.get(id) !== undefined;
+  }
+
+  /** A transfer is finished, and nothing of it changes any more. It is kept until {@link mayForget}. */
   finish(transfer: Transfer): void {
-    this.#byClient.get(transfer.origin.client)?.finish(transfer);
-    this.#everybody.finish(transfer);
-    if (this.#held.has(transfer.id)) return;
-    (transfer.promised ? this.#accepted202 : this.#answered).add(transfer);
+    const { id, status } = transfer;
+    const packed = this.#packed.add(transfer);
+    this.#byClient.get(transfer.origin.client)?.finish(id, status, packed);
+    this.#everybody.finish(id, status, packed);
+  }
+
+  /** From now on a transfer that is finished may be forgotten for newer ones, unless it is held. */
+  mayForget(id: string): void {
+    const packed = this.#everybody.get(id);
+    if (typeof packed !== 'number' || this.#held.has(id)) return;
+    (this.#packed.isPromised(packed) ? this.#accepted202 : this.#answered).add(packed);
   }
 
   /** Ends a hold. */
-  release(transfer: Transfer): void {
-    if (this.#held.delete(transfer.id) && transfer.over) this.finish(transfer);
+  release(id: string): void {
+    if (this.#held.delete(id)) this.mayForget(id);
   }
 
   /** Forgets what is too old. */
   forgetOld(): void {
     this.#answered.forgetOld();
     this.#accepted202.forgetOld();
+  }
+
+  #transferOf(entry: Entry): Transfer {
+    return typeof entry === 'number' ? this.#packed.get(entry) : entry;
   }
 
   /**
@@ -135,16 +161,16 @@ export class History {
     for (;;) {
       const tree = this.#indexOf(viewer)?.superset(query.status);
       let seen = 0;
-      for (const [id, transfer] of tree?.entriesReversed(after, undefined, true) ?? []) {
+      for (const [id, entry] of tree?.entriesReversed(after, undefined, true) ?? []) {
         after = id;
-        if (matches(transfer)) {
-          if (query.view === 'full') segments += transfer.plan.segments.length;
+        if (matches(typeof entry === 'number' ? this.#packed.subjectOf(entry) : entry)) {
+          if (query.view === 'full') segments += this.#segmentsOf(entry);
           const last = transfers.at(-1);
           const full = transfers.length === query.page_size || segments > MAX_PAGE_SEGMENTS;
           if (last !== undefined && full) {
             return { transfers, nextPageToken: makeToken(last.id, filters) };
           }
-          transfers.push(transfer);
+          transfers.push(this.#transferOf(entry));
         }
         if (++seen === SLICE) break;
       }
@@ -153,46 +179,56 @@ export class History {
       await this.#turn;
     }
   }
+
+  #segmentsOf(entry: Entry): number {
+    return typeof entry === 'number' ? this.#packed.segmentsOf(entry) : entry.plan.segments.length;
+  }
 }
 
 /** By id: UUIDs of version 7, so their order is that of acceptance. */
-type Tree = InstanceType<typeof BTree<string, Transfer>>;
+type Tree<Value> = InstanceType<typeof BTree<string, Value>>;
 
-const newTree = (): Tree => new BTree<string, Transfer>(undefined, compareIds);
+const newTree = <Value>(): Tree<Value> => new BTree<string, Value>(undefined, compareIds);
 
 /**
  * The transfers of one client, so that a list walks nobody else's, or of all; and apart from all
  * that succeeded what is looked for most, and is rare beside it.
  */
 class TransferIndex {
-  readonly #all = newTree();
-  readonly unfinished = newTree();
-  readonly #unsuccessful = newTree();
+  readonly #all = newTree<Entry>();
+  readonly unfinished = newTree<Transfer>();
+  readonly #unsuccessful = newTree<Packed>();
 
   add(transfer: Transfer): void {
     this.#all.set(transfer.id, transfer);
     this.unfinished.set(transfer.id, transfer);
   }
 
-  finish(transfer: Transfer): void {
-    this.unfinished.delete(transfer.id);
-    if (transfer.status !== 'succeeded') this.#unsuccessful.set(transfer.id, transfer);
+  get(id: string): Entry | undefined {
+    return this.#all.get(id);
   }
 
-  /** @returns how many are left */
-  delete({ id }: Transfer): number {
-    for (const tree of [this.#all, this.unfinished, this.#unsuccessful]) tree.delete(id);
+  finish(id: string, status: Status, packed: Packed): void {
+    this.#all.set(id, packed);
+    this.unfinished.delete(id);
+    if (status !== 'succeeded') this.#unsuccessful.set(id, packed);
+  }
+
+  /** @param status that it has ended with @returns how many are left */
+  delete(id: string, status: Status): number {
+    this.#all.delete(id);
+    if (status !== 'succeeded') this.#unsuccessful.delete(id);
     return this.#all.size;
   }
 
   /** All that have that status are in it. */
-  superset(statuses: readonly Status[] | undefined): Tree {
+  superset(statuses: readonly Status[] | undefined): Tree<Entry> {
     const trees = new Set((statuses ?? STATUSES).map((status) => this.#treeOf(status)));
     const [only = this.#all] = trees;
     return trees.size === 1 ? only : this.#all;
   }
 
-  #treeOf(status: Status): Tree {
+  #treeOf(status: Status): Tree<Entry> {
     if (status === 'succeeded') return this.#all;
     return status === 'queued' || status === 'running' ? this.unfinished : this.#unsuccessful;
   }

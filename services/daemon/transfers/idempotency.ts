@@ -3,11 +3,11 @@ import { createHash } from 'node:crypto';
 import { type HeapOptions, heapShare } from '../../base/heap.ts';
 import { Problem, retryLater } from '../../http/problems/problem.ts';
 import type { Meaning } from './request.ts';
-import { type Transfer, weightOf } from './transfer.ts';
+import { monotonicNs, type Transfer, weightOf } from './transfer.ts';
 
 /** How long a key outlives its transfer, in milliseconds; the HTTP contract's figure. */
 const KEPT_MS = 24 * 3600 * 1000;
-/** Each key keeps its transfer in memory; weights are in segments. */
+/** Each key keeps its transfer; weights are in segments. */
 const MAX = { keys: 100_000, weight: 1_000_000 };
 /** What they may take of V8's heap: 1.7 KB each, and their segments. */
 const HEAP_PART = 0.15;
@@ -21,43 +21,47 @@ const FULL_SECONDS = 60;
 
 interface Remembered {
   fingerprint: string;
-  transfer: Transfer;
+  /** Of its transfer. */
+  id: string;
   /** What was counted of it. */
   weight: number;
+  /** See {@link Transfer.finishedNs}; undefined while the transfer is not over. */
+  finishedNs: number | undefined;
 }
 
 /** Which transfer each Idempotency-Key stands for. */
 export class IdempotencyKeys {
   readonly #keys = new Map<string, Remembered>();
-  readonly #onForget: (transfer: Transfer) => void;
+  readonly #onForget: (id: string) => void;
   readonly #max: typeof MAX;
   readonly #total = { keys: 0, weight: 0 };
   readonly #ofClient = new Map<string, typeof RESERVED>();
   /** When all of them were last looked through, by performance.now(). */
   #sweptAt = Number.NEGATIVE_INFINITY;
 
-  /** @param onForget receives each transfer whose key is forgotten */
-  constructor(onForget: (transfer: Transfer) => void, options: HeapOptions = {}) {
+  /** @param onForget receives the id of each transfer whose key is forgotten */
+  constructor(onForget: (id: string) => void, options: HeapOptions = {}) {
     this.#onForget = onForget;
     const share = heapShare(options, HEAP_PART, HEAP_BYTES);
     this.#max = { keys: Math.floor(MAX.keys * share), weight: Math.floor(MAX.weight * share) };
   }
 
-  /** The transfer that a key stands for, whatever the request. */
-  peek(client: string, key: string): Transfer | undefined {
-    return this.#keys.get(nameOf(client, key))?.transfer;
+  /** The id of the transfer that a key stands for, whatever the request. */
+  peek(client: string, key: string): string | undefined {
+    return this.#keys.get(nameOf(client, key))?.id;
   }
 
   /**
-   * The transfer that the same request made before, if it did. Each client has its own keys.
+   * The id of the transfer that the same request made before, if it did. Each client has its own keys.
    *
    * @throws Problem idempotency_key_reused if another request used it, queue_full if no more can be
    *   remembered
    */
-  find(client: string, key: string, request: Meaning): Transfer | undefined {
-    const known = this.#keys.get(nameOf(client, key));
-    if (known === undefined || isOld(known.transfer)) {
-      if (known !== undefined) this.#forgetOld(known.transfer);
+  find(client: string, key: string, request: Meaning): string | undefined {
+    const name = nameOf(client, key);
+    const known = this.#keys.get(name);
+    if (known === undefined || isOld(known)) {
+      if (known !== undefined) this.#forgetOld(name, known);
       if (this.#isFull(client)) {
         if (performance.now() - this.#sweptAt >= SWEEP_MS) this.forgetExpired();
         if (this.#isFull(client)) throw retryLater('queue_full', FULL, FULL_SECONDS);
@@ -68,7 +72,7 @@ export class IdempotencyKeys {
       const detail = 'This Idempotency-Key was used with another body: use a new key.';
       throw new Problem('idempotency_key_reused', detail);
     }
-    return known.transfer;
+    return known.id;
   }
 
   /**
@@ -77,51 +81,64 @@ export class IdempotencyKeys {
    * @returns whether it is
    */
   remember(transfer: Transfer): boolean {
-    const { plan, origin } = transfer;
-    if (origin.key === undefined || isOld(transfer)) return false;
+    const { id, plan, origin } = transfer;
+    const finishedNs = transfer.over ? transfer.finishedNs : undefined;
+    if (origin.key === undefined || isOld({ finishedNs })) return false;
     const name = nameOf(origin.client, origin.key);
-    const known = this.#keys.get(name)?.transfer;
+    const known = this.#keys.get(name);
     // The key was used again after it had expired: the later transfer is the one that it names.
-    if (known !== undefined && known.id > transfer.id) return false;
-    if (known !== undefined) this.#forgetOld(known);
+    if (known !== undefined && known.id > id) return false;
+    if (known !== undefined) this.#forgetOld(name, known);
     const weight = weightOf(transfer);
-    this.#keys.set(name, { fingerprint: fingerprint(plan), transfer, weight });
+    this.#keys.set(name, { fingerprint: fingerprint(plan), id, weight, finishedNs });
     this.#count(origin.client, 1, weight);
     return true;
   }
 
   /** A transfer's settings have changed, and so may what they weigh. */
   weighAgain(transfer: Transfer): void {
-    const { client, key } = transfer.origin;
-    const known = key === undefined ? undefined : this.#keys.get(nameOf(client, key));
-    if (known?.transfer !== transfer) return;
+    const known = this.#keyOf(transfer);
+    if (known === undefined) return;
     const weight = weightOf(transfer);
-    this.#count(client, 0, weight - known.weight);
+    this.#count(transfer.origin.client, 0, weight - known.weight);
     known.weight = weight;
+  }
+
+  /** A transfer is over: from now on the time of its key runs. */
+  finish(transfer: Transfer): void {
+    const known = this.#keyOf(transfer);
+    if (known !== undefined) known.finishedNs = transfer.finishedNs;
   }
 
   /** Its key is free again: the transfer was not accepted. */
   forget(transfer: Transfer): void {
-    const { client, key } = transfer.origin;
-    if (key === undefined) return;
-    const name = nameOf(client, key);
-    const known = this.#keys.get(name);
-    if (known?.transfer !== transfer) return;
-    this.#keys.delete(name);
-    this.#count(client, -1, -known.weight);
+    const { client, key = '' } = transfer.origin;
+    const known = this.#keyOf(transfer);
+    if (known !== undefined) this.#remove(nameOf(client, key), known);
   }
 
   /** Forgets those that were kept for as long as they are to be. */
   forgetExpired(): void {
     this.#sweptAt = performance.now();
-    for (const { transfer } of this.#keys.values()) {
-      if (isOld(transfer)) this.#forgetOld(transfer);
+    for (const [name, known] of this.#keys) {
+      if (isOld(known)) this.#forgetOld(name, known);
     }
   }
 
-  #forgetOld(transfer: Transfer): void {
-    this.forget(transfer);
-    this.#onForget(transfer);
+  /** What is remembered of a transfer's key, unless that stands for another one. */
+  #keyOf({ id, origin: { client, key } }: Transfer): Remembered | undefined {
+    const known = key === undefined ? undefined : this.#keys.get(nameOf(client, key));
+    return known?.id === id ? known : undefined;
+  }
+
+  #forgetOld(name: string, known: Remembered): void {
+    this.#remove(name, known);
+    this.#onForget(known.id);
+  }
+
+  #remove(name: string, { weight }: Remembered): void {
+    this.#keys.delete(name);
+    this.#count(clientOf(name), -1, -weight);
   }
 
   #isFull(client: string): boolean {
@@ -142,8 +159,8 @@ export class IdempotencyKeys {
 }
 
 /** A key is good while its transfer waits or runs, however long that takes, and then for 24 h. */
-function isOld(transfer: Transfer): boolean {
-  return transfer.over && transfer.overForMs >= KEPT_MS;
+function isOld({ finishedNs }: Pick<Remembered, 'finishedNs'>): boolean {
+  return finishedNs !== undefined && (monotonicNs() - finishedNs) / 1e6 >= KEPT_MS;
 }
 
 function reaches(taken: typeof MAX, limit: typeof MAX): boolean {
@@ -153,6 +170,10 @@ function reaches(taken: typeof MAX, limit: typeof MAX): boolean {
 /** Each client has its own keys; neither names nor keys have line breaks. */
 function nameOf(client: string, key: string): string {
   return `${client}\n${key}`;
+}
+
+function clientOf(name: string): string {
+  return name.slice(0, name.indexOf('\n'));
 }
 
 /** Whatever its spelling: defaults filled in, numbers read, labels in order. */

@@ -247,11 +247,24 @@ export function endedRows({ id }: Transfer, outcome: Outcome): Rows {
   return new Map([[keyOf(id, 'ended'), JSON.stringify(record)]]);
 }
 
+/** Which rows there may be of a transfer. */
+export interface RowsOf {
+  id: string;
+  /** Whether its client has changed its settings. */
+  changed: boolean;
+  /** Whether it depends on others. */
+  dependent: boolean;
+}
+
+export function rowsOf({ id, change, plan }: Transfer): RowsOf {
+  return { id, changed: change !== undefined, dependent: plan.dependsOn.length > 0 };
+}
+
 /** The keys that rows of a transfer can have. */
-export function keysOf({ id, change, plan }: Transfer): string[] {
+export function keysOf({ id, changed, dependent }: RowsOf): string[] {
   const parts = PARTS.filter((part) => {
-    if (isChange(part)) return change !== undefined;
-    return part !== 'dependencies' || plan.dependsOn.length > 0;
+    if (isChange(part)) return changed;
+    return part !== 'dependencies' || dependent;
   });
   return parts.map((part) => keyOf(id, part));
 }

@@ -20,7 +20,7 @@ import { reportEnd } from './observer.ts';
 import type { Recovered } from './recovery.ts';
 import type { Meaning } from './request.ts';
 import type { PlacedWork } from './restore.ts';
-import { endedRows, partsOf } from './rows.ts';
+import { endedRows, partsOf, type RowsOf } from './rows.ts';
 import type { TransferListQuery, TransferPatch } from './schema.ts';
 import { type Origin, type Outcome, Transfer, type TransferPlan } from './transfer.ts';
 
@@ -48,7 +48,7 @@ const KEEP_CLOCK_EVERY_MS = 600_000;
 /** With a small heap, fewer finished transfers and fewer keys are kept. */
 export type TransferServiceOptions = Omit<
   Surroundings,
-  'archive' | 'feed' | 'interrupting' | 'accepted' | 'left' | 'keep'
+  'archive' | 'feed' | 'interrupting' | 'accepted' | 'left' | 'finished' | 'keep'
 > &
   HeapOptions;
 
@@ -93,19 +93,18 @@ export class TransferService {
   readonly #failed: Transfer[] = [];
   /** What transfers of earlier daemons depend on, until all of those are known. */
   readonly #openDependencies = new Map<ActiveTransfer, readonly string[]>();
-  /** Until all is known of earlier daemons' transfers: those that are over, and whoever waits. */
-  #past: { over: Transfer[]; all: Promise<void>; known(): void } | undefined = unknownPast();
+  #past: Past | undefined = unknownPast();
   /** How many finished ones of earlier daemons may be known before all are. */
   readonly #maxPast: number;
   readonly #surroundings: Surroundings & { interrupting: boolean };
 
   constructor(options: TransferServiceOptions) {
     this.#options = options;
-    this.#archive = new Archive(options.journal);
+    this.#archive = new Archive(options.journal, (id) => this.#history.get(id));
     const limits = historyLimits(options);
     this.#maxPast = PAST_PART * (limits.answered.transfers + limits.accepted202.transfers);
-    this.#history = new History(limits, (transfer) => this.#forget(transfer));
-    this.#keys = new IdempotencyKeys((transfer) => this.#history.release(transfer), options);
+    this.#history = new History(limits, options.clock, (rows) => this.#forget(rows));
+    this.#keys = new IdempotencyKeys((id) => this.#history.release(id), options);
     this.#surroundings = {
       ...options,
       archive: this.#archive,
@@ -113,6 +112,7 @@ export class TransferService {
       interrupting: false,
       accepted: (active) => this.#show(active),
       left: (active) => this.#left(active),
+      finished: (transfer) => this.#finished(transfer),
       keep: (dependencies) => this.#keepSoon(dependencies),
     };
     this.#forgetting = setInterval(() => {
@@ -181,11 +181,11 @@ export class TransferService {
     const learning = this.learning;
     const unsure = (request: NewTransfer) =>
       (request.origin.key !== undefined && known(request) === undefined) ||
-      request.request.dependsOn.some((id) => this.#history.get(id) === undefined);
+      request.request.dependsOn.some((id) => !this.#history.has(id));
     if (learning !== undefined && requests.some(unsure)) return learning;
     const accepting = requests.flatMap((request) => {
-      const transfer = known(request);
-      return (transfer && this.#active.get(transfer.id)?.accepting) ?? [];
+      const id = known(request);
+      return (id && this.#active.get(id)?.accepting) || [];
     });
     return accepting.length > 0 ? Promise.all(accepting) : undefined;
   }
@@ -213,10 +213,11 @@ export class TransferService {
       (name) => before[indexOf(name) ?? before.length]?.transfer.id ?? name,
     );
     const dependsOn = [...new Set(named)];
+    const find = (id: string) => fresh.get(id)?.transfer ?? this.#history.get(id);
     const known = key && this.#keys.find(client, key, { ...request, dependsOn });
-    if (known) return { transfer: known, replayed: true };
+    const replayed = known ? find(known) : undefined;
+    if (replayed !== undefined) return { transfer: replayed, replayed: true };
     const plan = { ...makePlan(), dependsOn };
-    const find = (id: string) => this.#history.get(id) ?? fresh.get(id)?.transfer;
     const dependencies = dependenciesOf(named, client, find);
     this.#options.queue.admitTransfers(client, fresh.size + 1);
     const transfer = new Transfer(this.ids.next(), plan, origin, this.#options.clock);
@@ -237,7 +238,7 @@ export class TransferService {
     about: (problem: Problem, index: number) => Problem = (problem) => problem,
   ): Promise<void> {
     const names = requests.flatMap(({ dependsOn }) => dependsOn);
-    if (names.some((id) => this.#history.get(id) === undefined)) await this.learning;
+    if (names.some((id) => !this.#history.has(id))) await this.learning;
     for (const [index, { dependsOn }] of requests.entries()) {
       try {
         dependenciesOf(dependsOn, client, (name) =>
@@ -268,26 +269,28 @@ export class TransferService {
   }
 
   #left(active: ActiveTransfer): void {
-    const { transfer } = active;
-    this.#active.delete(transfer.id);
+    this.#active.delete(active.transfer.id);
     this.#dependents.remove(active);
-    if (!transfer.over) return;
+  }
+
+  #finished(transfer: Transfer): void {
+    this.#keys.finish(transfer);
     this.#finish(transfer);
     if (transfer.status === 'succeeded') return;
     // A loop, not a recursion: a chain of them may be as long as there are transfers.
     this.#failed.push(transfer);
     if (this.#failed.length > 1) return;
     for (const failed of this.#failed) {
-      for (const dependent of this.#dependents.of(failed)) dependent.checkDependencies();
+      for (const dependent of this.#dependents.of(failed.id)) dependent.checkDependencies();
     }
     this.#failed.length = 0;
   }
 
   /** It can be asked for no longer. */
-  #forget(transfer: Transfer): void {
+  #forget(rows: RowsOf): void {
     // First, for after that nobody could tell a later daemon that it had succeeded.
-    for (const dependent of this.#dependents.of(transfer)) dependent.noteDependencies();
-    this.#archive.remove(transfer);
+    for (const dependent of this.#dependents.of(rows.id)) dependent.noteDependencies();
+    this.#archive.remove(rows);
   }
 
   /**
@@ -370,7 +373,7 @@ export class TransferService {
   #resolve(active: ActiveTransfer, ids: readonly string[]): void {
     active.dependOn(ids.flatMap((id) => this.#history.get(id) ?? []));
     this.#dependents.add(active);
-    const missing = ids.find((id) => this.#history.get(id) === undefined);
+    const missing = ids.find((id) => !this.#history.has(id));
     if (missing === undefined) return;
     active.interruptHeld(`it depends on the transfer ${missing}, which is not known any more`);
   }
@@ -393,25 +396,27 @@ export class TransferService {
   }
 
   #finish(transfer: Transfer): void {
+    const { id, finishedNs } = transfer;
+    this.#history.finish(transfer);
     if (this.#past === undefined) {
-      this.#history.finish(transfer);
+      this.#history.mayForget(id);
       return;
     }
     const { over } = this.#past;
-    over.push(transfer);
+    over.push({ id, finishedNs });
     // An earlier daemon had a larger heap: not all of them would fit this one's.
     if (over.length >= this.#maxPast) this.#finishFirst(over, over.length * (1 - 1 / PAST_PART));
   }
 
   /** From now on these may be forgotten, the first to end first. @param count of how many of them */
-  #finishFirst(past: Transfer[], count = past.length): void {
-    past.sort((a, b) => b.overForMs - a.overForMs);
-    for (const transfer of past.splice(0, count)) this.#history.finish(transfer);
+  #finishFirst(past: Past['over'], count = past.length): void {
+    past.sort((a, b) => a.finishedNs - b.finishedNs);
+    for (const { id } of past.splice(0, count)) this.#history.mayForget(id);
   }
 
   /** @throws Problem not_found, also if the viewer may not see it */
   async get(id: string, viewer: Viewer): Promise<Transfer> {
-    if (this.#history.get(id) === undefined) await this.learning;
+    if (!this.#history.has(id)) await this.learning;
     return this.#seen(id, viewer);
   }
 
@@ -461,7 +466,7 @@ export class TransferService {
    * @throws Problem not_found; not_cancellable if it ended otherwise
    */
   async cancel(id: string, viewer: Viewer): Promise<Transfer> {
-    if (this.#history.get(id) === undefined) await this.learning;
+    if (!this.#history.has(id)) await this.learning;
     const transfer = this.#seen(id, viewer);
     const active = this.#active.get(id);
     if (active !== undefined) {
@@ -565,7 +570,16 @@ function historyLimits(options: HeapOptions): HistoryLimits {
   return { answered: shareOf(HISTORY.answered), accepted202: shareOf(HISTORY.accepted202) };
 }
 
-function unknownPast() {
+/** While not all is known of earlier daemons' transfers. */
+interface Past {
+  /** Those that are over. */
+  over: { id: string; finishedNs: number }[];
+  /** Resolves once all is known. */
+  all: Promise<void>;
+  known(): void;
+}
+
+function unknownPast(): Past {
   let known = () => {};
   const all = new Promise<void>((resolve) => {
     known = resolve;

@@ -185,9 +185,9 @@ export class Transfer {
     return (monotonicNs() - this.#acceptedNs) / 1e6;
   }
 
-  /** Milliseconds since its end; it must be over. */
-  get overForMs(): number {
-    return (monotonicNs() - (this.#finishedNs as number)) / 1e6;
+  /** When it ended, by CLOCK_MONOTONIC; it must be over. */
+  get finishedNs(): number {
+    return this.#finishedNs as number;
   }
 
   /** How often a part of it was thrown out with another copy's fault, and tried again. */

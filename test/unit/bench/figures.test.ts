@@ -51,6 +51,6 @@ test('a row has the median of the ratios, not the ratio of the medians', () => {
   ];
   expect(rowOf('name', 'GB/s', pairs, 'note')).toEqual({
     ...{ name: 'name', unit: 'GB/s', note: 'note' },
-    ...{ value: 10, peer: 5, ratio: 2, spread: 1 },
+    ...{ value: 10, peer: 5, ratio: 2, spread: 1, ratios: [1, 2, 3] },
   });
 });

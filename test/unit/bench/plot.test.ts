@@ -4,7 +4,7 @@ import { skipped } from '../../bench/figures.ts';
 import { ratioPlot } from '../../bench/plot.ts';
 
 const row = (name: string, ratio: number) => ({
-  ...{ name, ratio, spread: 0.1, value: 1, peer: 1, unit: 'GB/s', note: '' },
+  ...{ name, ratio, spread: 0.1, value: 1, peer: 1, ratios: [], unit: 'GB/s', note: '' },
 });
 
 test('a plot has a bar for each row that has a figure, as long as its ratio', () => {

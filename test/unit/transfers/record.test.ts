@@ -20,6 +20,7 @@ import {
   begunRows,
   endedRows,
   keysOf,
+  rowsOf as rowsOfTransfer,
 } from '../../../services/daemon/transfers/rows.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
 import { type Outcome, Transfer } from '../../../services/daemon/transfers/transfer.ts';
@@ -156,7 +157,9 @@ describe('rows of a transfer', () => {
       [third.id, { reruns: 0 }],
     ]);
     const keys = rows.map(([key]) => key).filter((key) => key !== 'format');
-    expect(transfers.flatMap(keysOf)).toEqual(expect.arrayContaining(keys));
+    expect(transfers.flatMap((transfer) => keysOf(rowsOfTransfer(transfer)))).toEqual(
+      expect.arrayContaining(keys),
+    );
   });
 
   test('that an earlier version wrote when it had begun are read', () => {
