@@ -33,5 +33,8 @@ export type Persistence = (typeof PERSISTENCE)[number];
 export const FLUSH_BASES = ['none', 'clwb', 'clflushopt', 'clflush', 'msync', 'cpu_cache'] as const;
 export type FlushBasis = (typeof FLUSH_BASES)[number];
 
+export const CONTENT_DIRECTIONS = ['upload', 'download'] as const;
+export type ContentDirection = (typeof CONTENT_DIRECTIONS)[number];
+
 export const DEVICE_STATES = ['online', 'gone'] as const;
 export type DeviceState = (typeof DEVICE_STATES)[number];

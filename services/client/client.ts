@@ -49,6 +49,7 @@ import type {
   Range,
   Readiness,
   Root,
+  StreamList,
   Transfer,
   TransferList,
   TransferListQuery,
@@ -299,6 +300,11 @@ export class DmadClient extends ReplicationClient {
 
   getDevice(name: string, options?: CallOptions): Promise<Device> {
     return this.#get(devicePath(name), options);
+  }
+
+  /** The uploads and downloads that are under way, of a daemon's devices. */
+  listStreams(options?: CallOptions): Promise<StreamList> {
+    return this.#get('/streams', options);
   }
 
   /** Reads bytes of a device: all of it, or a range. */

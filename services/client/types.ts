@@ -12,6 +12,7 @@ import type * as root from '../daemon/openapi/root.ts';
 import type * as replications from '../daemon/replication/schema.ts';
 import type * as transfers from '../daemon/transfers/schema.ts';
 import type * as fleet from '../fleet/hosts/schema.ts';
+import type * as fleetTransfers from '../fleet/transfers/schema.ts';
 import type * as whoami from '../http/access/whoami.ts';
 import type * as problems from '../http/problems/routes.ts';
 import type * as problem from '../http/problems/schema.ts';
@@ -37,6 +38,8 @@ export type Problem = z.output<typeof problem.problemSchema>;
 export type ProblemCode = Problem['code'];
 export type ProblemExplanation = z.output<typeof problems.explanationSchema>;
 export type Device = z.output<typeof devices.deviceSchema>;
+export type Stream = z.output<typeof devices.streamSchema>;
+export type StreamList = z.output<typeof devices.streamListSchema>;
 export type UploadResult = z.output<typeof devices.uploadResultSchema>;
 export type Checksum = z.output<typeof devices.checksumSchema>;
 export type Digests = z.output<typeof digests.digestPageSchema>;
@@ -49,6 +52,7 @@ export type Version = z.output<typeof health.versionSchema>;
 export type Root = z.output<typeof root.rootSchema>;
 
 export type FleetHost = z.output<typeof fleet.hostSchema>;
+export type FleetTransfer = z.output<typeof fleetTransfers.fleetTransferSchema>;
 export type FleetHostRequest = z.input<typeof fleet.hostRequestSchema>;
 
 export type Whoami = z.output<typeof whoami.whoamiSchema>;

@@ -40,10 +40,12 @@ import type { Config } from './config.ts';
 import { dashboardAssets, readPage } from './dashboard/page.ts';
 import { BodyHashes } from './devices/body-hashes.ts';
 import { contentRoutes } from './devices/content-routes.ts';
+import { ContentStreams } from './devices/content-streams.ts';
 import type { Inventory } from './devices/device.ts';
 import { openDevices } from './devices/open.ts';
 import { deviceRoutes } from './devices/routes.ts';
 import { SeenDevices } from './devices/seen.ts';
+import { streamRoutes } from './devices/stream-routes.ts';
 import { UnflushedDevices } from './devices/unflushed.ts';
 import { uploadRoutes } from './devices/upload-routes.ts';
 import { DeviceWatch } from './devices/watch.ts';
@@ -255,8 +257,10 @@ export async function buildApp({
     http.addHook('onClose', async () => {
       await wholeDevices.close();
     });
+    const streams = new ContentStreams(metrics.content);
+    await http.register(streamRoutes, { streams });
     await http.register(contentRoutes, {
-      ...{ engine, inventory, queue, observer: metrics.content },
+      ...{ engine, inventory, queue, streams },
       digestOf: (device, algorithm, options) =>
         digestOfDevice(device, algorithm, { ...options, engine, hashes: wholeDevices }),
     });
@@ -264,7 +268,7 @@ export async function buildApp({
       engine,
       inventory,
       queue,
-      observer: metrics.content,
+      streams,
       unflushed,
       idleMs: config.upload_idle_seconds * 1000,
       signal: uploads.signal,

@@ -26,7 +26,14 @@ import { describeMachine, machineText } from './machine.ts';
 import { ratioPlot } from './plot.ts';
 import { disturbanceBetween, readCpuTimes, whyNotQuiet } from './quiet.ts';
 import { REPLICATION_ROW, replicationRow } from './replication.ts';
-import { QUEUE_ROW, queueRow, STREAMS_ROW, streamsRow } from './scale.ts';
+import {
+  DASHBOARDS_ROW,
+  dashboardsRow,
+  QUEUE_ROW,
+  queueRow,
+  STREAMS_ROW,
+  streamsRow,
+} from './scale.ts';
 import {
   DIGEST_LAG_ROW,
   digestLagRow,
@@ -71,6 +78,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   ...each([MEMORY_ROW], memoryRow),
   ...each([QUEUE_ROW], queueRow),
   ...each([STREAMS_ROW], streamsRow),
+  ...each([DASHBOARDS_ROW], dashboardsRow),
   ...each([HOUR_ROW], hourRow),
 ];
 

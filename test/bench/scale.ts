@@ -9,6 +9,7 @@ const MIB = 2 ** 20;
 const QUEUED = 100_000;
 const PART = 10_000;
 const STREAMS = 1000;
+const DASHBOARDS = 10;
 const HEADERS = { 'content-type': 'application/json', prefer: 'respond-async' };
 const DEVICES = { device_name: 'dax0.0', dst_device_name: 'dax1.0', durability: 'none' };
 const LARGE = 256 * MIB;
@@ -75,6 +76,33 @@ export function streamsRow(workshop: Workshop): Promise<Row> {
     await client.close();
     return rowOf(STREAMS_ROW, 'transfers/s', pairs, 'the same while nobody watches');
   });
+}
+
+export const DASHBOARDS_ROW = 'dashboards_10';
+
+/** Transfers of 4 KiB a second while ten dashboards show them, against while none does. */
+export function dashboardsRow(workshop: Workshop): Promise<Row> {
+  return withServers(workshop.directory, MIB, async (daemon) => {
+    const rate = async () => (await load(daemon, { connections: 64, seconds: 2 })).perSecond;
+    await rate();
+    const watched = async () => {
+      const dashboards = await Promise.all(Array.from({ length: DASHBOARDS }, () => show(daemon)));
+      const perSecond = await rate();
+      for (const dashboard of dashboards) await dashboard.destroy();
+      return perSecond;
+    };
+    const pairs = await repeat(7, watched, rate);
+    return rowOf(DASHBOARDS_ROW, 'transfers/s', pairs, 'the same while no dashboard is open');
+  });
+}
+
+/** The stream that a dashboard reads, read and thrown away until it is destroyed. */
+async function show(daemon: Server): Promise<Client> {
+  const client = new Client(daemon.url, { bodyTimeout: 0 });
+  const answer = await client.request({ method: 'GET', path: '/events?interval_ms=150' });
+  if (answer.statusCode !== 200) throw new Error(`a stream was refused: ${answer.statusCode}`);
+  answer.body.on('error', () => {}).resume();
+  return client;
 }
 
 type Sender = Pick<Client, 'request'>;

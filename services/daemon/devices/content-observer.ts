@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-
-export const CONTENT_DIRECTIONS = ['upload', 'download'] as const;
-export type ContentDirection = (typeof CONTENT_DIRECTIONS)[number];
+import type { ContentDirection } from '../../base/vocabulary.ts';
 
 export const CONTENT_RESULTS = ['complete', 'client_closed', 'failed'] as const;
 export type ContentResult = (typeof CONTENT_RESULTS)[number];

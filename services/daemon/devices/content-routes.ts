@@ -14,7 +14,7 @@ import { digestField, wantedReprDigest } from '../../http/want-digest.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { checksum } from './checksum.ts';
-import type { ContentObserver } from './content-observer.ts';
+import type { ContentStreams } from './content-streams.ts';
 import { checkBadBlocks, checkBounds, type Device, type Inventory } from './device.ts';
 import { download } from './download.ts';
 import { checksumQuerySchema, checksumSchema, deviceParams, READ_PROBLEMS } from './schema.ts';
@@ -24,7 +24,7 @@ export interface ContentRoutesOptions {
   engine: Engine;
   inventory: Inventory;
   queue: WorkQueue;
-  observer: ContentObserver;
+  streams: ContentStreams;
   /** The digest of all of a device's bytes. */
   digestOf(
     device: Device,
@@ -35,7 +35,7 @@ export interface ContentRoutesOptions {
 
 export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async (
   app,
-  { engine, inventory, queue, observer, digestOf },
+  { engine, inventory, queue, streams, digestOf },
 ) => {
   // Apart, so that neither those who read bytes nor those who want checksums shut the others out.
   const downloads = new StreamSlots('downloads');
@@ -80,7 +80,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
       const pace = (bytes: number) => queue.pace(client, bytes);
       return downloads.use(client, () =>
         download(engine, device, request, reply, {
-          ...{ pace, left, observer },
+          ...{ pace, left, streams },
           reprDigest: () => reprDigest(request, device, { pace, left }),
         }),
       );

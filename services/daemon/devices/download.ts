@@ -8,7 +8,7 @@ import { CHUNK_SIZE, chunkBuffers } from '../../http/stream-slots.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { MEMORY } from '../engines/records.ts';
-import type { ContentObserver } from './content-observer.ts';
+import type { ContentStreams } from './content-streams.ts';
 import { checkBadBlocks, checkOnline, type Device } from './device.ts';
 import { type Pace, throttle } from './throttle.ts';
 
@@ -16,7 +16,7 @@ export interface DownloadOptions {
   pace: Pace;
   /** Ends throttling: the client went away. */
   left: AbortSignal;
-  observer: ContentObserver;
+  streams: ContentStreams;
   /** The value of Repr-Digest, if the client wants it; to be asked for once it may have the bytes. */
   reprDigest(): Promise<string | undefined>;
 }
@@ -32,7 +32,7 @@ export async function download(
   device: Device,
   request: FastifyRequest,
   reply: FastifyReply,
-  { pace, left, observer, reprDigest }: DownloadOptions,
+  { pace, left, streams, reprDigest }: DownloadOptions,
 ): Promise<void> {
   const isHead = request.method === 'HEAD';
   // There are no validators, so no If-Range can hold (RFC 9110, 13.1.5).
@@ -61,6 +61,11 @@ export async function download(
     ...(digest !== undefined && { 'repr-digest': digest }),
     ...(range && { 'content-range': `bytes ${offset}-${end - 1}/${device.size}` }),
   });
+  const stream = streams.open({
+    ...{ direction: 'download', device: device.name, offset, size },
+    ...{ client: request.client.name, requestId: request.id },
+  });
+  stream.start();
   try {
     for (let at = offset, turn = 1; chunk !== undefined; turn ^= 1) {
       at += chunk.length;
@@ -69,15 +74,15 @@ export async function download(
       // Both are waited for whatever becomes of one: the engine may still write to the buffer.
       const [written, following] = await Promise.allSettled([writeChunk(raw, chunk), next]);
       if (written.status === 'rejected') throw written.reason;
-      observer.moved('download', chunk.length);
+      stream.moved(chunk.length);
       if (following.status === 'rejected') throw following.reason;
       await throttled;
       chunk = following.value;
     }
     raw.end();
-    observer.ended('download', 'complete');
+    stream.end('complete');
   } catch (error) {
-    observer.ended('download', left.aborted ? 'client_closed' : 'failed');
+    stream.end(left.aborted ? 'client_closed' : 'failed');
     request.log.warn({ err: error, device: device.name }, 'download broken off');
     // Of an error of the daemon's, so that it is not taken for the client's.
     raw.destroy(left.aborted ? undefined : (error as Error));

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { byteCount } from '../../base/byte-count.ts';
 import { crc32cSchema } from '../../base/crc32c.ts';
-import { DEVICE_STATES, FLUSH_BASES, PERSISTENCE } from '../../base/vocabulary.ts';
+import { CONTENT_DIRECTIONS, DEVICE_STATES, FLUSH_BASES, PERSISTENCE } from '../../base/vocabulary.ts';
 import { problemSchema } from '../../http/problems/schema.ts';
 
 /** Why reading a device's bytes is refused or fails, apart from the range. */
@@ -123,6 +123,44 @@ export const checksumQuerySchema = z.strictObject({
   offset: byteCount(0).default(0),
   size: byteCount(1).optional().meta({ description: "Up to the device's end if absent." }),
 });
+
+const time = z.iso.datetime({ precision: 3 });
+
+export const streamSchema = z
+  .object({
+    request_id: z.uuid().meta({
+      description: 'The `x-request-id` of its request, by which the log names it.',
+    }),
+    direction: z.enum(CONTENT_DIRECTIONS),
+    status: z.enum(['queued', 'running']).meta({
+      description: 'queued: an upload that waits for others which touch the same bytes.',
+    }),
+    device_name: z.string(),
+    offset: bytes,
+    size: bytes.meta({
+      description: "Of what it moves; up to the device's end if an upload's length is not known.",
+    }),
+    bytes_completed: bytes.meta({
+      description: 'Written into the device, or sent, from the beginning on.',
+    }),
+    created_at: time,
+    started_at: time.nullable(),
+    client: z.string().optional().meta({
+      description: "Whose it is, for those who see everybody's.",
+    }),
+  })
+  .meta({ id: 'Stream' });
+
+export type StreamDocument = z.output<typeof streamSchema>;
+
+export const streamListSchema = z
+  .object({
+    streams: z.array(streamSchema).meta({ description: 'At most 1000.' }),
+    total: z.int().min(0).meta({ description: 'How many there are.' }),
+  })
+  .meta({ id: 'StreamList' });
+
+export type StreamListDocument = z.output<typeof streamListSchema>;
 
 export const checksumSchema = z.object({ crc32c: crc32cSchema }).meta({ id: 'Checksum' });
 

@@ -18,7 +18,7 @@ import { awaitsContinue } from '../../http/semantics.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { BodyHashes } from './body-hashes.ts';
-import type { ContentObserver } from './content-observer.ts';
+import type { ContentStreams } from './content-streams.ts';
 import { flushedByCpu, type Inventory } from './device.ts';
 import { durabilityOf } from './durability.ts';
 import {
@@ -35,7 +35,7 @@ export interface UploadRoutesOptions {
   engine: Engine;
   inventory: Inventory;
   queue: WorkQueue;
-  observer: ContentObserver;
+  streams: ContentStreams;
   unflushed: UnflushedDevices;
   /** How long an upload may send nothing, in milliseconds. */
   idleMs: number;
@@ -44,7 +44,7 @@ export interface UploadRoutesOptions {
 }
 
 export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (app, options) => {
-  const { engine, inventory, queue, unflushed, observer, idleMs, signal } = options;
+  const { engine, inventory, queue, unflushed, streams, idleMs, signal } = options;
   const hashes = new BodyHashes();
   takeOctets(app, idleMs);
 
@@ -122,11 +122,16 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
     if (!target.flush) unflushed.add(device);
     const range = { device: device.handle, offset, size: target.length ?? room };
     const left = clientLeft(reply, signal);
-    const moved = (bytes: number) => observer.moved('upload', bytes);
+    const stream = streams.open({
+      ...{ direction: 'upload', device: device.name, offset, size: range.size },
+      ...{ client, requestId: request.id },
+    });
+    const moved = (bytes: number) => stream.moved(bytes);
     const hash = digests['sha-256'] === undefined ? undefined : hashes.begin();
     try {
       const work = { kind: 'upload', client } as const;
       const result = await queue.inTurn(work, range, left, async ({ begin, tearAfter }) => {
+        stream.start();
         // Made now, for it holds buffers, and those that wait are many.
         const upload = new Upload(engine, target, begin);
         try {
@@ -144,7 +149,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
       });
       // Also of one whose client left while it waited: its bytes were there already, and hid that.
       request.log.info({ device: device.name, offset, ...result }, 'upload written');
-      observer.ended('upload', 'complete');
+      stream.end('complete');
       return result;
     } catch (error) {
       hash?.drop();
@@ -156,7 +161,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
       // A body that ends early is an error of the parser's if the connection is only half closed.
       const unreadable = error instanceof Problem && error.code === 'invalid_request';
       const clientClosed = cutShort || unreadable || (left.aborted && !signal.aborted);
-      observer.ended('upload', clientClosed ? 'client_closed' : 'failed');
+      stream.end(clientClosed ? 'client_closed' : 'failed');
       if (!cutShort) throw error;
       throw new Problem('invalid_request', 'The body was cut short.');
     }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Counter, type Registry } from 'prom-client';
+import { CONTENT_DIRECTIONS, type ContentDirection } from '../../base/vocabulary.ts';
 import {
-  CONTENT_DIRECTIONS,
   CONTENT_RESULTS,
-  type ContentDirection,
   type ContentObserver,
   type ContentResult,
 } from '../devices/content-observer.ts';

@@ -413,6 +413,13 @@ export const EXAMPLES: Examples = {
       },
     },
   },
+  listStreams: {
+    none: {
+      summary: 'Nobody uploads or downloads',
+      status: 200,
+      response: { streams: [], total: 0 },
+    },
+  },
   getDevice: {
     emulated: {
       summary: 'An emulated device',
