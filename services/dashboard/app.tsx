@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useEffect, useRef } from 'preact/hooks';
-import { formatRoute, VIEWS, type View } from './model/route.ts';
+import { formatRoute, type View } from './model/route.ts';
 import { link } from './state/link.ts';
 import { dismiss, notice } from './state/notice.ts';
+import { paused, togglePause } from './state/pause.ts';
 import { readiness, usePoll, whoami } from './state/poll.ts';
 import { route } from './state/router.ts';
+import { service } from './state/service.ts';
 import { asksForToken, forgetToken, lockedOut, token } from './state/session.ts';
-import { paused, togglePause } from './state/transfers.ts';
 import { Engines } from './views/engines.tsx';
 import { Health } from './views/health.tsx';
+import { Hosts } from './views/hosts.tsx';
 import { MapView } from './views/map/map.tsx';
 import { New } from './views/new/new.tsx';
+import { Replications } from './views/replications/list.tsx';
+import { ReplicationPage } from './views/replications/page.tsx';
 import { TokenDialog } from './views/token-dialog.tsx';
 import { Transfers } from './views/transfers/list.tsx';
 import { TransferPage } from './views/transfers/page.tsx';
@@ -18,10 +22,23 @@ import { TransferPage } from './views/transfers/page.tsx';
 const LABELS: Record<View, string> = {
   map: 'Map',
   transfers: 'Transfers',
+  replications: 'Replications',
   engines: 'Engines',
+  hosts: 'Hosts',
   new: 'New',
   health: 'Health',
 };
+
+/** What the bar on top leads to. Replications are reached from transfers. */
+function viewsOf(served: typeof service.value): View[] {
+  const own = served === 'fleet' ? 'hosts' : 'engines';
+  return ['map', 'transfers', own, 'new', 'health'];
+}
+
+/** The view in the bar that a view belongs to. */
+function partOf(view: View): View {
+  return view === 'replications' ? 'transfers' : view;
+}
 
 export function App() {
   return (
@@ -53,12 +70,12 @@ function Top() {
         dmad
       </a>
       <nav class="nav" aria-label="Views">
-        {VIEWS.map((view) => (
+        {viewsOf(service.value).map((view) => (
           <a
             key={view}
             href={formatRoute({ view })}
             data-label={LABELS[view]}
-            aria-current={route.value.view === view ? 'page' : undefined}
+            aria-current={partOf(route.value.view) === view ? 'page' : undefined}
           >
             {LABELS[view]}
           </a>
@@ -120,25 +137,24 @@ function Main() {
   const { view, id } = route.value;
   const main = useRef<HTMLElement>(null);
   const place = `${view} ${id ?? ''}`;
+  const isList = partOf(view) === 'transfers' && id === undefined;
   const first = useRef(place);
   useEffect(() => {
-    const title = id === undefined ? LABELS[view] : `Transfer ${id.slice(0, 13)}`;
+    const noun = view === 'replications' ? 'Replication' : 'Transfer';
+    const title = id === undefined ? LABELS[view] : `${noun} ${id.slice(0, 13)}`;
     document.title = `${title} – dmad`;
     // Somebody who cannot see it hears that the view has changed.
     if (first.current !== place) main.current?.focus();
     first.current = place;
   }, [view, id, place]);
   return (
-    <main
-      id="main"
-      key={place}
-      ref={main}
-      tabIndex={0}
-      class={view === 'transfers' && id === undefined ? 'view list-view' : 'view'}
-    >
+    <main id="main" key={place} ref={main} tabIndex={0} class={isList ? 'view list-view' : 'view'}>
       {view === 'map' && <MapView />}
       {view === 'transfers' && (id === undefined ? <Transfers /> : <TransferPage id={id} />)}
+      {view === 'replications' &&
+        (id === undefined ? <Replications /> : <ReplicationPage id={id} />)}
       {view === 'engines' && <Engines />}
+      {view === 'hosts' && <Hosts />}
       {view === 'new' && <New />}
       {view === 'health' && <Health />}
     </main>

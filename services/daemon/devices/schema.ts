@@ -2,7 +2,12 @@
 import { z } from 'zod';
 import { byteCount } from '../../base/byte-count.ts';
 import { crc32cSchema } from '../../base/crc32c.ts';
-import { CONTENT_DIRECTIONS, DEVICE_STATES, FLUSH_BASES, PERSISTENCE } from '../../base/vocabulary.ts';
+import {
+  CONTENT_DIRECTIONS,
+  DEVICE_STATES,
+  FLUSH_BASES,
+  PERSISTENCE,
+} from '../../base/vocabulary.ts';
 import { problemSchema } from '../../http/problems/schema.ts';
 
 /** Why reading a device's bytes is refused or fails, apart from the range. */

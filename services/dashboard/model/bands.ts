@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Range } from '../../client/types.ts';
-import type { Use, UsedRange } from './ranges.ts';
+import type { Fault, FaultyRange, Use, UsedRange } from './ranges.ts';
 import { pixelOf } from './viewport.ts';
 
 /** A rectangle of the map, in pixels. */
 export interface Band {
   x: number;
   width: number;
-  use: Use | 'bad';
+  use: Use | Fault;
   /** Whether these bytes have been copied already. */
   done: boolean;
 }
@@ -21,7 +21,7 @@ const LEAST_WIDTH = 2;
  */
 export function bandsOf(
   ranges: readonly UsedRange[],
-  badBlocks: readonly Range[],
+  faulty: readonly FaultyRange[],
   view: Range,
   width: number,
 ): Band[] {
@@ -29,8 +29,13 @@ export function bandsOf(
     ...(done > 0 ? [{ offset, size: done, use, done: true }] : []),
     ...(done < size ? [{ offset: offset + done, size: size - done, use, done: false }] : []),
   ]);
-  const bad = badBlocks.map((range) => ({ ...range, use: 'bad' as const, done: true }));
-  const seen = [...parts, ...bad]
+  const faults = faulty.map(({ offset, size, fault }) => ({
+    offset,
+    size,
+    use: fault,
+    done: true,
+  }));
+  const seen = [...faults, ...parts]
     .filter(({ offset, size }) => offset < view.offset + view.size && offset + size > view.offset)
     .sort((a, b) => a.offset - b.offset);
   /** The last one of each kind, which the next of its kind may extend. */

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Transfer, TransferListQuery } from '../../client/types.ts';
+import type { TransferListQuery } from '../../client/types.ts';
+import { splitDevice, type Transfer, type TransferStatus } from './transfer.ts';
 
 /** What the address has of the list's filter. */
 export interface ListFilter {
   show: Group;
   device?: string | undefined;
   operation?: Transfer['operation'] | undefined;
-  engine?: Transfer['engine'] | undefined;
+  engine?: 'dma' | 'cpu' | undefined;
   /** `key:value` */
   label?: string | undefined;
 }
@@ -14,12 +15,10 @@ export interface ListFilter {
 export const GROUPS = ['all', 'running', 'queued', 'succeeded', 'failed'] as const;
 export type Group = (typeof GROUPS)[number];
 
-type Status = Transfer['status'];
-
-const STATUSES: Record<Group, readonly Status[]> = {
-  all: ['running', 'queued', 'succeeded', 'failed', 'cancelled', 'interrupted'],
+const STATUSES: Record<Group, readonly TransferStatus[]> = {
+  all: ['running', 'queued', 'accepted', 'succeeded', 'failed', 'cancelled', 'interrupted'],
   running: ['running'],
-  queued: ['queued'],
+  queued: ['queued', 'accepted'],
   succeeded: ['succeeded'],
   failed: ['failed', 'cancelled', 'interrupted'],
 };
@@ -35,10 +34,14 @@ export function readFilter(query: Readonly<Record<string, string>>): ListFilter 
   };
 }
 
+export function passesGroup(show: Group, status: TransferStatus): boolean {
+  return STATUSES[show].includes(status);
+}
+
 /** Whether a transfer that the page knows passes, as the daemon would have it. */
 export function passes(filter: ListFilter, transfer: Transfer): boolean {
   const { show, device, operation, engine, label } = filter;
-  if (!STATUSES[show].includes(transfer.status)) return false;
+  if (!passesGroup(show, transfer.status)) return false;
   if (device && device !== transfer.device_name && device !== transfer.dst_device_name)
     return false;
   if (operation && operation !== transfer.operation) return false;
@@ -49,16 +52,30 @@ export function passes(filter: ListFilter, transfer: Transfer): boolean {
 }
 
 /** Asks the daemon for those that are over; undefined if the filter wants none of them. */
-export function historyQuery(filter: ListFilter): TransferListQuery | undefined {
-  const ends = STATUSES[filter.show].filter((one) => one !== 'queued' && one !== 'running');
+export function historyQuery(
+  filter: ListFilter,
+): (TransferListQuery & { host?: string }) | undefined {
+  const ends = endsOf(filter.show);
   if (ends.length === 0) return undefined;
   const { device, operation, engine, label } = filter;
   return {
     status: ends.join(','),
     view: 'basic',
-    ...(device && { device_name: device }),
+    ...deviceQuery(device),
     ...(operation && { operation }),
     ...(engine && { engine }),
     ...(label && { label }),
   };
+}
+
+/** The statuses of those that are over, of a group. */
+export function endsOf(show: Group): TransferStatus[] {
+  return STATUSES[show].filter((one) => !['queued', 'accepted', 'running'].includes(one));
+}
+
+/** A fleet has the host beside the device. */
+function deviceQuery(name: string | undefined): { device_name?: string; host?: string } {
+  if (!name) return {};
+  const { host, device } = splitDevice(name);
+  return { device_name: device, ...(host !== undefined && { host }) };
 }

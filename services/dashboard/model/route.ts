@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // Addresses are behind the "#": the page is one file, wherever a proxy puts it.
 
-export const VIEWS = ['map', 'transfers', 'engines', 'new', 'health'] as const;
+export const VIEWS = [
+  ...(['map', 'transfers', 'replications', 'engines', 'hosts', 'new', 'health'] as const),
+] as const;
 export type View = (typeof VIEWS)[number];
 
 export interface Route {
   view: View;
-  /** Of the transfer whose own page it is. */
+  /** Of the transfer or replication whose own page it is. */
   id?: string;
   /** Such as filters, in the order in which they were set. */
   query: Readonly<Record<string, string>>;
 }
+
+/** Each of what they list has a page of its own. */
+const WITH_PAGES: readonly View[] = ['transfers', 'replications'];
 
 const HOME: Route = { view: 'map', query: {} };
 
@@ -21,7 +26,7 @@ export function parseRoute(hash: string): Route {
   if (view === undefined) return HOME;
   return {
     view,
-    ...(view === 'transfers' && id !== undefined && { id: decode(id) }),
+    ...(WITH_PAGES.includes(view) && id !== undefined && { id: decode(id) }),
     query: Object.fromEntries(new URLSearchParams(query ?? '')),
   };
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Transfer } from '../../client/types.ts';
-import { formatBytes, formatSeconds, shortOffset } from './format.ts';
+import type { Replication } from '../../client/types.ts';
+import { formatBytes, formatNanoseconds, formatSeconds, shortOffset } from './format.ts';
+import type { Transfer, TransferStatus } from './transfer.ts';
 
 type Sentenced = Pick<
   Transfer,
@@ -33,7 +34,7 @@ export function sentenceOf(transfer: Sentenced): string {
   }
 }
 
-function tense(status: Transfer['status']): 0 | 1 | 2 {
+function tense(status: TransferStatus): 0 | 1 | 2 {
   if (status === 'running') return 1;
   return status === 'succeeded' ? 2 : 0;
 }
@@ -42,11 +43,44 @@ function place(device: string, offset: number | null): string {
   return offset === null ? device : `${device} at ${shortOffset(offset)}`;
 }
 
-/** What a queued transfer waits for; undefined if it has started. */
-export function waitsFor({ waiting_for: waiting }: Pick<Transfer, 'waiting_for'>) {
+/** What a replication does, did or is to do. */
+export function replicationSentence(replication: Replication): string {
+  const { peer, src_device_name: source, dst_device_name: destination, mode } = replication;
+  const verb = ['Replicate', 'Replicating', 'Replicated'][tense(replication.status)];
+  const all = mode === 'full' ? ', all of it,' : '';
+  const from = `${peer}:${place(source, replication.src_offset)}`;
+  const to = place(destination, replication.dst_offset);
+  return `${verb} ${formatBytes(replication.size)}${all} from ${from} to ${to}`;
+}
+
+/** How long it will take, if that is known. */
+export function leftText(seconds: number | undefined): string | undefined {
+  return seconds === undefined ? undefined : `${formatSeconds(seconds)} left`;
+}
+
+type Ran = Pick<Transfer, 'started_at' | 'finished_at'>;
+
+/** How long it ran; undefined if it has not ended, or never started. */
+export function takenBy({ started_at: started, finished_at: finished }: Ran): string | undefined {
+  if (started === null || finished === null) return undefined;
+  const ms = Date.parse(finished) - Date.parse(started);
+  return ms < 1 ? '< 1 ms' : formatNanoseconds(ms * 1e6);
+}
+
+/** What a transfer or a replication waits for; undefined if it waits for nothing. */
+export function waitsFor({
+  waiting_for: waiting,
+}: Pick<Transfer, 'waiting_for'> | Pick<Replication, 'waiting_for'>): string | undefined {
   if (waiting === null) return undefined;
   const { reason, transfers = [], seconds } = waiting;
+  const why = 'why' in waiting && waiting.why ? `: ${waiting.why}` : '';
   switch (reason) {
+    case 'host':
+      return `waits for its host${why}`;
+    case 'dependencies':
+      return 'waits for the transfers that it depends on';
+    case 'peer':
+      return `waits for its peer${why}`;
     case 'order':
       return transfers.length === 1
         ? 'waits for an earlier transfer that touches the same bytes'

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Transfer } from '../../client/types.ts';
+import type { Transfer } from './transfer.ts';
 
 export const PHASES = ['queue', 'copy', 'flush', 'verify'] as const;
 /** `running`: not over yet; its phases are known once it is. `other`: what belongs to none. */

@@ -1,32 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Transfer, TransferPatch } from '../../client/types.ts';
-import { client } from '../state/api.ts';
+import { isOver } from '../../client/index.ts';
+import type { TransferStatus } from '../model/transfer.ts';
 import { attempt } from '../state/notice.ts';
-import { store } from '../state/transfers.ts';
 
 export const PRIORITIES = ['high', 'normal', 'low'] as const;
+export type Priority = (typeof PRIORITIES)[number];
 
-async function cancel({ id }: Transfer): Promise<void> {
-  store.applyAnswer(await client.cancelTransfer(id), performance.now());
+interface ActionsProps {
+  work: { id: string; status: TransferStatus; priority: Priority };
+  cancel: () => Promise<void>;
+  /** Undefined if it cannot be changed. */
+  setPriority: ((priority: Priority) => Promise<void>) | undefined;
 }
 
-async function change({ id }: Transfer, patch: TransferPatch): Promise<void> {
-  store.applyAnswer(await client.changeTransfer(id, patch), performance.now());
-}
-
-/** What can be done with a transfer as it stands: nothing once it is over. */
-export function Actions({ transfer }: { transfer: Transfer }) {
-  const { status, priority, id } = transfer;
-  if (status !== 'queued' && status !== 'running') return null;
+/** What can be done with a transfer or a replication as it stands: nothing once it is over. */
+export function Actions({ work, cancel, setPriority }: ActionsProps) {
+  const { id, priority } = work;
+  if (isOver(work)) return null;
   return (
     <>
-      {status === 'queued' && (
+      {setPriority !== undefined && (
         <select
           aria-label={`Priority of ${id}`}
           value={priority}
-          onChange={({ currentTarget: { value } }) =>
-            attempt(() => change(transfer, { priority: value as (typeof PRIORITIES)[number] }))
-          }
+          onChange={({ currentTarget: { value } }) => attempt(() => setPriority(value as Priority))}
         >
           {PRIORITIES.map((each) => (
             <option key={each}>{each}</option>
@@ -37,7 +34,7 @@ export function Actions({ transfer }: { transfer: Transfer }) {
         type="button"
         class="button"
         aria-label={`Cancel ${id}`}
-        onClick={() => attempt(() => cancel(transfer))}
+        onClick={() => attempt(cancel)}
       >
         Cancel
       </button>

@@ -8,8 +8,8 @@ import { type Palette, usePalette, useWidth } from './canvas.ts';
 
 const ENGINES = ['cpu', 'dma'] as const;
 const HEIGHT = 220;
-/** Room for `1023 MiB/s`. */
-const AXIS_WIDTH = 84;
+/** Room for `1023 MiB/s`, in widths of a digit. */
+const AXIS_CHARACTERS = 7;
 const LEAST_SCALE = 2 ** 20;
 
 /** Bytes a second by engine over the last five minutes, as the transfers that this page sees tell. */
@@ -56,7 +56,7 @@ function data(): uPlot.AlignedData {
 function optionsOf(width: number, palette: Palette): uPlot.Options {
   const axis = {
     stroke: palette.quiet ?? '',
-    font: '11px system-ui, sans-serif',
+    font: palette.font ?? '',
     grid: { stroke: palette.line ?? '', width: 1 },
     ticks: { show: false },
   };
@@ -70,18 +70,19 @@ function optionsOf(width: number, palette: Palette): uPlot.Options {
       { ...axis, space: 90, size: 28, values: (_chart, splits) => splits.map(clockOf) },
       {
         ...axis,
-        size: AXIS_WIDTH,
+        size: AXIS_CHARACTERS * Number.parseFloat(palette.font ?? ''),
         splits: (_chart, _axis, least, most) => splitsOf(least, most),
         values: (_chart, splits) => splits.map((bytes) => (bytes === 0 ? '0' : formatRate(bytes))),
       },
     ],
     series: [
       {},
-      { label: 'CPU', stroke: palette.ink ?? '', width: 1.5, points: { show: false } },
+      // Told apart without a colour: those say what is read and written.
       {
-        ...{ label: 'DMA', stroke: palette.write ?? '', width: 1.5, dash: [6, 3] },
+        ...{ label: 'CPU', stroke: palette.quiet ?? '', width: 1.5, dash: [6, 3] },
         points: { show: false },
       },
+      { label: 'DMA', stroke: palette.ink ?? '', width: 2, points: { show: false } },
     ],
   };
 }

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Transfer } from '../../client/types.ts';
 import { formatPercent } from '../model/format.ts';
+import type { TransferStatus } from '../model/transfer.ts';
 
-type Progress = Pick<Transfer, 'progress' | 'status' | 'operation'>;
+interface BarProps {
+  progress: number;
+  status: TransferStatus;
+  use: 'read' | 'write';
+}
 
-export function Bar({ transfer: { progress, status, operation } }: { transfer: Progress }) {
+export function Bar({ progress, status, use }: BarProps) {
   return (
     <div
       class="bar"
@@ -15,7 +19,7 @@ export function Bar({ transfer: { progress, status, operation } }: { transfer: P
       aria-valuenow={Math.floor(progress * 100)}
       aria-valuetext={formatPercent(progress)}
       data-status={status}
-      data-use={operation === 'compare' ? 'read' : 'write'}
+      data-use={use}
     >
       <i style={{ transform: `scaleX(${progress})` }} />
     </div>

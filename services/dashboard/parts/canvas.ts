@@ -1,20 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useEffect, useRef, useState } from 'preact/hooks';
 
-/** The colours of the style sheet, for what is drawn; anew when the scheme changes. */
+/** The colours and the small font of the style sheet, for what is drawn; anew when the scheme changes. */
 export type Palette = Readonly<Record<string, string>>;
 
 const NAMES = [
-  ...['ink', 'quiet', 'line', 'panel', 'sunken', 'wrong'],
+  ...['ink', 'quiet', 'line', 'panel', 'sunken', 'wrong', 'wrong-rest'],
   ...['read', 'read-rest', 'write', 'write-rest', 'wait', 'wait-rest'],
 ];
-const QUERIES = ['(prefers-color-scheme: dark)', '(forced-colors: active)'];
+const QUERIES = [
+  '(prefers-color-scheme: dark)',
+  '(forced-colors: active)',
+  // There the type is larger: see base.css.
+  '(min-width: 2000px)',
+];
 
 function readPalette(): Palette {
   const style = getComputedStyle(document.documentElement);
-  return Object.fromEntries(
-    NAMES.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]),
-  );
+  const value = (name: string) => style.getPropertyValue(`--${name}`).trim();
+  const pixels = Number.parseFloat(value('small')) * Number.parseFloat(style.fontSize);
+  return {
+    ...Object.fromEntries(NAMES.map((name) => [name, value(name)])),
+    font: `${pixels}px ${value('font')}`,
+  };
 }
 
 export function usePalette(): Palette {

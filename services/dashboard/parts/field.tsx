@@ -11,17 +11,51 @@ interface Common {
   onValue: (value: string) => void;
 }
 
+interface TextFieldProps extends Common {
+  placeholder?: string;
+  /** What is offered; anything else can be typed too. */
+  offers?: readonly string[];
+}
+
 /** A text field with its label, and room for what is wrong with it. */
-export function TextField({ placeholder, ...field }: Common & { placeholder?: string }) {
+export function TextField({ placeholder, offers, ...field }: TextFieldProps) {
   const { name, value, error, onValue } = field;
   return (
     <Labelled {...field}>
+      {offers !== undefined && (
+        <datalist id={`${name}-offers`}>
+          {offers.map((each) => (
+            <option key={each} value={each} />
+          ))}
+        </datalist>
+      )}
       <input
+        list={offers && `${name}-offers`}
         id={name}
         name={name}
         value={value}
         placeholder={placeholder}
         autocomplete="off"
+        spellcheck={false}
+        aria-invalid={error !== undefined}
+        aria-describedby={`${name}-message`}
+        onInput={({ currentTarget }) => onValue(currentTarget.value)}
+      />
+    </Labelled>
+  );
+}
+
+/** For several lines. */
+export function AreaField({ placeholder, ...field }: Common & { placeholder: string }) {
+  const { name, value, error, onValue } = field;
+  return (
+    <Labelled {...field}>
+      <textarea
+        id={name}
+        name={name}
+        value={value}
+        rows={6}
+        placeholder={placeholder}
         spellcheck={false}
         aria-invalid={error !== undefined}
         aria-describedby={`${name}-message`}

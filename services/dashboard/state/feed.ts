@@ -1,18 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 // One stream of events a browser: the tab that holds the lock reads it and tells the others.
 import { DmadError, isOver } from '../../client/index.ts';
-import type { Transfer } from '../../client/types.ts';
+import type { Replication } from '../../client/types.ts';
+import { adoptTransfer, type Transfer } from '../model/transfer.ts';
 import { client, messageOf } from './api.ts';
 import { type Link, link, setLink } from './link.ts';
+import { findService, service } from './service.ts';
 import { token } from './session.ts';
-import { applyChanges, reloadHistory, store } from './transfers.ts';
+import type { Work, WorkStore } from './store.ts';
+import {
+  applyChanges,
+  applyReplications,
+  reloadHistory,
+  replications,
+  store,
+} from './transfers.ts';
+
+/** The latest of each transfer and each replication that has changed. */
+interface Changes {
+  transfers: Transfer[];
+  replications: Replication[];
+}
 
 type Message =
-  | { type: 'changes'; changes: Transfer[]; lastEventId: string | undefined }
+  | ({ type: 'changes'; lastEventId: string | undefined } & Changes)
   | { type: 'link'; link: Link }
   /** A tab that has just been opened asks how things stand. */
   | { type: 'hello' }
-  | { type: 'state'; unfinished: Transfer[]; link: Link; lastEventId: string | undefined }
+  | ({ type: 'state'; link: Link; lastEventId: string | undefined } & Changes)
   | { type: 'history' };
 
 /** Soon enough to look immediate; however many transfers come and go, the page has time to draw. */
@@ -32,12 +47,14 @@ export class Feed {
   #channel: BroadcastChannel | undefined;
   #lastEventId: string | undefined;
   #leads = false;
-  #waiting: Transfer[] = [];
+  #waiting: Changes = { transfers: [], replications: [] };
+  #telling = false;
   #historyTimer: ReturnType<typeof setTimeout> | undefined;
 
   async start(): Promise<void> {
     const name = await feedName();
     const { signal } = this.#stopped;
+    await findService(signal).catch(ignoreAbort);
     if (signal.aborted) return;
     this.#channel = new BroadcastChannel(name);
     this.#channel.onmessage = ({ data }: MessageEvent<Message>) => this.#receive(data);
@@ -78,7 +95,8 @@ export class Feed {
 
   async #read(signal: AbortSignal): Promise<void> {
     const events = client.watchAll(
-      { interval_ms: INTERVAL_MS },
+      // A gateway tells of each change as it hears of it.
+      service.value === 'fleet' ? {} : { interval_ms: INTERVAL_MS },
       {
         signal,
         retryForMs: Number.POSITIVE_INFINITY,
@@ -86,26 +104,34 @@ export class Feed {
         onSnapshot: () => this.#onSnapshot(),
       },
     );
-    for await (const { id, transfer } of events) {
-      this.#lastEventId = id ?? this.#lastEventId;
-      this.#waiting.push(transfer);
-      if (this.#waiting.length === 1) afterThisTask(() => this.#tell());
+    for await (const event of events) {
+      this.#lastEventId = event.id ?? this.#lastEventId;
+      this.#waiting.transfers.push(adoptTransfer<Transfer>(event.transfer));
+      if (!this.#telling) afterThisTask(() => this.#tell());
+      this.#telling = true;
     }
   }
 
   /** What came together goes on together. */
   #tell(): void {
-    const changes = latestOfEach(this.#waiting.splice(0));
+    this.#telling = false;
+    const { transfers, replications: replicated } = this.#waiting;
+    this.#waiting = { transfers: [], replications: [] };
+    const changes = latestOfEach(transfers);
     // Segments never change: the other tabs have them of what this one has known before.
     const brief = changes.map((one) => (store.get(one.id) ? { ...one, segments: null } : one));
     const ended = changes.filter((one) => isOver(one) && !store.get(one.id));
     if (ended.length >= OMITTING) this.#reloadHistoryLater();
     applyChanges(changes);
-    this.#post({ type: 'changes', changes: brief, lastEventId: this.#lastEventId });
+    applyReplications(replicated);
+    this.#post({
+      ...{ type: 'changes', transfers: brief, replications: replicated },
+      lastEventId: this.#lastEventId,
+    });
   }
 
   #onSnapshot(): void {
-    store.beginSnapshot();
+    for (const each of [store, replications]) each.beginSnapshot();
     setTimeout(() => this.#confirm(), SNAPSHOT_MS);
     this.#reloadHistory();
   }
@@ -125,23 +151,37 @@ export class Feed {
 
   /** Asks for those that ended while nobody listened. */
   async #confirm(): Promise<void> {
-    const ids = store.unconfirmed();
+    const transfers = await this.#askForUnconfirmed(store, async (id) =>
+      applyChanges([adoptTransfer<Transfer>(await client.getTransfer(id))]),
+    );
+    const replicated = await this.#askForUnconfirmed(replications, async (id) =>
+      applyReplications([await client.getReplication(id)]),
+    );
+    if (transfers + replicated > 0) this.#post(this.#state());
+  }
+
+  /** @returns how many there were */
+  async #askForUnconfirmed<W extends Work>(
+    works: WorkStore<W>,
+    ask: (id: string) => Promise<void>,
+  ): Promise<number> {
+    const ids = works.unconfirmed();
     for (const [index, id] of ids.entries()) {
-      if (this.#stopped.signal.aborted) return;
+      if (this.#stopped.signal.aborted) break;
       try {
-        if (index >= MOST_ASKED) store.remove(id);
-        else applyChanges([await client.getTransfer(id)]);
+        if (index >= MOST_ASKED) works.remove(id);
+        else await ask(id);
       } catch {
-        store.remove(id);
+        works.remove(id);
       }
     }
-    if (ids.length > 0) this.#post(this.#state());
+    return ids.length;
   }
 
   #state(): Message {
     return {
-      ...{ type: 'state', unfinished: store.unfinished(), link: link.value },
-      lastEventId: this.#lastEventId,
+      ...{ type: 'state', link: link.value, lastEventId: this.#lastEventId },
+      ...{ transfers: store.unfinished(), replications: replications.unfinished() },
     };
   }
 
@@ -153,14 +193,18 @@ export class Feed {
     switch (message.type) {
       case 'changes':
         this.#lastEventId = message.lastEventId;
-        applyChanges(message.changes);
+        applyChanges(message.transfers);
+        applyReplications(message.replications);
         break;
       case 'state':
         this.#lastEventId = message.lastEventId;
         setLink(message.link);
-        store.beginSnapshot();
-        applyChanges(message.unfinished);
-        for (const id of store.unconfirmed()) store.remove(id);
+        for (const each of [store, replications]) each.beginSnapshot();
+        applyChanges(message.transfers);
+        applyReplications(message.replications);
+        for (const each of [store, replications]) {
+          for (const id of each.unconfirmed()) each.remove(id);
+        }
         break;
       case 'link':
         setLink(message.link);

@@ -1,47 +1,50 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { TransferList, TransferListQuery } from '../../client/types.ts';
-import { client, messageOf } from './api.ts';
+import type { CallOptions } from '../../client/index.ts';
+import { messageOf } from './api.ts';
 import { token } from './session.ts';
 import { historyEpoch } from './transfers.ts';
-
-/** A transfer that is over, as the list has it: without segments and timings. */
-export type Ended = TransferList['transfers'][number];
 
 const PAGE_SIZE = '100';
 /** More than that nobody scrolls through: the filter finds them. */
 const MOST = 10_000;
 
-interface Pages {
-  transfers: readonly Ended[];
-  /** Of the next page; empty if there is none. */
+/** Which page is asked for. */
+export interface Position {
+  page_size: string;
+  page_token?: string;
+}
+
+interface Pages<T> {
+  items: readonly T[];
+  /** Of the next page; empty if there is none, undefined if there is nothing yet. */
   next: string | undefined;
 }
 
-const NONE: Pages = { transfers: [], next: undefined };
-
-/** The daemon's history, page by page as somebody scrolls. */
-export function useHistory(query: TransferListQuery | undefined) {
-  const [pages, setPages] = useState(NONE);
+/**
+ * The daemon's history, page by page as somebody scrolls.
+ *
+ * @param query asks for none if it is undefined
+ */
+export function useHistory<T, Q>(
+  query: Q | undefined,
+  ask: (query: Q & Position, options: CallOptions) => Promise<{ items: T[]; next: string }>,
+) {
+  const [pages, setPages] = useState<Pages<T>>({ items: [], next: undefined });
   const [error, setError] = useState<string | undefined>(undefined);
   const shownFor = useRef<string | undefined>(undefined);
   const asking = useRef<AbortController | undefined>(undefined);
   // Stands for the query, which is another object each time, and for whose history it is.
   const key = JSON.stringify([query, token.value]);
 
-  const load = async (from: Pages) => {
+  const load = async (from: Pages<T>) => {
     if (query === undefined) return;
     const abort = new AbortController();
     asking.current = abort;
     try {
-      const page = await client.listTransfers(
-        { ...query, page_size: PAGE_SIZE, ...(from.next && { page_token: from.next }) },
-        { signal: abort.signal },
-      );
-      setPages({
-        transfers: [...from.transfers, ...page.transfers],
-        next: page.next_page_token,
-      });
+      const position = { page_size: PAGE_SIZE, ...(from.next && { page_token: from.next }) };
+      const { items, next } = await ask({ ...query, ...position }, { signal: abort.signal });
+      setPages({ items: [...from.items, ...items], next });
       setError(undefined);
     } catch (failure) {
       if (!abort.signal.aborted) setError(messageOf(failure));
@@ -51,15 +54,16 @@ export function useHistory(query: TransferListQuery | undefined) {
 
   useEffect(() => {
     asking.current?.abort();
+    const none = { items: [], next: undefined };
     // What is shown stays until there is something to show in its place.
-    if (shownFor.current !== key) setPages(NONE);
+    if (shownFor.current !== key) setPages(none);
     shownFor.current = key;
-    load(NONE);
+    load(none);
     return () => asking.current?.abort();
   }, [key, historyEpoch.value]);
 
   const more = () => {
-    if (asking.current !== undefined || !pages.next || pages.transfers.length >= MOST) return;
+    if (asking.current !== undefined || !pages.next || pages.items.length >= MOST) return;
     load(pages);
   };
   return { ...pages, error, more };

@@ -1,11 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type Signal, signal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
-import type { CallOptions, Device, Engines, Readiness } from '../../client/index.ts';
+import type {
+  CallOptions,
+  Engines,
+  FleetHost,
+  Readiness,
+  StreamList,
+  Version,
+} from '../../client/index.ts';
 import { type MetricSample, parseMetrics } from '../model/prometheus.ts';
+import { adoptDevice, type Device } from '../model/transfer.ts';
 import { client, messageOf } from './api.ts';
+import { paused } from './pause.ts';
 import { lockedOut } from './session.ts';
-import { paused } from './transfers.ts';
 
 const DEADLINE_MS = 10_000;
 
@@ -65,16 +73,24 @@ export class Poll<T> {
   }
 }
 
-export const devices = new Poll<Device[]>(5000, (options) => client.listDevices(options));
+/** A daemon's, or a gateway's, which has fewer. */
+type Versions = Pick<Version, 'api' | 'node'> & Partial<Version> & { fleet?: string };
+
+export const devices = new Poll<Device[]>(5000, async (options) =>
+  (await client.listDevices(options)).map(adoptDevice),
+);
+/** They have no events; somebody who looks sees them move. */
+export const streams = new Poll<StreamList>(1000, (options) => client.listStreams(options));
+export const hosts = new Poll<FleetHost[]>(2000, (options) => client.listHosts(options));
 export const readiness = new Poll<Readiness>(5000, (options) => client.isReady(options));
 export const engines = new Poll<Engines>(2000, (options) => client.listEngines(options));
-export const version = new Poll(60_000, (options) => client.getVersion(options));
+export const version = new Poll(60_000, (options): Promise<Versions> => client.getVersion(options));
 export const whoami = new Poll(5000, (options) => client.whoami(options));
 export const metrics = new Poll<Map<string, MetricSample[]>>(5000, async (options) =>
   parseMetrics(await client.getMetrics(options)),
 );
 
-const ALL = [devices, readiness, engines, version, whoami, metrics];
+const ALL = [devices, streams, hosts, readiness, engines, version, whoami, metrics];
 
 export function refreshPolls(): void {
   for (const poll of ALL) poll.refresh();

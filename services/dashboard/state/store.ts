@@ -1,39 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
 import { batch, type Signal, signal } from '@preact/signals-core';
-import type { Transfer } from '../../client/types.ts';
 import { addSample, type Sample } from '../model/rate.ts';
+import type { TransferStatus } from '../model/transfer.ts';
 
 /** Of those that are over the latest ones are kept; the daemon has the rest. */
 const MOST_ENDED = 500;
 
-export type OnBytes = (engine: string, bytes: number) => void;
+/** A transfer, or a replication. */
+export interface Work {
+  readonly id: string;
+  readonly status: TransferStatus;
+  readonly bytes_completed: number;
+}
 
-interface Entry {
-  readonly transfer: Signal<Transfer>;
+export interface StoreOptions<W> {
+  /** Hears of progress. */
+  onBytes?(work: W, bytes: number): void;
+  /** A change, with what it leaves out because it came before. */
+  completed?(change: W, before: W): W;
+}
+
+interface Entry<W> {
+  readonly work: Signal<W>;
   samples: readonly Sample[];
   /** Whether the snapshot under way has named it. */
   confirmed: boolean;
 }
 
 /**
- * The transfers that this page knows: all that are not over, and some that have ended. A row listens
- * to its own transfer, a list to the ids in it, so that a change redraws no more than it must.
+ * The transfers, or the replications, that this page knows: all that are not over, and some that have
+ * ended. A row listens to its own, a list to the ids in it, so that a change redraws no more than it
+ * must.
  */
-export class TransferStore {
-  readonly #entries = new Map<string, Entry>();
-  readonly #onBytes: OnBytes;
+export class WorkStore<W extends Work> {
+  readonly #entries = new Map<string, Entry<W>>();
+  readonly #options: StoreOptions<W>;
   /** Those that are not over: running ones before those that wait, the oldest first. */
   readonly active = signal<readonly string[]>([]);
   /** Those that have ended while the page watched, the latest first. */
   readonly ended = signal<readonly string[]>([]);
 
-  /** @param onBytes hears of each engine's progress */
-  constructor(onBytes: OnBytes = () => {}) {
-    this.#onBytes = onBytes;
+  constructor(options: StoreOptions<W> = {}) {
+    this.#options = options;
   }
 
-  get(id: string): Signal<Transfer> | undefined {
-    return this.#entries.get(id)?.transfer;
+  get(id: string): Signal<W> | undefined {
+    return this.#entries.get(id)?.work;
   }
 
   samplesOf(id: string): readonly Sample[] {
@@ -41,12 +53,12 @@ export class TransferStore {
   }
 
   /** All that are not over. */
-  unfinished(): Transfer[] {
+  unfinished(): W[] {
     return this.active.peek().flatMap((id) => this.get(id)?.peek() ?? []);
   }
 
   /** Changes in the order in which they came. @param now in milliseconds, by performance.now() */
-  apply(changes: readonly Transfer[], now: number): void {
+  apply(changes: readonly W[], now: number): void {
     batch(() => {
       let reordered = false;
       for (const change of changes) reordered = this.#applyOne(change, now) || reordered;
@@ -55,7 +67,7 @@ export class TransferStore {
   }
 
   /** What somebody asked for, which may be older than what is known by now. */
-  applyAnswer(answer: Transfer, now: number): void {
+  applyAnswer(answer: W, now: number): void {
     const known = this.get(answer.id)?.peek();
     const stale =
       known !== undefined &&
@@ -83,31 +95,30 @@ export class TransferStore {
   }
 
   /** @returns whether the lists change */
-  #applyOne(change: Transfer, now: number): boolean {
-    const { id, bytes_completed: bytes, engine } = change;
+  #applyOne(change: W, now: number): boolean {
+    const { id, bytes_completed: bytes } = change;
+    const { onBytes, completed } = this.#options;
     const entry = this.#entries.get(id);
     if (entry === undefined) {
       this.#entries.set(id, {
-        transfer: signal(change),
+        work: signal(change),
         samples: [{ at: now, bytes }],
         confirmed: true,
       });
       // What runs already has copied before the page looked.
-      if (isEnded(change)) this.#onBytes(engine, bytes);
+      if (isEnded(change)) onBytes?.(change, bytes);
       return true;
     }
-    const before = entry.transfer.peek();
-    // They never change, and come once.
-    const segments = change.segments ?? before.segments;
-    this.#onBytes(engine, Math.max(0, bytes - before.bytes_completed));
+    const before = entry.work.peek();
+    onBytes?.(change, Math.max(0, bytes - before.bytes_completed));
     entry.confirmed = true;
     entry.samples = addSample(entry.samples, { at: now, bytes });
-    entry.transfer.value = { ...change, segments };
+    entry.work.value = completed?.(change, before) ?? change;
     return before.status !== change.status;
   }
 
   #sort(): void {
-    const all = [...this.#entries.values()].map(({ transfer }) => transfer.peek());
+    const all = [...this.#entries.values()].map(({ work }) => work.peek());
     const active = all.filter((one) => !isEnded(one));
     const ended = all.filter(isEnded).sort((a, b) => (a.id < b.id ? 1 : -1));
     for (const { id } of ended.splice(MOST_ENDED)) this.#entries.delete(id);
@@ -129,10 +140,12 @@ function setIfChanged(list: Signal<readonly string[]>, next: readonly string[]):
   if (!same) list.value = next;
 }
 
-function isEnded({ status }: Transfer): boolean {
-  return status !== 'queued' && status !== 'running';
+function isEnded(work: Work): boolean {
+  return rank(work) === 2;
 }
 
-function rank({ status }: Transfer): number {
-  return status === 'queued' ? 0 : status === 'running' ? 1 : 2;
+/** Those that run come first. */
+function rank({ status }: Work): 0 | 1 | 2 {
+  if (status === 'running') return 1;
+  return status === 'queued' || status === 'accepted' ? 0 : 2;
 }

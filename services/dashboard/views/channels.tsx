@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { useRef } from 'preact/hooks';
 import type { Engines } from '../../client/types.ts';
 import { formatBytes, formatCount, formatRate } from '../model/format.ts';
-import { addSample, rateOf, type Sample } from '../model/rate.ts';
+import { channelRates, MOST_RATES } from '../state/channels.ts';
 
 type Channel = Engines['dma']['channels'][number];
 
@@ -10,11 +9,7 @@ const ERROR_WORDS = ['read', 'write', 'aborted', 'lost', 'timeout'] as const;
 
 /** Each DMA channel: how it stands, and what it has done since the module found it. */
 export function Channels({ channels }: { channels: readonly Channel[] }) {
-  const samples = useRef(new Map<string, readonly Sample[]>());
-  const at = performance.now();
-  for (const { name, bytes } of channels) {
-    samples.current.set(name, addSample(samples.current.get(name) ?? [], { at, bytes }));
-  }
+  const rates = channelRates.value;
   return (
     <section class="panel scroll" aria-label="DMA channels" tabIndex={0}>
       <h2>DMA channels</h2>
@@ -24,6 +19,7 @@ export function Channels({ channels }: { channels: readonly Channel[] }) {
             <th scope="col">Channel</th>
             <th scope="col">Driver</th>
             <th scope="col">State</th>
+            <th scope="col">Last 3 minutes</th>
             <th scope="col" class="number">
               Rate
             </th>
@@ -50,9 +46,10 @@ export function Channels({ channels }: { channels: readonly Channel[] }) {
               <td class={channel.state === 'ready' ? undefined : 'wrong'}>
                 {channel.state.replace('_', ' ')}
               </td>
-              <td class="number">
-                {formatRate(rateOf(samples.current.get(channel.name) ?? [], at) ?? 0)}
+              <td>
+                <Sparkline rates={rates.get(channel.name) ?? []} />
               </td>
+              <td class="number">{formatRate(rates.get(channel.name)?.at(-1) ?? 0)}</td>
               <td class="number">{channel.in_flight}</td>
               <td class="number">{formatBytes(channel.bytes)}</td>
               <td class="number">{channel.operations.toLocaleString('en')}</td>
@@ -72,4 +69,21 @@ function errorsOf({ errors, errors_by_kind: kinds }: Channel): string {
     (kind) => `${kinds[kind]} ${kind}`,
   );
   return `${formatCount(errors, 'error')}: ${parts.join(', ')}`;
+}
+
+/** How a rate went, from left to right, by its own highest. */
+function Sparkline({ rates }: { rates: readonly number[] }) {
+  const most = Math.max(1, ...rates);
+  const first = MOST_RATES - rates.length;
+  const points = rates.map((rate, index) => `${first + index},${1 - rate / most}`);
+  return (
+    <svg
+      class="sparkline"
+      viewBox={`0 -0.1 ${MOST_RATES - 1} 1.2`}
+      preserveAspectRatio="none"
+      aria-hidden="true"
+    >
+      <polyline points={points.join(' ')} vector-effect="non-scaling-stroke" />
+    </svg>
+  );
 }

@@ -2,15 +2,18 @@
 import { alertsOf } from '../model/alerts.ts';
 import { formatBytes, formatNanoseconds, formatRate, formatTime } from '../model/format.ts';
 import { type MetricSample, sumOf } from '../model/prometheus.ts';
+import { type Fact, FactList } from '../parts/fact-list.tsx';
 import { now } from '../state/clock.ts';
 import { devices, engines, metrics, readiness, usePoll, version, whoami } from '../state/poll.ts';
+import { service } from '../state/service.ts';
 import { trail } from '../state/trail.ts';
 
 export function Health() {
   const known = {
     readiness: usePoll(readiness),
     devices: usePoll(devices),
-    engines: usePoll(engines),
+    // A gateway has none.
+    engines: service.value === 'daemon' ? engines.value.value : undefined,
     metrics: usePoll(metrics),
   };
   const { ready } = known.readiness ?? {};
@@ -22,6 +25,7 @@ export function Health() {
           {ready === undefined ? 'Asking' : ready ? 'Ready: it takes transfers' : 'Not ready'}
         </strong>
       </div>
+      {service.value === 'daemon' && <EnginesPoll />}
       <Alerts known={known} />
       <div class="columns">
         <Figures metrics={known.metrics} />
@@ -31,6 +35,11 @@ export function Health() {
       <Trail />
     </>
   );
+}
+
+function EnginesPoll() {
+  usePoll(engines);
+  return null;
 }
 
 function Alerts({ known }: { known: Parameters<typeof alertsOf>[0] }) {
@@ -62,43 +71,63 @@ function Figures({ metrics: samples }: { metrics: Map<string, MetricSample[]> | 
   };
   const syncs = of('dmad_journal_sync_seconds_count') ?? 0;
   const sync = (of('dmad_journal_sync_seconds_sum') ?? 0) / Math.max(1, syncs);
-  const facts = [
-    ['Event loop lag, mean', seconds('nodejs_eventloop_lag_mean_seconds')],
-    ['Event loop lag, 99 %', seconds('nodejs_eventloop_lag_p99_seconds')],
-    ['Transfers in flight', count('dmad_transfers_in_flight')],
-    ['Transfers waiting', count('dmad_queue_depth')],
-    ['Succeeded', count('dmad_transfers_total', { status: 'succeeded' })],
-    ['Failed', count('dmad_transfers_total', { status: 'failed' })],
-    ['Journal', bytes('dmad_journal_bytes')],
-    ['Journal sync, mean', syncs === 0 ? '–' : formatNanoseconds(sync * 1e9)],
-    ['Memory', bytes('process_resident_memory_bytes')],
-    ['Open files', count('process_open_fds')],
-  ];
+  const ofFleet = service.value === 'fleet';
+  const transfers: Known = ofFleet
+    ? [
+        ['Hosts', count('dmad_fleet_hosts')],
+        ['Succeeded', count('dmad_fleet_transfers_total', { status: 'succeeded' })],
+        ['Failed', count('dmad_fleet_transfers_total', { status: 'failed' })],
+      ]
+    : [
+        ['Transfers in flight', count('dmad_transfers_in_flight')],
+        ['Transfers waiting', count('dmad_queue_depth')],
+        ['Succeeded', count('dmad_transfers_total', { status: 'succeeded' })],
+        ['Failed', count('dmad_transfers_total', { status: 'failed' })],
+        ['Journal', bytes('dmad_journal_bytes')],
+        ['Journal sync, mean', syncs === 0 ? '–' : formatNanoseconds(sync * 1e9)],
+      ];
   return (
-    <section class="panel" aria-label="The daemon">
-      <h2>The daemon</h2>
+    <section class="panel" aria-label="The process">
+      <h2>{ofFleet ? 'The gateway' : 'The daemon'}</h2>
       {metrics.error.value !== undefined && <p class="quiet">{metrics.error.value}</p>}
-      <FactList facts={facts} />
+      <KnownFacts
+        facts={[
+          ['Event loop lag, mean', seconds('nodejs_eventloop_lag_mean_seconds')],
+          ['Event loop lag, 99 %', seconds('nodejs_eventloop_lag_p99_seconds')],
+          ...transfers,
+          ['Memory', bytes('process_resident_memory_bytes')],
+          ['Open files', count('process_open_fds')],
+        ]}
+      />
     </section>
   );
 }
 
+type Known = [name: string, value: string | undefined][];
+
+/** What is not known yet has its place, so that nothing moves when it comes. */
+function KnownFacts({ facts }: { facts: Known }) {
+  return <FactList facts={facts.map(([name, value]): Fact => [name, value ?? '–'])} />;
+}
+
 function Versions() {
   const known = usePoll(version);
+  const api = known && `${known.api.major}.${known.api.minor}`;
+  const { daemon, shim, module, abi, journal } = known ?? {};
+  const facts: Known =
+    service.value === 'fleet'
+      ? [['Gateway', known?.fleet]]
+      : [
+          ['Daemon', daemon],
+          ['Shim', shim],
+          ['Module', known && (module ?? 'not loaded')],
+          ['Module ABI', abi?.toString()],
+          ['Journal is kept in', journal?.persistence.replace('_', ' ')],
+        ];
   return (
     <section class="panel" aria-label="Versions">
       <h2>Versions</h2>
-      <FactList
-        facts={[
-          ['Daemon', known?.daemon],
-          ['Interface', known && `${known.api.major}.${known.api.minor}`],
-          ['Shim', known?.shim],
-          ['Module', known && (known.module ?? 'not loaded')],
-          ['Module ABI', known && (known.abi?.toString() ?? '–')],
-          ['Node.js', known?.node],
-          ['Journal is kept in', known?.journal.persistence.replace('_', ' ')],
-        ]}
-      />
+      <KnownFacts facts={[...facts, ['Interface', api], ['Node.js', known?.node]]} />
       <p class="after">
         <a href="docs">The HTTP interface</a>
       </p>
@@ -114,7 +143,7 @@ function Client() {
   return (
     <section class="panel" aria-label="This client">
       <h2>This client</h2>
-      <FactList
+      <KnownFacts
         facts={[
           ['Name', me?.name],
           ['May', me?.scopes.join(', ')],
@@ -130,19 +159,6 @@ function Client() {
         ]}
       />
     </section>
-  );
-}
-
-function FactList({ facts }: { facts: (string | undefined)[][] }) {
-  return (
-    <dl class="facts">
-      {facts.map(([name, value]) => (
-        <>
-          <dt key={name}>{name}</dt>
-          <dd key={`${name} value`}>{value ?? '–'}</dd>
-        </>
-      ))}
-    </dl>
   );
 }
 

@@ -3,19 +3,26 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Page } from 'playwright-core';
-import { eventually, type Lab, openPage, startLab } from './support.ts';
+import { writePeers } from '../../support/peers.ts';
+import { eventually, type Lab, makeDirectory, openPage, startLab } from './support.ts';
 import { makeBusy } from './views.ts';
 
 const require = createRequire(import.meta.url);
 const AXE = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 
+const directory = makeDirectory();
 let lab: Lab;
 let views: Record<string, string>;
 beforeAll(async () => {
-  lab = await startLab();
+  // Nobody listens there: what is to come from it waits.
+  const peers = [{ name: 'hostb', url: 'http://127.0.0.1:1' }];
+  lab = await startLab({ DMAD_PEERS_FILE: writePeers(directory.path, peers) });
   views = await makeBusy(lab);
 });
-afterAll(() => lab.close());
+afterAll(async () => {
+  await lab.close();
+  directory.remove();
+});
 
 interface Violation {
   id: string;
@@ -115,12 +122,11 @@ describe('by keyboard alone', () => {
     await tabTo(page, 'New');
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: 'New' }).waitFor();
-    await tabTo(page, 'Size');
-    await page.keyboard.type('4096');
     await tabTo(page, 'To offset');
-    await page.keyboard.type('240 MiB');
     await page.keyboard.press('Control+A');
     await page.keyboard.type('240 MiB');
+    await tabTo(page, 'Size');
+    await page.keyboard.type('4096');
     await page.keyboard.press('Enter');
     await page.getByRole('link', { name: /^Accepted/ }).waitFor();
     await tabTo(page, /^Accepted/);
@@ -129,6 +135,24 @@ describe('by keyboard alone', () => {
     await page.keyboard.press('Enter');
     await page.locator('.view-head [data-status="cancelled"]').waitFor();
     await tabTo(page, 'Copy the curl command');
+    await page.context().close();
+  });
+
+  test('a replication is reached from the transfers, and cancelled', async () => {
+    const { page } = await openPage(lab, 'transfers');
+    await tabTo(page, 'Replications');
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Replications' }).waitFor();
+    await tabTo(page, /^Replicating /);
+    await page.keyboard.press('Enter');
+    await page.getByText(/^waits for its peer/).waitFor();
+    await tabTo(page, 'Bytes a second');
+    await page.keyboard.type('1 MiB');
+    await page.keyboard.press('Enter');
+    await page.getByText('1 MiB/s').waitFor();
+    await tabTo(page, /^Cancel/);
+    await page.keyboard.press('Enter');
+    await page.locator('.view-head [data-status="cancelled"]').waitFor();
     await page.context().close();
   });
 

@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
-import { ASYNC, type Lab, MIB, openPage, post, startLab } from './support.ts';
+import { Daemon } from '../../support/daemon.ts';
+import { writePeers } from '../../support/peers.ts';
+import { ASYNC, type Lab, MIB, makeDirectory, openPage, post, startLab } from './support.ts';
 
 /** Where to put pictures of the views, for services/dashboard/README.md; unset: they are thrown away. */
 const { DMAD_PICTURES: folder } = process.env;
 
-const VIEWS = ['map', 'transfers', 'transfer', 'engines', 'new', 'health'];
+const VIEWS = [
+  ...['map', 'transfers', 'transfer', 'replications', 'replication', 'engines', 'new'],
+  ...['segments', 'replicate', 'health'],
+];
 const SIZES = [
-  { width: 360, height: 780 },
-  { width: 1280, height: 800 },
-  { width: 2560, height: 1440 },
+  // As on a telephone, whose scroll bars take no room.
+  { viewport: { width: 360, height: 780 }, isMobile: true, hasTouch: true },
+  { viewport: { width: 1280, height: 800 } },
+  { viewport: { width: 2560, height: 1440 } },
 ];
 
 /**
@@ -60,6 +66,23 @@ async function fillWithWork({ url }: Lab): Promise<string> {
   return id;
 }
 
+/** A replication that takes its time, and somebody's download. @returns the replication's id */
+async function fillWithStreams({ url }: Lab): Promise<string> {
+  const range = `bytes=${3600 * MIB}-${3900 * MIB}`;
+  // Nobody reads what comes.
+  await fetch(`${url}/devices/dax0.0/content`, { headers: { range } });
+  const { id } = await post(
+    `${url}/replications`,
+    {
+      ...{ peer: 'hostb', src_device_name: 'dax0.0', src_offset: 0, size: 512 * MIB },
+      ...{ dst_device_name: 'dax1.0', dst_offset: 3200 * MIB, bytes_per_second: '16MiB' },
+      labels: { job: 'nightly' },
+    },
+    ASYNC,
+  );
+  return id;
+}
+
 async function fillHistory({ url }: Lab): Promise<void> {
   const between = { device_name: 'dax0.0', dst_device_name: 'dax1.0' };
   for (let index = 0; index < 4; index++) {
@@ -75,30 +98,54 @@ async function fillHistory({ url }: Lab): Promise<void> {
 }
 
 test.each(['light', 'dark'] as const)('each view has its picture: %s', async (colorScheme) => {
+  const directory = makeDirectory();
+  const source = new Daemon({ DMAD_DEVICES: 'emulated:dax0.0=1GiB' });
+  const peer = await source.ready();
+  await post(`${peer}/transfers`, {
+    ...{ operation: 'fill', device_name: 'dax0.0', dst_offset: 0, size: 512 * MIB, pattern: '7e' },
+  });
   const lab = await startLab({
     DMAD_FAULTS: '0',
+    DMAD_PEERS_FILE: writePeers(directory.path, [{ name: 'hostb', url: peer }]),
     DMAD_DEVICES: 'emulated:dax0.0=4GiB,emulated:dax1.0=4GiB,emulated:dax2.0=1024GiB',
   });
   await fillHistory(lab);
   const pages = await Promise.all(
-    SIZES.map((viewport) => openPage(lab, 'map', { viewport, colorScheme })),
+    SIZES.map((size) => openPage(lab, 'map', { ...size, colorScheme })),
   );
+  const replication = await fillWithStreams(lab);
+  await new Promise((resolve) => setTimeout(resolve, 2000));
   const goOn = slowMotion(lab);
-  const id = await fillWithWork(lab);
+  const addresses: Record<string, string> = {
+    ...{
+      transfer: `transfers/${await fillWithWork(lab)}`,
+      replication: `replications/${replication}`,
+    },
+    ...{ segments: 'new', replicate: 'new?operation=replicate' },
+  };
   for (const view of VIEWS) {
-    const hash = view === 'transfer' ? `transfers/${id}` : view;
+    const hash = addresses[view] ?? view;
+    // Its figures are asked for, and none of them moves.
+    if (view === 'health') goOn();
     for (const { page } of pages) {
       await page.goto(`${lab.url}/#/${hash}`);
       if (view === 'new') await page.locator('#size').fill('32 MiB');
+      if (view === 'segments') {
+        await page.locator('#ranges').selectOption('several segments');
+        await page.locator('#segments').fill('0, 64 MiB, 4 KiB\n8 KiB, 65 MiB, 4 KiB');
+      }
     }
-    await pages[0]?.page.waitForTimeout(2500);
+    await pages[0]?.page.waitForTimeout(1500);
     for (const [index, { page }] of pages.entries()) {
-      const name = `${view}-${SIZES[index]?.width}-${colorScheme}.png`;
+      const name = `${view}-${SIZES[index]?.viewport.width}-${colorScheme}.png`;
+      // The view's own focus ring is for those who use the keyboard.
+      await page.evaluate('document.activeElement.blur()');
       const picture = await page.screenshot(folder ? { path: join(folder, name) } : {});
       expect(picture.length).toBeGreaterThan(1000);
     }
   }
-  goOn();
   expect(pages.flatMap(({ faults }) => faults)).toEqual([]);
   await lab.close();
+  await source.stop('SIGKILL');
+  directory.remove();
 });

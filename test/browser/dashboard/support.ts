@@ -7,8 +7,8 @@ import type { Transfer } from '../../../services/client/types.ts';
 import { Daemon } from '../../support/daemon.ts';
 
 /** Debian's package "chromium". */
-const BROWSER = '/usr/bin/chromium';
-const ARGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking'];
+export const BROWSER = '/usr/bin/chromium';
+export const ARGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking'];
 export const MIB = 2 ** 20;
 /** Long enough for a busy machine, short enough for whoever waits for a failing test. */
 export const PATIENCE_MS = 20_000;

@@ -46,7 +46,17 @@ export async function makeBusy({ url }: Lab): Promise<Record<string, string>> {
     },
     ASYNC,
   );
+  const replication = await post(
+    `${url}/replications`,
+    {
+      ...{ peer: 'hostb', src_device_name: 'dax0.0', src_offset: 0, size: 8 * MIB },
+      ...{ dst_device_name: 'dax1.0', dst_offset: 240 * MIB },
+    },
+    ASYNC,
+  );
   return {
+    ...{ replications: 'replications', replication: `replications/${replication.id}` },
+    replicate: 'new?operation=replicate',
     ...{ map: 'map', zoomed: 'map?dax0.0=100663296+50331648', transfers: 'transfers' },
     ...{ running: `transfers/${running.id}`, queued: `transfers/${queued.id}` },
     ...{ done: `transfers/${done.id}`, failed: `transfers/${failedId}` },

@@ -44,7 +44,7 @@ describe('a copy from the form', () => {
   test('is planned as one types, and starts', async () => {
     const page = await open('new');
     await fill(page, { size: '64 MiB', src_offset: '1MiB', dst_offset: '2MiB' });
-    await page.getByRole('region', { name: 'Plan' }).getByText('64 MiB').waitFor();
+    await page.getByRole('region', { name: 'Plan' }).getByText('64 MiB').first().waitFor();
     await page.getByRole('button', { name: 'Start the copy' }).click();
     await page.getByRole('link', { name: /^Accepted/ }).click();
     await page.getByRole('heading', { name: /64 MiB from dax0.0 at 1 MiB/ }).waitFor();
@@ -126,6 +126,39 @@ describe('a copy from the form', () => {
     await page.getByRole('link', { name: /^Accepted/ }).click();
     await page.getByText(/^The ranges differ/).waitFor();
   });
+});
+
+test('segments are planned line by line, with what is wrong at them, and copied', async () => {
+  const page = await open('new');
+  await page.locator('#ranges').selectOption('several segments');
+  await page.locator('#segments').fill('0, 1 MiB, 4 KiB\n8 KiB 2 MiB');
+  await page.getByText('line 2: write from, to, size').waitFor();
+  await page.locator('#segments').fill('0, 1 MiB, 4 KiB\n1 GiB, 2 MiB, 4 KiB');
+  await page.getByText(/^segment 2, src offset/).waitFor();
+  await page.locator('#segments').fill('0, 1 MiB, 4 KiB\n8 KiB, 2 MiB, 4 KiB');
+  await page.getByRole('region', { name: 'Plan' }).getByText('2 segments').waitFor();
+  await page.getByRole('button', { name: 'Start the copy' }).click();
+  await page.getByRole('link', { name: /^Accepted/ }).click();
+  await page.getByRole('heading', { name: /8 KiB in 2 pieces/ }).waitFor();
+});
+
+test("another's upload and download are on the map, with how far they are", async () => {
+  const page = await open('map');
+  const stream = new TransformStream();
+  const writer = stream.writable.getWriter();
+  const uploading = fetch(`${lab.url}/devices/dax1.0/content?offset=4096`, {
+    ...{ method: 'PUT', body: stream.readable, duplex: 'half' },
+    headers: { 'content-type': 'application/octet-stream' },
+  } as RequestInit);
+  await writer.write(Buffer.alloc(MIB));
+  await page.getByText(/^Upload: [^0].* of 256 MiB/).waitFor();
+  await page.locator('.uses [data-use="write"]').waitFor();
+  const downloading = await fetch(`${lab.url}/devices/dax0.0/content`);
+  await page.getByText(/^Download: .* of 256 MiB/).waitFor();
+  await downloading.body?.cancel();
+  await writer.close();
+  expect((await uploading).status).toBe(200);
+  await page.getByText('No bytes are in use.').waitFor();
 });
 
 test('cancel stops a transfer, and priority changes one that waits', async () => {

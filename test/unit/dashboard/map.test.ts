@@ -1,8 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import type { Replication, Stream } from '../../../services/client/types.ts';
 import { bandsOf } from '../../../services/dashboard/model/bands.ts';
-import { rangesOn, summarise, type UsedRange } from '../../../services/dashboard/model/ranges.ts';
+import {
+  faultsOf,
+  rangesOn,
+  replicatedOn,
+  streamedOn,
+  summarise,
+  type UsedRange,
+} from '../../../services/dashboard/model/ranges.ts';
+import type { Device } from '../../../services/dashboard/model/transfer.ts';
 import {
   clampView,
   offsetAt,
@@ -20,7 +29,7 @@ const copy: Parameters<typeof rangesOn>[1] = {
 
 describe('the bytes of a device that a transfer uses', () => {
   test('a copy reads its source and writes its destination', () => {
-    const of = { size: 50, done: 20, transfer: 'a' };
+    const of = { size: 50, done: 20, user: 'a' };
     expect(rangesOn('d0', copy)).toEqual([{ ...of, offset: 100, use: 'read' }]);
     expect(rangesOn('d1', copy)).toEqual([{ ...of, offset: 200, use: 'write' }]);
     expect(rangesOn('d2', copy)).toEqual([]);
@@ -54,7 +63,48 @@ describe('the bytes of a device that a transfer uses', () => {
       [200, 0],
     ]);
     expect(summarise(pieces)).toEqual([
-      { use: 'write', transfer: 'a', offset: 0, size: 210, pieces: 3 },
+      { use: 'write', user: 'a', offset: 0, size: 210, pieces: 3 },
+    ]);
+  });
+});
+
+describe('the bytes that others use', () => {
+  const replication = {
+    ...{ id: 'r', status: 'running', dst_device_name: 'd1', dst_offset: 300, size: 40 },
+    bytes_completed: 10,
+  } as Replication;
+  const stream = {
+    ...{ request_id: 's', device_name: 'd0', offset: 5, size: 20, bytes_completed: 7 },
+  };
+
+  test('a replication writes its destination, until it is over', () => {
+    const of = { offset: 300, size: 40, done: 10, user: 'r' };
+    expect(replicatedOn('d1', replication)).toEqual([{ ...of, use: 'write' }]);
+    expect(replicatedOn('d0', replication)).toEqual([]);
+    const status = (each: string) => ({ ...replication, status: each }) as Replication;
+    expect(replicatedOn('d1', status('queued'))).toEqual([{ ...of, use: 'write_later' }]);
+    expect(replicatedOn('d1', status('failed'))).toEqual([]);
+  });
+
+  test('a download reads, an upload writes, once its turn has come', () => {
+    const use = (direction: string, status: string) =>
+      streamedOn('d0', { ...stream, direction, status } as Stream)[0]?.use;
+    expect(use('download', 'running')).toBe('read');
+    expect(use('upload', 'running')).toBe('write');
+    expect(use('upload', 'queued')).toBe('write_later');
+    expect(
+      streamedOn('d1', { ...stream, direction: 'upload', status: 'running' } as Stream),
+    ).toEqual([]);
+  });
+
+  test('bad blocks and what is inconsistent are faults, with the replication as far as it is told', () => {
+    const device = {
+      bad_blocks: [{ offset: 0, size: 1 }],
+      inconsistent: [{ offset: 2, size: 3, replication: 'r' }],
+    } as Device;
+    expect(faultsOf(device)).toEqual([
+      { offset: 0, size: 1, fault: 'bad' },
+      { offset: 2, size: 3, fault: 'inconsistent', user: 'r' },
     ]);
   });
 });
@@ -106,7 +156,7 @@ describe('what is drawn', () => {
       use: fc.constantFrom('read', 'write', 'read_later', 'write_later'),
     })
     .map(({ part, size, ...rest }) => ({
-      ...{ ...rest, size, done: Math.floor(part * size), transfer: 'a' },
+      ...{ ...rest, size, done: Math.floor(part * size), user: 'a' },
     }));
 
   test('is no more than the pixels there are, and none of it lies outside', () => {
@@ -126,13 +176,14 @@ describe('what is drawn', () => {
   });
 
   test('shows a page of a terabyte', () => {
-    const tiny = { offset: 2 ** 39, size: 4096, done: 0, use: 'write', transfer: 'a' } as const;
+    const tiny = { offset: 2 ** 39, size: 4096, done: 0, use: 'write', user: 'a' } as const;
     const [band] = bandsOf([tiny], [], { offset: 0, size: 2 ** 40 }, 1000);
     expect(band).toEqual({ x: 500, width: 2, use: 'write', done: false });
   });
 
   test('shows bad blocks', () => {
-    const bands = bandsOf([], [{ offset: 0, size: 10 }], { offset: 0, size: 100 }, 100);
+    const bad = { offset: 0, size: 10, fault: 'bad' } as const;
+    const bands = bandsOf([], [bad], { offset: 0, size: 100 }, 100);
     expect(bands).toEqual([{ x: 0, width: 10, use: 'bad', done: true }]);
   });
 });

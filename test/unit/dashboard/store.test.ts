@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from '@jest/globals';
-import type { Transfer } from '../../../services/client/types.ts';
 import { EXAMPLES } from '../../../services/daemon/openapi/examples.ts';
-import { TransferStore } from '../../../services/dashboard/state/store.ts';
+import type { Transfer } from '../../../services/dashboard/model/transfer.ts';
+import { WorkStore } from '../../../services/dashboard/state/store.ts';
 
 const done = EXAMPLES.createTransfer?.verified?.response as Transfer;
 const transfer = (id: string, status: Transfer['status'], bytes = 0): Transfer => ({
@@ -10,7 +10,7 @@ const transfer = (id: string, status: Transfer['status'], bytes = 0): Transfer =
 });
 
 test('those that run come before those that wait, and those that end leave', () => {
-  const store = new TransferStore();
+  const store = new WorkStore<Transfer>();
   store.apply([transfer('c', 'queued'), transfer('b', 'running'), transfer('a', 'queued')], 0);
   expect(store.active.value).toEqual(['b', 'a', 'c']);
   store.apply([transfer('b', 'succeeded')], 1);
@@ -18,7 +18,7 @@ test('those that run come before those that wait, and those that end leave', () 
 });
 
 test('a list is told of progress not at all, the transfer each time', () => {
-  const store = new TransferStore();
+  const store = new WorkStore<Transfer>();
   store.apply([transfer('a', 'running')], 0);
   let lists = 0;
   let changes = 0;
@@ -30,7 +30,7 @@ test('a list is told of progress not at all, the transfer each time', () => {
 
 test('each engine is told of its bytes once', () => {
   const bytes: number[] = [];
-  const store = new TransferStore((_engine, count) => bytes.push(count));
+  const store = new WorkStore<Transfer>({ onBytes: (_transfer, count) => bytes.push(count) });
   store.apply([transfer('a', 'running', 5)], 0);
   store.apply([transfer('a', 'running', 8)], 1);
   store.apply([transfer('a', 'succeeded', 8), transfer('b', 'succeeded', 4)], 2);
@@ -38,7 +38,7 @@ test('each engine is told of its bytes once', () => {
 });
 
 test('what somebody asked for does not go back behind what is known', () => {
-  const store = new TransferStore();
+  const store = new WorkStore<Transfer>();
   store.apply([transfer('a', 'running', 8)], 0);
   store.applyAnswer(transfer('a', 'running', 5), 1);
   expect(store.get('a')?.value.bytes_completed).toBe(8);
@@ -48,7 +48,7 @@ test('what somebody asked for does not go back behind what is known', () => {
 });
 
 test('a transfer that a snapshot does not name is to be asked for', () => {
-  const store = new TransferStore();
+  const store = new WorkStore<Transfer>();
   store.apply([transfer('a', 'running'), transfer('b', 'running')], 0);
   store.beginSnapshot();
   store.apply([transfer('b', 'queued')], 1);
@@ -57,16 +57,24 @@ test('a transfer that a snapshot does not name is to be asked for', () => {
   expect(store.active.value).toEqual(['b']);
 });
 
-test('segments come once, and stay', () => {
-  const store = new TransferStore();
+test('a change is completed with what came before', () => {
+  const store = new WorkStore<Transfer>({
+    completed: (change, { segments }) => ({ ...change, segments: change.segments ?? segments }),
+  });
   const segments = [{ src_offset: 0, dst_offset: 1, size: 1 }];
   store.apply([{ ...transfer('a', 'running'), segments }], 0);
   store.apply([transfer('a', 'running', 1)], 1);
   expect(store.get('a')?.value.segments).toEqual(segments);
 });
 
+test('what a fleet has accepted waits', () => {
+  const store = new WorkStore<Transfer>();
+  store.apply([transfer('a', 'accepted'), transfer('b', 'running')], 0);
+  expect([store.active.value, store.ended.value]).toEqual([['b', 'a'], []]);
+});
+
 test('of those that have ended the latest are kept', () => {
-  const store = new TransferStore();
+  const store = new WorkStore<Transfer>();
   const id = (index: number) => String(index).padStart(6, '0');
   for (let index = 0; index < 1200; index++) store.apply([transfer(id(index), 'succeeded')], index);
   expect(store.ended.value.length).toBe(500);

@@ -1,22 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from '@jest/globals';
-import type { Transfer } from '../../../services/client/types.ts';
+import type { Replication, Transfer } from '../../../services/client/types.ts';
 import { EXAMPLES } from '../../../services/daemon/openapi/examples.ts';
+import { REPLICATION_EXAMPLES } from '../../../services/daemon/openapi/replication-examples.ts';
 import { alertsOf } from '../../../services/dashboard/model/alerts.ts';
 import {
   curlCommand,
   dmactlCommand,
+  replicationCurl,
+  replicationDmactl,
   requestOf,
   shellQuote,
 } from '../../../services/dashboard/model/commands.ts';
 import { historyQuery, passes, readFilter } from '../../../services/dashboard/model/filter.ts';
 import { parseMetrics, sumOf } from '../../../services/dashboard/model/prometheus.ts';
-import { EMPTY, errorsByField, requestFrom } from '../../../services/dashboard/model/request.ts';
+import {
+  EMPTY,
+  errorsBefore,
+  errorsByField,
+  hasField,
+  replicationFrom,
+  requestFrom,
+  SEGMENTS,
+} from '../../../services/dashboard/model/request.ts';
 import { formatRoute, parseRoute } from '../../../services/dashboard/model/route.ts';
-import { sentenceOf, waitsFor } from '../../../services/dashboard/model/sentence.ts';
+import { segmentsFrom } from '../../../services/dashboard/model/segments.ts';
+import {
+  replicationSentence,
+  sentenceOf,
+  waitsFor,
+} from '../../../services/dashboard/model/sentence.ts';
+import {
+  adoptDevice,
+  adoptTransfer,
+  type Device,
+  splitDevice,
+} from '../../../services/dashboard/model/transfer.ts';
 
 const example = (name: string) => EXAMPLES.createTransfer?.[name]?.response as Transfer;
 const copy = example('verified');
+const REPLICATION = Object.values(REPLICATION_EXAMPLES.createReplication ?? {})[0]
+  ?.response as Replication;
 
 describe('a transfer in a sentence', () => {
   test.each([
@@ -33,6 +57,56 @@ describe('a transfer in a sentence', () => {
   test('says what it waits for', () => {
     expect(waitsFor({ waiting_for: null })).toBeUndefined();
     expect(waitsFor({ waiting_for: { reason: 'rate', seconds: 90 } })).toContain('1 min 30 s');
+  });
+});
+
+describe('a replication', () => {
+  const replication = REPLICATION;
+
+  test('is a sentence', () => {
+    expect(replicationSentence({ ...replication, status: 'running', mode: 'full' })).toMatch(
+      /^Replicating .*, all of it, from hostb:dax0.0 at .* to dax/,
+    );
+  });
+
+  test('says that its peer is away, and why', () => {
+    const waiting_for = {
+      reason: 'peer',
+      since: '2026-11-27T08:00:00.000Z',
+      why: 'timeout',
+    } as const;
+    expect(waitsFor({ waiting_for })).toBe('waits for its peer: timeout');
+  });
+
+  test('is done again by dmactl, and by curl', () => {
+    const limited = { ...replication, bytes_per_second: 2 ** 20, priority: 'high' as const };
+    const command = replicationDmactl(limited, 'http://h:1');
+    expect(command).toMatch(/^dmactl --url http:\/\/h:1 replicate hostb:dax0.0:/);
+    expect(command).toMatch(/--rate 1MiB --priority high/);
+    expect(replicationCurl(limited, 'http://h:1', false)).toContain('"bytes_per_second":1048576');
+  });
+});
+
+describe('a transfer of a fleet', () => {
+  const inFleet = { ...copy, host: 'hosta' };
+
+  test('has devices that begin with its host, and is asked for with the host apart', () => {
+    const adopted = adoptTransfer(inFleet);
+    expect(adopted.dst_device_name).toBe('hosta/dax1.0');
+    expect(adoptTransfer(copy)).toBe(copy);
+    expect(splitDevice('hosta/dax1.0')).toEqual({ host: 'hosta', device: 'dax1.0' });
+    expect(adoptDevice({ name: 'dax0.0', host: 'hosta' } as Device).name).toBe('hosta/dax0.0');
+    expect(curlCommand(adopted, 'http://h:1', false)).toContain('"device_name":"dax0.0"');
+    expect(curlCommand(adopted, 'http://h:1', false)).toContain('"host":"hosta"');
+    expect(dmactlCommand(adopted, 'http://h:1')).toContain('copy hosta/dax0.0:0+32MiB');
+  });
+
+  test('waits for its host', () => {
+    expect(waitsFor({ waiting_for: { reason: 'host', why: 'away' } })).toBe(
+      'waits for its host: away',
+    );
+    const filter = readFilter({ show: 'all', device: 'hosta/dax1.0' });
+    expect(historyQuery(filter)).toMatchObject({ host: 'hosta', device_name: 'dax1.0' });
   });
 });
 
@@ -113,6 +187,52 @@ describe('a form', () => {
     });
     expect(requestFrom('fill', typed)).toMatchObject({ device_name: 'dax1.0', pattern: '00' });
     expect(requestFrom('compare', typed)).not.toHaveProperty('durability');
+  });
+
+  test('takes segments, one a line', () => {
+    const text = '0, 1 MiB, 4 KiB\n# a note\n\n8192\t0x2000  4 KiB\n';
+    expect(segmentsFrom(text, false)).toEqual({
+      segments: [
+        { src_offset: '0', dst_offset: '1MiB', size: '4KiB' },
+        { src_offset: '8192', dst_offset: '0x2000', size: '4KiB' },
+      ],
+      wrong: undefined,
+    });
+    expect(segmentsFrom('1MiB 4KiB', true).segments).toEqual([
+      { dst_offset: '1MiB', size: '4KiB' },
+    ]);
+    expect(segmentsFrom('0, 1, 2\n0, 1', false).wrong).toBe('line 2: write from, to, size');
+    expect(segmentsFrom('0,,1', false).wrong).toBeDefined();
+
+    const several = { ...typed, ranges: SEGMENTS, segments: text };
+    const request = requestFrom('copy', several);
+    expect(request?.segments).toHaveLength(2);
+    expect(request).not.toHaveProperty('size');
+    expect(hasField('copy', 'size', several)).toBe(false);
+    expect(hasField('download', 'size', several)).toBe(true);
+    const torn = { ...several, segments: '1, 2' };
+    expect(requestFrom('copy', torn)).toBeUndefined();
+    expect(errorsBefore('copy', torn)).toEqual({ segments: 'line 1: write from, to, size' });
+  });
+
+  test('has what is wrong with a segment by its number, and of many the first', () => {
+    const errors = Array.from({ length: 7 }, (_, index) => ({
+      pointer: `/segments/${index}/src_offset`,
+      detail: 'no',
+    }));
+    const { segments } = errorsByField('copy', 'all', errors);
+    expect(segments).toContain('segment 1, src offset: no; segment 2');
+    expect(segments).toContain('segment 5, src offset: no; and 2 more');
+  });
+
+  test('replicates once it has what the daemon needs', () => {
+    const of = { ...typed, peer: ' hostb', src_device_name: 'dax0.0', block_size: '64 KiB' };
+    expect(replicationFrom({ ...of, peer: '' })).toBeUndefined();
+    expect(replicationFrom(of)).toEqual({
+      ...{ peer: 'hostb', src_device_name: 'dax0.0', src_offset: '0', size: '32MiB' },
+      ...{ dst_device_name: 'dax1.0', dst_offset: '0', block_size: '64KiB' },
+      ...{ mode: 'delta', priority: 'normal' },
+    });
   });
 
   test('has what is wrong at its field', () => {

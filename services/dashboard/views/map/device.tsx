@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Range } from '../../../client/types.ts';
 import { exactBytes, formatBytes } from '../../model/format.ts';
+import { faultsOf } from '../../model/ranges.ts';
 import { clampView, offsetAt, pan, zoom } from '../../model/viewport.ts';
 import { contextOf, usePalette, useWidth } from '../../parts/canvas.ts';
 import { route, setQuery } from '../../state/router.ts';
@@ -14,7 +15,8 @@ const STEP = 2;
 
 /** A device as its address space, from terabytes down to pages. */
 export function DeviceSpace({ device, ranges }: DeviceUse) {
-  const { name, size, kind, state, bad_blocks: bad } = device;
+  const { name, size, kind, state } = device;
+  const faulty = faultsOf(device);
   const { element, width } = useWidth<HTMLDivElement>();
   const overview = useRef<HTMLCanvasElement>(null);
   const space = useRef<HTMLCanvasElement>(null);
@@ -25,7 +27,7 @@ export function DeviceSpace({ device, ranges }: DeviceUse) {
 
   useEffect(() => {
     if (width === 0 || overview.current === null || space.current === null) return;
-    const all = { ranges, bad, view, width, palette, size };
+    const all = { ranges, faulty, view, width, palette, size };
     drawOverview(contextOf(overview.current, width, OVERVIEW_HEIGHT), all);
     drawSpace(contextOf(space.current, width, spaceHeight(width)), all);
   });
@@ -62,6 +64,7 @@ export function DeviceSpace({ device, ranges }: DeviceUse) {
         <span class="quiet">
           {formatBytes(size)} {kind}
           {state !== 'online' && <strong class="wrong"> {state}</strong>}
+          {device.stale && <strong class="wrong"> as seen last</strong>}
         </span>
         <span class="counts">{counts}</span>
         <div class="zoom">
@@ -115,6 +118,7 @@ export function DeviceSpace({ device, ranges }: DeviceUse) {
           ref={overview}
           role="img"
           aria-label={`All of ${name}`}
+          data-all={view.size === size}
           onPointerDown={onOverview}
         />
         <canvas
@@ -135,7 +139,7 @@ export function DeviceSpace({ device, ranges }: DeviceUse) {
             offset={offsetAt(cursor, view, width)}
             pixel={view.size / width}
             ranges={ranges}
-            bad={bad}
+            faulty={faulty}
           />
         )}
       </div>
@@ -172,7 +176,7 @@ function useWheel(
 
 function countUses(ranges: DeviceUse['ranges']): string {
   const of = (...uses: string[]) =>
-    new Set(ranges.filter(({ use }) => uses.includes(use)).map(({ transfer }) => transfer)).size;
+    new Set(ranges.filter(({ use }) => uses.includes(use)).map(({ user }) => user)).size;
   const parts = [
     [of('read'), 'reading'],
     [of('write'), 'writing'],

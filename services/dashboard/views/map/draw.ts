@@ -2,7 +2,7 @@
 import type { Range } from '../../../client/types.ts';
 import { type Band, bandsOf } from '../../model/bands.ts';
 import { shortOffset } from '../../model/format.ts';
-import type { UsedRange } from '../../model/ranges.ts';
+import type { FaultyRange, UsedRange } from '../../model/ranges.ts';
 import { pixelOf, ticksOf } from '../../model/viewport.ts';
 import type { Palette } from '../../parts/canvas.ts';
 
@@ -24,7 +24,7 @@ export function spaceHeight(width: number): number {
 
 export interface Scene {
   ranges: readonly UsedRange[];
-  bad: readonly Range[];
+  faulty: readonly FaultyRange[];
   /** The part of the device that is shown. */
   view: Range;
   width: number;
@@ -39,7 +39,7 @@ export function drawOverview(context: CanvasRenderingContext2D, scene: Scene): v
   const all = { offset: 0, size };
   context.fillStyle = palette.sunken ?? '';
   context.fillRect(0, 0, width, OVERVIEW_HEIGHT);
-  for (const band of bandsOf(scene.ranges, scene.bad, all, width)) {
+  for (const band of bandsOf(scene.ranges, scene.faulty, all, width)) {
     context.fillStyle = colourOf(band, palette);
     context.fillRect(band.x, 1, band.width, OVERVIEW_HEIGHT - 2);
   }
@@ -59,10 +59,14 @@ export function drawSpace(context: CanvasRenderingContext2D, scene: Scene): void
   context.fillRect(0, 0, width, lane);
   context.fillRect(0, lane + GAP, width, lane);
   drawAxis(context, scene, 2 * lane + GAP);
-  const bands = bandsOf(scene.ranges, scene.bad, view, width);
-  for (const band of bands)
-    if (band.use.endsWith('later')) drawWaiting(context, band, palette, lane);
-  for (const band of bands) if (!band.use.endsWith('later')) drawBand(context, band, palette, lane);
+  const bands = bandsOf(scene.ranges, scene.faulty, view, width);
+  // What is done now lies over what will be, and over what is wrong.
+  for (const band of bands) if (isHatched(band)) drawHatched(context, band, palette, lane);
+  for (const band of bands) if (!isHatched(band)) drawBand(context, band, palette, lane);
+}
+
+function isHatched({ use }: Band): boolean {
+  return use === 'inconsistent' || use.endsWith('later');
 }
 
 function drawBand(
@@ -85,7 +89,7 @@ function drawBand(
   }
 }
 
-function drawWaiting(
+function drawHatched(
   context: CanvasRenderingContext2D,
   band: Band,
   palette: Palette,
@@ -93,11 +97,12 @@ function drawWaiting(
 ): void {
   const top = topOf(band, lane);
   const { x, width } = band;
+  const kind = band.use === 'inconsistent' ? 'wrong' : 'wait';
   context.save();
   context.beginPath();
   context.rect(x, top, width, lane);
   context.clip();
-  context.strokeStyle = palette['wait-rest'] ?? '';
+  context.strokeStyle = palette[`${kind}-rest`] ?? '';
   context.lineWidth = 1.5;
   context.beginPath();
   for (let at = Math.floor(x / 6) * 6 - lane; at < x + width; at += 6) {
@@ -105,7 +110,7 @@ function drawWaiting(
     context.lineTo(at + lane, top);
   }
   context.stroke();
-  context.strokeStyle = palette.wait ?? '';
+  context.strokeStyle = palette[kind] ?? '';
   context.lineWidth = 2;
   context.strokeRect(x, top, width, lane);
   context.restore();
@@ -116,7 +121,7 @@ function drawAxis(
   { view, width, palette }: Scene,
   top: number,
 ): void {
-  context.font = '11px system-ui, sans-serif';
+  context.font = palette.font ?? '';
   context.textBaseline = 'top';
   for (const offset of ticksOf(view, width / TICK_SPACE)) {
     const x = Math.round(pixelOf(offset, view, width)) + 0.5;
@@ -137,7 +142,7 @@ function topOf({ use }: Band, lane: number): number {
 }
 
 function colourOf({ use, done }: Band, palette: Palette): string {
-  if (use === 'bad') return palette.wrong ?? '';
+  if (use === 'bad' || use === 'inconsistent') return palette.wrong ?? '';
   if (use.endsWith('later')) return palette['wait-rest'] ?? '';
   return palette[done ? use : `${use}-rest`] ?? '';
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Device } from '../../../client/types.ts';
-import { rangesOn, type UsedRange } from '../../model/ranges.ts';
-import { devices, usePoll } from '../../state/poll.ts';
-import { store } from '../../state/transfers.ts';
-import { uploads } from '../../state/uploads.ts';
+import { rangesOn, replicatedOn, streamedOn, type UsedRange } from '../../model/ranges.ts';
+import type { Device } from '../../model/transfer.ts';
+import { devices, streams, usePoll } from '../../state/poll.ts';
+import { service } from '../../state/service.ts';
+import { replications, store } from '../../state/transfers.ts';
 import { DeviceSpace } from './device.tsx';
 import { UsesTable } from './table.tsx';
 
@@ -16,13 +16,14 @@ export interface DeviceUse {
 export function MapView() {
   const listed = usePoll(devices);
   const transfers = store.active.value.flatMap((id) => store.get(id)?.value ?? []);
+  const replicated = replications.active.value.flatMap((id) => replications.get(id)?.value ?? []);
+  const streamed = streams.value.value?.streams ?? [];
   const uses = (listed ?? []).map((device) => ({
     device,
     ranges: [
       ...transfers.flatMap((transfer) => rangesOn(device.name, transfer)),
-      ...uploads.value
-        .filter(({ device: { name } }) => name === device.name)
-        .map(({ range }) => range),
+      ...replicated.flatMap((replication) => replicatedOn(device.name, replication)),
+      ...streamed.flatMap((stream) => streamedOn(device.name, stream)),
     ],
   }));
   return (
@@ -33,9 +34,11 @@ export function MapView() {
           <span class="read">read</span>
           <span class="written">written</span>
           <span class="waiting">waiting</span>
+          <span class="inconsistent">inconsistent</span>
           <span class="bad">bad blocks</span>
         </p>
       </div>
+      {service.value === 'daemon' && <StreamsPoll />}
       {devices.error.value !== undefined && listed === undefined && (
         <p class="alert">{devices.error.value}</p>
       )}
@@ -50,4 +53,10 @@ export function MapView() {
       </div>
     </>
   );
+}
+
+/** Keeps looking for uploads and downloads, of a daemon, which alone tells of them. */
+function StreamsPoll() {
+  usePoll(streams);
+  return null;
 }

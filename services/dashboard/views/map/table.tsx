@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { formatCount, formatOffset, formatTime } from '../../model/format.ts';
-import { summarise, type Use, type UseSummary } from '../../model/ranges.ts';
+import { type Fault, faultsOf, summarise, type Use, type UseSummary } from '../../model/ranges.ts';
 import { formatRoute } from '../../model/route.ts';
-import { sentenceOf } from '../../model/sentence.ts';
 import { now } from '../../state/clock.ts';
-import { store } from '../../state/transfers.ts';
 import type { DeviceUse } from './map.tsx';
+import { userOf } from './user.ts';
 
-type Kind = Use | 'bad';
+type Kind = Use | Fault;
 
 const WORDS: Record<Kind, string> = {
   read: 'read',
@@ -15,6 +14,7 @@ const WORDS: Record<Kind, string> = {
   read_later: 'to read',
   write_later: 'to write',
   bad: 'bad',
+  inconsistent: 'inconsistent',
 };
 /** More rows say nothing more; the list of transfers has all. */
 const MOST = 100;
@@ -40,10 +40,7 @@ export function UsesTable({ uses }: { uses: readonly DeviceUse[] }) {
         </thead>
         <tbody>
           {entries.slice(0, MOST).map((entry) => (
-            <Row
-              key={`${entry.device} ${entry.transfer} ${entry.use} ${entry.offset}`}
-              {...entry}
-            />
+            <Row key={`${entry.device} ${entry.user} ${entry.use} ${entry.offset}`} {...entry} />
           ))}
         </tbody>
       </table>
@@ -53,16 +50,21 @@ export function UsesTable({ uses }: { uses: readonly DeviceUse[] }) {
   );
 }
 
-function entriesOf({ device: { name: device, bad_blocks: bad }, ranges }: DeviceUse): Entry[] {
+function entriesOf({ device, ranges }: DeviceUse): Entry[] {
+  const { name } = device;
   return [
-    ...bad.map((range): Entry => ({ ...range, device, use: 'bad', transfer: '', pieces: 1 })),
-    ...summarise(ranges).map((one): Entry => ({ ...one, device })),
+    ...faultsOf(device).map(
+      ({ fault, user = '', ...range }): Entry => ({
+        ...{ ...range, user, device: name, use: fault, pieces: 1 },
+      }),
+    ),
+    ...summarise(ranges).map((one): Entry => ({ ...one, device: name })),
   ];
 }
 
-function Row({ device, offset, size, use, pieces, transfer: id }: Entry) {
-  const transfer = store.get(id)?.value;
-  const since = transfer && new Date(transfer.started_at ?? transfer.created_at);
+function Row({ device, offset, size, use, pieces, user: id }: Entry) {
+  const isFault = use === 'bad' || use === 'inconsistent';
+  const user = isFault ? undefined : userOf(id);
   return (
     <tr>
       <td>
@@ -78,13 +80,29 @@ function Row({ device, offset, size, use, pieces, transfer: id }: Entry) {
         </code>
       </td>
       <td>
-        {transfer === undefined ? (
-          use !== 'bad' && 'an upload of this tab'
-        ) : (
-          <a href={formatRoute({ view: 'transfers', id })}>{sentenceOf(transfer)}</a>
+        {use === 'inconsistent' && <Inconsistency replication={id} />}
+        {user !== undefined && (
+          <>
+            {user.href === undefined ? user.what : <a href={user.href}>{user.what}</a>}
+            <span class="quiet since">
+              {user.client !== undefined && `${user.client}, `}
+              since {formatTime(user.since, new Date(now.value))}
+            </span>
+          </>
         )}
-        {since && <span class="quiet since">since {formatTime(since, new Date(now.value))}</span>}
       </td>
     </tr>
+  );
+}
+
+/** @param replication empty: not this client's to see */
+function Inconsistency({ replication }: { replication: string }) {
+  return (
+    <>
+      Neither what it was nor what its source is.{' '}
+      {replication !== '' && (
+        <a href={formatRoute({ view: 'replications', id: replication })}>The replication</a>
+      )}
+    </>
   );
 }

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Range } from '../../../client/types.ts';
 import { formatOffset, formatTime } from '../../model/format.ts';
-import { type UsedRange, within } from '../../model/ranges.ts';
-import { sentenceOf } from '../../model/sentence.ts';
+import { type FaultyRange, type UsedRange, within } from '../../model/ranges.ts';
 import { now } from '../../state/clock.ts';
-import { store } from '../../state/transfers.ts';
+import { userOf } from './user.ts';
 
 interface TipProps {
   /** Where the cursor is, in pixels. */
@@ -14,22 +12,29 @@ interface TipProps {
   /** Bytes under a pixel. */
   pixel: number;
   ranges: readonly UsedRange[];
-  bad: readonly Range[];
+  faulty: readonly FaultyRange[];
 }
 
 const MOST = 4;
 
 /** Who does what to the bytes under the cursor, and since when. */
-export function Tip({ at, width, offset, pixel, ranges, bad }: TipProps) {
+export function Tip({ at, width, offset, pixel, ranges, faulty }: TipProps) {
   const here = { offset: offset - 2 * pixel, size: 4 * pixel };
-  const ids = [...new Set(within(ranges, here).map(({ transfer }) => transfer))];
-  const isBad = bad.some((one) => one.offset < offset + pixel && one.offset + one.size > offset);
+  const ids = [...new Set(within(ranges, here).map(({ user }) => user))];
+  const faults = new Set(
+    faulty
+      .filter((one) => one.offset < offset + pixel && one.offset + one.size > offset)
+      .map(({ fault }) => fault),
+  );
   const side = at < width / 2 ? { left: `${at}px` } : { right: `${width - at}px` };
   return (
     <div class="tip" role="tooltip" style={side}>
       <p class="quiet mono">{formatOffset(Math.floor(offset))}</p>
-      {isBad && <p class="wrong">A bad block: it can be neither read nor written.</p>}
-      {ids.length === 0 && !isBad && <p class="quiet">Nobody uses these bytes.</p>}
+      {faults.has('bad') && <p class="wrong">A bad block: it can be neither read nor written.</p>}
+      {faults.has('inconsistent') && (
+        <p class="wrong">Not proven: neither what it was nor what its source is.</p>
+      )}
+      {ids.length === 0 && faults.size === 0 && <p class="quiet">Nobody uses these bytes.</p>}
       {ids.slice(0, MOST).map((id) => (
         <TipLine key={id} id={id} />
       ))}
@@ -39,17 +44,15 @@ export function Tip({ at, width, offset, pixel, ranges, bad }: TipProps) {
 }
 
 function TipLine({ id }: { id: string }) {
-  const transfer = store.get(id)?.value;
-  if (transfer === undefined) return <p>An upload of this tab.</p>;
-  const { started_at: started, created_at: created, client } = transfer;
-  const since = formatTime(new Date(started ?? created), new Date(now.value));
+  const user = userOf(id);
+  if (user === undefined) return null;
   return (
     <p>
-      {sentenceOf(transfer)}
+      {user.what}
       <br />
       <span class="quiet">
-        {client !== undefined && `${client}, `}
-        {started === null ? 'waiting since' : 'since'} {since}
+        {user.client !== undefined && `${user.client}, `}
+        {user.waits ? 'waiting since' : 'since'} {formatTime(user.since, new Date(now.value))}
       </span>
     </p>
   );

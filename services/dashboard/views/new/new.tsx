@@ -4,7 +4,9 @@ import { EMPTY, type FormOperation, type FormValues, OPERATIONS } from '../../mo
 import { Chips } from '../../parts/chips.tsx';
 import { devices, usePoll } from '../../state/poll.ts';
 import { route, setQuery } from '../../state/router.ts';
+import { service } from '../../state/service.ts';
 import { DownloadForm } from './download.tsx';
+import { ReplicateForm } from './replicate.tsx';
 import { TransferForm } from './transfer-form.tsx';
 import { UploadForm } from './upload.tsx';
 
@@ -14,6 +16,7 @@ const NAMES: Record<FormOperation, string> = {
   compare: 'Compare',
   upload: 'Upload',
   download: 'Download',
+  replicate: 'Replicate',
 };
 
 /** Kept while somebody looks elsewhere, and from one form to the next. */
@@ -27,7 +30,9 @@ export interface FormProps {
 
 export function New() {
   const names = (usePoll(devices) ?? []).map(({ name }) => name);
-  const operation = OPERATIONS.find((each) => each === route.value.query.operation) ?? 'copy';
+  // A fleet's hosts replicate: the daemon there is asked.
+  const operations = OPERATIONS.filter((each) => each !== 'replicate' || service.value !== 'fleet');
+  const operation = operations.find((each) => each === route.value.query.operation) ?? 'copy';
   const values = withDevices(typed.value, names);
   const set = (changes: Partial<FormValues>) => {
     typed.value = { ...values, ...changes };
@@ -39,7 +44,7 @@ export function New() {
         <h1>New</h1>
         <Chips
           label="Operation"
-          values={OPERATIONS}
+          values={operations}
           names={NAMES}
           chosen={operation}
           onChoose={(chosen) => setQuery({ operation: chosen })}
@@ -49,6 +54,8 @@ export function New() {
         <UploadForm {...form} />
       ) : operation === 'download' ? (
         <DownloadForm {...form} />
+      ) : operation === 'replicate' ? (
+        <ReplicateForm {...form} />
       ) : (
         <TransferForm key={operation} operation={operation} {...form} />
       )}

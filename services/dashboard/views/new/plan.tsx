@@ -1,53 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { DryRun } from '../../../client/types.ts';
 import { exactBytes, formatBytes, formatCount, formatOffset } from '../../model/format.ts';
+import type { FormValues } from '../../model/request.ts';
+import { type Fact, FactList } from '../../parts/fact-list.tsx';
+import { Segments } from '../transfers/segments.tsx';
 
 interface PlanProps {
   plan: DryRun | undefined;
+  values: FormValues;
   /** What is wrong with no field alone. */
   error: string | undefined;
 }
 
 /** What the daemon would do with the form as it stands. */
-export function Plan({ plan, error }: PlanProps) {
+export function Plan({ plan, values, error }: PlanProps) {
+  const segments = plan?.segments ?? [];
   return (
-    <section class="panel plan" aria-label="Plan" aria-live="polite">
-      <h2>Plan</h2>
-      {error !== undefined && <p class="wrong">{error}</p>}
-      {plan === undefined ? (
-        <p class="quiet">
-          {error === undefined && 'What the daemon would do stands here as you type.'}
-        </p>
-      ) : (
-        <dl class="facts">
-          <dt>Engine</dt>
-          <dd>{plan.engine.toUpperCase()}</dd>
-          <dt>Why</dt>
-          <dd>{plan.engine_reason}</dd>
-          <dt>Bytes</dt>
-          <dd>
-            {formatBytes(plan.bytes)} ({exactBytes(plan.bytes)})
-          </dd>
-          <dt>Pieces</dt>
-          <dd>{formatCount(plan.segments.length, 'segment')}</dd>
-          {plan.segments.slice(0, 1).map(({ src_offset: src, dst_offset: dst, size }) => (
-            <>
-              {src !== undefined && <dt key="reads">Reads</dt>}
-              {src !== undefined && <dd key="read">{range(src, size)}</dd>}
-              <dt key="touches">To</dt>
-              <dd key="touched">{range(dst, size)}</dd>
-            </>
-          ))}
-        </dl>
-      )}
-    </section>
+    <div class="stack">
+      <section class="panel plan" aria-label="Plan" aria-live="polite">
+        <h2>Plan</h2>
+        {error !== undefined && <p class="wrong">{error}</p>}
+        {plan !== undefined && <FactList facts={factsOf(plan, values)} />}
+        {plan === undefined && error === undefined && (
+          <p class="quiet">What the daemon would do stands here as you type.</p>
+        )}
+      </section>
+      {segments.length > 1 && <Segments segments={segments} />}
+    </div>
   );
 }
 
-function range(offset: number, size: number) {
+function factsOf(plan: DryRun, values: FormValues): Fact[] {
+  const { segments, bytes } = plan;
+  const facts: Fact[] = [
+    ['Engine', plan.engine.toUpperCase()],
+    ['Why', plan.engine_reason],
+    ['Bytes', `${formatBytes(bytes)} (${exactBytes(bytes)})`],
+  ];
+  const [only] = segments;
+  if (only === undefined || segments.length > 1) {
+    return [...facts, ['Pieces', formatCount(segments.length, 'segment')]];
+  }
+  const { src_offset: src, dst_offset: dst, size } = only;
+  return [
+    ...facts,
+    ['From', src !== undefined && range(values.device_name, src, size)],
+    ['To', range(values.dst_device_name, dst, size)],
+  ];
+}
+
+function range(device: string, offset: number, size: number) {
   return (
-    <code>
-      {formatOffset(offset)} – {formatOffset(offset + size)}
-    </code>
+    <>
+      {device}{' '}
+      <code>
+        {formatOffset(offset)} – {formatOffset(offset + size)}
+      </code>
+    </>
   );
 }

@@ -3,18 +3,22 @@ import { useEffect, useState } from 'preact/hooks';
 import type { DmadError } from '../../../client/index.ts';
 import type { DryRun, TransferRequest } from '../../../client/types.ts';
 import {
+  errorsBefore,
   errorsByField,
   type FieldErrors,
   type FieldName,
   hasField,
+  ONE_RANGE,
   requestFrom,
+  SEGMENTS,
 } from '../../model/request.ts';
-import { formatRoute } from '../../model/route.ts';
+import { COLUMNS } from '../../model/segments.ts';
 import { PRIORITIES } from '../../parts/actions.tsx';
-import { SelectField, TextField } from '../../parts/field.tsx';
+import { AreaField, SelectField, TextField } from '../../parts/field.tsx';
 import { client, messageOf } from '../../state/api.ts';
 import type { FormProps } from './new.tsx';
 import { Plan } from './plan.tsx';
+import { Start } from './start.tsx';
 
 type Operation = 'copy' | 'fill' | 'compare';
 
@@ -25,75 +29,59 @@ const NOUNS: Record<Operation, string> = { copy: 'copy', fill: 'fill', compare: 
 export function TransferForm({ operation, ...form }: FormProps & { operation: Operation }) {
   const { values, set, deviceNames } = form;
   const request = requestFrom(operation, values);
-  const { plan, errors } = usePlan(operation, request);
-  const [outcome, setOutcome] = useState<{ id?: string; error?: string }>({});
-  const [sending, setSending] = useState(false);
-
-  const start = async (event: Event) => {
-    event.preventDefault();
-    if (request === undefined || sending) return;
-    setSending(true);
-    try {
-      const { id } = await client.createTransfer(request, { waitSeconds: 0 });
-      setOutcome({ id });
-    } catch (error) {
-      setOutcome({ error: messageOf(error) });
-    }
-    setSending(false);
-  };
-
+  const planned = usePlan(operation, request);
+  const errors = { ...planned.errors, ...errorsBefore(operation, values) };
   const text = (
     name: FieldName,
     label: string,
     more: { placeholder?: string; hint?: string } = {},
-  ) => hasField(operation, name) && <TextField {...field(name, label)} {...more} />;
+  ) => hasField(operation, name, values) && <TextField {...field(name, label)} {...more} />;
   const select = (name: FieldName, label: string, options: readonly string[]) =>
-    hasField(operation, name) && <SelectField {...field(name, label)} options={options} />;
+    hasField(operation, name, values) && <SelectField {...field(name, label)} options={options} />;
   const field = (name: FieldName, label: string) => ({
     ...{ name, label, value: values[name], error: errors[name] },
     onValue: (value: string) => set({ [name]: value }),
   });
   const compares = operation === 'compare';
+  const fills = operation === 'fill';
+  const columns = COLUMNS[fills ? 'fill' : 'copy'];
 
   return (
-    <form class="form" onSubmit={start} aria-label={`New ${NOUNS[operation]}`}>
-      <section class="panel" aria-label="What to do">
-        <div class="fields">
-          {select('device_name', compares ? 'First device' : 'From device', deviceNames)}
-          {text('src_offset', compares ? 'First offset' : 'From offset', {
-            hint: 'such as 4096, 0x1000, 1 MiB',
-          })}
-          {text('size', 'Size', { placeholder: 'such as 32 MiB' })}
-        </div>
-        <div class="fields">
-          {select('dst_device_name', compares ? 'Second device' : 'To device', deviceNames)}
-          {text('dst_offset', compares ? 'Second offset' : 'To offset')}
-          {text('pattern', 'Pattern', { hint: '1 to 64 bytes in hex digits' })}
-        </div>
-        <div class="fields">
-          {select('engine', 'Engine', ['auto', 'dma', 'cpu'])}
-          {select('durability', 'Durability', ['flush', 'none'])}
-          {select('verify', 'Verify', ['none', 'crc32c'])}
-          {select('priority', 'Priority', PRIORITIES)}
-          {text('timeout_s', 'Timeout, in seconds', { placeholder: 'none' })}
-          {text('labels', 'Labels', { placeholder: 'job=nightly' })}
-        </div>
-        <div class="form-end">
-          <button type="submit" class="button primary" disabled={request === undefined || sending}>
-            Start the {NOUNS[operation]}
-          </button>
-          <span role="status">
-            {outcome.id !== undefined && (
-              <a href={formatRoute({ view: 'transfers', id: outcome.id })}>
-                Accepted: transfer {outcome.id}
-              </a>
-            )}
-            {outcome.error !== undefined && <span class="wrong">{outcome.error}</span>}
-          </span>
-        </div>
-      </section>
-      <Plan plan={plan} error={errors.form} />
-    </form>
+    <Start
+      noun={NOUNS[operation]}
+      view="transfers"
+      start={request && (() => client.createTransfer(request, { waitSeconds: 0 }))}
+      beside={<Plan plan={planned.plan} values={values} error={errors.form} />}
+    >
+      <div class="fields">
+        {select('device_name', compares ? 'First device' : 'From device', deviceNames)}
+        {select('dst_device_name', compares ? 'Second device' : 'To device', deviceNames)}
+        {select('ranges', 'Ranges', [ONE_RANGE, SEGMENTS])}
+      </div>
+      <div class="fields">
+        {text('src_offset', compares ? 'First offset' : 'From offset', {
+          hint: 'such as 4096, 0x1000, 1 MiB',
+        })}
+        {text('dst_offset', compares ? 'Second offset' : 'To offset')}
+        {text('size', 'Size', { placeholder: 'such as 32 MiB' })}
+      </div>
+      {hasField(operation, 'segments', values) && (
+        <AreaField
+          {...field('segments', `Segments, one a line: ${columns}`)}
+          placeholder={fills ? '0, 4 KiB\n1 MiB, 4 KiB' : '0, 1 MiB, 4 KiB\n8 KiB, 2 MiB, 4 KiB'}
+          hint="up to 4096, as if one after the other"
+        />
+      )}
+      <div class="fields">
+        {text('pattern', 'Pattern', { hint: '1 to 64 bytes in hex digits' })}
+        {select('engine', 'Engine', ['auto', 'dma', 'cpu'])}
+        {select('durability', 'Durability', ['flush', 'none'])}
+        {select('verify', 'Verify', ['none', 'crc32c'])}
+        {select('priority', 'Priority', PRIORITIES)}
+        {text('timeout_s', 'Timeout, in seconds', { placeholder: 'none' })}
+        {text('labels', 'Labels', { placeholder: 'job=nightly' })}
+      </div>
+    </Start>
   );
 }
 

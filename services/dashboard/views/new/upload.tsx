@@ -7,7 +7,6 @@ import { exactBytes, formatBytes } from '../../model/format.ts';
 import { errorsByField, type FieldErrors } from '../../model/request.ts';
 import { SelectField, TextField } from '../../parts/field.tsx';
 import { messageOf, uploadClient } from '../../state/api.ts';
-import { uploads } from '../../state/uploads.ts';
 import type { FormProps } from './new.tsx';
 
 /** How an upload stands. */
@@ -36,21 +35,15 @@ export function UploadForm({ values, set, deviceNames }: FormProps) {
     const abort = new AbortController();
     setStage({ is: 'sending', sent: 0, abort });
     const { dst_device_name: device, durability } = values;
-    const mapped = showOnMap(device, offset, file.size);
     try {
-      const client = uploadClient((sent) => {
-        mapped.progress(sent);
-        setStage({ is: 'sending', sent, abort });
-      });
+      const client = uploadClient((sent) => setStage({ is: 'sending', sent, abort }));
       const result = await client.writeContent(device, file, {
         ...{ offset, signal: abort.signal, durability: durability as 'flush' },
       });
-      mapped.end();
       const equal =
         (await checksumOf(file, (read) => setStage({ is: 'checking', read }))) === result.crc32c;
       setStage({ is: 'done', result, equal });
     } catch (error) {
-      mapped.end();
       const stopped = abort.signal.aborted
         ? 'Stopped: what had arrived stays in the device.'
         : undefined;
@@ -164,22 +157,6 @@ function Result({ stage, size }: { stage: Stage; size: number }) {
       )}
     </section>
   );
-}
-
-/** Shows the upload on the map while it runs. */
-function showOnMap(device: string, offset: number, size: number) {
-  const transfer = `upload ${performance.now()}`;
-  const since = Date.now();
-  const others = () => uploads.value.filter(({ range }) => range.transfer !== transfer);
-  const progress = (done: number) => {
-    const range = { offset, size, done, use: 'write' as const, transfer };
-    uploads.value = [...others(), { device: { name: device }, range, since }];
-  };
-  const end = () => {
-    uploads.value = others();
-  };
-  progress(0);
-  return { progress, end };
 }
 
 async function checksumOf(file: File, onProgress: (read: number) => void): Promise<string> {

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Transfer } from '../../../client/types.ts';
+import { isOver } from '../../../client/index.ts';
 import { exactBytes, formatOffset } from '../../model/format.ts';
 import { formatRoute } from '../../model/route.ts';
+import type { Transfer } from '../../model/transfer.ts';
+import { type Fact, FactList } from '../../parts/fact-list.tsx';
 
 /** All that the transfer says of itself, by name. */
 export function Facts({ transfer }: { transfer: Transfer }) {
   const labels = Object.entries(transfer.labels).map(([key, value]) => `${key}: ${value}`);
-  const facts: [string, preact.ComponentChildren][] = [
+  const ids = behind(transfer);
+  const facts: Fact[] = [
     ['Id', <code key="id">{transfer.id}</code>],
     ['From', place(transfer.device_name, transfer.src_offset)],
     ['To', place(transfer.dst_device_name, transfer.dst_offset)],
     ['Size', exactBytes(transfer.size)],
     ['Pattern', transfer.pattern && <code key="pattern">{transfer.pattern}</code>],
-    ['Engine', `${transfer.engine.toUpperCase()}: ${transfer.engine_reason}`],
+    ['Engine', engineOf(transfer)],
     ['Channels', transfer.channels.join(', ')],
     ['Priority', transfer.priority],
     ['Timeout', transfer.timeout_ms && `${transfer.timeout_ms / 1000} s`],
@@ -25,21 +28,12 @@ export function Facts({ transfer }: { transfer: Transfer }) {
     ['Started', transfer.started_at],
     ['Ended', transfer.finished_at],
     ['Trace', transfer.traceparent],
-    ['Behind', <Links key="behind" ids={behind(transfer)} />],
+    ['Behind', ids.length > 0 && <Links key="behind" ids={ids} />],
   ];
   return (
     <section class="panel" aria-label="Facts">
       <h2>Facts</h2>
-      <dl class="facts">
-        {facts
-          .filter(([name, value]) => value && (name !== 'Behind' || behind(transfer).length > 0))
-          .map(([name, value]) => (
-            <>
-              <dt key={name}>{name}</dt>
-              <dd key={`${name} value`}>{value}</dd>
-            </>
-          ))}
-      </dl>
+      <FactList facts={facts} />
     </section>
   );
 }
@@ -48,9 +42,14 @@ function place(device: string, offset: number | null): string | undefined {
   return offset === null ? device : `${device} at ${formatOffset(offset)}`;
 }
 
-function durabilityOf({ operation, durability }: Transfer): string | undefined {
-  if (operation === 'compare') return undefined;
-  const { requested, achieved, basis } = durability;
+function engineOf({ engine, engine_reason: reason }: Transfer): string {
+  return engine === null ? reason : `${engine.toUpperCase()}: ${reason}`;
+}
+
+function durabilityOf(transfer: Transfer): string | undefined {
+  const { requested, achieved, basis } = transfer.durability;
+  if (transfer.operation === 'compare') return undefined;
+  if (!isOver(transfer)) return `${requested} asked for`;
   const how = basis === null ? '' : ` by ${basis}`;
   return `${requested} asked for, ${achieved} achieved${how}`;
 }

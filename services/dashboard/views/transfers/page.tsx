@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { useEffect, useState } from 'preact/hooks';
-import { isOver } from '../../../client/index.ts';
-import type { Transfer } from '../../../client/types.ts';
+import { type CallOptions, isOver } from '../../../client/index.ts';
 import { curlCommand, dmactlCommand } from '../../model/commands.ts';
 import {
   formatBytes,
@@ -12,21 +10,25 @@ import {
 } from '../../model/format.ts';
 import { rateOf, timeLeft } from '../../model/rate.ts';
 import { sentenceOf, waitsFor } from '../../model/sentence.ts';
-import { Actions } from '../../parts/actions.tsx';
+import { adoptTransfer, type Transfer } from '../../model/transfer.ts';
 import { Bar } from '../../parts/bar.tsx';
-import { Command } from '../../parts/copy-text.tsx';
+import { Figures } from '../../parts/figures.tsx';
+import { Outcome } from '../../parts/outcome.tsx';
+import { Repeat } from '../../parts/repeat.tsx';
 import { Status } from '../../parts/status.tsx';
-import { BASE, client, messageOf } from '../../state/api.ts';
+import { BASE, client } from '../../state/api.ts';
 import { now } from '../../state/clock.ts';
+import { useOne } from '../../state/one.ts';
 import { token } from '../../state/session.ts';
-import { historyEpoch, store } from '../../state/transfers.ts';
+import { store } from '../../state/transfers.ts';
+import { TransferActions } from './actions.tsx';
 import { Facts } from './facts.tsx';
 import { Segments } from './segments.tsx';
 import { Timeline } from './timeline.tsx';
 
 /** A transfer's own page. */
 export function TransferPage({ id }: { id: string }) {
-  const { transfer, error } = useTransfer(id);
+  const { work: transfer, error } = useOne(store, id, askForTransfer);
   if (transfer === undefined) {
     return (
       <>
@@ -41,44 +43,27 @@ export function TransferPage({ id }: { id: string }) {
         <h1>{sentenceOf(transfer)}</h1>
         <Status status={transfer.status} />
         <div class="form-end">
-          <Actions transfer={transfer} />
+          <TransferActions transfer={transfer} />
         </div>
       </div>
       <Progress transfer={transfer} />
-      <Outcome transfer={transfer} />
+      <Outcome error={transfer.error} />
+      <Comparison comparison={transfer.comparison} />
       <div class="columns">
         <Timeline transfer={transfer} />
         <Facts transfer={transfer} />
         {transfer.segments !== null && <Segments segments={transfer.segments} />}
-        <Repeat transfer={transfer} />
       </div>
+      <Repeat
+        dmactl={dmactlCommand(transfer, BASE)}
+        curl={curlCommand(transfer, BASE, token.value !== undefined)}
+      />
     </>
   );
 }
 
-/** As the stream of events has it; what it does not have is asked for. */
-function useTransfer(id: string) {
-  const [asked, setAsked] = useState<Transfer | undefined>(undefined);
-  const [error, setError] = useState<string | undefined>(undefined);
-  const followed = store.get(id)?.value;
-  // The list may change before the store has it.
-  void store.active.value;
-  // Asked for anew when events were missed.
-  const epoch = historyEpoch.value;
-  useEffect(() => {
-    const abort = new AbortController();
-    client.getTransfer(id, { signal: abort.signal }).then(
-      (transfer) => {
-        setAsked(transfer);
-        setError(undefined);
-      },
-      (failure) => {
-        if (!abort.signal.aborted) setError(messageOf(failure));
-      },
-    );
-    return () => abort.abort();
-  }, [id, epoch]);
-  return { transfer: followed ?? asked, error };
+async function askForTransfer(id: string, options: CallOptions): Promise<Transfer> {
+  return adoptTransfer<Transfer>(await client.getTransfer(id, options));
 }
 
 function Progress({ transfer }: { transfer: Transfer }) {
@@ -89,46 +74,30 @@ function Progress({ transfer }: { transfer: Transfer }) {
     ? rateOf(store.samplesOf(transfer.id), performance.now())
     : transfer.throughput_bytes_per_second || undefined;
   const left = running ? timeLeft(size - bytes, rate) : undefined;
+  const waiting = waitsFor(transfer);
   return (
     <section class="panel" aria-label="Progress">
-      <dl class="figures">
-        <Figure name="Progress" value={formatPercent(transfer.progress)} />
-        <Figure name="Bytes" value={`${formatBytes(bytes)} of ${formatBytes(size)}`} />
-        <Figure name="Rate" value={rate === undefined ? '–' : formatRate(rate)} />
-        {isOver(transfer) ? (
-          <Figure name="Took" value={formatNanoseconds(transfer.timings.total_ns)} />
-        ) : (
-          <Figure name="Time left" value={left === undefined ? '–' : formatSeconds(left)} />
-        )}
-      </dl>
-      <Bar transfer={transfer} />
-      {status === 'queued' && <p class="quiet">{waitsFor(transfer)}</p>}
+      <Figures
+        figures={[
+          ['Progress', formatPercent(transfer.progress)],
+          ['Bytes', `${formatBytes(bytes)} of ${formatBytes(size)}`],
+          ['Rate', rate === undefined ? '–' : formatRate(rate)],
+          isOver(transfer)
+            ? ['Took', formatNanoseconds(transfer.timings.total_ns)]
+            : ['Time left', left === undefined ? '–' : formatSeconds(left)],
+        ]}
+      />
+      <Bar
+        {...{ status, progress: transfer.progress }}
+        use={transfer.operation === 'compare' ? 'read' : 'write'}
+      />
+      {waiting !== undefined && <p class="quiet">{waiting}</p>}
     </section>
   );
 }
 
-function Figure({ name, value }: { name: string; value: string }) {
-  return (
-    <div class="figure">
-      <dt>{name}</dt>
-      <dd>{value}</dd>
-    </div>
-  );
-}
-
-/** What went wrong, or what a comparison found. */
-function Outcome({ transfer: { error, comparison } }: { transfer: Transfer }) {
-  if (error !== null) {
-    return (
-      <div class="alert problem">
-        <strong>{error.title}</strong>
-        <span>{error.detail}</span>
-        <a href={`problems/${error.code}`} target="_blank" rel="noreferrer">
-          What {error.code} means, and what to do
-        </a>
-      </div>
-    );
-  }
+/** What a comparison found. */
+function Comparison({ comparison }: Pick<Transfer, 'comparison'>) {
   if (comparison === null) return null;
   const { first_difference: first } = comparison;
   return (
@@ -137,16 +106,5 @@ function Outcome({ transfer: { error, comparison } }: { transfer: Transfer }) {
         ? 'The ranges are equal.'
         : `The ranges differ, first at ${first.src_offset} and ${first.dst_offset}.`}
     </p>
-  );
-}
-
-function Repeat({ transfer }: { transfer: Transfer }) {
-  const dmactl = dmactlCommand(transfer, BASE);
-  return (
-    <section class="panel" aria-label="Do it again">
-      <h2>Do it again</h2>
-      {dmactl !== undefined && <Command name="dmactl" text={dmactl} />}
-      <Command name="curl" text={curlCommand(transfer, BASE, token.value !== undefined)} />
-    </section>
   );
 }

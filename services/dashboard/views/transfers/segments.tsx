@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Transfer } from '../../../client/types.ts';
 import { exactBytes, formatCount, formatOffset } from '../../model/format.ts';
+import type { Transfer } from '../../model/transfer.ts';
 
 /** Of thousands nobody reads more. */
 const MOST = 100;

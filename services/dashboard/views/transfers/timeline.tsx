@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Transfer } from '../../../client/types.ts';
 import { formatNanoseconds, formatPercent } from '../../model/format.ts';
 import { type Phase, timelineOf } from '../../model/timeline.ts';
+import type { Transfer } from '../../model/transfer.ts';
 
 const NAMES: Record<Phase, string> = {
   queue: 'queue',
@@ -47,7 +47,7 @@ export function Timeline({ transfer }: { transfer: Transfer }) {
             </tr>
           ))}
           <tr data-phase="total" data-ns={transfer.timings.total_ns}>
-            <td>all</td>
+            <td>total</td>
             <td class="number">{formatNanoseconds(transfer.timings.total_ns)}</td>
             <td class="number" />
           </tr>
