@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { checkPair, checkTls, readSettings } from '../base/read-settings.ts';
 import { StartError } from '../base/start-error.ts';
+import { type NamedFile, readPems } from '../http/tls.ts';
 import type { EtcdOptions } from './etcd/etcd-store.ts';
 import { type FleetSettings, PREFIX, settingsSchema } from './settings.ts';
 
@@ -32,30 +33,40 @@ function etcdOptions(urls: readonly string[], settings: FleetSettings): EtcdOpti
   if (etcd_cert !== undefined && etcd_ca === undefined) {
     throw new StartError('configuration', `${PREFIX}ETCD_CERT needs ${PREFIX}ETCD_CA`);
   }
-  const read = (name: string, path: string) => {
-    try {
-      return readFileSync(path);
-    } catch (error) {
-      throw new StartError('configuration', `${PREFIX}${name}: ${(error as Error).message}`);
-    }
-  };
-  const optional = (name: string, path: string | undefined) =>
-    path === undefined ? undefined : read(name, path);
+  if (etcd_ca !== undefined && urls.some((url) => url.startsWith('http:'))) {
+    throw new StartError(
+      'configuration',
+      `${PREFIX}ETCD_CA is of no use to http: URLs: ${PREFIX}ETCD needs https: URLs for TLS`,
+    );
+  }
+  const { ca, cert, key } = readPems({
+    ca: fileOf('ETCD_CA', etcd_ca),
+    cert: fileOf('ETCD_CERT', etcd_cert),
+    key: fileOf('ETCD_KEY', etcd_key),
+  });
   return {
     urls,
-    ...(etcd_ca !== undefined && {
-      tls: {
-        ca: read('ETCD_CA', etcd_ca),
-        cert: optional('ETCD_CERT', etcd_cert),
-        key: optional('ETCD_KEY', etcd_key),
-      },
-    }),
+    ...(ca !== undefined && { tls: { ca, cert, key } }),
     ...(etcd_user !== undefined &&
       etcd_password_file !== undefined && {
-        user: {
-          name: etcd_user,
-          password: read('ETCD_PASSWORD_FILE', etcd_password_file).toString('utf8').trim(),
-        },
+        user: { name: etcd_user, password: readPassword(etcd_password_file) },
       }),
   };
+}
+
+function fileOf(name: string, path: string | undefined): NamedFile | undefined {
+  return path === undefined ? undefined : { variable: `${PREFIX}${name}`, path };
+}
+
+function readPassword(path: string): string {
+  const wrong = (reason: string) =>
+    new StartError('configuration', `${PREFIX}ETCD_PASSWORD_FILE ${path}: ${reason}`);
+  let password: string;
+  try {
+    password = readFileSync(path, 'utf8').trim();
+  } catch (error) {
+    throw wrong((error as Error).message);
+  }
+  if (password === '') throw wrong('it is empty');
+  return password;
 }

@@ -27,28 +27,52 @@ export function tlsFilesOf(settings: {
  * @throws StartError configuration, where a file cannot be read, or they do not fit together
  */
 export function readTls({ cert, key, clientCa }: TlsFiles, prefix = 'DMAD_'): SecureContextOptions {
-  const options: SecureContextOptions = {
+  return {
     minVersion: 'TLSv1.2',
-    cert: readPem(`${prefix}TLS_CERT`, cert),
-    key: readPem(`${prefix}TLS_KEY`, key),
-    ...(clientCa !== undefined && { ca: readPem(`${prefix}TLS_CLIENT_CA`, clientCa) }),
+    ...readPems({
+      cert: { variable: `${prefix}TLS_CERT`, path: cert },
+      key: { variable: `${prefix}TLS_KEY`, path: key },
+      ca:
+        clientCa === undefined ? undefined : { variable: `${prefix}TLS_CLIENT_CA`, path: clientCa },
+    }),
   };
-  attempt(`${prefix}TLS_CERT ${cert}`, () => createSecureContext({ cert: options.cert }));
-  attempt(`${prefix}TLS_KEY ${key}`, () => createSecureContext(options));
-  return options;
 }
 
-function readPem(variable: string, path: string): string {
-  const text = attempt(`${variable} ${path}`, () => readFileSync(path, 'utf8'));
+/** A file, and the variable that names it. */
+export interface NamedFile {
+  variable: string;
+  path: string;
+}
+
+type Pems<File> = { ca?: File | undefined; cert?: File | undefined; key?: File | undefined };
+
+/** @throws StartError configuration, if a file cannot be read, or certificate and key do not fit together */
+export function readPems(files: Pems<NamedFile>): Pems<string> {
+  const pems: Pems<string> = {};
+  for (const part of ['ca', 'cert', 'key'] as const) {
+    const file = files[part];
+    if (file === undefined) continue;
+    pems[part] = readPem(file);
+    // With all before it: a key has to fit its certificate.
+    attempt(file, () => createSecureContext(pems));
+  }
+  return pems;
+}
+
+function readPem(file: NamedFile): string {
+  const text = attempt(file, () => readFileSync(file.path, 'utf8'));
   // OpenSSL takes a file without any as an empty list, and would then trust nobody or be nobody.
   if (/^-----BEGIN /m.test(text)) return text;
-  throw new StartError('configuration', `${variable} ${path}: there is nothing in PEM in it`);
+  throw new StartError(
+    'configuration',
+    `${file.variable} ${file.path}: there is nothing in PEM in it`,
+  );
 }
 
-function attempt<Result>(what: string, work: () => Result): Result {
+function attempt<Result>({ variable, path }: NamedFile, work: () => Result): Result {
   try {
     return work();
   } catch (error) {
-    throw new StartError('configuration', `${what}: ${(error as Error).message}`);
+    throw new StartError('configuration', `${variable} ${path}: ${(error as Error).message}`);
   }
 }

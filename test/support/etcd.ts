@@ -8,6 +8,7 @@ import { freePort } from './free-port.ts';
 
 /** One that a test forgets ends by itself. */
 const LIFETIME_MS = 300_000;
+const LOOPBACK: Place = { address: '127.0.0.1', wrapper: [] };
 const SETPRIV = '/usr/bin/setpriv';
 const DIES_WITH_US = existsSync(SETPRIV) ? [SETPRIV, '--pdeathsig', 'KILL'] : [];
 
@@ -23,44 +24,76 @@ function findEtcd(): string | undefined {
   }
 }
 
+/** Where a member runs. */
+export interface Place {
+  address: string;
+  /** What runs it there, such as `ip netns exec NAME`. */
+  wrapper: string[];
+}
+
+export interface ClusterOptions {
+  /** One for each member; loopback if absent. */
+  places?: readonly Place[];
+  /** Members have this certificate, and clients must have one that the CA has signed: paths of PEM files. */
+  tls?: { ca: string; cert: string; key: string };
+  lifetimeMs?: number;
+}
+
 /** A member of a cluster, as a process of its own with a directory of its own. */
 interface Member {
-  args: string[];
+  command: string[];
   url: string;
+  /** Answers without a certificate or a password. */
+  health: string;
   directory: string;
   child: ChildProcess | undefined;
   output: string;
 }
 
-/** An etcd cluster: each member on free ports of loopback. */
+/** An etcd cluster, each member on free ports. */
 export class EtcdCluster {
   readonly #members: Member[];
+  readonly #lifetimeMs: number;
 
-  private constructor(members: Member[]) {
+  private constructor(members: Member[], lifetimeMs: number) {
     this.#members = members;
+    this.#lifetimeMs = lifetimeMs;
   }
 
   /** @param size 1 or 3 members @param extra further arguments of each */
-  static async start(size = 1, extra: string[] = []): Promise<EtcdCluster> {
-    const names = Array.from({ length: size }, (_, index) => `etcd${index}`);
-    const ports = await Promise.all(names.map(async () => [await freePort(), await freePort()]));
-    const peers = names.map((name, index) => `${name}=http://127.0.0.1:${ports[index]?.[1]}`);
-    const members = names.map((name, index): Member => {
-      const [client, peer] = (ports[index] ?? []).map((port) => `http://127.0.0.1:${port}`);
+  static async start(
+    size = 1,
+    extra: string[] = [],
+    { places = [], tls, lifetimeMs = LIFETIME_MS }: ClusterOptions = {},
+  ): Promise<EtcdCluster> {
+    const placed = Array.from({ length: size }, async (_, index) => {
+      const { address, wrapper } = places[index] ?? LOOPBACK;
+      const urlOf = async (scheme: string) => `${scheme}://${address}:${await freePort()}`;
+      const client = await urlOf(tls === undefined ? 'http' : 'https');
+      const [peer, health] = [await urlOf('http'), await urlOf('http')];
+      return { name: `etcd${index}`, wrapper, client, peer, health };
+    });
+    const all = await Promise.all(placed);
+    const members = all.map(({ name, wrapper, client, peer, health }): Member => {
       const directory = mkdtempSync(join(tmpdir(), 'dmad-etcd-'));
       const args = [
         ...['--name', name, '--data-dir', directory, '--logger', 'zap'],
-        ...['--listen-client-urls', `${client}`, '--advertise-client-urls', `${client}`],
-        ...['--listen-peer-urls', `${peer}`, '--initial-advertise-peer-urls', `${peer}`],
-        ...['--initial-cluster', peers.join(','), ...extra],
+        ...['--listen-client-urls', client, '--advertise-client-urls', client],
+        ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer],
+        ...['--initial-cluster', all.map((each) => `${each.name}=${each.peer}`).join(',')],
+        ...['--listen-metrics-urls', health],
         // A busy machine is no reason to vote.
-        ...['--heartbeat-interval', '200', '--election-timeout', '2000'],
+        ...['--heartbeat-interval', '200', '--election-timeout', '2000', ...extra],
       ];
-      return { args, url: `${client}`, directory, child: undefined, output: '' };
+      if (tls !== undefined) {
+        args.push('--client-cert-auth', '--trusted-ca-file', tls.ca);
+        args.push('--cert-file', tls.cert, '--key-file', tls.key);
+      }
+      const command = [...DIES_WITH_US, ...wrapper, 'etcd', ...args];
+      return { command, url: client, health, directory, child: undefined, output: '' };
     });
-    const cluster = new EtcdCluster(members);
-    for (const index of members.keys()) cluster.run(index);
-    await cluster.healthy();
+    const cluster = new EtcdCluster(members, lifetimeMs);
+    await cluster.runAll();
     return cluster;
   }
 
@@ -72,13 +105,14 @@ export class EtcdCluster {
     return this.#members.map(({ url }) => url).join(',');
   }
 
-  /** Starts a member that does not run. */
+  /** Starts a member, unless it runs. */
   run(index = 0): void {
     const member = this.#members[index] as Member;
-    const [command = '', ...args] = [...DIES_WITH_US, 'etcd', ...member.args];
+    if (isRunning(member)) return;
+    const [command = '', ...args] = member.command;
     member.child = spawn(command, args, {
       stdio: ['ignore', 'ignore', 'pipe'],
-      timeout: LIFETIME_MS,
+      timeout: this.#lifetimeMs,
       killSignal: 'SIGKILL',
     });
     member.child.stderr?.on('data', (data) => {
@@ -87,10 +121,10 @@ export class EtcdCluster {
   }
 
   async kill(index = 0): Promise<void> {
-    const child = this.#members[index]?.child;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const ended = new Promise((resolve) => child.once('close', resolve));
-    child.kill('SIGKILL');
+    const member = this.#members[index] as Member;
+    if (!isRunning(member)) return;
+    const ended = new Promise((resolve) => member.child.once('close', resolve));
+    member.child.kill('SIGKILL');
     await ended;
   }
 
@@ -113,8 +147,8 @@ export class EtcdCluster {
   async healthy(): Promise<void> {
     for (let tries = 0; ; tries++) {
       const answers = await Promise.all(
-        this.#members.map(({ url }) =>
-          fetch(`${url}/health`)
+        this.#members.map(({ health }) =>
+          fetch(`${health}/health`)
             .then((answer) => answer.json() as Promise<{ health?: unknown }>)
             .catch(() => undefined),
         ),
@@ -129,4 +163,8 @@ export class EtcdCluster {
     await this.killAll();
     for (const { directory } of this.#members) rmSync(directory, { recursive: true, force: true });
   }
+}
+
+function isRunning(member: Member): member is Member & { child: ChildProcess } {
+  return member.child?.exitCode === null && member.child.signalCode === null;
 }

@@ -7,11 +7,26 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type ConnectedClient, connect, type Transfer } from '../../services/client/node.ts';
 import { Daemon } from './daemon.ts';
 import { DEPTH } from './depth.ts';
-import { EtcdCluster } from './etcd.ts';
+import { EtcdCluster, type Place } from './etcd.ts';
 import { freePort } from './free-port.ts';
 import { Gateway } from './gateway.ts';
 
 const LIFETIME_MS = 300_000;
+
+export interface FleetOptions {
+  gateways?: number;
+  hosts?: number;
+  /** Of gateways. */
+  environment?: Record<string, string>;
+  /** Further arguments of etcd. */
+  etcd?: string[];
+  /** Members of etcd. */
+  members?: number;
+  /** How long any of its processes may live. */
+  lifetimeMs?: number;
+  /** Where they run; loopback if absent. */
+  places?: { etcd: Place[]; gateways: Place[]; hosts: Place[] };
+}
 
 export interface HostProcess {
   name: string;
@@ -27,17 +42,28 @@ export class TestFleet {
   readonly hosts: HostProcess[] = [];
   readonly etcd: EtcdCluster;
   readonly #clients: ConnectedClient[] = [];
+  readonly #environment: Record<string, string>;
+  readonly #lifetimeMs: number;
+  readonly #places: FleetOptions['places'];
 
-  private constructor(etcd: EtcdCluster) {
+  private constructor(
+    etcd: EtcdCluster,
+    { environment = {}, lifetimeMs = LIFETIME_MS, places }: FleetOptions,
+  ) {
     this.etcd = etcd;
+    this.#environment = environment;
+    this.#lifetimeMs = lifetimeMs;
+    this.#places = places;
   }
 
-  static async start({ gateways = 2, hosts = 1, environment = {}, etcd = [] as string[] } = {}) {
-    const cluster = await EtcdCluster.start(DEPTH === 'deep' ? 3 : 1, etcd);
-    const fleet = new TestFleet(cluster);
+  static async start(options: FleetOptions = {}) {
+    const { gateways = 2, hosts = 1, members = DEPTH === 'deep' ? 3 : 1 } = options;
+    const { etcd = [], lifetimeMs = LIFETIME_MS, places } = options;
+    const where = { lifetimeMs, ...(places && { places: places.etcd }) };
+    const fleet = new TestFleet(await EtcdCluster.start(members, etcd, where), options);
     try {
       await Promise.all([
-        ...Array.from({ length: gateways }, (_, index) => fleet.startGateway(index, environment)),
+        ...Array.from({ length: gateways }, (_, index) => fleet.startGateway(index)),
         ...Array.from({ length: hosts }, (_, index) => fleet.startHost(index)),
       ]);
       for (const { name, url } of fleet.hosts) {
@@ -55,13 +81,19 @@ export class TestFleet {
   }
 
   /** Starts a gateway, anew if there was one, on the same port as before. */
-  async startGateway(index: number, environment: Record<string, string> = {}): Promise<void> {
+  async startGateway(index: number): Promise<void> {
     const before = this.urls[index];
     const port = before === undefined ? await freePort() : new URL(before).port;
-    const gateway = new Gateway(this.etcd.urls, {
-      ...environment,
-      DMAD_FLEET_PORT: String(port),
-    });
+    const place = this.#places?.gateways[index];
+    const gateway = new Gateway(
+      this.etcd.urls,
+      {
+        ...this.#environment,
+        ...(place && { DMAD_FLEET_HOST: place.address, DMAD_FLEET_INSECURE: '1' }),
+        DMAD_FLEET_PORT: String(port),
+      },
+      { lifetimeMs: this.#lifetimeMs, wrapper: place?.wrapper ?? [] },
+    );
     this.gateways[index] = gateway;
     this.urls[index] = await gateway.ready();
     await this.until(async () => (await fetch(`${this.urls[index]}/readyz`)).status === 200);
@@ -69,14 +101,18 @@ export class TestFleet {
 
   /** Starts a host, anew if there was one, with what it had before. */
   async startHost(index: number): Promise<void> {
+    const place = this.#places?.hosts[index];
     const environment = this.hosts[index]?.environment ?? {
+      ...(place && { DMAD_HOST: place.address, DMAD_INSECURE: '1' }),
       DMAD_PORT: String(await freePort()),
       DMAD_DEVICES: 'emulated:dax0.0=1MiB,emulated:dax1.0=1MiB,emulated:dax2.0=64MiB',
       // A blocker may stand for as long as its test takes.
       DMAD_UPLOAD_IDLE_SECONDS: '3600',
       DMAD_STATE_DIR: mkdtempSync(join(tmpdir(), 'dmad-test-')),
     };
-    const daemon = new Daemon(environment, { lifetimeMs: LIFETIME_MS });
+    const daemon = new Daemon(environment, {
+      ...{ lifetimeMs: this.#lifetimeMs, wrapper: place?.wrapper ?? [] },
+    });
     const url = await daemon.ready();
     this.hosts[index] = { name: `host${index}`, url, daemon, environment };
   }

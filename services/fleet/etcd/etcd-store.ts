@@ -26,7 +26,7 @@ import {
 export interface EtcdOptions {
   urls: readonly string[];
   /** PEM. */
-  tls?: { ca: Buffer; cert?: Buffer | undefined; key?: Buffer | undefined } | undefined;
+  tls?: { ca: string; cert: string | undefined; key: string | undefined } | undefined;
   user?: { name: string; password: string } | undefined;
 }
 
@@ -161,9 +161,9 @@ export class EtcdStore implements Store {
       hosts: [...urls],
       ...(tls && {
         credentials: {
-          rootCertificate: tls.ca,
-          ...(tls.cert && { certChain: tls.cert }),
-          ...(tls.key && { privateKey: tls.key }),
+          rootCertificate: Buffer.from(tls.ca),
+          ...(tls.cert !== undefined && { certChain: Buffer.from(tls.cert) }),
+          ...(tls.key !== undefined && { privateKey: Buffer.from(tls.key) }),
         },
       }),
       ...(user && { auth: { username: user.name, password: user.password } }),
@@ -210,11 +210,15 @@ function deadline(ms = CALL_MS) {
 
 /** What gRPC and etcd say before they have begun. */
 const NOT_DONE =
-  /No connection established|Name resolution failed|ECONNREFUSED|too many requests|permission denied|authentication failed|invalid auth token|user name is empty|request is too large|client was already closed/i;
+  /No connection established|Name resolution failed|ECONNREFUSED|too many requests|request is too large|client was already closed/i;
+/** What etcd says to a client that may not do something, or whom it does not know. */
+const DENIED =
+  /permission denied|authentication (?:failed|is not enabled)|invalid auth token|user name is empty|revision of auth store is old/i;
 
 function failureOf(message: string): EtcdFailure {
   if (/database space exceeded/.test(message)) return 'full';
   if (/requested lease not found/.test(message)) return 'no_lease';
+  if (DENIED.test(message)) return 'denied';
   return NOT_DONE.test(message) ? 'not_done' : 'unknown';
 }
 

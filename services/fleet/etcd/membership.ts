@@ -15,9 +15,15 @@ const RETRY_MS = 300;
 /** How etcd fares, as far as the gateway knows. */
 export type EtcdHealth =
   | { is: 'there' }
-  | { is: 'away'; since: number; why: string }
+  | { is: 'away'; since: number; cause: AwayCause; why: string }
   /** It has no space left: it can be read, not written. */
   | { is: 'full'; since: number };
+
+/**
+ * `denied`: its user, password or role are not good enough; `tls`: one of the two does not trust the
+ * other's certificate.
+ */
+export type AwayCause = 'unreachable' | 'denied' | 'tls';
 
 export interface MembershipOptions {
   store: Store;
@@ -42,7 +48,10 @@ export class Membership {
   /** By performance.now(). */
   #validUntil = 0;
   #beats = 0;
-  #health: EtcdHealth = { is: 'away', since: Date.now(), why: 'not connected yet' };
+  #health: EtcdHealth = {
+    ...{ is: 'away', since: Date.now(), cause: 'unreachable', why: 'not connected yet' },
+  };
+  #logged = '';
   #ended: Promise<void> = Promise.resolve();
 
   constructor(options: MembershipOptions) {
@@ -123,7 +132,7 @@ export class Membership {
     const value = JSON.stringify({ beats: ++this.#beats });
     const writes = [{ put: keys.gateway(id), value, lease }];
     const { revision } = await store.write([], writes, { urgent: true });
-    this.#health = { is: 'there' };
+    this.#changed({ is: 'there' });
     beat(revision);
   }
 
@@ -134,14 +143,19 @@ export class Membership {
   #failed(error: Error): void {
     const before = this.#health;
     if (error instanceof EtcdError && error.failure === 'full') {
-      this.#health = before.is === 'full' ? before : { is: 'full', since: Date.now() };
+      this.#changed(before.is === 'full' ? before : { is: 'full', since: Date.now() }, error);
     } else {
-      const since = before.is === 'away' ? before.since : Date.now();
-      this.#health = { is: 'away', since, why: error.message };
+      this.#changed(awayBy(error, before), error);
     }
-    if (before.is !== this.#health.is) {
-      this.#options.log.error({ err: error }, `etcd is ${this.#health.is}`);
-    }
+  }
+
+  #changed(health: EtcdHealth, error?: Error): void {
+    this.#health = health;
+    const line = describe(health);
+    if (line === this.#logged) return;
+    this.#logged = line;
+    if (error === undefined) this.#options.log.info(line);
+    else this.#options.log.error({ err: error }, line);
   }
 
   #leave(): void {
@@ -151,3 +165,40 @@ export class Membership {
     this.#options.left();
   }
 }
+
+/** What OpenSSL and Node say of certificates. */
+const TLS = /certificate|self[- ]signed|alert|SSL routines|EPROTO|altnames/i;
+
+/** gRPC does not say again why it does not connect while it waits to try again. */
+const NO_NEWS = /Last error: null/;
+
+function awayBy(error: Error, before: EtcdHealth): EtcdHealth {
+  const { message } = error;
+  if (before.is !== 'away') {
+    return { is: 'away', since: Date.now(), cause: causeOf(error), why: message };
+  }
+  return NO_NEWS.test(message) ? before : { ...before, cause: causeOf(error), why: message };
+}
+
+function causeOf(error: Error): AwayCause {
+  if (error instanceof EtcdError && error.failure === 'denied') return 'denied';
+  return TLS.test(error.message) ? 'tls' : 'unreachable';
+}
+
+/** For the log and for probes: it names no URL, user or host. */
+export function describe(health: EtcdHealth): string {
+  switch (health.is) {
+    case 'there':
+      return 'etcd: it takes writes';
+    case 'full':
+      return 'etcd: no space left (alarm NOSPACE)';
+    case 'away':
+      return AWAY[health.cause];
+  }
+}
+
+const AWAY: Record<AwayCause, string> = {
+  unreachable: 'etcd: it cannot be reached',
+  denied: "etcd: it refuses the gateway's user, password or role",
+  tls: 'etcd: no TLS connection, for want of a certificate that both sides trust',
+};

@@ -45,9 +45,10 @@ export interface Change {
 /**
  * Why etcd did not do something. `not_done`: it has not happened and will not; `unknown`: it may
  * have happened, or still happen; `full`: etcd has no space left, and nothing was written;
- * `no_lease`: etcd does not have the lease, and nothing was written.
+ * `no_lease`: etcd does not have the lease, and nothing was written; `denied`: it does not let this
+ * gateway do it, and nothing was written.
  */
-export type EtcdFailure = 'not_done' | 'unknown' | 'full' | 'no_lease';
+export type EtcdFailure = 'not_done' | 'unknown' | 'full' | 'no_lease' | 'denied';
 
 export class EtcdError extends Error {
   override readonly name = 'EtcdError';

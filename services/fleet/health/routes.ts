@@ -3,7 +3,7 @@ import type { FastifyPluginAsync } from 'fastify';
 import { z } from 'zod';
 import { API_VERSION, DAEMON_VERSION } from '../../base/version.ts';
 import { apiVersionSchema, healthRoutes as commonHealthRoutes } from '../../http/health.ts';
-import type { Membership } from '../etcd/membership.ts';
+import { describe, type Membership } from '../etcd/membership.ts';
 import type { Mirror } from '../etcd/mirror.ts';
 
 const readySchema = z
@@ -32,8 +32,7 @@ export interface HealthRoutesOptions {
 /** Why a gateway accepts nothing. */
 export function waitingFor({ mirror, membership }: HealthRoutesOptions): string[] {
   const { health } = membership;
-  if (health.is === 'away') return ['etcd: it cannot be reached'];
-  if (health.is === 'full') return ['etcd: no space left (alarm NOSPACE)'];
+  if (health.is !== 'there') return [describe(health)];
   return mirror.current ? [] : ['etcd: reading what it has'];
 }
 

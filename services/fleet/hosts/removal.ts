@@ -18,7 +18,7 @@ export interface RemovalOptions {
  * Removes a host unless transfers of it have not ended. While it is found out, no gateway accepts
  * transfers for it, so that none is lost that was accepted in the same moment.
  *
- * @throws Problem host_in_use, etcd_unavailable, storage_full
+ * @throws Problem host_in_use, etcd_unavailable
  */
 export async function removeIdleHost(
   { store, keys, mirror }: RemovalOptions,

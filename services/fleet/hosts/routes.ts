@@ -103,7 +103,7 @@ export const hostRoutes: FastifyPluginAsyncZod<HostRoutesOptions> = async (
           201: hostSchema.meta({ description: 'It is added.' }),
           ...problemResponses(
             ...(['request_timeout', 'payload_too_large', 'unsupported_media_type'] as const),
-            ...(['queue_full', 'etcd_unavailable', 'storage_full'] as const),
+            ...(['queue_full', 'etcd_unavailable'] as const),
           ),
         },
       },
@@ -140,7 +140,7 @@ export const hostRoutes: FastifyPluginAsyncZod<HostRoutesOptions> = async (
         querystring: abandonQuery,
         response: {
           204: z.null().meta({ description: 'It is removed.' }),
-          ...problemResponses('not_found', 'host_in_use', 'etcd_unavailable', 'storage_full'),
+          ...problemResponses('not_found', 'host_in_use', 'etcd_unavailable'),
         },
       },
     },
@@ -184,12 +184,15 @@ export const hostRoutes: FastifyPluginAsyncZod<HostRoutesOptions> = async (
   );
 
   async function write(writes: Parameters<Store['write']>[1]): Promise<void> {
+    let revision: number;
     try {
-      await store.write([], writes);
+      ({ revision } = await store.write([], writes));
     } catch (error) {
       // Doing it twice does no harm: the client may repeat it, whatever became of it.
       throw refusedByEtcd(error);
     }
+    // So that the client's next request finds it done. It is done if the watch is late, too.
+    await mirror.reach(revision).catch(() => {});
   }
 
   function seenOf(host: string): Seen | undefined {

@@ -39,7 +39,7 @@ export class Acceptor {
   }
 
   /**
-   * @throws Problem etcd_unavailable, storage_full: it is not accepted; unknown_host;
+   * @throws Problem etcd_unavailable: it is not accepted; unknown_host;
    *   idempotency_key_reused
    * @throws OutcomeUnknown if it may have been accepted
    */
@@ -133,7 +133,7 @@ export function refusedByEtcd(error: unknown): Problem {
   if (error instanceof EtcdError && error.failure === 'full') {
     const detail =
       'etcd has no space left (alarm NOSPACE): compact and defragment it. Retry later.';
-    return retryLater('storage_full', detail, 30);
+    return retryLater('etcd_unavailable', detail, 30);
   }
   return etcdUnavailable();
 }

@@ -186,7 +186,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
         response: {
           200: fleetTransferSchema.meta({ description: 'It has stopped.' }),
           202: fleetTransferSchema.meta({ description: 'Its host has not stopped it yet.' }),
-          ...problemResponses('not_found', 'etcd_unavailable', 'storage_full'),
+          ...problemResponses('not_found', 'etcd_unavailable'),
           ...problemResponsesWith(fleetTransferProblemSchema, 'not_cancellable'),
         },
       },

@@ -184,8 +184,8 @@ export const EXPLANATIONS: Readonly<Record<ProblemCode, Explanation>> = {
     'GET /hosts says since when and why. What was accepted before waits for the host.',
   ),
   etcd_unavailable: yes(
-    'The gateway cannot reach a majority of etcd, so it can promise nothing that must last.',
-    'Retry as `Retry-After` says. What was answered 202 before is not lost.',
+    'The gateway cannot reach a majority of etcd, or etcd has no space left, so it can promise nothing that must last.',
+    'Retry as `Retry-After` says. What was answered 202 before is not lost. GET /readyz says what etcd lacks.',
   ),
   device_gone: ended(
     'A device was removed, unbound or replaced before the transfer ended.',
@@ -210,7 +210,7 @@ export const EXPLANATIONS: Readonly<Record<ProblemCode, Explanation>> = {
     'Compare source and destination once the host is back.',
   ),
   storage_full: yes(
-    'A file system is full: that of the journal, or that of an emulated device; or etcd has no space left.',
+    'A file system is full: that of the journal, or that of an emulated device.',
     'Free some space; a transfer that failed for it must be sent with a new Idempotency-Key.',
   ),
 };

@@ -68,7 +68,7 @@ describe('acceptance', () => {
 
   test.each([
     ['not_done', 'etcd_unavailable'],
-    ['full', 'storage_full'],
+    ['full', 'etcd_unavailable'],
   ] as const)('an etcd that is %s refuses with %s', async (fate, code) => {
     const etcd = await withHost();
     etcd.fate = () => fate;
