@@ -8,7 +8,7 @@ import { ownUrl } from '../http/own-url.ts';
 import { giveToGroup } from '../http/socket-group.ts';
 import type { App } from './app.ts';
 import { type Config, readConfig } from './config.ts';
-import { ServiceManager } from './service-manager.ts';
+import { ServiceManager } from '../base/service-manager.ts';
 
 /** Runs the daemon until it is told to stop. @throws StartError if it cannot start */
 export async function run(signals: Signals): Promise<void> {

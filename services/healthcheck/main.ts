@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Exits 0 if the daemon with this configuration answers GET /livez, else 1 with the reason.
+// Exits 0 if the daemon with this configuration answers GET /livez, else 1 with the reason; with the argument
+// "fleet" the same of a gateway.
 import http from 'node:http';
 import https from 'node:https';
 import { reachableHost } from '../base/host-address.ts';
 import { readConfig } from '../daemon/config.ts';
+import { readFleetConfig } from '../fleet/config.ts';
 
 /** Below the HEALTHCHECK's own timeout, so that the reason is still written. */
 const TIMEOUT_MS = 3000;
@@ -15,11 +17,16 @@ function fail(reason: string): never {
   process.exit(1);
 }
 
-/** Where the daemon listens; on its Unix socket if it has one, which asks for no certificate. */
+function readListener() {
+  if (process.argv[2] !== 'fleet') return readConfig(process.env);
+  return { ...readFleetConfig(process.env), socket: undefined };
+}
+
+/** Where it listens; on its Unix socket if it has one, which asks for no certificate. */
 function target() {
-  const { socket, host, port, tls_cert, tls_client_ca } = readConfig(process.env);
+  const { socket, host, port, tls_cert, tls_client_ca } = readListener();
   if (socket !== undefined) return { protocol: http, address: { socketPath: socket } };
-  if (port === 0) fail('DMAD_PORT=0 does not say where the daemon listens: set DMAD_SOCKET too');
+  if (port === 0) fail('port 0 does not say where it listens: name a port, or set DMAD_SOCKET');
   const address = { host: reachableHost(host), port };
   return tls_cert === undefined
     ? { protocol: http, address }

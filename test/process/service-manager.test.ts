@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { Daemon } from '../support/daemon.ts';
+import { Gateway } from '../support/gateway.ts';
 
 /** Prints each datagram, its lines joined by "|". Node has no Unix datagrams; Debian has perl. */
 const RECEIVER = `
@@ -56,4 +57,13 @@ test('a service manager that does not listen changes nothing', async () => {
   const daemon = new Daemon({ NOTIFY_SOCKET: join(directory, 'nobody'), WATCHDOG_USEC: '1000' });
   await daemon.ready();
   expect(await daemon.stop()).toMatchObject({ code: 0, stderr: '' });
+});
+
+test('it hears the same of a gateway of a fleet, which does not wait for its etcd', async () => {
+  const gateway = new Gateway('http://127.0.0.1:1', { ...environment, WATCHDOG_USEC: '100000' });
+  const { port } = new URL(await gateway.ready());
+  await received('WATCHDOG=1', 3);
+  expect(messages[0]).toBe(`READY=1|STATUS=serving on 127.0.0.1, port ${port}`);
+  expect(await gateway.stop()).toMatchObject({ code: 0, stderr: '' });
+  await received('STOPPING=1|STATUS=shutting down|EXTEND_TIMEOUT_USEC=15000000');
 });

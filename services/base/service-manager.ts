@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import { loadShim, type Shim } from '../base/native/shim.ts';
+import { loadShim, type Shim } from './native/shim.ts';
 
 /** What shutting down may take beside the work under way. */
 const SHUTDOWN_MARGIN_SECONDS = 15;
 const USEC_PER_SECOND = 1e6;
 
 /**
- * Tells systemd how the daemon fares, if systemd started it with Type=notify; see sd_notify(3). A
+ * Tells systemd how this process fares, if systemd started it with Type=notify; see sd_notify(3). A
  * message that is not taken changes nothing.
  */
 export class ServiceManager {
