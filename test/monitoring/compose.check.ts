@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-import { existsSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, test } from '@jest/globals';
+import { afterAll, describe, expect, test } from '@jest/globals';
+import { parse } from 'yaml';
 import { readConfig } from '../../services/daemon/config.ts';
+import { readFleetConfig } from '../../services/fleet/config.ts';
 import { ROOT, readYaml, run } from './support.ts';
 
 const BASE = ['-f', 'docker/compose.yaml'];
 const DEVDAX = [...BASE, '-f', 'docker/compose.devdax.yaml'];
+const FLEET = ['-f', 'docker/compose.fleet.yaml'];
 /** What an operator must say to give a real device away. */
 const CHOICES = { DMAD_DEVICE: 'dax0.0', DMAD_TOKENS: '/etc/dmad/tokens.yaml' };
 
-const { services, networks, volumes } = readYaml('docker/compose.yaml');
+const { services } = readYaml('docker/compose.yaml');
+const { dmad, prometheus, grafana } = services;
+const fleet = readYaml('docker/compose.fleet.yaml').services;
 
 function config(files: string[], environment: Record<string, string> = {}) {
   const env = { PATH: process.env.PATH, HOME: process.env.HOME, ...environment };
@@ -20,6 +27,10 @@ function config(files: string[], environment: Record<string, string> = {}) {
 describe('docker-compose', () => {
   test('takes compose.yaml', async () => {
     expect(await config(BASE)).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  test('takes compose.fleet.yaml', async () => {
+    expect(await config(FLEET)).toMatchObject({ code: 0, stderr: '' });
   });
 
   test('takes it with compose.devdax.yaml, and not unless every choice is made', async () => {
@@ -32,11 +43,16 @@ describe('docker-compose', () => {
   });
 });
 
-describe.each(Object.keys(services))('the service %s', (name) => {
-  const service = services[name];
+const FILES = ['compose.yaml', 'compose.fleet.yaml'].flatMap((file) => {
+  const { services, networks, volumes } = readYaml(`docker/${file}`);
+  return Object.entries(services).map(([name, service]) => ({
+    ...{ file, name, service: service as typeof dmad, networks, volumes },
+  }));
+});
 
+describe.each(FILES)('the service $name of $file', ({ service, networks, volumes }) => {
   test('is published to this machine alone', () => {
-    for (const port of service.ports) expect(port).toMatch(/^127\.0\.0\.1:/);
+    for (const port of service.ports ?? []) expect(port).toMatch(/^127\.0\.0\.1:/);
   });
 
   test('can gain nothing', () => {
@@ -50,7 +66,7 @@ describe.each(Object.keys(services))('the service %s', (name) => {
     if (service.build === undefined) expect(service.image).toMatch(/:v?\d+\.\d+\.\d+$/);
     else expect(existsSync(join(ROOT, service.build.dockerfile))).toBe(true);
     for (const network of service.networks) expect(networks).toHaveProperty(network);
-    for (const volume of service.volumes) {
+    for (const volume of service.volumes ?? []) {
       const [source] = volume.split(':');
       if (source.startsWith('.')) expect(existsSync(join(ROOT, 'docker', source))).toBe(true);
       else expect(volumes).toHaveProperty(source);
@@ -58,11 +74,12 @@ describe.each(Object.keys(services))('the service %s', (name) => {
   });
 });
 
-describe('the daemon in compose.yaml', () => {
-  const { dmad, prometheus, grafana } = services;
-  const read = (environment: Record<string, string>) =>
-    readConfig({ DMAD_HOST: '0.0.0.0', DMAD_STATE_DIR: '/var/lib/dmad', ...environment });
+/** With what the image sets. */
+const read = (environment: Record<string, string>) =>
+  readConfig({ DMAD_HOST: '0.0.0.0', DMAD_STATE_DIR: '/var/lib/dmad', ...environment });
+const shared = (a: string[], b: string[]) => a.filter((network) => b.includes(network));
 
+describe('the daemon in compose.yaml', () => {
   test('has settings that mean something, and emulated devices only', () => {
     const { unknown_variables, devices } = read(dmad.environment);
     expect(unknown_variables).toEqual([]);
@@ -84,7 +101,6 @@ describe('the daemon in compose.yaml', () => {
     const { allowed_hosts, port } = read(dmad.environment);
     expect(target).toBe(`${allowed_hosts[0]}:${port}`);
     expect(services).toHaveProperty(allowed_hosts[0] ?? '');
-    const shared = (a: string[], b: string[]) => a.filter((network) => b.includes(network));
     expect(shared(dmad.networks, prometheus.networks)).toHaveLength(1);
     expect(shared(grafana.networks, prometheus.networks)).toHaveLength(1);
     expect(shared(dmad.networks, grafana.networks)).toHaveLength(0);
@@ -103,5 +119,99 @@ describe('the daemon in compose.yaml', () => {
       ...{ insecure: false, tokens_file: '/run/dmad/tokens.yaml' },
     });
     expect(devices).toEqual(['/dev/dax0.0:/dev/dax0.0:rw']);
+  });
+});
+
+describe('compose.fleet.yaml', () => {
+  const named = (pattern: RegExp) => Object.keys(fleet).filter((name) => pattern.test(name));
+  const members = named(/^etcd\d$/);
+  const gateways = named(/^gateway\d$/);
+  const hosts = named(/^host[abc]$/);
+  const directory = mkdtempSync(join(tmpdir(), 'dmad-compose-'));
+  afterAll(() => rmSync(directory, { recursive: true }));
+
+  test('has three members of etcd, each of which knows itself and the others', () => {
+    expect(members).toHaveLength(3);
+    for (const name of members) {
+      const { environment } = fleet[name];
+      expect(environment).toMatchObject({
+        ETCD_NAME: name,
+        ETCD_ADVERTISE_CLIENT_URLS: `http://${name}:2379`,
+        ETCD_INITIAL_ADVERTISE_PEER_URLS: `http://${name}:2380`,
+        ETCD_INITIAL_CLUSTER: members.map((each) => `${each}=http://${each}:2380`).join(','),
+      });
+      expect(fleet[name].volumes).toEqual([`${name}-data:/var/lib/etcd`]);
+      expect(environment.ETCD_DATA_DIR).toMatch(/^\/var\/lib\/etcd\//);
+    }
+  });
+
+  test('has two gateways whose settings mean something, on all of etcd', () => {
+    expect(gateways).toHaveLength(2);
+    const published = new Set(gateways.flatMap((name) => fleet[name].ports));
+    expect(published.size).toBe(2);
+    for (const name of gateways) {
+      const { environment, entrypoint } = fleet[name];
+      const config = readFleetConfig(environment);
+      expect(config).toMatchObject({
+        unknown_variables: [],
+        allowed_hosts: [name],
+        insecure: true,
+      });
+      expect(config.etcd.urls).toEqual(members.map((each) => `http://${each}:2379`));
+      for (const port of fleet[name].ports) expect(port).toMatch(new RegExp(`:${config.port}$`));
+      expect(entrypoint.at(-1)).toBe('/app/dist/services/fleet/main.js');
+    }
+  });
+
+  test('has three hosts, on emulated devices, each with the others for its peers', () => {
+    expect(hosts).toHaveLength(3);
+    for (const name of hosts) {
+      const { environment, command, stop_grace_period } = fleet[name];
+      const config = read(environment);
+      expect(config).toMatchObject({
+        ...{ unknown_variables: [], allowed_hosts: [name] },
+        devices: { kind: 'list', devices: [{ kind: 'emulated' }, { kind: 'emulated' }] },
+      });
+      expect(Number.parseInt(stop_grace_period, 10)).toBeGreaterThan(config.drain_seconds);
+      // All of it but the daemon.
+      const script = command[0].replaceAll('$$', '$').replace(/^exec .*$/m, '');
+      const file = join(directory, name);
+      execFileSync('sh', ['-ec', script], {
+        env: { DMAD_ALLOWED_HOSTS: name, DMAD_PEERS_FILE: file },
+      });
+      const { peers } = parse(readFileSync(file, 'utf8'));
+      expect(peers).toEqual(
+        hosts.flatMap((host) =>
+          host === name ? [] : [{ name: host, url: `http://${host}:${config.port}` }],
+        ),
+      );
+    }
+    const [added] = fleet['add-hosts'].command;
+    for (const name of hosts) expect(added).toContain(name);
+  });
+
+  test('keeps hosts and Grafana away from etcd, and Prometheus scrapes all of it', () => {
+    for (const name of [...hosts, 'grafana', 'add-hosts']) {
+      expect(shared(fleet[name].networks, fleet.etcd1.networks)).toEqual([]);
+    }
+    for (const name of gateways) {
+      expect(shared(fleet[name].networks, fleet.etcd1.networks)).toHaveLength(1);
+      expect(shared(fleet[name].networks, fleet.hosta.networks).length).toBeGreaterThan(0);
+    }
+    const { scrape_configs } = readYaml('docker/prometheus/fleet.yml');
+    const targets = Object.fromEntries(
+      scrape_configs.map(({ job_name, static_configs }: (typeof scrape_configs)[0]) => [
+        job_name,
+        static_configs[0].targets,
+      ]),
+    );
+    expect(targets).toEqual({
+      'dmad-fleet': gateways.map((name) => `${name}:8090`),
+      dmad: hosts.map((name) => `${name}:8080`),
+      etcd: members.map((name) => `${name}:2379`),
+    });
+    for (const name of [...gateways, ...hosts, ...members]) {
+      expect(shared(fleet[name].networks, fleet.prometheus.networks).length).toBeGreaterThan(0);
+    }
   });
 });

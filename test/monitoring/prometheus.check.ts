@@ -1,51 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { stringify } from 'yaml';
 import { Daemon } from '../support/daemon.ts';
-import { freePort } from '../support/free-port.ts';
+import { askedFor, lint, Prometheus } from './prometheus.ts';
 import { alertRules, dashboardPanels, exportedNames, metricNames } from './promql.ts';
-import { eventually, Process, ROOT, readYaml, run } from './support.ts';
+import { eventually } from './support.ts';
 
-/** prom-client's own gauges, whose names promtool would not have; they are Node's customary ones. */
-const NAMES_OF_NODE = /^nodejs_active_(handles|requests|resources)_total /;
 const TRANSFERS = 3;
 const SIZE = 4096;
 
-interface Series {
-  metric: Record<string, string>;
-  value: [number, string];
-}
-
 let daemon: Daemon;
 let url: string;
-let prometheus: Process;
-let api: string;
-let directory: string;
+let prometheus: Prometheus;
 
-async function ask<T>(path: string, parameters: Record<string, string> = {}): Promise<T> {
-  const response = await fetch(`${api}/${path}?${new URLSearchParams(parameters)}`, {
-    signal: AbortSignal.timeout(5000),
-  });
-  const { status, data, error } = (await response.json()) as {
-    status: string;
-    data: T;
-    error?: string;
-  };
-  if (status !== 'success') throw new Error(`${parameters.query}: ${error}`);
-  return data;
-}
-
-async function query(expression: string): Promise<Series[]> {
-  return (await ask<{ result: Series[] }>('query', { query: expression })).result;
-}
-
-async function value(expression: string): Promise<number | undefined> {
-  const [series] = await query(expression);
-  return series && Number(series.value[1]);
-}
+const query = (expression: string) => prometheus.query(expression);
+const value = (expression: string) => prometheus.value(expression);
 
 function post(body: unknown): Promise<Response> {
   return fetch(`${url}/transfers`, {
@@ -56,19 +24,7 @@ function post(body: unknown): Promise<Response> {
   });
 }
 
-/** docker/prometheus/prometheus.yml for one daemon on loopback, asked every second. */
-function testConfig(target: string): string {
-  const config = readYaml('docker/prometheus/prometheus.yml');
-  Object.assign(config.global, { scrape_interval: '1s', evaluation_interval: '1s' });
-  config.rule_files = config.rule_files.map((file: string) =>
-    join(ROOT, 'docker/prometheus', file),
-  );
-  config.scrape_configs[0].static_configs[0].targets = [target];
-  return stringify(config);
-}
-
 beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), 'dmad-prometheus-'));
   daemon = new Daemon();
   url = await daemon.ready();
   for (let i = 0; i < TRANSFERS; i++) {
@@ -80,17 +36,7 @@ beforeAll(async () => {
   const refused = { device_name: 'dax0.0', src_offset: 0, dst_offset: 0, size: SIZE };
   expect((await post(refused)).status).toBe(422);
 
-  const config = join(directory, 'prometheus.yml');
-  writeFileSync(config, testConfig(new URL(url).host));
-  const port = await freePort();
-  api = `http://127.0.0.1:${port}/api/v1`;
-  const flags = [
-    `--config.file=${config}`,
-    `--storage.tsdb.path=${join(directory, 'data')}`,
-    `--web.listen-address=127.0.0.1:${port}`,
-    '--log.level=warn',
-  ];
-  prometheus = new Process('prometheus', flags, { timeout: 120_000 });
+  prometheus = await Prometheus.start('prometheus.yml', { dmad: [new URL(url).host] });
   await eventually('Prometheus has scraped every transfer twice', 30_000, async () => {
     const scrapes = await value('min(count_over_time(dmad_transfers_total[1m]))');
     return scrapes !== undefined && scrapes > 1 ? true : undefined;
@@ -100,13 +46,12 @@ beforeAll(async () => {
 afterAll(async () => {
   await prometheus?.stop();
   await daemon?.stop();
-  rmSync(directory, { recursive: true, force: true });
 });
 
 describe('a daemon scraped by Prometheus', () => {
   test('is up, and its target has no error', async () => {
     expect(await value('up{job="dmad"}')).toBe(1);
-    const { activeTargets } = await ask<{ activeTargets: unknown[] }>('targets');
+    const { activeTargets } = await prometheus.ask<{ activeTargets: unknown[] }>('targets');
     expect(activeTargets).toMatchObject([{ health: 'up', lastError: '' }]);
   });
 
@@ -130,13 +75,7 @@ describe('a daemon scraped by Prometheus', () => {
   });
 
   test('evaluates every alert without an error, and fires none', async () => {
-    const rules = await eventually('every rule is evaluated', 15_000, async () => {
-      const { groups } = await ask<{
-        groups: { rules: { name: string; health: string; state: string; lastError?: string }[] }[];
-      }>('rules');
-      const all = groups.flatMap((group) => group.rules);
-      return all.every(({ health }) => health !== 'unknown') ? all : undefined;
-    });
+    const rules = await prometheus.rules();
     expect(rules.map(({ name }) => name)).toEqual(alertRules().map(({ alert }) => alert));
     for (const { name, health, state, lastError = '' } of rules) {
       expect({ name, health, state, lastError }).toEqual({
@@ -147,12 +86,7 @@ describe('a daemon scraped by Prometheus', () => {
 
   test('has metrics that promtool finds nothing to say about', async () => {
     const metrics = await (await fetch(`${url}/metrics`)).text();
-    const { stdout, stderr } = await run('promtool', ['check', 'metrics'], {
-      timeout: 15_000,
-      input: metrics,
-    });
-    const lines = `${stdout}${stderr}`.split('\n').filter((line) => line !== '');
-    expect(lines.filter((line) => !NAMES_OF_NODE.test(line))).toEqual([]);
+    expect(await lint(metrics)).toEqual([]);
   });
 
   test('has every metric that the alerts and the dashboard name', async () => {
@@ -170,11 +104,7 @@ describe('a daemon scraped by Prometheus', () => {
     'fills the panel "$title"',
     async ({ targets = [] }) => {
       for (const { expr, legendFormat } of targets) {
-        const asked = expr
-          .replaceAll('$__rate_interval', '1m')
-          .replaceAll('$__range', '1h')
-          .replaceAll('$instance', '.*');
-        const result = await query(asked);
+        const result = await query(askedFor(expr));
         // No DMA channels here, and no alert fires.
         if (/dmad_channel_|^max.*ALERTS/.test(expr)) continue;
         expect({ expr, series: result.length > 0 }).toEqual({ expr, series: true });

@@ -35,8 +35,9 @@ export interface Rule {
   annotations: Record<string, string>;
 }
 
-export function alertRules(): Rule[] {
-  const { groups } = readYaml('docker/prometheus/rules.yml') as { groups: { rules: Rule[] }[] };
+/** @param file in docker/prometheus */
+export function alertRules(file = 'rules.yml'): Rule[] {
+  const { groups } = readYaml(`docker/prometheus/${file}`) as { groups: { rules: Rule[] }[] };
   return groups.flatMap(({ rules }) => rules);
 }
 
@@ -55,6 +56,7 @@ export interface Panel {
   targets?: Target[];
 }
 
-export function dashboardPanels(): Panel[] {
-  return JSON.parse(readText('docker/grafana/dashboards/dmad.json')).panels;
+/** @param file in docker/grafana/dashboards */
+export function dashboardPanels(file = 'dmad.json'): Panel[] {
+  return JSON.parse(readText(`docker/grafana/dashboards/${file}`)).panels;
 }
