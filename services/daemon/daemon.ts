@@ -2,13 +2,13 @@
 import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { openLog } from '../base/log.ts';
+import { ServiceManager } from '../base/service-manager.ts';
 import type { Signals } from '../base/signals.ts';
 import { listenTcp, listenUnix } from '../http/listeners.ts';
 import { ownUrl } from '../http/own-url.ts';
 import { giveToGroup } from '../http/socket-group.ts';
 import type { App } from './app.ts';
 import { type Config, readConfig } from './config.ts';
-import { ServiceManager } from '../base/service-manager.ts';
 
 /** Runs the daemon until it is told to stop. @throws StartError if it cannot start */
 export async function run(signals: Signals): Promise<void> {
