@@ -20,7 +20,7 @@ import {
   type UploadOptions,
   upload,
 } from './content.ts';
-import { devicePath, onItsHost } from './device-name.ts';
+import { devicePath, filterOnHost, onItsHost } from './device-name.ts';
 import { transferError } from './error.ts';
 import { resumedEvents } from './events.ts';
 import { ReplicationClient } from './replications.ts';
@@ -124,7 +124,7 @@ export class DmadClient extends ReplicationClient {
     options?: CallOptions,
   ): Promise<Transfer[]> {
     const transfers = requests.map((one) => ({
-      ...one,
+      ...onItsHost(one),
       idempotency_key: one.idempotency_key ?? newKey(),
     }));
     const { transfers: made } = await this.#transport.json<{ transfers: Transfer[] }>(
@@ -142,7 +142,7 @@ export class DmadClient extends ReplicationClient {
     requests: readonly BatchedTransferRequest[],
     options?: CallOptions,
   ): Promise<DryRun[]> {
-    const transfers = requests.map((one) => ({ ...one, dry_run: true }));
+    const transfers = requests.map((one) => ({ ...onItsHost(one), dry_run: true }));
     const body = () => JSON.stringify({ transfers });
     const { transfers: plans } = await this.#transport.json<{ transfers: DryRun[] }>(
       { method: 'POST', path: '/transfers/batch', headers: JSON_TYPE, body, retry: 'after_loss' },
@@ -207,7 +207,7 @@ export class DmadClient extends ReplicationClient {
 
   /** A page of transfers, newest first. */
   listTransfers(query: TransferListQuery = {}, options?: CallOptions): Promise<TransferList> {
-    return this.#get('/transfers', options, query as Query);
+    return this.#get('/transfers', options, filterOnHost(query) as Query);
   }
 
   /** All transfers that a query finds, newest first, page by page. */
@@ -266,7 +266,7 @@ export class DmadClient extends ReplicationClient {
    * as they stand, then each change, until the caller stops it.
    */
   watchAll(filter: EventsQuery = {}, options: WatchOptions = {}): AsyncGenerator<TransferEvent> {
-    return this.#events('/events', filter as Query, options);
+    return this.#events('/events', filterOnHost(filter) as Query, options);
   }
 
   async *#events(

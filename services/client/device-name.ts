@@ -11,20 +11,30 @@ export function devicePath(name: string): string {
   return `/hosts/${encodeURIComponent(host)}/devices/${encodeURIComponent(device)}`;
 }
 
-/** A request whose devices may be those of a fleet's host, as the fleet takes it. */
+/** A request whose devices may be those of a fleet's hosts, as the fleet takes it. */
 export function onItsHost<
   Request extends { device_name: string; dst_device_name?: string | undefined },
->(request: Request): Request & { host?: string } {
+>(request: Request): Request & { host?: string; dst_host?: string } {
   const [, host, device] = ON_HOST.exec(request.device_name) ?? [];
   const { dst_device_name: destination } = request;
   const [, other, written] = ON_HOST.exec(destination ?? '') ?? [];
-  if (destination !== undefined && host !== other) {
-    const message = `${request.device_name} and ${destination} are not on the same host: replicate from one to the other.`;
+  if (destination !== undefined && (host === undefined) !== (other === undefined)) {
+    const message = `Name the hosts of both ${request.device_name} and ${destination}, or of neither.`;
     throw new DmadError({ code: 'invalid_request', status: 400, message });
   }
   if (host === undefined || device === undefined) return request;
   return {
     ...{ ...request, host, device_name: device },
     ...(written !== undefined && { dst_device_name: written }),
+    ...(other !== undefined && other !== host && { dst_host: other }),
   };
+}
+
+/** A filter whose device may be one of a fleet's host, as the fleet takes it. */
+export function filterOnHost<Filter extends { device_name?: string | undefined }>(
+  filter: Filter,
+): Filter & { host?: string } {
+  const [, host, device] = ON_HOST.exec(filter.device_name ?? '') ?? [];
+  if (host === undefined || device === undefined) return filter;
+  return { ...filter, host, device_name: device };
 }

@@ -18,14 +18,26 @@ import type * as problems from '../http/problems/routes.ts';
 import type * as problem from '../http/problems/schema.ts';
 
 /** What POST /transfers takes. Offsets and sizes are bytes, or strings such as "32MiB". */
-export type TransferRequest = Omit<z.input<typeof transfers.transferRequestSchema>, 'dry_run'>;
+export type TransferRequest = Omit<z.input<typeof transfers.transferRequestSchema>, 'dry_run'> &
+  Partial<Pick<z.input<typeof fleetTransfers.fleetTransferRequestSchema>, FleetRequestFields>>;
+/** What a fleet takes beside; the client finds hosts in names of devices such as hosta/dax0.0. */
+type FleetRequestFields = 'host' | 'dst_host' | 'mode' | 'block_size' | 'bytes_per_second';
 /** One of POST /transfers/batch. */
 export type BatchedTransferRequest = TransferRequest & { idempotency_key?: string };
 export type TransferPatch = z.input<typeof transfers.transferPatchSchema>;
-export type Transfer = z.output<typeof transfers.transferSchema>;
+/** With what a fleet's has beside a daemon's. */
+export type Transfer = z.output<typeof transfers.transferSchema> & FleetParts;
+type FleetParts = Partial<
+  Pick<
+    z.output<typeof fleetTransfers.fleetTransferSchema>,
+    'host' | 'dst_host' | 'stale' | 'blocks' | 'bytes_on_wire' | 'consistency'
+  >
+>;
 export type TransferStatus = Transfer['status'];
 export type DryRun = z.output<typeof transfers.dryRunSchema>;
-export type TransferList = z.output<typeof transfers.transferListSchema>;
+export type TransferList = z.output<typeof transfers.transferListSchema> & {
+  transfers: FleetParts[];
+};
 export type TransferFilter = z.input<typeof transfers.transferFilterSchema>;
 export type EventsQuery = z.input<typeof transfers.eventsQuerySchema>;
 export type TransferListQuery = z.input<typeof transfers.transferListQuerySchema>;

@@ -11,6 +11,7 @@ import { checkExposure } from '../http/access/exposure.ts';
 import hosts from '../http/access/hosts.ts';
 import { Keyring } from '../http/access/keyring.ts';
 import access from '../http/access/plugin.ts';
+import rateLimit from '../http/access/rate-limit.ts';
 import refusals from '../http/access/refusals.ts';
 import { FLEET_SCOPES } from '../http/access/scopes.ts';
 import { fleetTokenSchema } from '../http/access/tokens-file.ts';
@@ -31,9 +32,10 @@ import validation from '../http/validation.ts';
 import { HostGrants } from './access/hosts.ts';
 import type { FleetConfig } from './config.ts';
 import { EtcdStore } from './etcd/etcd-store.ts';
+import type { Running } from './etcd/fleet-state.ts';
 import { Keys } from './etcd/keys.ts';
 import { Membership } from './etcd/membership.ts';
-import { Mirror, type Running } from './etcd/mirror.ts';
+import { Mirror } from './etcd/mirror.ts';
 import type { Store } from './etcd/store.ts';
 import { healthRoutes } from './health/routes.ts';
 import { contentRoutes } from './hosts/content-routes.ts';
@@ -44,6 +46,9 @@ import { FleetMetrics } from './metrics.ts';
 import { rootRoute } from './openapi/root.ts';
 import { FLEET } from './openapi/service.ts';
 import { PREFIX } from './settings.ts';
+import { batchRoute } from './transfers/batch-route.ts';
+import { Batches } from './transfers/batches.ts';
+import { Changes } from './transfers/changes.ts';
 import { Dispatch } from './transfers/dispatch.ts';
 import { Ends } from './transfers/ends.ts';
 import { eventRoutes } from './transfers/event-routes.ts';
@@ -51,8 +56,10 @@ import { Feed } from './transfers/feed.ts';
 import { Lister } from './transfers/list.ts';
 import { OwnerWrites } from './transfers/owner-writes.ts';
 import { Ownership } from './transfers/ownership.ts';
+import { patchRoute } from './transfers/patch-route.ts';
 import { transferRoutes } from './transfers/routes.ts';
 import { FleetTransfers } from './transfers/service.ts';
+import { Views } from './transfers/views.ts';
 
 const ABANDON_MS = 1000;
 
@@ -115,7 +122,7 @@ export async function buildFleetApp({
     });
     lifecycle.opened('the connections to hosts', () => fleet.close());
     const writes = new OwnerWrites({ store, keys, member: () => membership.member?.id });
-    const viewOf = (running: Running) => transfers.viewOf(running);
+    const viewOf = (running: Running) => views.viewOf(running);
     const dispatch: Dispatch = new Dispatch({
       ...{ store, keys, mirror, fleet, ends, feed, writes, log, viewOf },
       ended: ({ document }) => metrics.ended(document.status),
@@ -129,11 +136,16 @@ export async function buildFleetApp({
     });
     dispatch.ownership = ownership;
     mirror.listener = dispatch;
-    const transfers: FleetTransfers = new FleetTransfers({
-      ...{ store, keys, mirror, membership, ends, fleet, log },
+    const views: Views = new Views({
+      ...{ store, keys, mirror, membership, ends, fleet },
       troubleOf: (host) => dispatch.troubleOf(host),
+    });
+    const transfers: FleetTransfers = new FleetTransfers({
+      ...{ store, keys, mirror, membership, views },
       limitOf: (client) => keyring?.limitsOf(client).transfersInFlight,
     });
+    const batches = new Batches({ store, keys, transfers });
+    const changes = new Changes({ store, keys, fleet, views, transfers });
     const lister = new Lister({
       ...{ store, keys, mirror, viewOf },
       reachable: () => membership.health.is !== 'away',
@@ -154,7 +166,7 @@ export async function buildFleetApp({
 
     const http = createFastify(log, tls, config.download_idle_seconds * 1000);
     lifecycle.opened('the HTTP server', () => closeHttp(http, undefined));
-    lifecycle.opened('those who wait for ends', () => transfers.close());
+    lifecycle.opened('those who wait for ends', () => views.close());
     http.decorate('eventStreams', new Set<EventStream>());
     const own = {
       allowedHosts: config.allowed_hosts,
@@ -169,6 +181,12 @@ export async function buildFleetApp({
     await http.register(problemHandler);
     await http.register(semantics);
     await http.register(access, { keyring, scopes: FLEET_SCOPES, peerUid: () => -1 });
+    const useOf = (name: string) => ({
+      limits: keyring?.limitsOf(name) ?? {},
+      transfersInFlight: mirror.runningOf(name),
+      ...{ waitingBytes: 0, spendableBytes: undefined, owedMs: 0 },
+    });
+    if (keyring !== undefined) await http.register(rateLimit, { useOf });
     await http.register(refusals);
     await http.register(routing);
     await http.register(validation);
@@ -176,15 +194,11 @@ export async function buildFleetApp({
     await http.register(openapi, { service: FLEET });
     await http.register(rootRoute);
     await http.register(problemRoutes);
-    await http.register(whoamiRoute, {
-      useOf: (name) => ({
-        limits: keyring?.limitsOf(name) ?? {},
-        transfersInFlight: mirror.runningOf(name),
-        ...{ waitingBytes: 0, spendableBytes: undefined, owedMs: 0 },
-      }),
-    });
-    await http.register(transferRoutes, { transfers, lister, grants, fleet });
-    await http.register(eventRoutes, { transfers, mirror, feed });
+    await http.register(whoamiRoute, { useOf });
+    await http.register(transferRoutes, { transfers, views, lister, grants, fleet });
+    await http.register(batchRoute, { transfers, batches, views, grants, fleet });
+    await http.register(patchRoute, { changes });
+    await http.register(eventRoutes, { views, mirror, feed });
     await http.register(hostRoutes, { store, keys, mirror, membership, fleet, grants });
     await http.register(contentRoutes, { fleet, grants });
     await http.register(healthRoutes, {

@@ -1,9 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { IncomingHttpHeaders } from 'node:http';
+import { z } from 'zod';
 import { DIGEST_ALGORITHMS, type DigestAlgorithm } from './content-digest.ts';
 
 /** A member of a dictionary (RFC 9651) whose value is a preference from 0 to 10 (RFC 9530, 4). */
 const MEMBER = /^([a-z*][a-z0-9_.*-]*)=([0-9]|10)(?:;.*)?$/;
+
+export const wantReprDigestHeader = z
+  .string()
+  .optional()
+  .meta({
+    description:
+      'RFC 9530, such as `sha-256=10`, or `crc32c`: `Repr-Digest` has the digest of all of the ' +
+      "device's bytes, whatever the range, if the client may read them all. They are read for " +
+      'it before the answer begins: what is written meanwhile may be in one and not in the ' +
+      'other.',
+  });
 
 /**
  * The digest that a client would like best, by Want-Repr-Digest.

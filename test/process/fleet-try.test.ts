@@ -30,14 +30,23 @@ suite(`npm run fleet -- --try${why}`, () => {
         child.stderr.on('data', (data) => reject(new Error(String(data))));
         child.once('close', () => reject(new Error(`it ended: ${text}`)));
       });
-      const commands = [...text.matchAll(/^ {2}(curl [^\n]*(?:\n {4}.*)*)/gm)].map(
+      const commands = [...text.matchAll(/^ {2}((?:curl|npx) [^\n]*(?:\n {4}.*)*)/gm)].map(
         ([, each]) => each,
       );
-      expect(commands).toHaveLength(5);
+      expect(commands).toHaveLength(7);
       for (const command of commands as string[]) {
-        const answer = JSON.parse(await run(command));
+        const output = await run(command);
+        if (command.startsWith('npx')) {
+          expect(output).toMatch(
+            /^copy of 4\.00 MiB hosta\/dax0\.0:0 to hostb\/dax1\.0:0: succeeded/,
+          );
+          continue;
+        }
+        const answer = JSON.parse(output);
         expect(answer).not.toHaveProperty('code');
-        if (command.includes('-d ')) expect(answer).toMatchObject({ status: 'succeeded' });
+        const batch = command.includes('/batch');
+        if (batch) expect(answer.transfers).toHaveLength(2);
+        else if (command.includes('-d ')) expect(answer).toMatchObject({ status: 'succeeded' });
       }
     } finally {
       child.kill('SIGINT');

@@ -203,7 +203,7 @@ suite(`a fleet of two gateways and two hosts${why}`, () => {
     expect((await ok('hosts', 'list')).hosts).toMatchObject([{ name: 'host0' }, { name: 'host1' }]);
     await ok('hosts', 'add', 'another', 'http://127.0.0.1:1');
     await ok('hosts', 'remove', 'another');
-    await fails(2, 'copy', 'host0/dax0.0:0+4KiB', 'host1/dax0.0:0');
+    await fails(2, 'copy', 'host0/dax0.0:0+4KiB', 'dax1.0:0');
     await fails(3, 'checksum', 'nowhere/dax0.0:0+4KiB');
   });
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -45,6 +45,8 @@ export class TestFleet {
   readonly #environment: Record<string, string>;
   readonly #lifetimeMs: number;
   readonly #places: FleetOptions['places'];
+  /** Of the hosts, each of which is every other's peer. */
+  readonly #ports: number[] = [];
 
   private constructor(
     etcd: EtcdCluster,
@@ -61,6 +63,7 @@ export class TestFleet {
     const { etcd = [], lifetimeMs = LIFETIME_MS, places } = options;
     const where = { lifetimeMs, ...(places && { places: places.etcd }) };
     const fleet = new TestFleet(await EtcdCluster.start(members, etcd, where), options);
+    for (let index = 0; index < hosts; index++) fleet.#ports.push(await freePort());
     try {
       await Promise.all([
         ...Array.from({ length: gateways }, (_, index) => fleet.startGateway(index)),
@@ -102,19 +105,32 @@ export class TestFleet {
   /** Starts a host, anew if there was one, with what it had before. */
   async startHost(index: number): Promise<void> {
     const place = this.#places?.hosts[index];
-    const environment = this.hosts[index]?.environment ?? {
-      ...(place && { DMAD_HOST: place.address, DMAD_INSECURE: '1' }),
-      DMAD_PORT: String(await freePort()),
-      DMAD_DEVICES: 'emulated:dax0.0=1MiB,emulated:dax1.0=1MiB,emulated:dax2.0=64MiB',
-      // A blocker may stand for as long as its test takes.
-      DMAD_UPLOAD_IDLE_SECONDS: '3600',
-      DMAD_STATE_DIR: mkdtempSync(join(tmpdir(), 'dmad-test-')),
-    };
+    const environment = this.hosts[index]?.environment ?? this.#newHost(index);
     const daemon = new Daemon(environment, {
       ...{ lifetimeMs: this.#lifetimeMs, wrapper: place?.wrapper ?? [] },
     });
     const url = await daemon.ready();
     this.hosts[index] = { name: `host${index}`, url, daemon, environment };
+  }
+
+  #newHost(index: number): Record<string, string> {
+    const stateDir = mkdtempSync(join(tmpdir(), 'dmad-test-'));
+    const peersFile = join(stateDir, 'peers.yaml');
+    const peers = this.#ports.map((port, peer) => ({
+      name: `host${peer}`,
+      url: `http://${this.#places?.hosts[peer]?.address ?? '127.0.0.1'}:${port}`,
+    }));
+    const place = this.#places?.hosts[index];
+    writeFileSync(peersFile, JSON.stringify({ peers }), { mode: 0o600 });
+    return {
+      ...(place && { DMAD_HOST: place.address, DMAD_INSECURE: '1' }),
+      DMAD_PORT: String(this.#ports[index]),
+      DMAD_DEVICES: 'emulated:dax0.0=1MiB,emulated:dax1.0=1MiB,emulated:dax2.0=64MiB',
+      // A blocker may stand for as long as its test takes.
+      DMAD_UPLOAD_IDLE_SECONDS: '3600',
+      DMAD_STATE_DIR: stateDir,
+      DMAD_PEERS_FILE: peersFile,
+    };
   }
 
   /** Keeps transfers that touch a host's device waiting. @returns ends that */

@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { TransferList, TransferListQuery } from '../../client/node.ts';
 import type { Context, Runner } from '../lib/context.ts';
+import { devicesOf } from '../lib/follow.ts';
 import { humanBytes, printable, table } from '../lib/format.ts';
 
 interface ListOptions {
@@ -64,7 +65,7 @@ export function listOf(transfers: TransferList['transfers']): string {
   const rows = transfers.map((transfer) => [
     ...[transfer.id, transfer.status, transfer.operation, humanBytes(transfer.size)],
     `${Math.floor(transfer.progress * 100)}%`,
-    ...[transfer.engine, `${transfer.device_name} ${transfer.dst_device_name}`],
+    ...[transfer.engine ?? '–', devicesOf(transfer).join(' ')],
     transfer.created_at,
     printable(transfer.error?.code ?? ''),
   ]);

@@ -4,6 +4,7 @@ import {
   type ConnectedClient,
   isOver,
   type Transfer,
+  type TransferList,
   type TransferRequest,
   transferError,
 } from '../../client/node.ts';
@@ -89,7 +90,9 @@ async function untilOver(context: Context, what: string, start: Start): Promise<
 }
 
 export function standingOf({ status, engine, bytes_completed, size }: Transfer) {
-  return { bytes: bytes_completed, total: size, note: status === 'running' ? engine : status };
+  // A fleet's transfer between hosts has no engine.
+  const running = engine ?? status;
+  return { bytes: bytes_completed, total: size, note: status === 'running' ? running : status };
 }
 
 /** One sentence about a finished or unfinished transfer. */
@@ -98,7 +101,7 @@ export function sentenceOf(transfer: Transfer): string {
   const parts = [
     `${operation} of ${humanBytes(size)} ${placesOf(transfer)}: ${status}`,
     ...(status === 'succeeded' ? [speedOf(transfer)] : [`${humanBytes(bytes)} done`]),
-    `by ${transfer.engine}`,
+    howOf(transfer),
   ];
   if (status === 'succeeded' && operation !== 'compare') {
     const { achieved, basis } = transfer.durability;
@@ -108,8 +111,27 @@ export function sentenceOf(transfer: Transfer): string {
   return parts.join(', ');
 }
 
+function howOf({ engine, blocks }: Transfer): string {
+  return blocks === undefined
+    ? `by ${engine}`
+    : `${blocks.copied} of ${blocks.total} blocks copied`;
+}
+
+/** Source and destination; of a fleet, with their hosts. */
+export function devicesOf({
+  host,
+  dst_host = host,
+  device_name,
+  dst_device_name,
+}: TransferList['transfers'][number]): [string, string] {
+  const onHost = (name: string | undefined, device: string) =>
+    name === undefined ? device : `${name}/${device}`;
+  return [onHost(host, device_name), onHost(dst_host, dst_device_name)];
+}
+
 export function placesOf(transfer: Transfer): string {
-  const { operation, device_name, dst_device_name, segments } = transfer;
+  const { operation, segments } = transfer;
+  const [device_name, dst_device_name] = devicesOf(transfer);
   const place = (device: string, offset: number | null) =>
     offset === null ? device : formatRange({ device, offset, size: undefined });
   const pieces = segments === null ? '' : ` in ${segments.length} pieces`;

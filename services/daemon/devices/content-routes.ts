@@ -10,7 +10,7 @@ import { OCTETS, octetsAnswer, rangeHeader } from '../../http/octets.ts';
 import { Problem } from '../../http/problems/problem.ts';
 import { problemResponses } from '../../http/problems/schema.ts';
 import { StreamSlots } from '../../http/stream-slots.ts';
-import { digestField, wantedReprDigest } from '../../http/want-digest.ts';
+import { digestField, wantedReprDigest, wantReprDigestHeader } from '../../http/want-digest.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { checksum } from './checksum.ts';
@@ -53,16 +53,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
         params: deviceParams,
         headers: z.object({
           range: rangeHeader,
-          'want-repr-digest': z
-            .string()
-            .optional()
-            .meta({
-              description:
-                'RFC 9530, such as `sha-256=10`, or `crc32c`: `Repr-Digest` has the digest of all of the ' +
-                "device's bytes, whatever the range, if the client may read them all. They are read for " +
-                'it before the answer begins: what is written meanwhile may be in one and not in the ' +
-                'other.',
-            }),
+          'want-repr-digest': wantReprDigestHeader,
         }),
         response: {
           200: { description: 'All bytes.', ...octetsAnswer },

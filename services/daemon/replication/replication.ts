@@ -4,7 +4,7 @@ import { type Problem, problemDetails } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
 import { durabilityOf } from '../devices/durability.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
-import { patchedLabels } from '../transfers/changes.ts';
+import { patchedLabels } from '../transfers/labels.ts';
 import type { End, Status } from '../transfers/schema.ts';
 import type { Acceptance, Origin } from '../transfers/transfer.ts';
 import { Blocks } from './blocks.ts';

@@ -2,15 +2,16 @@
 
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { authorize, type Touches } from '../../http/access/authorize.ts';
+import { authorize } from '../../http/access/authorize.ts';
 import { RETRY_AFTER_SECONDS } from '../../http/answer-created.ts';
 import { readPrefer } from '../../http/prefer.ts';
-import { fieldProblem, Problem } from '../../http/problems/problem.ts';
+import { Problem } from '../../http/problems/problem.ts';
 import { problemResponses } from '../../http/problems/schema.ts';
 import { readTraceContext } from '../../http/trace-context.ts';
+import { inBatch, refuseKeyInHeader, touchesOfAll } from './batch.ts';
 import { documentFor } from './document.ts';
 import { describePlan, planTransfer } from './plan.ts';
-import { meaningOf, touchesOf, touchPointer } from './request.ts';
+import { meaningOf } from './request.ts';
 import { ACCEPTANCE_PROBLEMS, type TransferRoutesOptions } from './routes.ts';
 import {
   dryRunSchema,
@@ -67,9 +68,9 @@ export const batchRoute: FastifyPluginAsyncZod<TransferRoutesOptions> = async (
     async (request, reply) => {
       const { client, headers } = request;
       const requests: readonly TransferRequest[] = request.body.transfers;
-      const touches = touchesOfAll(requests);
-      authorize(request, touches, touches.pointerOf);
-      if (headers['idempotency-key'] !== undefined) throw keyInHeader();
+      const { touches, pointerOf } = touchesOfAll(requests);
+      authorize(request, touches, pointerOf);
+      refuseKeyInHeader(headers['idempotency-key']);
       const makePlan = (index: number) =>
         planTransfer(requests[index] as TransferRequest, inventory, chooser);
       if (requests[0]?.dry_run) {
@@ -101,11 +102,6 @@ export const batchRoute: FastifyPluginAsyncZod<TransferRoutesOptions> = async (
   );
 };
 
-function keyInHeader(): Problem {
-  const detail = 'A batch has no Idempotency-Key: give each of its transfers an idempotency_key.';
-  return fieldProblem('invalid_request', '/idempotency-key', detail);
-}
-
 /** @throws Problem what the work throws, as one about a transfer of the list */
 function about<Result>(index: number, work: () => Result): Result {
   try {
@@ -113,40 +109,4 @@ function about<Result>(index: number, work: () => Result): Result {
   } catch (error) {
     throw error instanceof Problem ? inBatch(error, index) : error;
   }
-}
-
-/** The same problem, which says which transfer of the list it is about. */
-function inBatch(problem: Problem, index: number): Problem {
-  const { code, message, options } = problem;
-  // One that is not about what the transfer says.
-  if (options.headers !== undefined) return problem;
-  const parent = `/transfers/${index}`;
-  const field = code === 'idempotency_key_reused' ? '/idempotency_key' : '';
-  const errors = (options.errors ?? [{ pointer: field, detail: message }]).map(
-    ({ pointer, detail }) => ({ pointer: parent + pointer, detail }),
-  );
-  return new Problem(code, `Transfer ${index} of the list: ${message}`, { ...options, errors });
-}
-
-interface BatchTouches extends Touches {
-  pointerOf(index: number): string;
-}
-
-/** What all of them touch, one behind the other. */
-function touchesOfAll(requests: readonly TransferRequest[]): BatchTouches {
-  const each = requests.map(touchesOf);
-  const owners = each.flatMap(({ length }, owner) =>
-    Array.from({ length }, (_, index) => ({ owner, index })),
-  );
-  return {
-    length: owners.length,
-    at(index) {
-      const found = owners[index];
-      return found && each[found.owner]?.at(found.index);
-    },
-    pointerOf(at) {
-      const { owner, index } = owners[at] as (typeof owners)[number];
-      return `/transfers/${owner}${touchPointer(requests[owner] as TransferRequest, index)}`;
-    },
-  };
 }

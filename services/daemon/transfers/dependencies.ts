@@ -39,12 +39,6 @@ export function dependencyProblem(dependencies: readonly Transfer[]): Problem | 
   return new Problem('dependency_failed', detail);
 }
 
-/** Which request of a list a name such as `#3` means; undefined if it is no such name. */
-export function indexOf(name: string): number | undefined {
-  const [, digits] = /^#(0|[1-9]\d{0,3})$/.exec(name) ?? [];
-  return digits === undefined ? undefined : Number(digits);
-}
-
 /**
  * @param ids as a request names them
  * @param find `earlier`: another request of the same list is to make it

@@ -28,6 +28,7 @@ import {
   transferSchema,
 } from './schema.ts';
 import { parseTransferRequest } from './segments-body.ts';
+import { serverTiming } from './server-timing.ts';
 import type { Created, TransferService } from './service.ts';
 import type { Transfer } from './transfer.ts';
 
@@ -226,19 +227,6 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
   );
 };
 
-/** Its phases as W3C's Server-Timing has them, in milliseconds. */
-function serverTiming({ timings, plan }: Transfer): string {
-  const phases = {
-    queue: timings.queue_ns,
-    copy: timings.copy_ns,
-    ...(plan.flush && { flush: timings.flush_ns }),
-    ...(plan.verify && { verify: timings.verify_ns }),
-  };
-  return Object.entries(phases)
-    .map(([name, ns]) => `${name};dur=${ns / 1e6}`)
-    .join(', ');
-}
-
 /** Tells the client that made a transfer how it went. @param replayed see {@link failureOf} */
 function answer(transfer: Transfer, reply: FastifyReply, prefer: Preference, replayed: boolean) {
   const document = () => documentFor(reply.request.client, transfer);
@@ -247,6 +235,7 @@ function answer(transfer: Transfer, reply: FastifyReply, prefer: Preference, rep
     const error = transfer.error ?? new Problem('internal_error', '');
     throw failureOf(error, replayed, { transfer: document() });
   }
-  if (succeeded && !replayed) reply.header('server-timing', serverTiming(transfer));
+  if (succeeded && !replayed)
+    reply.header('server-timing', serverTiming(transfer.timings, transfer.plan));
   return answerCreated(reply, prefer, { succeeded, replayed, document });
 }

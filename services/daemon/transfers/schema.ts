@@ -212,29 +212,36 @@ export const transferRequestSchema = z
 
 export type TransferRequest = z.output<typeof transferRequestSchema>;
 
+/** What each request of a batch has beside what POST /transfers takes. */
+export const batchedFields = {
+  idempotency_key: idempotencyKeySchema.optional().meta({
+    description: 'As the header Idempotency-Key of POST /transfers.',
+  }),
+};
+
+/** What POST /transfers/batch takes, of requests with {@link batchedFields}. */
+export function batchOf<Request extends z.ZodType<{ dry_run: boolean }>>(request: Request) {
+  return z
+    .strictObject(
+      { transfers: z.array(request).min(1).max(MAX_BATCH) },
+      { error: ({ code }) => (code === 'invalid_type' ? 'must be a JSON object' : undefined) },
+    )
+    .superRefine(({ transfers }, context) => {
+      const [first] = transfers;
+      for (const [index, { dry_run }] of transfers.entries()) {
+        if (dry_run === first?.dry_run) continue;
+        const message = 'must be the same for all transfers of a batch';
+        context.addIssue({ code: 'custom', path: ['transfers', index, 'dry_run'], message });
+        return;
+      }
+    });
+}
+
 const batchedRequestSchema = transferRequestSchema
-  .safeExtend({
-    idempotency_key: idempotencyKeySchema.optional().meta({
-      description: 'As the header Idempotency-Key of POST /transfers.',
-    }),
-  })
+  .safeExtend(batchedFields)
   .meta({ id: 'BatchedTransferRequest' });
 
-export const transferBatchSchema = z
-  .strictObject(
-    { transfers: z.array(batchedRequestSchema).min(1).max(MAX_BATCH) },
-    { error: ({ code }) => (code === 'invalid_type' ? 'must be a JSON object' : undefined) },
-  )
-  .superRefine(({ transfers }, context) => {
-    const [first] = transfers;
-    for (const [index, { dry_run }] of transfers.entries()) {
-      if (dry_run === first?.dry_run) continue;
-      const message = 'must be the same for all transfers of a batch';
-      context.addIssue({ code: 'custom', path: ['transfers', index, 'dry_run'], message });
-      return;
-    }
-  })
-  .meta({ id: 'TransferBatch' });
+export const transferBatchSchema = batchOf(batchedRequestSchema).meta({ id: 'TransferBatch' });
 
 export const labelPatchSchema = z
   .record(labelKey, characters(0, MAX_LABEL_VALUE).nullable())

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Viewer } from '../../http/access/visibility.ts';
+import { EventDigest } from '../../http/event-digest.ts';
 import type { EventStream } from '../../http/event-stream.ts';
-import { EventDigest } from './digest.ts';
 import type { Received } from './event-ids.ts';
 import { transferFilter } from './filter.ts';
 import type { EventsQuery, Status } from './schema.ts';
@@ -27,7 +27,7 @@ export class TransfersWatch {
   readonly #viewer: Viewer;
   readonly #query: EventsQuery;
   /** With an interval: gathers what it brings. */
-  readonly #digest: EventDigest | undefined;
+  readonly #digest: EventDigest<TransferEvent> | undefined;
   readonly #matches: ReturnType<typeof transferFilter>;
   /** The stream has brought the effect of all events up to this one. */
   #since = 0;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyRequest } from 'fastify';
+import { deviceNameOf } from '../../base/device-name.ts';
 import { authorize, type Touch, type Touches } from '../../http/access/authorize.ts';
 import type { Client } from '../../http/access/client.ts';
 import { Grants, type KnownDevice } from '../../http/access/grants.ts';
@@ -7,6 +8,16 @@ import { Grants, type KnownDevice } from '../../http/access/grants.ts';
 /** Whether a client's token is good for a host at all. */
 export function mayUseHost({ hosts }: Pick<Client, 'hosts'>, host: string): boolean {
   return hosts?.has(host) ?? true;
+}
+
+/** The same of all of several hosts. */
+export function mayUseHosts(client: Pick<Client, 'hosts'>, hosts: readonly string[]): boolean {
+  return hosts.every((host) => mayUseHost(client, host));
+}
+
+/** {@link Touches} that name the host of each device. */
+export interface HostTouches extends Touches {
+  at(index: number): (Touch & { host: string }) | undefined;
 }
 
 /** What a client may touch on each host: its grants are for the devices of all that it may use. */
@@ -35,20 +46,16 @@ export class HostGrants {
     return onHost;
   }
 
-  /** As {@link authorize}, of a host's devices. @throws Problem forbidden */
+  /** As {@link authorize}, of devices of hosts. @throws Problem forbidden */
   authorize(
     request: FastifyRequest,
-    host: string,
-    touches: Touches,
+    touches: HostTouches,
     pointerOf?: (index: number) => string,
   ): void {
-    const here: Touches = {
-      length: touches.length,
-      at: (index) => {
-        const touch: Touch | undefined = touches.at(index);
-        return touch && { ...touch, host };
-      },
-    };
-    authorize(request, here, pointerOf, this.of(request.client, host));
+    const { client } = request;
+    const mayTouch = (touch: Touch) =>
+      this.of(client, touch.host ?? '')?.allow(deviceNameOf(touch.device), touch, touch.write) ??
+      true;
+    authorize(request, touches, pointerOf, client.grants && mayTouch);
   }
 }

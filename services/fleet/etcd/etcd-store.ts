@@ -44,6 +44,11 @@ const CHANNEL_OPTIONS = {
   'grpc.keepalive_timeout_ms': 2000,
 };
 
+/** etcd takes so many operations in a transaction (--max-txn-ops)… */
+const MAX_OPERATIONS = 128;
+/** …and as many in a nested one as the outer one has left, which may have 88 conditions. */
+const NESTED_OPERATIONS = 40;
+
 /** How many members are asked for the same. The next call begins with the one that comes then. */
 const MAX_ASKED = 2;
 /** Failures that another member may not have. */
@@ -70,7 +75,7 @@ export class EtcdStore implements Store {
   ): Promise<Written> {
     const request = {
       compare: conditions.map(compareOf),
-      success: writes.map(requestOf),
+      success: nested(writes.map(requestOf)),
       failure: [],
     };
     const { succeeded, header } = await this.#ask(urgent ? ANY : ['not_done'], ({ kv }) =>
@@ -238,6 +243,17 @@ function requestOf(write: Write): IRequestOp {
   if ('delete' in write) return { request_delete_range: { key: Buffer.from(write.delete) } };
   const { put, value, lease = 0 } = write;
   return { request_put: { key: Buffer.from(put), value: Buffer.from(value), lease } };
+}
+
+/** Many operations as nested transactions: so many are done together as fit into a request. */
+function nested(requests: IRequestOp[]): IRequestOp[] {
+  if (requests.length <= MAX_OPERATIONS) return requests;
+  const groups: IRequestOp[] = [];
+  for (let at = 0; at < requests.length; at += NESTED_OPERATIONS) {
+    const success = requests.slice(at, at + NESTED_OPERATIONS);
+    groups.push({ request_txn: { compare: [], success, failure: [] } });
+  }
+  return groups;
 }
 
 function rowOf({ key, value, create_revision }: IKeyValue): Row {

@@ -17,6 +17,10 @@ export class Keys {
   cancel(id: string): string {
     return `${this.#prefix}cancels/${id}`;
   }
+  /** What a client has changed of a transfer, and its host does not know yet. */
+  change(id: string): string {
+    return `${this.#prefix}changes/${id}`;
+  }
   /** A transfer that has ended. */
   ended(id: string): string {
     return `${this.#prefix}ended/${reversed(id)}`;
@@ -76,7 +80,8 @@ export class Keys {
 }
 
 export const KINDS = [
-  ...(['cancels', 'ended', 'gateways', 'hosts', 'owners', 'seen', 'transfers'] as const),
+  ...(['cancels', 'changes', 'ended', 'gateways', 'hosts', 'owners', 'seen'] as const),
+  'transfers',
 ] as const;
 export type Kind = (typeof KINDS)[number];
 const REVERSED: readonly Kind[] = ['ended', 'transfers'];

@@ -1,44 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
-import { type HostConfig, hostRequestSchema, type Seen, seenSchema } from '../hosts/schema.ts';
-import {
-  type EndedRecord,
-  type RunningRecord,
-  readEnded,
-  readRunning,
-} from '../transfers/record.ts';
+import { FleetState } from './fleet-state.ts';
 import { isUnknown } from './group-commit.ts';
 import type { Keys, Kind } from './keys.ts';
-import { type Change, EtcdError, only, type Row, type Store, type Watch } from './store.ts';
-
-/** A transfer that has not ended. */
-export interface Running {
-  record: RunningRecord;
-  /** The revision that accepted it: those with smaller ones were accepted before. */
-  created: number;
-}
-
-/** Which gateway owns a host. */
-export interface Owner {
-  gateway: string;
-  /** The revision since which it does: no other one hands over what was accepted later. */
-  since: number;
-}
-
-/** What changes in the fleet, told in the order in which it happened. */
-export interface MirrorListener {
-  hostChanged(name: string): void;
-  ownerChanged(host: string): void;
-  gatewaysChanged(): void;
-  /** A transfer was accepted, or handed over. */
-  transferChanged(running: Running): void;
-  /**
-   * @param before as it was known, if it was
-   * @param end undefined if it is not known any more
-   */
-  transferEnded(id: string, before: Running | undefined, end: EndedRecord | undefined): void;
-  cancelRequested(id: string): void;
-}
+import { EtcdError, only, type Row, type Store, type Watch } from './store.ts';
 
 export interface MirrorOptions {
   store: Store;
@@ -51,9 +16,11 @@ const PAGE = 100;
 const MIN_PAGE = 10;
 /**
  * In which order what was read is taken over: a host's connection begins with what was seen of it, and
- * a cancellation concerns a transfer that is known.
+ * a change or a cancellation concerns a transfer that is known.
  */
-const APPLIED = ['seen', 'hosts', 'gateways', 'transfers', 'cancels', 'owners'] as const;
+const APPLIED = [
+  ...(['seen', 'hosts', 'gateways', 'transfers', 'changes', 'cancels', 'owners'] as const),
+] as const;
 /** How far the watch may be behind before it is begun anew, in milliseconds. */
 const MAX_LAG_MS = 5000;
 
@@ -61,18 +28,7 @@ const MAX_LAG_MS = 5000;
  * What is in etcd, in memory, kept up to date by a watch: hosts, gateways, owners, and transfers
  * that have not ended.
  */
-export class Mirror {
-  readonly hosts = new Map<string, HostConfig>();
-  readonly seen = new Map<string, Seen>();
-  readonly gateways = new Set<string>();
-  readonly owners = new Map<string, Owner>();
-  readonly running = new Map<string, Running>();
-  readonly #byClient = new Map<string, { transfers: number; segments: number }>();
-  #segments = 0;
-  readonly #byHost = new Map<string, Map<string, Running>>();
-  readonly cancels = new Set<string>();
-  /** Who hears of changes. */
-  listener: MirrorListener | undefined;
+export class Mirror extends FleetState {
   readonly #options: MirrorOptions;
   #watch: Watch | undefined;
   #revision = 0;
@@ -85,31 +41,8 @@ export class Mirror {
   #closed = false;
 
   constructor(options: MirrorOptions) {
+    super(options.keys, options.log);
     this.#options = options;
-  }
-
-  /** Transfers of a host that have not ended, in the order of their acceptance. */
-  runningOn(host: string): ReadonlyMap<string, Running> {
-    return this.#byHost.get(host) ?? new Map();
-  }
-
-  hostsWithTransfers(): Iterable<string> {
-    return this.#byHost.keys();
-  }
-
-  /** How many transfers of a client have not ended. */
-  runningOf(client: string): number {
-    return this.#byClient.get(client)?.transfers ?? 0;
-  }
-
-  /** How many segments those have together. */
-  segmentsOf(client: string): number {
-    return this.#byClient.get(client)?.segments ?? 0;
-  }
-
-  /** The same of all clients. */
-  get segments(): number {
-    return this.#segments;
   }
 
   /** Whether it has ever been read. */
@@ -200,7 +133,7 @@ export class Mirror {
     this.#watch = store.watch(keys.watched, revision + 1, {
       changed: (changes, at) => {
         this.#revision = at;
-        for (const change of changes) this.#apply(change);
+        for (const change of changes) this.apply(change);
         this.#tellReached();
       },
       lost: (error) => {
@@ -249,111 +182,14 @@ export class Mirror {
       ...[...this.gateways].map((id) => keys.gateway(id)),
       ...[...this.owners.keys()].map((name) => keys.owner(name)),
       ...[...this.cancels].map((id) => keys.cancel(id)),
+      ...[...this.changes.keys()].map((id) => keys.change(id)),
     ].filter((key) => !present.has(key));
-    for (const key of gone) this.#apply({ key, value: undefined, created: 0 });
+    for (const key of gone) this.apply({ key, value: undefined, created: 0 });
     for (const id of [...this.running.keys()]) {
       if (present.has(keys.transfer(id))) continue;
       const { rows: found } = await store.read([only(keys.ended(id))]);
-      this.#transferEnded(id, found[0]?.[0]?.value);
+      this.transferEnded(id, found[0]?.[0]?.value);
     }
-    for (const kind of APPLIED) for (const row of rows.get(kind) ?? []) this.#apply(row);
-  }
-
-  #apply({ key, value, created }: Change): void {
-    const { keys, log } = this.#options;
-    const parsed = keys.parse(key);
-    if (parsed === undefined) return;
-    const { kind, name } = parsed;
-    switch (kind) {
-      case 'hosts':
-        set(this.hosts, name, hostRequestSchema.safeParse(parse(value)).data);
-        this.listener?.hostChanged(name);
-        break;
-      case 'seen':
-        set(this.seen, name, seenSchema.safeParse(parse(value)).data);
-        break;
-      case 'gateways':
-        if (value !== undefined && this.gateways.has(name)) break;
-        if (value === undefined) this.gateways.delete(name);
-        else this.gateways.add(name);
-        this.listener?.gatewaysChanged();
-        break;
-      case 'owners':
-        set(
-          this.owners,
-          name,
-          value === undefined ? undefined : { gateway: value, since: created },
-        );
-        this.listener?.ownerChanged(name);
-        break;
-      case 'cancels':
-        if (value === undefined) this.cancels.delete(name);
-        else {
-          this.cancels.add(name);
-          this.listener?.cancelRequested(name);
-        }
-        break;
-      case 'transfers': {
-        // Its end, if it has one, comes with the other key.
-        if (value === undefined) break;
-        const record = readRunning(value);
-        if (record === undefined) log.error({ transfer: name }, 'a record of another version');
-        else this.#transferChanged({ record, created });
-        break;
-      }
-      case 'ended':
-        // Deleted much later, by etcd.
-        if (value === undefined) break;
-        this.#transferEnded(name, value);
-    }
-  }
-
-  #transferChanged(running: Running): void {
-    const { id, host } = running.record;
-    if (!this.running.has(id)) this.#count(running.record, 1);
-    this.running.set(id, running);
-    let onHost = this.#byHost.get(host);
-    if (onHost === undefined) {
-      onHost = new Map();
-      this.#byHost.set(host, onHost);
-    }
-    onHost.set(id, running);
-    this.listener?.transferChanged(running);
-  }
-
-  #transferEnded(id: string, value: string | undefined): void {
-    const running = this.running.get(id);
-    if (running !== undefined) {
-      const { host } = running.record;
-      this.running.delete(id);
-      this.#count(running.record, -1);
-      const onHost = this.#byHost.get(host);
-      onHost?.delete(id);
-      if (onHost?.size === 0) this.#byHost.delete(host);
-    }
-    const end = value === undefined ? undefined : readEnded(value);
-    this.listener?.transferEnded(id, running, end);
-  }
-
-  #count({ client, request }: RunningRecord, change: 1 | -1): void {
-    const transfers = this.runningOf(client) + change;
-    const segments = change * (request.segments?.length ?? 0);
-    this.#segments += segments;
-    const all = { transfers, segments: this.segmentsOf(client) + segments };
-    if (transfers > 0) this.#byClient.set(client, all);
-    else this.#byClient.delete(client);
-  }
-}
-
-function set<Value>(map: Map<string, Value>, name: string, value: Value | undefined): void {
-  if (value === undefined) map.delete(name);
-  else map.set(name, value);
-}
-
-function parse(value: string | undefined): unknown {
-  try {
-    return value === undefined ? undefined : JSON.parse(value);
-  } catch {
-    return undefined;
+    for (const kind of APPLIED) for (const row of rows.get(kind) ?? []) this.apply(row);
   }
 }

@@ -15,7 +15,7 @@ import {
   WRITE_PROBLEMS,
 } from '../../daemon/devices/schema.ts';
 import { digestPageSchema, digestsQuerySchema } from '../../daemon/digests/schema.ts';
-import { readRange } from '../../http/content-range.ts';
+import { findRange, readRange } from '../../http/content-range.ts';
 import {
   bodyLength,
   OCTETS,
@@ -27,6 +27,7 @@ import {
 import { Problem, retryLater } from '../../http/problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../../http/problems/schema.ts';
 import { StreamSlots } from '../../http/stream-slots.ts';
+import { wantReprDigestHeader } from '../../http/want-digest.ts';
 import { type HostGrants, mayUseHost } from '../access/hosts.ts';
 import type { Fleet } from './fleet.ts';
 import type { HostLink } from './host-link.ts';
@@ -70,7 +71,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
     if (link === undefined || !mayUseHost(request.client, host)) {
       throw new Problem('not_found', 'There is no such host; GET /hosts lists them.');
     }
-    grants.authorize(request, host, [{ device: name, offset: 0, size: 0, write }]);
+    grants.authorize(request, [{ host, device: name, offset: 0, size: 0, write }]);
     if (link.away !== undefined) {
       throw retryLater('host_unreachable', `Host ${host} cannot be reached: ${link.away}`, 2);
     }
@@ -87,7 +88,18 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
     write = false,
   ): void {
     const { host, name: device } = request.params;
-    grants.authorize(request, host, [{ device, offset, size, write }], () => '/offset');
+    grants.authorize(request, [{ host, device, offset, size, write }], () => '/offset');
+  }
+
+  /** What a host is asked for beside the bytes: a digest of all of them is not for everybody. */
+  function wantedDigest(
+    { client, params, headers }: FastifyRequest<{ Params: { host: string } }>,
+    { name, size }: Device,
+  ): Record<string, string> {
+    const wanted = headers['want-repr-digest'];
+    const mayReadAll =
+      grants.of(client, params.host)?.allow(name, { offset: 0, size }, false) ?? true;
+    return wanted === undefined || !mayReadAll ? {} : { 'want-repr-digest': String(wanted) };
   }
 
   app.get(
@@ -120,6 +132,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
         params,
         headers: z.object({
           range: rangeHeader,
+          'want-repr-digest': wantReprDigestHeader,
         }),
         response: {
           200: { description: 'All bytes.', ...octetsAnswer },
@@ -130,12 +143,18 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
     },
     (request, reply) => {
       const { link, device, path } = find(request);
-      // HEAD tells the size, whatever the range (RFC 9110, 14.2), and reads nothing.
+      const whole = { offset: 0, size: device.size };
+      // Range is for GET (RFC 9110, 14.2); HEAD with one needs access to those bytes, and tells of
+      // the whole.
       const head = request.method === 'HEAD';
       const range = head ? undefined : readRange(request.headers.range, device.size);
-      const { offset, size } = range ?? { offset: 0, size: device.size };
-      if (!head) authorize(request, { offset, size });
-      const headers = range && { range: `bytes=${offset}-${offset + size - 1}` };
+      const named = head ? findRange(request.headers.range, device.size) : range;
+      authorize(request, named === undefined || named === 'outside' ? whole : named);
+      const { offset, size } = range ?? whole;
+      const headers = {
+        ...(range && { range: `bytes=${offset}-${offset + size - 1}` }),
+        ...wantedDigest(request, device),
+      };
       // The device may be another by now: what comes must be what the client has a right to.
       const expected = range ? `bytes ${offset}-${offset + size - 1}/` : String(size);
       return streams.use(request.client.name, () =>

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
 import { isLoopback } from '../../base/host-address.ts';
-import type { TransferDocument } from '../../daemon/transfers/schema.ts';
 import type { Mirror } from '../etcd/mirror.ts';
+import type { RunningRecord } from '../transfers/record.ts';
+import { isReplication, type Told } from '../transfers/schema.ts';
 import { HostLink } from './host-link.ts';
 import { LiveTransfers, Strangers } from './live.ts';
+import { ReplicationFollower } from './replication-follower.ts';
 
 export interface FleetOptions {
   mirror: Mirror;
@@ -14,7 +16,7 @@ export interface FleetOptions {
   /** How a host is seen has changed. */
   stateChanged(link: HostLink): void;
   /** A host has told how one of the fleet's transfers stands. */
-  told(id: string, host: string, transfer: TransferDocument): void;
+  told(id: string, host: string, transfer: Told): void;
   /** Changes of a host's transfers may have been missed. */
   missed(host: string): void;
 }
@@ -22,6 +24,8 @@ export interface FleetOptions {
 interface Member {
   link: HostLink;
   live: LiveTransfers;
+  /** Of replications, which the events of a host do not tell of. */
+  replications: ReplicationFollower;
 }
 
 /** The hosts, each with this gateway's connection to it. */
@@ -50,6 +54,27 @@ export class Fleet {
     return this.#hosts.get(host)?.live ?? this.#none;
   }
 
+  /** A host may have a transfer. @returns what it has told of it already */
+  handedOver({ id, host, request, progress }: RunningRecord): Told | undefined {
+    if (progress.is !== 'handed_over') return undefined;
+    if (isReplication(request)) this.#hosts.get(host)?.replications.follow(progress.hostId);
+    return this.live(host).add(id, progress.hostId);
+  }
+
+  /** A host that was asked has told how a transfer stands. */
+  told(record: RunningRecord, told: Told): void {
+    // Once it has ended, nobody would forget it.
+    if (!this.#options.mirror.running.has(record.id)) return;
+    this.handedOver({ ...record, progress: { is: 'handed_over', hostId: told.id } });
+    this.live(record.host).told(told);
+  }
+
+  /** It has ended, and the fleet knows. */
+  forget({ id, host }: RunningRecord): void {
+    const hostId = this.live(host).forget(id);
+    if (hostId !== undefined) this.#hosts.get(host)?.replications.forget(hostId);
+  }
+
   /** Why a host cannot be reached; undefined if it can, as far as is known. */
   whyAway(host: string): string | undefined {
     return this.link(host)?.away;
@@ -63,6 +88,7 @@ export class Fleet {
     if (config?.url === before?.link.config.url && config?.ca === before?.link.config.ca) return;
     before?.link.close();
     if (config === undefined) {
+      before?.replications.close();
       this.#hosts.delete(name);
       return;
     }
@@ -74,19 +100,25 @@ export class Fleet {
       );
     }
     const live = before?.live ?? new LiveTransfers(name, this.#strangers);
+    const pass = (transfer: Told) => {
+      const id = live.told(transfer);
+      if (id !== undefined) told(id, name, transfer);
+    };
     const link = new HostLink({
       ...{ name, config, token, stateChanged },
       seen: mirror.seen.get(name),
-      told: (transfer) => {
-        const id = live.told(transfer);
-        if (id !== undefined) told(id, name, transfer);
-      },
+      told: (transfer) => pass(transfer),
       missed: () => missed(name),
     });
-    this.#hosts.set(name, { link, live });
+    const replications =
+      before?.replications ?? new ReplicationFollower(() => this.link(name)?.client, pass);
+    this.#hosts.set(name, { link, live, replications });
   }
 
   close(): void {
-    for (const { link } of this.#hosts.values()) link.close();
+    for (const { link, replications } of this.#hosts.values()) {
+      link.close();
+      replications.close();
+    }
   }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { TransferDocument } from '../../daemon/transfers/schema.ts';
+import type { Told } from '../transfers/schema.ts';
 
 /** How many transfers are remembered that are not known to be the fleet's, of all hosts. */
 const MAX_STRANGERS = 10_000;
@@ -7,13 +7,13 @@ const MAX_STRANGERS = 10_000;
 /** Transfers whose events were faster than their records in etcd; or that are not the fleet's. */
 export class Strangers {
   /** The oldest first. */
-  readonly #documents = new Map<string, TransferDocument>();
+  readonly #documents = new Map<string, Told>();
 
   get size(): number {
     return this.#documents.size;
   }
 
-  keep(host: string, transfer: TransferDocument): void {
+  keep(host: string, transfer: Told): void {
     const key = keyOf(host, transfer.id);
     this.#documents.delete(key);
     this.#documents.set(key, transfer);
@@ -23,7 +23,7 @@ export class Strangers {
     }
   }
 
-  take(host: string, hostId: string): TransferDocument | undefined {
+  take(host: string, hostId: string): Told | undefined {
     const key = keyOf(host, hostId);
     const transfer = this.#documents.get(key);
     this.#documents.delete(key);
@@ -41,7 +41,7 @@ export class LiveTransfers {
   readonly #ids = new Map<string, string>();
   /** The host's ids, by the fleet's. */
   readonly #hostIds = new Map<string, string>();
-  readonly #documents = new Map<string, TransferDocument>();
+  readonly #documents = new Map<string, Told>();
   readonly #host: string;
   readonly #strangers: Strangers;
 
@@ -50,12 +50,12 @@ export class LiveTransfers {
     this.#strangers = strangers;
   }
 
-  get(id: string): TransferDocument | undefined {
+  get(id: string): Told | undefined {
     return this.#documents.get(id);
   }
 
   /** The host's id of a transfer is known. @returns what the host has told of it already */
-  add(id: string, hostId: string): TransferDocument | undefined {
+  add(id: string, hostId: string): Told | undefined {
     if (this.#ids.has(hostId)) return undefined;
     this.#ids.set(hostId, id);
     this.#hostIds.set(id, hostId);
@@ -65,7 +65,7 @@ export class LiveTransfers {
   }
 
   /** The host has told how one of its transfers stands. @returns the fleet's id, if it is known */
-  told({ segments: _, ...document }: TransferDocument): string | undefined {
+  told({ segments: _, ...document }: Told): string | undefined {
     // The record has the segments, which can be many.
     const transfer = { ...document, segments: null };
     const id = this.#ids.get(document.id);
@@ -77,12 +77,13 @@ export class LiveTransfers {
     return undefined;
   }
 
-  /** It has ended, and the fleet knows. */
-  forget(id: string): void {
+  /** It has ended, and the fleet knows. @returns the host's id of it, if that is known */
+  forget(id: string): string | undefined {
     const hostId = this.#hostIds.get(id);
     if (hostId !== undefined) this.#ids.delete(hostId);
     this.#hostIds.delete(id);
     this.#documents.delete(id);
+    return hostId;
   }
 
   /** How many of the fleet's transfers it knows. */

@@ -10,7 +10,10 @@ import { awaitsContinue } from '../../http/semantics.ts';
 import type { HostLink } from './host-link.ts';
 
 /** Headers of a host's answer that are the client's business. */
-const PASSED = ['content-type', 'content-length', 'content-range', 'accept-ranges', 'retry-after'];
+const PASSED = [
+  ...['content-type', 'content-length', 'content-range', 'accept-ranges', 'retry-after'],
+  'repr-digest',
+];
 const MAX_PROBLEM_BYTES = 2 ** 16;
 
 export interface PassedRequest {

@@ -50,6 +50,27 @@ const copy = {
   labels: { job: 'nightly' },
 };
 
+const between = {
+  host: 'hosta',
+  device_name: 'dax0.0',
+  src_offset: 0,
+  dst_host: 'hostb',
+  dst_device_name: 'dax0.0',
+  dst_offset: 0,
+  size: '32MiB',
+};
+
+/** A copy to another host, which has begun. */
+const replicated = {
+  ...{ ...accepted, dst_host: 'hostb', dst_device_name: 'dax0.0', dst_offset: 0 },
+  ...{ status: 'running', waiting_for: null, started_at: '2026-11-22T16:04:01.651Z' },
+  engine_reason: "the destination's daemon reads from its peer what differs",
+  ...{ labels: {}, bytes_completed: 8_388_608, progress: 0.25 },
+  ...{ mode: 'delta', block_size: 1_048_576, bytes_per_second: null },
+  blocks: { total: 32, equal: 5, copied: 3, again: 0 },
+  ...{ bytes_on_wire: 3_146_752, round: 1, consistency: 'inconsistent' },
+};
+
 const EVENTS = `id: 6a1f0e2b9c3d-17\nevent: status\ndata: ${JSON.stringify(transfer)}\n\n`;
 
 /** A daemon's example that is a gateway's too. */
@@ -82,6 +103,35 @@ export const FLEET_EXAMPLES: Examples = {
       body: copy,
       status: 202,
       response: accepted,
+    },
+    between: {
+      summary: 'From one host to another',
+      parameters: { prefer: 'respond-async' },
+      body: between,
+      status: 202,
+      response: replicated,
+    },
+  },
+  createTransfers: {
+    two: {
+      summary: 'A copy, and behind it one to another host',
+      body: { transfers: [copy, { ...between, depends_on: ['#0'] }] },
+      status: 202,
+      response: {
+        transfers: [
+          accepted,
+          { ...replicated, status: 'accepted', waiting_for: { reason: 'dependencies' } },
+        ],
+      },
+    },
+  },
+  changeTransfer: {
+    priority: {
+      summary: 'A copy to another host that is to go on slowly',
+      parameters: { id: ID },
+      body: { priority: 'low', bytes_per_second: '10MiB' },
+      status: 200,
+      response: { ...replicated, priority: 'low', bytes_per_second: 10_485_760 },
     },
   },
   listTransfers: {

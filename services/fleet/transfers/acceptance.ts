@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fieldProblem, OutcomeUnknown, Problem, retryLater } from '../../http/problems/problem.ts';
 import { GroupCommit, isUnknown } from '../etcd/group-commit.ts';
 import type { Keys } from '../etcd/keys.ts';
@@ -11,8 +12,18 @@ import {
   type Write,
 } from '../etcd/store.ts';
 import { digestOf } from './digest.ts';
-import { type RunningRecord, readUsedKey, writeRunning, writeUsedKey } from './record.ts';
+import {
+  type RunningRecord,
+  readUsedKey,
+  type UsedKey,
+  writeRunning,
+  writeUsedKey,
+} from './record.ts';
+import { type FleetTransferRequest, isReplication } from './schema.ts';
 
+/** How long a batch may take to be accepted whose key another request has, and how often that is asked. */
+const SETTLED_MS = 3000;
+const SETTLING_MS = 100;
 /** How often an outcome that is not known is asked for. */
 const ATTEMPTS = 3;
 
@@ -72,6 +83,7 @@ export class Acceptor {
         if (!unknown) throw refusedByEtcd(error);
       }
     }
+    if (!unknown) throw etcdUnavailable();
     throw new OutcomeUnknown(`whether etcd has transfer ${id} is not known`);
   }
 
@@ -91,7 +103,7 @@ export class Acceptor {
 
   /** Why it was not written. @returns undefined if it has to be written again */
   async #explain(record: RunningRecord): Promise<Acceptance | undefined> {
-    const { id, host, client, usedKey } = record;
+    const { id, host, client, request, usedKey } = record;
     const keys = this.#keys;
     const used = usedKey === undefined ? [] : [only(keys.used(client, usedKey))];
     const { rows } = await this.#store.read([
@@ -103,21 +115,52 @@ export class Acceptor {
     if (transfers.length > 0 || ended.length > 0) return { id, replayed: false };
     const earlier = earlierOf(record, usedRow);
     if (earlier !== undefined) return earlier;
-    if (hosts.length === 0) throw unknownHost(host);
+    if (isReserved(usedRow)) await this.#settled(keys.used(client, usedKey ?? ''));
+    if (hosts.length === 0) throw unknownHost(host, hostPointer(request));
     if (leaving.length > 0) {
       throw retryLater('host_unreachable', `Host ${host} is being removed: retry later.`, 1);
     }
     return undefined;
+  }
+
+  /** Waits until a batch that uses a key is accepted or not. @throws Problem overloaded */
+  async #settled(used: string): Promise<void> {
+    for (let waited = 0; waited < SETTLED_MS; waited += SETTLING_MS) {
+      await sleep(SETTLING_MS);
+      const { rows } = await this.#store.read([only(used)]);
+      if (!isReserved(rows[0]?.[0])) return;
+    }
+    throw keyInUse();
   }
 }
 
 /** @throws Problem idempotency_key_reused */
 function earlierOf({ request }: RunningRecord, row: Row | undefined): Acceptance | undefined {
   const used = row && readUsedKey(row.value);
-  if (used === undefined) return undefined;
-  if (used.digest === digestOf(request)) return { id: used.id, replayed: true };
+  if (used === undefined || used.reserved) return undefined;
+  checkSameRequest(used, request);
+  return { id: used.id, replayed: true };
+}
+
+/** @throws Problem idempotency_key_reused */
+export function checkSameRequest({ digest }: UsedKey, request: FleetTransferRequest): void {
+  if (digest === digestOf(request)) return;
   const detail = 'This Idempotency-Key was used with another body: use a new key.';
   throw new Problem('idempotency_key_reused', detail);
+}
+
+function isReserved(row: Row | undefined): boolean {
+  return row !== undefined && readUsedKey(row.value)?.reserved === true;
+}
+
+export function keyInUse(): Problem {
+  const detail = 'A request with this Idempotency-Key is being accepted: retry later.';
+  return retryLater('overloaded', detail);
+}
+
+/** The field of a request that names the host that does the work. */
+export function hostPointer(request: FleetTransferRequest): string {
+  return isReplication(request) ? '/dst_host' : '/host';
 }
 
 export function unknownHost(host: string, pointer = '/host'): Problem {

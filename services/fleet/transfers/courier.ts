@@ -1,47 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type DmadClient, DmadError } from '../../client/node.ts';
-import type { TransferDocument } from '../../daemon/transfers/schema.ts';
+import type { DmadClient } from '../../client/node.ts';
 import { Problem } from '../../http/problems/problem.ts';
-import type { Running } from '../etcd/mirror.ts';
-import { Backoff } from './backoff.ts';
+import type { Running } from '../etcd/fleet-state.ts';
 import { endByFleet, endByHost } from './document.ts';
+import { FollowUp } from './follow-up.ts';
+import { HandOver } from './hand-over.ts';
 import type { OwnerWrites } from './owner-writes.ts';
 import type { EndedRecord, RunningRecord } from './record.ts';
-import { describeRefusal, isRefusal, neverArrived, refusalOf } from './refusal.ts';
-import { isEnd } from './schema.ts';
+import { isEnd, type Told } from './schema.ts';
+import { type Settings, settingsOf } from './settings.ts';
+import { NEVER, type Task } from './task.ts';
 
 /** Hosts forget keys 24 h after an end: by then it must be certain that nothing is sent again. */
 export const HAND_OVER_WITHIN_MS = 20 * 3600 * 1000;
-const MAX_BATCH = 100;
-/** A daemon takes bodies of up to 1 MiB; one that is larger than this goes alone. */
-const MAX_BATCH_BYTES = 2 ** 18;
 const CALL_MS = 15_000;
-/** How long a host may be silent about a transfer before it is asked. */
-const SILENCE_MS = 30_000;
 const CHECK_MS = 2000;
-const CHECKS_AT_ONCE = 8;
-const NEVER = Number.NEGATIVE_INFINITY;
-
-/** Where one transfer is on its way. */
-interface Task {
-  record: RunningRecord;
-  stage: /** Waits for its turn, or for its host. */
-    | 'waiting'
-    /** Waits for other transfers' ends. */
-    | 'held'
-    /** The host has it. */
-    | 'handed_over'
-    /** Its end is being written. */
-    | 'ending';
-  /** The host may have it, though it has not said so. */
-  attempted: boolean;
-  cancel: boolean;
-  cancelling: boolean;
-  /** Since when this gateway has it, by performance.now(). */
-  since: number;
-  /** When the host last told of it, by performance.now(). */
-  toldAt: number;
-}
 
 export interface CourierOptions {
   host: string;
@@ -51,9 +24,11 @@ export interface CourierOptions {
   /** Whether this gateway can still own the host: once it cannot, nothing is sent. */
   owned(): boolean;
   /** How it stands by what the host told last, if that is known. */
-  live(id: string): TransferDocument | undefined;
+  live(id: string): Told | undefined;
+  /** What a client has changed of it, and its host does not know yet. */
+  settings(id: string): Settings | undefined;
   /** The host has told how a transfer stands, under its own id. */
-  handedOver(record: RunningRecord, told: TransferDocument): void;
+  handedOver(record: RunningRecord, told: Told): void;
   /** Resolves with how each of these transfers ended. */
   dependencies(ids: readonly string[], signal: AbortSignal): Promise<'succeeded' | 'failed'>;
   /** It was found out that this gateway does not own the host any more. */
@@ -67,27 +42,44 @@ export interface CourierOptions {
 export class Courier {
   readonly #options: CourierOptions;
   readonly #tasks = new Map<string, Task>();
-  /** Those that wait for their turn, in the order of acceptance. */
-  readonly #queue = new Set<Task>();
-  /** Those that the host is being asked to take. */
-  #sending: ReadonlySet<Task> = new Set();
   readonly #stopping = new AbortController();
-  readonly #backoff = new Backoff();
   readonly #timer: NodeJS.Timeout;
-  /** The handing over that is under way. */
-  #handing: Promise<void> | undefined;
-  #finishing = false;
-  #checking = false;
-  /** Why the host took nothing the last time; undefined if it did. */
-  trouble: string | undefined;
+  readonly #handOver: HandOver;
+  readonly #followUp: FollowUp;
 
   constructor(options: CourierOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => void this.#check(), CHECK_MS);
+    const { writes, live, settings, owned } = options;
+    const client = () => this.#client;
+    const call = { deadlineMs: CALL_MS, retryForMs: 0, signal: this.#stopping.signal };
+    this.#handOver = new HandOver({
+      ...{ client, call, owned },
+      taken: (task, told) => this.#handedOver(task, told),
+      refused: (task, problem) => this.#endByFleet(task, 'failed', problem, { refused: true }),
+      withdrawn: (task) => this.#endAsCancelled(task),
+    });
+    this.#followUp = new FollowUp({
+      ...{ client, call, tasks: this.#tasks, live, settings },
+      changed: (record, applied) => writes.changed(record, applied),
+      told: (task, told) => {
+        options.handedOver(task.record, told);
+        this.told(task.record.id, told);
+      },
+      end: (task, end) => this.#end(task, end),
+    });
+    this.#timer = setInterval(() => {
+      this.#expire();
+      void this.#followUp.check();
+    }, CHECK_MS);
   }
 
   get size(): number {
     return this.#tasks.size;
+  }
+
+  /** Why the host took nothing the last time; undefined if it did. */
+  get trouble(): string | undefined {
+    return this.#handOver.trouble;
   }
 
   /**
@@ -101,15 +93,21 @@ export class Courier {
     const stage =
       progress.is === 'handed_over' ? 'handed_over' : waitsFor.length > 0 ? 'held' : 'waiting';
     const task: Task = {
-      ...{ record, stage, attempted: !fresh, cancel: false, cancelling: false },
+      ...{ record, stage, attempted: !fresh, cancel: false },
       ...{ since: performance.now(), toldAt: NEVER },
     };
     this.#tasks.set(id, task);
-    if (stage === 'waiting') this.#queue.add(task);
+    if (stage === 'waiting') this.#handOver.add(task);
     const live = this.#options.live(id);
     if (live !== undefined) this.told(id, live);
     if (stage === 'held') void this.#hold(task);
-    this.#handOver();
+    if (stage === 'handed_over') this.#followUp.begin(task);
+  }
+
+  /** A client has changed something of a transfer: see {@link CourierOptions.settings}. */
+  change(id: string): void {
+    const task = this.#tasks.get(id);
+    if (task?.stage === 'handed_over') void this.#followUp.change(task);
   }
 
   cancel(id: string): void {
@@ -117,12 +115,12 @@ export class Courier {
     if (task === undefined || task.cancel) return;
     task.cancel = true;
     const withHost = task.stage === 'handed_over' || task.attempted;
-    if (task.stage === 'handed_over') void this.#cancelAtHost(task);
+    if (task.stage === 'handed_over') void this.#followUp.cancel(task);
     else if (!withHost && task.stage !== 'ending') this.#endAsCancelled(task);
   }
 
   /** The host has told how a transfer stands. */
-  told(id: string, document: TransferDocument): void {
+  told(id: string, document: Told): void {
     const task = this.#tasks.get(id);
     if (task === undefined || task.stage !== 'handed_over') return;
     task.toldAt = performance.now();
@@ -131,12 +129,12 @@ export class Courier {
 
   /** Events may have been missed: all that the host has is asked for. */
   missed(): void {
-    for (const task of this.#tasks.values()) task.toldAt = NEVER;
+    this.#followUp.missed();
   }
 
   /** The host can be reached again. */
   wake(): void {
-    this.#backoff.wake();
+    this.#handOver.wake();
   }
 
   /** It has ended in etcd. */
@@ -149,125 +147,19 @@ export class Courier {
   stop(): void {
     this.#stopping.abort();
     clearInterval(this.#timer);
-    this.#backoff.wake();
+    this.#handOver.wake();
   }
 
   /** Hands over nothing more. Resolves once the host has answered what it was sent. */
-  async finish(): Promise<void> {
-    this.#finishing = true;
-    this.#backoff.wake();
-    await this.#handing;
-  }
-
-  get #mayHandOver(): boolean {
-    return !this.#stopped && !this.#finishing && this.#options.owned();
+  finish(): Promise<void> {
+    return this.#handOver.finish();
   }
 
   get #stopped(): boolean {
     return this.#stopping.signal.aborted;
   }
 
-  /** Hands over whatever waits, one request at a time, so that the order is kept. */
-  #handOver(): void {
-    this.#handing ??= this.#handOverAll();
-  }
-
-  async #handOverAll(): Promise<void> {
-    // All that comes in the same turn goes together.
-    await new Promise(setImmediate);
-    while (this.#mayHandOver) {
-      const group = this.#nextGroup();
-      if (group.length === 0) break;
-      try {
-        await this.#send(group);
-        this.trouble = undefined;
-        this.#backoff.reset();
-      } catch (error) {
-        this.trouble = describeRefusal(error);
-        await this.#backoff.wait(this.#stopping.signal);
-      }
-    }
-    // In the same turn, so that what is added from now on begins it again.
-    this.#handing = undefined;
-  }
-
-  #nextGroup(): Task[] {
-    const group: Task[] = [];
-    let bytes = 0;
-    for (const task of this.#queue) {
-      bytes += weightOf(task.record);
-      if (group.length > 0 && bytes > MAX_BATCH_BYTES) break;
-      group.push(task);
-      if (group.length === MAX_BATCH) break;
-    }
-    return group;
-  }
-
-  /** @throws DmadError if the host did not take them, for a reason that may pass */
-  async #send(group: readonly Task[]): Promise<void> {
-    const untried = group.filter(({ attempted }) => !attempted);
-    for (const task of group) task.attempted = true;
-    this.#sending = new Set(group);
-    try {
-      await this.#request(group);
-    } catch (error) {
-      if (neverArrived(error)) this.#notAttempted(untried);
-      throw error;
-    } finally {
-      this.#sending = new Set();
-    }
-  }
-
-  /** Nothing of the request has reached the host: these can be cancelled here again. */
-  #notAttempted(tasks: readonly Task[]): void {
-    for (const task of tasks) {
-      // One that was sent alone, before the connection failed, has got through.
-      if (task.stage !== 'waiting') continue;
-      task.attempted = false;
-      if (task.cancel) this.#endAsCancelled(task);
-    }
-  }
-
-  async #request(group: readonly Task[]): Promise<void> {
-    const [first] = group;
-    if (group.length === 1 && first !== undefined) return this.#sendOne(first);
-    const requests = group.map(({ record }) => ({
-      ...bodyOf(record),
-      idempotency_key: record.id,
-    }));
-    try {
-      const told = await this.#client.createTransfers(requests, this.#call);
-      for (const [index, task] of group.entries()) {
-        this.#handedOver(task, told[index] as TransferDocument);
-      }
-    } catch (error) {
-      if (!isRefusal(error)) throw error;
-      // One of them: the host took none.
-      for (const task of group) await this.#sendOne(task);
-    }
-  }
-
-  async #sendOne(task: Task): Promise<void> {
-    if (task.stage !== 'waiting' || !this.#mayHandOver) return;
-    const { record } = task;
-    const options = { ...this.#call, waitSeconds: 0, idempotencyKey: record.id };
-    try {
-      const told = await this.#client.createTransfer(bodyOf(record), options);
-      this.#handedOver(task, told as TransferDocument);
-    } catch (error) {
-      // It is an earlier one's, which has ended.
-      if (error instanceof DmadError && error.transfer !== undefined) {
-        this.#handedOver(task, error.transfer as TransferDocument);
-      } else if (isRefusal(error)) {
-        const end = endByFleet(record, undefined, 'failed', refusalOf(error), { refused: true });
-        this.#end(task, end);
-      } else {
-        throw error;
-      }
-    }
-  }
-
-  #handedOver(task: Task, told: TransferDocument): void {
+  #handedOver(task: Task, told: Told): void {
     if (task.stage !== 'waiting') return;
     const record: RunningRecord = {
       ...task.record,
@@ -283,7 +175,18 @@ export class Courier {
     // What the host told while its answer was on its way.
     const live = this.#options.live(record.id);
     if (live !== undefined) this.told(record.id, live);
-    if (task.cancel) void this.#cancelAtHost(task);
+    this.#followUp.begin(task);
+  }
+
+  #endByFleet(
+    task: Task,
+    status: 'failed' | 'cancelled',
+    problem: Problem,
+    options?: { refused: boolean },
+  ): void {
+    const { record } = task;
+    const settings = this.#options.settings(record.id);
+    this.#end(task, endByFleet(record, { settings }, status, problem, options));
   }
 
   #end(task: Task, end: EndedRecord): void {
@@ -304,16 +207,13 @@ export class Courier {
 
   #move(task: Task, stage: Task['stage']): void {
     task.stage = stage;
-    if (stage === 'waiting') this.#queue.add(task);
-    else this.#queue.delete(task);
+    if (stage === 'waiting') this.#handOver.add(task);
+    else this.#handOver.remove(task);
   }
 
   #endAsCancelled(task: Task): void {
-    const problem = new Problem(
-      'cancelled',
-      'The transfer was cancelled before it was handed over.',
-    );
-    this.#end(task, endByFleet(task.record, undefined, 'cancelled', problem));
+    const detail = 'The transfer was cancelled before it was handed over.';
+    this.#endByFleet(task, 'cancelled', new Problem('cancelled', detail));
   }
 
   /** Ends what has waited for too long. */
@@ -322,16 +222,17 @@ export class Courier {
     const monotonic = performance.now();
     for (const task of this.#tasks.values()) {
       const { stage, attempted, record } = task;
-      if ((stage !== 'waiting' && stage !== 'held') || this.#sending.has(task)) continue;
+      if ((stage !== 'waiting' && stage !== 'held') || this.#handOver.isSending(task)) continue;
       // The clock of the gateway that accepted it may be ahead.
       const waited = Math.max(now - record.acceptedAt, monotonic - task.since);
-      const timeout = record.request.timeout_ms;
+      const { timeout_ms: timeout } =
+        this.#options.settings(record.id) ?? settingsOf(record.request);
       if (waited > HAND_OVER_WITHIN_MS) {
         const detail = `Host ${record.host} did not take the transfer within 20 h; last: ${this.trouble}`;
-        this.#end(task, endByFleet(record, undefined, 'failed', new Problem('expired', detail)));
-      } else if (timeout !== undefined && waited > timeout && !attempted) {
+        this.#endByFleet(task, 'failed', new Problem('expired', detail));
+      } else if (timeout !== null && waited > timeout && !attempted) {
         const detail = `The transfer did not start within its timeout of ${timeout} ms.`;
-        this.#end(task, endByFleet(record, undefined, 'failed', new Problem('timeout', detail)));
+        this.#endByFleet(task, 'failed', new Problem('timeout', detail));
       }
     }
   }
@@ -345,79 +246,10 @@ export class Courier {
     if (task.stage !== 'held' || this.#stopped || outcome === undefined) return;
     if (outcome === 'failed') {
       const detail = 'A transfer that it depends on did not succeed, so nothing was moved.';
-      const problem = new Problem('dependency_failed', detail);
-      this.#end(task, endByFleet(task.record, undefined, 'failed', problem));
+      this.#endByFleet(task, 'failed', new Problem('dependency_failed', detail));
       return;
     }
     this.#move(task, 'waiting');
-    this.#handOver();
-  }
-
-  async #cancelAtHost(task: Task): Promise<void> {
-    const { record } = task;
-    if (task.cancelling || record.progress.is !== 'handed_over') return;
-    task.cancelling = true;
-    const { hostId } = record.progress;
-    const backoff = new Backoff();
-    while (!this.#stopped && task.stage === 'handed_over') {
-      try {
-        this.told(
-          record.id,
-          (await this.#client.cancelTransfer(hostId, this.#call)) as TransferDocument,
-        );
-      } catch (error) {
-        // It ended meanwhile, or the host does not know it: asking tells.
-        if (saysOneOf(error, ['not_found', 'not_cancellable'])) await this.#ask(task);
-      }
-      await backoff.wait(this.#stopping.signal);
-    }
-  }
-
-  /** Asks for those of which the host has not told anything for a while. */
-  async #check(): Promise<void> {
-    this.#expire();
-    if (this.#checking || this.#stopped) return;
-    this.#checking = true;
-    const silentSince = performance.now() - SILENCE_MS;
-    const silent: Task[] = [];
-    for (const task of this.#tasks.values()) {
-      if (task.stage === 'handed_over' && task.toldAt < silentSince) silent.push(task);
-    }
-    const next = silent.values();
-    const ask = async () => {
-      for (const task of next) {
-        if (this.#stopped || !(await this.#ask(task))) return;
-      }
-    };
-    await Promise.all(Array.from({ length: CHECKS_AT_ONCE }, ask));
-    this.#checking = false;
-  }
-
-  /** @returns whether the host answered */
-  async #ask(task: Task): Promise<boolean> {
-    const { record } = task;
-    if (task.stage !== 'handed_over' || record.progress.is !== 'handed_over') return true;
-    try {
-      const told = (await this.#client.getTransfer(
-        record.progress.hostId,
-        this.#call,
-      )) as TransferDocument;
-      this.#options.handedOver(record, told);
-      this.told(record.id, told);
-      return true;
-    } catch (error) {
-      // A 404 that is not the daemon's, such as a proxy's, says nothing of the transfer.
-      if (!saysOneOf(error, ['not_found'])) return false;
-      const detail = `Host ${record.host} does not know the transfer any more, so how it ended is not known.`;
-      const end = endByFleet(
-        record,
-        this.#options.live(record.id),
-        'interrupted',
-        new Problem('interrupted', detail),
-      );
-      this.#end(task, end);
-      return true;
-    }
   }
 
   get #client(): DmadClient {
@@ -425,22 +257,4 @@ export class Courier {
     if (client === undefined) throw new Error('the host was removed');
     return client;
   }
-
-  get #call() {
-    return { deadlineMs: CALL_MS, retryForMs: 0, signal: this.#stopping.signal };
-  }
-}
-
-/** What the host is asked to do: the same however often it is sent. */
-function bodyOf({ request }: RunningRecord) {
-  const { host: _, depends_on: _dependencies, dry_run: _dryRun, ...body } = request;
-  return body;
-}
-
-function saysOneOf(error: unknown, codes: readonly DmadError['code'][]): boolean {
-  return error instanceof DmadError && codes.includes(error.code);
-}
-
-function weightOf({ request }: RunningRecord): number {
-  return 500 + (request.segments?.length ?? 0) * 60;
 }

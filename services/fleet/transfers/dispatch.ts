@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyBaseLogger } from 'fastify';
-import type { TransferDocument } from '../../daemon/transfers/schema.ts';
 import { Problem } from '../../http/problems/problem.ts';
+import type { MirrorListener, Running } from '../etcd/fleet-state.ts';
 import type { Keys } from '../etcd/keys.ts';
-import type { Mirror, MirrorListener, Running } from '../etcd/mirror.ts';
+import type { Mirror } from '../etcd/mirror.ts';
 import { only, type Store } from '../etcd/store.ts';
 import type { Fleet } from '../hosts/fleet.ts';
 import { Courier } from './courier.ts';
@@ -14,7 +14,8 @@ import type { Feed } from './feed.ts';
 import type { OwnerWrites } from './owner-writes.ts';
 import type { Ownership } from './ownership.ts';
 import { type EndedRecord, readEnded } from './record.ts';
-import type { View } from './service.ts';
+import type { Told } from './schema.ts';
+import type { View } from './views.ts';
 
 const RETRY_MS = 500;
 
@@ -68,10 +69,9 @@ export class Dispatch implements MirrorListener {
 
   transferChanged(running: Running): void {
     const { fleet, mirror } = this.#options;
-    const { id, host, progress } = running.record;
+    const { id, host } = running.record;
     this.#options.seen(id);
-    const told =
-      progress.is === 'handed_over' ? fleet.live(host).add(id, progress.hostId) : undefined;
+    const told = fleet.handedOver(running.record);
     const courier = this.#couriers.get(host);
     const owner = mirror.owners.get(host);
     courier?.add(running, owner !== undefined && running.created > owner.since);
@@ -84,7 +84,7 @@ export class Dispatch implements MirrorListener {
     const { fleet, ends, feed } = this.#options;
     if (before !== undefined) {
       const { host } = before.record;
-      fleet.live(host).forget(id);
+      fleet.forget(before.record);
       this.#couriers.get(host)?.forget(id);
     }
     this.#options.seen(id);
@@ -102,9 +102,16 @@ export class Dispatch implements MirrorListener {
     if (running !== undefined) this.#couriers.get(running.record.host)?.cancel(id);
   }
 
+  settingsChanged(id: string): void {
+    const running = this.#options.mirror.running.get(id);
+    if (running === undefined) return;
+    this.#couriers.get(running.record.host)?.change(id);
+    this.#tell(running);
+  }
+
   // What happens on hosts.
 
-  told(id: string, host: string, transfer: TransferDocument): void {
+  told(id: string, host: string, transfer: Told): void {
     this.#couriers.get(host)?.told(id, transfer);
     const running = this.#options.mirror.running.get(id);
     if (running !== undefined) this.#tell(running);
@@ -127,13 +134,9 @@ export class Dispatch implements MirrorListener {
       ...{ host, writes },
       client: () => fleet.link(host)?.client,
       live: (id) => fleet.live(host).get(id),
+      settings: (id) => mirror.changes.get(id),
       owned: () => writes.isMember,
-      handedOver: ({ id }, told) => {
-        // Once it has ended, nobody would forget it.
-        if (!mirror.running.has(id)) return;
-        fleet.live(host).add(id, told.id);
-        fleet.live(host).told(told);
-      },
+      handedOver: (record, told) => fleet.told(record, told),
       dependencies: (ids, signal) => this.#dependencies(ids, signal),
       lost: () => this.ownership?.reconcileHost(host),
     });
@@ -168,7 +171,7 @@ export class Dispatch implements MirrorListener {
         const problem = new Problem('interrupted', detail);
         const live = fleet.live(host).get(record.id);
         void writes
-          .abandoned(record, endByFleet(record, live, 'interrupted', problem))
+          .abandoned(record, endByFleet(record, { live }, 'interrupted', problem))
           .then((written) => written || this.#abandoning.delete(record.id));
       }
     }

@@ -1,22 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { deviceNameOf } from '../../base/device-name.ts';
-import type { End, TransferDocument } from '../../daemon/transfers/schema.ts';
+import type { End } from '../../daemon/transfers/schema.ts';
 import { seesAllTransfers, type Viewer } from '../../http/access/visibility.ts';
 import { type Problem, problemDetails } from '../../http/problems/problem.ts';
+import { REPLICATED } from '../hosts/replication-told.ts';
 import type { Accepted, EndedRecord, RunningRecord } from './record.ts';
-import { type FleetFilter, type FleetTransfer, isEnd } from './schema.ts';
+import {
+  type FleetFilter,
+  type FleetTransfer,
+  hostsOf,
+  isEnd,
+  isReplication,
+  type Told,
+} from './schema.ts';
+import type { Settings } from './settings.ts';
+
+/** Of a replication, if its client does not say. */
+const DEFAULT_BLOCK = 2 ** 20;
 
 /** What the gateway knows of a transfer beside its record. */
 export interface Known {
   /** As its host told it last. */
-  live: TransferDocument | undefined;
+  live: Told | undefined;
+  /** What was changed of it, and is not with its host yet. */
+  settings?: Settings | undefined;
   /** Why its host does not have it yet, or cannot tell how it stands. */
   hostAway: string | undefined;
 }
 
 /** A transfer that has not ended, as clients see it. */
-export function runningDocument(record: RunningRecord, { live, hostAway }: Known): FleetTransfer {
+export function runningDocument(record: RunningRecord, known: Known): FleetTransfer {
+  return withSettings(standing(record, known), record, known.settings);
+}
+
+function standing(record: RunningRecord, { live, hostAway }: Known): FleetTransfer {
   const { progress } = record;
   if (progress.is === 'accepted') {
     const reason = record.waitsFor.length > 0 ? 'dependencies' : 'host';
@@ -41,20 +59,21 @@ export function documentFor(viewer: Viewer, owner: string, document: FleetTransf
 }
 
 /** The end of a transfer that its host told. */
-export function endByHost(record: Accepted, told: TransferDocument): EndedRecord {
+export function endByHost(record: Accepted, told: Told): EndedRecord {
   return endedRecord(record, ownDocument(record, told), false);
 }
 
 /** The end of one that its host has not told, or does not have. */
 export function endByFleet(
   record: Accepted,
-  live: TransferDocument | undefined,
+  { live, settings }: Partial<Pick<Known, 'live' | 'settings'>>,
   status: Exclude<End, 'succeeded'>,
   problem: Problem,
   { refused = false, now = Date.now() } = {},
 ): EndedRecord {
+  const standing = live === undefined ? emptyDocument(record) : ownDocument(record, live);
   const document: FleetTransfer = {
-    ...(live === undefined ? emptyDocument(record) : ownDocument(record, live)),
+    ...withSettings(standing, record, settings),
     status,
     waiting_for: null,
     finished_at: new Date(now).toISOString(),
@@ -72,12 +91,12 @@ function endedRecord(
 }
 
 /** What a host tells, under the fleet's id and with the fleet's ids and times. */
-function ownDocument(record: Accepted, told: TransferDocument): FleetTransfer {
+function ownDocument(record: Accepted, told: Told): FleetTransfer {
   const { client: _, ...document } = told;
   return {
     ...document,
     id: record.id,
-    host: record.host,
+    ...endsOf(record),
     segments: record.request.segments ?? null,
     created_at: new Date(record.acceptedAt).toISOString(),
     depends_on: record.request.depends_on ?? [],
@@ -85,15 +104,32 @@ function ownDocument(record: Accepted, told: TransferDocument): FleetTransfer {
   };
 }
 
+/** The hosts that have its source and, if that is another one, its destination. */
+function endsOf({ request }: Accepted) {
+  const { host, dst_host } = request;
+  return isReplication(request) ? { host, dst_host } : { host };
+}
+
+/** With what a client has changed since its host was told. */
+function withSettings(
+  document: FleetTransfer,
+  { request }: Accepted,
+  settings: Settings | undefined,
+): FleetTransfer {
+  if (settings === undefined) return document;
+  const { bytes_per_second, ...others } = settings;
+  return { ...document, ...others, ...(isReplication(request) && { bytes_per_second }) };
+}
+
 /** As it stands before its host has said anything. */
 function emptyDocument(record: Accepted): FleetTransfer {
-  const { request, host, id, acceptedAt, traceparent } = record;
+  const { request, id, acceptedAt, traceparent } = record;
   const { operation, segments } = request;
   const source = deviceNameOf(request.device_name);
   const size = segments?.reduce((sum, each) => sum + each.size, 0) ?? request.size ?? 0;
   return {
     id,
-    host,
+    ...endsOf(record),
     status: 'accepted',
     waiting_for: null,
     operation,
@@ -106,7 +142,7 @@ function emptyDocument(record: Accepted): FleetTransfer {
     segments: segments ?? null,
     pattern: operation === 'fill' ? (request.pattern ?? '00').toLowerCase() : null,
     engine: null,
-    engine_reason: 'its host chooses',
+    engine_reason: isReplication(request) ? REPLICATED : 'its host chooses',
     channels: [],
     retries: 0,
     priority: request.priority,
@@ -129,6 +165,19 @@ function emptyDocument(record: Accepted): FleetTransfer {
     depends_on: request.depends_on ?? [],
     traceparent: traceparent ?? null,
     error: null,
+    ...(isReplication(request) && emptyReplication(request, size)),
+  };
+}
+
+/** What the document of a replication has beside that. */
+function emptyReplication(
+  { mode = 'delta', block_size = DEFAULT_BLOCK, bytes_per_second = null }: Accepted['request'],
+  size: number,
+) {
+  return {
+    ...{ mode, block_size, bytes_per_second, bytes_on_wire: 0, round: 0 },
+    blocks: { total: Math.ceil(size / block_size), equal: 0, copied: 0, again: 0 },
+    consistency: 'unchanged' as const,
   };
 }
 
@@ -145,7 +194,7 @@ export function matcherOf(query: FleetFilter): (document: FleetTransfer) => bool
     const created = Date.parse(document.created_at);
     return (
       (status === undefined || status.includes(document.status)) &&
-      (host === undefined || document.host === host) &&
+      (host === undefined || hostsOf(document).includes(host)) &&
       (operation === undefined || document.operation === operation) &&
       (engine === undefined || document.engine === engine) &&
       (created_after === undefined || created >= created_after) &&

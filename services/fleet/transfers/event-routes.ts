@@ -4,39 +4,39 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Client } from '../../http/access/client.ts';
 import { SEES_TRANSFERS } from '../../http/access/scopes.ts';
-import { seesTransfersOf } from '../../http/access/visibility.ts';
 import { isClosed } from '../../http/client-left.ts';
 import { EVENT_STREAM, EventStream, lastEventIdSchema } from '../../http/event-stream.ts';
 import { problemResponses } from '../../http/problems/schema.ts';
-import { mayUseHost } from '../access/hosts.ts';
 import type { Mirror } from '../etcd/mirror.ts';
-import { documentFor, matcherOf } from './document.ts';
+import { etcdUnavailable } from './acceptance.ts';
 import type { Feed, FleetEvent } from './feed.ts';
-import { type FleetTransfer, fleetFilterSchema } from './schema.ts';
-import type { FleetTransfers, View } from './service.ts';
+import { fleetEventsQuerySchema } from './schema.ts';
+import type { View, Views } from './views.ts';
+import { type EventForm, eventText, FleetWatch } from './watch.ts';
 
-/** How many transfers of a snapshot are sent before the client has taken some of them. */
-const SLICE = 100;
+/** The id of the last event of a transfer's own stream, on every gateway. */
+const OVER_ID = 'over';
 
 const eventStreamResponse = {
   description:
-    'Server-sent events `progress` and `status`, each with the transfer as JSON in its data. A ' +
-    'client that comes back with `Last-Event-ID`, to this gateway or to another, gets an event ' +
+    'Server-sent events `progress` and `status`, each with the transfer as JSON in its data; its ' +
+    '`segments` with the first one only. A client that comes back with `Last-Event-ID`, to this gateway or to another, gets an event ' +
     '`snapshot`, and then how things stand.',
   content: { [EVENT_STREAM]: { schema: z.string() } },
 };
 
 export interface EventRoutesOptions {
-  transfers: FleetTransfers;
+  views: Views;
   mirror: Mirror;
   feed: Feed;
 }
 
 export const eventRoutes: FastifyPluginAsyncZod<EventRoutesOptions> = async (
   app,
-  { transfers, mirror, feed },
+  { views, mirror, feed },
 ) => {
   const gateway = randomBytes(6).toString('hex');
+  const idOf = (number: number) => `${gateway}-${number}`;
 
   app.get(
     '/transfers/:id/events',
@@ -54,18 +54,21 @@ export const eventRoutes: FastifyPluginAsyncZod<EventRoutesOptions> = async (
         headers: lastEventIdSchema,
         response: {
           200: eventStreamResponse,
+          204: z.null().meta({
+            description: 'It is over, and the client that comes back has its last status.',
+          }),
           ...problemResponses('not_found', 'queue_full', 'etcd_unavailable'),
         },
       },
     },
     async (request, reply) => {
       const { client, params, headers } = request;
+      const received = headers['last-event-id'];
       let stream: EventStream | undefined;
       const early: FleetEvent[] = [];
       const tell = (event: FleetEvent) => {
         if (stream === undefined) early.push(event);
         else send(stream, client, event);
-        if (stream !== undefined && isEnd(event.document)) stream.end();
       };
       // From now on: what changes while it is looked up must not be missed.
       const unsubscribe = feed.watch((event) => {
@@ -73,7 +76,11 @@ export const eventRoutes: FastifyPluginAsyncZod<EventRoutesOptions> = async (
       });
       let view: View;
       try {
-        view = await transfers.find(params.id, client);
+        view = await views.find(params.id, client);
+        if (view.ended !== undefined && received === OVER_ID) {
+          unsubscribe();
+          return reply.code(204).send(null);
+        }
         if (isClosed(reply.raw)) throw new Error('the client left');
         stream = new EventStream(request, reply, unsubscribe);
       } catch (error) {
@@ -82,10 +89,10 @@ export const eventRoutes: FastifyPluginAsyncZod<EventRoutesOptions> = async (
         reply.hijack();
         return;
       }
-      stream.send(snapshotText(headers['last-event-id']));
-      stream.send(textOf('status', feed.latest, view.document));
-      if (view.ended !== undefined) stream.end();
-      else for (const event of early) tell(event);
+      stream.send(snapshotText(received));
+      const { owner, document } = view;
+      send(stream, client, feed.eventOf('status', owner, document), 'whole');
+      if (view.ended === undefined) for (const event of early) tell(event);
     },
   );
 
@@ -103,9 +110,12 @@ export const eventRoutes: FastifyPluginAsyncZod<EventRoutesOptions> = async (
           'Begins with a `status` event of each transfer that is not over. The same filters as the ' +
           'list: an event is sent if its transfer matches then.',
         tags: ['transfers'],
-        querystring: fleetFilterSchema,
+        querystring: fleetEventsQuerySchema,
         headers: lastEventIdSchema,
-        response: { 200: eventStreamResponse, ...problemResponses('queue_full') },
+        response: {
+          200: eventStreamResponse,
+          ...problemResponses('queue_full', 'etcd_unavailable'),
+        },
       },
     },
     async (request, reply) => {
@@ -114,47 +124,38 @@ export const eventRoutes: FastifyPluginAsyncZod<EventRoutesOptions> = async (
         reply.hijack();
         return;
       }
-      const matches = matcherOf(query);
-      const wanted = ({ owner, document }: Pick<View, 'owner' | 'document'>) =>
-        seesTransfersOf(client, owner) && mayUseHost(client, document.host) && matches(document);
-      const view = query.view;
-      const stream = new EventStream(request, reply, () => unsubscribe());
-      const unsubscribe = feed.watch((event) => {
-        if (wanted(event)) send(stream, client, event, view);
+      if (!mirror.loaded) throw etcdUnavailable();
+      const stream = new EventStream(request, reply, () => {
+        unsubscribe();
+        watch.end();
       });
+      const watch = new FleetWatch(stream, client, query, idOf);
+      const unsubscribe = feed.watch((event) => watch.tell(event));
       stream.send(snapshotText(headers['last-event-id']));
-      let sent = 0;
-      for (const running of mirror.running.values()) {
-        const each = transfers.viewOf(running);
-        if (!wanted(each)) continue;
-        const document = documentFor(client, each.owner, each.document);
-        stream.send(textOf('status', feed.latest, document, view));
-        if (++sent % SLICE === 0) await stream.drained();
-        if (stream.ended) return;
-      }
+      await watch.begin(standing());
     },
   );
 
+  /** All transfers that have not ended, as they stand. */
+  function* standing(): Generator<FleetEvent> {
+    for (const running of mirror.running.values()) {
+      const { owner, document } = views.viewOf(running);
+      yield feed.eventOf('status', owner, document);
+    }
+  }
+
+  /** Sends an event of one transfer, and ends the stream with its end. */
   function send(
     stream: EventStream,
     client: Client,
-    { kind, number, owner, document }: FleetEvent,
-    view?: 'full' | 'basic',
+    event: FleetEvent,
+    form: EventForm = 'brief',
   ): void {
-    const text = () => textOf(kind, number, documentFor(client, owner, document), view);
-    if (kind === 'progress') stream.sendIfIdle(text);
+    const { over } = event.transfer;
+    const text = () => eventText(event, client, over ? OVER_ID : idOf(event.number), form);
+    if (event.kind === 'progress') stream.sendIfIdle(text);
     else stream.send(text());
-  }
-
-  function textOf(
-    kind: FleetEvent['kind'],
-    number: number,
-    document: FleetTransfer,
-    view?: 'full' | 'basic',
-  ): string {
-    const { segments, timings, ...basic } = document;
-    const data = view === 'basic' ? basic : document;
-    return `id: ${gateway}-${number}\nevent: ${kind}\ndata: ${JSON.stringify(data)}\n\n`;
+    if (over) stream.end();
   }
 };
 
@@ -163,8 +164,4 @@ function snapshotText(lastEventId: string | undefined): string {
   if (!lastEventId) return '';
   const reason = 'What happened meanwhile is not told again: what follows is how things stand.';
   return `event: snapshot\ndata: ${JSON.stringify({ reason })}\n\n`;
-}
-
-function isEnd({ finished_at }: FleetTransfer): boolean {
-  return finished_at !== null;
 }

@@ -8,6 +8,7 @@ export interface FleetEvent {
   /** Whose it is. */
   owner: string;
   document: FleetTransfer;
+  transfer: { id: string; over: boolean };
 }
 
 /** Tells of changes of transfers, as this gateway hears of them. */
@@ -31,8 +32,19 @@ export class Feed {
     const kind = this.#statuses.get(id) === status ? 'progress' : 'status';
     if (over) this.#statuses.delete(id);
     else this.#statuses.set(id, status);
-    const event = { number: ++this.#latest, kind, owner, document } as const;
+    const event = this.eventOf(kind, owner, document, ++this.#latest);
     for (const tell of this.#watchers) tell(event);
+  }
+
+  /** How a transfer stands, as an event. */
+  eventOf(
+    kind: FleetEvent['kind'],
+    owner: string,
+    document: FleetTransfer,
+    number = this.#latest,
+  ): FleetEvent {
+    const { id, finished_at } = document;
+    return { number, kind, owner, document, transfer: { id, over: finished_at !== null } };
   }
 
   /** Nothing more will come of it. */

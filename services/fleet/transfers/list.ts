@@ -2,16 +2,17 @@
 import type { Client } from '../../http/access/client.ts';
 import { seesTransfersOf } from '../../http/access/visibility.ts';
 import { fieldProblem } from '../../http/problems/problem.ts';
-import { mayUseHost } from '../access/hosts.ts';
+import { mayUseHosts } from '../access/hosts.ts';
+import type { Running } from '../etcd/fleet-state.ts';
 import { isUnknown } from '../etcd/group-commit.ts';
 import type { Keys } from '../etcd/keys.ts';
-import type { Mirror, Running } from '../etcd/mirror.ts';
+import type { Mirror } from '../etcd/mirror.ts';
 import type { Row, Store } from '../etcd/store.ts';
 import { etcdUnavailable } from './acceptance.ts';
 import { documentFor, matcherOf } from './document.ts';
 import { readEnded, readRunning } from './record.ts';
-import type { FleetListQuery, FleetTransfer } from './schema.ts';
-import type { View } from './service.ts';
+import { type FleetListQuery, type FleetTransfer, hostsOf } from './schema.ts';
+import type { View } from './views.ts';
 
 /** How many rows are read at a time, and for one page at most. */
 const ROWS_AT_ONCE = 100;
@@ -60,9 +61,8 @@ export class Lister {
     let segments = 0;
     const full = () => found.length === query.page_size || segments >= MAX_SEGMENTS;
     const take = ({ owner, document }: View) => {
-      const { host } = document;
-      if (!seesTransfersOf(client, owner) || !mayUseHost(client, host) || !matches(document))
-        return;
+      const own = seesTransfersOf(client, owner) && mayUseHosts(client, hostsOf(document));
+      if (!own || !matches(document)) return;
       found.push(documentFor(client, owner, document));
       segments += document.segments?.length ?? 0;
     };
@@ -142,7 +142,8 @@ export class Lister {
   #viewOfRow(row: Row, viewOf: ListerOptions['viewOf']): View | undefined {
     if (this.#options.keys.parse(row.key)?.kind === 'ended') {
       const ended = readEnded(row.value);
-      return ended && { owner: ended.client, document: ended.document, ended };
+      if (ended === undefined) return undefined;
+      return { owner: ended.client, document: ended.document, ended, running: undefined };
     }
     const record = readRunning(row.value);
     return record && viewOf({ record, created: row.created });

@@ -12,6 +12,7 @@ import {
   writeRunning,
   writeUsedKey,
 } from './record.ts';
+import { type Settings, writeSettings } from './settings.ts';
 
 const FIRST_RETRY_MS = 100;
 const MAX_RETRY_MS = 2000;
@@ -66,6 +67,16 @@ export class OwnerWrites {
     return written || !(await this.#exists(transfer));
   }
 
+  /** A host has been told what a client changed. What was changed again meanwhile stays. */
+  async changed({ id, host }: RunningRecord, settings: Settings): Promise<void> {
+    const key = this.#options.keys.change(id);
+    const value = writeSettings(settings);
+    await this.#write(
+      (me) => [this.#ownedBy(me, host), { key, is: 'equal', value }],
+      async () => [{ delete: key }],
+    );
+  }
+
   /** The end of a transfer whose host was removed. @returns whether it is, and the end was written */
   abandoned(record: RunningRecord, end: EndedRecord): Promise<boolean> {
     const { keys } = this.#options;
@@ -89,6 +100,7 @@ export class OwnerWrites {
     const writes: Write[] = [
       { delete: keys.transfer(id) },
       { delete: keys.cancel(id) },
+      { delete: keys.change(id) },
       { put: keys.ended(id), value: writeEnded(end), lease },
     ];
     if (usedKey === undefined) return writes;

@@ -10,6 +10,7 @@ const FORMAT = 1;
 export interface Accepted {
   id: string;
   client: string;
+  /** The one that does the work: of a replication, the destination's. */
   host: string;
   request: FleetTransferRequest;
   /** Milliseconds since 1970. */
@@ -49,6 +50,8 @@ export interface UsedKey {
   id: string;
   /** Of what the request means. */
   digest: string;
+  /** A batch is being accepted that uses it; it is free again if that is not. */
+  reserved?: true | undefined;
 }
 
 const progressSchema = z.discriminatedUnion('is', [
@@ -78,7 +81,11 @@ const endedSchema = z.object({
   refused: z.boolean(),
 });
 
-const usedKeySchema = z.object({ id: z.string(), digest: z.string() });
+const usedKeySchema = z.object({
+  id: z.string(),
+  digest: z.string(),
+  reserved: z.literal(true).optional(),
+});
 
 export function writeRunning(record: RunningRecord): string {
   return JSON.stringify({ format: FORMAT, ...record });

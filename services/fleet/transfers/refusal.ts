@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { DmadError } from '../../client/node.ts';
 import { PROBLEMS, Problem, type ProblemCode } from '../../http/problems/problem.ts';
+import { transferOf } from '../hosts/replication-told.ts';
+import type { Told } from './schema.ts';
 
 /**
  * Whether a host refused this one transfer for good. Every other answer may pass, or is the same for
@@ -8,7 +10,7 @@ import { PROBLEMS, Problem, type ProblemCode } from '../../http/problems/problem
  * but for a body that is too large for it.
  */
 export function isRefusal(error: unknown): error is DmadError {
-  if (!(error instanceof DmadError) || error.transfer !== undefined) return false;
+  if (!(error instanceof DmadError) || endedOf(error) !== undefined) return false;
   const { status, code, errors } = error;
   if (status === 413) return true;
   if (code === 'unexpected_answer') return false;
@@ -16,6 +18,12 @@ export function isRefusal(error: unknown): error is DmadError {
   // scope, all is forbidden, and no field is named.
   const forbidden = code === 'forbidden' && errors.length > 0;
   return status === 400 || status === 422 || code === 'device_gone' || forbidden;
+}
+
+/** The transfer or replication that a host's problem is about; undefined if there is none. */
+export function endedOf({ transfer, replication }: DmadError): Told | undefined {
+  if (replication !== undefined) return transferOf(replication);
+  return transfer as Told | undefined;
 }
 
 /** The problem by which a host refused a transfer. */

@@ -2,8 +2,9 @@
 import type { FastifyReply } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { touchesOf, touchPointer } from '../../daemon/transfers/request.ts';
+import { touchPointer } from '../../daemon/transfers/request.ts';
 import { dryRunSchema, idempotencyKeySchema } from '../../daemon/transfers/schema.ts';
+import { serverTiming } from '../../daemon/transfers/server-timing.ts';
 import { CHANGES_TRANSFERS, SEES_TRANSFERS } from '../../http/access/scopes.ts';
 import { answerCreated, RETRY_AFTER_SECONDS } from '../../http/answer-created.ts';
 import { clientLeft } from '../../http/client-left.ts';
@@ -23,7 +24,9 @@ import {
   fleetTransferRequestSchema,
   fleetTransferSchema,
 } from './schema.ts';
-import type { FleetTransfers, View } from './service.ts';
+import type { FleetTransfers } from './service.ts';
+import { touchesOnHosts } from './touches.ts';
+import type { View, Views } from './views.ts';
 
 const DEFAULT_WAIT_MS = 10_000;
 /** How long a cancellation waits until the host has stopped. */
@@ -31,6 +34,7 @@ const CANCEL_WAIT_MS = 30_000;
 
 export interface TransferRoutesOptions {
   transfers: FleetTransfers;
+  views: Views;
   lister: Lister;
   grants: HostGrants;
   fleet: Fleet;
@@ -45,12 +49,13 @@ const ENDED_PROBLEMS = [
   ...(['verify_mismatch', 'media_error', 'device_gone', 'interrupted', 'timeout'] as const),
   ...(['expired', 'storage_full', 'internal_error'] as const),
   ...(['unknown_device', 'out_of_range', 'overlapping_ranges', 'bad_block'] as const),
-  ...(['engine_unavailable', 'payload_too_large'] as const),
+  ...(['engine_unavailable', 'payload_too_large', 'unknown_peer', 'peer_unreachable'] as const),
+  ...(['peer_refused', 'digest_mismatch', 'source_changing'] as const),
 ] as const;
 
 export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = async (
   app,
-  { transfers, lister, grants, fleet },
+  { transfers, views, lister, grants, fleet },
 ) => {
   app.post(
     '/transfers',
@@ -58,8 +63,9 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       config: { access: 'transfers:write', waitsMs: DEFAULT_WAIT_MS },
       schema: {
         operationId: 'createTransfer',
-        summary: 'Copy bytes on a host',
+        summary: 'Copy bytes on a host, or from one to another',
         description:
+          'With `dst_host` it is a replication: that host makes its range equal to that of `host`. ' +
           'Accepted once a majority of etcd has it; then a gateway hands it to its host, however ' +
           'long that is away, for up to 20 h. It runs once. Transfers for one host are handed over in ' +
           'the order in which they were accepted. Waits for the end, up to 10 s unless `Prefer` says ' +
@@ -89,7 +95,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
             fleetTransferProblemSchema,
             ...ENDED_PROBLEMS,
             ...(['unknown_host', 'unknown_transfer', 'idempotency_key_reused'] as const),
-            ...(['etcd_unavailable', 'host_unreachable'] as const),
+            ...(['etcd_unavailable', 'host_unreachable', 'overloaded'] as const),
           ),
         },
       },
@@ -98,9 +104,12 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       const { body, client } = request;
       request.operation = body.operation;
       // Before the grants, which are kept for each host.
-      transfers.checkHost(body.host, client);
-      grants.authorize(request, body.host, touchesOf(body), (index) => touchPointer(body, index));
-      if (body.dry_run) return planAtHost(fleet.link(body.host), body);
+      transfers.checkHosts(body, client);
+      grants.authorize(request, touchesOnHosts(body), (index) => touchPointer(body, index));
+      if (body.dry_run) {
+        await transfers.unmetDependencies(body, client, new Set());
+        return planAtHost(fleet.link(body.host), body);
+      }
       const prefer = readPrefer(request.headers.prefer, DEFAULT_WAIT_MS);
       const key = request.headers['idempotency-key'];
       const { traceparent } = readTraceContext(request.headers) ?? {};
@@ -110,7 +119,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       reply.header('location', referenceBelow(request.raw, '/transfers', id));
       if (replayed) reply.header('idempotency-replayed', 'true');
       if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
-      const view = await transfers.waitForAccepted(
+      const view = await views.waitForAccepted(
         { id, record: replayed ? undefined : record },
         ...([client, prefer.waitMs, clientLeft(reply)] as const),
       );
@@ -166,7 +175,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       const prefer = readPrefer(headers.prefer, 0);
       if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
       const { waitMs } = prefer;
-      const { document } = await transfers.waitForEnd(params.id, client, waitMs, clientLeft(reply));
+      const { document } = await views.waitForEnd(params.id, client, waitMs, clientLeft(reply));
       return document;
     },
   );
@@ -210,6 +219,13 @@ function answer(
   replayed: boolean,
 ) {
   const succeeded = document.status === 'succeeded';
+  if (succeeded && !replayed) {
+    const { timings, durability, verification } = document;
+    // A replication is flushed as it goes.
+    const flush = durability.requested === 'flush' && document.blocks === undefined;
+    const timing = serverTiming(timings, { flush, verify: verification !== null });
+    reply.header('server-timing', timing);
+  }
   if (ended === undefined || succeeded) {
     return answerCreated(reply, prefer, { succeeded, replayed, document: () => document });
   }

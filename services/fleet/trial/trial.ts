@@ -151,7 +151,7 @@ function freePort(preferred = 0): Promise<number> {
 
 /** What to try, as commands that can be pasted. */
 function describe({ gateways: [first, second], hosts }: Trial, directory: string): string {
-  const [a, b] = hosts;
+  const [a, b, c] = hosts;
   const json = "-H 'Content-Type: application/json'";
   return `
 A fleet is running: etcd, two gateways and three hosts with emulated devices. Ctrl-C ends all of it.
@@ -175,11 +175,20 @@ All transfers, newest first, from either gateway:
 
   curl -sS ${second}/transfers
 
-Between hosts: ${b?.name} makes its dax0.0 equal to that of ${a?.name}:
+Between hosts: ${b?.name} makes its dax0.0 equal to that of ${a?.name}, which is a replication there; by curl
+and by dmactl, which shows how it gets on:
 
-  curl -sS ${b?.url}/replications ${json} -d '{
-    "peer": "${a?.name}", "src_device_name": "dax0.0", "src_offset": 0,
-    "dst_device_name": "dax0.0", "dst_offset": 0, "size": "4MiB"}'
+  curl -sS ${first}/transfers ${json} -d '{
+    "host": "${a?.name}", "device_name": "dax0.0", "src_offset": 0,
+    "dst_host": "${b?.name}", "dst_device_name": "dax0.0", "dst_offset": 0, "size": "4MiB"}'
+  npx dmactl --url ${second} copy ${a?.name}/dax0.0:0+4MiB ${b?.name}/dax1.0:0
+
+Several at once, one behind the other, on whatever hosts:
+
+  curl -sS ${first}/transfers/batch ${json} -d '{"transfers": [
+    {"host": "${a?.name}", "operation": "fill", "device_name": "dax1.0", "dst_offset": 0, "size": "1MiB", "pattern": "cd"},
+    {"host": "${a?.name}", "dst_host": "${c?.name}", "device_name": "dax1.0", "src_offset": 0, "dst_offset": 0,
+     "size": "1MiB", "depends_on": ["#0"]}]}'
 
 Kill a gateway (kill -9), or stop a host (kill -STOP), and see that what was accepted goes on.
 `;

@@ -11,6 +11,11 @@ import {
   readRunning,
   writeRunning,
 } from '../../../services/fleet/transfers/record.ts';
+import {
+  type Settings,
+  settingsOf,
+  writeSettings,
+} from '../../../services/fleet/transfers/settings.ts';
 import { runs } from '../../support/depth.ts';
 import { FakeEtcd } from '../../support/fake-etcd.ts';
 import { ids, keys, recordOf } from '../../support/fleet-records.ts';
@@ -19,8 +24,10 @@ import { Random } from '../../support/random.ts';
 /** A host that remembers keys, runs what is new, and may be away, or lose its answer. */
 class FakeHost {
   readonly made = new Map<string, TransferDocument>();
-  /** In the order in which they began to run. */
+  readonly operations = new Map<string, unknown>();
+  /** In the order in which they began to run; comparisons are not among them. */
   readonly ran: string[] = [];
+  readonly patches: object[] = [];
   fate: () => 'answers' | 'away' | 'loses its answer' = () => 'answers';
   refuses: (body: { size?: unknown }) => boolean = () => false;
   refusal = problem(422, 'out_of_range');
@@ -39,6 +46,11 @@ class FakeHost {
     },
     createTransfers: async (bodies: { idempotency_key: string }[]) => this.#make(bodies),
     getTransfer: async (id: string) => this.#byId(id),
+    changeTransfer: async (id: string, patch: { priority?: unknown }) => {
+      this.patches.push(patch);
+      if (patch.priority) throw problem(409, 'not_changeable');
+      return this.#byId(id);
+    },
     cancelTransfer: async (id: string) => {
       const transfer = this.#byId(id);
       if (transfer.status !== 'running') throw problem(409, 'not_cancellable');
@@ -49,7 +61,9 @@ class FakeHost {
     },
   } as unknown as DmadClient;
 
-  async #make(bodies: { idempotency_key: string; size?: unknown }[]): Promise<TransferDocument[]> {
+  async #make(
+    bodies: { idempotency_key: string; size?: unknown; operation?: unknown }[],
+  ): Promise<TransferDocument[]> {
     const fate = this.fate();
     await new Promise(setImmediate);
     if (fate === 'away') {
@@ -58,10 +72,16 @@ class FakeHost {
       throw new DmadError({ code: 'unreachable', message: 'away', cause });
     }
     if (bodies.some((body) => this.refuses(body))) throw this.refusal;
-    const made = bodies.map(({ idempotency_key: key }) => {
+    for (const { idempotency_key: key, operation } of bodies) {
+      if (this.made.has(key) && operation !== this.operations.get(key)) {
+        throw problem(422, 'idempotency_key_reused');
+      }
+      this.operations.set(key, operation);
+    }
+    const made = bodies.map(({ idempotency_key: key, operation }) => {
       const before = this.made.get(key);
       if (before !== undefined) return before;
-      this.ran.push(key);
+      if (operation !== 'compare') this.ran.push(key);
       const transfer = { id: ids.next(), status: this.status } as TransferDocument;
       this.made.set(key, transfer);
       return transfer;
@@ -93,11 +113,13 @@ describe('a courier', () => {
     const etcd = new FakeEtcd();
     await etcd.write([], [{ put: keys.owner('hosta'), value: owner }]);
     const host = new FakeHost();
+    const settings = new Map<string, Settings>();
     let lost = 0;
     let owned = true;
     const make = (member = 'me') => {
       const courier: Courier = new Courier({
         ...{ host: 'hosta', client: () => host.client, live: () => undefined },
+        settings: (id) => settings.get(id),
         writes: new OwnerWrites({ store: etcd, keys, member: () => member }),
         handedOver: () => {},
         owned: () => owned,
@@ -127,7 +149,7 @@ describe('a courier', () => {
     const disown = () => {
       owned = false;
     };
-    return { etcd, host, make, accept, ended, endOf, lost: () => lost, disown };
+    return { etcd, host, make, accept, ended, endOf, lost: () => lost, disown, settings };
   }
 
   test('hands over in order, and writes each end', async () => {
@@ -239,6 +261,57 @@ describe('a courier', () => {
     courier.cancel(record.id);
     expect((await ended(record.id)).document.status).toBe('cancelled');
     expect(host.ran).toEqual([record.id]);
+  });
+
+  test('what may have reached a host, and did not, never runs once it is cancelled', async () => {
+    const { host, make, accept, ended } = await setUp();
+    let back = () => {};
+    host.answers = new Promise((resolve) => {
+      back = resolve;
+    });
+    host.fate = () => 'away';
+    const record = recordOf();
+    const courier = make();
+    // Another gateway had the host before.
+    courier.add(await accept(record), false);
+    courier.cancel(record.id);
+    host.fate = () => 'answers';
+    back();
+    expect((await ended(record.id)).document).toMatchObject({
+      ...{ status: 'cancelled', error: { code: 'cancelled' } },
+    });
+    // Its key is used up: a request that was still on its way is refused.
+    expect(host.operations.get(record.id)).toBe('compare');
+    const late = host.client.createTransfer(
+      { device_name: 'dax0.0' },
+      { idempotencyKey: record.id },
+    );
+    await expect(late).rejects.toMatchObject({ code: 'idempotency_key_reused' });
+    expect(host.ran).toEqual([]);
+  });
+
+  test('a host learns what was changed once it has the transfer; too late for a priority', async () => {
+    const { etcd, host, make, accept, ended, settings } = await setUp();
+    host.status = 'running';
+    const record = recordOf({ labels: { old: 'x' } });
+    const changed: Settings = {
+      ...{ ...settingsOf(record.request), priority: 'high', timeout_ms: 5 },
+      labels: { new: 'y' },
+    };
+    settings.set(record.id, changed);
+    const change = keys.change(record.id);
+    await etcd.write([], [{ put: change, value: writeSettings(changed) }]);
+    const courier = make();
+    courier.add(await accept(record), true);
+    while (etcd.rows.has(change)) await new Promise((resolve) => setTimeout(resolve, 5));
+    settings.delete(record.id);
+    const labels = { old: null, new: 'y' };
+    expect(host.patches).toEqual([
+      { priority: 'high', timeout_ms: 5, labels },
+      { timeout_ms: 5, labels },
+    ]);
+    courier.cancel(record.id);
+    expect((await ended(record.id)).document.status).toBe('cancelled');
   });
 
   test('what could not be handed over within 20 h expires; a timeout counts before, too', async () => {

@@ -3,7 +3,6 @@ import { getEventListeners } from 'node:events';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { silentLog } from '../../../services/base/log.ts';
 import type { DmadClient } from '../../../services/client/node.ts';
-import type { TransferDocument } from '../../../services/daemon/transfers/schema.ts';
 import { Mirror } from '../../../services/fleet/etcd/mirror.ts';
 import { EtcdError, type WatchListener } from '../../../services/fleet/etcd/store.ts';
 import type { Fleet } from '../../../services/fleet/hosts/fleet.ts';
@@ -12,7 +11,12 @@ import { Dispatch } from '../../../services/fleet/transfers/dispatch.ts';
 import { Ends } from '../../../services/fleet/transfers/ends.ts';
 import { Feed } from '../../../services/fleet/transfers/feed.ts';
 import { OwnerWrites } from '../../../services/fleet/transfers/owner-writes.ts';
-import { readEnded, writeRunning } from '../../../services/fleet/transfers/record.ts';
+import {
+  type RunningRecord,
+  readEnded,
+  writeRunning,
+} from '../../../services/fleet/transfers/record.ts';
+import type { Told } from '../../../services/fleet/transfers/schema.ts';
 import { FakeEtcd } from '../../support/fake-etcd.ts';
 import { ids, keys, recordOf } from '../../support/fleet-records.ts';
 
@@ -68,6 +72,14 @@ describe('what happens in etcd', () => {
     const fleet = {
       ...{ live: () => live, link: () => ({ client }), hostChanged: () => {} },
       whyAway: () => undefined,
+      handedOver: ({ id, progress }: RunningRecord) =>
+        progress.is === 'handed_over' ? live.add(id, progress.hostId) : undefined,
+      told: ({ id }: RunningRecord, told: Told) => {
+        if (!mirror.running.has(id)) return;
+        live.add(id, told.id);
+        live.told(told);
+      },
+      forget: ({ id }: RunningRecord) => live.forget(id),
     } as unknown as Fleet;
     const writes = new OwnerWrites({ store: etcd, keys, member: () => 'me' });
     mirror = new Mirror({ store: etcd, keys, log });
@@ -187,7 +199,7 @@ describe('what happens in etcd', () => {
 
 test("transfers that are not the fleet's are forgotten, whatever host they are on", () => {
   const strangers = new Strangers();
-  const told = { id: 'x', status: 'running' } as TransferDocument;
+  const told = { id: 'x', status: 'running' } as Told;
   for (let host = 0; host < 20; host++) {
     const live = new LiveTransfers(`host${host}`, strangers);
     for (let index = 0; index < 1000; index++) live.told({ ...told, id: `${index}` });

@@ -21,6 +21,7 @@ function listerOf(store: FakeEtcd, reachable = () => true): Lister {
       owner: record.client,
       document: runningDocument(record, { live: undefined, hostAway: undefined }),
       ended: undefined,
+      running: undefined,
     }),
   });
 }
@@ -76,7 +77,7 @@ describe('a list', () => {
   test('goes past any number of rows that another version wrote', async () => {
     const etcd = new FakeEtcd();
     const record = recordOf();
-    const end = endByFleet(record, undefined, 'failed', new Problem('expired', 'late'));
+    const end = endByFleet(record, {}, 'failed', new Problem('expired', 'late'));
     await etcd.write([], [{ put: keys.ended(record.id), value: writeEnded(end) }]);
     const foreign = Array.from({ length: 350 }, () => ids.next());
     await etcd.write(

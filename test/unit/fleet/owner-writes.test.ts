@@ -26,7 +26,7 @@ describe("an owner's writes", () => {
   });
 
   const endOf = (record: RunningRecord, code: 'cancelled' | 'expired' | 'interrupted') =>
-    endByFleet(record, undefined, code === 'expired' ? 'failed' : code, new Problem(code, code));
+    endByFleet(record, {}, code === 'expired' ? 'failed' : code, new Problem(code, code));
   const codeOf = (id: string) =>
     readEnded(etcd.rows.get(keys.ended(id))?.value ?? '')?.document.error?.code;
 

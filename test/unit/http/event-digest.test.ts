@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
-import { EventDigest, MOST_BRIEF } from '../../../services/daemon/transfers/digest.ts';
 import type { TransferEvent } from '../../../services/daemon/transfers/transfer-event.ts';
+import { EventDigest, MOST_BRIEF } from '../../../services/http/event-digest.ts';
 
 beforeEach(() => {
   jest.useFakeTimers();

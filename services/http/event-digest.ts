@@ -1,35 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { TransferEvent } from './transfer-event.ts';
-
 /** Of transfers that began and ended within an interval, how many are told of. */
 export const MOST_BRIEF = 30;
+
+/** What is told of a transfer. */
+export interface DigestedEvent {
+  readonly kind: 'progress' | 'status';
+  readonly transfer: { readonly id: string; readonly over: boolean };
+}
 
 /**
  * Gathers the events of an interval: of each transfer the latest one counts. However many transfers
  * come and go, a stream has no more to send than those that go on, and some.
  */
-export class EventDigest {
-  readonly #send: (events: TransferEvent[]) => void;
+export class EventDigest<Event extends DigestedEvent> {
+  readonly #send: (events: Event[]) => void;
   readonly #intervalMs: number;
   /** By transfer, in the order of their latest events. */
-  readonly #latest = new Map<string, TransferEvent>();
+  readonly #latest = new Map<string, Event>();
   /** Transfers that the client knows and that go on. */
   readonly #known = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
   #flushedAt = 0;
 
   /** @param send what an interval has brought, in order */
-  constructor(intervalMs: number, send: (events: TransferEvent[]) => void) {
+  constructor(intervalMs: number, send: (events: Event[]) => void) {
     this.#intervalMs = intervalMs;
     this.#send = send;
   }
 
   /** Whether the client has been told of a transfer that goes on. */
-  knows({ transfer }: TransferEvent): boolean {
+  knows({ transfer }: DigestedEvent): boolean {
     return this.#known.has(transfer.id);
   }
 
-  add(event: TransferEvent): void {
+  add(event: Event): void {
     const { id } = event.transfer;
     const before = this.#latest.get(id);
     this.#latest.delete(id);
@@ -42,13 +46,13 @@ export class EventDigest {
   }
 
   /** The client has been told of it otherwise, in a snapshot say. */
-  told({ transfer }: TransferEvent): void {
+  told({ transfer }: DigestedEvent): void {
     if (transfer.over) this.#known.delete(transfer.id);
     else this.#known.add(transfer.id);
   }
 
   /** A filter hides this event from the client: if it is a transfer's end, no other one will come. */
-  hidden({ transfer }: TransferEvent): void {
+  hidden({ transfer }: DigestedEvent): void {
     if (transfer.over) this.#known.delete(transfer.id);
   }
 

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Client } from '../../http/access/client.ts';
+import { EventDigest } from '../../http/event-digest.ts';
+import type { EventStream } from '../../http/event-stream.ts';
+import { documentFor, matcherOf } from './document.ts';
+import type { FleetEvent } from './feed.ts';
+import type { FleetEventsQuery } from './schema.ts';
+import { sees } from './views.ts';
+
+/** How many transfers of a snapshot are sent before the client has taken some of them. */
+const SLICE = 100;
+
+/** A client's stream of all transfers that it sees and asks for. */
+export class FleetWatch {
+  readonly #stream: EventStream;
+  readonly #client: Client;
+  readonly #basic: boolean;
+  readonly #matches: ReturnType<typeof matcherOf>;
+  readonly #idOf: (number: number) => string;
+  /** With an interval: gathers what it brings. */
+  readonly #digest: EventDigest<FleetEvent> | undefined;
+  /** Transfers that have not ended, whose segments the client has had. */
+  readonly #had = new Set<string>();
+
+  /** @param idOf the id of an event on the wire */
+  constructor(
+    stream: EventStream,
+    client: Client,
+    query: FleetEventsQuery,
+    idOf: (number: number) => string,
+  ) {
+    this.#stream = stream;
+    this.#client = client;
+    this.#basic = query.view === 'basic';
+    this.#matches = matcherOf(query);
+    this.#idOf = idOf;
+    const { interval_ms: intervalMs } = query;
+    if (intervalMs) this.#digest = new EventDigest(intervalMs, (events) => this.#sendAll(events));
+  }
+
+  end(): void {
+    this.#digest?.stop();
+  }
+
+  /** Sends how transfers stand, as fast as the client takes it. */
+  async begin(events: Iterable<FleetEvent>): Promise<void> {
+    let sent = 0;
+    for (const event of events) {
+      if (!this.#wants(event)) continue;
+      this.#digest?.told(event);
+      this.#stream.send(this.#textOf(event));
+      if (++sent % SLICE === 0) await this.#stream.drained();
+      if (this.#stream.ended) return;
+    }
+  }
+
+  tell(event: FleetEvent): void {
+    const { id, over } = event.transfer;
+    if (!this.#wants(event)) {
+      this.#digest?.hidden(event);
+      // Nothing more will come of it.
+      if (over) this.#had.delete(id);
+    } else if (this.#digest === undefined) {
+      if (event.kind === 'progress') this.#stream.sendIfIdle(() => this.#textOf(event));
+      else this.#stream.send(this.#textOf(event));
+    } else {
+      this.#digest.add(event);
+    }
+  }
+
+  /** What an interval has brought, in one write. */
+  #sendAll(events: readonly FleetEvent[]): void {
+    if (this.#stream.ended) return;
+    for (const event of events) this.#digest?.told(event);
+    const progress = events.filter(({ kind }) => kind === 'progress');
+    const status = events.filter(({ kind }) => kind === 'status');
+    const textOf = (event: FleetEvent) => this.#textOf(event);
+    if (progress.length > 0) this.#stream.sendIfIdle(() => progress.map(textOf).join(''));
+    if (status.length > 0) this.#stream.send(status.map(textOf).join(''));
+  }
+
+  #wants(event: FleetEvent): boolean {
+    return sees(this.#client, event) && this.#matches(event.document);
+  }
+
+  #textOf(event: FleetEvent): string {
+    const { id, over } = event.transfer;
+    const form = this.#basic ? 'basic' : this.#had.has(id) ? 'brief' : 'whole';
+    if (over) this.#had.delete(id);
+    else if (event.document.segments !== null) this.#had.add(id);
+    return eventText(event, this.#client, this.#idOf(event.number), form);
+  }
+}
+
+/** `brief`: without segments, which the client has had; `basic`: without timings too. */
+export type EventForm = 'whole' | 'brief' | 'basic';
+
+/** An event as it goes over the wire. */
+export function eventText(
+  { kind, owner, document }: FleetEvent,
+  client: Client,
+  id: string,
+  form: EventForm,
+): string {
+  const { segments, timings, ...basic } = documentFor(client, owner, document);
+  const brief = segments === null ? { segments, timings, ...basic } : { timings, ...basic };
+  const data = { whole: { segments, timings, ...basic }, brief, basic }[form];
+  // JSON escapes line breaks, so it is one line of data.
+  return `id: ${id}\nevent: ${kind}\ndata: ${JSON.stringify(data)}\n\n`;
+}
