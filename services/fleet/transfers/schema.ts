@@ -8,10 +8,11 @@ import {
   batchOf,
   ENDS,
   eventsQuerySchema,
+  pageSchema,
   STATUSES,
   type Status,
+  statusesOf,
   transferFilterSchema,
-  transferListQuerySchema,
   transferPatchSchema,
   transferRequestSchema,
   transferSchema,
@@ -202,16 +203,7 @@ export const fleetTransferProblemSchema = problemSchema
 
 export const fleetFilterSchema = transferFilterSchema.extend({
   host: hostNameSchema.optional().meta({ description: 'As source or destination.' }),
-  status: z
-    .string()
-    .refine(
-      (text) =>
-        text.split(',').every((each) => (FLEET_STATUSES as readonly string[]).includes(each)),
-      `must be one or more of ${FLEET_STATUSES.join(', ')}, with commas between`,
-    )
-    .transform((text) => text.split(',') as FleetStatus[])
-    .optional()
-    .meta({ description: 'One, or several with commas between.' }),
+  status: statusesOf(FLEET_STATUSES).optional(),
 });
 
 export type FleetFilter = z.output<typeof fleetFilterSchema>;
@@ -222,10 +214,7 @@ export const fleetEventsQuerySchema = fleetFilterSchema.extend({
 
 export type FleetEventsQuery = z.output<typeof fleetEventsQuerySchema>;
 
-export const fleetListQuerySchema = fleetFilterSchema.extend({
-  page_size: transferListQuerySchema.shape.page_size,
-  page_token: transferListQuerySchema.shape.page_token,
-});
+export const fleetListQuerySchema = fleetFilterSchema.extend(pageSchema.shape);
 
 export type FleetListQuery = z.output<typeof fleetListQuerySchema>;
 

@@ -13,7 +13,8 @@ const METHODS = ['get', 'put', 'post', 'patch', 'delete'] as const;
 const REQUESTS = [
   ...['TransferRequest', 'BatchedTransferRequest', 'TransferBatch', 'TransferPatch'],
   ...['ReplicationRequest', 'ReplicationPatch'],
-  ...['FleetTransferRequest', 'FleetHostRequest'],
+  ...['FleetTransferRequest', 'BatchedFleetTransferRequest', 'FleetTransferBatch'],
+  ...['FleetTransferPatch', 'FleetHostRequest'],
 ];
 
 const text = (description: string) => ({ description, schema: { type: 'string' as const } });
