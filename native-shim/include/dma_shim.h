@@ -32,7 +32,7 @@
 extern "C" {
 #endif
 
-#define DMA_SHIM_ABI 12
+#define DMA_SHIM_ABI 13
 
 #define DMA_SHIM_MAX_SEGMENTS 4096u
 #define DMA_SHIM_MAX_DEVICES 256u
@@ -53,6 +53,8 @@ extern "C" {
  * read (for its checksum). As a source: nothing is read (FILL).
  */
 #define DMA_SHIM_NOWHERE UINT32_C(0xffffffff)
+/** DMA_SHIM_SOCKET - as a destination: the job's socket. */
+#define DMA_SHIM_SOCKET UINT32_C(0xfffffffd)
 
 struct dma_shim;
 
@@ -152,6 +154,10 @@ enum dma_shim_priority {
  * takes no flags, and its ranges may overlap.
  *
  * Only the CPU engine fills and compares.
+ *
+ * A COPY from a device to DMA_SHIM_SOCKET sends one segment, as fast as the other end
+ * takes it. It has no flags, its dst_offset is zero, and it may last for as long as the other
+ * end reads nothing: dma_shim_cancel() is its time limit.
  */
 enum dma_shim_operation {
 	DMA_SHIM_COPY = 0,
@@ -190,7 +196,7 @@ struct dma_shim_segment {
  *                 unique among the jobs in flight
  * @memory_size:   size of the memory passed to dma_shim_submit(); zero if none
  * @source:        device handle or DMA_SHIM_MEMORY
- * @destination:   device handle, DMA_SHIM_MEMORY or DMA_SHIM_NOWHERE
+ * @destination:   device handle, DMA_SHIM_MEMORY, DMA_SHIM_NOWHERE or DMA_SHIM_SOCKET
  * @engine:        enum dma_shim_engine
  * @priority:      enum dma_shim_priority
  * @flags:         DMA_SHIM_JOB_*
@@ -203,6 +209,10 @@ struct dma_shim_segment {
  * @operation:     enum dma_shim_operation
  * @pattern_size:  FILL: a power of two, at most DMA_SHIM_MAX_PATTERN; else zero
  * @pattern:       FILL: that many bytes, the rest zero
+ * @socket:        SOCKET: a connected stream socket that does not block; else zero. It is
+ *                 duplicated: the caller may close its own at any time. Until the
+ *                 DONE record, nobody else may send on it
+ * @reserved:      zero
  *
  * The DMA engine copies between devices that dma_shim_dma_attach() has made
  * known to it, and only between those.
@@ -224,6 +234,8 @@ struct dma_shim_job {
 	uint32_t operation;
 	uint32_t pattern_size;
 	uint8_t pattern[DMA_SHIM_MAX_PATTERN];
+	int32_t socket;
+	uint32_t reserved;
 };
 
 /** enum dma_shim_completion_kind */
@@ -257,7 +269,7 @@ enum dma_shim_dma_error {
 /**
  * struct dma_shim_completion - how a job stands, or ended
  * @tag:             the job's
- * @bytes_done:      bytes copied, filled or compared (or read, if nothing is
+ * @bytes_done:      bytes copied, filled, compared or sent (or read, if nothing is
  *                   written) so far
  * @started_ns:      when its first byte was about to move
  * @finished_ns:     when it ended; zero in a PROGRESS record
@@ -274,6 +286,7 @@ enum dma_shim_dma_error {
  *                   -ENODEV     there is no DMA channel any more
  *                   -ENXIO      the device, or that part of it, has gone
  *                   -ENOSPC     a file's file system is full
+ *                   -ECONNRESET the socket's other end has gone, or takes no more
  * @segment:         index of the segment in which it failed, or in which the
  *                   first difference is; else zero
  * @source_crc:      with CHECKSUM or VERIFY
@@ -426,10 +439,11 @@ int dma_shim_device_close(struct dma_shim *shim, uint32_t device);
  *
  * Return: DMA_SHIM_SUBMIT_COMPLETED and the DONE record in @over, or 0 and exactly one
  * DONE record later, or -EINVAL (a field out of range, a segment of size 0,
- * overlapping itself, flags or a pattern that do not fit), -EBADF (no such device), -ERANGE (a segment outside its device or memory),
+ * overlapping itself, flags or a pattern that do not fit, a socket that blocks), -EBADF (no such
+ * device or descriptor), -ERANGE (a segment outside its device or memory),
  * -ENODEV (the DMA engine is not open), -EOPNOTSUPP (it cannot reach that
- * source or destination), -EEXIST (the tag is in flight), -ENOMEM; then there
- * is no record.
+ * source or destination), -EEXIST (the tag is in flight), -ENOTSOCK, -EMFILE,
+ * -ENOMEM; then there is no record.
  */
 int dma_shim_submit(struct dma_shim *shim, const struct dma_shim_job *job,
 		    const struct dma_shim_segment *segments, void *memory,

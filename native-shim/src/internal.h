@@ -23,7 +23,7 @@
  * A job is a sequence of steps with a barrier between each two; a step is cut
  * into pieces, and the pieces of one step may run side by side. step.c knows
  * the sequence, piece.c what a piece does, turns.c whose turn it is; pool.c,
- * sync.c and dma_engine.c run them. What runs steps calls step.c; step.c goes on
+ * sync.c, stream_engine.c and dma_engine.c run them. What runs steps calls step.c; step.c goes on
  * by job->engine and syncer.add, and knows neither.
  */
 #ifndef DMA_SHIM_INTERNAL_H
@@ -153,6 +153,7 @@ struct engine_ops {
 
 extern const struct engine_ops cpu_engine;
 extern const struct engine_ops dma_engine;
+extern const struct engine_ops stream_engine;
 
 /* What a job is doing. All but COPY and CHECK are one piece to a step. */
 enum step {
@@ -161,6 +162,7 @@ enum step {
 	STEP_CHECK,      /* checksums of a large segment, likewise */
 	STEP_RUN,        /* small segments one by one: as COPY, and checksums */
 	STEP_CHECK_RUN,  /* checksums of small segments, one by one */
+	STEP_STREAM,     /* a segment to a socket: one piece at a time, of what it takes */
 	STEP_WRITEBACK,  /* CPU caches, a piece's worth of lines */
 	STEP_SYNC,       /* msync() of one window */
 	STEP_END,
@@ -192,6 +194,7 @@ struct job {
 	uint32_t flags;
 	uint32_t segment_count;
 	bool independent;       /* DMA: see segments_independent() */
+	int socket;             /* the job's own descriptor; -1: none */
 
 	struct job *tag_next;
 	struct list queue;      /* of the pool it waits in; else empty */
@@ -209,6 +212,7 @@ struct job {
 	uint64_t run_size;      /* RUN, CHECK_RUN: how many bytes */
 	uint32_t next;          /* of those: the first not handed out whole */
 	uint64_t position;      /* COPY, CHECK: handed out of that one;
+				 * STREAM: done of the segment;
 				 * WRITEBACK: done of the segment;
 				 * SYNC: destination offset of the window */
 	uint32_t copied;        /* segments before this one need no copying */
@@ -280,6 +284,7 @@ void job_took(struct job *job, uint64_t began, uint64_t ended);
 bool job_plan_run(struct job *job, uint32_t end);
 void step_queue(struct job *job);
 bool step_take(struct turns *turns, struct piece *piece);
+bool step_hand_out(struct job *job, struct piece *piece);
 void step_piece_done(const struct piece *piece);
 
 /**
@@ -311,6 +316,9 @@ int file_read(const struct device *device, unsigned char *to, uint64_t offset,
 int file_write(const struct device *device, const unsigned char *from,
 	       uint64_t offset, uint64_t size);
 
+/* socket.c */
+void socket_send(struct piece *piece);
+
 /* piece.c */
 void piece_run(struct piece *piece);
 int device_fault_status(const struct device *device, const struct fault *fault);
@@ -320,6 +328,7 @@ struct job *tag_find(const struct dma_shim *shim, uint64_t tag);
 void tag_insert(struct dma_shim *shim, struct job *job);
 int tags_reserve(struct dma_shim *shim, uint64_t jobs);
 void job_retire(struct job *job);
+void job_free(struct job *job);
 
 /**
  * struct pool - the threads that copy, checksum and write back
@@ -372,6 +381,25 @@ struct syncer {
 
 int syncer_start(struct dma_shim *shim);
 void syncer_stop(struct dma_shim *shim);
+
+/**
+ * struct streams - the threads that send to sockets
+ * @jobs:    that are not over
+ * @epoll:   each job's socket, by its tag: a thread takes the one that is ready
+ * @stopped: readable once the threads are to end
+ */
+struct streams {
+	struct list jobs;
+	int epoll;
+	int stopped;
+	uint32_t thread_count;
+	bool stop;
+	pthread_t threads[MAX_COPY_THREADS];
+};
+
+int streams_start(struct dma_shim *shim, uint32_t threads);
+void streams_stop(struct dma_shim *shim);
+int stream_take_socket(struct job *job, int socket);
 
 /* dma_engine.c */
 void dma_stop(struct dma *dma);
@@ -437,6 +465,7 @@ struct dma_shim {
 	struct cpus allowed;            /* when it was opened */
 	struct pool pool;
 	struct syncer syncer;
+	struct streams streams;
 	struct dma *dma;                /* NULL: not open */
 	struct outbox outbox;
 };

@@ -26,6 +26,7 @@ import jsonBody from '../http/json-body.ts';
 import { metricsRoutes } from '../http/metrics/routes.ts';
 import { checkNodeInternals, descriptorOf } from '../http/node-internals.ts';
 import openapi from '../http/openapi/plugin.ts';
+import { PAST_NODE_FROM } from '../http/past-node.ts';
 import problemHandler from '../http/problem-handler.ts';
 import { retryLater } from '../http/problems/problem.ts';
 import { problemRoutes } from '../http/problems/routes.ts';
@@ -94,6 +95,8 @@ export interface AppOptions {
   lookMs?: number;
   /** How slow a peer may be; for tests. */
   peerPatience?: Patience;
+  /** From which size on content is moved past Node, in bytes; for tests. */
+  pastNodeFrom?: number;
 }
 
 /** See {@link App.shutDown}. */
@@ -135,6 +138,7 @@ export async function buildApp({
   sysfsRoot,
   lookMs = HARDWARE_LOOK_MS,
   peerPatience: patience,
+  pastNodeFrom = PAST_NODE_FROM,
 }: AppOptions): Promise<App> {
   await checkNodeInternals();
   const lifecycle = new Lifecycle(log);
@@ -260,7 +264,7 @@ export async function buildApp({
     const streams = new ContentStreams(metrics.content);
     await http.register(streamRoutes, { streams });
     await http.register(contentRoutes, {
-      ...{ engine, inventory, queue, streams },
+      ...{ engine, inventory, queue, streams, pastNodeFrom },
       digestOf: (device, algorithm, options) =>
         digestOfDevice(device, algorithm, { ...options, engine, hashes: wholeDevices }),
     });

@@ -3,6 +3,7 @@ import type { Server } from 'node:http';
 import { Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import { writeQueueOf } from './node-internals.ts';
+import { passageOf } from './past-node.ts';
 
 const CHECK_MS = 1000;
 
@@ -32,11 +33,12 @@ export class StalledReaders {
   /** @param now milliseconds of a clock that does not step */
   check(now: number): void {
     for (const [socket, reader] of this.#readers) {
-      if (socket.writableLength === 0) {
+      const passage = passageOf(socket);
+      if (socket.writableLength === 0 && !passage?.waiting) {
         reader.since = undefined;
         continue;
       }
-      const taken = takenOf(socket);
+      const taken = takenOf(socket) + (passage?.taken ?? 0);
       if (reader.since === undefined || taken !== reader.taken) {
         Object.assign(reader, { taken, since: now });
       } else if (now - reader.since >= this.#idleMs) {

@@ -40,19 +40,26 @@ export class Copier {
   }
 }
 
-/** A directory in memory for the length of the bench; compiles the copier into it. */
+/** A directory in memory for the length of the bench; compiles the programs of native/ into it. */
 export class Workshop {
   readonly directory = mkdtempSync(join(MEMORY_DIR, 'dmad-bench-'));
-  readonly #program = join(this.directory, 'copier');
+  readonly #programs = new Map<string, string>();
 
-  constructor() {
-    const source = join(ROOT, 'test/bench/native/copier.c');
-    const library = ['-L', SHIM, '-ldma_shim', `-Wl,-rpath,${SHIM}`];
-    execFileSync('gcc', ['-std=gnu11', '-O2', '-Wall', '-o', this.#program, source, ...library]);
+  /** The path of a program in C, which is compiled the first time. @param name of its source */
+  program(name: 'copier' | 'content'): string {
+    const known = this.#programs.get(name);
+    if (known !== undefined) return known;
+    const program = join(this.directory, name);
+    const source = join(ROOT, `test/bench/native/${name}.c`);
+    const library = ['-pthread', '-L', SHIM, '-ldma_shim', `-Wl,-rpath,${SHIM}`];
+    const flags = ['-std=gnu11', '-D_GNU_SOURCE', '-O2', '-Wall'];
+    execFileSync('gcc', [...flags, '-o', program, source, ...library]);
+    this.#programs.set(name, program);
+    return program;
   }
 
   copier(files: readonly [string, string]): Copier {
-    return new Copier(this.#program, files);
+    return new Copier(this.program('copier'), files);
   }
 
   /** Works with a copier between two files of that size, and removes them. */

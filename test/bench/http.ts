@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Client } from 'undici';
-import { MEMORY_DIR, type Workshop } from './copier.ts';
+import type { Workshop } from './copier.ts';
 import { type Pair, type Row, repeat, rowOf } from './figures.ts';
 import { type Server, withServers } from './server.ts';
 
@@ -190,52 +189,4 @@ async function digest(client: Client): Promise<void> {
   });
   const bytes = await answer.body.arrayBuffer();
   if (bytes.byteLength !== (GIB / MIB) * 32) throw new Error(`${answer.statusCode}`);
-}
-
-export const STREAM_ROWS = ['upload', 'download'];
-
-/** Content up or down against a bare stream that discards it, or has it in memory. */
-export function streamRow(workshop: Workshop, name: string): Promise<Row> {
-  return withServers(workshop.directory, LARGE, async (daemon, bare) => {
-    const move = name === 'upload' ? upload : download;
-    const speed = async (server: Server) => LARGE / (await timed(() => move(server))) / 1e6;
-    await repeat(
-      2,
-      () => speed(daemon),
-      () => speed(bare),
-    );
-    const pairs = await repeat(
-      15,
-      () => speed(daemon),
-      () => speed(bare),
-    );
-    const peer = name === 'upload' ? 'that discards' : 'from memory';
-    return rowOf(name, 'GB/s', pairs, `bare Fastify stream ${peer}; devices in ${MEMORY_DIR}`);
-  });
-}
-
-async function upload(server: Server): Promise<void> {
-  const client = new Client(server.url);
-  const answer = await client.request({
-    method: 'PUT',
-    path: '/devices/dax0.0/content?offset=0',
-    headers: { 'content-type': 'application/octet-stream', 'content-length': String(LARGE) },
-    body: Readable.from(Array(LARGE / MIB).fill(Buffer.alloc(MIB, 7))),
-  });
-  const text = await answer.body.text();
-  if (answer.statusCode !== 200) throw new Error(`${answer.statusCode}: ${text}`);
-  await client.close();
-}
-
-async function download(server: Server): Promise<void> {
-  const client = new Client(server.url);
-  const answer = await client.request({
-    method: 'GET',
-    path: '/devices/dax0.0/content',
-    headers: { range: `bytes=0-${LARGE - 1}` },
-  });
-  let size = 0;
-  for await (const chunk of answer.body) size += (chunk as Buffer).length;
-  if (size !== LARGE) throw new Error(`${answer.statusCode}: ${size} bytes`);
-  await client.close();
 }

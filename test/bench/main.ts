@@ -7,6 +7,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { changesText, compareRuns, differences, type Run, readRun } from './compare.ts';
+import { CPU_ROWS, cpuRow, NGINX_ROW, nginxRow, RATE_ROWS, rateRow } from './content.ts';
 import { Workshop } from './copier.ts';
 import { BEST_LOOP_ROWS, bestLoopRow, ENGINE_ROWS, engineRow, FIO_ROWS, fioRow } from './engine.ts';
 import { type Row, skipped } from './figures.ts';
@@ -17,10 +18,8 @@ import {
   largeRow,
   SEGMENT_ROWS,
   SMALL_ROWS,
-  STREAM_ROWS,
   segmentRow,
   smallRows,
-  streamRow,
 } from './http.ts';
 import { describeMachine, machineText } from './machine.ts';
 import { ratioPlot } from './plot.ts';
@@ -68,7 +67,9 @@ const MEASUREMENTS: readonly Measurement[] = [
   ...each([LARGE_ROW], largeRow),
   { names: SMALL_ROWS, measure: smallRows },
   ...each(SEGMENT_ROWS, segmentRow),
-  ...each(STREAM_ROWS, streamRow),
+  ...each(CPU_ROWS, cpuRow),
+  ...each(RATE_ROWS, rateRow),
+  ...each([NGINX_ROW], nginxRow),
   ...each([DIGESTS_ROW], digestsRow),
   ...each([REPLICATION_ROW], replicationRow),
   ...each([MIXED_ROW], mixedRow),

@@ -73,6 +73,10 @@ export class Server {
     return [file('dax0.0'), file('dax1.0')];
   }
 
+  get pid(): number {
+    return this.#child.pid as number;
+  }
+
   /** Resident memory, in bytes. */
   get memory(): number {
     const status = readFileSync(`/proc/${this.#child.pid}/status`, 'utf8');

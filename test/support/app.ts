@@ -65,6 +65,8 @@ export interface TestAppOptions {
   lookMs?: number;
   /** How slow a peer may be. */
   peerPatience?: Patience;
+  /** From which size on content is moved past Node, in bytes. */
+  pastNodeFrom?: number;
   /** Where state goes: memory is quick, a disk can be synced. */
   parentDir?: string;
   /** Puts something into the state directory beforehand. */
@@ -85,12 +87,13 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   });
   let app: App;
   try {
-    const { sysfsRoot, lookMs, peerPatience } = options;
+    const { sysfsRoot, lookMs, peerPatience, pastNodeFrom } = options;
     app = await buildApp({
       ...{ config, log: silentLog() },
       ...(sysfsRoot !== undefined && { sysfsRoot }),
       ...(lookMs !== undefined && { lookMs }),
       ...(peerPatience !== undefined && { peerPatience }),
+      ...(pastNodeFrom !== undefined && { pastNodeFrom }),
     });
     await app.start();
   } catch (error) {

@@ -64,6 +64,11 @@ export class Wire {
     }
   }
 
+  /** How many bytes arrived and were not read. */
+  get length(): number {
+    return this.#length;
+  }
+
   /** Waits until what arrived contains the text. */
   async sees(text: string): Promise<void> {
     await this.#until(() => (this.pending.includes(text) ? true : undefined));
@@ -113,10 +118,11 @@ export class Wire {
     for (;;) {
       const value = ready();
       if (value !== undefined) return value;
-      const shown = JSON.stringify(this.pending.toString('latin1', 0, 300));
-      if (this.#closed) throw new Error(`closed (${this.#error?.message}) after ${shown}`);
+      // Not before it is needed: of a large body all pieces would be joined at each.
+      const shown = () => JSON.stringify(this.pending.toString('latin1', 0, 300));
+      if (this.#closed) throw new Error(`closed (${this.#error?.message}) after ${shown()}`);
       const left = deadline - Date.now();
-      if (left <= 0) throw new Error(`nothing arrived for ${SILENCE_MS} ms after ${shown}`);
+      if (left <= 0) throw new Error(`nothing arrived for ${SILENCE_MS} ms after ${shown()}`);
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, left);
         this.#wake = () => {

@@ -37,7 +37,7 @@ ASSERT_AT(dma_shim_segment, src_offset, 0);
 ASSERT_AT(dma_shim_segment, dst_offset, 8);
 ASSERT_AT(dma_shim_segment, size, 16);
 
-ASSERT_SIZE(dma_shim_job, 120);
+ASSERT_SIZE(dma_shim_job, 128);
 ASSERT_AT(dma_shim_job, tag, 0);
 ASSERT_AT(dma_shim_job, memory_size, 8);
 ASSERT_AT(dma_shim_job, source, 16);
@@ -51,6 +51,8 @@ ASSERT_AT(dma_shim_job, timeout_ms, 44);
 ASSERT_AT(dma_shim_job, operation, 48);
 ASSERT_AT(dma_shim_job, pattern_size, 52);
 ASSERT_AT(dma_shim_job, pattern, 56);
+ASSERT_AT(dma_shim_job, socket, 120);
+ASSERT_AT(dma_shim_job, reserved, 124);
 
 ASSERT_SIZE(dma_shim_completion, 104);
 ASSERT_AT(dma_shim_completion, tag, 0);
@@ -154,9 +156,14 @@ PUBLIC int dma_shim_open(const struct dma_shim_options *options, struct dma_shim
 	error = syncer_start(shim);
 	if (error)
 		goto stop_syncer;
+	error = streams_start(shim, shim->pool.thread_count);
+	if (error)
+		goto stop_streams;
 	*out = shim;
 	return 0;
 
+stop_streams:
+	streams_stop(shim);
 stop_syncer:
 	syncer_stop(shim);
 stop_pool:
@@ -184,6 +191,7 @@ PUBLIC void dma_shim_close(struct dma_shim *shim)
 
 	if (shim->dma)
 		dma_stop(shim->dma);
+	streams_stop(shim);
 	syncer_stop(shim);
 	pool_stop(shim);
 	sigbus_remove();

@@ -14,6 +14,11 @@
 #define ALL_FLAGS \
 	(DMA_SHIM_JOB_FLUSH | DMA_SHIM_JOB_VERIFY | DMA_SHIM_JOB_CHECKSUM)
 
+static bool names_device(uint32_t handle)
+{
+	return handle < DMA_SHIM_SOCKET;
+}
+
 /* Whether the fields fit the operation. */
 static bool operation_fits(const struct dma_shim_job *job)
 {
@@ -30,10 +35,10 @@ static bool operation_fits(const struct dma_shim_job *job)
 		return pattern_size && pattern_size <= DMA_SHIM_MAX_PATTERN &&
 		       !(pattern_size & (pattern_size - 1)) &&
 		       job->source == DMA_SHIM_NOWHERE &&
-		       job->destination < DMA_SHIM_MEMORY;
+		       names_device(job->destination);
 	case DMA_SHIM_COMPARE:
-		return !pattern_size && !job->flags && job->source < DMA_SHIM_MEMORY &&
-		       job->destination < DMA_SHIM_MEMORY;
+		return !pattern_size && !job->flags && names_device(job->source) &&
+		       names_device(job->destination);
 	default:
 		return false;
 	}
@@ -47,7 +52,8 @@ static int check_fields(const struct dma_shim_job *job,
 
 	if (job->priority >= PRIORITIES || job->flags & ~ALL_FLAGS ||
 	    !job->segment_count || job->segment_count > DMA_SHIM_MAX_SEGMENTS ||
-	    !segments || !operation_fits(job))
+	    !segments || !operation_fits(job) || job->reserved ||
+	    job->source == DMA_SHIM_SOCKET)
 		return -EINVAL;
 	if (job->engine != DMA_SHIM_ENGINE_CPU && job->engine != DMA_SHIM_ENGINE_DMA)
 		return -EINVAL;
@@ -67,8 +73,14 @@ static int check_fields(const struct dma_shim_job *job,
 		if (job->flags & DMA_SHIM_JOB_FLUSH)
 			return -EINVAL;
 		break;
+	case DMA_SHIM_SOCKET:
+		if (job->operation != DMA_SHIM_COPY || job->flags || job->segment_count != 1 ||
+		    job->engine != DMA_SHIM_ENGINE_CPU || !names_device(job->source) ||
+		    segments->dst_offset)
+			return -EINVAL;
+		return 0;
 	}
-	return 0;
+	return job->socket ? -EINVAL : 0;
 }
 
 static bool outside(uint64_t offset, uint64_t size, uint64_t limit)
@@ -82,7 +94,8 @@ static int check_segments(const struct dma_shim_job *job,
 {
 	bool same = job->source == job->destination && job->operation == DMA_SHIM_COPY;
 	bool reads = job->source != DMA_SHIM_NOWHERE;
-	bool nowhere = job->destination == DMA_SHIM_NOWHERE;
+	bool nowhere = job->destination == DMA_SHIM_NOWHERE ||
+		       job->destination == DMA_SHIM_SOCKET;
 
 	for (uint32_t n = 0; n < job->segment_count; n++) {
 		uint64_t from = segments[n].src_offset;
@@ -101,9 +114,12 @@ static int check_segments(const struct dma_shim_job *job,
 }
 
 /* The engine that a job asks for; NULL if it is not available */
-static const struct engine_ops *find_engine(const struct dma_shim *shim, uint32_t engine)
+static const struct engine_ops *find_engine(const struct dma_shim *shim,
+					    const struct dma_shim_job *job)
 {
-	if (engine == DMA_SHIM_ENGINE_CPU)
+	if (job->destination == DMA_SHIM_SOCKET)
+		return &stream_engine;
+	if (job->engine == DMA_SHIM_ENGINE_CPU)
 		return &cpu_engine;
 	return shim->dma ? &dma_engine : NULL;
 }
@@ -116,12 +132,12 @@ static int get_devices(struct dma_shim *shim, const struct dma_shim_job *job,
 
 	*source = NULL;
 	*destination = NULL;
-	if (job->source < DMA_SHIM_MEMORY) {
+	if (names_device(job->source)) {
 		*source = device_get(shim, job->source);
 		if (!*source)
 			error = -EBADF;
 	}
-	if (!error && job->destination < DMA_SHIM_MEMORY) {
+	if (!error && names_device(job->destination)) {
 		*destination = device_get(shim, job->destination);
 		if (!*destination) {
 			device_put(*source);
@@ -138,7 +154,7 @@ static int get_parties(struct dma_shim *shim, const struct dma_shim_job *job,
 {
 	int error;
 
-	*engine = find_engine(shim, job->engine);
+	*engine = find_engine(shim, job);
 	if (!*engine)
 		return -ENODEV;
 	error = get_devices(shim, job, source, destination);
@@ -253,6 +269,7 @@ static struct job *job_create(struct dma_shim *shim, const struct dma_shim_job *
 		.source_crc = from->crc_seed,
 		.destination_crc = from->crc_seed,
 		.dma_channel = DMA_SHIM_NO_CHANNEL,
+		.socket = -1,
 	};
 	list_init(&job->queue);
 	if (job->operation == DMA_SHIM_FILL)
@@ -295,6 +312,8 @@ static int submit(struct dma_shim *shim, const struct dma_shim_job *job,
 		if (!made)
 			error = -ENOMEM;
 	}
+	if (!error && engine == &stream_engine)
+		error = stream_take_socket(made, job->socket);
 	if (!error && engine == &dma_engine)
 		error = segments_independent(segments, job->segment_count,
 					     source == destination, &made->independent);
@@ -311,8 +330,8 @@ static int submit(struct dma_shim *shim, const struct dma_shim_job *job,
 		error = DMA_SHIM_SUBMIT_COMPLETED;
 	}
 	pthread_mutex_unlock(&shim->lock);
-	if (error)
-		free(made);
+	if (error && made)
+		job_free(made);
 	return error;
 }
 

@@ -2,6 +2,8 @@
 /* Jobs in flight: the table of tags, and their end. */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "../internal.h"
 
@@ -73,6 +75,17 @@ int tags_reserve(struct dma_shim *shim, uint64_t jobs)
 	return 0;
 }
 
+/* Of one that was never in flight, or is not any more */
+void job_free(struct job *job)
+{
+	if (job->socket >= 0) {
+		/* close() alone would leave it in the set: the caller's descriptor keeps the file. */
+		epoll_ctl(job->shim->streams.epoll, EPOLL_CTL_DEL, job->socket, NULL);
+		close(job->socket);
+	}
+	free(job);
+}
+
 /* The end of a job; frees it. With the lock held. */
 void job_retire(struct job *job)
 {
@@ -82,7 +95,7 @@ void job_retire(struct job *job)
 	device_put(job->source_device);
 	device_put(job->destination_device);
 	outbox_done(&shim->outbox, job);
-	free(job);
+	job_free(job);
 	if (--shim->jobs == 0)
 		pthread_cond_broadcast(&shim->drained);
 }

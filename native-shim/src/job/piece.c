@@ -268,6 +268,9 @@ static void execute(void *argument)
 	case STEP_CHECK_RUN:
 		run_segments(piece);
 		break;
+	case STEP_STREAM:
+		socket_send(piece);
+		break;
 	case STEP_WRITEBACK:
 		write_back_segments(piece);
 		break;

@@ -62,6 +62,7 @@ static enum step step_after(struct job *job)
 			job->segment = job->copied;
 		return segment_step(job);
 	case STEP_RUN:
+	case STEP_STREAM:
 		job->segment += job->run_length;
 		job->copied = job->segment;
 		return segment_step(job);
@@ -93,6 +94,7 @@ static void step_begin(struct job *job, enum step step)
 	switch (step) {
 	case STEP_COPY:
 	case STEP_RUN:
+	case STEP_STREAM:
 		job->position = 0;
 		job->engine->begin(job);
 		break;
@@ -149,7 +151,7 @@ bool job_plan_run(struct job *job, uint32_t end)
 void job_begin(struct job *job)
 {
 	job->segment = 0;
-	job->copied = job->destination ? 0 : job->segment_count;
+	job->copied = job->destination || job->socket >= 0 ? 0 : job->segment_count;
 	step_begin(job, segment_step(job));
 }
 
@@ -170,6 +172,7 @@ static void account_phase(struct job *job)
 
 	switch (job->step) {
 	case STEP_COPY:
+	case STEP_STREAM:
 	case STEP_RUN:  /* step_piece_done() takes off the time of its checksums */
 		job->copy_ns += time;
 		break;
@@ -205,6 +208,8 @@ static bool all_handed_out(const struct job *job)
 {
 	if (job->step == STEP_COPY || job->step == STEP_CHECK)
 		return job->next == job->segment + job->run_length;
+	if (job->step == STEP_STREAM)
+		return job->position == job->segments[job->segment].size;
 	return true;
 }
 
@@ -245,7 +250,7 @@ bool job_advance(struct job *job)
 /* Nothing more of the job is to be handed out. */
 static void withdraw(struct job *job)
 {
-	if (job->step == STEP_COPY || job->step == STEP_RUN)
+	if (job->step == STEP_COPY || job->step == STEP_RUN || job->step == STEP_STREAM)
 		job->engine->withdraw(job);
 	else
 		list_remove(&job->queue);
@@ -327,7 +332,7 @@ static bool cut(struct job *job, struct piece *piece)
 }
 
 /* Hand out a piece of a job that has one; whether it has another after that */
-static bool hand_out(struct job *job, struct piece *piece)
+bool step_hand_out(struct job *job, struct piece *piece)
 {
 	*piece = (struct piece) {
 		.job = job,
@@ -349,6 +354,13 @@ static bool hand_out(struct job *job, struct piece *piece)
 		piece->run_length = job->run_length;
 		piece->size = job->run_size;
 		return false;
+	case STEP_STREAM:
+		piece->run_length = 1;
+		piece->offset = job->position;
+		piece->size = job->segments[job->segment].size - job->position;
+		if (piece->size > PIECE_SIZE)
+			piece->size = PIECE_SIZE;
+		return false;
 	default:
 		piece->offset = job->position;
 		piece->size = PIECE_SIZE;
@@ -364,7 +376,7 @@ bool step_take(struct turns *turns, struct piece *piece)
 
 	if (!job)
 		return false;
-	more = hand_out(job, piece);
+	more = step_hand_out(job, piece);
 	turns_took(turns, job, piece->size, more);
 	return true;
 }
@@ -403,6 +415,9 @@ void step_piece_done(const struct piece *piece)
 	case STEP_CHECK_RUN:
 		job->source_crc = piece->source_crc;
 		job->destination_crc = piece->destination_crc;
+		break;
+	case STEP_STREAM:
+		job->position += piece->bytes;
 		break;
 	case STEP_WRITEBACK:
 		job->segment = piece->at;

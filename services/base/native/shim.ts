@@ -5,7 +5,7 @@ import koffi from 'koffi';
 import { StartError } from '../start-error.ts';
 
 /** The ABI of native-shim/include/dma_shim.h that this is written for. */
-export const SHIM_ABI = 12;
+export const SHIM_ABI = 13;
 
 /** The library that `npm ci` builds, seen from dist/services/base/native/ and dist/services/bundle/chunks/. */
 const LIBRARY = fileURLToPath(
@@ -34,7 +34,7 @@ export interface Shim {
     context: Context,
     job: Buffer,
     segments: Uint32Array,
-    memory: Buffer,
+    memory: Buffer | null,
     over: Buffer | null,
   ): number;
   submitBatch(

@@ -25,6 +25,8 @@ export interface ContentRoutesOptions {
   inventory: Inventory;
   queue: WorkQueue;
   streams: ContentStreams;
+  /** From which size on the shim sends a body itself, past Node. */
+  pastNodeFrom: number;
   /** The digest of all of a device's bytes. */
   digestOf(
     device: Device,
@@ -35,7 +37,7 @@ export interface ContentRoutesOptions {
 
 export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async (
   app,
-  { engine, inventory, queue, streams, digestOf },
+  { engine, inventory, queue, streams, pastNodeFrom, digestOf },
 ) => {
   // Apart, so that neither those who read bytes nor those who want checksums shut the others out.
   const downloads = new StreamSlots('downloads');
@@ -71,7 +73,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
       const pace = (bytes: number) => queue.pace(client, bytes);
       return downloads.use(client, () =>
         download(engine, device, request, reply, {
-          ...{ pace, left, streams },
+          ...{ pace, left, streams, pastNodeFrom },
           reprDigest: () => reprDigest(request, device, { pace, left }),
         }),
       );

@@ -12,9 +12,16 @@ const ASK_MS = 1000;
  */
 export type Pace = (bytes: number) => number;
 
-/** Counts bytes, and waits as long as their client should, but no longer than until the signal. */
-export async function throttle(pace: Pace, bytes: number, signal: AbortSignal): Promise<void> {
+/**
+ * Counts bytes, and waits as long as their client should, but no longer than until the signal.
+ *
+ * @returns whether it had to wait
+ */
+export async function throttle(pace: Pace, bytes: number, signal: AbortSignal): Promise<boolean> {
+  let waited = false;
   for (let ms = pace(bytes); ms > 0 && !signal.aborted; ms = pace(0)) {
+    waited = true;
     await sleep(Math.min(ms, ASK_MS), undefined, { signal }).catch(() => {});
   }
+  return waited;
 }

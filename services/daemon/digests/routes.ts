@@ -10,7 +10,7 @@ import { OCTETS, octetsAnswer } from '../../http/octets.ts';
 import { problemResponses } from '../../http/problems/schema.ts';
 import { StreamSlots } from '../../http/stream-slots.ts';
 import { checkBadBlocks, checkBounds, checkOnline, type Inventory } from '../devices/device.ts';
-import { writeChunk } from '../devices/download.ts';
+import { writeChunk } from '../devices/download-body.ts';
 import { deviceParams, READ_PROBLEMS } from '../devices/schema.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { WorkQueue } from '../order/work-queue.ts';

@@ -58,7 +58,10 @@ interface InFlight {
   /** Holds the job's memory for as long as the shim may touch it. */
   job: Job;
   listener: JobListener;
-  /** All its bytes, and those that are not copied yet as far as it told. */
+  /**
+   * All its bytes, and those that are not copied yet as far as it told; none of one whose pace is that
+   * of a socket's other end, which says nothing about how busy the engine is.
+   */
   size: number;
   pending: number;
 }
@@ -145,12 +148,16 @@ export class Engine {
 
   /** Lets a device go. @returns false while a job in flight names it: try again later */
   closeDevice(device: number): boolean {
+    // One that waits for a socket may do so for long.
+    for (const [tag, { job }] of this.#inFlight) {
+      if (job.descriptor !== undefined && job.source === device) this.cancel(tag);
+    }
     return !this.#batch.names(device) && this.#devices.close(device);
   }
 
   /**
-   * Starts a job: at once if it has memory of its own, else at the end of this turn of the event
-   * loop. The listener's `done` is called exactly once, later. A job that the shim refuses touches
+   * Starts a job: at once if it has memory of its own or a socket, else at the end of this turn of
+   * the event loop. The listener's `done` is called exactly once, later. A job that the shim refuses touches
    * nothing and ends with the shim's error; one whose device is closed ends as if that had gone.
    *
    * @returns the tag by which to cancel it
@@ -159,17 +166,43 @@ export class Engine {
   submit(job: Job, listener: JobListener): number {
     const context = this.#live();
     const tag = ++this.#lastTag;
-    const size = job.segments.reduce((sum, segment) => sum + segment.size, 0);
+    const streams = job.descriptor !== undefined;
+    const size = streams ? 0 : job.segments.reduce((sum, segment) => sum + segment.size, 0);
     this.#inFlight.set(tag, { job, listener, size, pending: size });
     this.#pending[job.engine] += size;
-    if (job.memory === undefined) this.#addToBatch(tag, job);
-    else this.#submitWithMemory(context, tag, job, job.memory);
+    if (job.memory === undefined && !streams) this.#addToBatch(tag, job);
+    else this.#submitAtOnce(context, tag, job);
     return tag;
   }
 
   /** Submits a job and waits for its end. @throws ShimError if the engine is closed */
   run(job: Job): Promise<Completion> {
     return new Promise((resolve) => this.submit(job, { done: resolve }));
+  }
+
+  /**
+   * The same for a job that may last: the signal cancels it.
+   *
+   * @param progress hears of its bytes, those at its end included
+   */
+  runUntil(
+    job: Job,
+    signal: AbortSignal,
+    progress: (bytesDone: number) => void,
+  ): Promise<Completion> {
+    return new Promise((resolve) => {
+      const cancel = () => this.cancel(tag);
+      const tag = this.submit(job, {
+        progress,
+        done: (completion) => {
+          signal.removeEventListener('abort', cancel);
+          progress(completion.bytesDone);
+          resolve(completion);
+        },
+      });
+      if (signal.aborted) cancel();
+      else signal.addEventListener('abort', cancel);
+    });
   }
 
   /** Stops a job at its next piece boundary; its `done` still comes. Nothing if it is over. */
@@ -205,7 +238,7 @@ export class Engine {
     return this.#context;
   }
 
-  #submitWithMemory(context: Context, tag: number, job: Job, memory: Buffer): void {
+  #submitAtOnce(context: Context, tag: number, job: Job): void {
     const known = this.#devices.forShim(job);
     if (known === undefined) {
       this.#tell(failedCompletion(tag, -constants.errno.ENXIO));
@@ -217,7 +250,7 @@ export class Engine {
     encodeSegments(segments, job.segments);
     const over = this.#taken < TURN_MS ? Buffer.alloc(COMPLETION_SIZE) : null;
     const began = performance.now();
-    const status = this.#shim.submit(context, record, segments, memory, over);
+    const status = this.#shim.submit(context, record, segments, job.memory ?? null, over);
     this.#taken += performance.now() - began;
     // The next turn has its own time, even if nothing ends in it.
     this.#takeTurn();
@@ -279,7 +312,7 @@ export class Engine {
   #deliver(completion: Completion): void {
     const entry = this.#inFlight.get(completion.tag);
     if (entry === undefined) return;
-    const pending = completion.done ? 0 : entry.size - completion.bytesDone;
+    const pending = completion.done ? 0 : Math.max(0, entry.size - completion.bytesDone);
     this.#pending[entry.job.engine] += pending - entry.pending;
     entry.pending = pending;
     if (completion.done) {

@@ -14,9 +14,9 @@ import {
   INFO_SIZE,
   type Job,
   MAX_BAD_RANGES,
-  MEMORY,
   RANGE_SIZE,
   readU64,
+  SOCKET,
   SPEC_SIZE,
   writeU64,
 } from './records.ts';
@@ -107,6 +107,6 @@ export class OpenedDevices {
 
   /** The shim's handle for a device of ours, or for what is none; undefined if it is closed. */
   shimHandleOf(device: number): number | undefined {
-    return device >= MEMORY ? device : this.#shimHandles.get(device);
+    return device >= SOCKET ? device : this.#shimHandles.get(device);
   }
 }

@@ -16,6 +16,7 @@ import {
 export const SUBMIT_COMPLETED = 1;
 
 /** Device handles that name no device. */
+export const SOCKET = 0xffff_fffd;
 export const MEMORY = 0xffff_fffe;
 export const NOWHERE = 0xffff_ffff;
 
@@ -62,6 +63,11 @@ export interface Job {
   timeoutMs?: number;
   /** What {@link MEMORY} names; not touched again by the caller until the job is done. */
   memory?: Buffer;
+  /**
+   * What {@link SOCKET} names: the descriptor of a connection that nobody else writes to until the job
+   * is done, or -1 if it is closed. Asked when the job begins; the shim duplicates it.
+   */
+  descriptor?: () => number;
 }
 
 /** The same job with another timeout; undefined: none. */
@@ -112,7 +118,7 @@ export const MAX_BAD_RANGES = 64;
 export const REFUSED_SIZE = 72;
 export const DMA_INFO_SIZE = 600;
 export const CHANNEL_INFO_SIZE = 144;
-export const JOB_SIZE = 120;
+export const JOB_SIZE = 128;
 export const SEGMENT_SIZE = 24;
 export const COMPLETION_SIZE = 104;
 
@@ -136,6 +142,7 @@ export function encodeJob(out: Buffer, tag: number, job: Job, at = 0): void {
   out.writeUInt32LE(job.pattern?.length ?? 0, at + 52);
   out.fill(0, at + 56, at + JOB_SIZE);
   job.pattern?.copy(out, at + 56);
+  out.writeInt32LE(job.descriptor?.() ?? 0, at + 120);
 }
 
 /**

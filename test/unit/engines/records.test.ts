@@ -27,7 +27,15 @@ const STRUCTS = {
   dma_shim_segment: ['src_offset', 'dst_offset', 'size'],
   dma_shim_job: [
     ...['tag', 'memory_size', 'source', 'destination', 'engine', 'priority', 'flags', 'crc_seed'],
-    ...['segment_count', 'timeout_ms', 'operation', 'pattern_size', 'pattern'],
+    ...[
+      'segment_count',
+      'timeout_ms',
+      'operation',
+      'pattern_size',
+      'pattern',
+      'socket',
+      'reserved',
+    ],
   ],
   dma_shim_completion: [
     ...['tag', 'bytes_done', 'started_ns', 'finished_ns', 'copy_ns', 'flush_ns', 'verify_ns'],
@@ -55,6 +63,7 @@ const CONSTANTS = [
     'DMA_SHIM_MAX_SEGMENTS',
     'DMA_SHIM_MEMORY',
     'DMA_SHIM_NOWHERE',
+    'DMA_SHIM_SOCKET',
   ],
   ...['DMA_SHIM_DEVDAX', 'DMA_SHIM_FILE', 'DMA_SHIM_VOLATILE', 'DMA_SHIM_MEMORY_CONTROLLER'],
   ...[
@@ -211,6 +220,7 @@ describe('the layouts of dma_shim.h', () => {
     expect(constant('DMA_SHIM_MAX_PATTERN')).toBe(records.MAX_PATTERN);
     expect(constant('DMA_SHIM_MEMORY')).toBe(records.MEMORY);
     expect(constant('DMA_SHIM_NOWHERE')).toBe(records.NOWHERE);
+    expect(constant('DMA_SHIM_SOCKET')).toBe(records.SOCKET);
     expect(constant('DMA_SHIM_DEVDAX')).toBe(records.DEVICE_KINDS.devdax);
     expect(constant('DMA_SHIM_FILE')).toBe(records.DEVICE_KINDS.emulated);
     for (const [value, name] of PERSISTENCE.entries()) {
@@ -255,15 +265,17 @@ describe('encodeJob', () => {
       memory: fc.option(fc.nat(4096).map((size) => Buffer.alloc(size))),
       operation: fc.option(fc.constantFrom(...OPERATIONS)),
       pattern: fc.option(fc.uint8Array({ minLength: 1, maxLength: records.MAX_PATTERN })),
+      socket: fc.option(fc.integer({ min: -1, max: 2 ** 31 - 1 })),
     });
     fc.assert(
-      fc.property(u53, job, (tag, { memory, operation, pattern, ...given }) => {
+      fc.property(u53, job, (tag, { memory, operation, pattern, socket, ...given }) => {
         const bytes = Buffer.alloc(records.JOB_SIZE);
         records.encodeJob(bytes, tag, {
           ...given,
           ...(memory && { memory }),
           ...(operation && { operation }),
           ...(pattern && { pattern: Buffer.from(pattern) }),
+          ...(socket !== null && { descriptor: () => socket }),
         });
         const flags =
           (given.flush ? constant('DMA_SHIM_JOB_FLUSH') : 0) +
@@ -284,6 +296,7 @@ describe('encodeJob', () => {
         set('timeout_ms', given.timeoutMs);
         set('operation', constant(`DMA_SHIM_${(operation ?? 'copy').toUpperCase()}`));
         set('pattern_size', pattern?.length ?? 0);
+        set('socket', socket ?? 0);
         expected.set(pattern ?? [], abi.fields['dma_shim_job.pattern']?.offset);
         assert.deepEqual(bytes, expected);
       }),
@@ -310,6 +323,7 @@ describe('encodeJob', () => {
       memory: Buffer.alloc(5),
       operation: 'fill',
       pattern: Buffer.alloc(64, 0xff),
+      descriptor: () => 5,
     });
     records.encodeJob(used, 8, plain);
     const fresh = Buffer.alloc(records.JOB_SIZE);

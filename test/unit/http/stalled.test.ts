@@ -2,6 +2,7 @@
 import { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
 import { beforeEach, describe, expect, test } from '@jest/globals';
+import { beginPassage } from '../../../services/http/past-node.ts';
 import { StalledReaders } from '../../../services/http/stalled.ts';
 
 const STALL_MS = 30_000;
@@ -42,6 +43,20 @@ describe('StalledReaders', () => {
     readers.check(STALL_MS - 1);
     expect(socket.destroyed).toBe(false);
     readers.check(STALL_MS);
+    expect(socket.destroyed).toBe(true);
+  });
+
+  test('the same of bytes that pass Node by, but only while some wait', () => {
+    const passage = beginPassage(socket as unknown as Socket);
+    // Such as one whose client has used up its rate.
+    for (let now = 0; now < 10 * STALL_MS; now += STALL_MS / 2) readers.check(now);
+    passage.waiting = true;
+    for (let now = 10 * STALL_MS; now < 20 * STALL_MS; now += STALL_MS / 2) {
+      passage.taken++;
+      readers.check(now);
+    }
+    expect(socket.destroyed).toBe(false);
+    readers.check(21 * STALL_MS);
     expect(socket.destroyed).toBe(true);
   });
 
