@@ -200,7 +200,7 @@ export async function buildFleetApp({
     await http.register(patchRoute, { changes });
     await http.register(eventRoutes, { views, mirror, feed });
     await http.register(hostRoutes, { store, keys, mirror, membership, fleet, grants });
-    await http.register(contentRoutes, { fleet, grants });
+    await http.register(contentRoutes, { mirror, fleet, grants });
     await http.register(healthRoutes, {
       ...{ mirror, membership },
       notReady: () => {

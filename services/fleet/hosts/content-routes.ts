@@ -29,18 +29,23 @@ import { problemResponses, problemResponsesWith } from '../../http/problems/sche
 import { StreamSlots } from '../../http/stream-slots.ts';
 import { wantReprDigestHeader } from '../../http/want-digest.ts';
 import { type HostGrants, mayUseHost } from '../access/hosts.ts';
+import type { Mirror } from '../etcd/mirror.ts';
+import { etcdUnavailable } from '../transfers/acceptance.ts';
 import type { Fleet } from './fleet.ts';
 import type { HostLink } from './host-link.ts';
 import { passThrough } from './pass-through.ts';
 import { hostParams, type Seen } from './schema.ts';
 
 export interface ContentRoutesOptions {
+  mirror: Mirror;
   fleet: Fleet;
   grants: HostGrants;
 }
 
 const params = hostParams.extend(deviceParams.shape);
-const DOWNLOAD_PROBLEMS = ['out_of_range', ...READ_PROBLEMS, 'host_unreachable'] as const;
+const DOWNLOAD_PROBLEMS = [
+  ...(['out_of_range', ...READ_PROBLEMS, 'host_unreachable', 'etcd_unavailable'] as const),
+] as const;
 /** As long as a body that is no upload may take to send something. */
 const IDLE_MS = 10_000;
 
@@ -57,16 +62,17 @@ interface Target {
 /** Passes the bytes of hosts' devices through, once the client's right to them is checked. */
 export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async (
   app,
-  { fleet, grants },
+  { mirror, fleet, grants },
 ) => {
   const streams = new StreamSlots('streams of content');
 
-  /** @throws Problem not_found, forbidden, host_unreachable */
+  /** @throws Problem not_found, forbidden, host_unreachable, etcd_unavailable */
   function find(
     request: FastifyRequest<{ Params: { host: string; name: string } }>,
     write = false,
   ): Target {
     const { host, name } = request.params;
+    if (!mirror.loaded) throw etcdUnavailable();
     const link = fleet.link(host);
     if (link === undefined || !mayUseHost(request.client, host)) {
       throw new Problem('not_found', 'There is no such host; GET /hosts lists them.');
@@ -113,7 +119,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
         params,
         response: {
           200: deviceSchema.meta({ description: 'The device, as it was seen last.' }),
-          ...problemResponses('not_found', 'host_unreachable'),
+          ...problemResponses('not_found', 'host_unreachable', 'etcd_unavailable'),
         },
       },
     },
@@ -257,7 +263,11 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
           response: {
             200: uploadResultSchema.meta({ description: 'All of it is written.' }),
             ...problemResponses('not_found', 'unsupported_media_type'),
-            ...problemResponsesWith(uploadProblemSchema, ...WRITE_PROBLEMS, 'host_unreachable'),
+            ...problemResponsesWith(
+              uploadProblemSchema,
+              ...WRITE_PROBLEMS,
+              ...(['host_unreachable', 'etcd_unavailable'] as const),
+            ),
           },
         },
       },

@@ -174,7 +174,8 @@ export const hostRoutes: FastifyPluginAsyncZod<HostRoutesOptions> = async (
       const names = [...mirror.hosts.keys()].filter((name) => mayUseHost(client, name)).sort();
       const devices = names.flatMap((host) => {
         const onHost = grants.of(client, host);
-        const stale = fleet.whyAway(host) === undefined ? {} : { stale: true };
+        const away = membership.health.is === 'away' || fleet.whyAway(host) !== undefined;
+        const stale = away ? { stale: true } : {};
         return (seenOf(host)?.devices ?? [])
           .filter(({ name }) => onHost?.knows(name) ?? true)
           .map((device) => ({ ...device, host, ...stale }));

@@ -78,7 +78,8 @@ export const fleetDeviceListSchema = z
         .extend({
           host: hostNameSchema,
           stale: z.boolean().optional().meta({
-            description: 'true: its host is away, and this is how the device was seen last.',
+            description:
+              'true: its host or etcd is away, and this is how the device was seen last.',
           }),
         })
         .meta({ id: 'FleetDevice' }),
