@@ -8,12 +8,12 @@ import type * as digests from '../daemon/digests/schema.ts';
 import type * as engines from '../daemon/engines/schema.ts';
 import type * as faults from '../daemon/faults/routes.ts';
 import type * as health from '../daemon/health/routes.ts';
-import type * as root from '../daemon/openapi/root.ts';
 import type * as replications from '../daemon/replication/schema.ts';
 import type * as transfers from '../daemon/transfers/schema.ts';
 import type * as fleet from '../fleet/hosts/schema.ts';
 import type * as fleetTransfers from '../fleet/transfers/schema.ts';
 import type * as whoami from '../http/access/whoami.ts';
+import type * as root from '../http/dashboard/root.ts';
 import type * as problems from '../http/problems/routes.ts';
 import type * as problem from '../http/problems/schema.ts';
 

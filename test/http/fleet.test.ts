@@ -108,6 +108,20 @@ describe('a gateway', () => {
     expect(statusCode).toBe(status);
   });
 
+  test('a browser gets the dashboard, which may load nothing from elsewhere', async () => {
+    const accept = { accept: 'text/html', host: 'localhost' };
+    const page = await fleet.http.inject({ url: '/', headers: accept });
+    expect(page.headers['content-type']).toBe('text/html; charset=utf-8');
+    const policy = page.headers['content-security-policy'];
+    expect(policy).toMatch(/^default-src 'none'; script-src 'self'; /);
+    const [, script = ''] = /<script[^>]* src="\.(\/assets\/[^"]+)"/.exec(page.body) ?? [];
+    const asset = await fleet.http.inject({ url: script, headers: { host: 'localhost' } });
+    expect([asset.statusCode, asset.headers['content-security-policy']]).toEqual([200, policy]);
+    expect(asset.headers['cache-control']).toContain('immutable');
+    const { body } = await fleet.http.inject({ url: '/', headers: { host: 'localhost' } });
+    expect(JSON.parse(body)).toMatchObject({ name: 'dmad fleet', docs: '/docs' });
+  });
+
   test.each(['/hosts', '/devices', '/transfers', '/events', '/metrics', '/whoami'])(
     '%s needs a token',
     async (url) => {

@@ -12,15 +12,15 @@ export type TransferStatus = Transfer['status'];
 export type Device = HostsDevice & { host?: string; stale?: boolean };
 
 /** As it comes from a daemon, or from a fleet, which names the host beside the devices. */
-export function adoptTransfer<T extends Pick<Transfer, 'host' | 'device_name' | 'dst_device_name'>>(
-  transfer: T,
-): T {
-  const { host, device_name: source, dst_device_name: destination } = transfer;
+export function adoptTransfer<
+  T extends Pick<Transfer, 'host' | 'dst_host' | 'device_name' | 'dst_device_name'>,
+>(transfer: T): T {
+  const { host, dst_host, device_name: source, dst_device_name: destination } = transfer;
   if (host === undefined) return transfer;
   return {
     ...transfer,
     device_name: onHost(host, source),
-    dst_device_name: onHost(host, destination),
+    dst_device_name: onHost(dst_host ?? host, destination),
   };
 }
 

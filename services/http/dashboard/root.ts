@@ -3,22 +3,29 @@ import accepts from 'accepts';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { DAEMON_VERSION } from '../../base/version.ts';
-import { problemResponses } from '../../http/problems/schema.ts';
+import { problemResponses } from '../problems/schema.ts';
+import type { Page } from './page.ts';
 
 const JSON_TYPE = 'application/json';
 const HTML_TYPE = 'text/html';
 
 export const rootSchema = z
-  .object({ name: z.literal('dmad'), version: z.string(), docs: z.string(), openapi: z.string() })
+  .object({
+    name: z.enum(['dmad', 'dmad fleet']),
+    version: z.string(),
+    docs: z.string(),
+    openapi: z.string(),
+  })
   .meta({ id: 'Root' });
 
 export interface RootOptions {
+  name: z.output<typeof rootSchema>['name'];
   /** What a browser shows. */
-  page: { html: string; headers: Readonly<Record<string, string>> };
+  page: Page;
 }
 
 /** What there is at the address alone: the dashboard for a browser, where to look for a program. */
-export const rootRoute: FastifyPluginAsyncZod<RootOptions> = async (app, { page }) => {
+export const rootRoute: FastifyPluginAsyncZod<RootOptions> = async (app, { name, page }) => {
   app.get(
     '/',
     {
@@ -46,7 +53,7 @@ export const rootRoute: FastifyPluginAsyncZod<RootOptions> = async (app, { page 
         return reply.type(`${HTML_TYPE}; charset=utf-8`).send(page.html);
       }
       return {
-        ...{ name: 'dmad' as const, version: DAEMON_VERSION },
+        ...{ name, version: DAEMON_VERSION },
         ...{ docs: '/docs', openapi: '/openapi.json' },
       };
     },
