@@ -23,7 +23,7 @@ import {
 import { devicePath, filterOnHost, onItsHost } from './device-name.ts';
 import { transferError } from './error.ts';
 import { resumedEvents } from './events.ts';
-import { ReplicationClient } from './replications.ts';
+import { ReplicationClient, type ReplicationEvent } from './replications.ts';
 import { Abort } from './time.ts';
 import {
   type CallOptions,
@@ -48,6 +48,7 @@ import type {
   ProblemExplanation,
   Range,
   Readiness,
+  Replication,
   Root,
   StreamList,
   Transfer,
@@ -59,6 +60,9 @@ import type {
   Version,
   Whoami,
 } from './types.ts';
+
+/** What the names of replications' events begin with in a stream of all work. */
+const REPLICATION_PREFIX = 'replication_';
 
 /** How a stream of all transfers begins, or goes on. */
 export interface WatchOptions extends CallOptions {
@@ -80,6 +84,9 @@ export interface TransferEvent {
   /** With its segments, if it has some. */
   transfer: Transfer;
 }
+
+/** A change of a transfer or of a replication. */
+export type WorkEvent = TransferEvent | ReplicationEvent;
 
 /**
  * The operations of the HTTP interface, one method each. A method rejects with a {@link DmadError},
@@ -254,6 +261,7 @@ export class DmadClient extends ReplicationClient {
   async *watch(id: string, options: CallOptions = {}): AsyncGenerator<TransferEvent> {
     const path = `/transfers/${encodeURIComponent(id)}/events`;
     for await (const event of this.#events(path, undefined, options)) {
+      if (!('transfer' in event)) continue;
       yield event;
       if (isOver(event.transfer)) return;
     }
@@ -265,7 +273,15 @@ export class DmadClient extends ReplicationClient {
    * Follows all transfers that this client sees and the filter finds: first those that are not over,
    * as they stand, then each change, until the caller stops it.
    */
-  watchAll(filter: EventsQuery = {}, options: WatchOptions = {}): AsyncGenerator<TransferEvent> {
+  async *watchAll(
+    filter: EventsQuery = {},
+    options: WatchOptions = {},
+  ): AsyncGenerator<TransferEvent> {
+    for await (const event of this.watchWork(filter, options)) if ('transfer' in event) yield event;
+  }
+
+  /** The same with replications. A filter for `operation` or `engine` finds none. */
+  watchWork(filter: EventsQuery = {}, options: WatchOptions = {}): AsyncGenerator<WorkEvent> {
     return this.#events('/events', filterOnHost(filter) as Query, options);
   }
 
@@ -273,7 +289,7 @@ export class DmadClient extends ReplicationClient {
     path: string,
     query: Query | undefined,
     options: WatchOptions,
-  ): AsyncGenerator<TransferEvent> {
+  ): AsyncGenerator<WorkEvent> {
     // Segments come once a connection: later events have the earlier one's.
     const segments = new Map<string, Transfer['segments']>();
     const keep = (id: string, its: Transfer['segments']) => {
@@ -283,6 +299,11 @@ export class DmadClient extends ReplicationClient {
       if (segments.size > MAX_SEGMENTED && oldest !== undefined) segments.delete(oldest);
     };
     for await (const { id, event, data } of resumedEvents(this.#transport, path, query, options)) {
+      if (event.startsWith(REPLICATION_PREFIX)) {
+        const replication: Replication = JSON.parse(data);
+        yield { id, event: event.slice(REPLICATION_PREFIX.length), replication };
+        continue;
+      }
       const transfer = JSON.parse(data);
       if (event === 'snapshot') options.onSnapshot?.();
       if (typeof transfer?.id !== 'string') continue;

@@ -83,10 +83,17 @@ export function replicationError(replication: Replication): DmadError {
 
 /** Reads the problem of an answer that is none of the expected ones. */
 export async function problemOf(url: string, response: Response): Promise<DmadError> {
-  const { status, headers } = response;
+  return problemIn(url, response, await textOf(response));
+}
+
+/** The same of an answer whose body was read. */
+export function problemIn(
+  url: string,
+  { status, headers }: Pick<Response, 'status' | 'headers'>,
+  text: string,
+): DmadError {
   const requestId = headers.get('x-request-id') ?? undefined;
   const retryAfterMs = readRetryAfter(headers.get('retry-after'));
-  const text = await textOf(response);
   const problem = headers.get('content-type')?.startsWith('application/problem+json')
     ? parseProblem(text)
     : undefined;
@@ -106,7 +113,7 @@ export async function problemOf(url: string, response: Response): Promise<DmadEr
 const CODE = /^[a-z_]{1,64}$/;
 
 /** What of an error is read at most, in bytes: the largest of dmad's has a transfer of 4096 segments. */
-const MAX_PROBLEM_SIZE = 2 ** 20;
+export const MAX_PROBLEM_SIZE = 2 ** 20;
 
 /** The body as text, or as much of it as an error may have: what answers need not be dmad. */
 async function textOf({ body }: Response): Promise<string> {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What runs in a browser as well as in Node: see node.ts for sockets, TLS and client certificates. */
 export { type CreateOptions, isOver } from './call-options.ts';
-export { DmadClient, type TransferEvent, type WatchOptions } from './client.ts';
+export { DmadClient, type TransferEvent, type WatchOptions, type WorkEvent } from './client.ts';
 export type {
   DigestOptions,
   Download,

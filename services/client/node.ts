@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Agent, fetch as undiciFetch } from 'undici';
 import { DmadClient } from './client.ts';
+import { type ReadInto, readInto } from './read-into.ts';
 import type { Fetch, TransportOptions } from './transport.ts';
 
 export * from './index.ts';
@@ -19,6 +20,8 @@ export interface ConnectOptions extends Omit<TransportOptions, 'fetch'> {
 
 /** A client that keeps connections of its own open. */
 export interface ConnectedClient extends DmadClient {
+  /** Reads a range of a device straight into memory; see {@link readInto}. */
+  readInto: ReadInto;
   /** Closes them, once what is under way has ended. */
   close(): Promise<void>;
   /** Closes them at once, whatever is under way. */
@@ -39,9 +42,10 @@ export function connect({ url, tls, ...options }: ConnectOptions): ConnectedClie
   // undici's own fetch, for Node's takes no agent of another version of undici.
   const fetch = ((input: string, init: RequestInit) =>
     undiciFetch(input, { ...(init as object), dispatcher: agent })) as unknown as Fetch;
-  const client = new DmadClient({
-    ...{ ...options, fetch },
-    url: socketPath === undefined ? url : 'http://localhost',
+  const transport = { ...options, url: socketPath === undefined ? url : 'http://localhost' };
+  return Object.assign(new DmadClient({ ...transport, fetch }), {
+    readInto: readInto(agent, transport),
+    close: () => agent.close(),
+    destroy: () => agent.destroy(),
   });
-  return Object.assign(client, { close: () => agent.close(), destroy: () => agent.destroy() });
 }

@@ -22,6 +22,8 @@ import type {
 
 /** A change of a replication. */
 export interface ReplicationEvent {
+  /** From which a stream of all goes on. */
+  id: string | undefined;
   /** `progress`, `status`; a later daemon may have more. */
   event: string;
   replication: Replication;
@@ -131,13 +133,16 @@ export class ReplicationClient {
    */
   async *watchReplication(id: string, options: CallOptions = {}): AsyncGenerator<ReplicationEvent> {
     const path = `${pathOf(id)}/events`;
-    for await (const { event, data } of resumedEvents(this.#transport, path, undefined, options)) {
+    const events = resumedEvents(this.#transport, path, undefined, options);
+    for await (const { id: eventId, event, data } of events) {
+      // That it begins anew.
+      if (event === 'snapshot') continue;
       const replication: Replication = JSON.parse(data);
-      yield { event, replication };
+      yield { id: eventId, event, replication };
       if (isOver(replication)) return;
     }
     // It ended while the connection was lost.
-    yield { event: 'status', replication: await this.getReplication(id, options) };
+    yield { id: undefined, event: 'status', replication: await this.getReplication(id, options) };
   }
 }
 

@@ -49,6 +49,8 @@ export interface TransportOptions {
   headers?: Readonly<Record<string, string>> | undefined;
   /** Default of each call's; a minute if absent. */
   retryForMs?: number | undefined;
+  /** Sees each answer first. @throws DmadError if it must not be used */
+  onAnswer?: ((headers: Headers) => void) | undefined;
 }
 
 const MINUTE_MS = 60_000;
@@ -61,13 +63,15 @@ export class Transport {
   readonly #token: TransportOptions['token'];
   readonly #fetch: Fetch;
   readonly #headers: TransportOptions['headers'];
+  readonly #onAnswer: TransportOptions['onAnswer'];
   /** What applies to calls that do not say. */
   readonly retryForMs: number;
 
-  constructor({ url, token, fetch, headers, retryForMs }: TransportOptions) {
+  constructor({ url, token, fetch, headers, retryForMs, onAnswer }: TransportOptions) {
     this.#base = url.replace(/\/+$/, '');
     this.#token = token;
     this.#headers = headers;
+    this.#onAnswer = onAnswer;
     // Called as a method of the global object, as browsers want it.
     this.#fetch = fetch ?? ((input, init) => globalThis.fetch(input, init));
     this.retryForMs = retryForMs ?? MINUTE_MS;
@@ -121,6 +125,7 @@ export class Transport {
     try {
       const response = await abortable(this.#fetch(url, this.#init(request, signal)), signal);
       const { status } = response;
+      this.#onAnswer?.(response.headers);
       if (status !== 200 && !request.expected?.includes(status)) {
         throw await abortable(problemOf(url, response), signal);
       }
@@ -218,7 +223,7 @@ function queryString(query: Query = {}): string {
  * A URL's path loses its parts `.` and `..`, escaped or not: an id or name of that kind would lead to
  * another resource.
  */
-function checkedPath(path: string): string {
+export function checkedPath(path: string): string {
   if (!/\/\.\.?(\/|$)/.test(path)) return path;
   const message = `${path}: "." and ".." are no names.`;
   throw new DmadError({ code: 'invalid_request', status: 400, message });

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { closeSync, existsSync, mkdirSync, statSync } from 'node:fs';
 import type { Server as HttpsServer } from 'node:https';
@@ -6,6 +7,8 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { getHeapStatistics } from 'node:v8';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
+import type { ByteRange } from '../base/byte-range.ts';
+import { INSTANCE_HEADER } from '../base/instance.ts';
 import { Lifecycle } from '../base/lifecycle.ts';
 import type { Log } from '../base/log.ts';
 import { ShimError } from '../base/native/shim.ts';
@@ -43,7 +46,7 @@ import type { Config } from './config.ts';
 import { BodyHashes } from './devices/body-hashes.ts';
 import { contentRoutes } from './devices/content-routes.ts';
 import { ContentStreams } from './devices/content-streams.ts';
-import type { Inventory } from './devices/device.ts';
+import type { Device, Inventory } from './devices/device.ts';
 import { openDevices } from './devices/open.ts';
 import { deviceRoutes } from './devices/routes.ts';
 import { SeenDevices } from './devices/seen.ts';
@@ -71,7 +74,7 @@ import { checkPersistence } from './journal/persistence.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { DAEMON } from './openapi/service.ts';
 import { WorkQueue } from './order/work-queue.ts';
-import type { Patience } from './replication/peer-link.ts';
+import type { Patience } from './replication/guard.ts';
 import { Peers } from './replication/peers.ts';
 import { replicationPatchRoute, replicationRoutes } from './replication/routes.ts';
 import { ReplicationService } from './replication/service.ts';
@@ -182,16 +185,19 @@ export async function buildApp({
     const clock = new ElapsedClock(await opened.rows.get([CLOCK_KEY]), host);
     const unflushed = new UnflushedDevices(!clock.firstSinceBoot);
     const storage = checkPersistence(engine.storageOf(join(stateDir, 'journal')), log);
+    const overwritten = (device: Device, ranges: readonly ByteRange[]) =>
+      replications.overwritten(device, ranges);
     const transfers = new TransferService({
       ...{ engine, chooser, dma, queue, unflushed, journal, clock, log, heapBytes },
-      observer: metrics,
+      ...{ observer: metrics, overwritten },
     });
     lifecycle.opened('the transfers', () => transfers.close());
     const hashers = new Hashers(engine.cpu.threads);
     lifecycle.opened('the threads that hash', () => hashers.close());
+    const instance = randomUUID();
     const replications = new ReplicationService({
-      ...{ engine, hashers, inventory, queue, unflushed, journal, clock, peers, log },
-      ...{ ids: transfers.ids, observer: metrics.replications },
+      ...{ instance, engine, hashers, inventory, queue, unflushed, journal, clock, peers, log },
+      ...{ ids: transfers.ids, feed: transfers.feed, observer: metrics.replications },
       ...(patience !== undefined && { patience }),
     });
     lifecycle.opened('the replications', () => replications.close());
@@ -242,6 +248,9 @@ export async function buildApp({
     await http.register(routing);
     await http.register(validation);
     await http.register(jsonBody);
+    http.addHook('onRequest', async ({ routeOptions }, reply) => {
+      if (routeOptions.config.kind === 'content') reply.header(INSTANCE_HEADER, instance);
+    });
     await http.register(openapi, { service: DAEMON });
     await http.register(rootRoute, { name: 'dmad', page: readPage() });
     await http.register(dashboardAssets);
@@ -250,7 +259,7 @@ export async function buildApp({
     await http.register(transferRoutes, { transfers, inventory, chooser });
     await http.register(batchRoute, { transfers, inventory, chooser });
     await http.register(patchRoute, { transfers });
-    await http.register(eventRoutes, { transfers });
+    await http.register(eventRoutes, { transfers, sources: [transfers, replications] });
     await http.register(replicationRoutes, { replications });
     await http.register(replicationPatchRoute, { replications });
     await http.register(deviceRoutes, {
@@ -274,6 +283,7 @@ export async function buildApp({
       queue,
       streams,
       unflushed,
+      overwritten,
       idleMs: config.upload_idle_seconds * 1000,
       signal: uploads.signal,
     });

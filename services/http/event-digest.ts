@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Of transfers that began and ended within an interval, how many are told of. */
+
+/** Of work that began and ended within an interval, how much is told of. */
 export const MOST_BRIEF = 30;
 
-/** What is told of a transfer. */
+/** What is told of a transfer or a replication. */
 export interface DigestedEvent {
   readonly kind: 'progress' | 'status';
-  readonly transfer: { readonly id: string; readonly over: boolean };
+  readonly subject: { readonly id: string; readonly over: boolean };
 }
 
 /**
- * Gathers the events of an interval: of each transfer the latest one counts. However many transfers
- * come and go, a stream has no more to send than those that go on, and some.
+ * Gathers the events of an interval: of each subject the latest one counts. However many come
+ * and go, a stream has no more to send than those that go on, and some.
  */
 export class EventDigest<Event extends DigestedEvent> {
   readonly #send: (events: Event[]) => void;
   readonly #intervalMs: number;
-  /** By transfer, in the order of their latest events. */
+  /** By subject, in the order of their latest events. */
   readonly #latest = new Map<string, Event>();
-  /** Transfers that the client knows and that go on. */
+  /** Subjects that the client knows and that go on. */
   readonly #known = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
   #flushedAt = 0;
@@ -28,13 +29,13 @@ export class EventDigest<Event extends DigestedEvent> {
     this.#send = send;
   }
 
-  /** Whether the client has been told of a transfer that goes on. */
-  knows({ transfer }: DigestedEvent): boolean {
-    return this.#known.has(transfer.id);
+  /** Whether the client has been told of a subject that goes on. */
+  knows({ subject }: DigestedEvent): boolean {
+    return this.#known.has(subject.id);
   }
 
   add(event: Event): void {
-    const { id } = event.transfer;
+    const { id } = event.subject;
     const before = this.#latest.get(id);
     this.#latest.delete(id);
     // A status tells more than progress.
@@ -46,14 +47,14 @@ export class EventDigest<Event extends DigestedEvent> {
   }
 
   /** The client has been told of it otherwise, in a snapshot say. */
-  told({ transfer }: DigestedEvent): void {
-    if (transfer.over) this.#known.delete(transfer.id);
-    else this.#known.add(transfer.id);
+  told({ subject }: DigestedEvent): void {
+    if (subject.over) this.#known.delete(subject.id);
+    else this.#known.add(subject.id);
   }
 
-  /** A filter hides this event from the client: if it is a transfer's end, no other one will come. */
-  hidden({ transfer }: DigestedEvent): void {
-    if (transfer.over) this.#known.delete(transfer.id);
+  /** A filter hides this event from the client: if it is a subject's end, no other one will come. */
+  hidden({ subject }: DigestedEvent): void {
+    if (subject.over) this.#known.delete(subject.id);
   }
 
   stop(): void {
@@ -65,7 +66,7 @@ export class EventDigest<Event extends DigestedEvent> {
     this.#flushedAt = performance.now();
     const events = [...this.#latest.values()];
     this.#latest.clear();
-    const brief = events.filter((event) => event.transfer.over && !this.knows(event));
+    const brief = events.filter((event) => event.subject.over && !this.knows(event));
     const left = new Set(brief.slice(0, -MOST_BRIEF));
     this.#send(events.filter((event) => !left.has(event)));
   }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -8,7 +10,7 @@ import { startTestApp, type TestApp } from '../support/app.ts';
 import { expectProblem } from '../support/conformance.ts';
 import { FakePeer, rangeOf } from '../support/fake-peer.ts';
 import { writePeers } from '../support/peers.ts';
-import { bearer, writeTokens } from '../support/tokens.ts';
+import { bearer, secretOf, writeTokens } from '../support/tokens.ts';
 
 const SIZE = 2 ** 20;
 const HALF = SIZE / 2;
@@ -17,11 +19,24 @@ const DEVICES = [{ name: 'dax0.0', ranges: [{ offset: 0, size: HALF }], access: 
 let directory: string;
 let peer: FakePeer;
 let app: TestApp;
+/** Leads back to the daemon. */
+let mirror: Server;
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'dmad-test-'));
   peer = await FakePeer.listen(randomBytes(SIZE));
-  const peers = ['hostb', 'hostc'].map((name) => ({ name, url: peer.url }));
+  mirror = createServer((socket) => {
+    socket.on('error', () => {});
+    void app.listen().then((port) => socket.pipe(connect(port, '127.0.0.1')).pipe(socket));
+  }).listen(0, '127.0.0.1');
+  await once(mirror, 'listening');
+  const { port } = mirror.address() as AddressInfo;
+  const tokenFile = join(directory, 'token');
+  writeFileSync(tokenFile, secretOf('free'), { mode: 0o600 });
+  const peers = [
+    ...['hostb', 'hostc'].map((name) => ({ name, url: peer.url })),
+    { name: 'myself', url: `http://127.0.0.1:${port}`, token_file: tokenFile },
+  ];
   app = await startTestApp({
     environment: {
       DMAD_PEERS_FILE: writePeers(directory, peers),
@@ -37,6 +52,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await app.close();
+  mirror.close();
   await peer.close();
   rmSync(directory, { recursive: true, force: true });
 });
@@ -96,4 +112,14 @@ test('a device shows a client the inconsistent ranges that it may touch, and who
     { offset: HALF, size: HALF, replication: replication.id },
   ]);
   expect(await inconsistent('limited')).toEqual([]);
+});
+
+test.each(['delta', 'full'])('a peer that is this daemon itself is refused: %s', async (mode) => {
+  const before = (await app.inject({ url: '/devices/dax0.0/content', headers: bearer('free') }))
+    .rawPayload;
+  const same = { peer: 'myself', src_device_name: 'dax1.0', mode };
+  const problem = expectProblem(await replicate('limited', same), 502, 'peer_refused');
+  expect(problem.detail).toMatch(/^The peer myself is this daemon itself: /);
+  const after = await app.inject({ url: '/devices/dax0.0/content', headers: bearer('free') });
+  expect(after.rawPayload.equals(before)).toBe(true);
 });

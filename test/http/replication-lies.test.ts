@@ -326,7 +326,7 @@ test("a liar's words are cut, wherever they stand", async () => {
       { code: '<b>', detail: 'd' },
     ]) {
       peer.lie = says(status, json, JSON.stringify(problem));
-      const answer = await replicate(status === 503 ? { timeout_ms: 300 } : {});
+      const answer = await replicate(status === 503 ? { timeout_ms: 1000 } : {});
       expectProblem(answer, 502, status === 404 ? 'peer_refused' : 'peer_unreachable');
       expect(answer.body.length).toBeLessThan(4000);
     }

@@ -9,7 +9,7 @@ import { silentLog } from '../../services/base/log.ts';
 import { type App, buildApp } from '../../services/daemon/app.ts';
 import { readConfig } from '../../services/daemon/config.ts';
 import type { Inventory } from '../../services/daemon/devices/device.ts';
-import type { Patience } from '../../services/daemon/replication/peer-link.ts';
+import type { Patience } from '../../services/daemon/replication/guard.ts';
 import { type Answer, Conformance } from './conformance.ts';
 import { Wire } from './wire.ts';
 

@@ -10,8 +10,11 @@ import type { Journal } from '../journal/journal.ts';
 import type { Rows } from '../journal/store.ts';
 import type { Ticket } from '../order/scheduler.ts';
 import { REPLICATION_LANE, type Work, type WorkQueue } from '../order/work-queue.ts';
+import type { EventKind } from '../transfers/feed-event.ts';
 import type { FetchBuffers } from './fetch-buffers.ts';
-import { type Patience, PeerLink } from './peer-link.ts';
+import type { Patience } from './guard.ts';
+import type { DigestMemory } from './known-digests.ts';
+import { PeerLink } from './peer-link.ts';
 import type { Peers } from './peers.ts';
 import { RateLimit } from './rate-limit.ts';
 import { patched, type Replication } from './replication.ts';
@@ -32,9 +35,12 @@ export interface ReplicationObserver {
 
 /** What a replication meets on its way. */
 export interface Dependencies {
+  /** What this daemon calls itself in its answers with content. */
+  instance: string;
   engine: Engine;
   hashers: Hashers;
   buffers: FetchBuffers;
+  digestMemory: DigestMemory;
   queue: WorkQueue;
   unflushed: UnflushedDevices;
   journal: Journal;
@@ -47,8 +53,8 @@ export interface Dependencies {
   readonly interrupting: boolean;
   /** It begins to write its destination, or has proven it. */
   consistencyChanged(replication: Replication): void;
-  /** Something about it has changed. */
-  changed(kind: 'progress' | 'status', replication: Replication): void;
+  /** Something about it has changed; not called before it is accepted. */
+  changed(kind: EventKind, replication: Replication): void;
   /** It is over, or left to the next daemon. */
   left(active: ActiveReplication): void;
 }
@@ -79,6 +85,7 @@ export class ActiveReplication {
   readonly #dependencies: Dependencies;
   readonly #device: Device;
   #state: State = { is: 'waiting' };
+  readonly #waiting = new Set<() => void>();
   #ticket: Ticket<Work> | undefined;
   #journaling: Promise<void> | undefined;
   #timeout: NodeJS.Timeout | undefined;
@@ -117,9 +124,15 @@ export class ActiveReplication {
       await this.#acceptRows(acceptedRows(this.replication), () => this.#enter());
     } catch (error) {
       // What is undecided keeps its place.
-      if (error instanceof Problem) this.#leaveUndecided();
+      if (error instanceof Problem) this.#leave();
       throw error;
     }
+  }
+
+  /** Calls back once it is over, left to the next daemon, or refused. @returns a function that ends that */
+  onLeft(callback: () => void): () => void {
+    this.#waiting.add(callback);
+    return () => this.#waiting.delete(callback);
   }
 
   /** Gives one of an earlier daemon its place in the order; it does not start before {@link resume}. */
@@ -152,7 +165,7 @@ export class ActiveReplication {
       else void this.#end(reason);
     } else if (state.is === 'accepting') {
       // It is undecided: what the next daemon finds on the disk decides.
-      if (reason === 'suspended') this.#leaveUndecided();
+      if (reason === 'suspended') this.#leave();
       else state.stop ??= reason;
     }
   }
@@ -214,8 +227,8 @@ export class ActiveReplication {
       return;
     }
     this.#limitTime();
-    this.#letStart();
     this.#dependencies.changed('status', this.replication);
+    this.#letStart();
   }
 
   #letStart(): void {
@@ -228,7 +241,7 @@ export class ActiveReplication {
   #turn(): void {
     if (this.#state.is === 'accepting' || this.#state.is === 'held') this.#state.due = true;
     if (this.#state.is !== 'waiting' || this.#dependencies.interrupting) return;
-    const { peers, observer, patience, queue, unflushed, buffers } = this.#dependencies;
+    const { instance, peers, observer, patience, queue, unflushed, buffers } = this.#dependencies;
     const { replication } = this;
     const { request, origin, settings, progress } = replication;
     const stop = new AbortController();
@@ -237,6 +250,7 @@ export class ActiveReplication {
     setMaxListeners(0, signal);
     const link = new PeerLink({
       name: request.peer,
+      instance,
       find: () => peers.find(request.peer),
       headers: origin.trace && { ...origin.trace },
       signal,
@@ -385,18 +399,13 @@ export class ActiveReplication {
     return this.#dependencies.queue.waitOf(this.#ticket) ?? { reason: 'journal' };
   }
 
-  /** It was not accepted, as far as this daemon knows: nobody waits for its end any more. */
-  #leaveUndecided(): void {
-    this.#leave();
-    this.#dependencies.changed('status', this.replication);
-  }
-
   /** Nothing of it is left here; those go on that wait for it. */
   #leave(): void {
     this.#state = { is: 'left' };
     this.replication.waitingFor = undefined;
     this.#stopTimers();
     this.#dependencies.left(this);
+    for (const callback of [...this.#waiting]) callback();
     if (this.#ticket !== undefined) this.#dependencies.queue.release(this.#ticket);
   }
 }

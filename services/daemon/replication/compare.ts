@@ -11,6 +11,8 @@ const WINDOW_BYTES = 256 * 2 ** 20;
 /** The same of what is copied uncompared: the first blocks of it are wanted at once. */
 const UNCOMPARED_BYTES = 32 * 2 ** 20;
 const WINDOW_BLOCKS = 2 ** 16;
+/** Of smaller ones, digests of single blocks would be a good part of what is sent. */
+const MIN_SINGLE = 64 * 2 ** 10;
 
 /** The digests of a side's blocks, of a range that begins where the replication's does. */
 export type DigestsOf = (range: ByteRange, blockSize: number) => Promise<Uint8Array>;
@@ -19,6 +21,8 @@ export interface Sides {
   blocks: Blocks;
   source: DigestsOf;
   destination: DigestsOf;
+  /** Of how many blocks `destination` knows the digests without reading them. */
+  known(first: number, count: number): number;
 }
 
 /** A window that was compared. */
@@ -46,7 +50,8 @@ export async function* compare(sides: Sides): AsyncGenerator<Compared> {
   for (const [first, count] of blocks.cut(0, blocks.count, windowOf(blocks))) {
     const differing: Run[] = [];
     const group = groupOf(blocks);
-    if (group === 1) {
+    const known = blocks.blockSize >= MIN_SINGLE ? sides.known(first, count) : 0;
+    if (group === 1 || 2 * known >= count) {
       yield { first, count, differing: await differingIn(sides, first, count) };
       continue;
     }

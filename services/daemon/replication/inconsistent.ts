@@ -3,13 +3,20 @@ import type { ByteRange } from '../../base/byte-range.ts';
 import type { Device } from '../devices/device.ts';
 import type { Replication } from './replication.ts';
 
-/** Bytes that a replication has begun to write and not proven, and no later one has written since. */
+/** Bytes that a replication has begun to write and not proven, and nothing has written since. */
 export interface Inconsistent extends ByteRange {
   readonly replication: Replication;
 }
 
 /** What a device is known by, whatever its name is after the next boot. */
 type Memory = Pick<Device, 'kind' | 'identity'>;
+
+/**
+ * Into how many ranges other writes may cut those of a replication, and those of a device. What would
+ * make more leaves them as they are: they then tell of more than is inconsistent.
+ */
+export const MAX_PARTS = 1000;
+const MAX_RANGES = 20_000;
 
 /**
  * The inconsistent ranges of each device: disjoint, in their order. Replications that write the same
@@ -19,12 +26,42 @@ export class InconsistentRanges {
   readonly #byDevice = new Map<string, Inconsistent[]>();
   /** How many ranges are left of each replication that has any. */
   readonly #counts = new Map<Replication, number>();
+  readonly #changed: (replication: Replication) => void;
 
-  /** To be called for each replication in the order of acceptance, and when its consistency changes. */
+  /** @param changed hears of a replication that has lost bytes to later writes */
+  constructor(changed: (replication: Replication) => void) {
+    this.#changed = changed;
+  }
+
+  /** A replication's consistency has changed: all of its destination is inconsistent, or nothing is. */
   note(replication: Replication): void {
     const { consistency } = replication.progress;
-    if (consistency === 'inconsistent') this.#replace(replication, [replication]);
-    if (consistency === 'consistent') this.#replace(replication, []);
+    if (consistency === 'unchanged') return;
+    this.#replace(replication.destination, rangeOf(replication), {
+      by: consistency === 'inconsistent' ? replication : undefined,
+      isOlder: ({ id }) => id <= replication.id,
+    });
+  }
+
+  /** What was left of a replication of an earlier daemon; later ones may have been restored before. */
+  restore(replication: Replication, ranges: readonly ByteRange[]): void {
+    for (const range of ranges) {
+      const isOlder = ({ id }: Replication) => id < replication.id;
+      this.#replace(replication.destination, range, { by: replication, isOlder });
+    }
+  }
+
+  /** Other work has written all of a range. */
+  overwritten(device: Memory, range: ByteRange): void {
+    const ranges = this.of(device);
+    const { first, end } = overlapping(ranges, range);
+    // A range that has bytes on both sides of it is cut in two.
+    const [around] = ranges.slice(first, end);
+    if (around !== undefined && end - first === 1 && isInside(range, around)) {
+      const parts = this.#counts.get(around.replication) ?? 0;
+      if (parts >= MAX_PARTS || ranges.length >= MAX_RANGES) return;
+    }
+    this.#replace(device, range, { by: undefined, isOlder: () => true });
   }
 
   /** Those of a device, in their order. */
@@ -37,26 +74,44 @@ export class InconsistentRanges {
     return this.#counts.has(replication);
   }
 
-  /** Puts what is there now in the place of whatever there was of a replication's destination. */
-  #replace({ destination, request }: Replication, now: readonly Replication[]): void {
-    const { dst_offset: offset, size } = request;
-    const key = keyOf(destination);
-    const ranges = this.#byDevice.get(key) ?? [];
-    const first = firstEndingAfter(ranges, offset);
-    let end = first;
-    while ((ranges[end]?.offset ?? Number.POSITIVE_INFINITY) < offset + size) end++;
-    const covered = ranges.slice(first, end);
-    const put = [
-      ...covered.slice(0, 1).map((range) => between(range, range.offset, offset)),
-      ...now.map((replication) => ({ offset, size, replication })),
-      ...covered.slice(-1).map((range) => between(range, offset + size, range.offset + range.size)),
-    ].filter((range) => range.size > 0);
-    ranges.splice(first, end - first, ...put);
+  /** Those bytes. */
+  rangesOf(replication: Replication): ByteRange[] {
+    const ranges = this.of(replication.destination);
+    const { first, end } = overlapping(ranges, rangeOf(replication));
+    return ranges
+      .slice(first, end)
+      .filter((range) => range.replication === replication)
+      .map(({ offset, size }) => ({ offset, size }));
+  }
+
+  /**
+   * Takes a range from those replications that are older than whoever writes it.
+   *
+   * @param by whose the range is then; undefined: it is not inconsistent
+   */
+  #replace(
+    device: Memory,
+    range: ByteRange,
+    { by, isOlder }: { by: Replication | undefined; isOlder: (other: Replication) => boolean },
+  ): void {
+    const ranges = this.#byDevice.get(keyOf(device)) ?? [];
+    const { first, end } = overlapping(ranges, range);
+    const before = ranges.slice(first, end);
+    const left = before.flatMap((each) =>
+      isOlder(each.replication) ? around(each, range) : [each],
+    );
+    const taken =
+      by === undefined ? [] : gapsIn(range, left).map((gap) => ({ ...gap, replication: by }));
+    const after = [...left, ...taken].sort((a, b) => a.offset - b.offset);
+    ranges.splice(first, end - first, ...after);
     // Counted first: a replication that gets what it had keeps its place.
-    for (const { replication } of put) this.#count(replication, 1);
-    for (const { replication } of covered) this.#count(replication, -1);
-    if (ranges.length > 0) this.#byDevice.set(key, ranges);
-    else this.#byDevice.delete(key);
+    for (const { replication } of after) this.#count(replication, 1);
+    for (const { replication } of before) this.#count(replication, -1);
+    if (ranges.length > 0) this.#byDevice.set(keyOf(device), ranges);
+    else this.#byDevice.delete(keyOf(device));
+    for (const other of new Set(before.map(({ replication }) => replication))) {
+      if (other !== by) this.#changed(other);
+    }
   }
 
   #count(replication: Replication, by: 1 | -1): void {
@@ -66,13 +121,49 @@ export class InconsistentRanges {
   }
 }
 
-export function keyOf({ kind, identity }: Memory): string {
+function keyOf({ kind, identity }: Memory): string {
   return `${kind} ${identity}`;
 }
 
-/** So much of a range as lies between two offsets; its size is not positive if that is nothing. */
-function between({ replication }: Inconsistent, offset: number, end: number): Inconsistent {
-  return { offset, size: end - offset, replication };
+function rangeOf({ request }: Replication): ByteRange {
+  return { offset: request.dst_offset, size: request.size };
+}
+
+/** The indexes of those ranges that have bytes of a range: from the first one to that behind the last. */
+function overlapping(
+  ranges: readonly ByteRange[],
+  { offset, size }: ByteRange,
+): { first: number; end: number } {
+  const first = firstEndingAfter(ranges, offset);
+  let end = first;
+  while ((ranges[end]?.offset ?? Number.POSITIVE_INFINITY) < offset + size) end++;
+  return { first, end };
+}
+
+function isInside({ offset, size }: ByteRange, outer: ByteRange): boolean {
+  return offset > outer.offset && offset + size < outer.offset + outer.size;
+}
+
+/** What lies of a range before and behind another one. */
+function around(range: Inconsistent, { offset, size }: ByteRange): Inconsistent[] {
+  const end = range.offset + range.size;
+  const { replication } = range;
+  return [
+    { offset: range.offset, size: offset - range.offset, replication },
+    { offset: offset + size, size: end - offset - size, replication },
+  ].filter((part) => part.size > 0);
+}
+
+/** What of a range lies in none of those, which are in their order. */
+function gapsIn({ offset, size }: ByteRange, ranges: readonly ByteRange[]): ByteRange[] {
+  const gaps: ByteRange[] = [];
+  let at = offset;
+  for (const range of [...ranges, { offset: offset + size, size: 0 }]) {
+    const end = Math.min(range.offset, offset + size);
+    if (end > at) gaps.push({ offset: at, size: end - at });
+    at = Math.max(at, range.offset + range.size);
+  }
+  return gaps;
 }
 
 /** The index of the first range that ends after an offset. */

@@ -1,33 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ByteRange } from '../../base/byte-range.ts';
-import { type ConnectedClient, connect, DmadError } from '../../client/node.ts';
+import { INSTANCE_HEADER } from '../../base/instance.ts';
+import { type ConnectedClient, connect } from '../../client/node.ts';
 import { Problem } from '../../http/problems/problem.ts';
 import type { Loan } from './fetch-buffers.ts';
+import { Guard, PATIENCE, type Patience } from './guard.ts';
+import { away, faultOf, itself, lie, PeerAway, untrusted } from './peer-fault.ts';
 import type { Peer } from './peers-file.ts';
 
 const DIGEST_SIZE = 32;
 const FIRST_BACKOFF_MS = 250;
 const MAX_BACKOFF_MS = 8000;
-/** A peer cannot have itself left alone for longer than this, in milliseconds. */
-const MAX_RETRY_AFTER_MS = 60_000;
-
-/** How slow a peer may be before its connection counts as lost. */
-export interface Patience {
-  /** Without a byte, in milliseconds: the digest of 1 GiB may take some seconds on a busy host. */
-  silenceMs: number;
-  /** In so many milliseconds at least so many bytes must come, or the end. */
-  windowMs: number;
-  windowBytes: number;
-}
-
-/** What a replication keeps of a peer's words, in characters. */
-const MAX_WHY = 500;
-
-const PATIENCE: Patience = { silenceMs: 30_000, windowMs: 60_000, windowBytes: 65_536 };
 
 export interface PeerLinkOptions {
   name: string;
+  /** What this daemon calls itself: a peer of that name is refused. */
+  instance: string;
   /** The peer as it is configured now. */
   find(): Peer | undefined;
   /** Go with each request. */
@@ -57,6 +46,8 @@ export class PeerLink {
   #peer: Peer | undefined;
   #client: ConnectedClient | undefined;
   #away: Away | undefined;
+  /** Whether it has turned out to be this daemon itself. */
+  #isSelf = false;
   /** Whether the peer, as it is configured now, has ever answered. */
   #answered = false;
 
@@ -121,17 +112,16 @@ export class PeerLink {
     const attempt = async (client: ConnectedClient, guard: Guard) => {
       const loan = fetched.loan as Loan;
       if (fetched.bytes === size) return loan;
-      const range = { offset: offset + fetched.bytes, size: size - fetched.bytes };
-      const { stream } = await client.readContent(device, { ...range, signal: guard.signal });
-      for await (const chunk of stream) {
-        if (chunk.length > size - fetched.bytes) {
-          throw lie(`it sends more of ${device} than asked`);
-        }
-        loan.memory.set(chunk, fetched.bytes);
-        fetched.bytes += chunk.length;
-        guard.received(chunk.length);
-      }
-      if (fetched.bytes < size) throw new PeerAway('the answer was cut short');
+      const { bytes } = fetched;
+      await client.readInto(device, {
+        ...{ offset: offset + bytes, size: size - bytes },
+        memory: loan.memory.subarray(bytes, size),
+        signal: guard.signal,
+        onBytes: (count) => {
+          fetched.bytes += count;
+          guard.received(count);
+        },
+      });
       return loan;
     };
     try {
@@ -176,6 +166,7 @@ export class PeerLink {
       } catch (error) {
         signal.throwIfAborted();
         const { name } = this.#options;
+        if (this.#isSelf) throw itself(name);
         const fault = guard.signal.aborted
           ? away(guard.signal.reason)
           : faultOf(error, this.#answered);
@@ -206,8 +197,17 @@ export class PeerLink {
     if (peer === undefined) throw new PeerAway('it is not in DMAD_PEERS_FILE any more');
     const { url, token, tls } = peer;
     // This asks again by itself, and tells of it.
-    this.#client ??= connect({ url, token, tls, headers: this.#options.headers, retryForMs: 0 });
+    this.#client ??= connect({
+      ...{ url, token, tls, headers: this.#options.headers, retryForMs: 0 },
+      onAnswer: (headers) => this.#refuseSelf(headers),
+    });
     return this.#client;
+  }
+
+  /** It would read with rights of its own what its client may not. */
+  #refuseSelf(headers: Headers): void {
+    this.#isSelf = headers.get(INSTANCE_HEADER) === this.#options.instance;
+    if (this.#isSelf) throw lie('it is this daemon itself');
   }
 
   #answers(): void {
@@ -222,123 +222,4 @@ export class PeerLink {
     this.#away = { sinceMs: before?.sinceMs ?? Date.now(), why };
     if (before?.why !== why) this.#options.changed();
   }
-}
-
-/** It may answer later. */
-class PeerAway extends Error {
-  override readonly name = 'PeerAway';
-}
-
-/** Ends a request whose answer comes too slowly. */
-class Guard {
-  readonly #patience: Patience;
-  readonly #received: (bytes: number, told: number) => void;
-  readonly #controller = new AbortController();
-  readonly #outer: AbortSignal;
-  readonly #follow = () => this.#controller.abort(this.#outer.reason);
-  #silence: NodeJS.Timeout;
-  readonly #window: NodeJS.Timeout;
-  #bytes = 0;
-
-  constructor(
-    patience: Patience,
-    outer: AbortSignal,
-    received: (bytes: number, told: number) => void,
-  ) {
-    this.#patience = patience;
-    this.#received = received;
-    this.#outer = outer;
-    outer.addEventListener('abort', this.#follow);
-    this.#silence = this.#watchSilence();
-    const { windowMs, windowBytes } = patience;
-    this.#window = setInterval(() => {
-      if (this.#bytes < windowBytes) this.#giveUp(`it sent ${this.#bytes} bytes in ${windowMs} ms`);
-      this.#bytes = 0;
-    }, windowMs);
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  /** @param told of how many of the device's bytes these tell: of those must come enough */
-  received(bytes: number, told = bytes): void {
-    this.#bytes += told;
-    this.#silence.refresh();
-    this.#received(bytes, told);
-  }
-
-  close(): void {
-    clearTimeout(this.#silence);
-    clearInterval(this.#window);
-    this.#outer.removeEventListener('abort', this.#follow);
-    this.#controller.abort();
-  }
-
-  #watchSilence(): NodeJS.Timeout {
-    const { silenceMs } = this.#patience;
-    return setTimeout(() => this.#giveUp(`it sent nothing for ${silenceMs} ms`), silenceMs);
-  }
-
-  #giveUp(why: string): void {
-    this.#controller.abort(new Error(why));
-  }
-}
-
-type Fault =
-  | { is: 'away'; why: string; retryAfterMs: number }
-  /** It answered, and another attempt would be answered the same. */
-  | { is: 'refused'; why: string }
-  /** It is not who it should be, or does not take this daemon for who it is. */
-  | { is: 'untrusted'; why: string };
-
-/** Statuses of a peer, or of a proxy before it, that may be over soon. */
-const PASSING = [408, 429, 500, 502, 503, 504];
-/** Codes of OpenSSL's and Node's that are about certificates. */
-const UNTRUSTED = /CERT|UNABLE_TO_|SELF_SIGNED/;
-/** About TLS as such: settings that do not fit, or a connection that was cut in its handshake. */
-const TLS = /^ERR_TLS_|^ERR_SSL_|^EPROTO$/;
-
-function away(error: Error, retryAfterMs = 0): Fault {
-  return { is: 'away', why: error.message.slice(0, MAX_WHY), retryAfterMs };
-}
-
-/** @param known whether the peer has answered this daemon before, so that their settings fit */
-function faultOf(error: unknown, known: boolean): Fault {
-  if (error instanceof PeerAway) return away(error);
-  // A fault of this daemon's own: to try again would hide it.
-  if (!(error instanceof DmadError)) throw error;
-  const { code, status, message, retryAfterMs = 0 } = error;
-  if (code === 'unreachable' || code === 'deadline_exceeded') {
-    const codes = codesOf(error);
-    const tls = codes.find((each) => UNTRUSTED.test(each) || (!known && TLS.test(each)));
-    return tls === undefined
-      ? away(error)
-      : { is: 'untrusted', why: `${message.slice(0, MAX_WHY)} (${tls})` };
-  }
-  // Bad memory stays bad, whatever the status says.
-  if (PASSING.includes(status) && code !== 'media_error') {
-    return away(error, Math.min(retryAfterMs, MAX_RETRY_AFTER_MS));
-  }
-  const answered = status === 0 ? '' : `${status} `;
-  return { is: 'refused', why: `${answered}${code}: ${message}`.slice(0, MAX_WHY) };
-}
-
-function codesOf(error: Error): string[] {
-  const codes: string[] = [];
-  for (let one: unknown = error; typeof one === 'object' && one !== null; ) {
-    const { code, cause } = one as NodeJS.ErrnoException;
-    if (typeof code === 'string') codes.push(code);
-    one = cause;
-  }
-  return codes;
-}
-
-function lie(message: string): DmadError {
-  return new DmadError({ code: 'unexpected_answer', message });
-}
-
-function untrusted(name: string, why: string): Problem {
-  const detail = `No trusted connection to the peer ${name}: ${why}. Check ca, cert and key in DMAD_PEERS_FILE.`;
-  return new Problem('peer_unreachable', detail);
 }

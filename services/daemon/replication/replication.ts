@@ -4,6 +4,7 @@ import { type Problem, problemDetails } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
 import { durabilityOf } from '../devices/durability.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
+import type { Subject } from '../transfers/feed-event.ts';
 import { patchedLabels } from '../transfers/labels.ts';
 import type { End, Status } from '../transfers/schema.ts';
 import type { Acceptance, Origin } from '../transfers/transfer.ts';
@@ -33,7 +34,7 @@ export interface Outcome {
 }
 
 /** One replication, from its acceptance on. */
-export class Replication {
+export class Replication implements Subject {
   readonly id: string;
   readonly request: ReplicationRequest;
   readonly origin: Origin;
@@ -49,6 +50,10 @@ export class Replication {
   waitingFor: (() => ReplicationWait | undefined) | undefined;
   outcome: Outcome | undefined;
   startedMs: number | undefined;
+  /** See {@link Subject}. */
+  acceptedEvent = 0;
+  runningEvent = 0;
+  latestEvent = 0;
   /** Whether its client was told that it goes on. */
   promised = false;
   readonly #clock: ElapsedClock;
@@ -71,6 +76,10 @@ export class Replication {
     this.progress = new Progress(new Blocks(request.size, request.block_size));
     const { bytes_per_second, priority, timeout_ms, labels } = request;
     this.settings = { bytes_per_second, priority, timeout_ms, labels };
+  }
+
+  get deviceNames(): string[] {
+    return [this.request.src_device_name, this.destination.name];
   }
 
   get over(): boolean {

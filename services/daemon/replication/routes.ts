@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyReply } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { authorize, authorizePeer } from '../../http/access/authorize.ts';
 import { CHANGES_TRANSFERS, SEES_TRANSFERS } from '../../http/access/scopes.ts';
 import { answerCreated, failureOf } from '../../http/answer-created.ts';
 import { isClosed } from '../../http/client-left.ts';
-import { EVENT_STREAM, EventStream, lastEventIdSchema } from '../../http/event-stream.ts';
+import { EVENT_STREAM, lastEventIdSchema } from '../../http/event-stream.ts';
 import { MERGE_PATCH, takeMergePatch } from '../../http/json-body.ts';
 import { type Preference, preferHeader, readPrefer } from '../../http/prefer.ts';
 import { Problem } from '../../http/problems/problem.ts';
@@ -14,6 +14,7 @@ import { problemResponses, problemResponsesWith } from '../../http/problems/sche
 import { referenceBelow } from '../../http/references.ts';
 import { readTraceContext } from '../../http/trace-context.ts';
 import { idempotencyKeySchema } from '../transfers/schema.ts';
+import { hasHadEnd, watchOne } from '../transfers/watch-one.ts';
 import type { Replication } from './replication.ts';
 import {
   replicationListQuerySchema,
@@ -119,7 +120,7 @@ export const replicationRoutes: FastifyPluginAsyncZod<ReplicationRoutesOptions> 
       },
     },
     async ({ query, client }) => {
-      const { replications: page, nextPageToken } = replications.list(query, client);
+      const { replications: page, nextPageToken } = await replications.list(query, client);
       return {
         replications: page.map((replication) => replication.documentFor(client)),
         next_page_token: nextPageToken,
@@ -144,7 +145,7 @@ export const replicationRoutes: FastifyPluginAsyncZod<ReplicationRoutesOptions> 
       },
     },
     async (request, reply) => {
-      const replication = replications.get(request.params.id, request.client);
+      const replication = await replications.get(request.params.id, request.client);
       const prefer = readPrefer(request.headers.prefer, 0);
       if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
       await replications.waitForEnd(replication, prefer.waitMs, reply.raw);
@@ -197,7 +198,7 @@ export const replicationRoutes: FastifyPluginAsyncZod<ReplicationRoutesOptions> 
           200: {
             description:
               'Server-sent events `progress` and `status`, each with the replication as JSON in its ' +
-              'data.',
+              'data, and an id, from which `Last-Event-ID` goes on.',
             content: { [EVENT_STREAM]: { schema: z.string() } },
           },
           204: z.null().meta({
@@ -208,13 +209,13 @@ export const replicationRoutes: FastifyPluginAsyncZod<ReplicationRoutesOptions> 
       },
     },
     async (request, reply) => {
-      const replication = replications.get(request.params.id, request.client);
-      if (replication.over && request.headers['last-event-id'] === OVER_ID) {
-        return reply.code(204).send(null);
-      }
+      const replication = await replications.get(request.params.id, request.client);
+      const { feed } = replications;
+      const received = feed.ids.parse(request.headers['last-event-id']);
+      if (hasHadEnd(replication, received)) return reply.code(204).send(null);
       // Nothing would ever end the stream of a client that has left.
       if (isClosed(reply.raw)) reply.hijack();
-      else watch(request, reply, replications, replication);
+      else watchOne(request, reply, feed, replications.now(replication), received);
     },
   );
 };
@@ -256,30 +257,6 @@ export const replicationPatchRoute: FastifyPluginAsyncZod<ReplicationRoutesOptio
     },
   );
 };
-
-/** The id of the last event of a replication: those before it all have the same. */
-const OVER_ID = 'over';
-
-function watch(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { feed }: ReplicationService,
-  replication: Replication,
-): void {
-  const { client } = request;
-  const stream = new EventStream(request, reply, () => unsubscribe());
-  // JSON escapes line breaks, so it is one line of data.
-  const text = (kind: string) =>
-    `id: ${replication.over ? OVER_ID : 'open'}\nevent: ${kind}\n` +
-    `data: ${JSON.stringify(replication.documentFor(client))}\n\n`;
-  const unsubscribe = feed.watch(replication.id, (kind) => {
-    if (kind === 'progress') stream.sendIfIdle(() => text(kind));
-    else stream.send(text(kind));
-    if (replication.over) stream.end();
-  });
-  stream.send(text('status'));
-  if (replication.over) stream.end();
-}
 
 /** Tells the client that made a replication how it went. @param replayed see {@link failureOf} */
 function answer(

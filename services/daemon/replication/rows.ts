@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
+import type { ByteRange } from '../../base/byte-range.ts';
 import { Problem } from '../../http/problems/problem.ts';
 import { problemCodeSchema } from '../../http/problems/schema.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
@@ -15,19 +16,34 @@ import { CONSISTENCIES, MAX_BLOCKS, replicationRequestSchema } from './schema.ts
 /**
  * A replication's rows in the journal, under `replication/` and its id: what was accepted; its settings
  * as they were changed, in two rows by turns, so that a change that is refused leaves the one before;
- * how far it has come; which blocks are copied and flushed, in parts; and how it ended.
+ * how far it has come; which blocks are copied and flushed, in parts; how it ended; and which bytes it
+ * left inconsistent that nothing has written since.
  */
 const KEY = /^replication\/([0-9a-f-]{36})\/(\w+)$/;
 const keyOf = (id: string, part: string) => `replication/${id}/${part}`;
 const COPIED = 'copied_';
-
-export function isReplicationKey(key: string): boolean {
-  return KEY.test(key);
-}
+/** Parts of which there is one each, but for how far it has come. */
+const ONCE = [
+  'accepted',
+  'changed_0',
+  'changed_1',
+  'ended',
+  'inconsistent',
+  'overwritten',
+] as const;
 
 /** The id of the replication that a key belongs to. */
 export function idOf(key = ''): string | undefined {
   return KEY.exec(key)?.[1];
+}
+
+/** @param keys all of one replication */
+export function hasNotEnded(keys: readonly string[]): boolean {
+  return !keys.some((key) => key.endsWith('/ended'));
+}
+
+export function hasLeftInconsistent(keys: readonly string[]): boolean {
+  return keys.some((key) => key.endsWith('/inconsistent'));
 }
 
 const acceptedSchema = z.object({
@@ -69,6 +85,8 @@ const endedSchema = progressSchema.extend({
   finished_ms: z.number(),
   finished_elapsed_ms: z.number(),
 });
+
+const inconsistentSchema = z.array(z.tuple([z.int().min(0), z.int().min(1)]));
 
 export function acceptedRows({ id, request, destination, origin, accepted }: Replication): Rows {
   const row: z.input<typeof acceptedSchema> = {
@@ -119,13 +137,28 @@ export function endedRows(replication: Replication, outcome: Outcome): Rows {
   return new Map<string, string | undefined>([
     ...progressKeys(replication).map((key): [string, undefined] => [key, undefined]),
     [keyOf(id, 'ended'), JSON.stringify(row)],
+    ...(progress.consistency === 'inconsistent' ? inconsistentRows(replication) : []),
+  ]);
+}
+
+/** What one that is over has left inconsistent. @param ranges all of its destination if absent */
+export function inconsistentRows(
+  { id, request }: Replication,
+  ranges: readonly ByteRange[] = [{ offset: request.dst_offset, size: request.size }],
+): Rows {
+  const row: z.input<typeof inconsistentSchema> = ranges.map(({ offset, size }) => [offset, size]);
+  const nothing = row.length === 0;
+  return new Map([
+    [keyOf(id, 'inconsistent'), nothing ? undefined : JSON.stringify(row)],
+    // Without a row, all is: those of earlier versions have none.
+    [keyOf(id, 'overwritten'), nothing ? '[]' : undefined],
   ]);
 }
 
 /** The keys that rows of a replication can have. */
 export function keysOf(replication: Replication): string[] {
   const { id } = replication;
-  const others = ['accepted', 'changed_0', 'changed_1', 'ended'].map((part) => keyOf(id, part));
+  const others = ONCE.map((part) => keyOf(id, part));
   return [...others, ...progressKeys(replication)];
 }
 
@@ -148,6 +181,13 @@ function errorRecord({ code, message, options: { status } }: Problem) {
   return { code, detail: message, ...(status !== undefined && { status }) };
 }
 
+/** One of an earlier daemon. */
+export interface EarlierReplication {
+  replication: Replication;
+  /** What it has left inconsistent, and nothing has written since. */
+  inconsistent: ByteRange[];
+}
+
 /**
  * Reads the replications of earlier daemons, each as it was on a device as it was.
  *
@@ -158,8 +198,9 @@ export function readReplications(
   rows: Iterable<Row>,
   clock: ElapsedClock,
   onUnreadable: (key: string) => void,
-): Replication[] {
+): EarlierReplication[] {
   const replications = new Map<string, Replication>();
+  const inconsistent = new Map<string, ByteRange[]>();
   const shared = new Shared();
   for (const [key, text] of rows) {
     const [, id = '', part = ''] = KEY.exec(key) ?? [];
@@ -169,11 +210,25 @@ export function readReplications(
       const replication = readAccepted(id, row, clock, shared);
       if (replication === undefined) onUnreadable(key);
       else replications.set(id, replication);
+    } else if (part === 'inconsistent' || part === 'overwritten') {
+      const { data } = inconsistentSchema.safeParse(row);
+      if (data === undefined) onUnreadable(key);
+      else
+        inconsistent.set(
+          id,
+          data.map(([offset, size]) => ({ offset, size })),
+        );
     } else if (known === undefined || !readPart(known, part, row)) {
       onUnreadable(key);
     }
   }
-  return [...replications.values()];
+  return Array.from(replications.values(), (replication) => {
+    const { request, progress } = replication;
+    // One that goes on, and an earlier version, have no row of it.
+    const all = [{ offset: request.dst_offset, size: request.size }];
+    const left = inconsistent.get(replication.id) ?? all;
+    return { replication, inconsistent: progress.consistency === 'inconsistent' ? left : [] };
+  });
 }
 
 function readAccepted(

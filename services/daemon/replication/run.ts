@@ -9,6 +9,7 @@ import { BlockSet } from './block-set.ts';
 import type { Run as BlockRun } from './blocks.ts';
 import { ahead, type Compared, compare, type Sides, takeAll } from './compare.ts';
 import { Copier, type CopierOptions } from './copier.ts';
+import type { DigestMemory, KnownDigests } from './known-digests.ts';
 import type { Progress } from './progress.ts';
 import type { Mode } from './schema.ts';
 
@@ -21,6 +22,7 @@ const FLUSH_SIZE = 4 * 2 ** 20;
 export interface RunOptions extends Omit<CopierOptions, 'blocks' | 'beforeWrite' | 'written'> {
   mode: Mode;
   progress: Progress;
+  digestMemory: DigestMemory;
   /** Whether the destination may have bytes that a power failure would take away. */
   unflushed: boolean;
   /**
@@ -52,26 +54,28 @@ export class Run {
   readonly #sides: Sides;
   /** Blocks that this run has written, and flushed. */
   readonly #flushed: BlockSet;
+  readonly #known: KnownDigests | undefined;
   /** While the journal is told that the destination is inconsistent. */
   #beginning: Promise<void> | undefined;
 
   constructor(options: RunOptions) {
     this.#options = options;
-    const { progress, link, source, destination } = options;
+    const { progress, link, source } = options;
     const { blocks } = progress;
     this.#flushed = new BlockSet(blocks.count);
+    this.#known = options.digestMemory.take(blocks.count);
     this.#copier = new Copier({
       ...options,
       blocks,
       beforeWrite: () => this.#begin(),
-      written: (first, count) => this.#written(first, count),
+      written: (first, count, digests) => this.#written(first, count, digests),
     });
     this.#sides = {
       blocks,
       source: ({ offset, size }, blockSize) =>
         link.digests(source.device, { offset: source.offset + offset, size }, blockSize),
-      destination: ({ offset, size }, blockSize) =>
-        this.#digests({ offset: destination.offset + offset, size }, blockSize),
+      destination: (range, blockSize) => this.#digests(range, blockSize),
+      known: (first, count) => this.#known?.countIn(first, count) ?? 0,
     };
   }
 
@@ -80,6 +84,14 @@ export class Run {
    * @throws what {@link Copier.copy} does; Problem source_changing
    */
   async run(fail: (error: unknown) => void): Promise<void> {
+    try {
+      await this.#run(fail);
+    } finally {
+      this.#known?.end();
+    }
+  }
+
+  async #run(fail: (error: unknown) => void): Promise<void> {
     const { mode, progress, unflushed } = this.#options;
     // Of what an earlier daemon has written digests tell, whatever the journal says.
     const uncompared = mode === 'full' && !progress.begun;
@@ -144,6 +156,7 @@ export class Run {
     const { copied } = this.#options.progress;
     const before = copied.count;
     for (const { first, count } of runs) {
+      this.#known?.delete(first, count);
       for (let block = first; block < first + count; block++) copied.delete(block);
     }
     if (copied.count !== before) await this.#save();
@@ -154,8 +167,10 @@ export class Run {
     const { progress } = this.#options;
     this.#beginning ??= (async () => {
       progress.consistency = 'inconsistent';
+      const saved = this.#save();
+      // Behind that in the journal: it takes over what others have left inconsistent.
       this.#options.consistencyChanged();
-      await this.#save();
+      await saved;
     })();
     return this.#beginning;
   }
@@ -166,9 +181,10 @@ export class Run {
     throw new Problem('interrupted', 'The daemon is shutting down.');
   }
 
-  #written(first: number, count: number): void {
+  #written(first: number, count: number, digests: Uint8Array | undefined): void {
     const { progress, progressed } = this.#options;
     progress.writes += count;
+    if (digests !== undefined) this.#known?.add(first, digests);
     for (let block = first; block < first + count; block++) {
       progress.copied.add(block);
       this.#flushed.add(block);
@@ -176,10 +192,23 @@ export class Run {
     progressed();
   }
 
-  async #digests(range: ByteRange, blockSize: number): Promise<Uint8Array> {
+  /** Those of the destination. @param range from the replication's beginning */
+  #digests(range: ByteRange, blockSize: number): Promise<Uint8Array> {
+    const { blocks } = this.#options.progress;
+    if (this.#known === undefined || blockSize !== blocks.blockSize) {
+      return this.#read(range, blockSize);
+    }
+    const read = (first: number, count: number) =>
+      this.#read(blocks.rangeOf(first, count), blockSize);
+    const count = Math.ceil(range.size / blockSize);
+    return this.#known.of(range.offset / blockSize, count, read);
+  }
+
+  async #read({ offset, size }: ByteRange, blockSize: number): Promise<Uint8Array> {
     const { destination, engine, hashers, signal } = this.#options;
     const found: Uint8Array[] = [];
     const options = { engine, hashers, pace: () => 0, left: signal };
+    const range = { offset: destination.offset + offset, size };
     try {
       for await (const some of digests(destination.device, range, blockSize, options)) {
         found.push(some);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Writable } from 'node:stream';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { ByteRange } from '../../base/byte-range.ts';
 import type { TransferIds } from '../../base/transfer-ids.ts';
 import type { Client } from '../../http/access/client.ts';
 import { seesTransfersOf, type Viewer } from '../../http/access/visibility.ts';
@@ -15,33 +15,38 @@ import {
 } from '../devices/device.ts';
 import type { InconsistentRanges } from '../devices/schema.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
-import type { StoredRows } from '../journal/stored-rows.ts';
+import type { Row, StoredRows } from '../journal/stored-rows.ts';
+import type { Feed } from '../transfers/feed.ts';
+import type { EventKind } from '../transfers/feed-event.ts';
 import { whyAnother } from '../transfers/recovery.ts';
 import type { EarlierWork, PlacedWork } from '../transfers/restore.ts';
 import type { Origin } from '../transfers/transfer.ts';
+import type { WorkSource } from '../transfers/watch.ts';
 import { ActiveReplication, type Dependencies } from './active.ts';
-import { ReplicationFeed } from './events.ts';
+import { EarlierReplications } from './earlier.ts';
 import { FetchBuffers } from './fetch-buffers.ts';
+import { DigestMemory } from './known-digests.ts';
+import { OverwrittenRows } from './overwritten-rows.ts';
 import { Replication } from './replication.ts';
-import { idOf, isReplicationKey, keysOf, readReplications } from './rows.ts';
+import { ReplicationEvent } from './replication-event.ts';
+import { type EarlierReplication, keysOf } from './rows.ts';
 import type { ReplicationListQuery, ReplicationPatch, ReplicationRequest } from './schema.ts';
+import { shownRanges } from './shown-ranges.ts';
 import { type Page, ReplicationStore } from './store.ts';
 
 const FORGET_EVERY_MS = 60_000;
-/** How many rows are read in one turn of the event loop: some milliseconds. */
-const SLICE = 200;
-/** How many inconsistent ranges of a device are listed one by one. */
-const MAX_LISTED = 1000;
 
 export interface ReplicationServiceOptions
   extends Omit<
     Dependencies,
-    'buffers' | 'interrupting' | 'consistencyChanged' | 'changed' | 'left'
+    'buffers' | 'digestMemory' | 'interrupting' | 'consistencyChanged' | 'changed' | 'left'
   > {
   inventory: Inventory;
   clock: ElapsedClock;
   /** Those of transfers, too: ids are in the order of acceptance. */
   ids: TransferIds;
+  /** That of transfers, too: one stream has both. */
+  feed: Feed;
 }
 
 export interface Created {
@@ -51,25 +56,34 @@ export interface Created {
 }
 
 /** Accepts replications, sees them through, and knows how each of them stands. */
-export class ReplicationService implements EarlierWork {
-  readonly feed = new ReplicationFeed();
+export class ReplicationService implements EarlierWork, WorkSource {
   readonly #options: ReplicationServiceOptions;
   readonly #dependencies: Dependencies & { interrupting: boolean };
   readonly #store: ReplicationStore;
   readonly #active = new Map<string, ActiveReplication>();
   readonly #forgetting: NodeJS.Timeout;
+  readonly #earlier: EarlierReplications;
+  /** While not all is known of earlier daemons' replications. */
+  #learning: { known: Promise<void>; end(): void } | undefined;
+  readonly #overwritten: OverwrittenRows;
 
   constructor(options: ReplicationServiceOptions) {
     this.#options = options;
-    this.#store = new ReplicationStore((replication) =>
-      options.journal.remove(keysOf(replication)),
+    this.#earlier = new EarlierReplications(options);
+    this.#store = new ReplicationStore(
+      (replication) => this.#forget(replication),
+      (replication) => this.#overwritten.note(replication),
+    );
+    this.#overwritten = new OverwrittenRows(options.journal, (replication) =>
+      this.#store.leftInconsistent(replication),
     );
     this.#dependencies = {
       ...options,
       buffers: new FetchBuffers(),
+      digestMemory: new DigestMemory(),
       interrupting: false,
       consistencyChanged: (replication) => this.#store.noteConsistency(replication),
-      changed: (kind, replication) => this.feed.publish(kind, replication),
+      changed: (kind, replication) => this.#publish(kind, replication),
       left: ({ replication }) => this.#active.delete(replication.id),
     };
     this.#forgetting = setInterval(() => this.#store.forgetOld(), FORGET_EVERY_MS).unref();
@@ -96,10 +110,12 @@ export class ReplicationService implements EarlierWork {
     const { client, key } = origin;
     for (;;) {
       const before = key && this.#store.peek(client, key);
-      const accepting = before && this.#active.get(before.id)?.accepting;
-      if (!accepting) break;
-      // It was refused: this one may not be.
-      await accepting.catch(rethrowUnlessProblem);
+      // It may be refused: then this one may not be.
+      const accepting =
+        before && this.#active.get(before.id)?.accepting?.catch(rethrowUnlessProblem);
+      const undecided = before ? accepting : key && this.#learning?.known;
+      if (!undecided) break;
+      await undecided;
     }
     const known = key && this.#store.find(client, key, request);
     if (known) return { replication: known, replayed: true };
@@ -133,33 +149,48 @@ export class ReplicationService implements EarlierWork {
     return device;
   }
 
-  get(id: string, viewer: Viewer): Replication {
+  /** @throws Problem not_found, also if the viewer may not see it */
+  async get(id: string, viewer: Viewer): Promise<Replication> {
+    if (!this.#store.has(id)) await this.#learning?.known;
     return this.#store.get(id, viewer);
   }
 
-  list(query: ReplicationListQuery, viewer: Viewer): Page {
+  /** @throws Problem invalid_request for a page token that does not fit */
+  async list(query: ReplicationListQuery, viewer: Viewer): Promise<Page> {
+    await this.#learning?.known;
     return this.#store.page(query, viewer);
   }
 
-  /**
-   * The ranges of a device that a client may touch and that are inconsistent, in their order. From a
-   * number on they are one range, with what lies between them.
-   */
-  inconsistentRanges(device: Device, viewer: Viewer & Pick<Client, 'grants'>): InconsistentRanges {
-    const all = this.#store.inconsistentRanges(device);
-    const ranges = all.slice(0, MAX_LISTED).map(({ offset, size, replication }) => ({
-      ...{ offset, size },
-      ...(seesTransfersOf(viewer, replication.origin.client) && { replication: replication.id }),
-    }));
-    const [next, last] = [all[MAX_LISTED], all.at(-1)];
-    if (next !== undefined && last !== undefined) {
-      ranges.push({ offset: next.offset, size: last.offset + last.size - next.offset });
+  unfinished(viewer: Viewer, after: string, count: number): ReplicationEvent[] {
+    const found: ReplicationEvent[] = [];
+    for (const { replication, accepting } of this.#active.values()) {
+      if (found.length === count) break;
+      if (accepting !== undefined || replication.id <= after) continue;
+      if (seesTransfersOf(viewer, replication.origin.client)) found.push(this.now(replication));
     }
-    const { grants } = viewer;
-    if (grants === undefined) return ranges;
-    return ranges.flatMap((range) =>
-      grants.readableIn(device.name, range).map((part) => ({ ...range, ...part })),
+    return found;
+  }
+
+  /** How a replication stands, as an event. */
+  now(replication: Replication): ReplicationEvent {
+    return new ReplicationEvent(this.feed.latest, 'status', replication);
+  }
+
+  get feed(): Feed {
+    return this.#options.feed;
+  }
+
+  #publish(kind: EventKind, replication: Replication): void {
+    this.feed.publishOf(
+      replication,
+      kind,
+      (number) => new ReplicationEvent(number, kind, replication),
     );
+  }
+
+  /** See {@link shownRanges}. */
+  inconsistentRanges(device: Device, viewer: Viewer & Pick<Client, 'grants'>): InconsistentRanges {
+    return shownRanges(device, this.#store.inconsistentRanges(device), viewer);
   }
 
   /** How many bytes of a device are inconsistent. */
@@ -176,12 +207,8 @@ export class ReplicationService implements EarlierWork {
     waitMs = Number.POSITIVE_INFINITY,
     answer?: Writable,
   ): Promise<void> {
-    if (!this.#active.has(id)) return;
-    const watch = (done: () => void) =>
-      this.feed.watch(id, () => {
-        if (!this.#active.has(id)) done();
-      });
-    await waitWhile(watch, waitMs, answer);
+    const active = this.#active.get(id);
+    if (active !== undefined) await waitWhile((done) => active.onLeft(done), waitMs, answer);
   }
 
   /**
@@ -191,14 +218,14 @@ export class ReplicationService implements EarlierWork {
    * @throws Problem not_found; not_cancellable if it ended otherwise
    */
   async cancel(id: string, viewer: Viewer): Promise<Replication> {
-    const replication = this.get(id, viewer);
+    const replication = await this.get(id, viewer);
     const active = this.#active.get(id);
     active?.stop(new Problem('cancelled', 'It was cancelled by a client.'));
     // Whoever made it hears of what goes wrong with that.
     await active?.accepting?.catch(() => {});
     await this.waitForEnd(replication);
     // It is gone if it was refused.
-    this.get(id, viewer);
+    this.#store.get(id, viewer);
     if (replication.status === 'cancelled') return replication;
     throw new Problem('not_cancellable', `The replication is over: ${replication.status}.`, {
       members: { replication: replication.documentFor(viewer) },
@@ -210,38 +237,47 @@ export class ReplicationService implements EarlierWork {
    * @throws Problem not_found; not_changeable if it is over
    */
   async change(id: string, viewer: Viewer, patch: ReplicationPatch): Promise<Replication> {
-    const replication = this.get(id, viewer);
+    const replication = await this.get(id, viewer);
     await this.#active.get(id)?.accepting;
     if (!(await this.#active.get(id)?.change(patch))) {
       await this.waitForEnd(replication);
       const problem = new Problem('not_changeable', `It is over: ${replication.status}.`);
       throw withMembers(problem, { replication: replication.documentFor(viewer) });
     }
-    this.feed.publish('status', replication);
+    this.#publish('status', replication);
     return replication;
   }
 
-  /**
-   * Learns what earlier daemons left; see {@link EarlierWork}. Those that were not over go on, unless
-   * their device is another one.
-   */
+  /** Those that are not over go on, unless their device is another one. */
   async read(rows: StoredRows): Promise<PlacedWork[]> {
-    const { clock, log, ids } = this.#options;
     const placed: PlacedWork[] = [];
-    for (const keys of slicesOf(rows.keys.filter(isReplicationKey))) {
-      const found = await rows.get(keys);
-      const replications = readReplications(found, clock, (key) => {
-        log.error({ key }, 'journal: a row says nothing that this version can show anybody');
-      });
-      for (const replication of replications) {
-        replication.promised = true;
-        this.#store.add(replication);
-        ids.passOver(replication.id);
-        if (!replication.over) placed.push(this.#placed(replication));
-      }
-      await nextTurn();
+    for await (const earlier of this.#earlier.first(rows)) {
+      this.#restore(earlier);
+      const { replication } = earlier;
+      if (!replication.over) placed.push(this.#placed(replication));
     }
+    this.#options.ids.passOver(this.#earlier.lastId);
+    let end = () => {};
+    const known = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    this.#learning = { known, end };
     return placed;
+  }
+
+  readHistory(rows: readonly Row[]): void {
+    for (const earlier of this.#earlier.next(rows)) this.#restore(earlier);
+  }
+
+  historyKnown(): void {
+    for (const earlier of this.#earlier.end()) this.#restore(earlier);
+    this.#learning?.end();
+    this.#learning = undefined;
+  }
+
+  #restore(earlier: EarlierReplication): void {
+    earlier.replication.promised = true;
+    this.#store.restore(earlier);
   }
 
   #placed(replication: Replication): PlacedWork {
@@ -279,24 +315,28 @@ export class ReplicationService implements EarlierWork {
     await Promise.all(left.map(({ replication }) => this.waitForEnd(replication)));
   }
 
+  /** Other work has written all of these ranges: they are not inconsistent any more. */
+  overwritten(device: Device, ranges: readonly ByteRange[]): void {
+    // Most devices have none.
+    if (this.#store.inconsistentRanges(device).length === 0) return;
+    for (const range of ranges) this.#store.overwritten(device, range);
+  }
+
+  /** Hands to the journal what it has not been given yet. */
   close(): void {
     clearInterval(this.#forgetting);
+    this.#overwritten.flush();
+  }
+
+  #forget(replication: Replication): void {
+    this.#overwritten.forget(replication);
+    this.#options.journal.remove(keysOf(replication));
   }
 
   #activate(replication: Replication, device: Device): ActiveReplication {
     const active = new ActiveReplication(replication, device, this.#dependencies);
     this.#active.set(replication.id, active);
     return active;
-  }
-}
-
-/** Slices of sorted keys, none of which parts the rows of a replication. */
-function* slicesOf(keys: readonly string[]): Generator<string[]> {
-  for (let at = 0; at < keys.length; ) {
-    let end = Math.min(at + SLICE, keys.length);
-    while (end < keys.length && idOf(keys[end]) === idOf(keys[end - 1])) end++;
-    yield keys.slice(at, end);
-    at = end;
   }
 }
 

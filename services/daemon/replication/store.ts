@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
+import sortedBtree from 'sorted-btree';
 import type { ByteRange } from '../../base/byte-range.ts';
 import { deviceNameOf } from '../../base/device-name.ts';
 import { seesTransfersOf, type Viewer } from '../../http/access/visibility.ts';
 import { fieldProblem, Problem, retryLater } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
-import { type Inconsistent, InconsistentRanges, keyOf } from './inconsistent.ts';
+import { type Inconsistent, InconsistentRanges } from './inconsistent.ts';
 import type { Replication } from './replication.ts';
+import type { EarlierReplication } from './rows.ts';
 import type { ReplicationListQuery, ReplicationRequest } from './schema.ts';
+
+// The package is CommonJS: its class is a property of what Node imports as the default.
+const BTree = sortedBtree.default;
 
 /** How many are kept in all: some 2 KB each. */
 export const MAX_KEPT = 10_000;
@@ -18,6 +23,11 @@ const WEEK_MS = 7 * 24 * 3600 * 1000;
 /** How long a key outlives its replication; the HTTP contract's figure. */
 const KEY_MS = 24 * 3600 * 1000;
 
+/** A page ends before its documents are larger than that, in characters; one of them may be larger. */
+const MAX_PAGE_SIZE = 2 * 2 ** 20;
+/** A document without what its client and its peer have written, at most. */
+const DOCUMENT_SIZE = 1500;
+
 export interface Page {
   replications: Replication[];
   /** Empty on the last page. */
@@ -26,22 +36,42 @@ export interface Page {
 
 /** The replications that can be asked for, in the order of their acceptance. */
 export class ReplicationStore {
-  readonly #byId = new Map<string, Replication>();
+  readonly #byId = new BTree<string, Replication>();
   readonly #byKey = new Map<string, Replication>();
-  readonly #inconsistent = new InconsistentRanges();
+  /** How many there are of each client that has any. */
+  readonly #counts = new Map<string, number>();
+  readonly #inconsistent: InconsistentRanges;
   readonly #onForget: (replication: Replication) => void;
 
-  /** @param onForget receives each that can be asked for no longer */
-  constructor(onForget: (replication: Replication) => void) {
+  /**
+   * @param onForget receives each that can be asked for no longer
+   * @param onOverwritten receives each of which less is inconsistent than before
+   */
+  constructor(
+    onForget: (replication: Replication) => void,
+    onOverwritten: (replication: Replication) => void,
+  ) {
     this.#onForget = onForget;
+    this.#inconsistent = new InconsistentRanges(onOverwritten);
   }
 
-  /** Adds the latest one. */
   add(replication: Replication): void {
     this.#byId.set(replication.id, replication);
     const { client, key } = replication.origin;
-    if (key !== undefined) this.#byKey.set(nameOf(client, key), replication);
-    this.noteConsistency(replication);
+    this.#counts.set(client, (this.#counts.get(client) ?? 0) + 1);
+    if (key === undefined) return;
+    const name = nameOf(client, key);
+    // Of an earlier daemon, another one may have been added before, which is later.
+    const known = this.#byKey.get(name);
+    if (known === undefined || known.id < replication.id) this.#byKey.set(name, replication);
+  }
+
+  /** Adds one of an earlier daemon; later ones may have been added before. */
+  restore({ replication, inconsistent }: EarlierReplication): void {
+    this.add(replication);
+    // What it has proven was inconsistent before, as far as an earlier version tells.
+    if (replication.progress.consistency === 'consistent') this.noteConsistency(replication);
+    this.#inconsistent.restore(replication, inconsistent);
   }
 
   /** Its consistency has changed. */
@@ -51,10 +81,17 @@ export class ReplicationStore {
 
   /** It was not accepted. */
   remove(replication: Replication): void {
-    this.#byId.delete(replication.id);
+    if (!this.#byId.delete(replication.id)) return;
     const { client, key } = replication.origin;
+    const count = this.#counts.get(client) as number;
+    if (count > 1) this.#counts.set(client, count - 1);
+    else this.#counts.delete(client);
     const name = key === undefined ? undefined : nameOf(client, key);
     if (name !== undefined && this.#byKey.get(name) === replication) this.#byKey.delete(name);
+  }
+
+  has(id: string): boolean {
+    return this.#byId.has(id);
   }
 
   /** @throws Problem not_found, also if the viewer may not see it */
@@ -92,12 +129,8 @@ export class ReplicationStore {
    */
   admit(client: string): void {
     if (this.#byId.size < MAX_KEPT) return;
-    const counts = new Map<string, number>();
-    for (const { origin } of this.#byId.values()) {
-      counts.set(origin.client, (counts.get(origin.client) ?? 0) + 1);
-    }
-    const countOf = ({ origin }: Replication) => counts.get(origin.client) as number;
-    const own = counts.get(client) ?? 0;
+    const countOf = ({ origin }: Replication) => this.#counts.get(origin.client) as number;
+    const own = this.#counts.get(client) ?? 0;
     let oldest: Replication | undefined;
     for (const replication of this.#forgettable()) {
       if (this.#hasKey(replication) || countOf(replication) < own) continue;
@@ -112,29 +145,15 @@ export class ReplicationStore {
 
   /** Forgets what ended long ago. */
   forgetOld(): void {
-    for (const replication of this.#forgettable()) {
+    for (const replication of [...this.#forgettable()]) {
       if (replication.overForMs >= WEEK_MS) this.#forget(replication);
     }
   }
 
-  /**
-   * Those that are over and of which no inconsistent range tells any more, oldest first. One that wrote
-   * over what an earlier one had left inconsistent is kept as long as that: without it, the next daemon
-   * would take the range for inconsistent again.
-   */
+  /** Those that are over and that no inconsistent range tells of, oldest first. */
   *#forgettable(): Generator<Replication> {
-    const unproven = new Map<string, ByteRange[]>();
     for (const replication of this.#byId.values()) {
-      const { destination, progress, over } = replication;
-      const wrote = progress.consistency !== 'unchanged';
-      const range = rangeOf(replication);
-      const key = keyOf(destination);
-      const earlier = unproven.get(key) ?? [];
-      const isNeeded = wrote && earlier.some((other) => overlap(range, other));
-      if (over && !isNeeded && !this.#inconsistent.has(replication)) yield replication;
-      if (progress.consistency !== 'inconsistent' || !this.#byId.has(replication.id)) continue;
-      earlier.push(range);
-      unproven.set(key, earlier);
+      if (replication.over && !this.#inconsistent.has(replication)) yield replication;
     }
   }
 
@@ -152,8 +171,18 @@ export class ReplicationStore {
     return this.#inconsistent.of(device);
   }
 
+  /** What a replication has left inconsistent, and nothing has written since. */
+  leftInconsistent(replication: Replication): ByteRange[] {
+    return this.#inconsistent.rangesOf(replication);
+  }
+
+  /** Other work has written all of a range. */
+  overwritten(device: Device, range: ByteRange): void {
+    this.#inconsistent.overwritten(device, range);
+  }
+
   /**
-   * One page of what a client sees, newest first.
+   * One page of what a client sees, newest first. It may be shorter than asked for though more follow.
    *
    * @throws Problem invalid_request if the token is not of a page with the same filters
    */
@@ -162,12 +191,13 @@ export class ReplicationStore {
     const filters = filterDigest(query);
     const before = token ? readToken(token, filters) : undefined;
     const replications: Replication[] = [];
-    for (const replication of [...this.#byId.values()].reverse()) {
-      if (before !== undefined && replication.id >= before) continue;
+    let size = 0;
+    for (const [, replication] of this.#byId.entriesReversed(before, undefined, true)) {
       if (!seesTransfersOf(viewer, replication.origin.client)) continue;
       if (!matches(replication, query)) continue;
       const last = replications.at(-1);
-      if (last !== undefined && replications.length === pageSize) {
+      size += sizeOf(replication);
+      if (last !== undefined && (replications.length === pageSize || size > MAX_PAGE_SIZE)) {
         return { replications, nextPageToken: makeToken(last.id, filters) };
       }
       replications.push(replication);
@@ -182,14 +212,13 @@ function nameOf(client: string, key: string): string {
 }
 
 function matches(
-  { status, request, destination, settings }: Replication,
+  { status, request, deviceNames, settings }: Replication,
   query: ReplicationListQuery,
 ): boolean {
   if (query.status !== undefined && !query.status.includes(status)) return false;
   if (query.peer !== undefined && request.peer !== query.peer) return false;
-  if (query.device_name !== undefined) {
-    const names = [deviceNameOf(request.src_device_name), destination.name];
-    if (!names.includes(deviceNameOf(query.device_name))) return false;
+  if (query.device_name !== undefined && !deviceNames.includes(deviceNameOf(query.device_name))) {
+    return false;
   }
   return (query.label ?? []).every((pair) => {
     const colon = pair.indexOf(':');
@@ -197,12 +226,10 @@ function matches(
   });
 }
 
-function rangeOf({ request }: Replication): ByteRange {
-  return { offset: request.dst_offset, size: request.size };
-}
-
-function overlap(a: ByteRange, b: ByteRange): boolean {
-  return a.offset < b.offset + b.size && b.offset < a.offset + a.size;
+/** What its document has at most, in characters. */
+function sizeOf({ settings, outcome }: Replication): number {
+  const words = outcome?.error?.message.length ?? 0;
+  return DOCUMENT_SIZE + words + JSON.stringify(settings.labels).length;
 }
 
 /** Page tokens are good only for the filters they were made with (AIP-158). */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-
+import type { ByteRange } from '../../base/byte-range.ts';
 import { OutcomeUnknown, Problem, retryLater } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
 import type { UnflushedDevices } from '../devices/unflushed.ts';
@@ -45,6 +45,8 @@ export interface Surroundings extends RunOptions {
   left(active: ActiveTransfer): void;
   /** It is over, and nothing of it changes any more. */
   finished(transfer: Transfer): void;
+  /** A transfer has written all of its destination; called before anybody else may write there. */
+  overwritten(device: Device, ranges: readonly ByteRange[]): void;
   /** Has transfers outlive the daemon that one which does depends on. */
   keep(dependencies: readonly Transfer[]): void;
 }
@@ -521,7 +523,15 @@ export class ActiveTransfer {
     reportEnd(this.#around, transfer);
     feed.publish('status', transfer);
     this.#around.finished(transfer);
+    this.#tellOverwritten();
     this.#release();
+  }
+
+  #tellOverwritten(): void {
+    const { status, plan } = this.transfer;
+    if (status !== 'succeeded' || plan.operation === 'compare') return;
+    const ranges = plan.segments.map(({ dst_offset: offset, size }) => ({ offset, size }));
+    this.#around.overwritten(plan.destination, ranges);
   }
 
   /** It is over for this daemon, and left to the next. */

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Viewer } from '../../http/access/visibility.ts';
 import { Fifo } from '../order/fifo.ts';
-import type { TransferEvent } from './transfer-event.ts';
+import type { FeedEvent } from './feed-event.ts';
 
 /** What is kept for one audience. */
 const MAX_EVENTS = 1000;
-/** What a segment takes in memory, about, in characters of text. */
-const SEGMENT_SIZE = 64;
 
 /**
  * The latest changes of status that an audience has received, for those of it that lost their
  * connection. Progress is not kept: what comes later makes up for it.
  */
 export class EventHistory {
-  readonly #events = new Fifo<TransferEvent>();
+  readonly #events = new Fifo<FeedEvent>();
   readonly #viewer: Viewer;
   readonly #maxCharacters: () => number;
   #characters = 0;
@@ -31,7 +29,7 @@ export class EventHistory {
     this.#maxCharacters = maxCharacters;
   }
 
-  add(event: TransferEvent): void {
+  add(event: FeedEvent): void {
     this.#events.add(event);
     this.#characters += this.#sizeOf(event);
     while (this.#events.size > MAX_EVENTS || this.#characters > this.#maxCharacters()) {
@@ -40,21 +38,19 @@ export class EventHistory {
   }
 
   /** @returns what came behind the event with that number; undefined if some of it is missing */
-  after(number: number): TransferEvent[] | undefined {
+  after(number: number): FeedEvent[] | undefined {
     if (number < this.#missingUpTo) return undefined;
     return [...this.#events].filter((event) => event.number > number);
   }
 
   #forgetFirst(): void {
-    const first = this.#events.first as TransferEvent;
+    const first = this.#events.first as FeedEvent;
     this.#events.delete(first);
     this.#characters -= this.#sizeOf(first);
     this.#missingUpTo = first.number;
   }
 
-  /** An event keeps its transfer, with all its segments. */
-  #sizeOf(event: TransferEvent): number {
-    const segments = event.transfer.plan.segments.length * SEGMENT_SIZE;
-    return event.textFor(this.#viewer, 'brief').length + segments;
+  #sizeOf(event: FeedEvent): number {
+    return event.textFor(this.#viewer, 'brief').length + event.extraSize;
   }
 }

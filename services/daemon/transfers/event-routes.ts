@@ -1,31 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyReply } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { SEES_TRANSFERS } from '../../http/access/scopes.ts';
 import { isClosed } from '../../http/client-left.ts';
 import { EVENT_STREAM, EventStream, lastEventIdSchema } from '../../http/event-stream.ts';
 import { problemResponses } from '../../http/problems/schema.ts';
-import type { Received } from './event-ids.ts';
 import { eventsQuerySchema } from './schema.ts';
 import type { TransferService } from './service.ts';
-import type { Transfer } from './transfer.ts';
-import { type EventForm, TransferEvent } from './transfer-event.ts';
-import { snapshotText, TransfersWatch } from './watch.ts';
+import { TransferEvent } from './transfer-event.ts';
+import { type WorkSource, WorkWatch } from './watch.ts';
+import { hasHadEnd, watchOne } from './watch-one.ts';
 
-const eventStreamResponse = {
+const eventStreamResponse = (replications: string) => ({
   description:
-    'Server-sent events `progress` and `status`, each with the transfer as JSON in its data. ' +
+    'Server-sent events `progress` and `status`, each with the transfer as JSON in its data' +
+    `${replications}. ` +
     '`segments` come with the first event of each transfer in a stream, and are left out of ' +
     'those that follow. Each has an id, from which `Last-Event-ID` goes on: with what was missed ' +
     'while that is known (some minutes), else with how things stand, behind an event `snapshot` ' +
     'that says so.',
   content: { [EVENT_STREAM]: { schema: z.string() } },
-};
+});
 
-export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> = async (
+export interface EventRoutesOptions {
+  transfers: TransferService;
+  /** What `GET /events` tells of, transfers among them. */
+  sources: readonly WorkSource[];
+}
+
+export const eventRoutes: FastifyPluginAsyncZod<EventRoutesOptions> = async (
   app,
-  { transfers },
+  { transfers, sources },
 ) => {
   app.get(
     '/transfers/:id/events',
@@ -43,7 +49,7 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
         params: z.object({ id: z.string() }),
         headers: lastEventIdSchema,
         response: {
-          200: eventStreamResponse,
+          200: eventStreamResponse(''),
           204: z.null().meta({
             description: 'It is over, and the client that comes back has its last status.',
           }),
@@ -56,7 +62,9 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
       if (hasLeft(reply)) return;
       const received = transfers.feed.ids.parse(request.headers['last-event-id']);
       if (hasHadEnd(transfer, received)) return reply.code(204).send(null);
-      watchOne(request, reply, transfers, transfer, received);
+      const { feed } = transfers;
+      const now = new TransferEvent(feed.latest, 'status', transfer);
+      watchOne(request, reply, feed, now, received);
     },
   );
 
@@ -70,15 +78,18 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
       },
       schema: {
         operationId: 'watchTransfers',
-        summary: 'Watch all transfers that the client sees',
+        summary: 'Watch all transfers and replications that the client sees',
         description:
-          'Begins with a `status` event of each transfer that is not over. The same filters as the ' +
-          'list: an event is sent if its transfer matches then.',
+          'Begins with the status of each that is not over. The same filters as the list of transfers: ' +
+          'an event is sent if its transfer or replication matches then; with `operation` or `engine`, ' +
+          'there are no replications.',
         tags: ['transfers'],
         querystring: eventsQuerySchema,
         headers: lastEventIdSchema,
         response: {
-          200: eventStreamResponse,
+          200: eventStreamResponse(
+            '; and `replication_progress` and `replication_status`, each with the replication',
+          ),
           ...problemResponses('queue_full'),
         },
       },
@@ -86,9 +97,10 @@ export const eventRoutes: FastifyPluginAsyncZod<{ transfers: TransferService }> 
     async (request, reply) => {
       if (hasLeft(reply)) return;
       const { client, query, headers } = request;
+      const { feed } = transfers;
       const stream = new EventStream(request, reply, () => watch.end());
-      const watch = new TransfersWatch(stream, transfers, client, query);
-      await watch.run(transfers.feed.ids.parse(headers['last-event-id']));
+      const watch = new WorkWatch(stream, { feed, sources }, client, query);
+      await watch.run(feed.ids.parse(headers['last-event-id']));
     },
   );
 };
@@ -98,34 +110,4 @@ function hasLeft(reply: FastifyReply): boolean {
   if (!isClosed(reply.raw)) return false;
   reply.hijack();
   return true;
-}
-
-/** Whether a client that comes back has had a transfer's last status. */
-function hasHadEnd({ over, latestEvent }: Transfer, received: Received): boolean {
-  if (!over || received === undefined || received.is === 'lost') return false;
-  return received.is === 'unreadable' || received.upTo >= latestEvent;
-}
-
-function watchOne(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { feed }: TransferService,
-  transfer: Transfer,
-  received: Received,
-): void {
-  const stream = new EventStream(request, reply, () => unsubscribe());
-  const { client } = request;
-  const textOf = (event: TransferEvent, form: EventForm) =>
-    `id: ${feed.ids.format(event.number)}\n${event.textFor(client, form)}`;
-  const unsubscribe = feed.watch(transfer.id, (event) => {
-    const text = () => textOf(event, 'brief');
-    if (event.kind === 'progress') stream.sendIfIdle(text);
-    else stream.send(text());
-    if (transfer.over) stream.end();
-  });
-  const upToDate = received?.is === 'everything' && received.upTo >= transfer.latestEvent;
-  if (upToDate) return;
-  stream.send(snapshotText(received));
-  stream.send(textOf(new TransferEvent(feed.latest, 'status', transfer), 'whole'));
-  if (transfer.over) stream.end();
 }

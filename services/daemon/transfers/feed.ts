@@ -2,11 +2,12 @@
 import { seesAllTransfers, type Viewer } from '../../http/access/visibility.ts';
 import { EventHistory } from './event-history.ts';
 import { EventIds } from './event-ids.ts';
+import type { EventKind, FeedEvent, Subject } from './feed-event.ts';
 import type { Transfer } from './transfer.ts';
-import { type EventKind, TransferEvent } from './transfer-event.ts';
+import { TransferEvent } from './transfer-event.ts';
 
 /** Receives events. */
-export type Watcher = (event: TransferEvent) => void;
+export type Watcher = (event: FeedEvent) => void;
 
 /** How long events are kept for those that may come back, once nobody watches any more. */
 const KEPT_MS = 300_000;
@@ -14,7 +15,7 @@ const KEPT_MS = 300_000;
 const MAX_KEPT = 2 ** 25;
 const MAX_KEPT_OF_ONE = 2 ** 20;
 
-/** Those that see the same transfers in the same way. */
+/** Those that see the same work in the same way. */
 interface Audience {
   readonly watchers: Set<Watcher>;
   readonly history: EventHistory;
@@ -22,7 +23,7 @@ interface Audience {
   end: NodeJS.Timeout | undefined;
 }
 
-/** The audience of those who see everybody's transfers; no client has such a name. */
+/** The audience of those who see everybody's work; no client has such a name. */
 const EVERYBODY = '';
 
 function audienceOf(viewer: Viewer): string {
@@ -30,7 +31,7 @@ function audienceOf(viewer: Viewer): string {
 }
 
 /**
- * Brings each change of a transfer to those that watch it, or all transfers that they see. What
+ * Brings each change of a transfer or replication to those that watch it, or all that they see. What
  * other clients watch costs it nothing.
  */
 export class Feed {
@@ -45,13 +46,18 @@ export class Feed {
   }
 
   publish(kind: EventKind, transfer: Transfer): void {
+    this.publishOf(transfer, kind, (number) => new TransferEvent(number, kind, transfer));
+  }
+
+  /** @param make the event with that number, if anybody watches */
+  publishOf(subject: Subject, kind: EventKind, make: (number: number) => FeedEvent): void {
     const number = ++this.#latest;
-    if (kind === 'status') note(transfer, number);
-    const ofOne = this.#ofOne.get(transfer.id);
-    const ofClient = this.#audiences.get(transfer.origin.client);
+    if (kind === 'status') note(subject, number);
+    const ofOne = this.#ofOne.get(subject.id);
+    const ofClient = this.#audiences.get(subject.origin.client);
     const ofAll = this.#audiences.get(EVERYBODY);
     if (ofOne === undefined && ofClient === undefined && ofAll === undefined) return;
-    const event = new TransferEvent(number, kind, transfer);
+    const event = make(number);
     // Copies, for a watcher may end its subscription when it hears of the end.
     for (const watcher of [...(ofOne ?? [])]) watcher(event);
     for (const audience of [ofClient, ofAll]) {
@@ -61,7 +67,7 @@ export class Feed {
     }
   }
 
-  /** Watches one transfer. @returns a function that ends it */
+  /** Watches one subject. @returns a function that ends it */
   watch(id: string, watcher: Watcher): () => void {
     const watchers = this.#ofOne.get(id) ?? new Set();
     this.#ofOne.set(id, watchers.add(watcher));
@@ -70,7 +76,7 @@ export class Feed {
     };
   }
 
-  /** Watches all transfers that a client sees. @returns a function that ends it */
+  /** Watches all that a client sees. @returns a function that ends it */
   watchAll(viewer: Viewer, watcher: Watcher): () => void {
     const name = audienceOf(viewer);
     const audience = this.#audiences.get(name) ?? this.#newAudience(viewer);
@@ -90,7 +96,7 @@ export class Feed {
    * @param number of the last event that it has received
    * @returns undefined if they are not all known any more
    */
-  missed(viewer: Viewer, number: number): TransferEvent[] | undefined {
+  missed(viewer: Viewer, number: number): FeedEvent[] | undefined {
     if (number > this.#latest) return undefined;
     if (number === this.#latest) return [];
     return this.#audiences.get(audienceOf(viewer))?.history.after(number);
@@ -103,8 +109,8 @@ export class Feed {
   }
 }
 
-function note(transfer: Transfer, number: number): void {
-  if (transfer.latestEvent === 0 && transfer.status === 'queued') transfer.acceptedEvent = number;
-  if (transfer.runningEvent === 0 && transfer.status === 'running') transfer.runningEvent = number;
-  transfer.latestEvent = number;
+function note(subject: Subject, number: number): void {
+  if (subject.latestEvent === 0 && subject.status === 'queued') subject.acceptedEvent = number;
+  if (subject.runningEvent === 0 && subject.status === 'running') subject.runningEvent = number;
+  subject.latestEvent = number;
 }

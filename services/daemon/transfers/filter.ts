@@ -2,7 +2,7 @@
 import { deviceNameOf } from '../../base/device-name.ts';
 import type { EngineName } from '../../base/vocabulary.ts';
 import type { Status, TransferFilter } from './schema.ts';
-import type { Transfer } from './transfer.ts';
+import type { Acceptance, Transfer } from './transfer.ts';
 
 /** What filters look at of a transfer. */
 export interface FilterSubject extends Pick<Transfer, 'status'> {
@@ -21,32 +21,66 @@ interface Moment {
   engine: EngineName;
 }
 
-/** @returns whether a transfer is one of those that a query is about, at a moment or now */
-export function transferFilter(
-  query: TransferFilter,
-): (transfer: FilterSubject, moment?: Moment) => boolean {
-  const { status, operation, device_name, engine, label } = query;
-  const { created_after, created_before } = query;
-  const device = device_name === undefined ? undefined : deviceNameOf(device_name);
-  const labels = label?.map((pair): [string, string] => {
-    const colon = pair.indexOf(':');
-    return [pair.slice(0, colon), pair.slice(colon + 1)];
-  });
-  return (transfer, moment = { status: transfer.status, engine: transfer.choice.engine }) => {
-    const { plan, settings } = transfer;
-    if (status !== undefined && !status.includes(moment.status)) return false;
-    if (isBefore(transfer, created_after)) return false;
-    if (created_before !== undefined && !isBefore(transfer, created_before)) return false;
-    if (operation !== undefined && plan.operation !== operation) return false;
-    if (engine !== undefined && moment.engine !== engine) return false;
-    if (device !== undefined && plan.source.name !== device && plan.destination.name !== device) {
-      return false;
-    }
-    return labels?.every(([key, value]) => settings.labels[key] === value) ?? true;
-  };
+/** What a filter looks at of any work. */
+export interface FilteredWork {
+  status: Status;
+  accepted: Pick<Acceptance, 'wallMs'>;
+  labels: Readonly<Record<string, string>>;
+  /** Those of its source and its destination. */
+  deviceNames: readonly string[];
 }
 
-/** @param time by the wall clock, in milliseconds */
-function isBefore({ accepted }: FilterSubject, time: number | undefined): boolean {
-  return time !== undefined && Math.floor(accepted.wallMs) < time;
+/** Which work a list or a stream of events is about. */
+export class WorkFilter {
+  readonly #query: TransferFilter;
+  readonly #device: string | undefined;
+  readonly #labels: readonly [name: string, value: string][];
+
+  constructor(query: TransferFilter) {
+    const { device_name: device, label } = query;
+    this.#query = query;
+    this.#device = device === undefined ? undefined : deviceNameOf(device);
+    this.#labels = (label ?? []).map((pair) => {
+      const colon = pair.indexOf(':');
+      return [pair.slice(0, colon), pair.slice(colon + 1)];
+    });
+  }
+
+  get engine(): EngineName | undefined {
+    return this.#query.engine;
+  }
+
+  /** Whether it is about work of that status. */
+  wants(status: Status): boolean {
+    return this.#query.status?.includes(status) ?? true;
+  }
+
+  /** @param moment absent: now */
+  hasTransfer(
+    transfer: FilterSubject,
+    moment: Moment = { status: transfer.status, engine: transfer.choice.engine },
+  ): boolean {
+    const { plan, settings, accepted } = transfer;
+    const { operation, engine } = this.#query;
+    if (operation !== undefined && plan.operation !== operation) return false;
+    if (engine !== undefined && moment.engine !== engine) return false;
+    const deviceNames = [plan.source.name, plan.destination.name];
+    return this.#has({ status: moment.status, accepted, labels: settings.labels, deviceNames });
+  }
+
+  /** Of work that is no transfer: it has neither an operation nor an engine. */
+  hasOther(work: FilteredWork): boolean {
+    const { operation, engine } = this.#query;
+    return operation === undefined && engine === undefined && this.#has(work);
+  }
+
+  #has({ status, accepted, labels, deviceNames }: FilteredWork): boolean {
+    const { created_after: after, created_before: before } = this.#query;
+    const createdMs = Math.floor(accepted.wallMs);
+    if (!this.wants(status)) return false;
+    if (after !== undefined && createdMs < after) return false;
+    if (before !== undefined && createdMs >= before) return false;
+    if (this.#device !== undefined && !deviceNames.includes(this.#device)) return false;
+    return this.#labels.every(([name, value]) => labels[name] === value);
+  }
 }

@@ -5,7 +5,7 @@ import sortedBtree from 'sorted-btree';
 import { seesAllTransfers, type Viewer } from '../../http/access/visibility.ts';
 import { Problem } from '../../http/problems/problem.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
-import { transferFilter } from './filter.ts';
+import { WorkFilter } from './filter.ts';
 import { Finished, type FinishedLimits } from './finished.ts';
 import { type Packed, PackedTransfers } from './packed.ts';
 import type { RowsOf } from './rows.ts';
@@ -155,7 +155,7 @@ export class History {
   ): Promise<Page> {
     const filters = filterDigest(query);
     let after = query.page_token ? readToken(query.page_token, filters) : undefined;
-    const matches = transferFilter(query);
+    const filter = new WorkFilter(query);
     const transfers: Transfer[] = [];
     let segments = 0;
     for (;;) {
@@ -163,7 +163,7 @@ export class History {
       let seen = 0;
       for (const [id, entry] of tree?.entriesReversed(after, undefined, true) ?? []) {
         after = id;
-        if (matches(typeof entry === 'number' ? this.#packed.subjectOf(entry) : entry)) {
+        if (filter.hasTransfer(typeof entry === 'number' ? this.#packed.subjectOf(entry) : entry)) {
           if (query.view === 'full') segments += this.#segmentsOf(entry);
           const last = transfers.at(-1);
           const full = transfers.length === query.page_size || segments > MAX_PAGE_SEGMENTS;

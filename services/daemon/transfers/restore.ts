@@ -2,7 +2,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { FastifyBaseLogger } from 'fastify';
 import { DAMAGED, type OpenedJournal } from '../journal/open.ts';
-import type { StoredRows } from '../journal/stored-rows.ts';
+import type { Row, StoredRows } from '../journal/stored-rows.ts';
 import { readRecords, Shared } from './record.ts';
 import { type Recovered, type RecoveryOptions, recover, recoverPast } from './recovery.ts';
 import { idOf, isLeftOver, isUnfinished } from './rows.ts';
@@ -21,8 +21,12 @@ export interface PlacedWork {
 
 /** Work beside transfers that the journal keeps. */
 export interface EarlierWork {
-  /** @param rows whose keys are at hand yet @returns what is not over */
+  /** Reads what clients must find when they are let in. @param rows whose keys are at hand yet @returns what is not over */
   read(rows: StoredRows): Promise<PlacedWork[]>;
+  /** Reads the rest. @param rows some of all, in the order of their keys */
+  readHistory(rows: readonly Row[]): void;
+  /** There are no more, or they cannot be read. */
+  historyKnown(): void;
   /** @param doubt why what is not over must not go on after all; undefined if it may */
   settle(doubt: string | undefined): void;
 }
@@ -115,6 +119,7 @@ export class Restore {
       this.#transfers.addPast(records.map((record) => recoverPast(record, clock, shared)));
     };
     for await (const slice of rows.slices(this.#abort.signal)) {
+      this.#others?.readHistory(slice);
       const all = [...held, ...slice.filter(([key]) => this.#isHistory(key))];
       // The last transfer's rows may go on in the next slice.
       const last = idOf(all.at(-1)?.[0]);
@@ -135,6 +140,7 @@ export class Restore {
 
   #settle(doubt: string | undefined): void {
     this.#transfers.settlePast(doubt);
+    this.#others?.historyKnown();
     this.#others?.settle(doubt);
   }
 

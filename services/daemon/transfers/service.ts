@@ -24,6 +24,8 @@ import type { PlacedWork } from './restore.ts';
 import { endedRows, partsOf, type RowsOf } from './rows.ts';
 import type { TransferListQuery, TransferPatch } from './schema.ts';
 import { type Origin, type Outcome, Transfer, type TransferPlan } from './transfer.ts';
+import { TransferEvent } from './transfer-event.ts';
+import type { WorkSource } from './watch.ts';
 
 /**
  * A week for those who come back from one. Of those whose clients have their ends, as many as an
@@ -78,7 +80,7 @@ export interface Created {
 }
 
 /** Accepts transfers, sees them through, and knows how each of them stands. */
-export class TransferService {
+export class TransferService implements WorkSource {
   readonly feed = new Feed();
   readonly #options: TransferServiceOptions;
   /** Names all work that is accepted, so that ids are in the order of acceptance. */
@@ -429,9 +431,10 @@ export class TransferService {
     return transfer;
   }
 
-  /** See {@link History.unfinished}. */
-  unfinished(viewer: Viewer, after: string, count: number): Transfer[] {
-    return this.#history.unfinished(viewer, after, count);
+  unfinished(viewer: Viewer, after: string, count: number): TransferEvent[] {
+    return this.#history
+      .unfinished(viewer, after, count)
+      .map((transfer) => new TransferEvent(this.feed.latest, 'status', transfer));
   }
 
   /**

@@ -3,52 +3,49 @@
 import type { EngineName } from '../../base/vocabulary.ts';
 import { seesAllTransfers, type Viewer } from '../../http/access/visibility.ts';
 import { basicDocumentFor, documentFor } from './document.ts';
+import { type EventForm, type EventKind, eventText, type FeedEvent } from './feed-event.ts';
+import type { WorkFilter } from './filter.ts';
 import type { Status } from './schema.ts';
 import { type Transfer, toldSegments } from './transfer.ts';
 
-export type EventKind = 'progress' | 'status';
+/** What a segment takes in memory, about, in characters of text. */
+const SEGMENT_SIZE = 64;
 
-/**
- * How much of a transfer goes over the wire. `brief`: without the segments, which can be 4096 and
- * never change: for those that have had them. `basic`: without the timings too.
- */
-export type EventForm = 'whole' | 'brief' | 'basic';
-
-/** A change of a transfer, and the transfer as it was then. */
-export class TransferEvent {
+/** A change of a transfer. */
+export class TransferEvent implements FeedEvent {
   readonly number: number;
   readonly kind: EventKind;
-  readonly transfer: Transfer;
-  readonly status: Status;
-  readonly engine: EngineName;
+  readonly subject: Transfer;
+  readonly #status: Status;
+  readonly #engine: EngineName;
   readonly #texts = new Map<string, string>();
 
-  /** @param number events are numbered in the order in which they come */
   constructor(number: number, kind: EventKind, transfer: Transfer) {
     this.number = number;
     this.kind = kind;
-    this.transfer = transfer;
-    this.status = transfer.status;
-    this.engine = transfer.choice.engine;
+    this.subject = transfer;
+    this.#status = transfer.status;
+    this.#engine = transfer.choice.engine;
   }
 
-  /**
-   * As it goes over the wire, but for its id: made once for all who see the same of it. It shows the
-   * transfer as it was when somebody first asked for the text, in whatever form.
-   */
+  /** An event keeps its transfer, with all its segments. */
+  get extraSize(): number {
+    return this.subject.plan.segments.length * SEGMENT_SIZE;
+  }
+
   textFor(viewer: Viewer, form: EventForm): string {
-    // JSON escapes line breaks, so it is one line of data.
-    return `event: ${this.kind}\ndata: ${this.#dataFor(viewer, form)}\n\n`;
+    return eventText(this.kind, this.dataFor(viewer, form));
   }
 
-  #dataFor(viewer: Viewer, form: EventForm): string {
+  dataFor(viewer: Viewer, form: EventForm): string {
     const sight = seesAllTransfers(viewer) ? 'all' : 'own';
-    const { plan } = this.transfer;
+    const { plan } = this.subject;
     const brief = this.#made(`${sight} brief`, () => {
-      const { transfer } = this;
+      const { subject } = this;
       const document = plan.segmented
-        ? { ...basicDocumentFor(viewer, transfer), timings: transfer.timings }
-        : documentFor(viewer, transfer);
+        ? { ...basicDocumentFor(viewer, subject), timings: subject.timings }
+        : documentFor(viewer, subject);
+      // It escapes line breaks.
       return JSON.stringify(document);
     });
     if (form === 'basic') {
@@ -60,6 +57,18 @@ export class TransferEvent {
     if (form === 'brief' || !plan.segmented) return brief;
     // Not kept: it can be 200 KB, and histories keep their events.
     return JSON.stringify({ ...JSON.parse(brief), segments: toldSegments(plan) });
+  }
+
+  matches(filter: WorkFilter): boolean {
+    return filter.hasTransfer(this.subject, { status: this.#status, engine: this.#engine });
+  }
+
+  /** Before it started, another engine was to copy it. */
+  hiddenBefore({ engine }: WorkFilter): boolean {
+    const { runningEvent, plan } = this.subject;
+    return (
+      engine !== undefined && this.number === runningEvent && this.#engine !== plan.choice.engine
+    );
   }
 
   #made(name: string, make: () => string): string {

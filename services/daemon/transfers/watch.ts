@@ -3,14 +3,23 @@ import type { Viewer } from '../../http/access/visibility.ts';
 import { EventDigest } from '../../http/event-digest.ts';
 import type { EventStream } from '../../http/event-stream.ts';
 import type { Received } from './event-ids.ts';
-import { transferFilter } from './filter.ts';
-import type { EventsQuery, Status } from './schema.ts';
-import type { TransferService } from './service.ts';
-import type { Transfer } from './transfer.ts';
-import { type EventForm, TransferEvent } from './transfer-event.ts';
+import type { Feed } from './feed.ts';
+import type { EventForm, FeedEvent, Subject } from './feed-event.ts';
+import { WorkFilter } from './filter.ts';
+import type { EventsQuery } from './schema.ts';
 
 /** How many events are made for a client before it has taken some of them. */
 const SLICE = 100;
+
+/** Knows what is not over of one kind of work. */
+export interface WorkSource {
+  /**
+   * How those stand that a client sees and that are not over, in the order of their acceptance.
+   *
+   * @param after the id of the last one of those before; empty: from the first
+   */
+  unfinished(viewer: Viewer, after: string, count: number): FeedEvent[];
+}
 
 /** Tells a client that came back that its stream begins anew. */
 export function snapshotText(received: Received): string {
@@ -20,27 +29,34 @@ export function snapshotText(received: Received): string {
   return `event: snapshot\ndata: ${JSON.stringify({ reason })}\n\n`;
 }
 
-/** A client's stream of all transfers that it sees and asks for. */
-export class TransfersWatch {
+/** A client's stream of all work that it sees and asks for. */
+export class WorkWatch {
   readonly #stream: EventStream;
-  readonly #transfers: TransferService;
+  readonly #feed: Feed;
+  readonly #sources: readonly WorkSource[];
   readonly #viewer: Viewer;
   readonly #query: EventsQuery;
   /** With an interval: gathers what it brings. */
-  readonly #digest: EventDigest<TransferEvent> | undefined;
-  readonly #matches: ReturnType<typeof transferFilter>;
+  readonly #digest: EventDigest<FeedEvent> | undefined;
+  readonly #filter: WorkFilter;
   /** The stream has brought the effect of all events up to this one. */
   #since = 0;
-  /** While a snapshot is on its way: the id of the last transfer in it. */
+  /** While a snapshot is on its way: the id of the last subject in it. */
   #reached: string | undefined;
   #unsubscribe = () => {};
 
-  constructor(stream: EventStream, transfers: TransferService, viewer: Viewer, query: EventsQuery) {
+  constructor(
+    stream: EventStream,
+    { feed, sources }: { feed: Feed; sources: readonly WorkSource[] },
+    viewer: Viewer,
+    query: EventsQuery,
+  ) {
     this.#stream = stream;
-    this.#transfers = transfers;
+    this.#feed = feed;
+    this.#sources = sources;
     this.#viewer = viewer;
     this.#query = query;
-    this.#matches = transferFilter(query);
+    this.#filter = new WorkFilter(query);
     const { interval_ms: intervalMs } = query;
     if (intervalMs) this.#digest = new EventDigest(intervalMs, (events) => this.#sendAll(events));
   }
@@ -59,10 +75,9 @@ export class TransfersWatch {
 
   /** @returns whether the stream needs no snapshot */
   async #resume(upTo: number): Promise<boolean> {
-    const { feed } = this.#transfers;
     this.#since = upTo;
     for (let number = upTo; !this.#stream.ended; await this.#stream.drained()) {
-      const missed = feed.missed(this.#viewer, number);
+      const missed = this.#feed.missed(this.#viewer, number);
       if (missed === undefined) return false;
       if (missed.length === 0) {
         this.#subscribe();
@@ -77,19 +92,18 @@ export class TransfersWatch {
   }
 
   async #sendSnapshot(): Promise<void> {
-    const { feed } = this.#transfers;
+    const feed = this.#feed;
     this.#since = feed.latest;
     this.#reached = '';
     this.#subscribe();
     for (let reached = ''; !this.#stream.ended; await this.#stream.drained()) {
-      const found = this.#transfers.unfinished(this.#viewer, reached, SLICE + 1);
+      const found = this.#unfinished(reached, SLICE + 1);
       const slice = found.slice(0, SLICE);
       const complete = found.length === slice.length;
-      const wanted = slice.filter((transfer) => this.#matches(transfer));
-      reached = slice.at(-1)?.id ?? reached;
+      const wanted = slice.filter((event) => event.matches(this.#filter));
+      reached = slice.at(-1)?.subject.id ?? reached;
       this.#reached = complete ? undefined : reached;
-      for (const [index, transfer] of wanted.entries()) {
-        const event = new TransferEvent(feed.latest, 'status', transfer);
+      for (const [index, event] of wanted.entries()) {
         const last = complete && index === wanted.length - 1;
         this.#digest?.told(event);
         this.#stream.send(this.#textOf(event, this.#form('whole'), last));
@@ -103,15 +117,24 @@ export class TransfersWatch {
     }
   }
 
+  /** Of all sources, in the order of acceptance. */
+  #unfinished(after: string, count: number): FeedEvent[] {
+    const found = this.#sources.map((source) => source.unfinished(this.#viewer, after, count));
+    return found
+      .flat()
+      .sort((a, b) => (a.subject.id < b.subject.id ? -1 : 1))
+      .slice(0, count);
+  }
+
   #subscribe(): void {
     if (this.#stream.ended) return;
-    this.#unsubscribe = this.#transfers.feed.watchAll(this.#viewer, (event) => {
-      if (this.#isComing(event.transfer)) {
+    this.#unsubscribe = this.#feed.watchAll(this.#viewer, (event) => {
+      if (this.#isComing(event.subject)) {
         // The snapshot has only what is not over by then.
-        if (event.transfer.over) this.#send(event, 'whole');
+        if (event.subject.over) this.#send(event, 'whole');
       } else if (this.#digest === undefined) {
         this.#send(event);
-      } else if (this.#matches(event.transfer, event)) {
+      } else if (event.matches(this.#filter)) {
         this.#digest.add(event);
       } else {
         this.#digest.hidden(event);
@@ -120,12 +143,12 @@ export class TransfersWatch {
   }
 
   /** Whether a snapshot that is on its way will have it. */
-  #isComing({ id }: Transfer): boolean {
+  #isComing({ id }: Subject): boolean {
     return this.#reached !== undefined && id > this.#reached;
   }
 
-  #send(event: TransferEvent, form: EventForm = this.#hasHad(event) ? 'brief' : 'whole'): void {
-    if (!this.#matches(event.transfer, event)) return;
+  #send(event: FeedEvent, form: EventForm = this.#hasHad(event) ? 'brief' : 'whole'): void {
+    if (!event.matches(this.#filter)) return;
     this.#digest?.told(event);
     const text = () => this.#textOf(event, this.#form(form), this.#reached === undefined);
     if (event.kind === 'progress' && form === 'brief') this.#stream.sendIfIdle(text);
@@ -133,10 +156,10 @@ export class TransfersWatch {
   }
 
   /** What an interval has brought, in one write. */
-  #sendAll(events: TransferEvent[]): void {
+  #sendAll(events: FeedEvent[]): void {
     if (this.#stream.ended) return;
     const complete = this.#reached === undefined;
-    const textOf = (event: TransferEvent) => {
+    const textOf = (event: FeedEvent) => {
       const form = this.#digest?.knows(event) ? 'brief' : 'whole';
       this.#digest?.told(event);
       return this.#textOf(event, this.#form(form), complete);
@@ -151,25 +174,21 @@ export class TransfersWatch {
     return this.#query.view === 'basic' ? 'basic' : form;
   }
 
-  #textOf(event: TransferEvent, form: EventForm, complete: boolean): string {
-    const id = this.#transfers.feed.ids.format(event.number, complete);
+  #textOf(event: FeedEvent, form: EventForm, complete: boolean): string {
+    const id = this.#feed.ids.format(event.number, complete);
     return `id: ${id}\n${event.textFor(this.#viewer, form)}`;
   }
 
-  /** Whether the stream has brought that transfer before, and its segments with it. */
-  #hasHad({ number, transfer, engine }: TransferEvent): boolean {
-    const { acceptedEvent, runningEvent, plan } = transfer;
-    const { status: statuses, engine: wantedEngine } = this.#query;
-    const wanted = (status: Status) => statuses === undefined || statuses.includes(status);
-    // Before it started, another engine was to copy it.
-    if (wantedEngine !== undefined && number === runningEvent && engine !== plan.choice.engine) {
-      return false;
-    }
+  /** Whether the stream has brought that subject before, and all of it. */
+  #hasHad(event: FeedEvent): boolean {
+    const { acceptedEvent, runningEvent } = event.subject;
+    const filter = this.#filter;
+    if (event.hiddenBefore(filter)) return false;
     const hasBeenQueued =
       acceptedEvent > this.#since
-        ? number > acceptedEvent
+        ? event.number > acceptedEvent
         : runningEvent === 0 || runningEvent > this.#since;
-    const hasBeenRunning = runningEvent !== 0 && number > runningEvent;
-    return (wanted('queued') && hasBeenQueued) || (wanted('running') && hasBeenRunning);
+    const hasBeenRunning = runningEvent !== 0 && event.number > runningEvent;
+    return (filter.wants('queued') && hasBeenQueued) || (filter.wants('running') && hasBeenRunning);
   }
 }

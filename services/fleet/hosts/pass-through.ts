@@ -4,6 +4,7 @@ import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Dispatcher } from 'undici';
+import { INSTANCE_HEADER } from '../../base/instance.ts';
 import { clientLeft } from '../../http/client-left.ts';
 import { PROBLEMS, Problem, type ProblemCode, retryLater } from '../../http/problems/problem.ts';
 import { awaitsContinue } from '../../http/semantics.ts';
@@ -13,6 +14,7 @@ import type { HostLink } from './host-link.ts';
 const PASSED = [
   ...['content-type', 'content-length', 'content-range', 'accept-ranges', 'retry-after'],
   'repr-digest',
+  INSTANCE_HEADER,
 ];
 const MAX_PROBLEM_BYTES = 2 ** 16;
 

@@ -151,7 +151,7 @@ export const eventRoutes: FastifyPluginAsyncZod<EventRoutesOptions> = async (
     event: FleetEvent,
     form: EventForm = 'brief',
   ): void {
-    const { over } = event.transfer;
+    const { over } = event.subject;
     const text = () => eventText(event, client, over ? OVER_ID : idOf(event.number), form);
     if (event.kind === 'progress') stream.sendIfIdle(text);
     else stream.send(text());

@@ -8,7 +8,7 @@ export interface FleetEvent {
   /** Whose it is. */
   owner: string;
   document: FleetTransfer;
-  transfer: { id: string; over: boolean };
+  subject: { id: string; over: boolean };
 }
 
 /** Tells of changes of transfers, as this gateway hears of them. */
@@ -44,7 +44,7 @@ export class Feed {
     number = this.#latest,
   ): FleetEvent {
     const { id, finished_at } = document;
-    return { number, kind, owner, document, transfer: { id, over: finished_at !== null } };
+    return { number, kind, owner, document, subject: { id, over: finished_at !== null } };
   }
 
   /** Nothing more will come of it. */

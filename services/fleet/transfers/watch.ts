@@ -55,7 +55,7 @@ export class FleetWatch {
   }
 
   tell(event: FleetEvent): void {
-    const { id, over } = event.transfer;
+    const { id, over } = event.subject;
     if (!this.#wants(event)) {
       this.#digest?.hidden(event);
       // Nothing more will come of it.
@@ -84,7 +84,7 @@ export class FleetWatch {
   }
 
   #textOf(event: FleetEvent): string {
-    const { id, over } = event.transfer;
+    const { id, over } = event.subject;
     const form = this.#basic ? 'basic' : this.#had.has(id) ? 'brief' : 'whole';
     if (over) this.#had.delete(id);
     else if (event.document.segments !== null) this.#had.add(id);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { OpenAPIV3_1 } from 'openapi-types';
+import { INSTANCE_HEADER } from '../../base/instance.ts';
 import { PROBLEMS, type ProblemCode, problemType } from '../problems/problem.ts';
 import type { Example, Examples } from './examples.ts';
 import { openAnswers } from './open-answers.ts';
@@ -28,8 +29,10 @@ const HEADERS = {
   ratelimit: text('What is left of them.'),
   'repr-digest': text("Of all of the device's bytes, if Want-Repr-Digest asks for it."),
   'content-range': text('Which bytes of how many.'),
+  [INSTANCE_HEADER]: text('Names this run of the daemon; another one follows a restart.'),
 };
 
+const SENDS_CONTENT: (string | undefined)[] = ['readContent', 'digestContent'];
 /** What makes one transfer, or one replication. */
 const CREATES_ONE: (string | undefined)[] = ['createTransfer', 'createReplication'];
 /** Its statuses that say how that stands, or ended. */
@@ -70,6 +73,9 @@ function addHeaders(operation: Operation): void {
     }
     if (['202', '429', '503'].includes(status)) add('retry-after');
     if (['206', '416'].includes(status)) add('content-range');
+    if (SENDS_CONTENT.includes(operation.operationId) && ['200', '206'].includes(status)) {
+      add(INSTANCE_HEADER);
+    }
     if (operation.operationId === 'readContent' && ['200', '206'].includes(status)) {
       add('repr-digest');
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
-import type { TransferEvent } from '../../../services/daemon/transfers/transfer-event.ts';
+import type { FeedEvent } from '../../../services/daemon/transfers/feed-event.ts';
 import { EventDigest, MOST_BRIEF } from '../../../services/http/event-digest.ts';
 
 beforeEach(() => {
@@ -14,12 +14,12 @@ let number = 0;
 const transfer = (id: string) => ({ id, over: false });
 type Transfer = ReturnType<typeof transfer>;
 const event = (of: Transfer, kind: 'status' | 'progress' = 'status') =>
-  ({ number: ++number, kind, transfer: of }) as unknown as TransferEvent;
+  ({ number: ++number, kind, subject: of }) as unknown as FeedEvent;
 
 function gather() {
   const sent: [string, string][][] = [];
   const digest = new EventDigest(100, (events) => {
-    sent.push(events.map(({ kind, transfer: { id } }) => [id, kind]));
+    sent.push(events.map(({ kind, subject: { id } }) => [id, kind]));
     for (const each of events) digest.told(each);
   });
   return { digest, sent };

@@ -45,6 +45,7 @@ beforeEach(async () => {
   stop = new AbortController();
   const peer = { name: 'hostb', url, token: undefined, tls: { ca } };
   link = new PeerLink({
+    instance: 'this daemon',
     ...{ name: 'hostb', find: () => peer, signal: stop.signal },
     ...{ received: () => {}, changed: () => {} },
   });

@@ -8,6 +8,7 @@ import type { Engine } from '../../../services/daemon/engines/engine.ts';
 import { MEMORY } from '../../../services/daemon/engines/records.ts';
 import { Blocks } from '../../../services/daemon/replication/blocks.ts';
 import { FetchBuffers } from '../../../services/daemon/replication/fetch-buffers.ts';
+import { DigestMemory } from '../../../services/daemon/replication/known-digests.ts';
 import { Progress } from '../../../services/daemon/replication/progress.ts';
 import { Run, type RunOptions } from '../../../services/daemon/replication/run.ts';
 import { completion, makeDevice } from '../transfers/make-transfer.ts';
@@ -22,7 +23,8 @@ type Job = Parameters<Engine['run']>[0] & { memory: Buffer; flush?: boolean };
 
 /** An engine that moves bytes between memory and one device. @param flushed receives what it flushes */
 function engineOf(bytes: Buffer, flushed: (range: ByteRange) => void): Engine {
-  const run = async ({ destination, memory, segments, flush }: Job) => {
+  const run = async ({ destination, memory, segments, flush, operation }: Job) => {
+    if (operation === 'compare') return completion();
     for (const { src_offset: from, dst_offset: to, size } of segments) {
       if (destination === MEMORY) bytes.copy(memory, to, from, from + size);
       else memory.copy(bytes, to, from, from + size);
@@ -51,6 +53,7 @@ test('what an earlier daemon has flushed is flushed again: somebody may have wri
     ...{ mode: 'delta', progress, unflushed: true, hashers, buffers: new FetchBuffers().share() },
     ...{ source: { device: 'dax0.0', offset: 0 }, link: { digests: source } },
     destination: { device: makeDevice(), offset: 0 },
+    digestMemory: new DigestMemory(),
     engine: engineOf(bytes, ({ size }) => {
       flushed += size;
     }),

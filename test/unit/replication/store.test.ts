@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { MAX_PARTS } from '../../../services/daemon/replication/inconsistent.ts';
 import type { Replication } from '../../../services/daemon/replication/replication.ts';
 import type { Consistency } from '../../../services/daemon/replication/schema.ts';
 import { MAX_KEPT, ReplicationStore, SHARE } from '../../../services/daemon/replication/store.ts';
@@ -18,23 +19,37 @@ interface Given {
   over?: boolean;
   overForMs?: number;
   destination?: object;
+  labels?: Record<string, string>;
 }
+
+const NOBODY = [() => {}, () => {}] as const;
 
 let next = 0;
 /** What the store looks at of a replication, the latest of all. */
 function make(given: Given = {}): Replication {
   const { offset = 0, size = 100, consistency = 'unchanged', client = 'anna', key } = given;
-  const { over = true, overForMs = 0, destination = DEVICE } = given;
+  const { over = true, overForMs = 0, destination = DEVICE, labels = {} } = given;
   return {
-    ...{ id: String(next++).padStart(36, '0'), over, overForMs, destination },
-    ...{ origin: { client, key }, progress: { consistency } },
+    ...{
+      id: `00000000-0000-7000-8000-${String(next++).padStart(12, '0')}`,
+      over,
+      overForMs,
+      destination,
+    },
+    ...{ origin: { client, key }, progress: { consistency }, settings: { labels } },
     request: { dst_offset: offset, size },
   } as unknown as Replication;
 }
 
+/** Adds one that has come so far since. */
+function put(store: ReplicationStore, replication: Replication): void {
+  store.add(replication);
+  store.noteConsistency(replication);
+}
+
 function storeOf(...replications: Replication[]): ReplicationStore {
-  const store = new ReplicationStore(() => {});
-  for (const replication of replications) store.add(replication);
+  const store = new ReplicationStore(...NOBODY);
+  for (const replication of replications) put(store, replication);
   return store;
 }
 
@@ -56,7 +71,7 @@ describe('inconsistent ranges', () => {
         const model = Array<string | undefined>(100).fill(undefined);
         for (const each of operations) {
           const replication = make(each);
-          store.add(replication);
+          put(store, replication);
           if (each.consistency === 'unchanged') continue;
           const id = each.consistency === 'inconsistent' ? replication.id : undefined;
           model.fill(id, each.offset, each.offset + each.size);
@@ -80,7 +95,99 @@ describe('inconsistent ranges', () => {
     expect(ranges(store, { ...DEVICE, name: 'dax9.9' })).toHaveLength(1);
   });
 
-  test('what was proven is not inconsistent again, now or after a restart', () => {
+  test('are cut by whatever else writes there, and what cuts them is told', () => {
+    const [first, second] = [make({ consistency: 'inconsistent', size: 100 }), make()];
+    const changed: Replication[] = [];
+    const store = new ReplicationStore(
+      () => {},
+      (replication) => changed.push(replication),
+    );
+    put(store, first);
+    put(store, second);
+    const left = () => ranges(store).map(({ offset, size }) => [offset, size]);
+    store.overwritten(DEVICE, { offset: 100, size: 50 });
+    store.overwritten({ ...DEVICE, identity: 'another' }, { offset: 0, size: 100 });
+    expect(changed).toEqual([]);
+    store.overwritten(DEVICE, { offset: 40, size: 20 });
+    expect(left()).toEqual([
+      [0, 40],
+      [60, 40],
+    ]);
+    store.overwritten(DEVICE, { offset: 90, size: 500 });
+    store.overwritten({ ...DEVICE, name: 'dax9.9' }, { offset: 0, size: 10 });
+    expect(left()).toEqual([
+      [10, 30],
+      [60, 30],
+    ]);
+    expect(store.leftInconsistent(first)).toEqual([
+      { offset: 10, size: 30 },
+      { offset: 60, size: 30 },
+    ]);
+    expect(changed).toEqual([first, first, first]);
+    store.overwritten(DEVICE, { offset: 0, size: 100 });
+    expect(left()).toEqual([]);
+    expect(store.leftInconsistent(first)).toEqual([]);
+  });
+
+  test('small writes do not cut them into any number of parts', () => {
+    const store = storeOf(make({ consistency: 'inconsistent', size: 2 ** 20 }));
+    for (let at = 1; at < 2 ** 20; at += 100) store.overwritten(DEVICE, { offset: at, size: 1 });
+    expect(ranges(store)).toHaveLength(MAX_PARTS);
+    // What adds no part still counts.
+    store.overwritten(DEVICE, { offset: 0, size: 2 ** 19 });
+    expect(ranges(store).map(({ offset }) => offset)).toEqual([2 ** 19]);
+  });
+
+  test('of earlier daemons are the same, whoever is read first', () => {
+    const operation = fc.record({
+      offset: fc.nat(40),
+      size: fc.integer({ min: 1, max: 30 }),
+      consistency: fc.constantFrom<Consistency>('inconsistent', 'consistent', 'unchanged'),
+    });
+    const earlier = fc.array(operation, { maxLength: 12 }).chain((operations) =>
+      fc.record({
+        operations: fc.constant(operations),
+        // Those that are read first, as what is not over and what left something is.
+        first: fc.array(fc.boolean(), { minLength: 12, maxLength: 12 }),
+      }),
+    );
+    fc.assert(
+      fc.property(earlier, ({ operations, first }) => {
+        const all = operations.map((each) => make(each));
+        const live = storeOf(...all);
+        const store = new ReplicationStore(...NOBODY);
+        const isFirst = (replication: Replication) =>
+          first[all.indexOf(replication)] === true || live.leftInconsistent(replication).length > 0;
+        const order = [...all.filter(isFirst), ...all.filter((each) => !isFirst(each))];
+        for (const replication of order) {
+          const left = live.leftInconsistent(replication);
+          store.restore({ replication, inconsistent: left });
+        }
+        expect(ranges(store)).toEqual(ranges(live));
+      }),
+    );
+  });
+
+  test('of an earlier version, which says only how each ended, are found in the order of acceptance', () => {
+    const all = [
+      make({ consistency: 'inconsistent', size: 200 }),
+      make({ consistency: 'consistent', size: 100 }),
+      make({ consistency: 'inconsistent', offset: 50, size: 20 }),
+    ];
+    const store = new ReplicationStore(...NOBODY);
+    const [oldest, proven, latest] = all as [Replication, Replication, Replication];
+    const whole = ({ request: { dst_offset: offset, size } }: Replication) => [{ offset, size }];
+    // It goes on, and is read first.
+    store.restore({ replication: latest, inconsistent: whole(latest) });
+    store.restore({ replication: oldest, inconsistent: whole(oldest) });
+    store.restore({ replication: proven, inconsistent: [] });
+    expect(ranges(store)).toEqual([
+      { offset: 50, size: 20, id: latest.id },
+      { offset: 100, size: 100, id: oldest.id },
+    ]);
+  });
+
+  test('one is kept for as long as any of it is inconsistent, and no other is for its sake', () => {
     const overForMs = 2 * WEEK_MS;
     const all = [
       make({ consistency: 'inconsistent', size: 200, overForMs }),
@@ -88,14 +195,17 @@ describe('inconsistent ranges', () => {
       make({ consistency: 'consistent', offset: 500, overForMs }),
     ];
     const kept = new Set(all);
-    const store = new ReplicationStore((replication) => kept.delete(replication));
-    for (const replication of all) store.add(replication);
+    const store = new ReplicationStore(
+      (replication) => kept.delete(replication),
+      () => {},
+    );
+    for (const replication of all) put(store, replication);
     const left = [{ offset: 100, size: 100, id: all[0]?.id }];
     expect(ranges(store)).toEqual(left);
     store.forgetOld();
-    expect([...kept]).toEqual(all.slice(0, 2));
-    expect(ranges(storeOf(...kept))).toEqual(left);
-    store.add(make({ consistency: 'consistent', offset: 100 }));
+    expect([...kept]).toEqual(all.slice(0, 1));
+    expect(ranges(store)).toEqual(left);
+    put(store, make({ consistency: 'consistent', offset: 100 }));
     store.forgetOld();
     expect(kept.size).toBe(0);
     expect(ranges(store)).toEqual([]);
@@ -104,13 +214,61 @@ describe('inconsistent ranges', () => {
   test('ten thousand that overlap are told in no time', () => {
     const store = storeOf();
     const began = performance.now();
-    for (let i = 0; i < 5000; i++) store.add(make({ size: 2 ** 30, consistency: 'inconsistent' }));
+    for (let i = 0; i < 5000; i++) put(store, make({ size: 2 ** 30, consistency: 'inconsistent' }));
     for (let i = 0; i < 5000; i++) {
-      store.add(make({ offset: i * 8192, size: 4096, consistency: 'consistent' }));
+      put(store, make({ offset: i * 8192, size: 4096, consistency: 'consistent' }));
     }
     expect(ranges(store)).toHaveLength(5000);
     // It took minutes before.
     expect(performance.now() - began).toBeLessThan(5000);
+  });
+
+  test('ten thousand that are inconsistent hold up neither what is forgotten nor what comes', () => {
+    const store = storeOf();
+    for (let i = 0; i < MAX_KEPT; i++) {
+      put(store, make({ offset: i * 8192, size: 4096, consistency: 'inconsistent', key: `k${i}` }));
+    }
+    const began = performance.now();
+    for (let i = 0; i < 20; i++) {
+      store.forgetOld();
+      expect(() => store.admit('anna')).toThrow(/none can be forgotten/);
+    }
+    // It took 10^8 steps each time before.
+    expect(performance.now() - began).toBeLessThan(2000);
+  });
+});
+
+describe('a page', () => {
+  const EVE = { name: 'eve', scopes: new Set(['transfers:all']) } as never;
+
+  test('ends before it is too large, and the next one goes on', () => {
+    const store = storeOf();
+    const text = 'x'.repeat(255);
+    const labels = Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`label-${i}`, text]));
+    const all = Array.from({ length: 500 }, () => make({ labels }));
+    for (const replication of all) put(store, replication);
+    const found: Replication[] = [];
+    let token = '';
+    let pages = 0;
+    do {
+      const query = { page_size: 1000, ...(token !== '' && { page_token: token }) };
+      const page = store.page(query, EVE);
+      expect(JSON.stringify(page.replications.map(({ settings }) => settings)).length).toBeLessThan(
+        2.1 * 2 ** 20,
+      );
+      found.push(...page.replications);
+      token = page.nextPageToken;
+      pages++;
+    } while (token !== '');
+    expect(found).toEqual(all.toReversed());
+    expect(pages).toBeGreaterThan(3);
+    expect(pages).toBeLessThan(10);
+  });
+
+  test('of a thousand plain ones is whole', () => {
+    const store = storeOf();
+    for (let i = 0; i < 1000; i++) put(store, make());
+    expect(store.page({ page_size: 1000 }, EVE).replications).toHaveLength(1000);
   });
 });
 

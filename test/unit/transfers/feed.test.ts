@@ -2,8 +2,8 @@
 import { describe, expect, jest, test } from '@jest/globals';
 import { v7 as uuidv7 } from 'uuid';
 import { Feed } from '../../../services/daemon/transfers/feed.ts';
+import type { FeedEvent } from '../../../services/daemon/transfers/feed-event.ts';
 import { Transfer } from '../../../services/daemon/transfers/transfer.ts';
-import type { TransferEvent } from '../../../services/daemon/transfers/transfer-event.ts';
 import { CLOCK, makeOrigin, makePlan, makeTransfer, viewer } from './make-transfer.ts';
 
 describe('Feed', () => {
@@ -12,8 +12,8 @@ describe('Feed', () => {
     const [a, b] = [makeTransfer(), makeTransfer()];
     const heard: string[] = [];
     const name = (transfer: unknown) => (transfer === a ? 'a' : 'b');
-    const listen = (who: string) => (event: TransferEvent) =>
-      heard.push(`${who}: ${event.kind} ${name(event.transfer)}`);
+    const listen = (who: string) => (event: FeedEvent) =>
+      heard.push(`${who}: ${event.kind} ${name(event.subject)}`);
     const endOfA = feed.watch(a.id, listen('of a'));
     const endOfAll = feed.watchAll(viewer('anna'), listen('of all'));
     feed.publish('status', a);
@@ -72,7 +72,7 @@ describe('Feed', () => {
       });
     }
     const transfer = makeTransfer();
-    const heard: TransferEvent[] = [];
+    const heard: FeedEvent[] = [];
     feed.watchAll(viewer('anna'), (event) => heard.push(event));
     feed.publish('status', transfer);
     expect({ rendered, heard: heard.length }).toEqual({ rendered: 0, heard: 1 });
@@ -160,11 +160,11 @@ describe('Feed', () => {
       { src_offset: 0, dst_offset: 4096, size: 1 },
       { src_offset: 1, dst_offset: 5000, size: 1 },
     ];
-    const events: TransferEvent[] = [];
+    const events: FeedEvent[] = [];
     feed.watchAll(viewer('anna'), (event) => events.push(event));
     feed.publish('status', makeTransfer({ segments, segmented: true }));
     feed.publish('status', makeTransfer());
-    const [first, second] = events as [TransferEvent, TransferEvent];
+    const [first, second] = events as [FeedEvent, FeedEvent];
     const dataOf = (text: string) => JSON.parse(text.split('\ndata: ')[1] ?? '');
     const { segments: told, ...rest } = dataOf(first.textFor(viewer('anna'), 'whole'));
     expect(told).toEqual(segments);

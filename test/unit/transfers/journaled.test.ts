@@ -25,7 +25,7 @@ describe('a transfer that has to be kept', () => {
     bench = new ServiceBench();
     ({ store, queue, service } = bench);
     service.settlePast(undefined);
-    service.feed.watchAll(viewer('anna'), ({ transfer }) => events.push(transfer.status));
+    service.feed.watchAll(viewer('anna'), ({ subject }) => events.push(subject.status));
   });
 
   const create = (journaled: boolean, key?: string, members = {}) =>

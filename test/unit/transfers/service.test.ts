@@ -15,7 +15,6 @@ import {
 } from '../../../services/daemon/transfers/schema.ts';
 import type { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer, TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
-import type { TransferEvent } from '../../../services/daemon/transfers/transfer-event.ts';
 import { FakeDmaPort, makeChannel, makeDma } from '../../support/fake-dma.ts';
 import { MemoryStore, memoryJournal } from '../../support/memory-store.ts';
 import { makeService } from './make-service.ts';
@@ -77,8 +76,8 @@ describe('TransferService', () => {
     events = [];
     service = withEngine();
     service.settlePast(undefined);
-    service.feed.watchAll(viewer('anna'), ({ kind, transfer }: TransferEvent) => {
-      events.push(`${kind} ${transfer.status}`);
+    service.feed.watchAll(viewer('anna'), ({ kind, subject }) => {
+      events.push(`${kind} ${subject.status}`);
     });
   });
 

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+import { DmadError } from '../../client/node.ts';
+import { Problem } from '../../http/problems/problem.ts';
+
+/** A peer cannot have itself left alone for longer than this, in milliseconds. */
+const MAX_RETRY_AFTER_MS = 60_000;
+/** What a replication keeps of a peer's words, in characters. */
+const MAX_WHY = 500;
+
+/** It may answer later. */
+export class PeerAway extends Error {
+  override readonly name = 'PeerAway';
+}
+
+/** Why a peer did not bring what it was asked for. */
+export type Fault =
+  | { is: 'away'; why: string; retryAfterMs: number }
+  /** It answered, and another attempt would be answered the same. */
+  | { is: 'refused'; why: string }
+  /** It is not who it should be, or does not take this daemon for who it is. */
+  | { is: 'untrusted'; why: string };
+
+/** Statuses of a peer, or of a proxy before it, that may be over soon. */
+const PASSING = [408, 429, 500, 502, 503, 504];
+/** Codes of OpenSSL's and Node's that are about certificates. */
+const UNTRUSTED = /CERT|UNABLE_TO_|SELF_SIGNED/;
+/** About TLS as such: settings that do not fit, or a connection that was cut in its handshake. */
+const TLS = /^ERR_TLS_|^ERR_SSL_|^EPROTO$/;
+
+export function away(error: Error, retryAfterMs = 0): Fault {
+  return { is: 'away', why: error.message.slice(0, MAX_WHY), retryAfterMs };
+}
+
+/** @param known whether the peer has answered this daemon before, so that their settings fit */
+export function faultOf(error: unknown, known: boolean): Fault {
+  if (error instanceof PeerAway) return away(error);
+  // A fault of this daemon's own: to try again would hide it.
+  if (!(error instanceof DmadError)) throw error;
+  const { code, status, message, retryAfterMs = 0 } = error;
+  if (code === 'unreachable' || code === 'deadline_exceeded') {
+    const codes = codesOf(error);
+    const tls = codes.find((each) => UNTRUSTED.test(each) || (!known && TLS.test(each)));
+    return tls === undefined
+      ? away(error)
+      : { is: 'untrusted', why: `${message.slice(0, MAX_WHY)} (${tls})` };
+  }
+  // Bad memory stays bad, whatever the status says.
+  if (PASSING.includes(status) && code !== 'media_error') {
+    return away(error, Math.min(retryAfterMs, MAX_RETRY_AFTER_MS));
+  }
+  const answered = status === 0 ? '' : `${status} `;
+  return { is: 'refused', why: `${answered}${code}: ${message}`.slice(0, MAX_WHY) };
+}
+
+function codesOf(error: Error): string[] {
+  const codes: string[] = [];
+  for (let one: unknown = error; typeof one === 'object' && one !== null; ) {
+    const { code, cause } = one as NodeJS.ErrnoException;
+    if (typeof code === 'string') codes.push(code);
+    one = cause;
+  }
+  return codes;
+}
+
+export function lie(message: string): DmadError {
+  return new DmadError({ code: 'unexpected_answer', message });
+}
+
+export function itself(name: string): Problem {
+  const detail = `The peer ${name} is this daemon itself: correct its url in DMAD_PEERS_FILE, or copy between its own devices by POST /transfers.`;
+  return new Problem('peer_refused', detail);
+}
+
+export function untrusted(name: string, why: string): Problem {
+  const detail = `No trusted connection to the peer ${name}: ${why}. Check ca, cert and key in DMAD_PEERS_FILE.`;
+  return new Problem('peer_unreachable', detail);
+}
