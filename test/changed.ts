@@ -38,6 +38,6 @@ const compiled = changed
   .map((path) => join('dist', path.replace(/\.ts$/, '.js')))
   .filter((path) => existsSync(join(ROOT, path)));
 if (compiled.length > 0) {
-  const only = ['--coverage=false', '--passWithNoTests', '--testPathIgnorePatterns=[.]slow[.]'];
+  const only = ['--coverage=false', '--passWithNoTests'];
   run('npm', ['run', '-s', 'test:jest', '--', ...only, '--findRelatedTests', ...compiled]);
 }

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+import { availableParallelism } from 'node:os';
+
+const { TEST_DEPTH = 'quick' } = process.env;
 
 /** Tests run as compiled: no transform stands between what is tested and what is shipped. */
 export default {
@@ -6,14 +9,16 @@ export default {
   testEnvironment: 'node',
   roots: ['unit', 'http', 'process'].map((folder) => `<rootDir>/dist/test/${folder}`),
   testMatch: ['**/*.test.js'],
+  // See test/support/depth.ts.
+  testPathIgnorePatterns: TEST_DEPTH === 'quick' ? ['[.]deep[.]test[.]js$'] : [],
   transform: {},
   testTimeout: 60_000,
-  // Tests start daemons and copy hundreds of megabytes; a worker for each core, no more.
-  maxWorkers: 2,
+  // One more than cores: in a good part of their time tests wait, for a disk or a clock.
+  maxWorkers: availableParallelism() + 1,
   // A worker that has loaded a hundred suites takes V8 longer to free than jest's half a second.
   workerGracefulExitTimeout: 10_000,
-  // Quick tests are for the loop of change and test, where nobody reads it.
-  collectCoverage: process.env.TEST_DEPTH === 'deep',
+  // Only where somebody reads it.
+  collectCoverage: TEST_DEPTH === 'exhaustive',
   coverageProvider: 'v8',
   collectCoverageFrom: ['dist/services/**/*.js', '!dist/services/bundle/**'],
   coverageReporters: ['text-summary', 'html'],

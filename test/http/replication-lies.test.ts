@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { expectProblem } from '../support/conformance.ts';
+import { deepTest } from '../support/depth.ts';
 import { FakePeer, type Lie, rangeOf } from '../support/fake-peer.ts';
 import { writePeers } from '../support/peers.ts';
 
@@ -234,7 +235,7 @@ const slow: [string, Lie][] = [
   ['that is always busy', says(503, { 'retry-after': '99999' })],
 ];
 
-test.each(slow)('a peer %s is waited for until the timeout', async (_what, lie) => {
+deepTest.each(slow)('a peer %s is waited for until the timeout', async (_what, lie) => {
   peer.lie = lie;
   const answer = await replicate({ timeout_ms: 2500 });
   const { detail } = expectProblem(answer, 502, 'peer_unreachable');
@@ -260,7 +261,7 @@ const drips = (most: number): Lie => {
   };
 };
 
-test.each([
+deepTest.each([
   ['that has much to read for each digest', 1000],
   ['that loses its connection after each digest', 1],
 ])('a peer %s is waited for until it is through', async (_what, most) => {

@@ -249,7 +249,7 @@ int main(int argc, char **argv)
 		perror("mmap");
 		return 1;
 	}
-	if (!depth || strcmp(depth, "deep") != 0)
+	if (!depth || strcmp(depth, "quick") == 0)
 		rounds_divisor *= quick_divisor;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	printf("# TEST_SEED=%" PRIu64 "\n", seed);

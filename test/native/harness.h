@@ -73,8 +73,8 @@ _Noreturn void test_skip(const char *format, ...)
 #endif
 
 /*
- * How often a random test repeats: `deep` times where TEST_DEPTH is "deep", a
- * part of that otherwise, and fewer under a sanitizer. Never zero.
+ * How often a random test repeats: `deep` times, a part of that if TEST_DEPTH
+ * is "quick", and fewer under a sanitizer. Never zero.
  */
 unsigned int rounds(unsigned int deep);
 

@@ -3,13 +3,12 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import type { Replication, ReplicationRequest } from '../../services/client/node.ts';
-import { DEPTH } from '../support/depth.ts';
+import { EXHAUSTIVE } from '../support/depth.ts';
 import { MIB } from '../support/peers.ts';
 import { Network, NetworkHost } from './hosts.ts';
 
-const DEEP = DEPTH === 'deep';
-const SIZE = (DEEP ? 1024 : 128) * MIB;
-const CUT_MS = DEEP ? 30_000 : 4000;
+const SIZE = (EXHAUSTIVE ? 1024 : 128) * MIB;
+const CUT_MS = EXHAUSTIVE ? 30_000 : 4000;
 
 const network = new Network();
 let source: NetworkHost;
@@ -73,7 +72,7 @@ test('of a range with 1 % of its blocks changed, less than 2 % crosses the link'
 });
 
 test('20 ms and 1 % loss', async () => {
-  const size = (DEEP ? 64 : 8) * MIB;
+  const size = (EXHAUSTIVE ? 64 : 8) * MIB;
   network.set('delay 20', 'loss 1');
   await expectEqual(await replicate(size, { mode: 'full', block_size: 65_536 }), size);
 });
@@ -118,7 +117,7 @@ async function start(size: number, more: Partial<ReplicationRequest>): Promise<s
 }
 
 /** Quick tests share the machine with others: there only what must not be exceeded is certain. */
-const LEAST = DEEP ? 0.9 : 0.1;
+const LEAST = EXHAUSTIVE ? 0.9 : 0.1;
 
 test('a link of 100 Mbit/s is used', async () => {
   const rate = 100e6 / 8;
@@ -134,9 +133,9 @@ test('a link of 100 Mbit/s is used', async () => {
 test('a limit of 10 MB/s holds within 10 %, and changes while it runs', async () => {
   const { client } = destination;
   const rate = 10_000_000;
-  const size = (DEEP ? 128 : 64) * MIB;
+  const size = (EXHAUSTIVE ? 128 : 64) * MIB;
   const id = await start(size, { bytes_per_second: rate });
-  const measured = await measure(id, DEEP ? 5000 : 3000);
+  const measured = await measure(id, EXHAUSTIVE ? 5000 : 3000);
   expect(measured).toBeLessThan(1.1 * rate);
   expect(measured).toBeGreaterThan(LEAST * rate);
   await client.changeReplication(id, { bytes_per_second: rate / 5 });

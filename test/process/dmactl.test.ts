@@ -21,6 +21,7 @@ import { connect } from '../../services/client/node.ts';
 import { SMALL_DEVICES } from '../support/app.ts';
 import { crc32cText } from '../support/crc32c.ts';
 import { Daemon } from '../support/daemon.ts';
+import { deepTest } from '../support/depth.ts';
 import { dmactlFor, type Running } from '../support/dmactl.ts';
 import { secretOf, writeTokens } from '../support/tokens.ts';
 import { Wire } from '../support/wire.ts';
@@ -189,7 +190,7 @@ describe('transfers', () => {
     await client.close();
   });
 
-  test('one behind another', async () => {
+  deepTest('one behind another', async () => {
     const release = await block('dax1.0');
     const first = (await dmactl.run('copy', 'dax0.0:0+4KiB', 'dax1.0:0', '--detach')).stdout
       .toString()
@@ -208,7 +209,7 @@ describe('transfers', () => {
     });
   });
 
-  test('changed while it waits, and not once it is over', async () => {
+  deepTest('changed while it waits, and not once it is over', async () => {
     const release = await block('dax1.0');
     const copy = ['copy', 'dax0.0:0+4KiB', 'dax1.0:0', '--detach', '--timeout', '1h'];
     const labels = ['--label', 'a=1', '--label', 'b=2'];
@@ -260,7 +261,7 @@ describe('a batch', () => {
     expect((await dmactl.run('batch', file('batch'))).stdout.toString()).toMatch(/succeeded/);
   });
 
-  test('with one that is wrong: none', async () => {
+  deepTest('with one that is wrong: none', async () => {
     const before = (await dmactl.one('transfers')).document;
     const requests = { transfers: [copy(0), copy(2 ** 40)] };
     writeFileSync(file('batch'), JSON.stringify(requests));
@@ -281,7 +282,7 @@ describe('a batch', () => {
     expect((await dmactl.one('batch', file('missing'))).code).toBe(2);
   });
 
-  test('with one that fails: exit code 1', async () => {
+  deepTest('with one that fails: exit code 1', async () => {
     const release = await block('dax1.0');
     const requests = [copy(0, { timeout_ms: 50 }), copy(0, { depends_on: ['#0'] })];
     writeFileSync(file('batch'), JSON.stringify(requests));
@@ -294,7 +295,7 @@ describe('a batch', () => {
     release();
   });
 
-  test('Ctrl-C cancels all of it', async () => {
+  deepTest('Ctrl-C cancels all of it', async () => {
     const release = await block('dax1.0');
     const labels = { is: 'batched' };
     writeFileSync(file('batch'), JSON.stringify([copy(0, { labels }), copy(0, { labels })]));
@@ -345,7 +346,7 @@ describe('Ctrl-C', () => {
     await client.close();
   });
 
-  test('ends an upload, and says how to go on', async () => {
+  deepTest('ends an upload, and says how to go on', async () => {
     const release = await block('dax1.0');
     randomFile('interrupted', 4 * KIB);
     const client = connect({ url });
@@ -362,7 +363,7 @@ describe('Ctrl-C', () => {
     release();
   });
 
-  test('twice leaves it and prints its id', async () => {
+  deepTest('twice leaves it and prints its id', async () => {
     const { server, at } = await neverCancelling();
     const running = dmactlFor({ DMAD_URL: at }).start('copy', 'dax0.0:0+1', 'dax1.0:0');
     await running.says(/^/);
@@ -420,7 +421,7 @@ describe('exit codes', () => {
     return ended;
   };
 
-  test.each<[string, [number, string], string[]]>([
+  deepTest.each<[string, [number, string], string[]]>([
     ['a command that is none', [2, 'usage'], ['frobnicate']],
     ['an argument that is missing', [2, 'usage'], ['copy', 'dax0.0:0+1']],
     ['a range that is none', [2, 'usage'], ['checksum', 'dax0.0:1MB']],
@@ -444,7 +445,7 @@ describe('exit codes', () => {
     await expectError(expected, {}, ...args);
   });
 
-  test('1: a transfer that fails has it', async () => {
+  deepTest('1: a transfer that fails has it', async () => {
     const release = await block('dax1.0');
     const late = ['copy', 'dax0.0:0+1', 'dax1.0:0', '--timeout', '50ms'];
     expect((await expectError([1, 'timeout'], {}, ...late)).document).toMatchObject({
@@ -453,7 +454,7 @@ describe('exit codes', () => {
     release();
   });
 
-  test('4 and 5: access, and a queue that is full', async () => {
+  deepTest('4 and 5: access, and a queue that is full', async () => {
     const tokens = writeTokens(directory, [
       { name: 'all' },
       { name: 'little', limits: { transfers_in_flight: 1 } },
@@ -479,23 +480,26 @@ describe('exit codes', () => {
     await guarded.stop();
   });
 
-  test('69: nobody there; 78: a token file for everybody, or an address that is none', async () => {
-    await expectError([69, 'unreachable'], { DMAD_URL: 'http://127.0.0.1:1' }, 'devices');
-    await expectError([69, 'unreachable'], { DMAD_URL: 'unix:/nonexistent/sock' }, 'devices');
-    const token = file('token');
-    writeFileSync(token, 'secret\n');
-    chmodSync(token, 0o644);
-    const open = await expectError([78, 'configuration'], {}, 'devices', '--token-file', token);
-    expect(open.stderr).toContain('chmod 600');
-    const home = file('home');
-    mkdirSync(join(home, '.config/dmad'), { recursive: true });
-    writeFileSync(join(home, '.config/dmad/token'), 'secret\n', { mode: 0o640 });
-    await expectError([78, 'configuration'], { HOME: home }, 'devices');
-    chmodSync(join(home, '.config/dmad/token'), 0o600);
-    expect((await dmactlFor({ DMAD_URL: url, HOME: home }).run('devices')).code).toBe(0);
-    await expectError([78, 'configuration'], { DMAD_URL: 'ftp://x' }, 'devices');
-    await expectError([2, 'usage'], {}, 'devices', '--url', 'nonsense');
-  });
+  deepTest(
+    '69: nobody there; 78: a token file for everybody, or an address that is none',
+    async () => {
+      await expectError([69, 'unreachable'], { DMAD_URL: 'http://127.0.0.1:1' }, 'devices');
+      await expectError([69, 'unreachable'], { DMAD_URL: 'unix:/nonexistent/sock' }, 'devices');
+      const token = file('token');
+      writeFileSync(token, 'secret\n');
+      chmodSync(token, 0o644);
+      const open = await expectError([78, 'configuration'], {}, 'devices', '--token-file', token);
+      expect(open.stderr).toContain('chmod 600');
+      const home = file('home');
+      mkdirSync(join(home, '.config/dmad'), { recursive: true });
+      writeFileSync(join(home, '.config/dmad/token'), 'secret\n', { mode: 0o640 });
+      await expectError([78, 'configuration'], { HOME: home }, 'devices');
+      chmodSync(join(home, '.config/dmad/token'), 0o600);
+      expect((await dmactlFor({ DMAD_URL: url, HOME: home }).run('devices')).code).toBe(0);
+      await expectError([78, 'configuration'], { DMAD_URL: 'ftp://x' }, 'devices');
+      await expectError([2, 'usage'], {}, 'devices', '--url', 'nonsense');
+    },
+  );
 });
 
 test('tokens: made, listed, removed; 75 while somebody else is at the file', async () => {
@@ -527,7 +531,7 @@ test('tokens: made, listed, removed; 75 while somebody else is at the file', asy
 });
 
 describe('all the rest', () => {
-  test('devices, engines, calibrate, bench, top and doctor', async () => {
+  deepTest('devices, engines, calibrate, bench, top and doctor', async () => {
     expect((await dmactl.one('devices')).document).toMatchObject({
       devices: [{ name: 'dax0.0' }, {}],
     });
@@ -564,7 +568,7 @@ describe('all the rest', () => {
     }
   });
 
-  test('a reader that has seen enough, and an output that is full', async () => {
+  deepTest('a reader that has seen enough, and an output that is full', async () => {
     const shell = (script: string) =>
       spawnSync('bash', ['--norc', '-c', `set -o pipefail; ${script}`], {
         env: { PATH: process.env.PATH, DMAD_URL: url },
@@ -584,7 +588,7 @@ describe('all the rest', () => {
     ]);
   });
 
-  test('top follows what begins, what waits and what ends', async () => {
+  deepTest('top follows what begins, what waits and what ends', async () => {
     const release = await block('dax1.0');
     const top = dmactl.start('top', '--json');
     let text = '';
@@ -645,7 +649,7 @@ _dmactl; printf '%s\\n' "\${COMPREPLY[@]}"`,
     expect(complete('completion', 'z')).toEqual(['zsh']);
   });
 
-  const testWith = (path: string) => (existsSync(path) ? test : test.skip);
+  const testWith = (path: string) => (existsSync(path) ? deepTest : test.skip);
   const ZSH = '/usr/bin/zsh';
   const FISH = '/usr/bin/fish';
 

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { expectProblem } from '../support/conformance.ts';
 import { Daemon } from '../support/daemon.ts';
+import { deepTest } from '../support/depth.ts';
 import { fetchAnswer, fetchJson, jsonBody } from '../support/fetch.ts';
 import { inMounts, whyNot } from '../support/mounts.ts';
 import { noise } from '../support/random.ts';
@@ -134,7 +135,7 @@ describe('a restart', () => {
     expect((await content('dax0.0')).equals(bytes)).toBe(true);
   });
 
-  test('where the port is taken changes nothing: what was unfinished runs later', async () => {
+  deepTest('where the port is taken changes nothing: what was unfinished runs later', async () => {
     await start();
     const other = createServer().listen(0, '127.0.0.1');
     await new Promise((resolve) => other.once('listening', resolve));
@@ -151,7 +152,7 @@ describe('a restart', () => {
     expect((await get(swaps.id, WAIT)).status).toBe('succeeded');
   });
 
-  test.each(['an upload', 'an awaited transfer'])(
+  deepTest.each(['an upload', 'an awaited transfer'])(
     'what waited for %s to write its source is interrupted, for that is half-written',
     async (what) => {
       await start();
@@ -183,20 +184,23 @@ describe('a restart', () => {
     },
   );
 
-  test('a transfer that is under way whenever the daemon dies runs three times at most', async () => {
-    await start();
-    const { id } = await post(LONG, ASYNC);
-    for (let runs = 1; runs <= 3; runs++) {
-      await untilRunning(id);
-      await daemon.stop('SIGKILL');
+  deepTest(
+    'a transfer that is under way whenever the daemon dies runs three times at most',
+    async () => {
       await start();
-    }
-    const { status, error } = await get(id);
-    expect(status).toBe('interrupted');
-    expect(error.detail).toMatch(/daemon died each of the last 3 times/);
-  });
+      const { id } = await post(LONG, ASYNC);
+      for (let runs = 1; runs <= 3; runs++) {
+        await untilRunning(id);
+        await daemon.stop('SIGKILL');
+        await start();
+      }
+      const { status, error } = await get(id);
+      expect(status).toBe('interrupted');
+      expect(error.detail).toMatch(/daemon died each of the last 3 times/);
+    },
+  );
 
-  test('daemons that end in order do not count', async () => {
+  deepTest('daemons that end in order do not count', async () => {
     await start({ DMAD_DRAIN_SECONDS: '0' });
     const { id } = await post(LONG, ASYNC);
     for (let runs = 1; runs <= 4; runs++) {
@@ -207,7 +211,7 @@ describe('a restart', () => {
     await untilRunning(id);
   });
 
-  test.each(['SIGKILL', 'SIGTERM'] as const)(
+  deepTest.each(['SIGKILL', 'SIGTERM'] as const)(
     'after %s, what has overwritten its own source is interrupted; what waited behind it runs',
     async (signal) => {
       await start({ DMAD_DRAIN_SECONDS: '0' });
@@ -230,7 +234,7 @@ describe('a restart', () => {
     },
   );
 
-  test('interrupts what was to touch a device that is another one, or gone', async () => {
+  deepTest('interrupts what was to touch a device that is another one, or gone', async () => {
     await start();
     await block('dax1.0');
     const made = [await post(COPY, ASYNC), await post(COPY, { ...ASYNC, 'idempotency-key': 'k' })];
@@ -253,7 +257,7 @@ describe('a restart', () => {
     expect(listed.transfers).toHaveLength(3);
   });
 
-  test('a timeout goes on while the daemon does not run', async () => {
+  deepTest('a timeout goes on while the daemon does not run', async () => {
     await start();
     await block('dax1.0');
     const { id } = await post({ ...COPY, timeout_ms: 1000 }, ASYNC);
@@ -267,7 +271,7 @@ describe('a restart', () => {
     );
   });
 
-  test.each([
+  deepTest.each([
     ['torn', (path: string) => truncateSync(path, statSync(path).size - 3)],
     ['garbled', (path: string) => writeFileSync(path, noise(50), { flag: 'r+' })],
   ])(
@@ -312,7 +316,7 @@ describe('a full disk', () => {
   const wrapper = inMounts('mount -t tmpfs -o size=20m,mode=0700 tmpfs "$DMAD_STATE_DIR"');
   const reason = whyNot(wrapper);
   if (reason !== undefined) process.stderr.write(`skipped, a full disk: ${reason}\n`);
-  const onMounts = reason === undefined && process.getuid?.() === 0 ? test : test.skip;
+  const onMounts = reason === undefined && process.getuid?.() === 0 ? deepTest : test.skip;
 
   onMounts('refuses what it cannot keep, loses nothing, and comes back by itself', async () => {
     daemon = new Daemon(

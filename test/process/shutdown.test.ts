@@ -4,6 +4,7 @@ import { expect, test } from '@jest/globals';
 import { longTransfer } from '../support/app.ts';
 import { expectProblem } from '../support/conformance.ts';
 import { Daemon } from '../support/daemon.ts';
+import { deepTest } from '../support/depth.ts';
 import { fetchAnswer, fetchJson, jsonBody } from '../support/fetch.ts';
 import { exchange, request, Wire } from '../support/wire.ts';
 
@@ -75,7 +76,7 @@ test('SIGTERM while at work: what was taken is finished, nothing new is taken', 
   expect(await daemon.exited).toMatchObject(CLEAN);
 });
 
-test('a replay is answered while it drains, for it is no new work', async () => {
+deepTest('a replay is answered while it drains, for it is no new work', async () => {
   const { daemon, url, port } = await start();
   const keyed = { 'idempotency-key': 'k' };
   const { id } = await fetchJson(`${url}/transfers`, jsonBody(COPY, keyed));
@@ -110,14 +111,17 @@ test('DMAD_DRAIN_SECONDS: what is left is stopped at a piece boundary, and kept'
   expect(JSON.parse((await queued).body.toString()).status).toBe('queued');
 });
 
-test('an upload that is under way at the end of the drain is cut off, and told so', async () => {
-  const { daemon, port } = await start({ DMAD_DRAIN_SECONDS: '1' });
-  const upload = await openUpload(port, 10);
-  upload.send('half!');
-  daemon.child.kill('SIGTERM');
-  expectProblem(await upload.answer(), 503, 'shutting_down');
-  expect(await daemon.exited).toMatchObject(CLEAN);
-});
+deepTest(
+  'an upload that is under way at the end of the drain is cut off, and told so',
+  async () => {
+    const { daemon, port } = await start({ DMAD_DRAIN_SECONDS: '1' });
+    const upload = await openUpload(port, 10);
+    upload.send('half!');
+    daemon.child.kill('SIGTERM');
+    expectProblem(await upload.answer(), 503, 'shutting_down');
+    expect(await daemon.exited).toMatchObject(CLEAN);
+  },
+);
 
 test('DMAD_DRAIN_SECONDS=0 waits for nothing', async () => {
   const { daemon, port } = await start({ DMAD_DRAIN_SECONDS: '0' });
@@ -126,7 +130,7 @@ test('DMAD_DRAIN_SECONDS=0 waits for nothing', async () => {
   upload.end();
 });
 
-test('clients that stall do not hold up the end', async () => {
+deepTest('clients that stall do not hold up the end', async () => {
   const { daemon, url, port } = await start({
     DMAD_DEVICES: 'emulated:dax0.0=64MiB,emulated:dax1.0=1MiB',
     DMAD_UPLOAD_IDLE_SECONDS: '1',

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Daemon } from '../support/daemon.ts';
+import { deepTest } from '../support/depth.ts';
 import { exchange, request, Wire } from '../support/wire.ts';
 
 let directory: string;
@@ -41,7 +42,7 @@ test('one that a dead daemon left is replaced', async () => {
   expect(existsSync(path)).toBe(false);
 });
 
-test('while it drains, it answers there too', async () => {
+deepTest('while it drains, it answers there too', async () => {
   const path = join(directory, 'three.sock');
   const daemon = new Daemon({ DMAD_SOCKET: path });
   await daemon.ready();
@@ -59,7 +60,7 @@ test('while it drains, it answers there too', async () => {
   expect(existsSync(path)).toBe(false);
 });
 
-test('clients that stall there do not hold up the end', async () => {
+deepTest('clients that stall there do not hold up the end', async () => {
   const path = join(directory, 'four.sock');
   const daemon = new Daemon({ DMAD_SOCKET: path, DMAD_DRAIN_SECONDS: '1' });
   await daemon.ready();
@@ -91,7 +92,7 @@ test('clients that stall there do not hold up the end', async () => {
   await numbered.stop();
 });
 
-test('a group that there is not, or that the daemon may not give it to', async () => {
+deepTest('a group that there is not, or that the daemon may not give it to', async () => {
   const path = join(directory, 'none.sock');
   const environment = { DMAD_SOCKET: path, DMAD_SOCKET_GROUP: 'no-such-group' };
   const { code, stderr } = await new Daemon(environment).exited;

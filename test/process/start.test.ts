@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import packageJson from '../../package.json' with { type: 'json' };
 import { expectProblem } from '../support/conformance.ts';
 import { Daemon, type DaemonOptions } from '../support/daemon.ts';
+import { deepTest } from '../support/depth.ts';
 import { fetchAnswer, fetchJson, jsonBody } from '../support/fetch.ts';
 import { inMounts, whyNot } from '../support/mounts.ts';
 import { bearer, writeTokens } from '../support/tokens.ts';
@@ -68,9 +69,12 @@ describe('exit code 78, for a configuration that is wrong', () => {
     for (const variable of Object.keys(environment)) expect(line).toContain(variable);
   });
 
-  test.each(['/dev/dax77.7', 'emulated:dax0.0=8388607GiB'])('DMAD_DEVICES=%s', async (devices) => {
-    expect(await refuses({ DMAD_DEVICES: devices }, 78)).toContain('dax');
-  });
+  deepTest.each(['/dev/dax77.7', 'emulated:dax0.0=8388607GiB'])(
+    'DMAD_DEVICES=%s',
+    async (devices) => {
+      expect(await refuses({ DMAD_DEVICES: devices }, 78)).toContain('dax');
+    },
+  );
 
   test('a state directory that cannot be one', async () => {
     const file = write('file', '');
@@ -90,7 +94,7 @@ describe('exit code 78, for a configuration that is wrong', () => {
     expect(await daemon.stop()).toMatchObject({ code: 0, stderr: '' });
   });
 
-  test.each(['journal', 'devices', 'lock', 'seen-devices'])(
+  deepTest.each(['journal', 'devices', 'lock', 'seen-devices'])(
     'a state directory with something else in the place of "%s"',
     async (name) => {
       const DMAD_STATE_DIR = join(directory, `spoilt-${name}`);
@@ -109,7 +113,7 @@ describe('exit code 78, for a configuration that is wrong', () => {
     },
   );
 
-  test('an emulated device that would have to shrink', async () => {
+  deepTest('an emulated device that would have to shrink', async () => {
     const DMAD_STATE_DIR = join(directory, 'shrink');
     const large = new Daemon({ DMAD_STATE_DIR, DMAD_DEVICES: 'emulated:dax0.0=2MiB' });
     await large.ready();
@@ -122,23 +126,23 @@ describe('exit code 78, for a configuration that is wrong', () => {
     expect(await refuses({ DMAD_ENGINE: 'dma' }, 78)).toMatch(/DMAD_ENGINE|ioat/);
   });
 
-  test.each(['0.0.0.0', '::'])('beyond loopback, without tokens: %s', async (host) => {
+  deepTest.each(['0.0.0.0', '::'])('beyond loopback, without tokens: %s', async (host) => {
     const line = await refuses({ DMAD_HOST: host }, 78);
     expect(line).toContain(host);
     expect(line).toMatch(/token/i);
   });
 
-  test('an address that is not this machine', async () => {
+  deepTest('an address that is not this machine', async () => {
     await refuses({ DMAD_HOST: '192.0.2.1', DMAD_INSECURE: '1' }, 78);
   });
 
-  test('a socket where a regular file is, which stays', async () => {
+  deepTest('a socket where a regular file is, which stays', async () => {
     const path = write('precious', 'data');
     expect(await refuses({ DMAD_SOCKET: path }, 78)).toContain(path);
     await refuses({ DMAD_SOCKET: join(directory, 'none', 'socket') }, 78);
   });
 
-  test.each([
+  deepTest.each([
     ['an unknown name', 'colour: blue', 'colour'],
     ['a wrong value', 'engine: gpu', 'DMAD_ENGINE'],
     ['no YAML', 'port: [', 'DMAD_CONFIG'],
@@ -178,7 +182,7 @@ test('exit code 69, for a port or a socket in use', async () => {
 describe('where something is missing, one line says what to do', () => {
   const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
   const LIBRARY = join(ROOT, 'native-shim/build/libdma_shim.so');
-  const asRoot = process.getuid?.() === 0 ? test : test.skip;
+  const asRoot = process.getuid?.() === 0 ? deepTest : test.skip;
 
   const hidden = inMounts(`mount --bind /dev/null ${LIBRARY}`);
   (whyNot(hidden) === undefined ? test : test.skip)('the native library', async () => {
@@ -197,7 +201,7 @@ describe('where something is missing, one line says what to do', () => {
   );
 
   // How many it takes depends on how Node loads modules.
-  test.each([24, 48, 64, 100])('%i open files, unless they are enough', async (limit) => {
+  deepTest.each([24, 48, 64, 100])('%i open files, unless they are enough', async (limit) => {
     const daemon = new Daemon({}, { wrapper: ['sh', '-c', `ulimit -n ${limit}; exec "$@"`, 'sh'] });
     const url = await daemon.ready().catch(() => undefined);
     if (url !== undefined) {
@@ -223,7 +227,7 @@ describe('where something is missing, one line says what to do', () => {
     expect(stderr).toMatch(/^dmad: [^\n]*npm ci --include=dev[^\n]*\n$/);
   });
 
-  test('somebody who reads it', async () => {
+  deepTest('somebody who reads it', async () => {
     const wrapper = ['sh', '-c', 'exec "$@" 2>/dev/full', 'sh'];
     const { code } = await new Daemon({ DMAD_PORT: 'x' }, { wrapper }).exited;
     expect(code).toBe(78);
@@ -240,7 +244,7 @@ describe('a daemon that starts', () => {
     expect(await daemon.stop()).toMatchObject({ code: 0, stderr: '' });
   });
 
-  test('takes as long for that as a busy machine makes it', async () => {
+  deepTest('takes as long for that as a busy machine makes it', async () => {
     // Fastify gives each plugin 10 s: to such a timer all of them have passed at once.
     const script = `
       const { setTimeout } = globalThis;
@@ -286,7 +290,7 @@ describe('a daemon that starts', () => {
     expect(await daemon.stop()).toMatchObject({ code: 0, stderr: '' });
   });
 
-  test('waits for any device where tokens are in use, instead of making files', async () => {
+  deepTest('waits for any device where tokens are in use, instead of making files', async () => {
     const DMAD_TOKENS_FILE = writeTokens(directory, [{ name: 'any' }]);
     const daemon = new Daemon({ DMAD_DEVICES: 'auto', DMAD_TOKENS_FILE });
     const url = await daemon.ready();
@@ -298,7 +302,7 @@ describe('a daemon that starts', () => {
     await daemon.stop();
   });
 
-  test('says in its log that its devices are emulated', async () => {
+  deepTest('says in its log that its devices are emulated', async () => {
     const daemon = new Daemon({ DMAD_DEVICES: 'auto' });
     const url = await daemon.ready();
     const { devices } = await fetchJson(`${url}/devices`);
@@ -315,7 +319,7 @@ describe('a daemon that starts', () => {
     await daemon.stop();
   });
 
-  test('takes its configuration from a file, and the environment first', async () => {
+  deepTest('takes its configuration from a file, and the environment first', async () => {
     const DMAD_CONFIG = write(
       'good.yaml',
       'port: 1\ndevices: [emulated:dax3.0=1MiB, emulated:dax4.0=8KiB]\nengine: cpu\ndrain_seconds: 5\n',
@@ -333,14 +337,14 @@ describe('a daemon that starts', () => {
     await second.stop();
   });
 
-  test('warns of variables that mean nothing', async () => {
+  deepTest('warns of variables that mean nothing', async () => {
     const daemon = new Daemon({ DMAD_COLOUR: 'blue' });
     await daemon.ready();
     expect(daemon.log().some(({ msg }) => String(msg).includes('DMAD_COLOUR'))).toBe(true);
     await daemon.stop();
   });
 
-  test('beyond loopback where DMAD_INSECURE says so, with a warning', async () => {
+  deepTest('beyond loopback where DMAD_INSECURE says so, with a warning', async () => {
     const daemon = new Daemon({ DMAD_HOST: '0.0.0.0', DMAD_INSECURE: '1' });
     const url = await daemon.ready();
     const warning = daemon.log().find(({ msg }) => String(msg).includes('DMAD_INSECURE'));
@@ -349,7 +353,7 @@ describe('a daemon that starts', () => {
     await daemon.stop();
   });
 
-  test.each([
+  deepTest.each([
     ['0.0.0.0', 'http://127.0.0.1:'],
     ['::', 'http://[::1]:'],
     ['0:0:0:0:0:0:0:1', 'http://[::1]:'],

@@ -14,6 +14,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { expectProblem } from '../support/conformance.ts';
 import { Daemon } from '../support/daemon.ts';
+import { deepTest } from '../support/depth.ts';
 import { bearer, secretOf, sha256Of, writeTokens } from '../support/tokens.ts';
 import { exchange, request, Wire } from '../support/wire.ts';
 
@@ -69,95 +70,103 @@ test('SIGHUP: what is taken away is refused at once, also where a connection is 
   expect(await daemon.stop()).toMatchObject({ code: 0, stderr: '' });
 });
 
-test('SIGHUP: limits act at once on what is queued, raised, taken away and lowered', async () => {
-  const MIB = 2 ** 20;
-  const tokens = (bytes_per_second?: number) =>
-    writeTokens(directory, [
-      { name: 'anna', limits: bytes_per_second === undefined ? {} : { bytes_per_second } },
-    ]);
-  const DMAD_TOKENS_FILE = tokens(MIB);
-  const daemon = new Daemon({
-    DMAD_TOKENS_FILE,
-    DMAD_DEVICES: `emulated:dax0.0=${64 * MIB}`,
-  });
-  const port = portOf(await daemon.ready());
-  const reload = async (bytes_per_second?: number) => {
-    tokens(bytes_per_second);
-    const before = daemon.log().filter(({ msg }) => /tokens read again/.test(String(msg))).length;
-    daemon.child.kill('SIGHUP');
-    while (
-      daemon.log().filter(({ msg }) => /tokens read again/.test(String(msg))).length === before
-    ) {
-      await sleep(5);
+deepTest(
+  'SIGHUP: limits act at once on what is queued, raised, taken away and lowered',
+  async () => {
+    const MIB = 2 ** 20;
+    const tokens = (bytes_per_second?: number) =>
+      writeTokens(directory, [
+        { name: 'anna', limits: bytes_per_second === undefined ? {} : { bytes_per_second } },
+      ]);
+    const DMAD_TOKENS_FILE = tokens(MIB);
+    const daemon = new Daemon({
+      DMAD_TOKENS_FILE,
+      DMAD_DEVICES: `emulated:dax0.0=${64 * MIB}`,
+    });
+    const port = portOf(await daemon.ready());
+    const reload = async (bytes_per_second?: number) => {
+      tokens(bytes_per_second);
+      const before = daemon.log().filter(({ msg }) => /tokens read again/.test(String(msg))).length;
+      daemon.child.kill('SIGHUP');
+      while (
+        daemon.log().filter(({ msg }) => /tokens read again/.test(String(msg))).length === before
+      ) {
+        await sleep(5);
+      }
+    };
+    const post = (prefer: string, size = 32 * MIB) =>
+      exchange(
+        port,
+        request(
+          'POST /transfers',
+          { ...JSON_TYPE, ...bearer('anna'), prefer },
+          JSON.stringify({
+            ...{ device_name: 'dax0.0', src_offset: 0, dst_offset: 32 * MIB, size },
+            durability: 'none',
+          }),
+        ),
+      );
+    // At 128 KiB/s they would take minutes, and half a minute.
+    for (const faster of [1024 * MIB, undefined]) {
+      await reload(MIB / 8);
+      const waiting = post('wait=20');
+      const range = { range: `bytes=0-${4 * MIB - 1}` };
+      const reading = exchange(
+        port,
+        request('GET /devices/dax0.0/content', { ...bearer('anna'), ...range }),
+      );
+      await sleep(300);
+      const began = performance.now();
+      await reload(faster);
+      // Neither is broken off, for the token may do what it could.
+      expect((await waiting).status).toBe(201);
+      expect((await reading).body).toHaveLength(4 * MIB);
+      expect(performance.now() - began).toBeLessThan(10_000);
     }
-  };
-  const post = (prefer: string, size = 32 * MIB) =>
-    exchange(
-      port,
-      request(
-        'POST /transfers',
-        { ...JSON_TYPE, ...bearer('anna'), prefer },
-        JSON.stringify({
-          ...{ device_name: 'dax0.0', src_offset: 0, dst_offset: 32 * MIB, size },
-          durability: 'none',
-        }),
-      ),
-    );
-  // At 128 KiB/s they would take minutes, and half a minute.
-  for (const faster of [1024 * MIB, undefined]) {
-    await reload(MIB / 8);
-    const waiting = post('wait=20');
-    const range = { range: `bytes=0-${4 * MIB - 1}` };
-    const reading = exchange(
-      port,
-      request('GET /devices/dax0.0/content', { ...bearer('anna'), ...range }),
-    );
-    await sleep(300);
-    const began = performance.now();
-    await reload(faster);
-    // Neither is broken off, for the token may do what it could.
-    expect((await waiting).status).toBe(201);
-    expect((await reading).body).toHaveLength(4 * MIB);
-    expect(performance.now() - began).toBeLessThan(10_000);
-  }
-  // Without a limit the second would start as soon as the first has ended.
-  await reload(64 * MIB);
-  const first = JSON.parse((await post('respond-async')).body.toString());
-  await reload(1024);
-  const state = async () =>
-    JSON.parse(
-      (await exchange(port, request(`GET /transfers/${first.id}`, bearer('anna')))).body.toString(),
-    ).status;
-  await sleep(1500);
-  expect(await state()).toBe('queued');
-  await reload(undefined);
-  while ((await state()) !== 'succeeded') await sleep(20);
-  expect(await daemon.stop()).toMatchObject({ code: 0, stderr: '' });
-});
+    // Without a limit the second would start as soon as the first has ended.
+    await reload(64 * MIB);
+    const first = JSON.parse((await post('respond-async')).body.toString());
+    await reload(1024);
+    const state = async () =>
+      JSON.parse(
+        (
+          await exchange(port, request(`GET /transfers/${first.id}`, bearer('anna')))
+        ).body.toString(),
+      ).status;
+    await sleep(1500);
+    expect(await state()).toBe('queued');
+    await reload(undefined);
+    while ((await state()) !== 'succeeded') await sleep(20);
+    expect(await daemon.stop()).toMatchObject({ code: 0, stderr: '' });
+  },
+);
 
-test('SIGHUP follows links that were swapped, as Kubernetes does with a volume of secrets', async () => {
-  const volume = join(directory, 'volume');
-  const publish = (version: string, name: string) => {
-    mkdirSync(join(volume, version), { recursive: true });
-    chmodSync(writeTokens(join(volume, version), [{ name }]), 0o644);
-    symlinkSync(version, join(volume, '..data_tmp'));
-    renameSync(join(volume, '..data_tmp'), join(volume, '..data'));
-  };
-  publish('..2026_1', 'first');
-  const DMAD_TOKENS_FILE = join(volume, 'tokens.yaml');
-  symlinkSync('..data/tokens.yaml', DMAD_TOKENS_FILE);
-  const daemon = new Daemon({ DMAD_TOKENS_FILE });
-  const port = portOf(await daemon.ready());
-  const status = async (name: string) =>
-    (await exchange(port, request('GET /devices', bearer(name)))).status;
-  expect([await status('first'), await status('second')]).toEqual([200, 401]);
-  publish('..2026_2', 'second');
-  rmSync(join(volume, '..2026_1'), { recursive: true });
-  daemon.child.kill('SIGHUP');
-  await daemon.logged(/tokens read again/);
-  expect([await status('first'), await status('second')]).toEqual([401, 200]);
-  await daemon.stop();
-});
+deepTest(
+  'SIGHUP follows links that were swapped, as Kubernetes does with a volume of secrets',
+  async () => {
+    const volume = join(directory, 'volume');
+    const publish = (version: string, name: string) => {
+      mkdirSync(join(volume, version), { recursive: true });
+      chmodSync(writeTokens(join(volume, version), [{ name }]), 0o644);
+      symlinkSync(version, join(volume, '..data_tmp'));
+      renameSync(join(volume, '..data_tmp'), join(volume, '..data'));
+    };
+    publish('..2026_1', 'first');
+    const DMAD_TOKENS_FILE = join(volume, 'tokens.yaml');
+    symlinkSync('..data/tokens.yaml', DMAD_TOKENS_FILE);
+    const daemon = new Daemon({ DMAD_TOKENS_FILE });
+    const port = portOf(await daemon.ready());
+    const status = async (name: string) =>
+      (await exchange(port, request('GET /devices', bearer(name)))).status;
+    expect([await status('first'), await status('second')]).toEqual([200, 401]);
+    publish('..2026_2', 'second');
+    rmSync(join(volume, '..2026_1'), { recursive: true });
+    daemon.child.kill('SIGHUP');
+    await daemon.logged(/tokens read again/);
+    expect([await status('first'), await status('second')]).toEqual([401, 200]);
+    await daemon.stop();
+  },
+);
 
 test('SIGHUP while the daemon starts is not lost', async () => {
   const DMAD_TOKENS_FILE = writeTokens(directory, [{ name: 'old' }]);
@@ -204,7 +213,7 @@ test('on the Unix socket nobody needs a token, and the audit log says whose proc
   });
 });
 
-test("the Unix socket sees and cancels everybody's transfers, and whose they are", async () => {
+deepTest("the Unix socket sees and cancels everybody's transfers, and whose they are", async () => {
   const DMAD_SOCKET = join(directory, 'all.sock');
   const DMAD_TOKENS_FILE = writeTokens(directory, [{ name: 'anna' }]);
   const daemon = new Daemon({ DMAD_SOCKET, DMAD_TOKENS_FILE });
@@ -262,7 +271,7 @@ test('the audit log tells who changed a transfer, or tried to', async () => {
   ]);
 });
 
-test('without tokens, TCP and the Unix socket are one client', async () => {
+deepTest('without tokens, TCP and the Unix socket are one client', async () => {
   const DMAD_SOCKET = join(directory, 'one.sock');
   const daemon = new Daemon({ DMAD_SOCKET });
   const port = portOf(await daemon.ready());
@@ -278,45 +287,48 @@ test('without tokens, TCP and the Unix socket are one client', async () => {
   expect(lines.map(({ client }) => client)).toEqual([`uid:${process.getuid?.()}`, 'anonymous']);
 });
 
-test('the log tells who was refused what, at any level, and no secret at the lowest', async () => {
-  const devices = [{ name: 'dax0.0', ranges: [{ offset: 0, size: 4096 }], access: 'rw' }];
-  const DMAD_TOKENS_FILE = writeTokens(directory, [{ name: 'anna', devices }]);
-  const wrong = 'a-secret-that-is-none-0123456789';
-  const ask = async (port: number) => {
-    const attempts = [
-      request('POST /transfers', { ...JSON_TYPE, ...bearer('anna') }, COPY),
-      request('GET /devices', { authorization: `Bearer ${wrong}` }),
-      request('GET /devices', { authorization: wrong }),
-      request(`GET /devices?access_token=${wrong}`),
-      request(`GET /devices?access_token=${secretOf('anna')}`, bearer('anna')),
-      request('GET /devices', bearer('anna')),
-      request('GET /devices/dax0.0/checksum?size=4096', bearer('anna')),
-      request('BROKEN /devices', bearer('anna')),
-    ];
-    return Promise.all(attempts.map(async (each) => (await exchange(port, each)).status));
-  };
-  const outputs: string[] = [];
-  for (const DMAD_LOG_LEVEL of ['trace', 'fatal']) {
-    const daemon = new Daemon({ DMAD_TOKENS_FILE, DMAD_LOG_LEVEL });
-    const port = portOf(await daemon.ready());
-    expect(await ask(port)).toEqual([403, 401, 401, 401, 400, 200, 200, 400]);
-    writeFileSync(DMAD_TOKENS_FILE, `tokens: [{name: anna, sha256: "${sha256Of(wrong)}", x: 1}]`);
-    daemon.child.kill('SIGHUP');
-    if (DMAD_LOG_LEVEL === 'trace') await daemon.logged(/tokens stay as they were/);
-    writeTokens(directory, [{ name: 'anna', devices }]);
-    const { stdout, stderr } = await daemon.stop();
-    outputs.push(stdout + stderr);
-    const audit = daemon.log().filter(({ log }) => log === 'audit');
-    expect(audit.map(({ status }) => status).sort()).toEqual([200, 401, 401, 401, 403]);
-    expect(audit.find(({ status }) => status === 403)).toMatchObject({
-      ...{ client: 'anna', method: 'POST', path: '/transfers', outcome: 'refused' },
-      ...{ code: 'forbidden', address: expect.stringContaining('127.0.0.1') },
-      ranges: [{ device: 'dax0.0' }, { offset: 4096, size: 4096, access: 'write' }],
-    });
-    expect(audit.find(({ status }) => status === 401)).toMatchObject({ client: null });
-  }
-  const secrets = [secretOf('anna'), wrong];
-  for (const secret of [...secrets, ...secrets.map(sha256Of)]) {
-    for (const output of outputs) expect(output).not.toContain(secret);
-  }
-});
+deepTest(
+  'the log tells who was refused what, at any level, and no secret at the lowest',
+  async () => {
+    const devices = [{ name: 'dax0.0', ranges: [{ offset: 0, size: 4096 }], access: 'rw' }];
+    const DMAD_TOKENS_FILE = writeTokens(directory, [{ name: 'anna', devices }]);
+    const wrong = 'a-secret-that-is-none-0123456789';
+    const ask = async (port: number) => {
+      const attempts = [
+        request('POST /transfers', { ...JSON_TYPE, ...bearer('anna') }, COPY),
+        request('GET /devices', { authorization: `Bearer ${wrong}` }),
+        request('GET /devices', { authorization: wrong }),
+        request(`GET /devices?access_token=${wrong}`),
+        request(`GET /devices?access_token=${secretOf('anna')}`, bearer('anna')),
+        request('GET /devices', bearer('anna')),
+        request('GET /devices/dax0.0/checksum?size=4096', bearer('anna')),
+        request('BROKEN /devices', bearer('anna')),
+      ];
+      return Promise.all(attempts.map(async (each) => (await exchange(port, each)).status));
+    };
+    const outputs: string[] = [];
+    for (const DMAD_LOG_LEVEL of ['trace', 'fatal']) {
+      const daemon = new Daemon({ DMAD_TOKENS_FILE, DMAD_LOG_LEVEL });
+      const port = portOf(await daemon.ready());
+      expect(await ask(port)).toEqual([403, 401, 401, 401, 400, 200, 200, 400]);
+      writeFileSync(DMAD_TOKENS_FILE, `tokens: [{name: anna, sha256: "${sha256Of(wrong)}", x: 1}]`);
+      daemon.child.kill('SIGHUP');
+      if (DMAD_LOG_LEVEL === 'trace') await daemon.logged(/tokens stay as they were/);
+      writeTokens(directory, [{ name: 'anna', devices }]);
+      const { stdout, stderr } = await daemon.stop();
+      outputs.push(stdout + stderr);
+      const audit = daemon.log().filter(({ log }) => log === 'audit');
+      expect(audit.map(({ status }) => status).sort()).toEqual([200, 401, 401, 401, 403]);
+      expect(audit.find(({ status }) => status === 403)).toMatchObject({
+        ...{ client: 'anna', method: 'POST', path: '/transfers', outcome: 'refused' },
+        ...{ code: 'forbidden', address: expect.stringContaining('127.0.0.1') },
+        ranges: [{ device: 'dax0.0' }, { offset: 4096, size: 4096, access: 'write' }],
+      });
+      expect(audit.find(({ status }) => status === 401)).toMatchObject({ client: null });
+    }
+    const secrets = [secretOf('anna'), wrong];
+    for (const secret of [...secrets, ...secrets.map(sha256Of)]) {
+      for (const output of outputs) expect(output).not.toContain(secret);
+    }
+  },
+);

@@ -1,39 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
+import { test } from '@jest/globals';
 
 /**
- * How thoroughly the tests run: `quick` (the default) or `deep`, from TEST_DEPTH. Both run the same
- * tests; only how often a random one repeats differs. `test/native/harness.c` reads the same variable.
+ * How thoroughly the tests run, from TEST_DEPTH; each depth runs all that the one before it runs.
+ *
+ * - `quick` (the default): what tells within minutes whether something broke
+ * - `deep`: every test; `test/jest.config.js` leaves `*.deep.test.ts` out of quick ones
+ * - `exhaustive`: random tests repeat as often as they say, with the largest figures
+ *
+ * `test/native/harness.c` reads the same variable.
  */
-export const DEPTH = readDepth(process.env.TEST_DEPTH ?? 'quick');
+const DEPTHS = ['quick', 'deep', 'exhaustive'] as const;
+const DEPTH = readDepth(process.env.TEST_DEPTH ?? 'quick');
 
-/** Quick tests repeat once where deep ones repeat this often. */
-const QUICK_DIVISOR = 20;
+export const EXHAUSTIVE = DEPTH === 'exhaustive';
+
+/** A test that takes too long for quick ones, such as for the daemons that it starts. */
+export const deepTest: typeof test.skip = DEPTH === 'quick' ? test.skip : test;
+
+/** Tests repeat once where exhaustive ones repeat this often. */
+const RUNS_DIVISOR = 20;
 
 /**
  * How often a random test repeats at this depth.
  *
- * @param deep how often in deep tests
- * @param least how often in quick ones at least
+ * @param most how often in exhaustive tests
+ * @param least how often in all others at least
  */
-export function runs(deep: number, least = 10): number {
-  if (DEPTH === 'deep') return deep;
-  return Math.min(deep, Math.max(least, Math.ceil(deep / QUICK_DIVISOR)));
+export function runs(most: number, least = 10): number {
+  if (EXHAUSTIVE) return most;
+  return Math.min(most, Math.max(least, Math.ceil(most / RUNS_DIVISOR)));
 }
 
-/** Quick tests take one case where deep ones take this many. */
+/** Tests take one case where exhaustive ones take this many. */
 const CASES_DIVISOR = 7;
 
-/** Cases of a test that is slow: all in deep tests, in quick ones some from the whole list. */
+/** Cases of a test that is slow: all in exhaustive tests, in others some from the whole list. */
 export function cases<T>(all: readonly T[]): T[] {
-  return all.filter((_, index) => DEPTH === 'deep' || index % CASES_DIVISOR === 0);
+  return all.filter((_, index) => EXHAUSTIVE || index % CASES_DIVISOR === 0);
 }
 
-/** Shows what a test measured, in deep tests: quick ones print nothing if all is well. */
+/** Shows what a test measured, in exhaustive tests: others print nothing if all is well. */
 export function report(figures: string): void {
-  if (DEPTH === 'deep') process.stderr.write(`${figures}\n`);
+  if (EXHAUSTIVE) process.stderr.write(`${figures}\n`);
 }
 
-function readDepth(value: string): 'quick' | 'deep' {
-  if (value === 'quick' || value === 'deep') return value;
-  throw new Error(`TEST_DEPTH must be "quick" or "deep", not "${value}"`);
+function readDepth(value: string): (typeof DEPTHS)[number] {
+  const depth = DEPTHS.find((each) => each === value);
+  if (depth !== undefined) return depth;
+  throw new Error(`TEST_DEPTH must be one of ${DEPTHS.join(', ')}, not "${value}"`);
 }

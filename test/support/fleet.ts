@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ConnectedClient, connect, type Transfer } from '../../services/client/node.ts';
 import { Daemon } from './daemon.ts';
-import { DEPTH } from './depth.ts';
+import { EXHAUSTIVE } from './depth.ts';
 import { EtcdCluster, type Place } from './etcd.ts';
 import { freePort } from './free-port.ts';
 import { Gateway } from './gateway.ts';
@@ -59,7 +59,7 @@ export class TestFleet {
   }
 
   static async start(options: FleetOptions = {}) {
-    const { gateways = 2, hosts = 1, members = DEPTH === 'deep' ? 3 : 1 } = options;
+    const { gateways = 2, hosts = 1, members = EXHAUSTIVE ? 3 : 1 } = options;
     const { etcd = [], lifetimeMs = LIFETIME_MS, places } = options;
     const where = { lifetimeMs, ...(places && { places: places.etcd }) };
     const fleet = new TestFleet(await EtcdCluster.start(members, etcd, where), options);

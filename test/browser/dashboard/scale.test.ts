@@ -2,14 +2,13 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Page } from 'playwright-core';
 import type { TransferList } from '../../../services/client/types.ts';
-import { DEPTH, report } from '../../support/depth.ts';
+import { EXHAUSTIVE, report } from '../../support/depth.ts';
 import { eventually, hang, type Lab, MIB, openPage, post, startLab } from './support.ts';
 
-const DEEP = DEPTH === 'deep';
 /** Transfers that go on, and that are over. */
 const RUNNING = 1000;
-const ENDED = DEEP ? 100_000 : 2000;
-const MINUTES = DEEP ? 10 : 0.25;
+const ENDED = EXHAUSTIVE ? 100_000 : 2000;
+const MINUTES = EXHAUSTIVE ? 10 : 0.25;
 const BATCH = 1000;
 const SET_UP_MS = 600_000;
 const PAGE = 4096;

@@ -16,7 +16,7 @@ import {
   settingsOf,
   writeSettings,
 } from '../../../services/fleet/transfers/settings.ts';
-import { runs } from '../../support/depth.ts';
+import { deepTest, runs } from '../../support/depth.ts';
 import { FakeEtcd } from '../../support/fake-etcd.ts';
 import { ids, keys, recordOf } from '../../support/fleet-records.ts';
 import { Random } from '../../support/random.ts';
@@ -165,45 +165,49 @@ describe('a courier', () => {
     expect(host.ran).toEqual(records.map(({ id }) => id));
   });
 
-  test('each runs once and in order, though answers are lost, etcd fails, and owners change', async () => {
-    const random = new Random();
-    await random.explain(async () => {
-      for (let run = 0; run < runs(100, 4); run++) {
-        const { etcd, host, make, ended } = await setUp();
-        host.fate = () => random.pick(['answers', 'answers', 'away', 'loses its answer'] as const);
-        etcd.fate = () => random.pick(['done', 'done', 'not_done', 'lost', 'unknown'] as const);
-        etcd.delay = () => random.integer(0, 3);
-        const records = Array.from({ length: 20 }, () => recordOf());
-        const first = make();
-        for (const record of records.slice(0, 10)) {
-          etcd.rows.set(keys.transfer(record.id), {
-            ...{ key: keys.transfer(record.id), value: writeRunning(record) },
-            ...{ created: 1, lease: undefined },
-          });
-          first.add({ record, created: 1 }, true);
+  deepTest(
+    'each runs once and in order, though answers are lost, etcd fails, and owners change',
+    async () => {
+      const random = new Random();
+      await random.explain(async () => {
+        for (let run = 0; run < runs(100, 4); run++) {
+          const { etcd, host, make, ended } = await setUp();
+          host.fate = () =>
+            random.pick(['answers', 'answers', 'away', 'loses its answer'] as const);
+          etcd.fate = () => random.pick(['done', 'done', 'not_done', 'lost', 'unknown'] as const);
+          etcd.delay = () => random.integer(0, 3);
+          const records = Array.from({ length: 20 }, () => recordOf());
+          const first = make();
+          for (const record of records.slice(0, 10)) {
+            etcd.rows.set(keys.transfer(record.id), {
+              ...{ key: keys.transfer(record.id), value: writeRunning(record) },
+              ...{ created: 1, lease: undefined },
+            });
+            first.add({ record, created: 1 }, true);
+          }
+          await new Promise((resolve) => setTimeout(resolve, random.integer(0, 200)));
+          // Another gateway takes over, and the first does not know yet.
+          const key = keys.owner('hosta');
+          etcd.rows.set(key, { key, value: 'other', created: 2, lease: undefined });
+          const second = make('other');
+          for (const record of records) {
+            const row = etcd.rows.get(keys.transfer(record.id));
+            const known = row === undefined ? record : (readRunning(row.value) as RunningRecord);
+            if (etcd.rows.has(keys.ended(record.id))) continue;
+            etcd.rows.set(keys.transfer(record.id), {
+              ...{ key: keys.transfer(record.id), value: writeRunning(known) },
+              ...{ created: 1, lease: undefined },
+            });
+            second.add({ record: known, created: 1 }, false);
+          }
+          for (const { id } of records) expect((await ended(id)).document.status).toBe('succeeded');
+          expect(host.ran).toEqual(records.map(({ id }) => id));
+          first.stop();
+          second.stop();
         }
-        await new Promise((resolve) => setTimeout(resolve, random.integer(0, 200)));
-        // Another gateway takes over, and the first does not know yet.
-        const key = keys.owner('hosta');
-        etcd.rows.set(key, { key, value: 'other', created: 2, lease: undefined });
-        const second = make('other');
-        for (const record of records) {
-          const row = etcd.rows.get(keys.transfer(record.id));
-          const known = row === undefined ? record : (readRunning(row.value) as RunningRecord);
-          if (etcd.rows.has(keys.ended(record.id))) continue;
-          etcd.rows.set(keys.transfer(record.id), {
-            ...{ key: keys.transfer(record.id), value: writeRunning(known) },
-            ...{ created: 1, lease: undefined },
-          });
-          second.add({ record: known, created: 1 }, false);
-        }
-        for (const { id } of records) expect((await ended(id)).document.status).toBe('succeeded');
-        expect(host.ran).toEqual(records.map(({ id }) => id));
-        first.stop();
-        second.stop();
-      }
-    });
-  });
+      });
+    },
+  );
 
   test('a refusal ends the one that is refused, and frees its key', async () => {
     const { etcd, host, make, accept, ended } = await setUp();
@@ -416,7 +420,7 @@ describe('a courier', () => {
     expect(host.ran).toEqual([]);
   });
 
-  test("a proxy's 404 ends nothing: the host is asked again", async () => {
+  deepTest("a proxy's 404 ends nothing: the host is asked again", async () => {
     const { host, make, accept, ended, endOf } = await setUp();
     host.unknown = problem(404, 'unexpected_answer');
     const record = recordOf({}, { progress: { is: 'handed_over', hostId: ids.next() } });
@@ -429,7 +433,7 @@ describe('a courier', () => {
     expect((await ended(record.id)).document.status).toBe('interrupted');
   });
 
-  test('what the host is being asked to take does not expire meanwhile', async () => {
+  deepTest('what the host is being asked to take does not expire meanwhile', async () => {
     const { host, make, accept, ended, endOf } = await setUp();
     let answer = () => {};
     host.answers = new Promise((resolve) => {

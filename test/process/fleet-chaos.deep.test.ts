@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { DEPTH, report, runs } from '../support/depth.ts';
+import { EXHAUSTIVE, report, runs } from '../support/depth.ts';
 import { NO_ETCD } from '../support/etcd.ts';
 import { TestFleet } from '../support/fleet.ts';
 import { FleetLoad } from '../support/fleet-load.ts';
@@ -13,7 +13,7 @@ const HOSTS = 3;
 const KILLS = Number(process.env.FLEET_KILLS ?? runs(100, 6));
 /** Between two looks at all that was accepted. */
 const KILLS_A_ROUND = 10;
-const AWAY_MS = DEPTH === 'deep' ? 60_000 : 3000;
+const AWAY_MS = EXHAUSTIVE ? 60_000 : 3000;
 const HOUR_MS = 3_600_000;
 
 const suite = NO_ETCD === undefined ? describe : describe.skip;

@@ -7,12 +7,12 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { type ConnectedClient, connect } from '../../services/client/node.ts';
 import { MEMORY_DIR } from '../support/app.ts';
 import { Daemon } from '../support/daemon.ts';
-import { DEPTH } from '../support/depth.ts';
+import { EXHAUSTIVE } from '../support/depth.ts';
 import { dmactlFor } from '../support/dmactl.ts';
 import { Random } from '../support/random.ts';
 
 const MIB = 2 ** 20;
-const [SIZE, KILLS] = DEPTH === 'deep' ? [2048 * MIB, 10] : [128 * MIB, 3];
+const [SIZE, KILLS] = EXHAUSTIVE ? [2048 * MIB, 10] : [128 * MIB, 3];
 /** More than that, for what was sent again, is too much. */
 const MOST = 1.3;
 const HOUR_MS = 3_600_000;

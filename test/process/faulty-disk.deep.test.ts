@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Daemon } from '../support/daemon.ts';
-import { cases, DEPTH } from '../support/depth.ts';
+import { cases, EXHAUSTIVE } from '../support/depth.ts';
 import { EDQUOT, EIO, type Faults, FaultyDisk } from '../support/faulty-disk.ts';
 import { fetchAnswer, fetchJson, jsonBody } from '../support/fetch.ts';
 import { Wire } from '../support/wire.ts';
@@ -79,7 +79,7 @@ const points = cases(
   ),
 );
 /** Those that one of three tests takes: all in deep tests, in quick ones they share them. */
-const share = (test: number) => points.filter((_, index) => DEPTH === 'deep' || index % 3 === test);
+const share = (test: number) => points.filter((_, index) => EXHAUSTIVE || index % 3 === test);
 
 /** What is killed by turns as a power failure would, and in order. */
 async function restart(): Promise<void> {
