@@ -65,8 +65,10 @@ export class Fleet {
   told(record: RunningRecord, told: Told): void {
     // Once it has ended, nobody would forget it.
     if (!this.#options.mirror.running.has(record.id)) return;
-    this.handedOver({ ...record, progress: { is: 'handed_over', hostId: told.id } });
-    this.live(record.host).told(told);
+    const progress = { is: 'handed_over', hostId: told.id } as const;
+    const meanwhile = this.handedOver({ ...record, progress });
+    // Events that came while the answer was on its way are newer.
+    if (meanwhile === undefined) this.live(record.host).told(told);
   }
 
   /** It has ended, and the fleet knows. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Told } from '../transfers/schema.ts';
+import { isEnd, type Told } from '../transfers/schema.ts';
 
 /** How many transfers are remembered that are not known to be the fleet's, of all hosts. */
 const MAX_STRANGERS = 10_000;
@@ -70,7 +70,11 @@ export class LiveTransfers {
     const transfer = { ...document, segments: null };
     const id = this.#ids.get(document.id);
     if (id !== undefined) {
-      this.#documents.set(id, transfer);
+      // An answer that was on its way can be older than the event of the end.
+      const known = this.#documents.get(id);
+      if (known === undefined || !isEnd(known.status) || isEnd(transfer.status)) {
+        this.#documents.set(id, transfer);
+      }
       return id;
     }
     this.#strangers.keep(this.#host, transfer);
