@@ -10,6 +10,7 @@ const MAX_PAIRS = 255;
 const PATIENCE_MS = 180_000;
 const REPEAT_MS = 100;
 const CHECKS_AT_ONCE = 8;
+const LABELS = { sent_by: 'load' };
 
 interface Sent {
   id: string;
@@ -26,14 +27,17 @@ export class FleetLoad {
   readonly #fleet: TestFleet;
   readonly #host: number;
   readonly #random: Random;
+  readonly #pauseMs: number;
   readonly #sent: Sent[] = [];
   #round = 0;
   #pairs = 0;
 
-  constructor(fleet: TestFleet, host: number, random: Random) {
+  /** @param pauseMs between pairs at most */
+  constructor(fleet: TestFleet, host: number, random: Random, pauseMs = 30) {
     this.#fleet = fleet;
     this.#host = host;
     this.#random = random;
+    this.#pauseMs = pauseMs;
   }
 
   get accepted(): number {
@@ -49,12 +53,13 @@ export class FleetLoad {
       const pattern = this.#byteOf(this.#pairs).toString(16).padStart(2, '0');
       await this.#send(`${name} fill`, {
         ...{ host, operation: 'fill', device_name: 'dax0.0', dst_offset: 0, size: BLOCK, pattern },
+        ...{ labels: LABELS },
       });
       await this.#send(`${name} copy`, {
         ...{ host, device_name: 'dax0.0', dst_device_name: 'dax1.0', src_offset: 0 },
-        ...{ dst_offset: (this.#pairs + 1) * BLOCK, size: BLOCK },
+        ...{ dst_offset: (this.#pairs + 1) * BLOCK, size: BLOCK, labels: LABELS },
       });
-      await sleep(this.#random.integer(0, 30));
+      await sleep(this.#random.integer(0, this.#pauseMs));
     }
   }
 
@@ -98,7 +103,8 @@ export class FleetLoad {
 
   async #count(url: string): Promise<number> {
     let count = 0;
-    const transfers = this.#fleet.client(url).allTransfers({ page_size: '1000' });
+    const label = Object.entries(LABELS).map(([key, value]) => `${key}:${value}`);
+    const transfers = this.#fleet.client(url).allTransfers({ page_size: '1000', label });
     for await (const _ of transfers) count++;
     return count;
   }
