@@ -98,7 +98,6 @@ suite(`between the hosts of a fleet${why}`, () => {
     ['an engine', { engine: 'cpu' }, '/engine'],
     ['verify', { verify: 'crc32c' }, '/verify'],
     ['no durability', { durability: 'none' }, '/durability'],
-    ['a dry run', { dry_run: true }, '/dry_run'],
     [
       'segments',
       {
@@ -115,6 +114,30 @@ suite(`between the hosts of a fleet${why}`, () => {
       body: { ...between, ...more },
     });
     expect([status, body.errors?.[0]?.pointer]).toEqual([400, pointer]);
+  });
+
+  test('a dry run checks devices and ranges, and copies nothing', async () => {
+    const plan = (more: object = {}) =>
+      fleet.ask('POST', '/transfers', { body: { ...between, ...more, dry_run: true } });
+    const { src_offset, dst_offset, size } = between;
+    expect(await plan({ verify: 'none', durability: 'flush' })).toMatchObject({
+      status: 200,
+      body: {
+        dry_run: true,
+        engine: null,
+        bytes: size,
+        segments: [{ src_offset, dst_offset, size }],
+      },
+    });
+    for (const [more, code, pointer] of [
+      [{ device_name: 'dax9.9' }, 'unknown_device', '/device_name'],
+      [{ dst_device_name: 'dax9.9' }, 'unknown_device', '/dst_device_name'],
+      [{ src_offset: 2 ** 20 }, 'out_of_range', '/src_offset'],
+      [{ dst_offset: 2 ** 20 - 4096 }, 'out_of_range', '/size'],
+    ] as const) {
+      const { status, body } = await plan(more);
+      expect([status, body.code, body.errors[0].pointer]).toEqual([422, code, pointer]);
+    }
   });
 
   test('a dst_host that is none is unknown', async () => {

@@ -91,7 +91,7 @@ export async function perform(
     const pieces = plan.segments.length === 1 ? '1 piece' : `${plan.segments.length} pieces`;
     const text =
       `dry run: ${request.operation ?? 'copy'} of ${humanBytes(plan.bytes)} in ${pieces} ` +
-      `by ${plan.engine}: ${plan.engine_reason}`;
+      `by ${plan.engine ?? 'replication'}: ${plan.engine_reason}`;
     context.result({ plan }, text);
     return undefined;
   }

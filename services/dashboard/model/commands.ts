@@ -56,11 +56,12 @@ export function replicationRequestOf(replication: Replication): Body {
 export function curlCommand(transfer: Transfer, url: string, needsToken: boolean): string {
   const request = requestOf(transfer);
   const { host, device } = splitDevice(transfer.device_name);
-  const to = splitDevice(transfer.dst_device_name).device;
-  // A fleet has the host beside the devices.
+  const to = splitDevice(transfer.dst_device_name);
+  // A fleet has the hosts beside the devices.
   const onHost = {
     ...{ host, ...request, device_name: device },
-    ...(request.dst_device_name !== undefined && { dst_device_name: to }),
+    ...(request.dst_device_name !== undefined && { dst_device_name: to.device }),
+    ...(to.host !== host && { dst_host: to.host }),
   };
   return curlPost(`${url}/transfers`, host === undefined ? request : onHost, needsToken);
 }

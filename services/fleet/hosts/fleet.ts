@@ -3,10 +3,9 @@ import type { FastifyBaseLogger } from 'fastify';
 import { isLoopback } from '../../base/host-address.ts';
 import type { Mirror } from '../etcd/mirror.ts';
 import type { RunningRecord } from '../transfers/record.ts';
-import { isReplication, type Told } from '../transfers/schema.ts';
+import type { Told } from '../transfers/schema.ts';
 import { HostLink } from './host-link.ts';
 import { LiveTransfers, Strangers } from './live.ts';
-import { ReplicationFollower } from './replication-follower.ts';
 
 export interface FleetOptions {
   mirror: Mirror;
@@ -24,8 +23,6 @@ export interface FleetOptions {
 interface Member {
   link: HostLink;
   live: LiveTransfers;
-  /** Of replications, which the events of a host do not tell of. */
-  replications: ReplicationFollower;
 }
 
 /** The hosts, each with this gateway's connection to it. */
@@ -55,9 +52,8 @@ export class Fleet {
   }
 
   /** A host may have a transfer. @returns what it has told of it already */
-  handedOver({ id, host, request, progress }: RunningRecord): Told | undefined {
+  handedOver({ id, host, progress }: RunningRecord): Told | undefined {
     if (progress.is !== 'handed_over') return undefined;
-    if (isReplication(request)) this.#hosts.get(host)?.replications.follow(progress.hostId);
     return this.live(host).add(id, progress.hostId);
   }
 
@@ -73,8 +69,7 @@ export class Fleet {
 
   /** It has ended, and the fleet knows. */
   forget({ id, host }: RunningRecord): void {
-    const hostId = this.live(host).forget(id);
-    if (hostId !== undefined) this.#hosts.get(host)?.replications.forget(hostId);
+    this.live(host).forget(id);
   }
 
   /** Why a host cannot be reached; undefined if it can, as far as is known. */
@@ -90,7 +85,6 @@ export class Fleet {
     if (config?.url === before?.link.config.url && config?.ca === before?.link.config.ca) return;
     before?.link.close();
     if (config === undefined) {
-      before?.replications.close();
       this.#hosts.delete(name);
       return;
     }
@@ -102,25 +96,19 @@ export class Fleet {
       );
     }
     const live = before?.live ?? new LiveTransfers(name, this.#strangers);
-    const pass = (transfer: Told) => {
-      const id = live.told(transfer);
-      if (id !== undefined) told(id, name, transfer);
-    };
     const link = new HostLink({
       ...{ name, config, token, stateChanged },
       seen: mirror.seen.get(name),
-      told: (transfer) => pass(transfer),
+      told: (transfer) => {
+        const id = live.told(transfer);
+        if (id !== undefined) told(id, name, transfer);
+      },
       missed: () => missed(name),
     });
-    const replications =
-      before?.replications ?? new ReplicationFollower(() => this.link(name)?.client, pass);
-    this.#hosts.set(name, { link, live, replications });
+    this.#hosts.set(name, { link, live });
   }
 
   close(): void {
-    for (const { link, replications } of this.#hosts.values()) {
-      link.close();
-      replications.close();
-    }
+    for (const { link } of this.#hosts.values()) link.close();
   }
 }

@@ -5,7 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { Agent, type Dispatcher, request } from 'undici';
 import { type ConnectedClient, connect, DmadError } from '../../client/node.ts';
-import type { TransferDocument } from '../../daemon/transfers/schema.ts';
+import type { Told } from '../transfers/schema.ts';
+import { transferOf } from './replication-told.ts';
 import type { HostConfig, Seen } from './schema.ts';
 
 const PROBE_MS = 2000;
@@ -22,13 +23,13 @@ export interface HostLinkOptions {
   seen: Seen | undefined;
   /** Something but the time differs from what was seen before. */
   stateChanged(link: HostLink): void;
-  /** A transfer of the host's changed. */
-  told(transfer: TransferDocument): void;
+  /** A transfer or a replication of the host's changed. */
+  told(transfer: Told): void;
   /** Changes may have been missed. */
   missed(): void;
 }
 
-/** A host's daemon as this gateway sees it: probes, and one stream of events of all transfers. */
+/** A host's daemon as this gateway sees it: probes, and one stream of events of all its work. */
 export class HostLink {
   readonly name: string;
   readonly config: HostConfig;
@@ -140,7 +141,7 @@ export class HostLink {
     }
   }
 
-  /** Follows all transfers of the host, whatever happens to the connection. */
+  /** Follows all transfers and replications of the host, whatever happens to the connection. */
   async #follow(): Promise<void> {
     const { signal } = this.#closing;
     const { told, missed } = this.#options;
@@ -148,7 +149,9 @@ export class HostLink {
       try {
         const options = { signal, onSnapshot: missed, retryForMs: Number.POSITIVE_INFINITY };
         missed();
-        for await (const { transfer } of this.client.watchAll({}, options)) told(transfer);
+        for await (const event of this.client.watchWork({}, options)) {
+          told('transfer' in event ? event.transfer : transferOf(event.replication));
+        }
       } catch {
         // Refused, such as for its token: probes tell why.
       }

@@ -81,13 +81,12 @@ export class LiveTransfers {
     return undefined;
   }
 
-  /** It has ended, and the fleet knows. @returns the host's id of it, if that is known */
-  forget(id: string): string | undefined {
+  /** It has ended, and the fleet knows. */
+  forget(id: string): void {
     const hostId = this.#hostIds.get(id);
     if (hostId !== undefined) this.#ids.delete(hostId);
     this.#hostIds.delete(id);
     this.#documents.delete(id);
-    return hostId;
   }
 
   /** How many of the fleet's transfers it knows. */

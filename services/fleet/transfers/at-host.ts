@@ -3,7 +3,13 @@ import { type CallOptions, type DmadClient, DmadError } from '../../client/node.
 import { transferOf } from '../hosts/replication-told.ts';
 import type { RunningRecord } from './record.ts';
 import { endedOf, isRefusal } from './refusal.ts';
-import { type FleetTransferPatch, isReplication, replicationOf, type Told } from './schema.ts';
+import {
+  type FleetTransferPatch,
+  type FleetTransferRequest,
+  isReplication,
+  replicationOf,
+  type Told,
+} from './schema.ts';
 
 /** A transfer that a host has, under its own id. */
 export interface AtHost {
@@ -25,7 +31,8 @@ export async function createAtHost(
   const call = { ...options, waitSeconds: 0, idempotencyKey: record.id };
   const { request } = record;
   try {
-    if (!isReplication(request)) return (await client.createTransfer(bodyOf(record), call)) as Told;
+    if (!isReplication(request))
+      return (await client.createTransfer(bodyOf(request), call)) as Told;
     return transferOf(await client.createReplication(replicationOf(request), call));
   } catch (error) {
     // It is an earlier one's, which has ended.
@@ -41,7 +48,10 @@ export async function createAllAtHost(
   records: readonly RunningRecord[],
   options: CallOptions,
 ): Promise<Told[]> {
-  const requests = records.map((record) => ({ ...bodyOf(record), idempotency_key: record.id }));
+  const requests = records.map((record) => ({
+    ...bodyOf(record.request),
+    idempotency_key: record.id,
+  }));
   return (await client.createTransfers(requests, options)) as Told[];
 }
 
@@ -110,7 +120,7 @@ export async function changeAtHost(
 }
 
 /** What the host is asked to do: the same however often it is sent. */
-function bodyOf({ request }: RunningRecord) {
+export function bodyOf(request: FleetTransferRequest) {
   const {
     host: _,
     dst_host: _other,

@@ -2,7 +2,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { inBatch, indexOf, refuseKeyInHeader } from '../../daemon/transfers/batch.ts';
-import { dryRunSchema } from '../../daemon/transfers/schema.ts';
 import type { Client } from '../../http/access/client.ts';
 import { RETRY_AFTER_SECONDS } from '../../http/answer-created.ts';
 import { readPrefer } from '../../http/prefer.ts';
@@ -14,8 +13,8 @@ import type { Fleet } from '../hosts/fleet.ts';
 import { MAX_HOSTS } from './batch-acceptance.ts';
 import type { BatchedRequest, Batches, Entry } from './batches.ts';
 import { documentFor } from './document.ts';
-import { planAtHost } from './dry-run.ts';
-import { fleetTransferBatchSchema, fleetTransferSchema } from './schema.ts';
+import { planOf } from './dry-run.ts';
+import { fleetDryRunSchema, fleetTransferBatchSchema, fleetTransferSchema } from './schema.ts';
 import type { FleetTransfers } from './service.ts';
 import { touchesOfBatch } from './touches.ts';
 import type { Views } from './views.ts';
@@ -59,7 +58,7 @@ export const batchRoute: FastifyPluginAsyncZod<BatchRouteOptions> = async (
         }),
         body: fleetTransferBatchSchema,
         response: {
-          200: z.object({ transfers: z.array(dryRunSchema) }).meta({
+          200: z.object({ transfers: z.array(fleetDryRunSchema) }).meta({
             description: 'The plans, for a dry run of all.',
           }),
           202: z
@@ -111,7 +110,7 @@ export const batchRoute: FastifyPluginAsyncZod<BatchRouteOptions> = async (
       );
     }
     return eachOf(requests, ({ idempotency_key: _, ...each }, index) =>
-      aboutLater(index, () => planAtHost(fleet.link(each.host), each)),
+      aboutLater(index, () => planOf(fleet, each)),
     );
   }
 

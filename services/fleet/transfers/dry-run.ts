@@ -1,20 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-import { DmadError, type DryRun } from '../../client/node.ts';
-import { retryLater } from '../../http/problems/problem.ts';
+import type { z } from 'zod';
+import { deviceNameOf } from '../../base/device-name.ts';
+import { DmadError } from '../../client/node.ts';
+import { fieldProblem, type Problem, retryLater } from '../../http/problems/problem.ts';
+import type { Fleet } from '../hosts/fleet.ts';
 import type { HostLink } from '../hosts/host-link.ts';
+import { REPLICATED } from '../hosts/replication-told.ts';
+import { bodyOf } from './at-host.ts';
 import { describeRefusal, isRefusal, refusalOf } from './refusal.ts';
-import type { FleetTransferRequest } from './schema.ts';
+import {
+  type FleetTransferRequest,
+  type fleetDryRunSchema,
+  isReplication,
+  replicationOf,
+} from './schema.ts';
 
 const ASK_MS = 10_000;
 
-/** What a host would do. @throws Problem the host's; host_unreachable */
-export async function planAtHost(
-  link: HostLink | undefined,
-  { host, depends_on: _, dry_run: _dryRun, ...body }: FleetTransferRequest,
-): Promise<DryRun> {
+type Plan = z.output<typeof fleetDryRunSchema>;
+
+/** What would be done. @throws Problem the host's; host_unreachable */
+export async function planOf(fleet: Fleet, request: FleetTransferRequest): Promise<Plan> {
+  if (isReplication(request)) return planBetween(fleet, request);
+  const { host } = request;
   try {
-    const plan = await link?.client.planTransfer(body, { deadlineMs: ASK_MS, retryForMs: 0 });
-    if (plan !== undefined) return plan;
+    const options = { deadlineMs: ASK_MS, retryForMs: 0 };
+    return await linkOf(fleet, host).client.planTransfer(bodyOf(request), options);
   } catch (error) {
     if (isRefusal(error)) throw refusalOf(error);
     if (!(error instanceof DmadError)) throw error;
@@ -24,5 +35,44 @@ export async function planAtHost(
       2,
     );
   }
+}
+
+/** Of a replication a host tells nothing beforehand: its ranges are held against the devices as seen last. */
+function planBetween(fleet: Fleet, request: FleetTransferRequest): Plan {
+  const { host, dst_host = host } = request;
+  const { src_device_name, src_offset, dst_device_name, dst_offset, size } = replicationOf(request);
+  checkRange(linkOf(fleet, host), src_device_name, { offset: src_offset, size }, 'src_offset');
+  checkRange(linkOf(fleet, dst_host), dst_device_name, { offset: dst_offset, size }, 'dst_offset');
+  return {
+    ...{ dry_run: true, engine: null, engine_reason: REPLICATED, bytes: size },
+    segments: [{ src_offset, dst_offset, size }],
+  };
+}
+
+/** @throws Problem host_unreachable */
+function linkOf(fleet: Fleet, host: string): HostLink {
+  const link = fleet.link(host);
+  if (link?.seen !== undefined) return link;
   throw retryLater('host_unreachable', `Host ${host} is not connected yet.`, 1);
+}
+
+/** @throws Problem unknown_device, out_of_range */
+function checkRange(
+  { name: host, seen }: HostLink,
+  deviceName: string,
+  { offset, size }: { offset: number; size: number },
+  field: 'src_offset' | 'dst_offset',
+): void {
+  const name = deviceNameOf(deviceName);
+  const device = seen?.devices.find((each) => each.name === name);
+  if (device === undefined) throw unknownDevice(host, name, field);
+  if (offset < device.size && size <= device.size - offset) return;
+  const detail = `${host}/${name} has ${device.size} bytes: ${size} from offset ${offset} on do not fit.`;
+  throw fieldProblem('out_of_range', offset < device.size ? '/size' : `/${field}`, detail);
+}
+
+function unknownDevice(host: string, name: string, field: 'src_offset' | 'dst_offset'): Problem {
+  const pointer = field === 'src_offset' ? '/device_name' : '/dst_device_name';
+  const detail = `Host ${host} has no device ${JSON.stringify(name)}; GET /devices lists them.`;
+  return fieldProblem('unknown_device', pointer, detail);
 }

@@ -3,7 +3,7 @@ import type { FastifyReply } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { touchPointer } from '../../daemon/transfers/request.ts';
-import { dryRunSchema, idempotencyKeySchema } from '../../daemon/transfers/schema.ts';
+import { idempotencyKeySchema } from '../../daemon/transfers/schema.ts';
 import { serverTiming } from '../../daemon/transfers/server-timing.ts';
 import { CHANGES_TRANSFERS, SEES_TRANSFERS } from '../../http/access/scopes.ts';
 import { answerCreated, RETRY_AFTER_SECONDS } from '../../http/answer-created.ts';
@@ -15,9 +15,10 @@ import { referenceBelow } from '../../http/references.ts';
 import { readTraceContext } from '../../http/trace-context.ts';
 import type { HostGrants } from '../access/hosts.ts';
 import type { Fleet } from '../hosts/fleet.ts';
-import { planAtHost } from './dry-run.ts';
+import { planOf } from './dry-run.ts';
 import { type Lister, writeToken } from './list.ts';
 import {
+  fleetDryRunSchema,
   fleetListQuerySchema,
   fleetTransferListSchema,
   fleetTransferProblemSchema,
@@ -81,9 +82,9 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
         }),
         body: fleetTransferRequestSchema,
         response: {
-          200: z.union([dryRunSchema, fleetTransferSchema]).meta({
+          200: z.union([fleetDryRunSchema, fleetTransferSchema]).meta({
             description:
-              "The host's plan, for a dry run; or the transfer that this Idempotency-Key made, which " +
+              'The plan, for a dry run; or the transfer that this Idempotency-Key made, which ' +
               'succeeded.',
           }),
           201: fleetTransferSchema.meta({ description: 'It succeeded.' }),
@@ -108,7 +109,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       grants.authorize(request, touchesOnHosts(body), (index) => touchPointer(body, index));
       if (body.dry_run) {
         await transfers.unmetDependencies(body, client, new Set());
-        return planAtHost(fleet.link(body.host), body);
+        return planOf(fleet, body);
       }
       const prefer = readPrefer(request.headers.prefer, DEFAULT_WAIT_MS);
       const key = request.headers['idempotency-key'];

@@ -6,6 +6,7 @@ import { replicationRequestSchema, replicationSchema } from '../../daemon/replic
 import {
   batchedFields,
   batchOf,
+  dryRunSchema,
   ENDS,
   eventsQuerySchema,
   pageSchema,
@@ -27,12 +28,11 @@ export type FleetStatus = (typeof FLEET_STATUSES)[number];
 const { mode, block_size, bytes_per_second } = replicationRequestSchema.shape;
 const REPLICATION_ONLY = ['mode', 'block_size', 'bytes_per_second'] as const;
 /** What a replication does not take, with what it does instead. */
-const COPY_ONLY = {
-  segments: 'a replication has one range',
-  durability: 'a replication is always flushed',
-  verify: 'a replication is always proven, by SHA-256',
-  dry_run: 'nobody can tell beforehand what differs',
-} as const;
+const COPY_ONLY = [
+  { field: 'segments', but: undefined, why: 'a replication has one range' },
+  { field: 'durability', but: 'flush', why: 'a replication is always flushed' },
+  { field: 'verify', but: 'none', why: 'a replication is always proven, by SHA-256' },
+] as const;
 /** The fields of a replication's request that have another name here. */
 const OWN_NAMES: Readonly<Record<string, string>> = { src_device_name: 'device_name' };
 
@@ -65,10 +65,9 @@ export const fleetTransferRequestSchema = transferRequestSchema
       }
       if (body.operation !== 'copy') complain('must be copy with dst_host', 'operation');
       if (body.engine !== 'auto') complain('must be auto with dst_host', 'engine');
-      for (const [field, why] of Object.entries(COPY_ONLY)) {
-        const value = body[field as keyof typeof COPY_ONLY];
-        const harmless = [undefined, false, 'flush'].includes(value as string | undefined);
-        if (!harmless) complain(`cannot be given with dst_host: ${why}`, field);
+      for (const { field, but, why } of COPY_ONLY) {
+        if (body[field] === undefined || body[field] === but) continue;
+        complain(`cannot be given with dst_host: ${why}`, field);
       }
       if (body.segments !== undefined || body.operation !== 'copy') return;
       const { error } = replicationRequestSchema.safeParse(replicationOf(body));
@@ -192,6 +191,12 @@ export const fleetTransferSchema = transferSchema
   .meta({ id: 'FleetTransfer' });
 
 export type FleetTransfer = z.output<typeof fleetTransferSchema>;
+
+export const fleetDryRunSchema = dryRunSchema
+  .extend({
+    engine: z.enum(ENGINE_NAMES).nullable().meta({ description: 'null: a replication has none.' }),
+  })
+  .meta({ id: 'FleetDryRun', description: 'What a transfer would do.' });
 
 const basicFleetTransferSchema = fleetTransferSchema
   .omit({ segments: true, timings: true })

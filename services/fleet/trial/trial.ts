@@ -21,7 +21,7 @@ const POLL_MS = 100;
 
 // As deep as the bundle: see services/build.mjs.
 const DAEMON = fileURLToPath(new URL('../../daemon/main.js', import.meta.url));
-const GATEWAY = fileURLToPath(new URL('../main.js', import.meta.url));
+const GATEWAY = fileURLToPath(new URL('../../fleet/main.js', import.meta.url));
 
 /**
  * Runs a whole fleet on this machine, on emulated devices, until it is told to stop; nothing of it

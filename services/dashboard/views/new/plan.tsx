@@ -33,7 +33,8 @@ export function Plan({ plan, values, error }: PlanProps) {
 function factsOf(plan: DryRun, values: FormValues): Fact[] {
   const { segments, bytes } = plan;
   const facts: Fact[] = [
-    ['Engine', plan.engine.toUpperCase()],
+    // A fleet's transfer between hosts has none.
+    ['Engine', plan.engine?.toUpperCase() ?? 'none'],
     ['Why', plan.engine_reason],
     ['Bytes', `${formatBytes(bytes)} (${exactBytes(bytes)})`],
   ];
