@@ -7,8 +7,9 @@ const { TEST_DEPTH = 'quick' } = process.env;
 export default {
   rootDir: '..',
   testEnvironment: 'node',
-  roots: ['unit', 'http', 'process'].map((folder) => `<rootDir>/dist/test/${folder}`),
-  testMatch: ['**/*.test.js'],
+  // All that tests import, so that those that import a changed file can be found.
+  roots: ['<rootDir>/dist/services', '<rootDir>/dist/openapi', '<rootDir>/dist/test'],
+  testMatch: ['<rootDir>/dist/test/{unit,http,process}/**/*.test.js'],
   // See test/support/depth.ts.
   testPathIgnorePatterns: TEST_DEPTH === 'quick' ? ['[.]deep[.]test[.]js$'] : [],
   transform: {},

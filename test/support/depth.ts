@@ -5,7 +5,8 @@ import { test } from '@jest/globals';
  * How thoroughly the tests run, from TEST_DEPTH; each depth runs all that the one before it runs.
  *
  * - `quick` (the default): what tells within minutes whether something broke
- * - `deep`: every test; `test/jest.config.js` leaves `*.deep.test.ts` out of quick ones
+ * - `deep`: every test, random ones three times as often; `test/jest.config.js` leaves
+ *   `*.deep.test.ts` out of quick ones
  * - `exhaustive`: random tests repeat as often as they say, with the largest figures
  *
  * `test/native/harness.c` reads the same variable.
@@ -19,7 +20,7 @@ export const EXHAUSTIVE = DEPTH === 'exhaustive';
 export const deepTest: typeof test.skip = DEPTH === 'quick' ? test.skip : test;
 
 /** Tests repeat once where exhaustive ones repeat this often. */
-const RUNS_DIVISOR = 20;
+const RUNS_DIVISOR = DEPTH === 'quick' ? 60 : 20;
 
 /**
  * How often a random test repeats at this depth.
