@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { TransferListQuery } from '../../client/types.ts';
-import { splitDevice, type Transfer, type TransferStatus } from './transfer.ts';
+import type { Transfer, TransferStatus } from './transfer.ts';
 
 /** What the address has of the list's filter. */
 export interface ListFilter {
@@ -52,16 +52,14 @@ export function passes(filter: ListFilter, transfer: Transfer): boolean {
 }
 
 /** Asks the daemon for those that are over; undefined if the filter wants none of them. */
-export function historyQuery(
-  filter: ListFilter,
-): (TransferListQuery & { host?: string }) | undefined {
+export function historyQuery(filter: ListFilter): TransferListQuery | undefined {
   const ends = endsOf(filter.show);
   if (ends.length === 0) return undefined;
   const { device, operation, engine, label } = filter;
   return {
     status: ends.join(','),
     view: 'basic',
-    ...deviceQuery(device),
+    ...(device && { device_name: device }),
     ...(operation && { operation }),
     ...(engine && { engine }),
     ...(label && { label }),
@@ -71,11 +69,4 @@ export function historyQuery(
 /** The statuses of those that are over, of a group. */
 export function endsOf(show: Group): TransferStatus[] {
   return STATUSES[show].filter((one) => !['queued', 'accepted', 'running'].includes(one));
-}
-
-/** A fleet has the host beside the device. */
-function deviceQuery(name: string | undefined): { device_name?: string; host?: string } {
-  if (!name) return {};
-  const { host, device } = splitDevice(name);
-  return { device_name: device, ...(host !== undefined && { host }) };
 }

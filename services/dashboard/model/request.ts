@@ -2,6 +2,7 @@
 // What somebody has typed into a form, as a request; and what is wrong with it, by field.
 import type { Problem, ReplicationRequest, TransferRequest } from '../../client/types.ts';
 import { amount, type SegmentTexts, segmentsFrom } from './segments.ts';
+import { splitDevice } from './transfer.ts';
 
 export const OPERATIONS = ['copy', 'fill', 'compare', 'upload', 'download', 'replicate'] as const;
 export type FormOperation = (typeof OPERATIONS)[number];
@@ -84,14 +85,23 @@ const FIELDS: Record<FormOperation, readonly FieldName[]> = {
 
 /** Of which there are more with segments. */
 const OF_ONE_RANGE: readonly FieldName[] = ['src_offset', 'dst_offset', 'size'];
+/** What a replication has not. */
+const ON_ONE_HOST: readonly FieldName[] = ['ranges', 'segments', 'engine', 'durability', 'verify'];
 
-/** Whether the form has a field, with one range or with segments. */
+/** Whether it goes from one host of a fleet to another: then it is a replication. */
+export function isBetweenHosts({ device_name: source, dst_device_name: to }: FormValues): boolean {
+  return splitDevice(source).host !== splitDevice(to).host;
+}
+
+/** Whether the form has a field, as the others are filled in. */
 export function hasField(
   operation: FormOperation,
   field: FieldName,
-  { ranges }: Pick<FormValues, 'ranges'> = EMPTY,
+  values: FormValues = EMPTY,
 ): boolean {
-  const several = FIELDS[operation].includes('segments') && ranges === SEGMENTS;
+  const between = operation === 'copy' && isBetweenHosts(values);
+  if (between && ON_ONE_HOST.includes(field)) return false;
+  const several = FIELDS[operation].includes('segments') && values.ranges === SEGMENTS && !between;
   if (field === 'segments' && !several) return false;
   if (several && OF_ONE_RANGE.includes(field)) return false;
   return FIELDS[operation].includes(field);
@@ -153,7 +163,7 @@ function settingsFrom(operation: FormOperation, values: FormValues) {
 /** Undefined while there is nothing to ask about, or a line is no segment. */
 function piecesFrom(operation: TransferOperation, values: FormValues): Pieces | undefined {
   const fills = operation === 'fill';
-  if (values.ranges === SEGMENTS) {
+  if (hasField(operation, 'segments', values)) {
     const { segments, wrong } = segmentsFrom(values.segments, fills);
     return wrong === undefined && segments.length > 0 ? { segments } : undefined;
   }

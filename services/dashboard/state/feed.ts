@@ -5,7 +5,7 @@ import type { Replication } from '../../client/types.ts';
 import { adoptTransfer, type Transfer } from '../model/transfer.ts';
 import { client, messageOf } from './api.ts';
 import { type Link, link, setLink } from './link.ts';
-import { findService, service } from './service.ts';
+import { findService } from './service.ts';
 import { token } from './session.ts';
 import type { Work, WorkStore } from './store.ts';
 import {
@@ -95,8 +95,7 @@ export class Feed {
 
   async #read(signal: AbortSignal): Promise<void> {
     const events = client.watchAll(
-      // A gateway tells of each change as it hears of it.
-      service.value === 'fleet' ? {} : { interval_ms: INTERVAL_MS },
+      { interval_ms: INTERVAL_MS },
       {
         signal,
         retryForMs: Number.POSITIVE_INFINITY,

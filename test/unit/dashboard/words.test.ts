@@ -94,6 +94,9 @@ describe('a transfer of a fleet', () => {
     const adopted = adoptTransfer(inFleet);
     expect(adopted.dst_device_name).toBe('hosta/dax1.0');
     expect(adoptTransfer(copy)).toBe(copy);
+    const between = adoptTransfer({ ...inFleet, dst_host: 'hostb' });
+    expect(between.dst_device_name).toBe('hostb/dax1.0');
+    expect(curlCommand(between, 'http://h:1', false)).toContain('"dst_host":"hostb"');
     expect(splitDevice('hosta/dax1.0')).toEqual({ host: 'hosta', device: 'dax1.0' });
     expect(adoptDevice({ name: 'dax0.0', host: 'hosta' } as Device).name).toBe('hosta/dax0.0');
     expect(curlCommand(adopted, 'http://h:1', false)).toContain('"device_name":"dax0.0"');
@@ -106,7 +109,7 @@ describe('a transfer of a fleet', () => {
       'waits for its host: away',
     );
     const filter = readFilter({ show: 'all', device: 'hosta/dax1.0' });
-    expect(historyQuery(filter)).toMatchObject({ host: 'hosta', device_name: 'dax1.0' });
+    expect(historyQuery(filter)).toMatchObject({ device_name: 'hosta/dax1.0' });
   });
 });
 
@@ -213,6 +216,15 @@ describe('a form', () => {
     const torn = { ...several, segments: '1, 2' };
     expect(requestFrom('copy', torn)).toBeUndefined();
     expect(errorsBefore('copy', torn)).toEqual({ segments: 'line 1: write from, to, size' });
+  });
+
+  test('between hosts of a fleet asks for nothing that a replication has not', () => {
+    const between = { ...typed, device_name: 'a/dax0.0', dst_device_name: 'b/dax0.0' };
+    const request = requestFrom('copy', { ...between, ranges: SEGMENTS });
+    expect(request).toMatchObject({ device_name: 'a/dax0.0', size: '32MiB', priority: 'normal' });
+    for (const field of ['engine', 'durability', 'verify', 'segments']) {
+      expect(request).not.toHaveProperty(field);
+    }
   });
 
   test('has what is wrong with a segment by its number, and of many the first', () => {

@@ -29,7 +29,8 @@ export function DownloadForm({ values, set, deviceNames }: FormProps) {
     const abort = new AbortController();
     let target: Target | undefined;
     try {
-      const name = `${device}-${offset}.bin`;
+      // A device of a fleet begins with its host.
+      const name = `${device.replace('/', '-')}-${offset}.bin`;
       target = await openTarget(name, size);
       const { signal } = abort;
       const download = await client.readContent(device, {

@@ -9,8 +9,10 @@ const CONSISTENCY: Record<Replication['consistency'], string> = {
 };
 const ROUNDS = 5;
 
+type Copied = Pick<Replication, 'blocks' | 'block_size' | 'round' | 'consistency'>;
+
 /** What became of each block, and what is known of the destination. */
-export function Blocks({ replication }: { replication: Replication }) {
+export function Blocks({ replication }: { replication: Copied }) {
   const { blocks, block_size: size, round, consistency } = replication;
   const { total, equal, copied, again } = blocks;
   const left = Math.max(0, total - equal - copied);

@@ -2,14 +2,13 @@
 import { adoptTransfer, type Transfer } from '../../model/transfer.ts';
 import { Actions } from '../../parts/actions.tsx';
 import { client } from '../../state/api.ts';
-import { service } from '../../state/service.ts';
 import { store } from '../../state/transfers.ts';
 
 export function TransferActions({ transfer }: { transfer: Transfer }) {
   const { id, status } = transfer;
   const apply = (answer: Transfer) => store.applyAnswer(adoptTransfer(answer), performance.now());
-  // What runs keeps its priority; a fleet changes none.
-  const changes = status === 'queued' && service.value === 'daemon';
+  // What runs keeps its priority.
+  const changes = status === 'queued' || status === 'accepted';
   return (
     <Actions
       work={transfer}

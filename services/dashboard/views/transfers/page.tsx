@@ -21,6 +21,7 @@ import { now } from '../../state/clock.ts';
 import { useOne } from '../../state/one.ts';
 import { token } from '../../state/session.ts';
 import { store } from '../../state/transfers.ts';
+import { Blocks } from '../replications/blocks.tsx';
 import { TransferActions } from './actions.tsx';
 import { Facts } from './facts.tsx';
 import { Segments } from './segments.tsx';
@@ -50,6 +51,7 @@ export function TransferPage({ id }: { id: string }) {
       <Outcome error={transfer.error} />
       <Comparison comparison={transfer.comparison} />
       <div class="columns">
+        <Replicated transfer={transfer} />
         <Timeline transfer={transfer} />
         <Facts transfer={transfer} />
         {transfer.segments !== null && <Segments segments={transfer.segments} />}
@@ -94,6 +96,13 @@ function Progress({ transfer }: { transfer: Transfer }) {
       {waiting !== undefined && <p class="quiet">{waiting}</p>}
     </section>
   );
+}
+
+/** Of one between a fleet's hosts, which is a replication there. */
+function Replicated({ transfer }: { transfer: Transfer }) {
+  const { blocks, block_size, round, consistency } = transfer;
+  if (!blocks || !block_size || round === undefined || consistency === undefined) return null;
+  return <Blocks replication={{ blocks, block_size, round, consistency }} />;
 }
 
 /** What a comparison found. */
