@@ -10,12 +10,15 @@ import type { WorkFilter } from '../transfers/filter.ts';
 import type { Status } from '../transfers/schema.ts';
 import type { Replication } from './replication.ts';
 
+/** What its document takes in memory, about, in characters. */
+const DOCUMENT_SIZE = 1024;
+
 /** A change of a replication. */
 export class ReplicationEvent implements FeedEvent {
   readonly number: number;
   readonly kind: EventKind;
   readonly subject: Replication;
-  readonly extraSize = 0;
+  readonly size = DOCUMENT_SIZE;
   readonly #status: Status;
   readonly #texts = new Map<boolean, string>();
 
@@ -24,6 +27,11 @@ export class ReplicationEvent implements FeedEvent {
     this.kind = kind;
     this.subject = replication;
     this.#status = replication.status;
+  }
+
+  /** They are few: what it costs to make their data does not matter. */
+  keepFor(viewer: Viewer): void {
+    this.dataFor(viewer, 'brief');
   }
 
   /** Clients that know only transfers leave out events of these names. */

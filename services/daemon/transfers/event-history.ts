@@ -31,7 +31,8 @@ export class EventHistory {
 
   add(event: FeedEvent): void {
     this.#events.add(event);
-    this.#characters += this.#sizeOf(event);
+    event.keepFor(this.#viewer);
+    this.#characters += event.size;
     while (this.#events.size > MAX_EVENTS || this.#characters > this.#maxCharacters()) {
       this.#forgetFirst();
     }
@@ -46,11 +47,7 @@ export class EventHistory {
   #forgetFirst(): void {
     const first = this.#events.first as FeedEvent;
     this.#events.delete(first);
-    this.#characters -= this.#sizeOf(first);
+    this.#characters -= first.size;
     this.#missingUpTo = first.number;
-  }
-
-  #sizeOf(event: FeedEvent): number {
-    return event.textFor(this.#viewer, 'brief').length + event.extraSize;
   }
 }

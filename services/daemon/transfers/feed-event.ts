@@ -29,11 +29,16 @@ export interface FeedEvent {
   readonly number: number;
   readonly kind: EventKind;
   readonly subject: Subject;
-  /** What it takes in memory beside its text, about, in characters. */
-  readonly extraSize: number;
+  /** What it takes in memory, about, in characters. */
+  readonly size: number;
+  /**
+   * Keeps how the subject stands now, for somebody who may ask for its data later. It costs a part of what
+   * the data costs, which mostly nobody asks for.
+   */
+  keepFor(viewer: Viewer): void;
   /**
    * Its data, one line of JSON, made once for all who see the same of it. It shows the subject as it was
-   * when somebody first asked for it, in whatever form.
+   * when it was kept, or when somebody first asked for it, in whatever form.
    */
   dataFor(viewer: Viewer, form: EventForm): string;
   /** As it goes over the wire in a stream of all subjects, but for its id. */

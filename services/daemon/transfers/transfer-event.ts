@@ -8,8 +8,10 @@ import type { WorkFilter } from './filter.ts';
 import type { Status } from './schema.ts';
 import { type Transfer, toldSegments } from './transfer.ts';
 
-/** What a segment takes in memory, about, in characters of text. */
+/** What a document takes in memory, about, in characters, without labels; and a segment, and a label. */
+const DOCUMENT_SIZE = 960;
 const SEGMENT_SIZE = 64;
+const LABEL_SIZE = 384;
 
 /** A change of a transfer. */
 export class TransferEvent implements FeedEvent {
@@ -18,7 +20,10 @@ export class TransferEvent implements FeedEvent {
   readonly subject: Transfer;
   readonly #status: Status;
   readonly #engine: EngineName;
+  readonly size: number;
   readonly #texts = new Map<string, string>();
+  /** What was kept, until its text is made. */
+  readonly #documents = new Map<Sight, object>();
 
   constructor(number: number, kind: EventKind, transfer: Transfer) {
     this.number = number;
@@ -26,11 +31,17 @@ export class TransferEvent implements FeedEvent {
     this.subject = transfer;
     this.#status = transfer.status;
     this.#engine = transfer.choice.engine;
+    // An event keeps its transfer, with all its segments.
+    const { plan, settings } = transfer;
+    const labels = Object.keys(settings.labels).length * LABEL_SIZE;
+    this.size = DOCUMENT_SIZE + plan.segments.length * SEGMENT_SIZE + labels;
   }
 
-  /** An event keeps its transfer, with all its segments. */
-  get extraSize(): number {
-    return this.subject.plan.segments.length * SEGMENT_SIZE;
+  keepFor(viewer: Viewer): void {
+    const sight = sightOf(viewer);
+    // What is over changes no more.
+    if (this.subject.over || this.#texts.has(`${sight} brief`)) return;
+    this.#documents.set(sight, this.#documentFor(viewer));
   }
 
   textFor(viewer: Viewer, form: EventForm): string {
@@ -38,13 +49,11 @@ export class TransferEvent implements FeedEvent {
   }
 
   dataFor(viewer: Viewer, form: EventForm): string {
-    const sight = seesAllTransfers(viewer) ? 'all' : 'own';
+    const sight = sightOf(viewer);
     const { plan } = this.subject;
     const brief = this.#made(`${sight} brief`, () => {
-      const { subject } = this;
-      const document = plan.segmented
-        ? { ...basicDocumentFor(viewer, subject), timings: subject.timings }
-        : documentFor(viewer, subject);
+      const document = this.#documents.get(sight) ?? this.#documentFor(viewer);
+      this.#documents.delete(sight);
       // It escapes line breaks.
       return JSON.stringify(document);
     });
@@ -71,6 +80,14 @@ export class TransferEvent implements FeedEvent {
     );
   }
 
+  /** Without segments, if there are some. */
+  #documentFor(viewer: Viewer): object {
+    const { subject } = this;
+    return subject.plan.segmented
+      ? { ...basicDocumentFor(viewer, subject), timings: subject.timings }
+      : documentFor(viewer, subject);
+  }
+
   #made(name: string, make: () => string): string {
     const known = this.#texts.get(name);
     if (known !== undefined) return known;
@@ -78,4 +95,11 @@ export class TransferEvent implements FeedEvent {
     this.#texts.set(name, text);
     return text;
   }
+}
+
+/** How much of a transfer somebody sees. */
+type Sight = 'all' | 'own';
+
+function sightOf(viewer: Viewer): Sight {
+  return seesAllTransfers(viewer) ? 'all' : 'own';
 }
