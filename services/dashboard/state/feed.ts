@@ -94,7 +94,7 @@ export class Feed {
   }
 
   async #read(signal: AbortSignal): Promise<void> {
-    const events = client.watchAll(
+    const events = client.watchWork(
       { interval_ms: INTERVAL_MS },
       {
         signal,
@@ -105,7 +105,11 @@ export class Feed {
     );
     for await (const event of events) {
       this.#lastEventId = event.id ?? this.#lastEventId;
-      this.#waiting.transfers.push(adoptTransfer<Transfer>(event.transfer));
+      if ('transfer' in event) {
+        this.#waiting.transfers.push(adoptTransfer<Transfer>(event.transfer));
+      } else {
+        this.#waiting.replications.push(event.replication);
+      }
       if (!this.#telling) afterThisTask(() => this.#tell());
       this.#telling = true;
     }
