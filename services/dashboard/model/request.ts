@@ -89,7 +89,7 @@ const OF_ONE_RANGE: readonly FieldName[] = ['src_offset', 'dst_offset', 'size'];
 const ON_ONE_HOST: readonly FieldName[] = ['ranges', 'segments', 'engine', 'durability', 'verify'];
 
 /** Whether it goes from one host of a fleet to another: then it is a replication. */
-export function isBetweenHosts({ device_name: source, dst_device_name: to }: FormValues): boolean {
+function isBetweenHosts({ device_name: source, dst_device_name: to }: FormValues): boolean {
   return splitDevice(source).host !== splitDevice(to).host;
 }
 

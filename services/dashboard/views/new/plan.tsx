@@ -8,14 +8,12 @@ import { Segments } from '../transfers/segments.tsx';
 interface PlanProps {
   plan: DryRun | undefined;
   values: FormValues;
-  /** Why there is none. */
-  note: string | undefined;
   /** What is wrong with no field alone. */
   error: string | undefined;
 }
 
 /** What the daemon would do with the form as it stands. */
-export function Plan({ plan, values, note, error }: PlanProps) {
+export function Plan({ plan, values, error }: PlanProps) {
   const segments = plan?.segments ?? [];
   return (
     <div class="stack">
@@ -24,7 +22,7 @@ export function Plan({ plan, values, note, error }: PlanProps) {
         {error !== undefined && <p class="wrong">{error}</p>}
         {plan !== undefined && <FactList facts={factsOf(plan, values)} />}
         {plan === undefined && error === undefined && (
-          <p class="quiet">{note ?? 'What the daemon would do stands here as you type.'}</p>
+          <p class="quiet">What the daemon would do stands here as you type.</p>
         )}
       </section>
       {segments.length > 1 && <Segments segments={segments} />}

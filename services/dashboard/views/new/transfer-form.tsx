@@ -8,7 +8,6 @@ import {
   type FieldErrors,
   type FieldName,
   hasField,
-  isBetweenHosts,
   ONE_RANGE,
   requestFrom,
   SEGMENTS,
@@ -25,15 +24,12 @@ type Operation = 'copy' | 'fill' | 'compare';
 
 /** After the last key. */
 const PLAN_AFTER_MS = 150;
-const BETWEEN =
-  'From one host to another it is a replication: nobody can tell beforehand what differs.';
 const NOUNS: Record<Operation, string> = { copy: 'copy', fill: 'fill', compare: 'comparison' };
 
 export function TransferForm({ operation, ...form }: FormProps & { operation: Operation }) {
   const { values, set, deviceNames } = form;
   const request = requestFrom(operation, values);
-  const between = operation === 'copy' && isBetweenHosts(values);
-  const planned = usePlan(operation, between ? undefined : request);
+  const planned = usePlan(operation, request);
   const errors = { ...planned.errors, ...errorsBefore(operation, values) };
   const text = (
     name: FieldName,
@@ -55,14 +51,7 @@ export function TransferForm({ operation, ...form }: FormProps & { operation: Op
       noun={NOUNS[operation]}
       view="transfers"
       start={request && (() => client.createTransfer(request, { waitSeconds: 0 }))}
-      beside={
-        <Plan
-          plan={planned.plan}
-          values={values}
-          note={between ? BETWEEN : undefined}
-          error={errors.form}
-        />
-      }
+      beside={<Plan plan={planned.plan} values={values} error={errors.form} />}
     >
       <div class="fields">
         {select('device_name', compares ? 'First device' : 'From device', deviceNames)}
