@@ -10,6 +10,7 @@ import { problemResponses } from '../../http/problems/schema.ts';
 import { readTraceContext } from '../../http/trace-context.ts';
 import type { HostGrants } from '../access/hosts.ts';
 import type { Fleet } from '../hosts/fleet.ts';
+import { etcdUnavailable } from './acceptance.ts';
 import { MAX_HOSTS } from './batch-acceptance.ts';
 import type { BatchedRequest, Batches, Entry } from './batches.ts';
 import { documentFor } from './document.ts';
@@ -114,10 +115,11 @@ export const batchRoute: FastifyPluginAsyncZod<BatchRouteOptions> = async (
     );
   }
 
+  /** Without asking its host, which may be slow. */
   async function documentOf({ id, record }: Entry, client: Client) {
-    if (record === undefined) return (await views.find(id, client)).document;
-    const { owner, document } = views.viewOf({ record, created: 0 });
-    return documentFor(client, owner, document);
+    const view = record ? views.viewOf({ record, created: 0 }) : await views.read(id, false);
+    if (view === undefined) throw etcdUnavailable();
+    return documentFor(client, view.owner, view.document);
   }
 };
 
@@ -136,15 +138,22 @@ async function aboutLater<Result>(index: number, work: () => Promise<Result>): P
   });
 }
 
-/** What comes of each, in order, some of them at a time. */
+/** What comes of each, in order, some of them at a time; after a failure none is begun. */
 async function eachOf<Item, Result>(
   items: readonly Item[],
   make: (item: Item, index: number) => Promise<Result>,
 ): Promise<Result[]> {
   const results: Result[] = [];
   const next = items.entries();
+  let failed = false;
   const work = async () => {
-    for (const [index, item] of next) results[index] = await make(item, index);
+    for (const [index, item] of next) {
+      if (failed) return;
+      results[index] = await make(item, index).catch((error) => {
+        failed = true;
+        throw error;
+      });
+    }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
   return results;

@@ -117,6 +117,8 @@ export class Courier {
     const withHost = task.stage === 'handed_over' || task.attempted;
     if (task.stage === 'handed_over') void this.#followUp.cancel(task);
     else if (!withHost && task.stage !== 'ending') this.#endAsCancelled(task);
+    // It need not wait for other transfers' ends to be withdrawn.
+    else if (task.stage === 'held') this.#move(task, 'waiting');
   }
 
   /** The host has told how a transfer stands. */

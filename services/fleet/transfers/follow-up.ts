@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { bulkhead } from 'cockatiel';
 import { type CallOptions, type DmadClient, DmadError } from '../../client/node.ts';
 import { Problem } from '../../http/problems/problem.ts';
 import { cancelAtHost, changeAtHost, readAtHost } from './at-host.ts';
@@ -13,6 +14,7 @@ import { NEVER, type Task } from './task.ts';
 /** How long a host may be silent about a transfer before it is asked. */
 const SILENCE_MS = 30_000;
 const CHECKS_AT_ONCE = 8;
+const CALLS_AT_ONCE = 32;
 
 export interface FollowUpOptions {
   client(): DmadClient;
@@ -32,6 +34,8 @@ export interface FollowUpOptions {
 /** Sees what a host has through to its end: asks for it, changes it and cancels it there. */
 export class FollowUp {
   readonly #options: FollowUpOptions;
+  /** Of all that are cancelled or changed while a host is away, few are asked for at a time. */
+  readonly #calls = bulkhead(CALLS_AT_ONCE, Number.POSITIVE_INFINITY);
   readonly #cancelling = new Set<string>();
   readonly #changing = new Set<string>();
   #checking = false;
@@ -78,7 +82,8 @@ export class FollowUp {
       try {
         if (Object.keys(patch).length > 0) {
           const { client, call, told } = this.#options;
-          told(task, await changeAtHost(client(), { record, hostId }, patch, call));
+          const change = () => changeAtHost(client(), { record, hostId }, patch, call);
+          told(task, await this.#calls.execute(change));
         }
         await this.#options.changed(record, settings);
       } catch (error) {
@@ -118,7 +123,8 @@ export class FollowUp {
   }
 
   #at(ask: typeof readAtHost, record: RunningRecord, hostId: string): Promise<Told> {
-    return ask(this.#options.client(), { record, hostId }, this.#options.call);
+    const { client, call } = this.#options;
+    return this.#calls.execute(() => ask(client(), { record, hostId }, call));
   }
 
   /** Does something until it is done, as long as the host has the transfer; not twice at a time. */

@@ -168,7 +168,7 @@ export class FleetTransfers {
   ): Promise<string[]> {
     const unmet = new Set<string>();
     for (const [index, id] of dependencies.entries()) {
-      const view = siblings.has(id) ? 'sibling' : await this.#options.views.read(id);
+      const view = siblings.has(id) ? 'sibling' : await this.#options.views.read(id, false);
       if (view === 'sibling' || (view?.owner === client.name && !hasSucceeded(view))) {
         unmet.add(id);
       } else if (view?.owner !== client.name) {

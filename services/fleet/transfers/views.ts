@@ -126,9 +126,10 @@ export class Views {
   /**
    * Reads a transfer as a majority of etcd has it; if there is none, as it is known here.
    *
+   * @param ask whether its host is asked how it stands, if it has not said
    * @returns undefined if there is none @throws Problem etcd_unavailable
    */
-  async read(id: string): Promise<View | undefined> {
+  async read(id: string, ask = true): Promise<View | undefined> {
     if (!UUID.test(id)) return undefined;
     const { store, keys, mirror, membership } = this.#options;
     const known = mirror.running.get(id);
@@ -145,7 +146,7 @@ export class Views {
       }
       const record = runningRow && readRunning(runningRow.value);
       if (record === undefined || runningRow === undefined) return undefined;
-      const told = await this.#askHost(record);
+      const told = ask ? await this.#askHost(record) : undefined;
       const settings = changeRow && readSettings(changeRow.value);
       return this.viewOf({ record, created: runningRow.created }, told, settings);
     } catch (error) {

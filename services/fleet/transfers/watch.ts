@@ -7,6 +7,8 @@ import type { FleetEvent } from './feed.ts';
 import type { FleetEventsQuery } from './schema.ts';
 import { sees } from './views.ts';
 
+/** Of so many transfers a stream remembers that the client has had their segments; others are sent again. */
+const MOST_REMEMBERED = 1000;
 /** How many transfers of a snapshot are sent before the client has taken some of them. */
 const SLICE = 100;
 
@@ -83,11 +85,17 @@ export class FleetWatch {
     return sees(this.#client, event) && this.#matches(event.document);
   }
 
+  #remember(id: string): void {
+    this.#had.add(id);
+    const [oldest] = this.#had;
+    if (this.#had.size > MOST_REMEMBERED && oldest !== undefined) this.#had.delete(oldest);
+  }
+
   #textOf(event: FleetEvent): string {
     const { id, over } = event.subject;
     const form = this.#basic ? 'basic' : this.#had.has(id) ? 'brief' : 'whole';
     if (over) this.#had.delete(id);
-    else if (event.document.segments !== null) this.#had.add(id);
+    else if (event.document.segments !== null) this.#remember(id);
     return eventText(event, this.#client, this.#idOf(event.number), form);
   }
 }

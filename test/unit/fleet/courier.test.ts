@@ -109,7 +109,13 @@ describe('a courier', () => {
     for (const courier of couriers.splice(0)) courier.stop();
   });
 
-  async function setUp({ owner = 'me' } = {}) {
+  async function setUp({
+    owner = 'me',
+    dependencies = Promise.resolve('succeeded' as const),
+  }: {
+    owner?: string;
+    dependencies?: Promise<'succeeded'>;
+  } = {}) {
     const etcd = new FakeEtcd();
     await etcd.write([], [{ put: keys.owner('hosta'), value: owner }]);
     const host = new FakeHost();
@@ -123,7 +129,7 @@ describe('a courier', () => {
         writes: new OwnerWrites({ store: etcd, keys, member: () => member }),
         handedOver: () => {},
         owned: () => owned,
-        dependencies: async () => 'succeeded',
+        dependencies: () => dependencies,
         lost: () => {
           lost++;
           courier.stop();
@@ -291,6 +297,16 @@ describe('a courier', () => {
       { idempotencyKey: record.id },
     );
     await expect(late).rejects.toMatchObject({ code: 'idempotency_key_reused' });
+    expect(host.ran).toEqual([]);
+  });
+
+  test('after a takeover, a cancellation does not wait for what the transfer waits for', async () => {
+    const { host, make, accept, ended } = await setUp({ dependencies: new Promise(() => {}) });
+    const record = recordOf({}, { waitsFor: [ids.next()] });
+    const courier = make();
+    courier.add(await accept(record), false);
+    courier.cancel(record.id);
+    expect((await ended(record.id)).document.status).toBe('cancelled');
     expect(host.ran).toEqual([]);
   });
 
