@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import type { ServerResponse } from 'node:http';
 import type { RequestPayload } from 'fastify';
+import { SlotMap } from '../base/slots.ts';
 import { Problem } from './problems/problem.ts';
 
 /** How long a JSON body may take to arrive, so that no one holds a request open for nothing. */
@@ -8,11 +10,12 @@ export const BODY_TIMEOUT_MS = 30_000;
 
 /** Bodies on their way. They are looked at now and then: a timer for each would cost more. */
 export class ArrivingBodies {
-  /** Since when, in milliseconds; the oldest first. */
-  readonly #since = new Map<RequestPayload, number>();
+  /** And since when, in milliseconds; the oldest first. */
+  readonly #arriving = new SlotMap<number, { payload: RequestPayload; since: number }>();
+  #latest = 0;
 
   get size(): number {
-    return this.#since.size;
+    return this.#arriving.size;
   }
 
   /**
@@ -21,8 +24,9 @@ export class ArrivingBodies {
    * @param now milliseconds of a clock that does not step
    */
   add(payload: RequestPayload, answer: Pick<ServerResponse, 'once'>, now: number): void {
-    this.#since.set(payload, now);
-    const arrived = () => this.#since.delete(payload);
+    const number = ++this.#latest;
+    this.#arriving.set(number, { payload, since: now });
+    const arrived = () => this.#arriving.delete(number);
     payload.once('end', arrived);
     // Also where an answer went out before the body was there whole, and where nobody is left.
     answer.once('close', arrived);
@@ -30,9 +34,9 @@ export class ArrivingBodies {
 
   /** Refuses what has taken too long. */
   check(now: number): void {
-    for (const [payload, since] of this.#since) {
+    for (const [number, { payload, since }] of this.#arriving.entries()) {
       if (now - since < BODY_TIMEOUT_MS) return;
-      this.#since.delete(payload);
+      this.#arriving.delete(number);
       // Only whoever parses the body listens; where an answer went out before, nobody does.
       if (payload.listenerCount('error') === 0) continue;
       const detail = `The body did not arrive within ${BODY_TIMEOUT_MS / 1000} s.`;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import { constants } from 'node:os';
 import { type Context, check, type Shim } from '../../base/native/shim.ts';
+import { SlotMap } from '../../base/slots.ts';
 import { MAX_SEGMENTS } from '../../base/vocabulary.ts';
 import { failedCompletion } from './completions.ts';
 import type { OpenedDevices } from './opened-devices.ts';
@@ -26,7 +28,7 @@ const MAX_JOBS = 64;
 export class JobBatch {
   readonly #shim: Shim;
   readonly #devices: OpenedDevices;
-  readonly #waiting = new Map<number, Job>();
+  readonly #waiting = new SlotMap<number, Job>();
   readonly #jobs = Buffer.alloc(MAX_JOBS * JOB_SIZE);
   readonly #segments = new Uint32Array((MAX_SEGMENTS * SEGMENT_SIZE) / 4);
   readonly #errors = new Int32Array(MAX_JOBS);
@@ -85,7 +87,7 @@ export class JobBatch {
     const ends: Completion[] = [];
     const tags: number[] = [];
     let segments = 0;
-    for (const [tag, job] of this.#waiting) {
+    for (const [tag, job] of this.#waiting.entries()) {
       const known = this.#devices.forShim(job);
       if (known === undefined) {
         ends.push(failedCompletion(tag, -constants.errno.ENXIO));

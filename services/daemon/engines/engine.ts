@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import { constants } from 'node:os';
 import { type Context, check, loadShim, type Shim, ShimError } from '../../base/native/shim.ts';
+import { SlotMap } from '../../base/slots.ts';
 import { type EngineName, PERSISTENCE, type Persistence } from '../../base/vocabulary.ts';
 import { JobBatch } from './batch.ts';
 import { CompletionStream, failedCompletion } from './completions.ts';
@@ -80,7 +82,7 @@ export class Engine {
   readonly #context: Context;
   readonly #completions: CompletionStream;
   readonly #devices: OpenedDevices;
-  readonly #inFlight = new Map<number, InFlight>();
+  readonly #inFlight = new SlotMap<number, InFlight>();
   readonly #pending = { cpu: 0, dma: 0 };
   readonly #batch: JobBatch;
   /** Ends that are to be told, in this turn of the event loop or the next. */
@@ -149,7 +151,7 @@ export class Engine {
   /** Lets a device go. @returns false while a job in flight names it: try again later */
   closeDevice(device: number): boolean {
     // One that waits for a socket may do so for long.
-    for (const [tag, { job }] of this.#inFlight) {
+    for (const [tag, { job }] of this.#inFlight.entries()) {
       if (job.descriptor !== undefined && job.source === device) this.cancel(tag);
     }
     return !this.#batch.names(device) && this.#devices.close(device);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { Slots } from '../../base/slots.ts';
 import { Budget } from './budget.ts';
 import { Fifo } from './fifo.ts';
 
@@ -13,8 +14,9 @@ export interface Share {
 }
 
 /** What one client has in one lane. */
-interface LaneAccount<Operation> {
-  readonly ready: Fifo<Operation>;
+interface LaneAccount {
+  /** Their numbers. */
+  readonly ready: Fifo<number>;
   started: number;
   /** Accepted without having ended or been withdrawn. */
   open: number;
@@ -24,22 +26,24 @@ interface LaneAccount<Operation> {
 }
 
 /** What one client has taken. */
-export interface Account<Operation> {
+export interface Account {
   /** Accepted and not started. */
   waiting: number;
   waitingBytes: number;
   accesses: number;
-  readonly lanes: LaneAccount<Operation>[];
+  readonly lanes: LaneAccount[];
   budget: Budget | undefined;
 }
 
 /** What lanes have to know of an operation. */
-export interface InLane<Operation> {
+export interface InLane {
   lane: number;
-  readonly account: Account<Operation>;
+  readonly account: Account;
   readonly bytes: number;
   /** Its client's `queuedBytes` when it was queued, its own included. */
   queuedUpTo: number;
+  /** Its number while it is queued. */
+  queuedAs: number;
 }
 
 /** Why an operation that may start has not: all slots of its lane are taken, or it is not paid for. */
@@ -49,19 +53,20 @@ export type Hindrance = { is: 'slot' } | { is: 'rate'; ms: number };
  * Operations of one kind, which share a number of slots. Of each client's, first ready, first
  * started; among clients by turns.
  */
-interface Lane<Operation> {
+interface Lane {
   readonly slots: number;
   started: number;
   /** Those that have something ready, the next one first. */
-  readonly turns: Set<Account<Operation>>;
+  readonly turns: Set<Account>;
 }
 
 /** Whose turn it is among operations that may start: their slots, their clients, and what those may spend. */
-export class Lanes<Operation extends InLane<Operation>> {
-  readonly #lanes: Lane<Operation>[];
+export class Lanes<Operation extends InLane> {
+  readonly #lanes: Lane[];
   readonly #weights: readonly number[];
+  readonly #queued = new Slots<Operation>();
   /** One for each name that ever came: those of tokens and users, which are few. */
-  readonly #accounts = new Map<string, Account<Operation>>();
+  readonly #accounts = new Map<string, Account>();
 
   /** @param slots of each lane. @param weights by which a client with a limited rate shares it */
   constructor(slots: readonly number[], weights: readonly number[] = slots.map(() => 1)) {
@@ -70,16 +75,16 @@ export class Lanes<Operation extends InLane<Operation>> {
   }
 
   /** The account of a client that has come before. */
-  find(client: string): Account<Operation> | undefined {
+  find(client: string): Account | undefined {
     return this.#accounts.get(client);
   }
 
   /** The account of a client, by the rate that it has now. */
-  accountOf({ client, bytesPerSecond }: Share, now: number): Account<Operation> {
+  accountOf({ client, bytesPerSecond }: Share, now: number): Account {
     let account = this.#accounts.get(client);
     if (account === undefined) {
       const lanes = this.#lanes.map(() => ({
-        ready: new Fifo<Operation>(),
+        ready: new Fifo<number>(),
         ...{ started: 0, open: 0, queuedBytes: 0, leftBytes: 0 },
       }));
       account = { waiting: 0, waitingBytes: 0, accesses: 0, lanes, budget: undefined };
@@ -108,7 +113,8 @@ export class Lanes<Operation extends InLane<Operation>> {
     const { account, lane, bytes } = operation;
     const own = laneOf(operation);
     account.budget?.advance(now);
-    own.ready.add(operation);
+    operation.queuedAs = this.#queued.add(operation);
+    own.ready.add(operation.queuedAs);
     own.queuedBytes += bytes;
     operation.queuedUpTo = own.queuedBytes;
     this.#lane(operation).turns.add(account);
@@ -135,7 +141,7 @@ export class Lanes<Operation extends InLane<Operation>> {
       for (const account of lane.turns) {
         const { ready, started } = account.lanes[index] as (typeof account.lanes)[number];
         if (lane.started >= lane.slots && started > 0) continue;
-        const operation = ready.first;
+        const operation = this.#firstOf(ready);
         account.budget?.advance(now);
         if (operation === undefined || account.budget?.paid(index) === false) continue;
         this.#start(operation);
@@ -157,7 +163,7 @@ export class Lanes<Operation extends InLane<Operation>> {
     laneOf(operation).started--;
   }
 
-  #setRate(account: Account<Operation>, bytesPerSecond: number | undefined, now: number): void {
+  #setRate(account: Account, bytesPerSecond: number | undefined, now: number): void {
     const { budget } = account;
     if (budget?.bytesPerSecond === bytesPerSecond) return;
     if (bytesPerSecond === undefined) {
@@ -167,7 +173,7 @@ export class Lanes<Operation extends InLane<Operation>> {
     } else {
       account.budget = new Budget(bytesPerSecond, this.#weights, now);
       for (const [lane, { ready }] of account.lanes.entries()) {
-        account.budget.want(lane, ready.first?.bytes ?? 0);
+        account.budget.want(lane, this.#firstOf(ready)?.bytes ?? 0);
       }
     }
   }
@@ -187,9 +193,10 @@ export class Lanes<Operation extends InLane<Operation>> {
   #leaveTurn(operation: Operation): void {
     const { account, lane } = operation;
     const own = laneOf(operation);
-    own.ready.delete(operation);
+    own.ready.delete(operation.queuedAs);
+    this.#queued.remove(operation.queuedAs);
     own.leftBytes += operation.bytes;
-    const next = own.ready.first;
+    const next = this.#firstOf(own.ready);
     if (next === undefined) {
       this.#lane(operation).turns.delete(account);
       own.queuedBytes = 0;
@@ -198,12 +205,16 @@ export class Lanes<Operation extends InLane<Operation>> {
     account.budget?.want(lane, next?.bytes ?? 0);
   }
 
-  #lane({ lane }: Operation): Lane<Operation> {
-    return this.#lanes[lane] as Lane<Operation>;
+  #firstOf({ first }: Fifo<number>): Operation | undefined {
+    return first === undefined ? undefined : this.#queued.get(first);
+  }
+
+  #lane({ lane }: Operation): Lane {
+    return this.#lanes[lane] as Lane;
   }
 }
 
 /** What its client has in an operation's lane. */
-export function laneOf<Operation>({ account, lane }: InLane<Operation>) {
-  return account.lanes[lane] as Account<Operation>['lanes'][number];
+export function laneOf({ account, lane }: InLane) {
+  return account.lanes[lane] as Account['lanes'][number];
 }

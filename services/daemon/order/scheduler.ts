@@ -30,7 +30,7 @@ const MAX_LOOKED_AT = 100;
 
 const NOBODY: Share = { client: '', bytes: 0 };
 
-interface Entry<Work> extends Ticket<Work>, Place<Entry<Work>>, InLane<Entry<Work>> {
+interface Entry<Work> extends Ticket<Work>, Place<Entry<Work>>, InLane {
   state: Ticket<Work>['state'];
   transient: boolean;
   readsTransient: boolean;
@@ -157,6 +157,7 @@ export class Scheduler<Work> {
       account,
       bytes: share.bytes,
       queuedUpTo: 0,
+      queuedAs: 0,
       withdrawn: false,
     };
     this.#order.enter(entry, place.after);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { SlotMap } from '../../base/slots.ts';
 import { seesAllTransfers, type Viewer } from '../../http/access/visibility.ts';
 import { EventHistory } from './event-history.ts';
 import { EventIds } from './event-ids.ts';
@@ -37,7 +38,7 @@ function audienceOf(viewer: Viewer): string {
 export class Feed {
   readonly ids = new EventIds();
   readonly #audiences = new Map<string, Audience>();
-  readonly #ofOne = new Map<string, Set<Watcher>>();
+  readonly #ofOne = new SlotMap<string, Set<Watcher>>();
   #latest = 0;
 
   /** The number of the latest event. */

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import type { Writable } from 'node:stream';
 import { type HeapOptions, heapShare } from '../../base/heap.ts';
+import { SlotMap } from '../../base/slots.ts';
 import { TransferIds } from '../../base/transfer-ids.ts';
 import { seesTransfersOf, type Viewer } from '../../http/access/visibility.ts';
 import { Problem, withMembers } from '../../http/problems/problem.ts';
@@ -90,7 +92,7 @@ export class TransferService implements WorkSource {
   readonly #keys: IdempotencyKeys;
   readonly #forgetting: NodeJS.Timeout;
   readonly #keepingClock: NodeJS.Timeout;
-  readonly #active = new Map<string, ActiveTransfer>();
+  readonly #active = new SlotMap<string, ActiveTransfer>();
   readonly #dependents = new Dependents();
   /** Those that have left without success and whose dependents are still to be stopped. */
   readonly #failed: Transfer[] = [];

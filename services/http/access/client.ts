@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import type { ServerResponse } from 'node:http';
+import { Slots } from '../../base/slots.ts';
 import type { Grants } from './grants.ts';
 import { SCOPES, type Scope } from './scopes.ts';
 
@@ -38,7 +40,7 @@ export interface Client {
   /** Of a fleet, the hosts that it may use; undefined: every host. */
   readonly hosts?: ReadonlySet<string> | undefined;
   /** Answers to it that are under way: they end where it may no longer do what it could. */
-  readonly answers: Set<ServerResponse>;
+  readonly answers: Slots<ServerResponse>;
 }
 
 /** Everybody, where no tokens are in use. No token can have this name. */
@@ -55,6 +57,6 @@ export function trustedClient(name: string, scopes: readonly Scope[] = SCOPES): 
     name,
     scopes: new Set(scopes),
     grants: undefined,
-    answers: new Set(),
+    answers: new Slots(),
   };
 }

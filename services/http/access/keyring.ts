@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
+import { Slots } from '../../base/slots.ts';
 import type { Client, ClientLimits } from './client.ts';
 import { type FindDevice, Grants } from './grants.ts';
 import { readTokensFile, type Token, type TokenSchema } from './tokens-file.ts';
@@ -90,7 +92,7 @@ function entryOf(token: Token, findDevice: FindDevice): Entry {
     grants: token.devices && new Grants(token.devices, findDevice),
     peers: token.peers && new Set(token.peers),
     hosts: token.hosts && new Set(token.hosts),
-    answers: new Set(),
+    answers: new Slots(),
   };
   return { token, digest: Buffer.from(token.sha256, 'hex'), client };
 }

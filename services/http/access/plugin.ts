@@ -62,8 +62,8 @@ export default fp<AccessOptions>(
       checkScopes(request.client, access);
       // Should its token be taken away, the answer ends there, whatever it is still doing.
       const { answers } = request.client;
-      answers.add(reply.raw);
-      reply.raw.once('close', () => answers.delete(reply.raw));
+      const number = answers.add(reply.raw);
+      reply.raw.once('close', () => answers.remove(number));
     };
     app.addHook('onRequest', syncHook(checkClient));
 
