@@ -111,6 +111,11 @@ async function bundlePrograms() {
   const { output } = await bundle.write({
     ...{ dir: join(ROOT, 'dist'), format: 'esm', sourcemap: true },
     ...{ entryFileNames: '[name].js', chunkFileNames: `${dist(CHUNKS)}/[name]-[hash].js` },
+    // V8 keeps sources in memory: without comments and blanks they are half as long.
+    ...{
+      minify: { compress: false, mangle: false },
+      comments: { legal: true, annotation: false, jsdoc: false },
+    },
   });
   const written = new Set(output.map(({ fileName }) => join('dist', fileName)));
   removeFiles(CHUNKS, (path) => !written.has(path));

@@ -168,6 +168,7 @@ export async function buildApp({
     const keyring = openKeyring(config.tokens_file, inventory, log);
     const tlsFiles = tlsFilesOf(config);
     const peers = new Peers(config.peers_file, log);
+    await peers.loadClient();
 
     const metrics = new Metrics();
     const lag = new EventLoopLag();

@@ -19,6 +19,39 @@ beforeAll(async () => {
 });
 afterAll(() => app.close());
 
+describe('what is loaded when somebody asks for it', () => {
+  test.each([
+    ['/docs', 'text/html; charset=utf-8'],
+    ['/docs/', 'text/html; charset=utf-8'],
+    ['/docs/json', 'application/json; charset=utf-8'],
+    ['/docs/yaml', 'application/x-yaml'],
+    ['/docs/static/swagger-ui.css', 'text/css; charset=utf-8'],
+  ])('%s is %s, also to HEAD and to one that has it', async (url, type) => {
+    const { status, headers, body } = await app.ask({ url });
+    expect({ status, type: headers['content-type'] }).toEqual({ status: 200, type });
+    expect(headers['content-length']).toBe(String(body.length));
+    expect(headers['x-request-id']).toMatch(/^[0-9a-f-]{36}$/);
+    const head = await app.ask({ method: 'HEAD', url });
+    expect(head.headers['content-length']).toBe(headers['content-length']);
+    expect(head.body).toHaveLength(0);
+    const { etag } = headers;
+    if (etag === undefined) return;
+    const again = await app.ask({ url, headers: { 'if-none-match': String(etag) } });
+    expect(again.status).toBe(304);
+  });
+
+  test('there is nothing else, and nothing that takes another method', async () => {
+    for (const url of ['/docs/nothing', '/docs/static/nothing', '/docs/static/../x']) {
+      expectProblem(await app.ask({ url }), 404, 'not_found');
+    }
+    expectProblem(await app.ask({ method: 'POST', url: '/docs/json' }), 405, 'method_not_allowed');
+    const moved = await app.ask({ url: '/docs/static/index.html' });
+    expect({ status: moved.status, location: moved.headers.location }).toEqual({
+      ...{ status: 302, location: '../' },
+    });
+  });
+});
+
 describe('GET /', () => {
   test.each([undefined, '*/*', 'application/json'])('tells a program: %s', async (accept) => {
     const answer = await app.ask({ url: '/', headers: accept === undefined ? {} : { accept } });

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ByteRange } from '../../base/byte-range.ts';
 import { INSTANCE_HEADER } from '../../base/instance.ts';
-import { type ConnectedClient, connect } from '../../client/node.ts';
+import type { ConnectedClient } from '../../client/node.ts';
 import { Problem } from '../../http/problems/problem.ts';
 import type { Loan } from './fetch-buffers.ts';
 import { Guard, PATIENCE, type Patience } from './guard.ts';
@@ -159,7 +159,7 @@ export class PeerLink {
         this.#answers();
       });
       try {
-        const client = this.#connect();
+        const client = await this.#connect();
         const result = await attempt(client, guard);
         this.#answers();
         return result;
@@ -186,7 +186,9 @@ export class PeerLink {
   }
 
   /** A client of the peer as it is configured now. @throws PeerAway if it is not any more */
-  #connect(): ConnectedClient {
+  async #connect(): Promise<ConnectedClient> {
+    // See Peers.loadClient().
+    const { connect } = await import('../../client/node.ts');
     const peer = this.#options.find();
     if (peer !== this.#peer) {
       void this.#client?.destroy();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import fastifyStatic from '@fastify/static';
-import type { FastifyPluginAsync } from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyPluginAsync } from 'fastify';
 import { StartError } from '../../base/start-error.ts';
+import { deferred } from '../../http/deferred.ts';
 
 /** What Vite makes of services/dashboard. */
 const BUILT = fileURLToPath(new URL('../../../dashboard/', import.meta.url));
@@ -54,6 +54,12 @@ export const dashboardAssets: FastifyPluginAsync = async (app) => {
   app.addHook('onRequest', async (_request, reply) => {
     reply.headers(PAGE_HEADERS);
   });
+  app.get('/assets/*', { schema: { hide: true } }, deferred(assetsApp));
+};
+
+async function assetsApp(): Promise<FastifyInstance> {
+  const { default: fastifyStatic } = await import('@fastify/static');
+  const app = Fastify();
   await app.register(fastifyStatic, {
     root: `${BUILT}assets`,
     prefix: '/assets/',
@@ -63,4 +69,6 @@ export const dashboardAssets: FastifyPluginAsync = async (app) => {
     immutable: true,
     maxAge: '1y',
   });
-};
+  app.setNotFoundHandler((_request, reply) => reply.code(404).send());
+  return app;
+}

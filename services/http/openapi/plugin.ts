@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import swagger from '@fastify/swagger';
-import swaggerUi from '@fastify/swagger-ui';
 import fp from 'fastify-plugin';
 import {
   createJsonSchemaTransform,
@@ -10,8 +9,9 @@ import type { OpenAPIV3_1 } from 'openapi-types';
 import { z } from 'zod';
 import { DAEMON_VERSION } from '../../base/version.ts';
 import { TOKEN_SCHEME } from '../access/plugin.ts';
+import { deferred } from '../deferred.ts';
 import { problemResponses } from '../problems/schema.ts';
-import { finishDocument, serverAt } from './document.ts';
+import { finishDocument } from './document.ts';
 import type { Examples } from './examples.ts';
 
 const toComponents = createJsonSchemaTransformObject({});
@@ -60,28 +60,19 @@ export default fp<{ service: DescribedService }>(
         finishDocument(toComponents(input) as OpenAPIV3_1.Document, examples),
     });
 
-    app.addHook('onRoute', (route) => {
-      // Pages, scripts and pictures: what a browser accepts, they are.
-      if (route.url.startsWith('/docs')) {
-        route.config = { ...route.config, access: 'public', produces: [] };
-      }
-      if (route.url === '/docs/static/index.html') {
-        route.handler = (_request, reply) => reply.redirect('../');
-      }
+    const showDocs = deferred(async () => {
+      const { swaggerUiApp } = await import('./swagger-ui.ts');
+      return swaggerUiApp(() => app.swagger() as OpenAPIV3_1.Document);
     });
-    await app.register(swaggerUi, {
-      routePrefix: '/docs',
-      // Makes the links of /docs relative, as those of /docs/ are.
-      indexPrefix: '.',
-      // The page reads /docs/json, one level below.
-      transformSpecification: (document) => ({ ...document, servers: serverAt('..') }),
-      transformSpecificationClone: false,
-      uiConfig: {
-        displayRequestDuration: true,
-        tryItOutEnabled: true,
-        persistAuthorization: false,
-      },
-    });
+    // Pages, scripts and pictures: what a browser accepts, they are.
+    const config = { access: 'public' as const, produces: [] };
+    const schema = { hide: true };
+    for (const path of ['', '/', '/json', '/yaml', '/static/*']) {
+      app.get(`/docs${path}`, { config, schema }, showDocs);
+    }
+    app.get('/docs/static/index.html', { config, schema }, (_request, reply) =>
+      reply.redirect('../'),
+    );
 
     app.get(
       '/openapi.json',
