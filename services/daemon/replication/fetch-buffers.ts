@@ -2,6 +2,8 @@
 
 /** What all replications together have in flight between the network and a device, in bytes. */
 const MAX_BYTES = 128 * 2 ** 20;
+/** How long memory that nobody borrows is kept, in milliseconds: new memory costs more than a copy into it. */
+const IDLE_MS = 1000;
 
 /** Memory that is lent until `end` is called, once. */
 export interface Loan {
@@ -27,6 +29,7 @@ export class FetchBuffers {
   #pooled = 0;
   /** How many buffers are lent, of the pool or not. */
   #lent = 0;
+  #freeing: NodeJS.Timeout | undefined;
 
   /** What one replication borrows from. */
   share(): FetchShare {
@@ -65,6 +68,7 @@ export class FetchBuffers {
     if (own) share.ownLent = true;
     else this.#pooled += size;
     this.#lent++;
+    clearTimeout(this.#freeing);
     const memory = this.#buffer(size);
     const end = () => {
       if (own) share.ownLent = false;
@@ -72,8 +76,10 @@ export class FetchBuffers {
       this.#lent--;
       this.#idle.push(memory);
       this.#serve();
-      // They are made again when they are needed.
-      if (this.#lent === 0) this.#idle = [];
+      if (this.#lent > 0) return;
+      this.#freeing = setTimeout(() => {
+        this.#idle = [];
+      }, IDLE_MS).unref();
     };
     return { memory, end };
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { expect, test } from '@jest/globals';
+import { expect, jest, test } from '@jest/globals';
 import { FetchBuffers, type Loan } from '../../../services/daemon/replication/fetch-buffers.ts';
 
 const MIB = 2 ** 20;
@@ -56,4 +56,22 @@ test('a buffer that was given back is lent again', async () => {
   first.end();
   expect((await share.borrow(MIB, signal)).memory).toBe(first.memory);
   other.end();
+});
+
+test('what nobody borrows for a while is given up', async () => {
+  jest.useFakeTimers();
+  try {
+    const share = new FetchBuffers().share();
+    const first = await share.borrow(MIB, signal);
+    first.end();
+    jest.advanceTimersByTime(900);
+    const again = await share.borrow(MIB, signal);
+    expect(again.memory).toBe(first.memory);
+    jest.advanceTimersByTime(2000);
+    again.end();
+    jest.advanceTimersByTime(1000);
+    expect((await share.borrow(MIB, signal)).memory).not.toBe(first.memory);
+  } finally {
+    jest.useRealTimers();
+  }
 });
