@@ -151,7 +151,7 @@ enum dma_shim_priority {
  * last part of it is cut. Its source is DMA_SHIM_NOWHERE, and each src_offset zero.
  *
  * COMPARE reads both ranges of each and ends at the first byte that differs; so it
- * takes no flags, and its ranges may overlap.
+ * takes no flags, and its ranges may overlap. Its source may be DMA_SHIM_MEMORY.
  *
  * Only the CPU engine fills and compares.
  *

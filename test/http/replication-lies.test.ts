@@ -84,6 +84,15 @@ test('a peer that tells the truth, and learns of which trace it is a part', asyn
   expect((await content()).equals(peer.bytes.subarray(0, SIZE))).toBe(true);
 });
 
+test('what was hashed as it came is not read again for the proof, nor its digests by groups', async () => {
+  const answer = await replicate({ mode: 'full' });
+  expect(answer.status).toBe(201);
+  const sizes = peer.requests
+    .filter(({ path }) => path.endsWith('/digests'))
+    .map(({ query }) => query.get('block_size'));
+  expect(sizes).toEqual([String(BLOCK), String(BLOCK)]);
+});
+
 const refused: [string, Lie][] = [
   [
     'no token',

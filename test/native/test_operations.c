@@ -133,7 +133,9 @@ static bool first_difference(const struct pair *pair, const struct dma_shim_segm
 
 static void random_comparison(struct pair *pair, uint64_t tag)
 {
-	struct dma_shim_job job = compare_of(tag, pair->a.handle, pair->b.handle);
+	bool memory = random_below(2);
+	struct dma_shim_job job = compare_of(tag, memory ? DMA_SHIM_MEMORY : pair->a.handle,
+					     pair->b.handle);
 	uint32_t count = 1 + (uint32_t)random_below(random_below(2) ? 20 : 1);
 	uint32_t changes = (uint32_t)random_below(4);
 	struct dma_shim_segment segments[20];
@@ -153,7 +155,10 @@ static void random_comparison(struct pair *pair, uint64_t tag)
 		pair->b.bytes[random_below(SIZE)] ^= (unsigned char)(1 + random_below(255));
 	differs = first_difference(pair, segments, count, &segment, &offset);
 
-	CHECK_EQ(submit(&pair->context, job, segments, count), 0);
+	job.segment_count = count;
+	job.memory_size = memory ? SIZE : 0;
+	CHECK_EQ(dma_shim_submit(pair->context.shim, &job, segments,
+				 memory ? pair->a.bytes : NULL, NULL), 0);
 	done = done_of(&pair->context, tag);
 	CHECK_EQ(done.status, 0);
 	CHECK_EQ(done.segment, segment);
@@ -314,6 +319,7 @@ TEST(operations_that_do_not_fit_are_refused)
 	REFUSED(compare, flags, DMA_SHIM_JOB_VERIFY);
 	REFUSED(compare, flags, DMA_SHIM_JOB_CHECKSUM);
 	REFUSED(compare, destination, DMA_SHIM_NOWHERE);
+	REFUSED(compare, destination, DMA_SHIM_MEMORY);
 	REFUSED(compare, source, DMA_SHIM_NOWHERE);
 	REFUSED(compare, pattern_size, 1);
 	REFUSED(compare, operation, 3);

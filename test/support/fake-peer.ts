@@ -10,7 +10,11 @@ export type Lie = (request: IncomingMessage, response: ServerResponse, url: URL)
 /** A peer that speaks the contract as far as a replication needs it, and lies as it is told. */
 export class FakePeer {
   readonly bytes: Buffer;
-  readonly requests: { path: string; headers: IncomingMessage['headers'] }[] = [];
+  readonly requests: {
+    path: string;
+    query: URLSearchParams;
+    headers: IncomingMessage['headers'];
+  }[] = [];
   lie: Lie = () => false;
   readonly #server: Server;
 
@@ -39,7 +43,8 @@ export class FakePeer {
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
     const url = new URL(request.url ?? '/', this.url);
-    this.requests.push({ path: url.pathname, headers: request.headers });
+    const { pathname: path, searchParams: query } = url;
+    this.requests.push({ path, query, headers: request.headers });
     if (this.lie(request, response, url)) return;
     if (url.pathname.endsWith('/digests')) this.digests(response, url);
     else this.content(request, response);

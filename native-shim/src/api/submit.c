@@ -37,8 +37,8 @@ static bool operation_fits(const struct dma_shim_job *job)
 		       job->source == DMA_SHIM_NOWHERE &&
 		       names_device(job->destination);
 	case DMA_SHIM_COMPARE:
-		return !pattern_size && !job->flags && names_device(job->source) &&
-		       names_device(job->destination);
+		return !pattern_size && !job->flags && names_device(job->destination) &&
+		       (names_device(job->source) || job->source == DMA_SHIM_MEMORY);
 	default:
 		return false;
 	}
