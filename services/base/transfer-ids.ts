@@ -17,8 +17,9 @@ export class TransferIds {
   readonly #random = Buffer.alloc(RANDOM_SIZE * RANDOM_COUNT);
   #randomAt = this.#random.length;
 
-  /** All later ids sort after this one. */
+  /** All later ids sort after this one. @param id empty: there is none */
   passOver(id: string): void {
+    if (id === '') return;
     this.#msecs = Math.max(this.#msecs, Number.parseInt(id.replace('-', '').slice(0, 12), 16));
     this.#sequence = MAX_SEQUENCE;
   }
