@@ -149,6 +149,36 @@ suite(`batches and changes in a fleet${why}`, () => {
     expect((await patch('x', {})).status).toBe(404);
   });
 
+  test('what is cancelled while its host is away and its owner changes never runs', async () => {
+    const before = await read(1, 2 ** 19, 4096);
+    await fleet.hosts[1]?.daemon.stop('SIGKILL');
+    const { body } = await fleet.ask('POST', '/transfers', {
+      body: fill(2 ** 19, '5a', { host: 'host1', size: 4096 }),
+      headers: { prefer: 'respond-async' },
+    });
+    // Whoever owns the host by then cannot know whether it was handed over.
+    await Promise.all(fleet.gateways.map((gateway) => gateway.stop('SIGKILL')));
+    await Promise.all([fleet.startGateway(0), fleet.startGateway(1)]);
+    const cancelling = fleet.ask('POST', `/transfers/${body.id}/cancel`, { gateway: 1 });
+    await fleet.until(async () => {
+      const { body: seen } = await fleet.ask('GET', `/transfers/${body.id}`);
+      return seen.status === 'accepted' && seen.waiting_for.why !== undefined;
+    });
+    await fleet.startHost(1);
+    expect(await ended(body.id)).toMatchObject({
+      ...{ status: 'cancelled', bytes_completed: 0, error: { code: 'cancelled' } },
+    });
+    expect((await cancelling).body).toMatchObject({ status: 'cancelled' });
+    expect(await read(1, 2 ** 19, 4096)).toEqual(before);
+    // The host refuses what may still have been on its way.
+    const client = fleet.client(fleet.hosts[1]?.url);
+    const late = client.createTransfer(
+      { operation: 'fill', device_name: 'dax0.0', dst_offset: 2 ** 19, size: 4096, pattern: '5a' },
+      { idempotencyKey: body.id },
+    );
+    await expect(late).rejects.toMatchObject({ code: 'idempotency_key_reused' });
+  }, 60_000);
+
   test('what its host does not have yet is changed as soon as it does', async () => {
     await fleet.hosts[1]?.daemon.stop('SIGKILL');
     const { body } = await fleet.ask('POST', '/transfers', {

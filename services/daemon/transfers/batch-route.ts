@@ -5,10 +5,9 @@ import { z } from 'zod';
 import { authorize } from '../../http/access/authorize.ts';
 import { RETRY_AFTER_SECONDS } from '../../http/answer-created.ts';
 import { readPrefer } from '../../http/prefer.ts';
-import { Problem } from '../../http/problems/problem.ts';
 import { problemResponses } from '../../http/problems/schema.ts';
 import { readTraceContext } from '../../http/trace-context.ts';
-import { inBatch, refuseKeyInHeader, touchesOfAll } from './batch.ts';
+import { about, batchHeadersSchema, inBatch, refuseKeyInHeader, touchesOfAll } from './batch.ts';
 import { documentFor } from './document.ts';
 import { describePlan, planTransfer } from './plan.ts';
 import { meaningOf } from './request.ts';
@@ -38,14 +37,7 @@ export const batchRoute: FastifyPluginAsyncZod<TransferRoutesOptions> = async (
           'earlier request has used are given again, so that a batch can be sent again as a whole if ' +
           'all of them have one.',
         tags: ['transfers'],
-        headers: z.object({
-          prefer: z.string().optional().meta({
-            description: '`return=minimal`: ids are answered instead of transfers.',
-          }),
-          'idempotency-key': z.string().optional().meta({
-            description: 'Refused: each transfer of a batch has its own `idempotency_key`.',
-          }),
-        }),
+        headers: batchHeadersSchema,
         body: transferBatchSchema,
         response: {
           200: z.object({ transfers: z.array(dryRunSchema) }).meta({
@@ -101,12 +93,3 @@ export const batchRoute: FastifyPluginAsyncZod<TransferRoutesOptions> = async (
     },
   );
 };
-
-/** @throws Problem what the work throws, as one about a transfer of the list */
-function about<Result>(index: number, work: () => Result): Result {
-  try {
-    return work();
-  } catch (error) {
-    throw error instanceof Problem ? inBatch(error, index) : error;
-  }
-}

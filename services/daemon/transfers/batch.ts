@@ -1,8 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
+import { z } from 'zod';
 import type { Touches } from '../../http/access/authorize.ts';
 import { fieldProblem, Problem } from '../../http/problems/problem.ts';
 import { touchesOf, touchPointer } from './request.ts';
 import type { TransferRequest } from './schema.ts';
+
+/** What POST /transfers/batch reads of a request's header. */
+export const batchHeadersSchema = z.object({
+  prefer: z.string().optional().meta({
+    description: '`return=minimal`: ids are answered instead of transfers.',
+  }),
+  'idempotency-key': z.string().optional().meta({
+    description: 'Refused: each transfer of a batch has its own `idempotency_key`.',
+  }),
+});
 
 /** @throws Problem invalid_request: each transfer of a batch has a key of its own */
 export function refuseKeyInHeader(key: string | undefined): void {
@@ -28,6 +39,15 @@ export function inBatch(problem: Problem, index: number): Problem {
 export function indexOf(name: string): number | undefined {
   const [, digits] = /^#(0|[1-9]\d{0,3})$/.exec(name) ?? [];
   return digits === undefined ? undefined : Number(digits);
+}
+
+/** @throws Problem what the work throws, as one about a transfer of the list */
+export function about<Result>(index: number, work: () => Result): Result {
+  try {
+    return work();
+  } catch (error) {
+    throw error instanceof Problem ? inBatch(error, index) : error;
+  }
 }
 
 export interface BatchTouches {

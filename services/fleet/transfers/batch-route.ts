@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { inBatch, indexOf, refuseKeyInHeader } from '../../daemon/transfers/batch.ts';
+import {
+  about,
+  batchHeadersSchema,
+  inBatch,
+  indexOf,
+  refuseKeyInHeader,
+} from '../../daemon/transfers/batch.ts';
 import type { Client } from '../../http/access/client.ts';
 import { RETRY_AFTER_SECONDS } from '../../http/answer-created.ts';
 import { readPrefer } from '../../http/prefer.ts';
@@ -49,14 +55,7 @@ export const batchRoute: FastifyPluginAsyncZod<BatchRouteOptions> = async (
           'have an Idempotency-Key of its own: those whose keys an earlier request has used are given ' +
           'again, so that a batch can be sent again as a whole if all of them have one.',
         tags: ['transfers'],
-        headers: z.object({
-          prefer: z.string().optional().meta({
-            description: '`return=minimal`: ids are answered instead of transfers.',
-          }),
-          'idempotency-key': z.string().optional().meta({
-            description: 'Refused: each transfer of a batch has its own `idempotency_key`.',
-          }),
-        }),
+        headers: batchHeadersSchema,
         body: fleetTransferBatchSchema,
         response: {
           200: z.object({ transfers: z.array(fleetDryRunSchema) }).meta({
@@ -122,15 +121,6 @@ export const batchRoute: FastifyPluginAsyncZod<BatchRouteOptions> = async (
     return documentFor(client, view.owner, view.document);
   }
 };
-
-/** @throws Problem what the work throws, as one about a transfer of the list */
-function about<Result>(index: number, work: () => Result): Result {
-  try {
-    return work();
-  } catch (error) {
-    throw error instanceof Problem ? inBatch(error, index) : error;
-  }
-}
 
 async function aboutLater<Result>(index: number, work: () => Promise<Result>): Promise<Result> {
   return work().catch((error) => {
