@@ -98,6 +98,7 @@ export class Fleet {
     const live = before?.live ?? new LiveTransfers(name, this.#strangers);
     const link = new HostLink({
       ...{ name, config, token, stateChanged },
+      hosts: () => this.#hosts.size,
       seen: mirror.seen.get(name),
       told: (transfer) => {
         const id = live.told(transfer);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { DmadClient } from '../../client/node.ts';
 import { Problem } from '../../http/problems/problem.ts';
 import type { Running } from '../etcd/fleet-state.ts';
@@ -15,6 +16,8 @@ import { NEVER, type Task } from './task.ts';
 export const HAND_OVER_WITHIN_MS = 20 * 3600 * 1000;
 const CALL_MS = 15_000;
 const CHECK_MS = 2000;
+/** Most transfers have ended by then. */
+const CONFIRM_AFTER_MS = 50;
 
 export interface CourierOptions {
   host: string;
@@ -197,7 +200,13 @@ export class Courier {
     void this.#confirmEnd(task, end);
   }
 
+  /**
+   * Writes that the host has it, unless it ends soon: then its end is all that is written. Until
+   * then another owner would send it again, under the same key.
+   */
   async #confirmHandOver(task: Task, record: RunningRecord): Promise<void> {
+    await sleep(CONFIRM_AFTER_MS, undefined, { ref: false });
+    if (this.#stopped || task.stage !== 'handed_over') return;
     const written = await this.#options.writes.handedOver(record);
     // One that has ended meanwhile is not there to be changed.
     if (!written && task.stage === 'handed_over') this.#options.lost();

@@ -334,6 +334,27 @@ describe('a courier', () => {
     expect((await ended(record.id)).document.status).toBe('cancelled');
   });
 
+  test('that its host has it is written only if it does not end at once', async () => {
+    const { etcd, host, make, accept, ended } = await setUp();
+    const courier = make();
+    const stored = (id: string) => readRunning(etcd.rows.get(keys.transfer(id))?.value ?? '');
+    const brief = recordOf();
+    courier.add(await accept(brief), true);
+    await ended(brief.id);
+    host.status = 'running';
+    const long = recordOf();
+    courier.add(await accept(long), true);
+    while (stored(long.id)?.progress.is !== 'handed_over') {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    const puts = etcd.written.flatMap(({ writes }) =>
+      writes.flatMap((write) => ('put' in write ? [write.put] : [])),
+    );
+    const times = ({ id }: RunningRecord) => puts.filter((key) => key === keys.transfer(id)).length;
+    // Each has been accepted, too.
+    expect([times(brief), times(long)]).toEqual([1, 2]);
+  });
+
   test('what could not be handed over within 20 h expires; a timeout counts before, too', async () => {
     const { host, make, accept, ended } = await setUp();
     host.fate = () => 'away';
