@@ -11,6 +11,7 @@ import { CPU_ROWS, cpuRow, NGINX_ROW, nginxRow, RATE_ROWS, rateRow } from './con
 import { Workshop } from './copier.ts';
 import { BEST_LOOP_ROWS, bestLoopRow, ENGINE_ROWS, engineRow, FIO_ROWS, fioRow } from './engine.ts';
 import { type Row, skipped } from './figures.ts';
+import { FLEET_ROWS, fleetRows } from './fleet.ts';
 import {
   DIGESTS_ROW,
   digestsRow,
@@ -80,6 +81,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   ...each([QUEUE_ROW], queueRow),
   ...each([STREAMS_ROW], streamsRow),
   ...each([DASHBOARDS_ROW], dashboardsRow),
+  { names: FLEET_ROWS, measure: fleetRows },
   ...each([HOUR_ROW], hourRow),
 ];
 
@@ -98,8 +100,9 @@ if (earlier !== undefined && values.with !== undefined) {
   process.exit(report(earlier, readRun(values.with)));
 }
 const known = MEASUREMENTS.flatMap(({ names }) => names);
-// An hour is measured only by name.
-const wanted = values.only?.split(',') ?? known.filter((name) => name !== HOUR_ROW);
+// What takes minutes, or an etcd.
+const BY_NAME = [HOUR_ROW, ...FLEET_ROWS];
+const wanted = values.only?.split(',') ?? known.filter((name) => !BY_NAME.includes(name));
 const unknown = wanted.filter((name) => !known.includes(name));
 if (unknown.length > 0) {
   process.stderr.write(`no such row: ${unknown.join(', ')}; there are ${known.join(', ')}\n`);

@@ -7,6 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { parseProcess } from './quiet.ts';
 
 const MAIN = fileURLToPath(new URL('../../services/daemon/main.js', import.meta.url));
+const GATEWAY = fileURLToPath(new URL('../../services/fleet/main.js', import.meta.url));
+const STAND_IN = fileURLToPath(new URL('./stand-in.js', import.meta.url));
 const BARE = fileURLToPath(new URL('./bare.js', import.meta.url));
 /** Of the times in /proc, on every Linux of today. */
 const TICKS_PER_SECOND = 100;
@@ -44,6 +46,18 @@ export class Server {
   /** What it is held against: see bare.ts. */
   static bare(directory: string): Promise<Server> {
     return Server.#start(BARE, join(directory, `bare-${performance.now()}`), {});
+  }
+
+  /** A gateway of a fleet. */
+  static gateway(directory: string, etcd: string): Promise<Server> {
+    return Server.#start(GATEWAY, join(directory, `gateway-${performance.now()}`), {
+      ...{ DMAD_FLEET_ETCD: etcd, DMAD_FLEET_PORT: '0' },
+    });
+  }
+
+  /** Hosts of a fleet: see stand-in.ts. */
+  static standIn(directory: string): Promise<Server> {
+    return Server.#start(STAND_IN, join(directory, `stand-in-${performance.now()}`), {});
   }
 
   static async #start(
