@@ -83,9 +83,24 @@ export function whyNotFile(device: Device): string | undefined {
  * beyond its end have failed already.
  */
 export function fileProblem(device: Device): Problem | undefined {
-  const reason = device.kind === 'emulated' ? whyMoved(device) : undefined;
-  return reason === undefined ? undefined : deviceGone(device.name, reason);
+  if (device.kind !== 'emulated' || found?.has(device)) return undefined;
+  const reason = whyMoved(device);
+  if (reason !== undefined) return deviceGone(device.name, reason);
+  if (found === undefined) {
+    found = new Set();
+    process.nextTick(() => {
+      found = undefined;
+    });
+  }
+  found.add(device);
+  return undefined;
 }
+
+/**
+ * Devices whose files were found at their paths in this callback of the event loop. What ends in it ends at one
+ * moment for all who ask, and a chain of small transfers need not look for each of them: that takes 6 µs.
+ */
+let found: Set<Device> | undefined;
 
 function whyMoved({ path, instance }: Device): string | undefined {
   const file = fileAt(path);

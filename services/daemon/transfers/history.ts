@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import sortedBtree from 'sorted-btree';
+import { SlotMap } from '../../base/slots.ts';
 import { seesAllTransfers, type Viewer } from '../../http/access/visibility.ts';
 import { Problem } from '../../http/problems/problem.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
@@ -17,6 +18,9 @@ const BTree = sortedBtree.default;
 
 /** A page ends before its transfers have more segments than this, which make some 6 MiB of JSON. */
 const MAX_PAGE_SEGMENTS = 65_536;
+
+/** How many are not in the indexes at most: to put them there takes some 1 ms. */
+const MAX_FRESH = 250;
 
 /** How many transfers a list looks at in one turn of the event loop: some 1 ms. */
 const SLICE = 1000;
@@ -43,6 +47,11 @@ type Entry = Transfer | Packed;
  */
 export class History {
   readonly #packed: PackedTransfers;
+  /**
+   * Those that nobody has looked for since they were added. They are not in any index: most end before anybody
+   * does, and four indexes take 4 µs of each.
+   */
+  readonly #fresh = new SlotMap<string, Transfer>();
   readonly #byClient = new Map<string, TransferIndex>();
   /** For those who see all. */
   readonly #everybody = new TransferIndex();
@@ -72,32 +81,27 @@ export class History {
 
   /** @param hold keep it until {@link release}, even if it is finished */
   add(transfer: Transfer, hold: boolean): void {
-    const { client } = transfer.origin;
-    let index = this.#byClient.get(client);
-    if (index === undefined) {
-      index = new TransferIndex();
-      this.#byClient.set(client, index);
-    }
-    index.add(transfer);
-    this.#everybody.add(transfer);
+    if (this.#fresh.size === MAX_FRESH) this.#indexFresh();
+    this.#fresh.set(transfer.id, transfer);
     if (hold) this.#held.add(transfer.id);
   }
 
   /** @returns of one that is finished an object of its own, whatever others there are */
   get(id: string): Transfer | undefined {
-    const entry = this.#everybody.get(id);
+    const entry = this.#fresh.get(id) ?? this.#everybody.get(id);
     return entry === undefined ? undefined : this.#transferOf(entry);
   }
 
   has(id: string): boolean {
-    return this.#everybody.get(id) !== undefined;
+    return this.#fresh.has(id) || this.#everybody.get(id) !== undefined;
   }
 
   /** A transfer is finished, and nothing of it changes any more. It is kept until {@link mayForget}. */
   finish(transfer: Transfer): void {
     const { id, status } = transfer;
     const packed = this.#packed.add(transfer);
-    this.#byClient.get(transfer.origin.client)?.finish(id, status, packed);
+    this.#fresh.delete(id);
+    this.#indexOfClient(transfer.origin.client).finish(id, status, packed);
     this.#everybody.finish(id, status, packed);
   }
 
@@ -119,6 +123,23 @@ export class History {
     this.#accepted202.forgetOld();
   }
 
+  #indexFresh(): void {
+    for (const transfer of this.#fresh.values()) {
+      this.#indexOfClient(transfer.origin.client).add(transfer);
+      this.#everybody.add(transfer);
+    }
+    this.#fresh.clear();
+  }
+
+  #indexOfClient(client: string): TransferIndex {
+    let index = this.#byClient.get(client);
+    if (index === undefined) {
+      index = new TransferIndex();
+      this.#byClient.set(client, index);
+    }
+    return index;
+  }
+
   #transferOf(entry: Entry): Transfer {
     return typeof entry === 'number' ? this.#packed.get(entry) : entry;
   }
@@ -138,6 +159,7 @@ export class History {
   }
 
   #indexOf(viewer: Viewer): TransferIndex | undefined {
+    this.#indexFresh();
     return seesAllTransfers(viewer) ? this.#everybody : this.#byClient.get(viewer.name);
   }
 

@@ -39,7 +39,8 @@ const HISTORY = {
   accepted202: { transfers: 100_000, segments: 262_144, ms: WEEK_MS },
 };
 /**
- * What finished transfers and keys may take of the heap in all: 1.2 KB each, and their segments. 40 % is
+ * What finished transfers and keys may take in all, by the heap's size: 1.2 KB each, and their segments. As bytes beside
+ * the heap they take a third of that, and their keys and indexes some of the heap. 40 % is
  * for what waits: see order/work-queue.ts.
  */
 const HISTORY_HEAP_PART = 0.4;
