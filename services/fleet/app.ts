@@ -118,7 +118,7 @@ export async function buildFleetApp({
         if (link.away === undefined) dispatch.reachable(link.name);
         seenWriter.changed(link);
       },
-      told: (id, host, transfer) => dispatch.told(id, host, transfer),
+      reported: (id, host, transfer) => dispatch.reported(id, host, transfer),
       missed: (host) => dispatch.missed(host),
     });
     lifecycle.opened('the connections to hosts', () => fleet.close());

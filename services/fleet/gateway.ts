@@ -8,7 +8,7 @@ import { ownUrl } from '../http/own-url.ts';
 import { readFleetConfig } from './config.ts';
 import { PREFIX } from './settings.ts';
 
-/** Runs a gateway until it is told to stop. @throws StartError if it cannot start */
+/** Runs a gateway until a signal stops it. @throws StartError if it cannot start */
 export async function run(signals: Signals): Promise<void> {
   const config = readFleetConfig(process.env);
   const log = openLog(config.log_level);

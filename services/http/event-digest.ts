@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/** Of work that began and ended within an interval, how much is told of. */
+/** How many events an interval sends of work that began and ended within it. */
 export const MOST_BRIEF = 30;
 
-/** What is told of a transfer or a replication. */
+/** An event of a transfer or a replication. */
 export interface DigestedEvent {
   readonly kind: 'progress' | 'status';
   readonly subject: { readonly id: string; readonly over: boolean };
@@ -29,7 +29,7 @@ export class EventDigest<Event extends DigestedEvent> {
     this.#send = send;
   }
 
-  /** Whether the client has been told of a subject that goes on. */
+  /** Whether the client knows of a subject that goes on. */
   knows({ subject }: DigestedEvent): boolean {
     return this.#known.has(subject.id);
   }
@@ -46,8 +46,8 @@ export class EventDigest<Event extends DigestedEvent> {
     this.#timer ??= setTimeout(() => this.#flush(), Math.max(0, wait));
   }
 
-  /** The client has been told of it otherwise, in a snapshot say. */
-  told({ subject }: DigestedEvent): void {
+  /** The client has received this event, such as in a snapshot. */
+  sent({ subject }: DigestedEvent): void {
     if (subject.over) this.#known.delete(subject.id);
     else this.#known.add(subject.id);
   }

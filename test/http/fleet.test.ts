@@ -342,7 +342,7 @@ describe('a gateway', () => {
   test('keeps nothing in memory of what has ended', async () => {
     const live = new LiveTransfers('hosta', new Strangers());
     live.add('a', 'host-a');
-    live.told({ id: 'host-a' } as Parameters<typeof live.told>[0]);
+    live.reported({ id: 'host-a' } as Parameters<typeof live.reported>[0]);
     live.forget('a');
     expect([live.size, live.get('a')]).toEqual([0, undefined]);
     const { id } = (await post(copy, 'admin')).json();

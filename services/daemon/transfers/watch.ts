@@ -105,7 +105,7 @@ export class WorkWatch {
       this.#reached = complete ? undefined : reached;
       for (const [index, event] of wanted.entries()) {
         const last = complete && index === wanted.length - 1;
-        this.#digest?.told(event);
+        this.#digest?.sent(event);
         this.#stream.send(this.#textOf(event, this.#form('whole'), last));
       }
       if (complete) {
@@ -149,7 +149,7 @@ export class WorkWatch {
 
   #send(event: FeedEvent, form: EventForm = this.#hasHad(event) ? 'brief' : 'whole'): void {
     if (!event.matches(this.#filter)) return;
-    this.#digest?.told(event);
+    this.#digest?.sent(event);
     const text = () => this.#textOf(event, this.#form(form), this.#reached === undefined);
     if (event.kind === 'progress' && form === 'brief') this.#stream.sendIfIdle(text);
     else this.#stream.send(text());
@@ -161,7 +161,7 @@ export class WorkWatch {
     const complete = this.#reached === undefined;
     const textOf = (event: FeedEvent) => {
       const form = this.#digest?.knows(event) ? 'brief' : 'whole';
-      this.#digest?.told(event);
+      this.#digest?.sent(event);
       return this.#textOf(event, this.#form(form), complete);
     };
     const progress = events.filter(({ kind }) => kind === 'progress');

@@ -25,7 +25,7 @@ export interface Owner {
   since: number;
 }
 
-/** What changes in the fleet, told in the order in which it happened. */
+/** What changes in the fleet, reported in the order in which it happened. */
 export interface MirrorListener {
   hostChanged(name: string): void;
   ownerChanged(host: string): void;

@@ -3,7 +3,7 @@ import type { FastifyBaseLogger } from 'fastify';
 import { isLoopback } from '../../base/host-address.ts';
 import type { Mirror } from '../etcd/mirror.ts';
 import type { RunningRecord } from '../transfers/record.ts';
-import type { Told } from '../transfers/schema.ts';
+import type { HostReport } from '../transfers/schema.ts';
 import { HostLink } from './host-link.ts';
 import { LiveTransfers, Strangers } from './live.ts';
 
@@ -14,8 +14,8 @@ export interface FleetOptions {
   token(): string | undefined;
   /** How a host is seen has changed. */
   stateChanged(link: HostLink): void;
-  /** A host has told how one of the fleet's transfers stands. */
-  told(id: string, host: string, transfer: Told): void;
+  /** A host has reported how one of the fleet's transfers stands. */
+  reported(id: string, host: string, transfer: HostReport): void;
   /** Changes of a host's transfers may have been missed. */
   missed(host: string): void;
 }
@@ -51,20 +51,20 @@ export class Fleet {
     return this.#hosts.get(host)?.live ?? this.#none;
   }
 
-  /** A host may have a transfer. @returns what it has told of it already */
-  handedOver({ id, host, progress }: RunningRecord): Told | undefined {
+  /** A host may have a transfer. @returns what it has reported of it already */
+  handedOver({ id, host, progress }: RunningRecord): HostReport | undefined {
     if (progress.is !== 'handed_over') return undefined;
     return this.live(host).add(id, progress.hostId);
   }
 
-  /** A host that was asked has told how a transfer stands. */
-  told(record: RunningRecord, told: Told): void {
+  /** A host that was asked has reported how a transfer stands. */
+  reported(record: RunningRecord, reported: HostReport): void {
     // Once it has ended, nobody would forget it.
     if (!this.#options.mirror.running.has(record.id)) return;
-    const progress = { is: 'handed_over', hostId: told.id } as const;
+    const progress = { is: 'handed_over', hostId: reported.id } as const;
     const meanwhile = this.handedOver({ ...record, progress });
     // Events that came while the answer was on its way are newer.
-    if (meanwhile === undefined) this.live(record.host).told(told);
+    if (meanwhile === undefined) this.live(record.host).reported(reported);
   }
 
   /** It has ended, and the fleet knows. */
@@ -79,7 +79,7 @@ export class Fleet {
 
   /** Connects to a host that was added or changed; closes what leads to one that was removed. */
   hostChanged(name: string): void {
-    const { mirror, log, token, stateChanged, told, missed } = this.#options;
+    const { mirror, log, token, stateChanged, reported, missed } = this.#options;
     const before = this.#hosts.get(name);
     const config = mirror.hosts.get(name);
     if (config?.url === before?.link.config.url && config?.ca === before?.link.config.ca) return;
@@ -100,9 +100,9 @@ export class Fleet {
       ...{ name, config, token, stateChanged },
       hosts: () => this.#hosts.size,
       seen: mirror.seen.get(name),
-      told: (transfer) => {
-        const id = live.told(transfer);
-        if (id !== undefined) told(id, name, transfer);
+      reported: (transfer) => {
+        const id = live.reported(transfer);
+        if (id !== undefined) reported(id, name, transfer);
       },
       missed: () => missed(name),
     });

@@ -5,8 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { Agent, type Dispatcher, request } from 'undici';
 import { type ConnectedClient, connect, DmadError } from '../../client/node.ts';
-import type { Told } from '../transfers/schema.ts';
-import { transferOf } from './replication-told.ts';
+import type { HostReport } from '../transfers/schema.ts';
+import { transferOf } from './replication-report.ts';
 import type { HostConfig, Seen } from './schema.ts';
 
 const PROBE_MS = 2000;
@@ -28,7 +28,7 @@ export interface HostLinkOptions {
   /** Something but the time differs from what was seen before. */
   stateChanged(link: HostLink): void;
   /** A transfer or a replication of the host's changed. */
-  told(transfer: Told): void;
+  reported(transfer: HostReport): void;
   /** Changes may have been missed. */
   missed(): void;
 }
@@ -149,13 +149,13 @@ export class HostLink {
   /** Follows all transfers and replications of the host, whatever happens to the connection. */
   async #follow(): Promise<void> {
     const { signal } = this.#closing;
-    const { told, missed } = this.#options;
+    const { reported, missed } = this.#options;
     while (!signal.aborted) {
       try {
         const options = { signal, onSnapshot: missed, retryForMs: Number.POSITIVE_INFINITY };
         missed();
         for await (const event of this.client.watchWork({}, options)) {
-          told('transfer' in event ? event.transfer : transferOf(event.replication));
+          reported('transfer' in event ? event.transfer : transferOf(event.replication));
         }
       } catch {
         // Refused, such as for its token: probes tell why.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { isEnd, type Told } from '../transfers/schema.ts';
+import { type HostReport, isEnd } from '../transfers/schema.ts';
 
 /** How many transfers are remembered that are not known to be the fleet's, of all hosts. */
 const MAX_STRANGERS = 10_000;
@@ -7,13 +7,13 @@ const MAX_STRANGERS = 10_000;
 /** Transfers whose events were faster than their records in etcd; or that are not the fleet's. */
 export class Strangers {
   /** The oldest first. */
-  readonly #documents = new Map<string, Told>();
+  readonly #documents = new Map<string, HostReport>();
 
   get size(): number {
     return this.#documents.size;
   }
 
-  keep(host: string, transfer: Told): void {
+  keep(host: string, transfer: HostReport): void {
     const key = keyOf(host, transfer.id);
     this.#documents.delete(key);
     this.#documents.set(key, transfer);
@@ -23,7 +23,7 @@ export class Strangers {
     }
   }
 
-  take(host: string, hostId: string): Told | undefined {
+  take(host: string, hostId: string): HostReport | undefined {
     const key = keyOf(host, hostId);
     const transfer = this.#documents.get(key);
     this.#documents.delete(key);
@@ -35,13 +35,13 @@ function keyOf(host: string, hostId: string): string {
   return `${host} ${hostId}`;
 }
 
-/** How the fleet's transfers on one host stand, by what the host told last. */
+/** How the fleet's transfers on one host stand, by what the host reported last. */
 export class LiveTransfers {
   /** The fleet's ids, by the host's. */
   readonly #ids = new Map<string, string>();
   /** The host's ids, by the fleet's. */
   readonly #hostIds = new Map<string, string>();
-  readonly #documents = new Map<string, Told>();
+  readonly #documents = new Map<string, HostReport>();
   readonly #host: string;
   readonly #strangers: Strangers;
 
@@ -50,22 +50,22 @@ export class LiveTransfers {
     this.#strangers = strangers;
   }
 
-  get(id: string): Told | undefined {
+  get(id: string): HostReport | undefined {
     return this.#documents.get(id);
   }
 
-  /** The host's id of a transfer is known. @returns what the host has told of it already */
-  add(id: string, hostId: string): Told | undefined {
+  /** The host's id of a transfer is known. @returns what the host has reported of it already */
+  add(id: string, hostId: string): HostReport | undefined {
     if (this.#ids.has(hostId)) return undefined;
     this.#ids.set(hostId, id);
     this.#hostIds.set(id, hostId);
-    const told = this.#strangers.take(this.#host, hostId);
-    if (told !== undefined) this.#documents.set(id, told);
-    return told;
+    const reported = this.#strangers.take(this.#host, hostId);
+    if (reported !== undefined) this.#documents.set(id, reported);
+    return reported;
   }
 
-  /** The host has told how one of its transfers stands. @returns the fleet's id, if it is known */
-  told({ segments: _, ...document }: Told): string | undefined {
+  /** The host has reported how one of its transfers stands. @returns the fleet's id, if it is known */
+  reported({ segments: _, ...document }: HostReport): string | undefined {
     // The record has the segments, which can be many.
     const transfer = { ...document, segments: null };
     const id = this.#ids.get(document.id);

@@ -79,7 +79,7 @@ export class Acceptor {
       } catch (error) {
         if (error instanceof Problem) throw error;
         unknown ||= isUnknown(error);
-        // What has not been sent is not sent again: the client is told at once.
+        // What has not been sent is not sent again: the client learns that at once.
         if (!unknown) throw refusedByEtcd(error);
       }
     }
@@ -171,7 +171,7 @@ export function unknownHost(host: string, pointer = '/host'): Problem {
   );
 }
 
-/** What a client is told if etcd has certainly not done something. */
+/** What a client reads if etcd has certainly not done something. */
 export function refusedByEtcd(error: unknown): Problem {
   if (error instanceof EtcdError && error.failure === 'full') {
     const detail =

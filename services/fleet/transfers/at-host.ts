@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type CallOptions, type DmadClient, DmadError } from '../../client/node.ts';
-import { transferOf } from '../hosts/replication-told.ts';
+import { transferOf } from '../hosts/replication-report.ts';
 import type { RunningRecord } from './record.ts';
 import { endedOf, isRefusal } from './refusal.ts';
 import {
   type FleetTransferPatch,
   type FleetTransferRequest,
+  type HostReport,
   isReplication,
   replicationOf,
-  type Told,
 } from './schema.ts';
 
 /** A transfer that a host has, under its own id. */
@@ -27,12 +27,12 @@ export async function createAtHost(
   client: DmadClient,
   record: RunningRecord,
   options: CallOptions,
-): Promise<Told> {
+): Promise<HostReport> {
   const call = { ...options, waitSeconds: 0, idempotencyKey: record.id };
   const { request } = record;
   try {
     if (!isReplication(request))
-      return (await client.createTransfer(bodyOf(request), call)) as Told;
+      return (await client.createTransfer(bodyOf(request), call)) as HostReport;
     return transferOf(await client.createReplication(replicationOf(request), call));
   } catch (error) {
     // It is an earlier one's, which has ended.
@@ -47,12 +47,12 @@ export async function createAllAtHost(
   client: DmadClient,
   records: readonly RunningRecord[],
   options: CallOptions,
-): Promise<Told[]> {
+): Promise<HostReport[]> {
   const requests = records.map((record) => ({
     ...bodyOf(record.request),
     idempotency_key: record.id,
   }));
-  return (await client.createTransfers(requests, options)) as Told[];
+  return (await client.createTransfers(requests, options)) as HostReport[];
 }
 
 /**
@@ -92,8 +92,9 @@ export async function readAtHost(
   client: DmadClient,
   { record, hostId }: AtHost,
   options: CallOptions,
-): Promise<Told> {
-  if (!isReplication(record.request)) return (await client.getTransfer(hostId, options)) as Told;
+): Promise<HostReport> {
+  if (!isReplication(record.request))
+    return (await client.getTransfer(hostId, options)) as HostReport;
   return transferOf(await client.getReplication(hostId, options));
 }
 
@@ -101,8 +102,9 @@ export async function cancelAtHost(
   client: DmadClient,
   { record, hostId }: AtHost,
   options: CallOptions,
-): Promise<Told> {
-  if (!isReplication(record.request)) return (await client.cancelTransfer(hostId, options)) as Told;
+): Promise<HostReport> {
+  if (!isReplication(record.request))
+    return (await client.cancelTransfer(hostId, options)) as HostReport;
   return transferOf(await client.cancelReplication(hostId, options));
 }
 
@@ -111,10 +113,10 @@ export async function changeAtHost(
   { record, hostId }: AtHost,
   patch: FleetTransferPatch,
   options: CallOptions,
-): Promise<Told> {
+): Promise<HostReport> {
   const { bytes_per_second, ...others } = patch;
   if (!isReplication(record.request)) {
-    return (await client.changeTransfer(hostId, others, options)) as Told;
+    return (await client.changeTransfer(hostId, others, options)) as HostReport;
   }
   return transferOf(await client.changeReplication(hostId, patch, options));
 }

@@ -112,9 +112,9 @@ export class Changes {
     }
     const options = { deadlineMs: CALL_MS, retryForMs: 0 };
     try {
-      const told = await changeAtHost(link.client, { record, hostId }, patch, options);
-      fleet.told(record, told);
-      const view = views.viewOf(running, told);
+      const reported = await changeAtHost(link.client, { record, hostId }, patch, options);
+      fleet.reported(record, reported);
+      const view = views.viewOf(running, reported);
       return documentFor(client, view.owner, view.document);
     } catch (error) {
       if (error instanceof DmadError && error.code === 'not_changeable') {

@@ -8,7 +8,7 @@ import { FollowUp } from './follow-up.ts';
 import { HandOver } from './hand-over.ts';
 import type { OwnerWrites } from './owner-writes.ts';
 import type { EndedRecord, RunningRecord } from './record.ts';
-import { isEnd, type Told } from './schema.ts';
+import { type HostReport, isEnd } from './schema.ts';
 import { type Settings, settingsOf } from './settings.ts';
 import { NEVER, type Task } from './task.ts';
 
@@ -26,12 +26,12 @@ export interface CourierOptions {
   writes: OwnerWrites;
   /** Whether this gateway can still own the host: once it cannot, nothing is sent. */
   owned(): boolean;
-  /** How it stands by what the host told last, if that is known. */
-  live(id: string): Told | undefined;
+  /** How it stands by what the host reported last, if that is known. */
+  live(id: string): HostReport | undefined;
   /** What a client has changed of it, and its host does not know yet. */
   settings(id: string): Settings | undefined;
-  /** The host has told how a transfer stands, under its own id. */
-  handedOver(record: RunningRecord, told: Told): void;
+  /** The host has reported how a transfer stands, under its own id. */
+  handedOver(record: RunningRecord, reported: HostReport): void;
   /** Resolves with how each of these transfers ended. */
   dependencies(ids: readonly string[], signal: AbortSignal): Promise<'succeeded' | 'failed'>;
   /** It was found out that this gateway does not own the host any more. */
@@ -57,16 +57,16 @@ export class Courier {
     const call = { deadlineMs: CALL_MS, retryForMs: 0, signal: this.#stopping.signal };
     this.#handOver = new HandOver({
       ...{ client, call, owned },
-      taken: (task, told) => this.#handedOver(task, told),
+      taken: (task, reported) => this.#handedOver(task, reported),
       refused: (task, problem) => this.#endByFleet(task, 'failed', problem, { refused: true }),
       withdrawn: (task) => this.#endAsCancelled(task),
     });
     this.#followUp = new FollowUp({
       ...{ client, call, tasks: this.#tasks, live, settings },
       changed: (record, applied) => writes.changed(record, applied),
-      told: (task, told) => {
-        options.handedOver(task.record, told);
-        this.told(task.record.id, told);
+      reported: (task, reported) => {
+        options.handedOver(task.record, reported);
+        this.reported(task.record.id, reported);
       },
       end: (task, end) => this.#end(task, end),
     });
@@ -97,12 +97,12 @@ export class Courier {
       progress.is === 'handed_over' ? 'handed_over' : waitsFor.length > 0 ? 'held' : 'waiting';
     const task: Task = {
       ...{ record, stage, attempted: !fresh, cancel: false },
-      ...{ since: performance.now(), toldAt: NEVER },
+      ...{ since: performance.now(), reportedAt: NEVER },
     };
     this.#tasks.set(id, task);
     if (stage === 'waiting') this.#handOver.add(task);
     const live = this.#options.live(id);
-    if (live !== undefined) this.told(id, live);
+    if (live !== undefined) this.reported(id, live);
     if (stage === 'held') void this.#hold(task);
     if (stage === 'handed_over') this.#followUp.begin(task);
   }
@@ -124,11 +124,11 @@ export class Courier {
     else if (task.stage === 'held') this.#move(task, 'waiting');
   }
 
-  /** The host has told how a transfer stands. */
-  told(id: string, document: Told): void {
+  /** The host has reported how a transfer stands. */
+  reported(id: string, document: HostReport): void {
     const task = this.#tasks.get(id);
     if (task === undefined || task.stage !== 'handed_over') return;
-    task.toldAt = performance.now();
+    task.reportedAt = performance.now();
     if (isEnd(document.status)) this.#end(task, endByHost(task.record, document));
   }
 
@@ -164,22 +164,22 @@ export class Courier {
     return this.#stopping.signal.aborted;
   }
 
-  #handedOver(task: Task, told: Told): void {
+  #handedOver(task: Task, reported: HostReport): void {
     if (task.stage !== 'waiting') return;
     const record: RunningRecord = {
       ...task.record,
-      progress: { is: 'handed_over', hostId: told.id },
+      progress: { is: 'handed_over', hostId: reported.id },
     };
     task.record = record;
     this.#move(task, 'handed_over');
-    task.toldAt = performance.now();
-    this.#options.handedOver(record, told);
+    task.reportedAt = performance.now();
+    this.#options.handedOver(record, reported);
     // Its end stands in for this, if it is there already.
-    if (!isEnd(told.status)) void this.#confirmHandOver(task, record);
-    this.told(record.id, told);
-    // What the host told while its answer was on its way.
+    if (!isEnd(reported.status)) void this.#confirmHandOver(task, record);
+    this.reported(record.id, reported);
+    // What the host reported while its answer was on its way.
     const live = this.#options.live(record.id);
-    if (live !== undefined) this.told(record.id, live);
+    if (live !== undefined) this.reported(record.id, live);
     this.#followUp.begin(task);
   }
 

@@ -14,7 +14,7 @@ import type { Feed } from './feed.ts';
 import type { OwnerWrites } from './owner-writes.ts';
 import type { Ownership } from './ownership.ts';
 import { type EndedRecord, readEnded } from './record.ts';
-import type { Told } from './schema.ts';
+import type { HostReport } from './schema.ts';
 import type { View } from './views.ts';
 
 const RETRY_MS = 500;
@@ -71,12 +71,12 @@ export class Dispatch implements MirrorListener {
     const { fleet, mirror } = this.#options;
     const { id, host } = running.record;
     this.#options.seen(id);
-    const told = fleet.handedOver(running.record);
+    const reported = fleet.handedOver(running.record);
     const courier = this.#couriers.get(host);
     const owner = mirror.owners.get(host);
     courier?.add(running, owner !== undefined && running.created > owner.since);
     if (mirror.cancels.has(id)) courier?.cancel(id);
-    if (told !== undefined) courier?.told(id, told);
+    if (reported !== undefined) courier?.reported(id, reported);
     this.#tell(running);
   }
 
@@ -111,8 +111,8 @@ export class Dispatch implements MirrorListener {
 
   // What happens on hosts.
 
-  told(id: string, host: string, transfer: Told): void {
-    this.#couriers.get(host)?.told(id, transfer);
+  reported(id: string, host: string, transfer: HostReport): void {
+    this.#couriers.get(host)?.reported(id, transfer);
     const running = this.#options.mirror.running.get(id);
     if (running !== undefined) this.#tell(running);
   }
@@ -136,7 +136,7 @@ export class Dispatch implements MirrorListener {
       live: (id) => fleet.live(host).get(id),
       settings: (id) => mirror.changes.get(id),
       owned: () => writes.isMember,
-      handedOver: (record, told) => fleet.told(record, told),
+      handedOver: (record, reported) => fleet.reported(record, reported),
       dependencies: (ids, signal) => this.#dependencies(ids, signal),
       lost: () => this.ownership?.reconcileHost(host),
     });

@@ -4,15 +4,15 @@ import { deviceNameOf } from '../../base/device-name.ts';
 import type { End } from '../../daemon/transfers/schema.ts';
 import { seesAllTransfers, type Viewer } from '../../http/access/visibility.ts';
 import { type Problem, problemDetails } from '../../http/problems/problem.ts';
-import { REPLICATED } from '../hosts/replication-told.ts';
+import { REPLICATED } from '../hosts/replication-report.ts';
 import type { Accepted, EndedRecord, RunningRecord } from './record.ts';
 import {
   type FleetFilter,
   type FleetTransfer,
+  type HostReport,
   hostsOf,
   isEnd,
   isReplication,
-  type Told,
 } from './schema.ts';
 import type { Settings } from './settings.ts';
 
@@ -21,8 +21,8 @@ const DEFAULT_BLOCK = 2 ** 20;
 
 /** What the gateway knows of a transfer beside its record. */
 export interface Known {
-  /** As its host told it last. */
-  live: Told | undefined;
+  /** As its host reported it last. */
+  live: HostReport | undefined;
   /** What was changed of it, and is not with its host yet. */
   settings?: Settings | undefined;
   /** Why its host does not have it yet, or cannot tell how it stands. */
@@ -58,12 +58,12 @@ export function documentFor(viewer: Viewer, owner: string, document: FleetTransf
   return seesAllTransfers(viewer) ? { ...own, client: owner } : own;
 }
 
-/** The end of a transfer that its host told. */
-export function endByHost(record: Accepted, told: Told): EndedRecord {
-  return endedRecord(record, ownDocument(record, told), false);
+/** The end of a transfer that its host reported. */
+export function endByHost(record: Accepted, reported: HostReport): EndedRecord {
+  return endedRecord(record, ownDocument(record, reported), false);
 }
 
-/** The end of one that its host has not told, or does not have. */
+/** The end of one that its host has not reported, or does not have. */
 export function endByFleet(
   record: Accepted,
   { live, settings }: Partial<Pick<Known, 'live' | 'settings'>>,
@@ -91,8 +91,8 @@ function endedRecord(
 }
 
 /** What a host tells, under the fleet's id and with the fleet's ids and times. */
-function ownDocument(record: Accepted, told: Told): FleetTransfer {
-  const { client: _, ...document } = told;
+function ownDocument(record: Accepted, reported: HostReport): FleetTransfer {
+  const { client: _, ...document } = reported;
   return {
     ...document,
     id: record.id,
@@ -110,7 +110,7 @@ function endsOf({ request }: Accepted) {
   return isReplication(request) ? { host, dst_host } : { host };
 }
 
-/** With what a client has changed since its host was told. */
+/** With what a client has changed since its host last received it. */
 function withSettings(
   document: FleetTransfer,
   { request }: Accepted,

@@ -5,7 +5,7 @@ import { DmadError } from '../../client/node.ts';
 import { fieldProblem, type Problem, retryLater } from '../../http/problems/problem.ts';
 import type { Fleet } from '../hosts/fleet.ts';
 import type { HostLink } from '../hosts/host-link.ts';
-import { REPLICATED } from '../hosts/replication-told.ts';
+import { REPLICATED } from '../hosts/replication-report.ts';
 import { bodyOf } from './at-host.ts';
 import { describeRefusal, isRefusal, refusalOf } from './refusal.ts';
 import {

@@ -14,7 +14,7 @@ export interface FleetEvent {
 /** Tells of changes of transfers, as this gateway hears of them. */
 export class Feed {
   readonly #watchers = new Set<(event: FleetEvent) => void>();
-  /** What was told last of those that have not ended. */
+  /** What was reported last of those that have not ended. */
   readonly #statuses = new Map<string, FleetStatus>();
   #latest = 0;
 

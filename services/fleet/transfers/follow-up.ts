@@ -7,7 +7,7 @@ import { Backoff } from './backoff.ts';
 import { endByFleet } from './document.ts';
 import type { EndedRecord, RunningRecord } from './record.ts';
 import { endedOf } from './refusal.ts';
-import type { FleetTransferPatch, Told } from './schema.ts';
+import type { FleetTransferPatch, HostReport } from './schema.ts';
 import { patchBetween, type Settings, settingsOf } from './settings.ts';
 import { NEVER, type Task } from './task.ts';
 
@@ -20,14 +20,14 @@ export interface FollowUpOptions {
   client(): DmadClient;
   call: CallOptions & { signal: AbortSignal };
   tasks: ReadonlyMap<string, Task>;
-  /** How it stands by what the host told last, if that is known. */
-  live(id: string): Told | undefined;
+  /** How it stands by what the host reported last, if that is known. */
+  live(id: string): HostReport | undefined;
   /** What a client has changed of it, and its host does not know yet. */
   settings(id: string): Settings | undefined;
   /** The host has those settings now. @returns once etcd knows that, or this gateway is no owner */
   changed(record: RunningRecord, settings: Settings): Promise<void>;
-  /** The host has told how it stands. */
-  told(task: Task, told: Told): void;
+  /** The host has reported how it stands. */
+  reported(task: Task, reported: HostReport): void;
   end(task: Task, end: EndedRecord): void;
 }
 
@@ -46,7 +46,7 @@ export class FollowUp {
 
   /** Events may have been missed: all that the host has is asked for. */
   missed(): void {
-    for (const task of this.#options.tasks.values()) task.toldAt = NEVER;
+    for (const task of this.#options.tasks.values()) task.reportedAt = NEVER;
   }
 
   /** The host has it by now: what a client has asked for meanwhile is done there. */
@@ -59,7 +59,7 @@ export class FollowUp {
     const { record } = task;
     await this.#once(this.#cancelling, task, async (hostId, backoff) => {
       try {
-        this.#options.told(task, await this.#at(cancelAtHost, record, hostId));
+        this.#options.reported(task, await this.#at(cancelAtHost, record, hostId));
       } catch (error) {
         // It ended meanwhile, or the host does not know it: asking tells.
         if (saysOneOf(error, ['not_found', 'not_cancellable'])) await this.#ask(task);
@@ -81,14 +81,14 @@ export class FollowUp {
       const patch: FleetTransferPatch = withPriority && priority ? { ...others, priority } : others;
       try {
         if (Object.keys(patch).length > 0) {
-          const { client, call, told } = this.#options;
+          const { client, call, reported } = this.#options;
           const change = () => changeAtHost(client(), { record, hostId }, patch, call);
-          told(task, await this.#calls.execute(change));
+          reported(task, await this.#calls.execute(change));
         }
         await this.#options.changed(record, settings);
       } catch (error) {
         const ended = isFinal(error) ? endedOf(error) : undefined;
-        if (ended !== undefined) this.#options.told(task, ended);
+        if (ended !== undefined) this.#options.reported(task, ended);
         // It runs already, which a change of its priority alone is too late for.
         if (withPriority && saysOneOf(error, ['not_changeable'])) withPriority = false;
         else if (isFinal(error)) await this.#options.changed(record, settings);
@@ -99,14 +99,14 @@ export class FollowUp {
     });
   }
 
-  /** Asks for those of which the host has not told anything for a while. */
+  /** Asks for those of which the host has not reported anything for a while. */
   async check(): Promise<void> {
     if (this.#checking || this.#signal.aborted) return;
     this.#checking = true;
     const silentSince = performance.now() - SILENCE_MS;
     const silent: Task[] = [];
     for (const task of this.#options.tasks.values()) {
-      if (task.stage === 'handed_over' && task.toldAt < silentSince) silent.push(task);
+      if (task.stage === 'handed_over' && task.reportedAt < silentSince) silent.push(task);
     }
     const next = silent.values();
     const ask = async () => {
@@ -122,7 +122,7 @@ export class FollowUp {
     return this.#options.call.signal;
   }
 
-  #at(ask: typeof readAtHost, record: RunningRecord, hostId: string): Promise<Told> {
+  #at(ask: typeof readAtHost, record: RunningRecord, hostId: string): Promise<HostReport> {
     const { client, call } = this.#options;
     return this.#calls.execute(() => ask(client(), { record, hostId }, call));
   }
@@ -151,7 +151,7 @@ export class FollowUp {
     const { record } = task;
     if (task.stage !== 'handed_over' || record.progress.is !== 'handed_over') return true;
     try {
-      this.#options.told(task, await this.#at(readAtHost, record, record.progress.hostId));
+      this.#options.reported(task, await this.#at(readAtHost, record, record.progress.hostId));
       return true;
     } catch (error) {
       // A 404 that is not the daemon's, such as a proxy's, says nothing of the transfer.

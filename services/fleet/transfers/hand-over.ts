@@ -5,7 +5,7 @@ import { createAllAtHost, createAtHost, withdrawAtHost } from './at-host.ts';
 import { Backoff } from './backoff.ts';
 import type { RunningRecord } from './record.ts';
 import { describeRefusal, isRefusal, neverArrived, refusalOf } from './refusal.ts';
-import { isReplication, type Told } from './schema.ts';
+import { type HostReport, isReplication } from './schema.ts';
 import type { Task } from './task.ts';
 
 const MAX_BATCH = 100;
@@ -18,7 +18,7 @@ export interface HandOverOptions {
   /** Whether this gateway can still own the host: once it cannot, nothing is sent. */
   owned(): boolean;
   /** The host has it. */
-  taken(task: Task, told: Told): void;
+  taken(task: Task, reported: HostReport): void;
   /** The host does not take it. */
   refused(task: Task, problem: Problem): void;
   /** It was cancelled, and the host does not have it and never will. */
@@ -138,8 +138,8 @@ export class HandOver {
     const { client, call, taken } = this.#options;
     const records = group.map(({ record }) => record);
     try {
-      const told = await createAllAtHost(client(), records, call);
-      for (const [index, task] of group.entries()) taken(task, told[index] as Told);
+      const reported = await createAllAtHost(client(), records, call);
+      for (const [index, task] of group.entries()) taken(task, reported[index] as HostReport);
     } catch (error) {
       if (!isRefusal(error)) throw error;
       // One of them: the host took none.

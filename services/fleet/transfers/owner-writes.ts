@@ -67,7 +67,7 @@ export class OwnerWrites {
     return written || !(await this.#exists(transfer));
   }
 
-  /** A host has been told what a client changed. What was changed again meanwhile stays. */
+  /** A host has received what a client changed. What was changed again meanwhile stays. */
   async changed({ id, host }: RunningRecord, settings: Settings): Promise<void> {
     const key = this.#options.keys.change(id);
     const value = writeSettings(settings);

@@ -39,7 +39,7 @@ export interface EndedRecord {
   id: string;
   client: string;
   host: string;
-  /** As its host told it last, or as the fleet ended it; under the fleet's id. */
+  /** As its host reported it last, or as the fleet ended it; under the fleet's id. */
   document: FleetTransfer;
   /** The host refused it: nothing was done. */
   refused: boolean;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { DmadError } from '../../client/node.ts';
 import { PROBLEMS, Problem, type ProblemCode } from '../../http/problems/problem.ts';
-import { transferOf } from '../hosts/replication-told.ts';
-import type { Told } from './schema.ts';
+import { transferOf } from '../hosts/replication-report.ts';
+import type { HostReport } from './schema.ts';
 
 /**
  * Whether a host refused this one transfer for good. Every other answer may pass, or is the same for
@@ -21,9 +21,9 @@ export function isRefusal(error: unknown): error is DmadError {
 }
 
 /** The transfer or replication that a host's problem is about; undefined if there is none. */
-export function endedOf({ transfer, replication }: DmadError): Told | undefined {
+export function endedOf({ transfer, replication }: DmadError): HostReport | undefined {
   if (replication !== undefined) return transferOf(replication);
-  return transfer as Told | undefined;
+  return transfer as HostReport | undefined;
 }
 
 /** The problem by which a host refused a transfer. */

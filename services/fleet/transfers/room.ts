@@ -8,7 +8,7 @@ const MAX_RUNNING = 200_000;
 /** Their segments, about 100 bytes each: of all clients, and of one. */
 const MAX_SEGMENTS = 262_144;
 const MAX_SEGMENTS_OF_ONE = 131_072;
-/** By then the watch has told of what was accepted; or it is read anew. */
+/** By then the watch has brought what was accepted, or everything is read again. */
 const SEEN_WITHIN_MS = 10_000;
 const MANY_UNSEEN = 1000;
 
@@ -83,7 +83,7 @@ export class Room {
     );
   }
 
-  /** What ended while the watch was down is never told. @returns whether there was any */
+  /** What ended while the watch was down is never reported. @returns whether there was any */
   #forgetOld(): boolean {
     const before = this.#unseen.size;
     const old = performance.now() - SEEN_WITHIN_MS;

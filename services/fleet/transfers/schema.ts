@@ -235,8 +235,8 @@ export const fleetTransferListSchema = z
   })
   .meta({ id: 'FleetTransferList' });
 
-/** How a transfer stands by what its host told last: a replication's document as a transfer's. */
-export type Told = Omit<FleetTransfer, 'host' | 'dst_host' | 'status' | 'stale'> & {
+/** How a transfer stands by what its host reported last: a replication's document as a transfer's. */
+export type HostReport = Omit<FleetTransfer, 'host' | 'dst_host' | 'status' | 'stale'> & {
   status: Status;
 };
 

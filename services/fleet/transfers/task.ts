@@ -17,8 +17,8 @@ export interface Task {
   cancel: boolean;
   /** Since when this gateway has it, by performance.now(). */
   since: number;
-  /** When the host last told of it, by performance.now(). */
-  toldAt: number;
+  /** When the host last reported it, by performance.now(). */
+  reportedAt: number;
 }
 
 /** Longer ago than any host may be silent. */

@@ -14,7 +14,7 @@ import { readAtHost } from './at-host.ts';
 import { documentFor, runningDocument } from './document.ts';
 import type { Ends } from './ends.ts';
 import { type EndedRecord, type RunningRecord, readEnded, readRunning } from './record.ts';
-import { type FleetTransfer, hostsOf, type Told } from './schema.ts';
+import { type FleetTransfer, hostsOf, type HostReport } from './schema.ts';
 import { readSettings, type Settings } from './settings.ts';
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -106,15 +106,15 @@ export class Views {
   /**
    * As it stands, by what is known here.
    *
-   * @param told by its host, if it was just asked
+   * @param reported by its host, if it was just asked
    * @param settings as etcd has them, if it was just asked
    */
-  viewOf(running: Running, told?: Told, settings?: Settings): View {
+  viewOf(running: Running, reported?: HostReport, settings?: Settings): View {
     const { record } = running;
     const { host, progress } = record;
     const { fleet, membership, mirror, troubleOf } = this.#options;
     const document = runningDocument(record, {
-      live: told ?? fleet.live(host).get(record.id),
+      live: reported ?? fleet.live(host).get(record.id),
       settings: settings ?? mirror.changes.get(record.id),
       hostAway: fleet.whyAway(host) ?? (progress.is === 'accepted' ? troubleOf(host) : undefined),
     });
@@ -146,9 +146,9 @@ export class Views {
       }
       const record = runningRow && readRunning(runningRow.value);
       if (record === undefined || runningRow === undefined) return undefined;
-      const told = ask ? await this.#askHost(record) : undefined;
+      const reported = ask ? await this.#askHost(record) : undefined;
       const settings = changeRow && readSettings(changeRow.value);
-      return this.viewOf({ record, created: runningRow.created }, told, settings);
+      return this.viewOf({ record, created: runningRow.created }, reported, settings);
     } catch (error) {
       if (known === undefined) throw error instanceof Problem ? error : etcdUnavailable();
       const view = this.viewOf(known);
@@ -157,7 +157,7 @@ export class Views {
   }
 
   /** Has the host tell how a transfer stands, unless it has already. */
-  async #askHost(record: RunningRecord): Promise<Told | undefined> {
+  async #askHost(record: RunningRecord): Promise<HostReport | undefined> {
     const { fleet } = this.#options;
     const { id, host, progress } = record;
     const link = fleet.link(host);
@@ -165,9 +165,9 @@ export class Views {
     if (progress.is !== 'handed_over' || fleet.live(host).get(id)) return undefined;
     try {
       const options = { deadlineMs: ASK_MS, retryForMs: 0 };
-      const told = await readAtHost(link.client, { record, hostId: progress.hostId }, options);
-      fleet.told(record, told);
-      return told;
+      const reported = await readAtHost(link.client, { record, hostId: progress.hostId }, options);
+      fleet.reported(record, reported);
+      return reported;
     } catch {
       return undefined;
     }

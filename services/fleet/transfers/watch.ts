@@ -49,7 +49,7 @@ export class FleetWatch {
     let sent = 0;
     for (const event of events) {
       if (!this.#wants(event)) continue;
-      this.#digest?.told(event);
+      this.#digest?.sent(event);
       this.#stream.send(this.#textOf(event));
       if (++sent % SLICE === 0) await this.#stream.drained();
       if (this.#stream.ended) return;
@@ -73,7 +73,7 @@ export class FleetWatch {
   /** What an interval has brought, in one write. */
   #sendAll(events: readonly FleetEvent[]): void {
     if (this.#stream.ended) return;
-    for (const event of events) this.#digest?.told(event);
+    for (const event of events) this.#digest?.sent(event);
     const progress = events.filter(({ kind }) => kind === 'progress');
     const status = events.filter(({ kind }) => kind === 'status');
     const textOf = (event: FleetEvent) => this.#textOf(event);

@@ -24,7 +24,7 @@ const DAEMON = fileURLToPath(new URL('../../daemon/main.js', import.meta.url));
 const GATEWAY = fileURLToPath(new URL('../../fleet/main.js', import.meta.url));
 
 /**
- * Runs a whole fleet on this machine, on emulated devices, until it is told to stop; nothing of it
+ * Runs a whole fleet on this machine, on emulated devices, until a signal stops it; nothing of it
  * is left then.
  *
  * @throws StartError if there is no etcd; Error if something of the fleet ends

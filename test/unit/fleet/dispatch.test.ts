@@ -16,7 +16,7 @@ import {
   readEnded,
   writeRunning,
 } from '../../../services/fleet/transfers/record.ts';
-import type { Told } from '../../../services/fleet/transfers/schema.ts';
+import type { HostReport } from '../../../services/fleet/transfers/schema.ts';
 import { FakeEtcd } from '../../support/fake-etcd.ts';
 import { ids, keys, recordOf } from '../../support/fleet-records.ts';
 
@@ -74,10 +74,10 @@ describe('what happens in etcd', () => {
       whyAway: () => undefined,
       handedOver: ({ id, progress }: RunningRecord) =>
         progress.is === 'handed_over' ? live.add(id, progress.hostId) : undefined,
-      told: ({ id }: RunningRecord, told: Told) => {
+      reported: ({ id }: RunningRecord, told: HostReport) => {
         if (!mirror.running.has(id)) return;
         live.add(id, told.id);
-        live.told(told);
+        live.reported(told);
       },
       forget: ({ id }: RunningRecord) => live.forget(id),
     } as unknown as Fleet;
@@ -199,10 +199,10 @@ describe('what happens in etcd', () => {
 
 test("transfers that are not the fleet's are forgotten, whatever host they are on", () => {
   const strangers = new Strangers();
-  const told = { id: 'x', status: 'running' } as Told;
+  const told = { id: 'x', status: 'running' } as HostReport;
   for (let host = 0; host < 20; host++) {
     const live = new LiveTransfers(`host${host}`, strangers);
-    for (let index = 0; index < 1000; index++) live.told({ ...told, id: `${index}` });
+    for (let index = 0; index < 1000; index++) live.reported({ ...told, id: `${index}` });
   }
   expect(strangers.size).toBe(10_000);
   expect(strangers.take('host19', '999')).toMatchObject({ id: '999' });

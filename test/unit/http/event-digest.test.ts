@@ -20,7 +20,7 @@ function gather() {
   const sent: [string, string][][] = [];
   const digest = new EventDigest(100, (events) => {
     sent.push(events.map(({ kind, subject: { id } }) => [id, kind]));
-    for (const each of events) digest.told(each);
+    for (const each of events) digest.sent(each);
   });
   return { digest, sent };
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Replication } from '../../client/node.ts';
-import type { Told } from '../transfers/schema.ts';
+import type { HostReport } from '../transfers/schema.ts';
 
 export const REPLICATED = "the destination's daemon reads from its peer what differs";
 
 /** A replication as a host tells it, in the words of a transfer. */
-export function transferOf(replication: Replication): Told {
+export function transferOf(replication: Replication): HostReport {
   const { id, status, waiting_for, src_device_name, dst_device_name } = replication;
   const { src_offset, dst_offset, size, priority, timeout_ms, bytes_completed } = replication;
   const { progress, durability, created_at, started_at, finished_at } = replication;
@@ -26,7 +26,7 @@ export function transferOf(replication: Replication): Told {
 }
 
 /** A daemon measures no phases of a replication: its times have milliseconds. */
-function timingsOf({ created_at, started_at, finished_at }: Replication): Told['timings'] {
+function timingsOf({ created_at, started_at, finished_at }: Replication): HostReport['timings'] {
   const between = (from: string | null, to: string | null) =>
     from === null || to === null ? 0 : Math.max(0, Date.parse(to) - Date.parse(from)) * 1e6;
   return {
