@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { isOver, type Transfer } from '../../client/node.ts';
 import { type Context, jsonLine, type Runner } from '../lib/context.ts';
-import { placesOf, sentenceOf, standingOf } from '../lib/follow.ts';
+import { placesOf, progressOf, sentenceOf } from '../lib/follow.ts';
 import { humanBytes, humanSeconds, printable } from '../lib/format.ts';
 import { Progress } from '../lib/progress.ts';
 import { listOf } from './transfers.ts';
@@ -75,7 +75,7 @@ async function watchOne(context: Context, id: string) {
   try {
     for await (const { event, transfer } of client.watch(id, { signal })) {
       if (options.json) terminal.out(`${jsonLine('watch', { event, transfer })}\n`);
-      progress.update(standingOf(transfer));
+      progress.update(progressOf(transfer));
       last = transfer;
     }
   } finally {

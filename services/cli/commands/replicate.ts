@@ -146,7 +146,7 @@ async function follow(context: Context, request: ReplicationRequest): Promise<Re
     if (!isOver(replication)) {
       for await (const event of client.watchReplication(replication.id, { signal })) {
         replication = event.replication;
-        progress.update(standingOf(replication));
+        progress.update(progressOf(replication));
       }
     }
     if (!cancelling || replication.status !== 'cancelled') return replication;
@@ -165,7 +165,7 @@ async function follow(context: Context, request: ReplicationRequest): Promise<Re
   }
 }
 
-function standingOf({ status, waiting_for, bytes_completed, size, round, blocks }: Replication) {
+function progressOf({ status, waiting_for, bytes_completed, size, round, blocks }: Replication) {
   const waits =
     waiting_for?.reason === 'peer' ? `waiting for the peer: ${waiting_for.why}` : status;
   const copied = `${blocks.copied} of ${blocks.total} blocks copied`;

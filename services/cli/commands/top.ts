@@ -10,9 +10,9 @@ import { Screen } from '../lib/screen.ts';
 
 const REFRESH_MS = 1000;
 const BAR = 20;
-/** So many columns have room for whole ids. */
+/** Columns from which on there is room for whole ids. */
 const WIDE = 132;
-/** By then the daemon has told what goes on. */
+/** How long the daemon's first events may take. */
 const FIRST_MS = 200;
 
 /** What is shown. */

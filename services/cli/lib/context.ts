@@ -7,9 +7,9 @@ import { printable } from './format.ts';
 import type { Interrupts } from './interrupts.ts';
 import type { Terminal } from './terminal.ts';
 
-/** Raised if a member of the JSON changes its meaning or goes; members may come at any time. */
+/** Raised if a member of the JSON is removed or changes its meaning; members may be added at any time. */
 export const SCHEMA_VERSION = 1;
-/** The HTTP interface that this was written for. */
+/** The major version of the HTTP interface that this is written for. */
 const API_MAJOR = 1;
 const FIRST_ANSWER_MS = 10_000;
 
@@ -41,7 +41,7 @@ export type Handler = (context: Context, ...args: never[]) => Promise<ExitName |
 /** Makes a handler what commander calls. */
 export type Runner = (handler: Handler) => (...args: unknown[]) => Promise<void>;
 
-export interface Surroundings {
+export interface Dependencies {
   terminal: Terminal;
   env: Readonly<Record<string, string | undefined>>;
   interrupts: Interrupts;
@@ -49,7 +49,7 @@ export interface Surroundings {
   ended(code: number): void;
 }
 
-export function makeRunner({ terminal, env, interrupts, ended }: Surroundings): Runner {
+export function makeRunner({ terminal, env, interrupts, ended }: Dependencies): Runner {
   return (handler) =>
     async (...args) => {
       const command = args.pop() as Command;
@@ -59,7 +59,7 @@ export function makeRunner({ terminal, env, interrupts, ended }: Surroundings): 
       const context: Context = {
         ...{ command: name, options, terminal, env, interrupts, signal: interrupts.signal },
         client: () => {
-          opening ??= firstContact(options, env, context);
+          opening ??= connectAndAsk(options, env, context);
           return opening;
         },
         result: (document, text) => {
@@ -109,7 +109,7 @@ export function reportError(
   if (hint !== undefined) terminal.err(`  ${hint}\n`);
 }
 
-/** What to do about errors that are not about what was asked for. */
+/** What to do about errors that have nothing to do with the request itself. */
 const HINTS: Record<string, string> = {
   unreachable: '"dmactl doctor" says what is wrong; --url and DMAD_URL say where the daemon is',
   unauthenticated: 'the token is read from --token-file, DMAD_TOKEN or ~/.config/dmad/token',
@@ -142,14 +142,14 @@ export function describeError(error: unknown) {
   };
 }
 
-async function firstContact(
+async function connectAndAsk(
   options: GlobalOptions,
   env: Context['env'],
   { signal, say }: Context,
 ): Promise<ConnectedClient> {
   const client = await openClient(options, env);
   try {
-    // At once or not at all: what is not running is not waited for. Later a restart is.
+    // Not tried again: a daemon that does not run is not waited for. Once it has answered, a restart is.
     const { api, daemon } = await client.getVersion({
       ...{ signal, retryForMs: 0, deadlineMs: FIRST_ANSWER_MS },
     });
@@ -163,7 +163,7 @@ async function firstContact(
   return client;
 }
 
-/** Without the program's own: "token add". */
+/** A command's name without the program's: "token add". */
 export function nameOf(command: Command): string {
   const names = [];
   for (let at: Command | null = command; at?.parent; at = at.parent) names.unshift(at.name());

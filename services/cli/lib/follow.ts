@@ -14,14 +14,14 @@ import { Interruption } from './interruption.ts';
 import { Progress } from './progress.ts';
 import { formatRange } from './ranges.ts';
 
-/** Most are over by then, and need no stream of events. */
+/** Most have finished by then, and need no stream of events. */
 const FIRST_WAIT_SECONDS = 1;
-/** A shorter one is not worth a word. */
+/** A shorter wait is not mentioned. */
 const LONG_WAIT_SECONDS = 0.1;
 
-/** Starts a transfer and shows how it gets on. Ctrl-C cancels it; a second one leaves it. */
+/** Starts a transfer and shows its progress. Ctrl-C cancels it; a second one lets it go on. */
 export async function runTransfer(context: Context, request: TransferRequest): Promise<Transfer> {
-  const [transfer] = await untilOver(
+  const [transfer] = await untilFinished(
     context,
     request.operation ?? 'copy',
     async (client, signal) => [
@@ -32,17 +32,17 @@ export async function runTransfer(context: Context, request: TransferRequest): P
   throw transferError(transfer as Transfer);
 }
 
-/** Starts transfers together and shows how they get on. Ctrl-C cancels all; a second one leaves them. */
+/** Starts transfers together and shows their progress. Ctrl-C cancels all; a second one lets them go on. */
 export function runBatch(
   context: Context,
   requests: readonly BatchedTransferRequest[],
 ): Promise<Transfer[]> {
-  return untilOver(context, 'batch', (client, signal) =>
+  return untilFinished(context, 'batch', (client, signal) =>
     client.createTransfers(requests, { signal }),
   );
 }
 
-/** Starts a transfer and leaves it. */
+/** Starts a transfer and does not wait for it. */
 export async function detachTransfer(
   context: Context,
   request: TransferRequest,
@@ -54,7 +54,7 @@ export async function detachTransfer(
 type Start = (client: ConnectedClient, signal: AbortSignal) => Promise<Transfer[]>;
 
 /** @returns them as they ended @throws CliError `interrupted` if Ctrl-C did that */
-async function untilOver(context: Context, what: string, start: Start): Promise<Transfer[]> {
+async function untilFinished(context: Context, what: string, start: Start): Promise<Transfer[]> {
   const client = await context.client();
   const interrupted = new Interruption(context, client);
   const { signal } = interrupted;
@@ -70,7 +70,7 @@ async function untilOver(context: Context, what: string, start: Start): Promise<
       if (!isOver(begun)) {
         for await (const { transfer } of client.watch(begun.id, { signal })) {
           transfers[index] = transfer;
-          const { note } = standingOf(transfer);
+          const { note } = progressOf(transfer);
           const bytes = before + transfer.bytes_completed;
           const count = transfers.length === 1 ? '' : `${index + 1} of ${transfers.length}, `;
           progress.update({ bytes, total, note: `${count}${note}` });
@@ -89,7 +89,7 @@ async function untilOver(context: Context, what: string, start: Start): Promise<
   }
 }
 
-export function standingOf({ status, engine, bytes_completed, size }: Transfer) {
+export function progressOf({ status, engine, bytes_completed, size }: Transfer) {
   // A fleet's transfer between hosts has no engine.
   const running = engine ?? status;
   return { bytes: bytes_completed, total: size, note: status === 'running' ? running : status };
@@ -141,7 +141,7 @@ export function placesOf(transfer: Transfer): string {
   return `${place(device_name, transfer.src_offset)} ${arrow} ${destination}${pieces}`;
 }
 
-/** From its start on: what it waited before is said apart. */
+/** Measured from its start; the wait before that is named separately. */
 function speedOf({ timings, size }: Transfer): string {
   const waited = timings.queue_ns / 1e9;
   const seconds = timings.total_ns / 1e9 - waited;

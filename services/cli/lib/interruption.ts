@@ -4,7 +4,7 @@ import type { Context } from './context.ts';
 import { CliError } from './exit-codes.ts';
 import { humanBytes } from './format.ts';
 
-/** What Ctrl-C does to the transfers that a command started: it cancels them; a second one leaves them. */
+/** Ctrl-C cancels the transfers that a command started; a second one lets them go on. */
 export class Interruption {
   readonly #context: Context;
   readonly #client: ConnectedClient;
@@ -24,7 +24,7 @@ export class Interruption {
     });
   }
 
-  /** Aborts once they are to be left. */
+  /** Aborts at the second Ctrl-C. */
   get signal(): AbortSignal {
     return this.#leave.signal;
   }
@@ -69,7 +69,7 @@ export class Interruption {
     if (this.#cancel && this.#ids !== undefined) void this.#cancelAll(this.#ids);
   }
 
-  /** The last first, so that none begins because the one before it is gone. */
+  /** From the last to the first, so that none starts because the one before it ended. */
   async #cancelAll(ids: readonly string[]): Promise<void> {
     for (const id of ids.toReversed()) {
       // Its events tell if it has already finished, and how.

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type ConnectedClient, isOver, type Transfer } from '../../client/node.ts';
 
-/** How many of the transfers that ended last are shown. */
+/** How many finished transfers are shown: the latest. */
 const LATEST = 10;
 /** How many queued transfers are shown; the others are counted. */
 const MAX_QUEUED = 200;
 
 export type RatedTransfer = Transfer & { rate: number };
 
-/** The transfers that `top` shows. The daemon's events keep them up to date, so that nothing is asked for twice. */
+/** The transfers that `top` shows, kept up to date by the daemon's events. */
 export class LiveTransfers {
   readonly #client: ConnectedClient;
   readonly #running = new Map<string, Transfer>();
   readonly #queued = new Map<string, Transfer>();
   readonly #waiting = new Set<string>();
-  readonly #over = new Map<string, Transfer>();
+  readonly #finished = new Map<string, Transfer>();
   /** As the last picture had them. */
   #before = new Map<string, { bytes: number; at: number }>();
 
@@ -22,7 +22,7 @@ export class LiveTransfers {
     this.#client = client;
   }
 
-  /** How many wait, those that are not shown included. */
+  /** How many are queued, shown or not. */
   get waiting(): number {
     return this.#waiting.size;
   }
@@ -35,22 +35,22 @@ export class LiveTransfers {
     }
   }
 
-  /** Asks for those that have ended already, of which there will be no events. */
+  /** Reads those that have already finished: no event will bring them. */
   async readLatest(signal: AbortSignal): Promise<void> {
     const { transfers } = await this.#client.listTransfers(
       { page_size: String(LATEST) },
       { signal },
     );
     for (const transfer of (transfers as Transfer[]).toReversed()) {
-      if (isOver(transfer) && !this.#over.has(transfer.id)) this.#take(transfer);
+      if (isOver(transfer) && !this.#finished.has(transfer.id)) this.#take(transfer);
     }
   }
 
-  /** Those that run first, then those that wait, then the last that ended; with rates since the last call. */
+  /** The running ones, the queued ones, then the last that finished; with rates since the last call. */
   picture(): RatedTransfer[] {
     const at = performance.now();
-    const over = [...this.#over.values()].toReversed();
-    const all = [...this.#running.values(), ...this.#queued.values(), ...over];
+    const finished = [...this.#finished.values()].toReversed();
+    const all = [...this.#running.values(), ...this.#queued.values(), ...finished];
     const rated = all.map((transfer) => {
       const before = this.#before.get(transfer.id);
       const rate =
@@ -78,9 +78,9 @@ export class LiveTransfers {
   }
 
   #end(transfer: Transfer): void {
-    this.#over.set(transfer.id, transfer);
-    const [oldest] = this.#over.keys();
-    if (this.#over.size > LATEST && oldest !== undefined) this.#over.delete(oldest);
+    this.#finished.set(transfer.id, transfer);
+    const [oldest] = this.#finished.keys();
+    if (this.#finished.size > LATEST && oldest !== undefined) this.#finished.delete(oldest);
   }
 
   /** Their ends may have been missed. */

@@ -2,30 +2,30 @@
 import { humanBytes, humanSeconds } from './format.ts';
 import type { Terminal } from './terminal.ts';
 
-/** On a terminal the line is drawn so often, in milliseconds; else a line is written so often. */
+/** How often the line is drawn on a terminal, and how often one is written elsewhere, in milliseconds. */
 const REDRAW_MS = 200;
 const LINE_MS = 10_000;
-/** The rate is that of the last seconds. */
+/** What the rate is computed over. */
 const WINDOW_MS = 5000;
 const BAR = 20;
 
 /** How far something has come. */
-export interface Standing {
+export interface ProgressState {
   bytes: number;
-  /** Undefined if nobody knows. */
+  /** Undefined if it is not known. */
   total: number | undefined;
   /** Such as the engine, or "queued". */
   note?: string;
 }
 
-/** Shows on stderr how a transfer, an upload or a download gets on. */
+/** Shows on stderr how far a transfer, an upload or a download has come. */
 export class Progress {
   readonly #terminal: Terminal;
   readonly #what: string;
   readonly #quiet: boolean;
   readonly #timer: NodeJS.Timeout | undefined;
   #samples: { at: number; bytes: number }[] = [];
-  #standing: Standing | undefined;
+  #state: ProgressState | undefined;
 
   /** @param what goes on, such as "copy" */
   constructor(terminal: Terminal, what: string, quiet: boolean) {
@@ -37,20 +37,20 @@ export class Progress {
     this.#timer = setInterval(() => this.#show(), every).unref();
   }
 
-  update(standing: Standing): void {
+  update(state: ProgressState): void {
     const at = performance.now();
-    this.#standing = standing;
+    this.#state = state;
     const last = this.#samples.at(-1);
     // A sample for each piece would be too many.
     if (last === undefined || at - last.at >= REDRAW_MS / 2) {
-      this.#samples.push({ at, bytes: standing.bytes });
+      this.#samples.push({ at, bytes: state.bytes });
     }
     while (this.#samples.length > 2 && at - (this.#samples[0]?.at ?? at) > WINDOW_MS) {
       this.#samples.shift();
     }
   }
 
-  /** Takes the line away, so that what follows stands alone. */
+  /** Removes the line from the terminal. */
   done(): void {
     clearInterval(this.#timer);
     this.#terminal.clearLine();
@@ -58,8 +58,8 @@ export class Progress {
 
   /** The line as it would be drawn now. */
   line(): string | undefined {
-    if (this.#standing === undefined) return undefined;
-    const { bytes, total, note } = this.#standing;
+    if (this.#state === undefined) return undefined;
+    const { bytes, total, note } = this.#state;
     const rate = this.#rate();
     const parts = [this.#what.padEnd(8)];
     if (total !== undefined) {
@@ -81,9 +81,9 @@ export class Progress {
 
   #rate(): number {
     const first = this.#samples[0];
-    if (first === undefined || this.#standing === undefined) return 0;
+    if (first === undefined || this.#state === undefined) return 0;
     const seconds = (performance.now() - first.at) / 1000;
-    return seconds > 0.1 ? (this.#standing.bytes - first.bytes) / seconds : 0;
+    return seconds > 0.1 ? (this.#state.bytes - first.bytes) / seconds : 0;
   }
 
   #show(): void {

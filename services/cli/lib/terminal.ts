@@ -13,9 +13,9 @@ export class Terminal {
   readonly #dumb: boolean;
   readonly #color: { stdout: boolean; stderr: boolean };
   readonly #utf8: boolean;
-  /** Whether a line stands there that is to be drawn over. */
+  /** Whether the last line is to be drawn over. */
   #drawn = false;
-  /** Whether stdout is to have all of something. */
+  /** Whether stdout receives bytes of a device, all of which matter. */
   #bytes = false;
 
   constructor(
@@ -73,7 +73,7 @@ export class Terminal {
     return text.replace(/[–…→�]/g, (character) => IN_ASCII[character] ?? '?');
   }
 
-  /** Writes bytes, no faster than they are taken. */
+  /** Writes bytes, and waits until stdout can take more. */
   async outBytes(bytes: Uint8Array): Promise<void> {
     this.#bytes = true;
     if (this.#stdout.write(bytes)) return;
@@ -92,7 +92,7 @@ export class Terminal {
     this.#drawn = true;
   }
 
-  /** Takes that line away, so that what follows stands alone. */
+  /** Removes that line. */
   clearLine(): void {
     if (this.#drawn) this.#stderr.write(CLEAR);
     this.#drawn = false;
