@@ -15,7 +15,7 @@ const speedSchema = z.object({
   bytesPerSecond: z.number().positive(),
 });
 
-const keptSchema = z.object({
+const storedSchema = z.object({
   /** What it was measured on: the hardware, as far as it is known. */
   hardware: z.string(),
   measuredAt: z.iso.datetime(),
@@ -26,8 +26,8 @@ const keptSchema = z.object({
   both: speedSchema.optional(),
 });
 
-/** What was measured, as it is kept. */
-type Kept = z.output<typeof keptSchema>;
+/** A calibration as it is stored. */
+type StoredCalibration = z.output<typeof storedSchema>;
 
 export interface CalibratorOptions {
   engine: Engine;
@@ -36,29 +36,29 @@ export interface CalibratorOptions {
   log: FastifyBaseLogger;
 }
 
-/** Knows how fast the engines are here, as last measured, and measures it again. */
+/** Measures how fast the engines are on this host, and keeps the result. */
 export class Calibrator implements KnownSpeeds {
   readonly #engine: Engine;
   readonly #dma: DmaEngine;
   readonly #path: string;
   readonly #memory: string;
   readonly #log: FastifyBaseLogger;
-  #kept: Kept | undefined;
+  #stored: StoredCalibration | undefined;
   #measuring = false;
 
-  /** Reads what an earlier daemon found. What cannot be read counts as nothing found. */
+  /** Reads what an earlier daemon measured. What cannot be read counts as not measured. */
   constructor({ engine, dma, stateDir, log }: CalibratorOptions) {
     this.#engine = engine;
     this.#dma = dma;
     this.#path = join(stateDir, 'calibration.json');
     this.#memory = join(stateDir, 'calibration-memory');
     this.#log = log;
-    this.#kept = this.#read();
+    this.#stored = this.#read();
   }
 
-  /** The last one, if it was made on the hardware that is here now. */
+  /** The last calibration, if it was made on the hardware that is here now. */
   get calibration(): Calibration | undefined {
-    return this.#kept?.hardware === this.#hardware() ? this.#kept : undefined;
+    return this.#stored?.hardware === this.#hardware() ? this.#stored : undefined;
   }
 
   /** How fast the engines are; undefined if DMA has not been measured. */
@@ -68,10 +68,10 @@ export class Calibrator implements KnownSpeeds {
   }
 
   /**
-   * Measures anew, in some 1.5 s, and keeps what was found.
+   * Measures again, which takes about 1.5 s, and stores the result.
    *
-   * @param scratch whose bytes it may overwrite; undefined: memory of its own, which DMA does not
-   *   reach
+   * @param scratch the range that it may overwrite; undefined: memory of the daemon, which DMA does
+   *   not reach
    * @throws Problem queue_full while another one measures, or what the copies end with
    */
   async calibrate(scratch?: Scratch): Promise<void> {
@@ -82,20 +82,20 @@ export class Calibrator implements KnownSpeeds {
     try {
       const hardware = this.#hardware();
       const measured = await (scratch === undefined
-        ? this.#inMemory()
+        ? this.#measureInMemory()
         : measureSpeeds(this.#engine, scratch));
       const measuredAt = new Date().toISOString();
       const deviceName = scratch?.device.name ?? null;
-      this.#kept = { hardware, measuredAt, deviceName, ...measured };
-      this.#log.info({ calibration: this.#kept }, 'the engines were measured');
-      this.#keep(this.#kept);
+      this.#stored = { hardware, measuredAt, deviceName, ...measured };
+      this.#log.info({ calibration: this.#stored }, 'the engines were measured');
+      this.#store(this.#stored);
     } finally {
       this.#measuring = false;
     }
   }
 
-  /** A file that has no name any more once it is open, and that is never synced. */
-  async #inMemory(): Promise<Measured> {
+  /** In a file that is removed once it is open, and never synced. */
+  async #measureInMemory(): Promise<Measured> {
     writeFileSync(this.#memory, '', { mode: 0o600 });
     let handle: number;
     try {
@@ -125,18 +125,18 @@ export class Calibrator implements KnownSpeeds {
     return [`${cpus} x ${model || 'CPU'}`, ...this.#dma.hardware].join('; ');
   }
 
-  #read(): Kept | undefined {
+  #read(): StoredCalibration | undefined {
     try {
-      return keptSchema.parse(JSON.parse(readFileSync(this.#path, 'utf8')));
+      return storedSchema.parse(JSON.parse(readFileSync(this.#path, 'utf8')));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
-        this.#log.warn({ err: error }, 'an earlier calibration cannot be read: it is left aside');
+        this.#log.warn({ err: error }, 'an earlier calibration cannot be read, and is ignored');
       }
       return undefined;
     }
   }
 
-  #keep(calibration: Kept): void {
+  #store(calibration: StoredCalibration): void {
     try {
       const draft = `${this.#path}.new`;
       writeFileSync(draft, `${JSON.stringify(calibration)}\n`, { mode: 0o600, flush: true });
@@ -145,7 +145,7 @@ export class Calibrator implements KnownSpeeds {
     } catch (error) {
       this.#log.warn(
         { err: error },
-        'the calibration holds until the daemon ends: it was not kept',
+        'the calibration could not be stored: it is lost when the daemon ends',
       );
     }
   }

@@ -24,11 +24,11 @@ export const SCRATCH_MIN = 8 * 2 ** 20;
 export const SCRATCH_MAX = 64 * 2 ** 20;
 
 const SMALL = 4096;
-/** Medians of this many, or of what there is time for. */
+/** How many times are measured at most, of which the median counts. */
 const ROUNDS = 15;
-/** For each of two series, in milliseconds; no round begins after that. */
+/** How long each of the two series may go on, in milliseconds. */
 const BUDGET_MS = 600;
-/** A copy that takes longer ends as one that failed, in milliseconds. */
+/** A copy that takes longer fails, in milliseconds. */
 const TIMEOUT_MS = 1000;
 
 export type MeasuringEngine = Pick<Engine, 'submit' | 'cancel'>;
@@ -37,9 +37,8 @@ export type MeasuringEngine = Pick<Engine, 'submit' | 'cancel'>;
 export type Measured = Pick<Speeds, 'cpu'> | Speeds;
 
 /**
- * Measures how fast copies are within a range, from one half of it to the other, on an engine that
- * has other work beside it or none. Small and large copies of each engine take turns, so that what
- * disturbs one disturbs all.
+ * Measures how fast copies are from one half of a range to the other; the engine may do other work
+ * meanwhile. Small and large copies of each engine take turns, so that what slows one slows all.
  *
  * @throws Problem as a transfer there would end with
  */
@@ -66,7 +65,7 @@ function largeOf({ size }: Scratch): number {
   return Math.floor(Math.min(size, SCRATCH_MAX) / 2);
 }
 
-/** The line through two points, in nanoseconds. A large copy is never the quicker one, save by noise. */
+/** The line through two points, in nanoseconds. If the large copy was quicker, that was noise. */
 function speedOf(scratch: Scratch, small: number, large: number): Speed {
   const ns = Math.max(large - small, 1);
   return {
@@ -80,7 +79,7 @@ async function medians(series: readonly (() => Promise<number>)[]): Promise<numb
   const deadline = performance.now() + BUDGET_MS;
   for (let round = 0; round < ROUNDS && (round === 0 || performance.now() < deadline); round++) {
     for (const [index, time] of series.entries()) times[index]?.push(await time());
-    // Everything else that waits for the event loop comes first.
+    // Lets everything else run that waits for the event loop.
     await nextTurn();
   }
   return times.map((one) => one.sort((a, b) => a - b)[one.length >> 1] ?? 0);

@@ -156,7 +156,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
       stream.end('complete');
       return result;
     } catch (error) {
-      hash?.drop();
+      hash?.discard();
       request.log.warn(
         { err: error, device: device.name, bytes_written: progress.written },
         'upload cut short',

@@ -105,7 +105,7 @@ export async function hashSpan(
       found.push(hashed.value);
     }
   } catch (error) {
-    stream.drop();
+    stream.discard();
     throw error;
   }
   return Buffer.concat(found);

@@ -4,21 +4,21 @@ import { Worker } from 'node:worker_threads';
 import { Problem } from '../../http/problems/problem.ts';
 import type { HashAnswer, HashTask, HashWorkerData } from './hash-worker.ts';
 
-/** Bytes that come one part after the other, and are hashed as they come. */
+/** Bytes that arrive in parts, and are hashed as they arrive. */
 export interface HashStream {
   /**
    * Hashes the next bytes, one call at a time. Shared memory must stay as it is meanwhile; other memory
    * is copied.
    *
    * @returns the SHA-256 of each block that ended in them, one behind the other
-   * @throws Problem internal_error if the thread has ended, be that before: no other thread goes on
+   * @throws Problem internal_error if the thread has ended, now or earlier: no other thread takes over
    */
   hash(bytes: Uint8Array, last: boolean): Promise<Uint8Array>;
-  /** Gives up what was hashed; not needed after the last bytes. */
-  drop(): void;
+  /** Forgets what was hashed; not needed after the last bytes. */
+  discard(): void;
 }
 
-/** A thread that hashes: on the event loop that would hold up everybody else. */
+/** A thread that hashes, which would block the event loop. */
 export class HashThread {
   readonly #worker: Worker;
   readonly #waiting = new Map<
@@ -45,17 +45,17 @@ export class HashThread {
     this.#worker.on('exit', () => this.#fail());
   }
 
-  /** Whether it can hash: one that has ended does not come back. */
+  /** Whether it can hash: a thread that has ended is not started again. */
   get usable(): boolean {
     return this.#failure === undefined;
   }
 
-  /** @param blockSize after as many bytes a digest ends; without it there is one, of all */
+  /** @param blockSize bytes of a block, each of which has a digest; without it there is one digest, of all bytes */
   begin(blockSize = Number.POSITIVE_INFINITY): HashStream {
     const stream = ++this.#streams;
     return {
       hash: (bytes, last) => this.#hash({ kind: 'hash', stream, bytes, blockSize, last }),
-      drop: () => this.#post({ kind: 'drop', stream }),
+      discard: () => this.#post({ kind: 'discard', stream }),
     };
   }
 

@@ -3,10 +3,10 @@ import { createHash, type Hash } from 'node:crypto';
 import { setPriority } from 'node:os';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 
-/** The next bytes of a stream, which the first task of it begins; or its end before its last bytes. */
+/** The next bytes of a stream; or that no more will come, though the last bytes have not. The first task of a stream begins it. */
 export type HashTask =
   | { kind: 'hash'; stream: number; bytes: Uint8Array; blockSize: number; last: boolean }
-  | { kind: 'drop'; stream: number };
+  | { kind: 'discard'; stream: number };
 
 /** The digests of the blocks that ended in a task, one behind the other. */
 export interface HashAnswer {
@@ -19,10 +19,10 @@ export interface HashWorkerData {
   niceness: number;
 }
 
-/** The SHA-256 of each block of some bytes that come one part after the other. */
-class Blocks {
+/** Hashes bytes that arrive in parts, block by block. */
+class BlockHasher {
   readonly #blockSize: number;
-  /** Of the open block. Bytes of none at all are a block too. */
+  /** Of the block that has not ended. No bytes at all are one block, too. */
   #hash: Hash | undefined = createHash('sha256');
   #filled = 0;
 
@@ -31,7 +31,7 @@ class Blocks {
   }
 
   /** @returns the digests of the blocks that end in these bytes */
-  take(bytes: Uint8Array, last: boolean): Buffer {
+  update(bytes: Uint8Array, last: boolean): Buffer {
     const digests: Buffer[] = [];
     for (let at = 0; at < bytes.length; ) {
       this.#hash ??= createHash('sha256');
@@ -51,27 +51,27 @@ class Blocks {
 }
 
 function serve(port: MessagePort): void {
-  const streams = new Map<number, Blocks>();
+  const streams = new Map<number, BlockHasher>();
   port.on('message', (task: HashTask) => {
     const { kind, stream } = task;
-    if (kind === 'drop') {
+    if (kind === 'discard') {
       streams.delete(stream);
       return;
     }
-    const blocks = streams.get(stream) ?? new Blocks(task.blockSize);
+    const blocks = streams.get(stream) ?? new BlockHasher(task.blockSize);
     if (task.last) streams.delete(stream);
     else streams.set(stream, blocks);
-    const digests = blocks.take(task.bytes, task.last);
+    const digests = blocks.update(task.bytes, task.last);
     port.postMessage({ stream, digests } satisfies HashAnswer);
   });
 }
 
 if (parentPort !== null) {
   try {
-    // On Linux this is the thread's own.
+    // On Linux a thread has a priority of its own.
     setPriority((workerData as HashWorkerData).niceness);
   } catch {
-    // Then it is as urgent as the others.
+    // Then it has the priority of the other threads.
   }
   serve(parentPort);
 }
