@@ -164,7 +164,7 @@ static bool wait_for(pid_t child, int *status)
 	struct pollfd ended = { .fd = descriptor, .events = POLLIN };
 	bool in_time = true;
 
-	/* Without pidfd_open(2), Linux 5.3, whoever runs us keeps the time. */
+	/* Without pidfd_open(2), Linux 5.3, there is no time limit here. */
 	if (descriptor >= 0) {
 		in_time = poll(&ended, 1, (int)LIMIT_SECONDS * 1000) > 0;
 		close(descriptor);

@@ -113,7 +113,7 @@ TEST(the_caller_copies_so_many_bytes_at_most)
 
 	/* Three times 20 KiB each, for there are two checksums */
 	helped = copy_verified(&context, &a, &a, JOBS, 20 * KIB);
-	/* Where this is slow, he has done enough sooner. */
+	/* On a slow machine the caller stops sooner. */
 	CHECK(helped >= 1 && helped <= 4);
 	context_close(&context);
 }
@@ -227,7 +227,7 @@ static int upload(struct context *context, const struct file *to, unsigned char 
 	return status;
 }
 
-TEST(the_caller_copies_from_his_own_memory)
+TEST(the_caller_copies_from_its_own_memory)
 {
 	struct context context = context_open(2);
 	struct file a = file_device(&context, "a", 2 * MIB);
@@ -267,7 +267,7 @@ static int download(struct context *context, const struct file *from, uint32_t c
 	return status;
 }
 
-TEST(the_caller_copies_to_his_own_memory)
+TEST(the_caller_copies_to_its_own_memory)
 {
 	struct context context = context_open(2);
 	struct file a = file_device(&context, "a", 2 * MIB);
@@ -279,7 +279,7 @@ TEST(the_caller_copies_to_his_own_memory)
 	context_close(&context);
 }
 
-TEST(his_memory_takes_its_turn_where_a_thread_is_at_work)
+TEST(its_memory_takes_its_turn_if_a_thread_is_at_work)
 {
 	struct context context = context_open(1);
 	struct file a = file_device(&context, "a", 4 * MIB);
@@ -310,7 +310,7 @@ static void note_write_back(const unsigned char *start, size_t size)
 	__real_write_back(start, size);
 }
 
-TEST(the_caller_writes_back_what_he_copied)
+TEST(the_caller_writes_back_what_it_copied)
 {
 	struct context context = context_open(1);
 	struct file a = file_device(&context, "a", 2 * MIB);
@@ -425,7 +425,7 @@ static void *cancel_any(void *argument)
 	return NULL;
 }
 
-TEST(each_job_ends_once_whoever_does_it)
+TEST(each_job_ends_once_by_whichever_thread)
 {
 	struct context context = context_open(2);
 	struct file a = file_device(&context, "a", 2 * MIB);

@@ -474,7 +474,7 @@ TEST(the_handler_before_ours_is_called)
 	context_close(&context);
 }
 
-/* One who put his on top of ours keeps it, and we stay beneath. */
+/* A handler that was installed over ours stays, and calls ours. */
 static struct sigaction beneath;
 
 static void stacked_handler(int signal, siginfo_t *info, void *ucontext)

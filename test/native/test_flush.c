@@ -351,8 +351,8 @@ TEST(any_other_failure_to_sync_is_an_io_error)
 }
 
 /*
- * The kernel tells of a lost write once. Whoever was in flight on the device
- * then cannot know that it was not his.
+ * The kernel reports a lost write once. A job that was in flight on the device
+ * then cannot know that the write was not its own.
  */
 static int fail_first_window(void *start, size_t size, int flags)
 {

@@ -21,7 +21,7 @@ TEST(the_peer_of_a_socket_pair_is_this_user)
 	close(ends[0]);
 }
 
-TEST(the_peer_is_whoever_connected)
+TEST(the_peer_is_the_process_that_connected)
 {
 	const int64_t nobody = 65534;
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
