@@ -14,7 +14,7 @@ import { readAtHost } from './at-host.ts';
 import { documentFor, runningDocument } from './document.ts';
 import type { Ends } from './ends.ts';
 import { type EndedRecord, type RunningRecord, readEnded, readRunning } from './record.ts';
-import { type FleetTransfer, hostsOf, type HostReport } from './schema.ts';
+import { type FleetTransfer, type HostReport, hostsOf } from './schema.ts';
 import { readSettings, type Settings } from './settings.ts';
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
