@@ -32,7 +32,7 @@
 extern "C" {
 #endif
 
-#define DMA_SHIM_ABI 13
+#define DMA_SHIM_ABI 14
 
 #define DMA_SHIM_MAX_SEGMENTS 4096u
 #define DMA_SHIM_MAX_DEVICES 256u
@@ -53,7 +53,7 @@ extern "C" {
  * read (for its checksum). As a source: nothing is read (FILL).
  */
 #define DMA_SHIM_NOWHERE UINT32_C(0xffffffff)
-/** DMA_SHIM_SOCKET - as a destination: the job's socket. */
+/** DMA_SHIM_SOCKET - as a source or a destination: the job's socket. */
 #define DMA_SHIM_SOCKET UINT32_C(0xfffffffd)
 
 struct dma_shim;
@@ -155,9 +155,10 @@ enum dma_shim_priority {
  *
  * Only the CPU engine fills and compares.
  *
- * A COPY from a device to DMA_SHIM_SOCKET sends one segment, as fast as the other end
- * takes it. It has no flags, its dst_offset is zero, and it may last for as long as the other
- * end reads nothing: dma_shim_cancel() is its time limit.
+ * A COPY between a device and DMA_SHIM_SOCKET sends or receives one segment, as fast as the
+ * other end takes it or sends it. The socket has no offset but zero; CHECKSUM and FLUSH are for
+ * what is received. It may last for as long as the other end does nothing:
+ * dma_shim_cancel() is its time limit.
  */
 enum dma_shim_operation {
 	DMA_SHIM_COPY = 0,
@@ -195,7 +196,7 @@ struct dma_shim_segment {
  * @tag:           the caller's name for it, given back in its completions;
  *                 unique among the jobs in flight
  * @memory_size:   size of the memory passed to dma_shim_submit(); zero if none
- * @source:        device handle or DMA_SHIM_MEMORY
+ * @source:        device handle, DMA_SHIM_MEMORY or DMA_SHIM_SOCKET
  * @destination:   device handle, DMA_SHIM_MEMORY, DMA_SHIM_NOWHERE or DMA_SHIM_SOCKET
  * @engine:        enum dma_shim_engine
  * @priority:      enum dma_shim_priority
@@ -211,7 +212,7 @@ struct dma_shim_segment {
  * @pattern:       FILL: that many bytes, the rest zero
  * @socket:        SOCKET: a connected stream socket that does not block; else zero. It is
  *                 duplicated: the caller may close its own at any time. Until the
- *                 DONE record, nobody else may send on it
+ *                 DONE record, nobody else may send on it, or receive from it
  * @reserved:      zero
  *
  * The DMA engine copies between devices that dma_shim_dma_attach() has made
@@ -240,7 +241,8 @@ struct dma_shim_job {
 
 /** enum dma_shim_completion_kind */
 enum dma_shim_completion_kind {
-	/** the job goes on; @bytes_done has grown. At most one each 100 ms */
+	/** the job goes on; @bytes_done has grown. At most one each 100 ms, and one when all
+	 * is received and yet to be flushed */
 	DMA_SHIM_PROGRESS = 1,
 	/** the job is over and touches no memory any more */
 	DMA_SHIM_DONE = 2,
@@ -269,7 +271,7 @@ enum dma_shim_dma_error {
 /**
  * struct dma_shim_completion - how a job stands, or ended
  * @tag:             the job's
- * @bytes_done:      bytes copied, filled, compared or sent (or read, if nothing is
+ * @bytes_done:      bytes copied, filled, compared, sent or received (or read, if nothing is
  *                   written) so far
  * @started_ns:      when its first byte was about to move
  * @finished_ns:     when it ended; zero in a PROGRESS record
@@ -286,7 +288,8 @@ enum dma_shim_dma_error {
  *                   -ENODEV     there is no DMA channel any more
  *                   -ENXIO      the device, or that part of it, has gone
  *                   -ENOSPC     a file's file system is full
- *                   -ECONNRESET the socket's other end has gone, or takes no more
+ *                   -ECONNRESET the socket's other end has gone, takes no more, or has sent
+ *                               its last byte too soon
  * @segment:         index of the segment in which it failed, or in which the
  *                   first difference is; else zero
  * @source_crc:      with CHECKSUM or VERIFY
@@ -299,6 +302,8 @@ enum dma_shim_dma_error {
  * @difference:      COMPARE, if the status is zero: from the beginning of that
  *                   segment on, the first byte that differs; else
  *                   DMA_SHIM_NO_DIFFERENCE
+ * @received:        bytes that were taken from the socket: of a job that failed, it may be
+ *                   more than @bytes_done
  */
 struct dma_shim_completion {
 	uint64_t tag;
@@ -318,6 +323,7 @@ struct dma_shim_completion {
 	uint32_t dma_channel;
 	uint32_t dma_retries;
 	uint64_t difference;
+	uint64_t received;
 };
 
 /**
@@ -440,10 +446,10 @@ int dma_shim_device_close(struct dma_shim *shim, uint32_t device);
  * Return: DMA_SHIM_SUBMIT_COMPLETED and the DONE record in @over, or 0 and exactly one
  * DONE record later, or -EINVAL (a field out of range, a segment of size 0,
  * overlapping itself, flags or a pattern that do not fit, a socket that blocks), -EBADF (no such
- * device or descriptor), -ERANGE (a segment outside its device or memory),
+ * device), -ERANGE (a segment outside its device or memory),
  * -ENODEV (the DMA engine is not open), -EOPNOTSUPP (it cannot reach that
- * source or destination), -EEXIST (the tag is in flight), -ENOTSOCK, -EMFILE,
- * -ENOMEM; then there is no record.
+ * source or destination), -EEXIST (the tag is in flight), -ENOTCONN (a socket that is no open
+ * descriptor), -ENOTSOCK, -EMFILE, -ENOMEM; then there is no record.
  */
 int dma_shim_submit(struct dma_shim *shim, const struct dma_shim_job *job,
 		    const struct dma_shim_segment *segments, void *memory,
@@ -649,6 +655,16 @@ int dma_shim_storage(const char *path, struct dma_shim_storage *out);
  * Unix socket), -ENOTSOCK or -EBADF.
  */
 int64_t dma_shim_peer_uid(int fd);
+
+/**
+ * dma_shim_socket_ready() - whose turn it is on a socket
+ * @fd:       a connected socket
+ * @receives: zero: whether it takes bytes now; else whether it has some
+ *
+ * Return: 1 (or an end or an error, of which the next call would tell), 0 if that is up to the
+ * other end, or -EBADF. Never waits.
+ */
+int dma_shim_socket_ready(int fd, uint32_t receives);
 
 /** struct dma_shim_writer - bytes on their way to a descriptor, and a thread */
 struct dma_shim_writer;

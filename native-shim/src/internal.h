@@ -162,7 +162,8 @@ enum step {
 	STEP_CHECK,      /* checksums of a large segment, likewise */
 	STEP_RUN,        /* small segments one by one: as COPY, and checksums */
 	STEP_CHECK_RUN,  /* checksums of small segments, one by one */
-	STEP_STREAM,     /* a segment to a socket: one piece at a time, of what it takes */
+	STEP_STREAM,     /* a segment to or from a socket: one piece at a time, of what it
+			  * takes or has */
 	STEP_WRITEBACK,  /* CPU caches, a piece's worth of lines */
 	STEP_SYNC,       /* msync() of one window */
 	STEP_END,
@@ -228,6 +229,7 @@ struct job {
 	uint32_t segment_destination_crc;
 
 	uint64_t bytes_done;
+	uint64_t received;                      /* STREAM: taken from the socket */
 	uint64_t bytes_reported;
 	uint64_t reported_ns;
 	uint64_t started_ns;
@@ -251,7 +253,7 @@ struct job {
  *
  * Filled by step_take(), run by piece_run() without the lock, or as a request
  * to the kernel; accounted for by step_piece_done(). It is of @run_length
- * segments: the first from @offset on, and @size bytes in all. @at and @bytes are volatile because a fault may leave
+ * segments: the first from @offset on, and @size bytes in all. @at, @bytes and @received are volatile because a fault may leave
  * the code that counts them by siglongjmp(3).
  */
 struct piece {
@@ -265,6 +267,7 @@ struct piece {
 	int status;
 	volatile uint32_t at;           /* segment being worked on */
 	volatile uint64_t bytes;        /* moved, or read if none are moved */
+	volatile uint64_t received;     /* STREAM: taken from the socket */
 	uint64_t difference;            /* COMPARE: see struct dma_shim_completion */
 	uint32_t source_crc;
 	uint32_t destination_crc;
@@ -318,6 +321,7 @@ int file_write(const struct device *device, const unsigned char *from,
 
 /* socket.c */
 void socket_send(struct piece *piece);
+void socket_receive(struct piece *piece);
 
 /* piece.c */
 void piece_run(struct piece *piece);
@@ -383,7 +387,7 @@ int syncer_start(struct dma_shim *shim);
 void syncer_stop(struct dma_shim *shim);
 
 /**
- * struct streams - the threads that send to sockets
+ * struct streams - the threads that send to sockets and receive from them
  * @jobs:    that are not over
  * @epoll:   each job's socket, by its tag: a thread takes the one that is ready
  * @stopped: readable once the threads are to end

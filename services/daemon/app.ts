@@ -286,6 +286,7 @@ export async function buildApp({
       unflushed,
       overwritten,
       idleMs: config.upload_idle_seconds * 1000,
+      pastNodeFrom,
       signal: uploads.signal,
     });
     await http.register(digestRoutes, { engine, inventory, queue, hashers });

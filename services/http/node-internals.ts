@@ -8,8 +8,20 @@ import { StartError } from '../base/start-error.ts';
 interface Handle {
   fd: number;
   writeQueueSize: number;
+  /** Kept by http's server for a connection that its parser reads. */
+  reading?: boolean;
   _parent?: Handle;
 }
+
+/** Of a connection to an HTTP server. Callbacks have the numbers that its constructor names. */
+interface Parser {
+  constructor: { kOnBody?: number };
+  execute(bytes: Buffer): number | Error;
+  [callback: number]: unknown;
+}
+
+/** What the parser is given in place of a body: it looks at none of it. */
+const NOTHING = Buffer.alloc(2 ** 20);
 
 /** The descriptor of a connection that is open; -1 once it is not. */
 export function descriptorOf(socket: Socket): number {
@@ -20,6 +32,42 @@ export function descriptorOf(socket: Socket): number {
 export function writeQueueOf(socket: Socket): number {
   const handle = handleOf(socket);
   return (handle?._parent ?? handle)?.writeQueueSize ?? 0;
+}
+
+/** Whether Node reads a connection to an HTTP server now; undefined if that cannot be known. */
+export function isReading(socket: Socket): boolean | undefined {
+  return handleOf(socket)?.reading;
+}
+
+/** Whether {@link skipBody} can do what it promises. */
+export function canSkipBody(socket: Socket): boolean {
+  const parser = parserOf(socket);
+  const callback = parser?.constructor.kOnBody;
+  return typeof parser?.execute === 'function' && typeof callback === 'number';
+}
+
+/**
+ * Has the parser of a connection count bytes of a body that somebody else has read, so that it is in
+ * step with what comes behind them. Nothing if the connection is closed.
+ *
+ * @param bytes at most what is left of the body
+ * @throws Error if they are not a part of a body
+ */
+export function skipBody(socket: Socket, bytes: number): void {
+  const parser = parserOf(socket);
+  const callback = parser?.constructor.kOnBody;
+  if (parser === undefined || callback === undefined) return;
+  // Without it, none of the bytes is copied, or handed on.
+  const onBody = parser[callback];
+  parser[callback] = null;
+  try {
+    for (let left = bytes; left > 0; left -= NOTHING.length) {
+      const taken = parser.execute(left < NOTHING.length ? NOTHING.subarray(0, left) : NOTHING);
+      if (taken instanceof Error) throw taken;
+    }
+  } finally {
+    parser[callback] = onBody;
+  }
 }
 
 /**
@@ -48,6 +96,10 @@ export async function checkNodeInternals(): Promise<void> {
 /** The first thing that is not there. */
 export function missingIn(handle: Partial<Handle> | undefined): string | undefined {
   return (['fd', 'writeQueueSize'] as const).find((name) => typeof handle?.[name] !== 'number');
+}
+
+function parserOf(socket: Socket): Parser | undefined {
+  return (socket as unknown as { parser?: Parser | null }).parser ?? undefined;
 }
 
 function handleOf(socket: Socket): Handle | undefined {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
+import { setImmediate as turn } from 'node:timers/promises';
 import { TLSSocket } from 'node:tls';
-import { descriptorOf, writeQueueOf } from './node-internals.ts';
+import { canSkipBody, descriptorOf, isReading, skipBody, writeQueueOf } from './node-internals.ts';
 
 /** From this size on a body is moved past Node: below, handing the connection over costs more. */
 export const PAST_NODE_FROM = 2 ** 20;
@@ -11,8 +12,8 @@ export const PAST_NODE_FROM = 2 ** 20;
 export interface Passage {
   /** How many the kernel has taken. */
   taken: number;
-  /** Whether more are waiting for it to take them. */
-  waiting: boolean;
+  /** Whether more are there, and it takes none of them now. */
+  isRefused(): boolean;
 }
 
 const passages = new WeakMap<Socket, Passage>();
@@ -41,8 +42,8 @@ export function isDrained(socket: Socket): boolean {
 }
 
 /** Bytes begin to go out past Node, until {@link endPassage}. */
-export function beginPassage(socket: Socket): Passage {
-  const passage = { taken: 0, waiting: false };
+export function beginPassage(socket: Socket, isRefused: Passage['isRefused']): Passage {
+  const passage = { taken: 0, isRefused };
   passages.set(socket, passage);
   return passage;
 }
@@ -54,4 +55,83 @@ export function endPassage(socket: Socket): void {
 /** What goes out past Node now; undefined if nothing does. */
 export function passageOf(socket: Socket): Passage | undefined {
   return passages.get(socket);
+}
+
+/**
+ * A request's body of which somebody else reads what Node has not read yet. Node's parser is told of
+ * those bytes, so that it goes on behind them, wherever they end.
+ */
+export class BodyPastNode {
+  readonly #request: IncomingMessage;
+  readonly #socket: Socket;
+  #bytesRead = 0;
+
+  private constructor(request: IncomingMessage, socket: Socket) {
+    this.#request = request;
+    this.#socket = socket;
+  }
+
+  /** @returns undefined if Node has to read it: see {@link connectionPastNode} */
+  static of(
+    request: IncomingMessage,
+    size: number | undefined,
+    from: number,
+  ): BodyPastNode | undefined {
+    const socket = connectionPastNode(request, size, from);
+    if (socket === undefined || !canSkipBody(socket)) return undefined;
+    return new BodyPastNode(request, socket);
+  }
+
+  /** Where the bytes are to be read; -1 once the connection is closed. */
+  descriptor(): number {
+    return descriptorOf(this.#socket);
+  }
+
+  /**
+   * Has Node stop reading the connection, until {@link release}. What it has read already is in the
+   * request, and is to be read there first.
+   *
+   * @returns whether it has stopped, and there is something to read
+   */
+  async stop(): Promise<boolean> {
+    if (this.#request.complete) return false;
+    // Else it goes on as soon as the request is read.
+    this.#request._read = () => {};
+    // By then it has gone on where it was about to.
+    await turn();
+    this.#socket.pause();
+    this.#bytesRead = this.#socket.bytesRead;
+    if (this.#socket.destroyed || this.#request.complete) return false;
+    return isReading(this.#socket) === false;
+  }
+
+  /**
+   * Tells Node of bytes that were read meanwhile.
+   *
+   * @throws Error if Node has read some itself: what is written is not what was sent
+   */
+  skip(bytes: number): void {
+    if (this.#socket.destroyed) return;
+    if (this.#socket.bytesRead !== this.#bytesRead) {
+      const error = new Error(
+        'Node.js read from a connection that it had been told to leave alone',
+      );
+      this.#socket.destroy(error);
+      throw error;
+    }
+    try {
+      skipBody(this.#socket, bytes);
+    } catch (error) {
+      // What comes next would be read from the wrong place.
+      this.#socket.destroy(error as Error);
+      throw error;
+    }
+  }
+
+  /** Node reads on. */
+  release(): void {
+    Reflect.deleteProperty(this.#request, '_read');
+    // Also if the body is complete: what comes next is another request.
+    this.#socket.resume();
+  }
 }

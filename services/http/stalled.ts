@@ -34,7 +34,7 @@ export class StalledReaders {
   check(now: number): void {
     for (const [socket, reader] of this.#readers) {
       const passage = passageOf(socket);
-      if (socket.writableLength === 0 && !passage?.waiting) {
+      if (socket.writableLength === 0 && !passage?.isRefused()) {
         reader.since = undefined;
         continue;
       }

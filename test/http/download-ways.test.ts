@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { closeSync, openSync, readdirSync, truncateSync, writeSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { failedCompletion } from '../../services/daemon/engines/completions.ts';
 import { Engine } from '../../services/daemon/engines/engine.ts';
 import { SOCKET } from '../../services/daemon/engines/records.ts';
 import { MEMORY_DIR, startTestApp, type TestApp } from '../support/app.ts';
@@ -118,6 +120,42 @@ describe.each(WAYS)('downloads %s', (way, pastNodeFrom) => {
       expect(wire.pending).toHaveLength(0);
     });
 
+    test('a client reads what was there before an upload behind it on its connection', async () => {
+      const body = noise(2 * MIB);
+      const range = { range: `bytes=0-${body.length - 1}`, connection: 'keep-alive' };
+      const wire = new Wire(port);
+      wire.socket.pause();
+      wire.send(
+        Buffer.concat([request(`GET ${CONTENT}`, range), request(`PUT ${CONTENT}`, {}, body)]),
+      );
+      // Its own kernel has most of the answer by then.
+      await sleep(700);
+      wire.socket.resume();
+      expect((await wire.answer()).body.equals(bytes.subarray(0, body.length))).toBe(true);
+      expect((await wire.answer()).status).toBe(200);
+      const put = request(`PUT ${CONTENT}`, {}, bytes.subarray(0, body.length));
+      expect((await exchange(port, put)).status).toBe(200);
+    });
+
+    test('without a descriptor to be had it goes on through Node', async () => {
+      const real = Engine.prototype.submit;
+      let refused = 0;
+      const submitted = jest.spyOn(Engine.prototype, 'submit').mockImplementation(function (
+        this: Engine,
+        job,
+        listener,
+      ) {
+        // From the third on, in the middle of it.
+        if (job.destination !== SOCKET || refused++ < 2) return real.call(this, job, listener);
+        setImmediate(() => listener.done(failedCompletion(0, -constants.errno.EMFILE)));
+        return 0;
+      });
+      const { body } = await exchange(port, request(`GET ${CONTENT}`));
+      submitted.mockRestore();
+      expect(body.equals(bytes)).toBe(true);
+      expect(refused > 2).toBe(way === 'past Node');
+    });
+
     test('what its client sends meanwhile is answered behind it, be it garbage', async () => {
       const wire = await openDownload(port, { connection: 'keep-alive' });
       wire.send('nonsense\r\n\r\n');
@@ -229,6 +267,17 @@ describe.each(WAYS)('downloads %s', (way, pastNodeFrom) => {
     slow.socket.resume();
     expect((await slow.answer()).body.equals(bytes)).toBe(true);
     await expectCut(stalled);
+    await app.close();
+  }, 30_000);
+
+  test('a slow device is not taken for a client that reads nothing', async () => {
+    await start({ DMAD_DOWNLOAD_IDLE_SECONDS: '1', DMAD_FAULTS: '1' });
+    const slow = { kind: 'slow', delay_ms: 3500, offset: MIB, size: 1 };
+    await app.ask({
+      ...{ method: 'POST', url: '/faults', payload: { device_name: 'dax0.0', ...slow } },
+    });
+    const { body } = await exchange(port, request(`GET ${CONTENT}`));
+    expect(body.equals(bytes)).toBe(true);
     await app.close();
   }, 30_000);
 

@@ -296,13 +296,6 @@ ssize_t __wrap_send(int socket, const void *bytes, size_t size, int flags)
 			    __real_send(socket, bytes, size, flags);
 }
 
-ssize_t __wrap_sendfile(int socket, int file, off_t *offset, size_t size);
-ssize_t __wrap_sendfile(int socket, int file, off_t *offset, size_t size)
-{
-	return hooks.sendfile ? hooks.sendfile(socket, file, offset, size) :
-				__real_sendfile(socket, file, offset, size);
-}
-
 const struct cpu_features *__wrap_cpu_features(void);
 const struct cpu_features *__wrap_cpu_features(void)
 {

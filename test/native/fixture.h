@@ -68,7 +68,6 @@ struct hooks {
 	void (*write_back)(const unsigned char *start, size_t size);
 	int (*msync)(void *start, size_t size, int flags);
 	ssize_t (*send)(int socket, const void *bytes, size_t size, int flags);
-	ssize_t (*sendfile)(int socket, int file, off_t *offset, size_t size);
 	const struct cpu_features *features;
 	unsigned int cpus;              /* that this process may run on */
 	const char *subsystem;          /* of every character device in sysfs */
@@ -89,7 +88,6 @@ uint32_t __real_crc32c(uint32_t crc, const void *bytes, size_t size);
 void __real_write_back(const unsigned char *start, size_t size);
 int __real_msync(void *start, size_t size, int flags);
 ssize_t __real_send(int socket, const void *bytes, size_t size, int flags);
-ssize_t __real_sendfile(int socket, int file, off_t *offset, size_t size);
 const struct cpu_features *__real_cpu_features(void);
 unsigned int __real_cpu_count(void);
 void *__real_malloc(size_t size);

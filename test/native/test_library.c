@@ -35,7 +35,7 @@ TEST(the_library_exports_its_interface_and_nothing_else)
 	CHECK(LOAD(handle, dma_shim_device_open) && LOAD(handle, dma_shim_device_close));
 	CHECK(LOAD(handle, dma_shim_submit) && LOAD(handle, dma_shim_cancel));
 	CHECK(LOAD(handle, dma_shim_cpu_info) && LOAD(handle, dma_shim_lock_file));
-	CHECK(LOAD(handle, dma_shim_peer_uid));
+	CHECK(LOAD(handle, dma_shim_peer_uid) && LOAD(handle, dma_shim_socket_ready));
 	CHECK(!dlsym(handle, "crc32c"));
 	CHECK(!dlsym(handle, "job_retire"));
 	CHECK(!dlsym(handle, "stream_kernels"));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Bytes of a device to a socket: ends that read, stall, leave; descriptors that are closed. */
+/* Bytes between a device and a socket: ends that stall, leave; descriptors that are closed. */
 #include "fixture.h"
 
 #include <arpa/inet.h>
@@ -59,6 +59,33 @@ static int send_to(struct context *context, uint64_t tag, uint32_t device, int s
 
 	job.socket = socket;
 	return submit_one(context, job, from, 0, size);
+}
+
+static int receive_with(struct context *context, uint64_t tag, uint32_t device, int socket,
+			uint64_t to, uint64_t size, uint32_t flags, uint32_t seed)
+{
+	struct dma_shim_job job = job_of(tag, DMA_SHIM_SOCKET, device);
+
+	job.socket = socket;
+	job.flags = flags;
+	job.crc_seed = seed;
+	return submit_one(context, job, 0, to, size);
+}
+
+static int receive_from(struct context *context, uint64_t tag, uint32_t device, int socket,
+			uint64_t to, uint64_t size)
+{
+	return receive_with(context, tag, device, socket, to, size, DMA_SHIM_JOB_CHECKSUM, 0);
+}
+
+static void write_all(int socket, const unsigned char *bytes, uint64_t size)
+{
+	while (size) {
+		ssize_t put = SYS(write(socket, bytes, size));
+
+		bytes += put;
+		size -= (uint64_t)put;
+	}
 }
 
 /* Read exactly that, and find it equal. */
@@ -170,28 +197,110 @@ static ssize_t fails_with(int error)
 	return -1;
 }
 
-static ssize_t cannot_send_files(int socket, int file, off_t *offset, size_t size)
+static _Atomic int disk_error;
+
+static ssize_t disk_fails(int file, void *bytes, size_t size, off_t offset)
 {
-	(void)socket, (void)file, (void)offset, (void)size;
-	return fails_with(EINVAL);
+	if (offset >= (off_t)MIB)
+		return fails_with(disk_error);
+	return __real_pread(file, bytes, size, offset);
 }
 
-TEST(a_file_that_cannot_be_spliced_is_sent_from_its_mapping)
+/* What a client reads are the bytes of when they were sent, whatever is written afterwards. */
+TEST(what_was_sent_does_not_change_any_more)
 {
-	hooks.sendfile = cannot_send_files;
-	sends_all(tcp_ends);
+	struct context context = context_open(1);
+	struct file file = noisy_device(&context, "a");
+	struct ends ends = tcp_ends();
+	static unsigned char before[256 * KIB];
+
+	memcpy(before, file.bytes, sizeof(before));
+	CHECK_EQ(send_to(&context, 1, file.handle, ends.ours, 0, sizeof(before)), 0);
+	CHECK_EQ(done_of(&context, 1).status, 0);
+	memset(file.bytes, 0, sizeof(before));
+	SYS(ftruncate(file.descriptor, 1));
+	expect_bytes(ends.theirs, before, sizeof(before));
+	close_ends(&ends);
+	context_close(&context);
 }
 
-static _Atomic int interruptions;
+static int socket_error;
 
-static ssize_t disk_fails(int socket, int file, off_t *offset, size_t size)
+static ssize_t socket_fails(int socket, const void *bytes, size_t size, int flags)
 {
-	if (atomic_fetch_add(&interruptions, 1) % 2 == 0)
-		return fails_with(EINTR);
-	if (*offset >= (off_t)MIB)
-		return fails_with(EIO);
-	return __real_sendfile(socket, file, offset, MIB - (uint64_t)*offset < size ?
-						     MIB - (uint64_t)*offset : size);
+	return size > sizeof(struct dma_shim_completion) * BATCH_RECORDS ?
+	       fails_with(socket_error) : __real_send(socket, bytes, size, flags);
+}
+
+TEST(the_errors_of_the_other_end_are_told_apart_from_others)
+{
+	static const struct { int error, status; } errors[] = {
+		{ EPIPE, -ECONNRESET }, { ETIMEDOUT, -ECONNRESET },
+		{ EHOSTUNREACH, -ECONNRESET }, { ENETDOWN, -ECONNRESET },
+		{ EACCES, -EIO }, { ENOBUFS, -EIO }, { EPERM, -EIO },
+	};
+	struct context context = context_open(1);
+	struct file file = noisy_device(&context, "a");
+	struct ends ends = tcp_ends();
+
+	hooks.send = socket_fails;
+	for (uint64_t n = 0; n < sizeof(errors) / sizeof(*errors); n++) {
+		socket_error = errors[n].error;
+		CHECK_EQ(send_to(&context, n, file.handle, ends.ours, 0, MIB), 0);
+		CHECK_EQ(done_of(&context, n).status, errors[n].status);
+	}
+	close_ends(&ends);
+	context_close(&context);
+}
+
+TEST(a_socket_tells_whether_it_is_ready)
+{
+	struct ends ends = tcp_ends();
+	static const char zeros[64 * KIB];
+
+	CHECK_EQ(dma_shim_socket_ready(ends.ours, 0), 1);
+	CHECK_EQ(dma_shim_socket_ready(ends.ours, 1), 0);
+	SYS(write(ends.theirs, zeros, 1));
+	CHECK_EQ(dma_shim_socket_ready(ends.ours, 1), 1);
+	while (write(ends.ours, zeros, sizeof(zeros)) > 0)
+		;
+	CHECK_EQ(dma_shim_socket_ready(ends.ours, 0), 0);
+	close(ends.theirs);
+	CHECK_EQ(dma_shim_socket_ready(ends.ours, 0), 1);
+	close(ends.ours);
+	CHECK_EQ(dma_shim_socket_ready(-1, 0), -EBADF);
+}
+
+/* One that hangs on a disk holds up no other: there are more threads than one. */
+static struct gate disk_gate = GATE;
+static int slow_file;
+
+static ssize_t disk_hangs(int file, void *bytes, size_t size, off_t offset)
+{
+	if (file == slow_file)
+		gate_wait(&disk_gate);
+	return __real_pread(file, bytes, size, offset);
+}
+
+TEST(a_device_that_hangs_holds_up_no_stream_of_another)
+{
+	struct context context = context_open(1);
+	struct file slow = noisy_device(&context, "slow"), file = noisy_device(&context, "a");
+	struct ends held = tcp_ends(), ends = tcp_ends();
+
+	slow_file = context.shim->devices[slow.handle]->descriptor;
+	hooks.pread = disk_hangs;
+	CHECK_EQ(send_to(&context, 1, slow.handle, held.ours, 0, MIB), 0);
+	gate_await(&disk_gate, 1);
+	CHECK_EQ(send_to(&context, 2, file.handle, ends.ours, 0, LARGE), 0);
+	expect_bytes(ends.theirs, file.bytes, LARGE);
+	CHECK_EQ(done_of(&context, 2).status, 0);
+	gate_let(&disk_gate, GATE_OPEN);
+	expect_bytes(held.theirs, slow.bytes, MIB);
+	CHECK_EQ(done_of(&context, 1).status, 0);
+	close_ends(&held);
+	close_ends(&ends);
+	context_close(&context);
 }
 
 TEST(a_disk_that_fails_ends_its_stream)
@@ -199,14 +308,19 @@ TEST(a_disk_that_fails_ends_its_stream)
 	struct context context = context_open(1);
 	struct file file = noisy_device(&context, "a");
 	struct ends ends = tcp_ends();
-	struct dma_shim_completion done;
+	static const int errors[] = { EIO, ESTALE, ENODATA, ECONNRESET, ENOMEM };
 
-	hooks.sendfile = disk_fails;
-	CHECK_EQ(send_to(&context, 1, file.handle, ends.ours, 0, LARGE), 0);
-	expect_bytes(ends.theirs, file.bytes, MIB);
-	done = done_of(&context, 1);
-	CHECK_EQ(done.status, -EIO);
-	CHECK_EQ(done.bytes_done, MIB);
+	hooks.pread = disk_fails;
+	for (uint64_t n = 0; n < sizeof(errors) / sizeof(*errors); n++) {
+		struct dma_shim_completion done;
+
+		disk_error = errors[n];
+		CHECK_EQ(send_to(&context, n, file.handle, ends.ours, 0, LARGE), 0);
+		expect_bytes(ends.theirs, file.bytes, MIB);
+		done = done_of(&context, n);
+		CHECK_EQ(done.status, -EIO);
+		CHECK_EQ(done.bytes_done, MIB);
+	}
 	close_ends(&ends);
 	context_close(&context);
 }
@@ -411,7 +525,7 @@ TEST(what_is_no_stream_is_refused)
 	struct dma_shim_job job = job_of(1, file.handle, DMA_SHIM_SOCKET);
 	char byte;
 
-	CHECK_EQ(send_to(&context, 1, file.handle, -1, 0, 1), -EBADF);
+	CHECK_EQ(send_to(&context, 1, file.handle, -1, 0, 1), -ENOTCONN);
 	CHECK_EQ(send_to(&context, 1, file.handle, file.descriptor, 0, 1), -ENOTSOCK);
 	CHECK_EQ(send_to(&context, 1, file.handle, datagrams, 0, 1), -EINVAL);
 	CHECK_EQ(send_to(&context, 1, file.handle, ends.theirs, 0, 1), -EINVAL);
@@ -420,6 +534,10 @@ TEST(what_is_no_stream_is_refused)
 	CHECK_EQ(send_to(&context, 1, 77, ends.ours, 0, 1), -EBADF);
 	CHECK_EQ(send_to(&context, 1, DMA_SHIM_MEMORY, ends.ours, 0, 1), -EINVAL);
 	CHECK_EQ(send_to(&context, 1, DMA_SHIM_SOCKET, ends.ours, 0, 1), -EINVAL);
+	CHECK_EQ(receive_from(&context, 1, DMA_SHIM_MEMORY, ends.ours, 0, 1), -EINVAL);
+	CHECK_EQ(receive_from(&context, 1, DMA_SHIM_NOWHERE, ends.ours, 0, 1), -EINVAL);
+	CHECK_EQ(receive_from(&context, 1, file.handle, ends.ours, 1, MIB), -ERANGE);
+	CHECK_EQ(receive_from(&context, 1, file.handle, -1, 0, 1), -ENOTCONN);
 	CHECK_EQ(send_to(&context, 1, DMA_SHIM_NOWHERE, ends.ours, 0, 1), -EINVAL);
 	job.socket = ends.ours;
 	CHECK_EQ(submit(&context, job, two, 2), -EINVAL);
@@ -433,6 +551,11 @@ TEST(what_is_no_stream_is_refused)
 	}
 	job.flags = 0;
 	job.engine = DMA_SHIM_ENGINE_DMA;
+	CHECK_EQ(submit_one(&context, job, 0, 0, 1), -EINVAL);
+	job = job_of(1, DMA_SHIM_SOCKET, file.handle);
+	job.socket = ends.ours;
+	CHECK_EQ(submit_one(&context, job, 1, 0, 1), -EINVAL);
+	job.flags = DMA_SHIM_JOB_VERIFY;
 	CHECK_EQ(submit_one(&context, job, 0, 0, 1), -EINVAL);
 	job = job_of(1, file.handle, file.handle);
 	job.socket = ends.ours;
@@ -525,4 +648,280 @@ TEST(a_context_that_gets_no_thread_for_streams_leaves_nothing)
 	CHECK_EQ(dma_shim_open(&options, &shim), -EAGAIN);
 	hooks.threads = 0;
 	CHECK_EQ(open_descriptors(), before);
+}
+
+static unsigned char noise[LARGE];
+
+static const unsigned char *make_noise(void)
+{
+	random_fill(noise, sizeof(noise));
+	return noise;
+}
+
+/* A piece at a time, each behind the one before; what comes behind the last stays unread. */
+static void receives_all(struct ends (*make)(void))
+{
+	struct context context = context_open(2);
+	struct file file = file_device(&context, "a", LARGE);
+	static const uint64_t sizes[] = { 1, 4095, 4096, MIB + 1, 5 * MIB + 77 };
+	const unsigned char *bytes = make_noise();
+	struct ends ends = make();
+	uint32_t crc = 0;
+	char byte;
+
+	for (size_t n = 0; n < sizeof(sizes) / sizeof(*sizes); n++) {
+		uint64_t to = random_below(LARGE - sizes[n] + 1);
+		struct dma_shim_completion done;
+
+		CHECK_EQ(receive_with(&context, n, file.handle, ends.ours, to, sizes[n],
+				      DMA_SHIM_JOB_CHECKSUM, crc), 0);
+		write_all(ends.theirs, bytes, sizes[n]);
+		write_all(ends.theirs, (const unsigned char *)"x", 1);
+		done = done_of(&context, n);
+		CHECK_EQ(done.status, 0);
+		CHECK_EQ(done.bytes_done, sizes[n]);
+		CHECK_EQ(done.received, sizes[n]);
+		crc = crc32c(crc, bytes, sizes[n]);
+		CHECK_EQ(done.source_crc, crc);
+		CHECK_EQ(memcmp(file.bytes + to, bytes, sizes[n]), 0);
+		CHECK_EQ(read(ends.ours, &byte, 1), 1);
+		CHECK_EQ(byte, 'x');
+		bytes += 4096;
+	}
+	close_ends(&ends);
+	context_close(&context);
+}
+
+TEST(a_stream_receives_all_bytes_and_no_other_over_tcp)
+{
+	receives_all(tcp_ends);
+}
+
+TEST(a_stream_receives_all_bytes_and_no_other_over_a_unix_socket)
+{
+	receives_all(unix_ends);
+}
+
+static _Atomic uint64_t written_back;
+
+static void count_write_back(const unsigned char *start, size_t size)
+{
+	atomic_fetch_add(&written_back, size);
+	__real_write_back(start, size);
+}
+
+TEST(what_device_dax_receives_is_written_back)
+{
+	struct context context = context_open(1);
+	struct dma_shim_device_info info;
+	uint32_t dax = fake_dax(&context, "dax", DMA_SHIM_MEMORY_CONTROLLER, &info);
+	const unsigned char *bytes = make_noise();
+	struct ends ends = tcp_ends();
+	struct dma_shim_completion done;
+
+	hooks.write_back = count_write_back;
+	CHECK_EQ(receive_with(&context, 1, dax, ends.ours, 5, DAX_SIZE - 5,
+			      DMA_SHIM_JOB_CHECKSUM | DMA_SHIM_JOB_FLUSH, 0), 0);
+	write_all(ends.theirs, bytes, DAX_SIZE - 5);
+	done = done_of(&context, 1);
+	CHECK_EQ(done.status, 0);
+	CHECK_EQ(done.source_crc, crc32c(0, bytes, DAX_SIZE - 5));
+	CHECK_EQ(memcmp(context.shim->devices[dax]->base + 5, bytes, DAX_SIZE - 5), 0);
+	CHECK(written_back >= DAX_SIZE - 5);
+	close_ends(&ends);
+	context_close(&context);
+}
+
+static struct gate sync_gate = GATE;
+
+static int sync_waits(void *start, size_t size, int flags)
+{
+	gate_wait(&sync_gate);
+	return __real_msync(start, size, flags);
+}
+
+TEST(a_slow_sync_is_not_taken_for_a_client_that_sends_nothing)
+{
+	struct context context = context_open(1);
+	struct file file = disk_device(&context, "a", 2 * MIB);
+	const unsigned char *bytes = make_noise();
+	struct ends ends = tcp_ends();
+	struct dma_shim_completion record;
+
+	hooks.msync = sync_waits;
+	CHECK_EQ(receive_with(&context, 1, file.handle, ends.ours, 0, MIB,
+			      DMA_SHIM_JOB_FLUSH, 0), 0);
+	write_all(ends.theirs, bytes, MIB);
+	do
+		CHECK(next_record(&context, &record));
+	while (record.bytes_done < MIB);
+	CHECK_EQ(record.kind, DMA_SHIM_PROGRESS);
+	gate_let(&sync_gate, GATE_OPEN);
+	CHECK_EQ(done_of(&context, 1).status, 0);
+	close_ends(&ends);
+	context_close(&context);
+}
+
+static _Atomic int syncs;
+
+static int sync_fails(void *start, size_t size, int flags)
+{
+	(void)start, (void)size, (void)flags;
+	atomic_fetch_add(&syncs, 1);
+	errno = EIO;
+	return -1;
+}
+
+TEST(what_is_received_counts_as_durable_only_if_its_sync_succeeds)
+{
+	struct context context = context_open(1);
+	struct file file = disk_device(&context, "a", 2 * MIB);
+	const unsigned char *bytes = make_noise();
+	uint32_t flags = DMA_SHIM_JOB_CHECKSUM | DMA_SHIM_JOB_FLUSH;
+	struct ends ends = tcp_ends();
+
+	CHECK_EQ(receive_with(&context, 1, file.handle, ends.ours, 0, MIB, flags, 0), 0);
+	write_all(ends.theirs, bytes, MIB);
+	CHECK_EQ(done_of(&context, 1).status, 0);
+	hooks.msync = sync_fails;
+	CHECK_EQ(receive_with(&context, 2, file.handle, ends.ours, 0, MIB, flags, 0), 0);
+	write_all(ends.theirs, bytes, MIB);
+	CHECK_EQ(done_of(&context, 2).status, -EIO);
+	CHECK_EQ(syncs, 1);
+	close_ends(&ends);
+	context_close(&context);
+}
+
+TEST(an_end_that_comes_too_soon_tells_how_far_it_came)
+{
+	struct ends (*const makes[])(void) = { tcp_ends, unix_ends };
+	struct context context = context_open(1);
+	struct file file = file_device(&context, "a", LARGE);
+	const unsigned char *bytes = make_noise();
+
+	for (uint64_t n = 0; n < 40; n++) {
+		struct ends ends = makes[n % 2]();
+		uint64_t size = n < 4 ? n : random_below(2 * MIB);
+		struct dma_shim_completion done;
+
+		CHECK_EQ(receive_from(&context, n, file.handle, ends.ours, 0, 2 * MIB), 0);
+		write_all(ends.theirs, bytes, size);
+		SYS(shutdown(ends.theirs, SHUT_WR));
+		done = done_of(&context, n);
+		CHECK_EQ(done.status, -ECONNRESET);
+		CHECK_EQ(done.bytes_done, size);
+		CHECK_EQ(done.received, size);
+		CHECK_EQ(memcmp(file.bytes, bytes, size), 0);
+		/* Whoever reads next sees the end, too. */
+		CHECK_EQ(read(ends.ours, noise, 1), 0);
+		close_ends(&ends);
+	}
+	context_close(&context);
+}
+
+TEST(a_cancelled_stream_leaves_unread_what_it_did_not_count)
+{
+	struct context context = context_open(1);
+	struct file file = file_device(&context, "a", LARGE);
+	const unsigned char *bytes = make_noise();
+	unsigned int before = open_descriptors();
+
+	for (uint64_t n = 0; n < 50; n++) {
+		struct ends ends = tcp_ends();
+		uint64_t size = 1 + random_below(300 * KIB);
+		struct dma_shim_completion done;
+
+		CHECK_EQ(receive_from(&context, n, file.handle, ends.ours, 0, LARGE), 0);
+		write_all(ends.theirs, bytes, size);
+		CHECK_EQ(dma_shim_cancel(context.shim, n), 0);
+		done = done_of(&context, n);
+		CHECK_EQ(done.status, -ECANCELED);
+		CHECK(done.received <= size);
+		CHECK_EQ(done.bytes_done, done.received);
+		CHECK_EQ(memcmp(file.bytes, bytes, done.bytes_done), 0);
+		SYS(shutdown(ends.theirs, SHUT_WR));
+		SYS(fcntl(ends.ours, F_SETFL, 0));
+		expect_bytes(ends.ours, bytes + done.received, size - done.received);
+		CHECK_EQ(drain(ends.ours), 0);
+		close_ends(&ends);
+	}
+	CHECK_EQ(open_descriptors(), before);
+	context_close(&context);
+}
+
+static ssize_t full_disk(int file, const void *bytes, size_t size, off_t offset)
+{
+	if (offset >= (off_t)MIB) {
+		errno = ENOSPC;
+		return -1;
+	}
+	if (size > MIB - (uint64_t)offset)
+		size = MIB - (uint64_t)offset;
+	return __real_pwrite(file, bytes, size, offset);
+}
+
+TEST(a_device_that_cannot_be_written_ends_its_stream)
+{
+	struct context context = context_open(1);
+	struct file file = file_device(&context, "a", 4 * MIB);
+	const unsigned char *bytes = make_noise();
+	struct ends ends = tcp_ends();
+	struct dma_shim_completion done;
+
+	hooks.pwrite = full_disk;
+	CHECK_EQ(receive_from(&context, 1, file.handle, ends.ours, 0, 2 * MIB), 0);
+	write_all(ends.theirs, bytes, MIB + 1);
+	done = done_of(&context, 1);
+	CHECK_EQ(done.status, -ENOSPC);
+	CHECK(done.bytes_done <= MIB && done.received > done.bytes_done);
+	CHECK_EQ(memcmp(file.bytes, bytes, done.bytes_done), 0);
+	hooks.pwrite = NULL;
+	SYS(ftruncate(file.descriptor, (off_t)MIB));
+	CHECK_EQ(receive_from(&context, 2, file.handle, ends.ours, 2 * MIB, MIB), 0);
+	write_all(ends.theirs, bytes, 1);
+	CHECK_EQ(done_of(&context, 2).status, -ENXIO);
+	close_ends(&ends);
+	context_close(&context);
+}
+
+TEST(memory_that_faults_ends_what_it_receives)
+{
+	struct context context = context_open(1);
+	struct dma_shim_device_info info;
+	uint32_t dax = fake_dax(&context, "dax", DMA_SHIM_VOLATILE, &info);
+	unsigned char *base = context.shim->devices[dax]->base;
+	struct file gone = file_make(scratch(), "gone", DAX_SIZE);
+	const unsigned char *bytes = make_noise();
+	struct ends ends = tcp_ends();
+	struct dma_shim_completion done;
+
+	CHECK(mmap(base + MIB, DAX_SIZE - MIB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		   gone.descriptor, 0) != MAP_FAILED);
+	SYS(ftruncate(gone.descriptor, 0));
+	CHECK_EQ(receive_from(&context, 1, dax, ends.ours, 0, 2 * MIB), 0);
+	write_all(ends.theirs, bytes, MIB + 4096);
+	done = done_of(&context, 1);
+	CHECK_EQ(done.status, -ENXIO);
+	CHECK(done.bytes_done <= MIB);
+	CHECK_EQ(memcmp(base, bytes, done.bytes_done), 0);
+	close_ends(&ends);
+	context_close(&context);
+}
+
+/* Both ways at once over one connection each, by one thread */
+TEST(streams_go_both_ways)
+{
+	struct context context = context_open(1);
+	struct file from = noisy_device(&context, "from");
+	struct file to = file_device(&context, "to", LARGE);
+	struct ends ends = tcp_ends();
+
+	SYS(fcntl(ends.theirs, F_SETFL, O_NONBLOCK));
+	CHECK_EQ(receive_from(&context, 1, to.handle, ends.theirs, 0, LARGE), 0);
+	CHECK_EQ(send_to(&context, 2, from.handle, ends.ours, 0, LARGE), 0);
+	for (unsigned int n = 0; n < 2; n++)
+		CHECK_EQ(next_done(&context).status, 0);
+	CHECK_EQ(memcmp(from.bytes, to.bytes, LARGE), 0);
+	close_ends(&ends);
+	context_close(&context);
 }

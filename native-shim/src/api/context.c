@@ -54,7 +54,7 @@ ASSERT_AT(dma_shim_job, pattern, 56);
 ASSERT_AT(dma_shim_job, socket, 120);
 ASSERT_AT(dma_shim_job, reserved, 124);
 
-ASSERT_SIZE(dma_shim_completion, 104);
+ASSERT_SIZE(dma_shim_completion, 112);
 ASSERT_AT(dma_shim_completion, tag, 0);
 ASSERT_AT(dma_shim_completion, bytes_done, 8);
 ASSERT_AT(dma_shim_completion, started_ns, 16);
@@ -72,6 +72,7 @@ ASSERT_AT(dma_shim_completion, dma_channels, 80);
 ASSERT_AT(dma_shim_completion, dma_channel, 88);
 ASSERT_AT(dma_shim_completion, dma_retries, 92);
 ASSERT_AT(dma_shim_completion, difference, 96);
+ASSERT_AT(dma_shim_completion, received, 104);
 
 ASSERT_SIZE(dma_shim_dma_info, 600);
 ASSERT_AT(dma_shim_dma_info, version, 0);

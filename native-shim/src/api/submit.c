@@ -44,6 +44,22 @@ static bool operation_fits(const struct dma_shim_job *job)
 	}
 }
 
+static bool is_stream(const struct dma_shim_job *job)
+{
+	return job->source == DMA_SHIM_SOCKET || job->destination == DMA_SHIM_SOCKET;
+}
+
+static bool stream_fits(const struct dma_shim_job *job, const struct dma_shim_segment *segment)
+{
+	bool sends = job->destination == DMA_SHIM_SOCKET;
+
+	return job->operation == DMA_SHIM_COPY && job->segment_count == 1 &&
+	       job->engine == DMA_SHIM_ENGINE_CPU &&
+	       names_device(sends ? job->source : job->destination) &&
+	       !(job->flags & (sends ? ALL_FLAGS : DMA_SHIM_JOB_VERIFY)) &&
+	       !(sends ? segment->dst_offset : segment->src_offset);
+}
+
 static int check_fields(const struct dma_shim_job *job,
 			const struct dma_shim_segment *segments, const void *memory)
 {
@@ -52,8 +68,7 @@ static int check_fields(const struct dma_shim_job *job,
 
 	if (job->priority >= PRIORITIES || job->flags & ~ALL_FLAGS ||
 	    !job->segment_count || job->segment_count > DMA_SHIM_MAX_SEGMENTS ||
-	    !segments || !operation_fits(job) || job->reserved ||
-	    job->source == DMA_SHIM_SOCKET)
+	    !segments || !operation_fits(job) || job->reserved)
 		return -EINVAL;
 	if (job->engine != DMA_SHIM_ENGINE_CPU && job->engine != DMA_SHIM_ENGINE_DMA)
 		return -EINVAL;
@@ -73,13 +88,9 @@ static int check_fields(const struct dma_shim_job *job,
 		if (job->flags & DMA_SHIM_JOB_FLUSH)
 			return -EINVAL;
 		break;
-	case DMA_SHIM_SOCKET:
-		if (job->operation != DMA_SHIM_COPY || job->flags || job->segment_count != 1 ||
-		    job->engine != DMA_SHIM_ENGINE_CPU || !names_device(job->source) ||
-		    segments->dst_offset)
-			return -EINVAL;
-		return 0;
 	}
+	if (is_stream(job))
+		return stream_fits(job, segments) ? 0 : -EINVAL;
 	return job->socket ? -EINVAL : 0;
 }
 
@@ -93,7 +104,7 @@ static int check_segments(const struct dma_shim_job *job,
 			  uint64_t source_size, uint64_t destination_size)
 {
 	bool same = job->source == job->destination && job->operation == DMA_SHIM_COPY;
-	bool reads = job->source != DMA_SHIM_NOWHERE;
+	bool reads = job->source != DMA_SHIM_NOWHERE && job->source != DMA_SHIM_SOCKET;
 	bool nowhere = job->destination == DMA_SHIM_NOWHERE ||
 		       job->destination == DMA_SHIM_SOCKET;
 
@@ -117,7 +128,7 @@ static int check_segments(const struct dma_shim_job *job,
 static const struct engine_ops *find_engine(const struct dma_shim *shim,
 					    const struct dma_shim_job *job)
 {
-	if (job->destination == DMA_SHIM_SOCKET)
+	if (is_stream(job))
 		return &stream_engine;
 	if (job->engine == DMA_SHIM_ENGINE_CPU)
 		return &cpu_engine;

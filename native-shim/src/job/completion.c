@@ -102,6 +102,7 @@ static struct dma_shim_completion describe(const struct job *job)
 		.dma_channel = job->dma_channel,
 		.dma_retries = job->dma_retries,
 		.difference = job->difference,
+		.received = job->received,
 	};
 }
 

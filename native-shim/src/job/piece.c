@@ -269,7 +269,10 @@ static void execute(void *argument)
 		run_segments(piece);
 		break;
 	case STEP_STREAM:
-		socket_send(piece);
+		if (job->destination)
+			socket_receive(piece);
+		else
+			socket_send(piece);
 		break;
 	case STEP_WRITEBACK:
 		write_back_segments(piece);

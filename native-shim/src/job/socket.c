@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A piece of a device on its way to a socket. Runs without the lock, and under a guard. */
+/* A piece of a device on its way to or from a socket. Runs without the lock, and under a guard. */
 #include <errno.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
 
 #include "../internal.h"
 
 #define PAGE_SIZE UINT64_C(4096)
+
+/* What is moved at a time: on the thread's stack, and in its caches when it is moved on */
+#define PART_SIZE (UINT64_C(64) << 10)
 
 /*
  * The kernel could not read the mapping on our behalf, and says no more. A load
@@ -21,50 +23,108 @@ static int probe(const unsigned char *bytes, uint64_t size)
 }
 
 /*
- * A file's pages go from its page cache to the socket; mapped, they would be faulted in, and a
- * hole of a file in memory would be given a page. Other devices have no page cache.
+ * What a call that moved nothing says of the piece. @bytes is what the kernel was to read or
+ * write, and is only looked at if that faults. Return: whether to try again.
  */
-static ssize_t send_part(const struct job *job, uint64_t offset, uint64_t size)
+static bool try_again(struct piece *piece, ssize_t result, const unsigned char *bytes,
+		      uint64_t size)
 {
-	const struct device *source = job->source_device;
-	off_t from = (off_t)offset;
-
-	if (source->plain_io) {
-		ssize_t sent = sendfile(job->socket, source->descriptor, &from, size);
-
-		/* Not every file system can. */
-		if (sent >= 0 || errno != EINVAL)
-			return sent;
+	switch (result < 0 ? errno : ECONNRESET) {
+	case EINTR:
+		return true;
+	case EAGAIN:
+		return false;
+	case EFAULT:
+		piece->status = probe(bytes, size);
+		return false;
+	case EPIPE:
+	case ECONNRESET:
+	case ECONNABORTED:
+	case ENOTCONN:
+	case ETIMEDOUT:
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+	case ENETDOWN:
+		piece->status = -ECONNRESET;
+		return false;
+	default:
+		piece->status = -EIO;
+		return false;
 	}
-	return send(job->socket, job->source + offset, size, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* Send until the socket takes no more. */
+/*
+ * Send until the socket takes no more. A file is read first: mapped, its pages would be faulted in,
+ * and a hole of a file in memory would be given one; and sendfile(2) would queue
+ * pages and not bytes, so that the other end might read what is written later.
+ */
 void socket_send(struct piece *piece)
 {
 	const struct job *job = piece->job;
+	const struct device *source = job->source_device;
 	uint64_t offset = job->segments[piece->segment].src_offset + piece->offset;
+	unsigned char buffer[PART_SIZE];
 
 	while (piece->bytes < piece->size) {
+		uint64_t at = offset + piece->bytes;
 		uint64_t left = piece->size - piece->bytes;
-		ssize_t sent = send_part(job, offset + piece->bytes, left);
+		const unsigned char *from = job->source + at;
+		uint64_t sent = 0;
 
-		if (sent > 0) {
-			piece->bytes += (uint64_t)sent;
-			continue;
+		if (source->plain_io) {
+			if (left > PART_SIZE)
+				left = PART_SIZE;
+			piece->status = file_read(source, buffer, at, left);
+			if (piece->status)
+				return;
+			from = buffer;
 		}
-		if (sent < 0 && errno == EINTR)
-			continue;
-		if (sent < 0 && errno == EAGAIN)
+		while (sent < left) {
+			ssize_t took = send(job->socket, from + sent, left - sent,
+					    MSG_DONTWAIT | MSG_NOSIGNAL);
+
+			if (took > 0) {
+				sent += (uint64_t)took;
+				piece->bytes += (uint64_t)took;
+			} else if (!try_again(piece, took, from + sent, left - sent)) {
+				return;
+			}
+		}
+	}
+}
+
+/*
+ * Receive what the socket has. As when memory is copied, a file is written: mapped, its pages
+ * would be faulted in, and a full disk would be a signal.
+ */
+void socket_receive(struct piece *piece)
+{
+	const struct job *job = piece->job;
+	const struct device *destination = job->destination_device;
+	uint64_t offset = job->segments[piece->segment].dst_offset + piece->offset;
+	unsigned char buffer[PART_SIZE];
+
+	while (piece->bytes < piece->size) {
+		uint64_t at = offset + piece->bytes;
+		uint64_t left = piece->size - piece->bytes;
+		unsigned char *to = destination->plain_io ? buffer : job->destination + at;
+		ssize_t got;
+
+		if (left > PART_SIZE)
+			left = PART_SIZE;
+		got = recv(job->socket, to, left, MSG_DONTWAIT);
+		if (got <= 0) {
+			if (try_again(piece, got, to, left))
+				continue;
 			return;
-		if (sent == 0)  /* the file has become shorter */
-			piece->status = -ENXIO;
-		else if (errno == EFAULT)
-			piece->status = probe(job->source + offset + piece->bytes, left);
-		else if (errno == EIO)
-			piece->status = -EIO;
-		else
-			piece->status = -ECONNRESET;
-		return;
+		}
+		piece->received += (uint64_t)got;
+		if (job->flags & DMA_SHIM_JOB_CHECKSUM)
+			piece->source_crc = crc32c(piece->source_crc, to, (size_t)got);
+		if (destination->plain_io)
+			piece->status = file_write(destination, buffer, at, (uint64_t)got);
+		if (piece->status)
+			return;
+		piece->bytes += (uint64_t)got;
 	}
 }

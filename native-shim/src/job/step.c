@@ -381,12 +381,12 @@ bool step_take(struct turns *turns, struct piece *piece)
 	return true;
 }
 
-static void report_progress(struct job *job, uint64_t now)
+static void report_progress(struct job *job, uint64_t now, bool at_once)
 {
 	uint64_t since = job->reported_ns ? job->reported_ns : job->started_ns;
 
 	if (job->over || job->bytes_done == job->bytes_reported ||
-	    now < since + PROGRESS_INTERVAL_NS)
+	    (!at_once && now < since + PROGRESS_INTERVAL_NS))
 		return;
 	job->bytes_reported = job->bytes_done;
 	job->reported_ns = now;
@@ -418,6 +418,8 @@ void step_piece_done(const struct piece *piece)
 		break;
 	case STEP_STREAM:
 		job->position += piece->bytes;
+		job->received += piece->received;
+		job->source_crc = piece->source_crc;
 		break;
 	case STEP_WRITEBACK:
 		job->segment = piece->at;
@@ -435,5 +437,6 @@ void step_piece_done(const struct piece *piece)
 
 	if (!job->running && list_empty(&job->queue) && !job_advance(job))
 		return;
-	report_progress(job, ended);
+	/* Whoever waits for a socket's other end must know when it has done its part. */
+	report_progress(job, ended, piece->step == STEP_STREAM && job->step != STEP_STREAM);
 }

@@ -16,6 +16,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -24,6 +25,9 @@
 
 #include "../internal.h"
 
+/* At least so many, as a disk may keep some of them waiting, and with them its clients alone */
+#define STREAM_THREADS_MIN 4u
+
 static bool reaches(const struct device *source, const struct device *destination)
 {
 	(void)source;
@@ -31,11 +35,12 @@ static bool reaches(const struct device *source, const struct device *destinatio
 	return true;
 }
 
-/* Wait until the socket takes bytes; an end that has gone counts as that. */
+/* Wait until the socket takes bytes, or has some; an end that has gone counts as that. */
 static void arm(const struct job *job)
 {
 	struct epoll_event event = {
-		.events = EPOLLOUT | EPOLLONESHOT, .data.u64 = job->tag,
+		.events = (job->destination ? EPOLLIN : EPOLLOUT) | EPOLLONESHOT,
+		.data.u64 = job->tag,
 	};
 
 	epoll_ctl(job->shim->streams.epoll, EPOLL_CTL_MOD, job->socket, &event);
@@ -72,8 +77,8 @@ const struct engine_ops stream_engine = {
 /**
  * stream_take_socket() - give a job that is not in flight yet its own descriptor
  *
- * Return: 0, -EBADF, -ENOTSOCK, -EINVAL (not a stream, or one that blocks), -EMFILE
- * or -ENOMEM.
+ * Return: 0, -ENOTCONN (no such descriptor), -ENOTSOCK, -EINVAL (not a stream, or one that
+ * blocks), -EMFILE or -ENOMEM.
  */
 int stream_take_socket(struct job *job, int socket)
 {
@@ -83,7 +88,7 @@ int stream_take_socket(struct job *job, int socket)
 	int flags;
 
 	if (getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &size))
-		return -errno;
+		return errno == EBADF ? -ENOTCONN : -errno;
 	flags = fcntl(socket, F_GETFL);
 	if (type != SOCK_STREAM || flags < 0 || !(flags & O_NONBLOCK))
 		return -EINVAL;
@@ -113,6 +118,8 @@ static void take_turn(struct job *job)
 	else if (!list_empty(&job->queue))
 		arm(job);
 	step_piece_done(&piece);
+	/* What was received may have to be written back. */
+	pool_wake(&shim->pool);
 }
 
 /* The job whose socket is ready; NULL if it is over, or another thread is at it. */
@@ -131,7 +138,7 @@ static void *stream_worker(void *argument)
 	struct dma_shim *shim = argument;
 	bool stop = false;
 
-	thread_lower_priority();
+	/* At the caller's priority: it would do this itself otherwise. */
 	while (!stop) {
 		struct epoll_event event;
 		struct job *job;
@@ -155,6 +162,8 @@ int streams_start(struct dma_shim *shim, uint32_t threads)
 	struct streams *streams = &shim->streams;
 	struct epoll_event event = { .events = EPOLLIN };
 
+	if (threads < STREAM_THREADS_MIN)
+		threads = STREAM_THREADS_MIN;
 	list_init(&streams->jobs);
 	streams->stopped = -1;
 	streams->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -197,4 +206,13 @@ void streams_stop(struct dma_shim *shim)
 		close(streams->stopped);
 	if (streams->epoll >= 0)
 		close(streams->epoll);
+}
+
+PUBLIC int dma_shim_socket_ready(int fd, uint32_t receives)
+{
+	struct pollfd ready = { .fd = fd, .events = receives ? POLLIN : POLLOUT };
+
+	if (fd < 0)
+		return -EBADF;
+	return poll(&ready, 1, 0) != 0;
 }

@@ -5,7 +5,7 @@ import koffi from 'koffi';
 import { StartError } from '../start-error.ts';
 
 /** The ABI of native-shim/include/dma_shim.h that this is written for. */
-export const SHIM_ABI = 13;
+export const SHIM_ABI = 14;
 
 /** The library that `npm ci` builds, seen from dist/services/base/native/ and dist/services/bundle/chunks/. */
 const LIBRARY = fileURLToPath(
@@ -55,6 +55,7 @@ export interface Shim {
   dmaAttach(context: Context, device: number): number;
   lockFile(path: string): number;
   peerUid(fd: number): number;
+  socketReady(fd: number, receives: number): number;
   writerOpen(fd: number, capacity: number, out: [Writer]): number;
   writerPut(writer: Writer, bytes: Buffer, size: number, limit: number): number;
   writerState(writer: Writer, out: Buffer): void;
@@ -107,6 +108,7 @@ function bind(path: string): Shim {
     dmaChannel: library.func('dma_shim_dma_channel', 'int', ['void *', 'uint32_t', 'void *']),
     dmaAttach: library.func('dma_shim_dma_attach', 'int', ['void *', 'uint32_t']),
     peerUid: library.func('dma_shim_peer_uid', 'int64_t', ['int']),
+    socketReady: library.func('dma_shim_socket_ready', 'int', ['int', 'uint32_t']),
     storage: library.func('dma_shim_storage', 'int', ['str', 'void *']),
     lockFile: library.func('dma_shim_lock_file', 'int', ['str']),
     writerOpen: library.func('dma_shim_writer_open', 'int', [

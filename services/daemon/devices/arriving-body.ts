@@ -75,12 +75,68 @@ export class ArrivingBody {
     this.#limits.signal.throwIfAborted();
     const chunk: Buffer | null = this.#body.read();
     if (chunk === null) return undefined;
-    this.#arrived += chunk.length;
+    this.#count(chunk.length);
+    return chunk;
+  }
+
+  /**
+   * Waits for bytes that do not come through the body, in time as those that do.
+   *
+   * @param size how many; what happens once they are there has no time limit
+   * @param isReady whether some are there, and it is not the client who keeps them waiting
+   * @param receive is to end early where its signal says so, and to tell of bytes as they come
+   */
+  async elsewhere<Result>(
+    size: number,
+    isReady: () => boolean,
+    receive: (signal: AbortSignal, arrived: (bytes: number) => void) => Promise<Result>,
+  ): Promise<Result> {
+    const ended = new AbortController();
+    let since = performance.now();
+    let missing = size;
+    const wait = () => {
+      const most = Math.min(this.#limits.idleMs, this.#leftMs);
+      this.#until = missing > 0 ? since + most : Number.POSITIVE_INFINITY;
+    };
+    this.#late = false;
+    wait();
+    this.#wake = () => {
+      if (this.#late && isReady()) {
+        this.#late = false;
+        since = performance.now();
+        wait();
+      }
+      if (this.#late || this.#limits.signal.aborted || this.#body.destroyed) ended.abort();
+    };
+    this.#wake();
+    try {
+      return await receive(ended.signal, (bytes) => {
+        if (bytes === 0) return;
+        const before = since;
+        since = performance.now();
+        this.#leftMs -= since - before;
+        this.#count(bytes);
+        missing -= bytes;
+        wait();
+      });
+    } finally {
+      this.#until = Number.POSITIVE_INFINITY;
+      this.#wake = () => {};
+    }
+  }
+
+  /** @throws Problem request_timeout, or the signal's reason, if the last wait ended by that */
+  throwIfOver(): void {
+    this.#limits.signal.throwIfAborted();
+    if (this.#late) throw this.#tooLate();
+  }
+
+  #count(bytes: number): void {
+    this.#arrived += bytes;
     if (this.#arrived >= MIN_PROGRESS) {
       this.#leftMs = PROGRESS_IDLES * this.#limits.idleMs;
       this.#arrived = 0;
     }
-    return chunk;
   }
 
   /**
@@ -106,11 +162,15 @@ export class ArrivingBody {
       const chunk = this.read();
       if (chunk !== undefined) return chunk;
     }
+    throw this.#tooLate();
+  }
+
+  #tooLate(): Problem {
     const idle = this.#limits.idleMs / 1000;
     const detail =
       `Nothing came for ${idle} s, or less than ${MIN_PROGRESS} bytes in ${PROGRESS_IDLES * idle} s, ` +
       'though not all was there: send faster, or raise DMAD_UPLOAD_IDLE_SECONDS. ' +
       'What did arrive is written.';
-    throw new Problem('request_timeout', detail, { headers: { connection: 'close' } });
+    return new Problem('request_timeout', detail, { headers: { connection: 'close' } });
   }
 }

@@ -4,14 +4,14 @@ import type { Socket } from 'node:net';
 import { constants } from 'node:os';
 import { descriptorOf } from '../../http/node-internals.ts';
 import { beginPassage, endPassage, isDrained } from '../../http/past-node.ts';
-import { CHUNK_SIZE, chunkBuffers } from '../../http/stream-slots.ts';
+import { CHUNK_SIZE } from '../../http/stream-slots.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { type Completion, MEMORY, SOCKET } from '../engines/records.ts';
 import { type Device, goneProblem } from './device.ts';
 import { type Pace, throttle } from './throttle.ts';
 
-const { EBADF, ECONNRESET } = constants.errno;
+const { ECONNRESET, EMFILE, ENFILE, ENOMEM, ENOTCONN } = constants.errno;
 
 /** The most that the shim sends before the client's rate is looked at again. */
 const MAX_SLICE = 16 * 2 ** 20;
@@ -38,7 +38,8 @@ export interface BodyOptions {
 /** The bytes of a device, on their way into an answer whose header is sent. */
 export class DownloadBody {
   readonly #options: BodyOptions;
-  readonly #buffers = chunkBuffers();
+  /** None once its bytes go past Node. */
+  #buffers: Buffer[] = [];
   #at: number;
   #moved: (bytes: number) => void = () => {};
 
@@ -50,7 +51,7 @@ export class DownloadBody {
 
   /** Reads the first bytes, which are to be sent. @throws Problem */
   first(): Promise<Buffer> {
-    return this.#read(this.#buffers[0], this.#at);
+    return this.#read(0, this.#at);
   }
 
   /**
@@ -72,8 +73,13 @@ export class DownloadBody {
     await throttled;
     if (this.#at === this.#options.end) return;
     // Behind other answers that its client has not read yet, it goes their way.
-    if (isDrained(socket)) await this.#sendPastNode(socket);
-    else await this.#sendThroughNode(raw, await this.#read(this.#buffers[0], this.#at));
+    if (isDrained(socket)) {
+      this.#buffers = [];
+      await this.#sendPastNode(socket);
+    }
+    if (this.#at < this.#options.end) {
+      await this.#sendThroughNode(raw, await this.#read(0, this.#at));
+    }
   }
 
   /** Through two buffers: one is filled while the other is emptied. */
@@ -83,8 +89,7 @@ export class DownloadBody {
     for (let turn = 1; chunk !== undefined; turn ^= 1) {
       const next: number = this.#at + chunk.length;
       const throttled = throttle(pace, chunk.length, left);
-      const read: Promise<Buffer> | undefined =
-        next < end ? this.#read(this.#buffers[turn] as Buffer, next) : undefined;
+      const read: Promise<Buffer> | undefined = next < end ? this.#read(turn, next) : undefined;
       const sent = this.#write(raw, chunk);
       // Both are waited for whatever becomes of one: the engine may still write to the buffer.
       const [written, following] = await Promise.allSettled([sent, read]);
@@ -97,11 +102,17 @@ export class DownloadBody {
 
   /**
    * By the shim, straight to the connection. What it sends at a time grows, unless the client has to be
-   * held back: a rate that is limited meanwhile holds for what follows.
+   * held back: a rate that is limited meanwhile holds for what follows. It ends early if there is no
+   * descriptor to be had for it.
    */
   async #sendPastNode(socket: Socket): Promise<void> {
     const { engine, device, end, pace, left } = this.#options;
-    const passage = beginPassage(socket);
+    let sending = false;
+    const descriptor = () => descriptorOf(socket);
+    const passage = beginPassage(
+      socket,
+      () => sending && !engine.socketReady(descriptor(), 'sends'),
+    );
     try {
       for (let slice = CHUNK_SIZE; this.#at < end; ) {
         const size = Math.min(slice, end - this.#at);
@@ -112,16 +123,17 @@ export class DownloadBody {
           engine: 'cpu',
           priority: 'normal',
           segments: [{ src_offset: this.#at, dst_offset: 0, size }],
-          descriptor: () => descriptorOf(socket),
+          descriptor,
         } as const;
         let done = 0;
-        passage.waiting = true;
+        sending = true;
         const completion = await engine.runUntil(job, left, (bytesDone) => {
           this.#moved(bytesDone - done);
           passage.taken += bytesDone - done;
           done = bytesDone;
         });
-        passage.waiting = false;
+        sending = false;
+        if (wasRefused(completion)) return;
         if (completion.status !== 0) throw sendError(completion, device, left);
         this.#at += size;
         slice = (await throttled) ? CHUNK_SIZE : Math.min(2 * slice, MAX_SLICE);
@@ -137,10 +149,12 @@ export class DownloadBody {
     this.#moved(chunk.length);
   }
 
-  async #read(buffer: Buffer, offset: number): Promise<Buffer> {
+  /** @param turn which buffer it reads into, 0 or 1 */
+  async #read(turn: number, offset: number): Promise<Buffer> {
     const { engine, device, end } = this.#options;
     const size = Math.min(CHUNK_SIZE, end - offset);
-    const memory = buffer.subarray(0, size);
+    this.#buffers[turn] ??= Buffer.allocUnsafeSlow(CHUNK_SIZE);
+    const memory = this.#buffers[turn].subarray(0, size);
     const completion = await engine.run({
       source: device.handle,
       destination: MEMORY,
@@ -154,10 +168,15 @@ export class DownloadBody {
   }
 }
 
+/** Whether the shim had no room for a job, and so has touched nothing. */
+export function wasRefused({ status, bytesDone }: Completion): boolean {
+  return bytesDone === 0 && [-EMFILE, -ENFILE, -ENOMEM].includes(status);
+}
+
 /** Why the shim did not send all of it. */
 function sendError(completion: Completion, device: Device, left: AbortSignal): Error {
   const { status } = completion;
-  if (left.aborted || status === -ECONNRESET || status === -EBADF) return new ClientGone();
+  if (left.aborted || status === -ECONNRESET || status === -ENOTCONN) return new ClientGone();
   return goneProblem(device) ?? jobProblem(completion, device.name);
 }
 

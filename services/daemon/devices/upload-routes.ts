@@ -13,6 +13,7 @@ import {
   readContentDigest,
 } from '../../http/content-digest.ts';
 import { bodyLength, OCTETS, octetsBody, takeOctets } from '../../http/octets.ts';
+import { BodyPastNode } from '../../http/past-node.ts';
 import { Problem, withMembers } from '../../http/problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../../http/problems/schema.ts';
 import { awaitsContinue } from '../../http/semantics.ts';
@@ -42,12 +43,14 @@ export interface UploadRoutesOptions {
   overwritten(device: Device, ranges: readonly ByteRange[]): void;
   /** How long an upload may send nothing, in milliseconds. */
   idleMs: number;
+  /** From which size on the shim receives a body itself, past Node. */
+  pastNodeFrom: number;
   /** Breaks off the uploads that wait or are under way, for its reason. */
   signal: AbortSignal;
 }
 
 export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (app, options) => {
-  const { engine, inventory, queue, unflushed, streams, idleMs, signal } = options;
+  const { engine, inventory, queue, unflushed, streams, idleMs, pastNodeFrom, signal } = options;
   const hashes = new BodyHashes();
   takeOctets(app, idleMs);
 
@@ -139,8 +142,14 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
         const upload = new Upload(engine, target, begin);
         try {
           const pace = (bytes: number) => queue.pace(client, bytes);
-          await upload.receive(request.raw, { idleMs, signal, left, pace, moved, hash });
+          // What is hashed has to come by.
+          const past =
+            hash === undefined
+              ? BodyPastNode.of(request.raw, target.length, pastNodeFrom)
+              : undefined;
+          await upload.receive(request.raw, { idleMs, signal, left, pace, moved, hash, past });
         } catch (error) {
+          if (upload.leftUnflushed) unflushed.add(device);
           if (upload.begun) tearAfter(upload.bytesWritten);
           throw error;
         } finally {

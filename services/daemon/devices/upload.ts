@@ -1,15 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
+import { constants } from 'node:os';
 import type { Readable } from 'node:stream';
+import type { BodyPastNode } from '../../http/past-node.ts';
 import { fieldProblem, Problem, retryLater } from '../../http/problems/problem.ts';
 import { CHUNK_SIZE, chunkBuffers } from '../../http/stream-slots.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
-import { MEMORY } from '../engines/records.ts';
+import { type Completion, MEMORY, SOCKET } from '../engines/records.ts';
 import type { HashStream } from '../hashing/hash-thread.ts';
 import { type ArrivalLimits, ArrivingBody } from './arriving-body.ts';
-import { checkBadBlocks, checkOnline, type Device } from './device.ts';
+import { checkBadBlocks, checkOnline, type Device, goneProblem } from './device.ts';
+import { wasRefused } from './download-body.ts';
 import { fileProblem } from './emulated.ts';
 import { type Pace, throttle } from './throttle.ts';
+
+const { ECANCELED, ECONNRESET, ENOTCONN } = constants.errno;
+
+/** The most that the shim receives before the client's rate is looked at again. */
+const MAX_SLICE = 16 * 2 ** 20;
 
 /** Where an upload goes. */
 export interface UploadTarget {
@@ -50,11 +58,18 @@ export interface UploadOptions extends ArrivalLimits {
   moved(bytes: number): void;
   /** Is given all that is written. */
   hash?: HashStream | undefined;
+  /** By which the shim receives it, past Node; undefined if Node has to. Its length is known. */
+  past?: BodyPastNode | undefined;
 }
 
-/** Writes a body into a device as it arrives, through two buffers. */
+/**
+ * Writes a body into a device as it arrives: what Node reads of it through two buffers, and what it does
+ * not straight from the connection.
+ */
 export class Upload {
   bytesWritten = 0;
+  /** Whether some of that was to be flushed and is not, for it was broken off. */
+  leftUnflushed = false;
   /** Whether it may have changed a byte. */
   begun = false;
   readonly #begin: () => Promise<boolean> | undefined;
@@ -70,6 +85,8 @@ export class Upload {
   #writing: Promise<void> = Promise.resolve();
   #moved: UploadOptions['moved'] = () => {};
   #hash: HashStream | undefined;
+  /** Whether what Node had not read was received past it. */
+  #passed = false;
 
   /** @param begin is called before the first byte is written, which waits for what it returns */
   constructor(
@@ -100,6 +117,9 @@ export class Upload {
         await this.#take(chunk);
         // While the client's bytes wait in its own buffers.
         await throttle(options.pace, chunk.length, options.left);
+        // Not before there is a byte: until then it has not begun.
+        const { past } = options;
+        if (past !== undefined && !this.#passed) await this.#receivePast(past, arriving, options);
       }
     } catch (error) {
       // What arrived before the error is kept; an error of the engine's own comes again here.
@@ -111,6 +131,85 @@ export class Upload {
     await this.#writeRest();
     const problem = fileProblem(this.#target.device);
     if (problem !== undefined) throw problem;
+  }
+
+  /**
+   * Writes what Node has read, and has the shim receive the rest. If the connection ends before it, Node
+   * has it back, and meets that itself.
+   */
+  async #receivePast(
+    past: BodyPastNode,
+    arriving: ArrivingBody,
+    { pace, left }: UploadOptions,
+  ): Promise<void> {
+    this.#passed = true;
+    try {
+      if (!(await past.stop())) return;
+      for (let chunk = arriving.read(); chunk !== undefined; chunk = arriving.read()) {
+        await this.#take(chunk);
+        await throttle(pace, chunk.length, left);
+      }
+      await this.#writeRest();
+      for (let slice = CHUNK_SIZE; this.bytesWritten < (this.#target.length ?? 0); ) {
+        const completion = await this.#receiveSlice(slice, past, arriving);
+        if (this.#isOver(completion, arriving)) return;
+        // What it receives at a time grows, unless its client has to be held back.
+        const waited = await throttle(pace, completion.bytesDone, left);
+        slice = waited ? CHUNK_SIZE : Math.min(2 * slice, MAX_SLICE);
+      }
+    } finally {
+      past.release();
+    }
+  }
+
+  async #receiveSlice(
+    most: number,
+    past: BodyPastNode,
+    arriving: ArrivingBody,
+  ): Promise<Completion> {
+    const { device, offset, length = 0, flush } = this.#target;
+    const size = Math.min(most, length - this.bytesWritten);
+    const at = offset + this.bytesWritten;
+    checkBadBlocks({ device, offset: at, size, offsetPointer: '/offset', sizePointer: '' });
+    const job = {
+      source: SOCKET,
+      destination: device.handle,
+      engine: 'cpu',
+      priority: 'normal',
+      segments: [{ src_offset: 0, dst_offset: at, size }],
+      descriptor: () => past.descriptor(),
+      checksum: true,
+      crcSeed: this.crc,
+      flush,
+    } as const;
+    const isReady = () => this.#engine.socketReady(past.descriptor(), 'receives');
+    const completion = await arriving.elsewhere(size, isReady, (signal, arrived) => {
+      let done = 0;
+      return this.#engine.runUntil(job, signal, (bytesDone) => {
+        arrived(bytesDone - done);
+        this.#moved(bytesDone - done);
+        done = bytesDone;
+      });
+    });
+    this.bytesWritten += completion.bytesDone;
+    // A job that did not begin has none.
+    if (completion.bytesDone > 0) this.crc = completion.sourceCrc;
+    if (flush && completion.status !== 0 && completion.bytesDone > 0) this.leftUnflushed = true;
+    past.skip(completion.received);
+    return completion;
+  }
+
+  /** Whether it is Node's turn again, as when the connection has ended. @throws Problem what else ended the job */
+  #isOver(completion: Completion, arriving: ArrivingBody): boolean {
+    const { status } = completion;
+    if (status === 0) return false;
+    arriving.throwIfOver();
+    const { device } = this.#target;
+    const gone = goneProblem(device);
+    if (gone !== undefined) throw gone;
+    if (wasRefused(completion)) return true;
+    if ([-ECONNRESET, -ENOTCONN, -ECANCELED].includes(status)) return true;
+    throw jobProblem(completion, device.name);
   }
 
   async #writeRest(): Promise<void> {

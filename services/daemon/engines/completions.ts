@@ -65,6 +65,7 @@ export function failedCompletion(tag: number, status: number): Completion {
     sourceCrc: 0,
     destinationCrc: 0,
     difference: undefined,
+    received: 0,
     dma: NO_DMA,
   };
 }

@@ -128,6 +128,15 @@ export class Engine {
     return check('peer of a Unix socket', this.#shim.peerUid(fd));
   }
 
+  /**
+   * Whether a connection takes bytes now, or has some; if not, that is up to its other end.
+   *
+   * @param fd of a connection; of one that is closed it says no
+   */
+  socketReady(fd: number, what: 'sends' | 'receives'): boolean {
+    return this.#shim.socketReady(fd, what === 'receives' ? 1 : 0) === 1;
+  }
+
   /** What the file system of a file or directory does. @throws ShimError what open(2) says */
   storageOf(path: string): Storage {
     const out = Buffer.alloc(STORAGE_SIZE);
@@ -152,7 +161,8 @@ export class Engine {
   closeDevice(device: number): boolean {
     // One that waits for a socket may do so for long.
     for (const [tag, { job }] of this.#inFlight.entries()) {
-      if (job.descriptor !== undefined && job.source === device) this.cancel(tag);
+      const names = job.source === device || job.destination === device;
+      if (job.descriptor !== undefined && names) this.cancel(tag);
     }
     return !this.#batch.names(device) && this.#devices.close(device);
   }

@@ -64,8 +64,8 @@ export interface Job {
   /** What {@link MEMORY} names; not touched again by the caller until the job is done. */
   memory?: Buffer;
   /**
-   * What {@link SOCKET} names: the descriptor of a connection that nobody else writes to until the job
-   * is done, or -1 if it is closed. Asked when the job begins; the shim duplicates it.
+   * What {@link SOCKET} names: the descriptor of a connection that nobody else writes to, or reads if
+   * the job does, until that is done; -1 if it is closed. Asked when the job begins; the shim duplicates it.
    */
   descriptor?: () => number;
 }
@@ -95,6 +95,8 @@ export interface Completion {
   destinationCrc: number;
   /** Of a comparison: the first byte that differs, from the beginning of that segment on. */
   difference: number | undefined;
+  /** Bytes that were taken from a socket: more than `bytesDone` if the device did not take them all. */
+  received: number;
   dma: {
     /** What became of it in the DMA engine, more closely than by the status. */
     error: DmaError;
@@ -120,7 +122,7 @@ export const DMA_INFO_SIZE = 600;
 export const CHANNEL_INFO_SIZE = 144;
 export const JOB_SIZE = 128;
 export const SEGMENT_SIZE = 24;
-export const COMPLETION_SIZE = 104;
+export const COMPLETION_SIZE = 112;
 
 const KIND_DONE = 2;
 const NO_CHANNEL = 0xffff_ffff;
@@ -177,6 +179,7 @@ export function decodeCompletion(bytes: Buffer, offset: number): Completion {
     sourceCrc: bytes.readUInt32LE(offset + 68),
     destinationCrc: bytes.readUInt32LE(offset + 72),
     difference: readDifference(bytes, offset + 96),
+    received: readU64(bytes, offset + 104),
     dma: decodeDma(bytes, offset),
   };
 }

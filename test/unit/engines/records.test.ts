@@ -40,7 +40,7 @@ const STRUCTS = {
   dma_shim_completion: [
     ...['tag', 'bytes_done', 'started_ns', 'finished_ns', 'copy_ns', 'flush_ns', 'verify_ns'],
     ...['kind', 'status', 'segment', 'source_crc', 'destination_crc', 'dma_error'],
-    ...['dma_channels', 'dma_channel', 'dma_retries', 'difference'],
+    ...['dma_channels', 'dma_channel', 'dma_retries', 'difference', 'received'],
   ],
   dma_shim_refused: ['driver', 'device', 'reason', 'reserved'],
   dma_shim_dma_info: [
@@ -370,6 +370,7 @@ test('decodeCompletion reads every field where the compiler has it', () => {
     dma_channel: fc.oneof(fc.nat(63), fc.constant(2 ** 32 - 1)),
     dma_retries: u32,
     difference: fc.oneof(u53.map(BigInt), fc.constant(2n ** 64n - 1n)),
+    received: u53,
   });
   fc.assert(
     fc.property(given, fc.nat(3), ({ kind, ...fields }, index) => {
@@ -392,6 +393,7 @@ test('decodeCompletion reads every field where the compiler has it', () => {
         sourceCrc: fields.source_crc,
         destinationCrc: fields.destination_crc,
         difference: fields.difference === 2n ** 64n - 1n ? undefined : Number(fields.difference),
+        received: fields.received,
         dma: {
           error: DMA_ERRORS[fields.dma_error],
           channels: Array.from({ length: 64 }, (_, id) => id).filter(

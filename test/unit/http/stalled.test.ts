@@ -47,10 +47,11 @@ describe('StalledReaders', () => {
   });
 
   test('the same of bytes that pass Node by, but only while some wait', () => {
-    const passage = beginPassage(socket as unknown as Socket);
-    // Such as one whose client has used up its rate.
+    let refused = false;
+    const passage = beginPassage(socket as unknown as Socket, () => refused);
+    // Such as one whose client has used up its rate, or whose device is slow.
     for (let now = 0; now < 10 * STALL_MS; now += STALL_MS / 2) readers.check(now);
-    passage.waiting = true;
+    refused = true;
     for (let now = 10 * STALL_MS; now < 20 * STALL_MS; now += STALL_MS / 2) {
       passage.taken++;
       readers.check(now);

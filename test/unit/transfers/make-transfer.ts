@@ -117,6 +117,7 @@ export function completion(members: Partial<Completion> = {}): Completion {
     sourceCrc: 0,
     destinationCrc: 0,
     difference: undefined,
+    received: 0,
     dma: NO_DMA,
     ...members,
   };
