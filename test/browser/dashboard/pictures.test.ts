@@ -3,7 +3,16 @@ import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { Daemon } from '../../support/daemon.ts';
 import { writePeers } from '../../support/peers.ts';
-import { ASYNC, type Lab, MIB, makeDirectory, openPage, post, startLab } from './support.ts';
+import {
+  ASYNC,
+  eventually,
+  type Lab,
+  MIB,
+  makeDirectory,
+  openPage,
+  post,
+  startLab,
+} from './support.ts';
 
 /** Where to put pictures of the views, for services/dashboard/README.md; unset: they are thrown away. */
 const { DMAD_PICTURES: folder } = process.env;
@@ -18,6 +27,9 @@ const SIZES = [
   { viewport: { width: 1280, height: 800 } },
   { viewport: { width: 2560, height: 1440 } },
 ];
+
+/** On a busy machine digests take their time. */
+const SOON_MS = 60_000;
 
 /**
  * Lets the daemon run for a fiftieth of the time, so that what it copies can be seen to move.
@@ -99,7 +111,7 @@ async function fillHistory({ url }: Lab): Promise<void> {
 
 test.each(['light', 'dark'] as const)('each view has its picture: %s', async (colorScheme) => {
   const directory = makeDirectory();
-  const source = new Daemon({ DMAD_DEVICES: 'emulated:dax0.0=1GiB' });
+  const source = new Daemon({ DMAD_DEVICES: 'emulated:dax0.0=1GiB' }, { lifetimeMs: 600_000 });
   const peer = await source.ready();
   await post(`${peer}/transfers`, {
     ...{ operation: 'fill', device_name: 'dax0.0', dst_offset: 0, size: 512 * MIB, pattern: '7e' },
@@ -114,7 +126,10 @@ test.each(['light', 'dark'] as const)('each view has its picture: %s', async (co
     SIZES.map((size) => openPage(lab, 'map', { ...size, colorScheme })),
   );
   const replication = await fillWithStreams(lab);
-  await new Promise((resolve) => setTimeout(resolve, 2000));
+  await eventually(async () => {
+    const answer = await fetch(`${lab.url}/replications/${replication}`);
+    return ((await answer.json()) as { progress: number }).progress > 0;
+  }, SOON_MS);
   const goOn = slowMotion(lab);
   const addresses: Record<string, string> = {
     ...{

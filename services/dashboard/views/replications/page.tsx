@@ -87,7 +87,7 @@ function Progress({ replication }: { replication: Replication }) {
         ]}
       />
       <Bar {...{ status, progress: replication.progress }} use="write" />
-      {waiting !== undefined && <p class="quiet">{waiting}</p>}
+      {waiting !== undefined && <p class="quiet after">{waiting}</p>}
     </section>
   );
 }

@@ -93,7 +93,7 @@ function Progress({ transfer }: { transfer: Transfer }) {
         {...{ status, progress: transfer.progress }}
         use={transfer.operation === 'compare' ? 'read' : 'write'}
       />
-      {waiting !== undefined && <p class="quiet">{waiting}</p>}
+      {waiting !== undefined && <p class="quiet after">{waiting}</p>}
     </section>
   );
 }
