@@ -12,7 +12,7 @@ import { transferLane, type Work, type WorkQueue } from '../order/work-queue.ts'
 import { accessesOf } from './accesses.ts';
 import type { Archive } from './archive.ts';
 import { patched } from './changes.ts';
-import { dependencyProblem } from './dependencies.ts';
+import { type Dependency, dependencyProblem } from './dependencies.ts';
 import { reportEnd } from './observer.ts';
 import { rerunProblem, touchesItself } from './recovery.ts';
 import {
@@ -48,14 +48,14 @@ export interface Surroundings extends RunOptions {
   /** A transfer has written all of its destination; called before anybody else may write there. */
   overwritten(device: Device, ranges: readonly ByteRange[]): void;
   /** Has transfers outlive the daemon that one which does depends on. */
-  keep(dependencies: readonly Transfer[]): void;
+  keep(dependencies: readonly Dependency[]): void;
 }
 
 export interface ActiveOptions {
   /** How many daemons ran it again, and died, if the journal has it already. */
   reruns?: number;
   /** Those that it depends on, that had not succeeded when it was accepted. */
-  dependencies?: readonly Transfer[];
+  dependencies?: readonly Dependency[];
 }
 
 /** Why it was told to stop; `suspended`: to begin anew when the daemon runs again. */
@@ -97,7 +97,7 @@ export class ActiveTransfer {
   #state: State = { is: 'waiting' };
   #kept: Kept;
   #ticket: Ticket<Work> | undefined;
-  #dependencies: readonly Transfer[];
+  #dependencies: readonly Dependency[];
   /** How many of them {@link noteDependencies} has last said to be open. */
   #notedOpen: number | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -135,7 +135,7 @@ export class ActiveTransfer {
   }
 
   /** Those that it depends on, that had not succeeded when it was accepted. */
-  get dependencies(): readonly Transfer[] {
+  get dependencies(): readonly Dependency[] {
     return this.#dependencies;
   }
 
@@ -177,7 +177,7 @@ export class ActiveTransfer {
   }
 
   /** Learns what one that is held depends on, once all that earlier daemons left is known. */
-  dependOn(dependencies: readonly Transfer[]): void {
+  dependOn(dependencies: readonly Dependency[]): void {
     this.#dependencies = dependencies;
   }
 
@@ -197,7 +197,7 @@ export class ActiveTransfer {
     this.#around.journal.writeSoon(this.#dependencyRows());
   }
 
-  get #openDependencies(): Transfer[] {
+  get #openDependencies(): Dependency[] {
     return this.#dependencies.filter(({ status }) => status !== 'succeeded');
   }
 

@@ -4,6 +4,14 @@ import type { ActiveTransfer } from './active.ts';
 import type { Transfer } from './transfer.ts';
 
 /**
+ * What others need to know of a transfer that they depend on. If that is not finished, this is the
+ * transfer itself and changes with it; else it is without segments, for thousands may be asked for at once.
+ */
+export type Dependency = Pick<Transfer, 'id' | 'status' | 'over'> & {
+  readonly origin: Pick<Transfer['origin'], 'client'>;
+};
+
+/**
  * Which transfers wait for others to succeed. That a transfer starts only behind those that it
  * depends on is the order's doing; this tells it what became of them.
  */
@@ -32,7 +40,7 @@ export class Dependents {
 }
 
 /** Why a transfer must not run; undefined if all that it depends on has succeeded, or may yet. */
-export function dependencyProblem(dependencies: readonly Transfer[]): Problem | undefined {
+export function dependencyProblem(dependencies: readonly Dependency[]): Problem | undefined {
   const failed = dependencies.find(({ over, status }) => over && status !== 'succeeded');
   if (failed === undefined) return undefined;
   const detail = `It depends on the transfer ${failed.id}, which has ended as ${failed.status}: nothing was moved.`;
@@ -41,19 +49,19 @@ export function dependencyProblem(dependencies: readonly Transfer[]): Problem | 
 
 /**
  * @param ids as a request names them
- * @param find `earlier`: another request of the same list is to make it
+ * @param find gives the same object for the same id; `earlier`: another request of the list is to make it
  * @returns those of these transfers that have not succeeded
  * @throws Problem unknown_transfer for one that there is not, or that is another client's
  */
 export function dependenciesOf(
   ids: readonly string[],
   client: string,
-  find: (id: string) => Transfer | 'earlier' | undefined,
-): Transfer[] {
+  find: (id: string) => Dependency | 'earlier' | undefined,
+): Dependency[] {
   const found = ids.flatMap((id, index) => {
-    const transfer = find(id);
-    if (transfer === 'earlier') return [];
-    if (transfer?.origin.client === client) return transfer;
+    const dependency = find(id);
+    if (dependency === 'earlier') return [];
+    if (dependency?.origin.client === client) return dependency;
     const detail = `There is no transfer ${JSON.stringify(id.slice(0, 40))} of this client, or it ended too long ago.`;
     throw fieldProblem('unknown_transfer', `/depends_on/${index}`, detail);
   });

@@ -6,6 +6,7 @@ import { SlotMap } from '../../base/slots.ts';
 import { seesAllTransfers, type Viewer } from '../../http/access/visibility.ts';
 import { Problem } from '../../http/problems/problem.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
+import type { Dependency } from './dependencies.ts';
 import { WorkFilter } from './filter.ts';
 import { Finished, type FinishedLimits } from './finished.ts';
 import { type Packed, PackedTransfers } from './packed.ts';
@@ -90,6 +91,12 @@ export class History {
   get(id: string): Transfer | undefined {
     const entry = this.#fresh.get(id) ?? this.#everybody.get(id);
     return entry === undefined ? undefined : this.#transferOf(entry);
+  }
+
+  /** What {@link get} would give, without the cost of making the object. */
+  dependency(id: string): Dependency | undefined {
+    const entry = this.#everybody.get(id);
+    return typeof entry === 'number' ? this.#packed.dependencyOf(id, entry) : entry;
   }
 
   has(id: string): boolean {

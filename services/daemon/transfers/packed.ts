@@ -8,6 +8,7 @@ import type { Device } from '../devices/device.ts';
 import type { EngineChoice, RequestedEngine } from '../engines/choice.ts';
 import type { Segment } from '../engines/records.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
+import type { Dependency } from './dependencies.ts';
 import type { FilterSubject } from './filter.ts';
 import type { RowsOf } from './rows.ts';
 import { type End, STATUSES } from './schema.ts';
@@ -114,6 +115,11 @@ export class PackedTransfers {
 
   statusOf(packed: Packed): End {
     return STATUSES[this.#cells.byteAt(packed, AT.status)] as End;
+  }
+
+  dependencyOf(id: string, packed: Packed): Dependency {
+    const origin = { client: this.clientOf(packed) };
+    return { id, origin, status: this.statusOf(packed), over: true };
   }
 
   /** Milliseconds since its end. */

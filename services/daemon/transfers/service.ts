@@ -13,7 +13,7 @@ import type { Work } from '../order/work-queue.ts';
 import { type ActiveOptions, ActiveTransfer, acceptTogether, type Surroundings } from './active.ts';
 import { Archive } from './archive.ts';
 import { indexOf } from './batch.ts';
-import { Dependents, dependenciesOf } from './dependencies.ts';
+import { type Dependency, Dependents, dependenciesOf } from './dependencies.ts';
 import { documentFor } from './document.ts';
 import { Feed } from './feed.ts';
 import type { FinishedLimits } from './finished.ts';
@@ -73,7 +73,7 @@ export interface NewTransfer {
 /** A transfer that is not accepted yet, and what it depends on. */
 interface Prepared {
   transfer: Transfer;
-  dependencies: readonly Transfer[];
+  dependencies: readonly Dependency[];
 }
 
 export interface Created {
@@ -199,8 +199,10 @@ export class TransferService implements WorkSource {
   #prepare(requests: readonly NewTransfer[], about: (problem: Problem, index: number) => Problem) {
     const created: Created[] = [];
     const fresh = new Map<string, Prepared>();
+    const earlier = this.#findingOnce();
+    const find = (id: string) => fresh.get(id)?.transfer ?? earlier(id);
     try {
-      for (const request of requests) created.push(this.#prepareOne(request, created, fresh));
+      for (const request of requests) created.push(this.#prepareOne(request, created, fresh, find));
     } catch (error) {
       for (const { transfer } of fresh.values()) this.#keys.forget(transfer);
       throw error instanceof Problem ? about(error, created.length) : error;
@@ -208,20 +210,24 @@ export class TransferService implements WorkSource {
     return { created, fresh: [...fresh.values()] };
   }
 
-  /** @param before what came of the requests before it @param fresh receives it, if it is no replay */
+  /**
+   * @param before what came of the requests before it
+   * @param fresh receives it, if it is no replay
+   * @param find gives what it may depend on
+   */
   #prepareOne(
     { request, origin, makePlan }: NewTransfer,
     before: readonly Created[],
     fresh: Map<string, Prepared>,
+    find: (id: string) => Dependency | undefined,
   ): Created {
     const { client, key } = origin;
     const named = request.dependsOn.map(
       (name) => before[indexOf(name) ?? before.length]?.transfer.id ?? name,
     );
     const dependsOn = [...new Set(named)];
-    const find = (id: string) => fresh.get(id)?.transfer ?? this.#history.get(id);
     const known = key && this.#keys.find(client, key, { ...request, dependsOn });
-    const replayed = known ? find(known) : undefined;
+    const replayed = known ? (fresh.get(known)?.transfer ?? this.#history.get(known)) : undefined;
     if (replayed !== undefined) return { transfer: replayed, replayed: true };
     const plan = { ...makePlan(), dependsOn };
     const dependencies = dependenciesOf(named, client, find);
@@ -245,10 +251,11 @@ export class TransferService implements WorkSource {
   ): Promise<void> {
     const names = requests.flatMap(({ dependsOn }) => dependsOn);
     if (names.some((id) => !this.#history.has(id))) await this.learning;
+    const find = this.#findingOnce();
     for (const [index, { dependsOn }] of requests.entries()) {
       try {
         dependenciesOf(dependsOn, client, (name) =>
-          (indexOf(name) ?? index) < index ? 'earlier' : this.#history.get(name),
+          (indexOf(name) ?? index) < index ? 'earlier' : find(name),
         );
       } catch (error) {
         throw error instanceof Problem ? about(error, index) : error;
@@ -256,13 +263,22 @@ export class TransferService implements WorkSource {
     }
   }
 
+  /** A function that looks up each transfer once, however many depend on it. */
+  #findingOnce(): (id: string) => Dependency | undefined {
+    const found = new Map<string, Dependency | undefined>();
+    return (id) => {
+      if (!found.has(id)) found.set(id, this.#history.dependency(id));
+      return found.get(id);
+    };
+  }
+
   /** The places of those of them that are not over. */
-  #ticketsOf(transfers: readonly Transfer[]): Ticket<Work>[] {
+  #ticketsOf(transfers: readonly Dependency[]): Ticket<Work>[] {
     return transfers.flatMap(({ id }) => this.#active.get(id)?.ticket ?? []);
   }
 
   /** Has transfers outlive the daemon; not at once, for each may have more that it depends on. */
-  #keepSoon(transfers: readonly Transfer[]): void {
+  #keepSoon(transfers: readonly Dependency[]): void {
     for (const { id } of transfers) {
       queueMicrotask(() => {
         // Should it be refused, so is what depends on it.
@@ -365,7 +381,8 @@ export class TransferService implements WorkSource {
     const past = this.#past;
     this.#past = undefined;
     // Before any of them is forgotten.
-    for (const [active, ids] of this.#openDependencies) this.#resolve(active, ids);
+    const find = this.#findingOnce();
+    for (const [active, ids] of this.#openDependencies) this.#resolve(active, ids, find);
     this.#openDependencies.clear();
     this.#finishFirst(past?.over ?? []);
     past?.known();
@@ -376,10 +393,14 @@ export class TransferService implements WorkSource {
   }
 
   /** Looks up what one of an earlier daemon depends on. */
-  #resolve(active: ActiveTransfer, ids: readonly string[]): void {
-    active.dependOn(ids.flatMap((id) => this.#history.get(id) ?? []));
+  #resolve(
+    active: ActiveTransfer,
+    ids: readonly string[],
+    find: (id: string) => Dependency | undefined,
+  ): void {
+    active.dependOn(ids.flatMap((id) => find(id) ?? []));
     this.#dependents.add(active);
-    const missing = ids.find((id) => !this.#history.has(id));
+    const missing = ids.find((id) => find(id) === undefined);
     if (missing === undefined) return;
     active.interruptHeld(`it depends on the transfer ${missing}, which is not known any more`);
   }

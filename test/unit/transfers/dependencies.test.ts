@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { describe, expect, test } from '@jest/globals';
+import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { History } from '../../../services/daemon/transfers/history.ts';
 import { dependencyRows, partsOf } from '../../../services/daemon/transfers/rows.ts';
+import type { Transfer } from '../../../services/daemon/transfers/transfer.ts';
 import { FULL, MemoryStore } from '../../support/memory-store.ts';
 import { ServiceBench, turn } from './make-service.ts';
 import {
@@ -11,6 +13,10 @@ import {
   makeTransfer,
   viewer,
 } from './make-transfer.ts';
+
+afterEach(() => {
+  jest.restoreAllMocks();
+});
 
 const MIB = 2 ** 20;
 const EIO = -5;
@@ -156,6 +162,31 @@ describe('a transfer that depends on others', () => {
     expect(records.get(third.id)?.dependencies).toEqual({ ids: [second.id], open: [second.id] });
   });
 
+  // A transfer of 4096 segments takes 0.3 MiB once it is made, and a request can name 26,000.
+  test('makes no finished transfer anew, and looks up each once for a batch', async () => {
+    const bench = await ServiceBench.after();
+    const finished = [];
+    for (let n = 0; n < 26; n++) finished.push(await bench.create(true, elsewhere(0)));
+    for (let n = 0; n < 20; n++) {
+      bench.end(n);
+      await bench.service.waitForEnd(finished[n] as Transfer);
+    }
+    for (const { id } of finished.slice(20)) await bench.service.cancel(id, viewer('anna'));
+    const made = jest.spyOn(History.prototype, 'get');
+    const lookedUp = jest.spyOn(History.prototype, 'dependency');
+    const plan = makePlan(behindOf(1, ...finished));
+    const one = { request: plan, origin: makeOrigin(), makePlan: () => plan };
+    const created = await bench.service.create(Array(500).fill(one), true);
+    expect(lookedUp).toHaveBeenCalledTimes(26);
+    for (const { transfer } of created) await bench.service.waitForEnd(transfer);
+    expect(created.at(-1)?.transfer.error?.code).toBe('dependency_failed');
+    await bench.service.checkDependencies(Array(500).fill(plan), 'anna');
+    expect(lookedUp).toHaveBeenCalledTimes(52);
+    // The new ones are, to be written to the journal.
+    const ids = new Set(finished.map(({ id }) => id));
+    expect(made.mock.calls.filter(([id]) => ids.has(id))).toEqual([]);
+  });
+
   test('is refused as a whole where the disk is full, and leaves no row', async () => {
     const bench = await ServiceBench.after();
     const first = await bench.create(true, elsewhere(0));
@@ -185,7 +216,9 @@ describe('after a crash', () => {
     before.end(0);
     await before.service.waitForEnd(over);
 
+    const made = jest.spyOn(History.prototype, 'get');
     const bench = await ServiceBench.after(before);
+    expect(made).not.toHaveBeenCalled();
     while (bench.jobs.length < 1) await turn();
     const found = await bench.service.get(behind.id, viewer('anna'));
     expect(found.toJSON()).toMatchObject({
