@@ -6,9 +6,16 @@ import { crc32cSchema } from '../base/crc32c.ts';
 import { deviceSchema } from '../daemon/devices/schema.ts';
 import { enginesSchema } from '../daemon/engines/schema.ts';
 import { replicationListSchema, replicationSchema } from '../daemon/replication/schema.ts';
-import { dryRunSchema, transferListSchema, transferSchema } from '../daemon/transfers/schema.ts';
+import {
+  dryRunSchema as daemonsPlanSchema,
+  transferSchema as daemonsTransferSchema,
+} from '../daemon/transfers/schema.ts';
 import { hostSchema } from '../fleet/hosts/schema.ts';
 
+// A fleet's transfers between hosts have no engine, as have those that their hosts do not have yet.
+const engine = daemonsTransferSchema.shape.engine.nullable();
+const transferSchema = daemonsTransferSchema.extend({ engine });
+const dryRunSchema = daemonsPlanSchema.extend({ engine });
 const bytes = z.int().min(0);
 const finding = z.object({
   subject: z.string(),
@@ -51,7 +58,11 @@ const RESULTS = {
   devices: z.object({ devices: z.array(deviceSchema) }),
   engines: z.object({ engines: enginesSchema }),
   calibrate: z.object({ engines: enginesSchema }),
-  transfers: transferListSchema.pick({ transfers: true }),
+  transfers: z.object({
+    transfers: z.array(
+      z.union([transferSchema, transferSchema.omit({ segments: true, timings: true })]),
+    ),
+  }),
   show: transfer,
   change: transfer,
   cancel: transfer,
@@ -59,7 +70,7 @@ const RESULTS = {
   watch: transfer.extend({ event: z.string() }),
   top: z.object({
     devices: z.array(deviceSchema),
-    engines: enginesSchema,
+    engines: enginesSchema.nullable(),
     transfers: z.array(transferSchema.extend({ rate: bytes })),
     queued: bytes,
     rate: bytes,

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import type { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { dmactlFor } from '../support/dmactl.ts';
 import { NO_ETCD } from '../support/etcd.ts';
@@ -190,12 +192,22 @@ suite(`between the hosts of a fleet${why}`, () => {
   }, 60_000);
 
   test('dmactl copies from one host to another', async () => {
-    const { run } = dmactlFor({ DMAD_URL: fleet.urls[0] as string });
+    const { run, one, start } = dmactlFor({ DMAD_URL: fleet.urls[0] as string });
     const copied = await run('copy', 'host0/dax0.0:0+64KiB', 'host1/dax0.0:0');
     expect(String(copied.stdout)).toMatch(
       /^copy of 64\.0 KiB host0\/dax0\.0:0 to host1\/dax0\.0:0: succeeded/,
     );
     const listed = await run('transfers', '--device', 'host1/dax0.0', '--limit', '1');
     expect(String(listed.stdout)).toContain('host0/dax0.0 host1/dax0.0');
+    // As the schema of --json has it.
+    const again = await one('copy', 'host0/dax0.0:0+64KiB', 'host1/dax0.0:64KiB');
+    expect(again.document.transfer).toMatchObject({ status: 'succeeded', engine: null });
+    const plan = await one('copy', 'host0/dax0.0:0+64KiB', 'host1/dax0.0:0', '--dry-run');
+    expect(plan.document.plan).toMatchObject({ engine: null, bytes: KIB64 });
+    const top = start('top', '--json');
+    const [line] = await once(top.child.stdout as Readable, 'data');
+    top.child.kill('SIGINT');
+    expect(JSON.parse(String(line).split('\n')[0] ?? '')).toMatchObject({ engines: null });
+    await top.ended;
   });
 });

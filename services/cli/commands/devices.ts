@@ -27,6 +27,6 @@ export function devices(program: Command, run: Runner): void {
 }
 
 /** In a fleet a device is named with its host, as other commands take it. */
-function nameOf(device: Device & { host?: string }): string {
+export function nameOf(device: Device & { host?: string }): string {
   return device.host === undefined ? device.name : `${device.host}/${device.name}`;
 }

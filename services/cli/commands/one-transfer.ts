@@ -102,7 +102,7 @@ function describe(transfer: Transfer): string {
     ['id', transfer.id],
     ['what', `${transfer.operation} of ${humanBytes(transfer.size)} ${placesOf(transfer)}`],
     ['status', `${transfer.status}, ${humanBytes(transfer.bytes_completed)} done`],
-    ['engine', `${transfer.engine}: ${transfer.engine_reason}`],
+    ['engine', `${transfer.engine ?? 'none'}: ${transfer.engine_reason}`],
     ['durability', `${transfer.durability.achieved} (${transfer.durability.basis ?? 'no basis'})`],
     ['priority', transfer.priority],
     ['accepted', transfer.created_at],

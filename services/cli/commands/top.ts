@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
-import type { ConnectedClient, Device, Engines, Transfer } from '../../client/node.ts';
+import {
+  type ConnectedClient,
+  type Device,
+  DmadError,
+  type Engines,
+  type Transfer,
+} from '../../client/node.ts';
 import { type Context, jsonLine, type Runner } from '../lib/context.ts';
 import { placesOf } from '../lib/follow.ts';
 import { humanBytes, humanSeconds, printable, table } from '../lib/format.ts';
 import { LiveTransfers, type RatedTransfer } from '../lib/live-transfers.ts';
 import { Screen } from '../lib/screen.ts';
+import { nameOf } from './devices.ts';
 
 const REFRESH_MS = 1000;
 const BAR = 20;
@@ -18,7 +25,8 @@ const FIRST_MS = 200;
 /** What is shown. */
 interface Picture {
   devices: Device[];
-  engines: Engines;
+  /** null: of a fleet, whose hosts have engines. */
+  engines: Engines | null;
   transfers: RatedTransfer[];
   /** How many wait; not all of them may be among the transfers. */
   queued: number;
@@ -96,7 +104,7 @@ class View {
   async take(signal: AbortSignal): Promise<Picture> {
     const [devices, engines] = await Promise.all([
       this.#client.listDevices({ signal }),
-      this.#client.listEngines({ signal }),
+      this.#client.listEngines({ signal }).catch(nullIfNone),
     ]);
     const transfers = this.#transfers.picture();
     const rate = transfers
@@ -110,19 +118,17 @@ class View {
 function render(picture: Picture, rows: number, columns: number): string[] {
   const { devices, engines, transfers, queued, rate } = picture;
   const running = transfers.filter(({ status }) => status === 'running').length;
-  const { dma, cpu } = engines;
   const lines = [
-    `dmad  ${running} running, ${queued} queued, ${humanBytes(rate)}/s` +
-      `   cpu ${cpu.threads} threads   dma ${dma.available ? `${dma.channels.length} channels` : 'none'}`,
+    `dmad  ${running} running, ${queued} queued, ${humanBytes(rate)}/s${summaryOf(engines)}`,
     '',
     ...table(
       ['DEVICE', 'KIND', 'SIZE', 'STATE'],
-      devices.map(({ name, kind, size, state }) => [name, kind, humanBytes(size), state]),
+      devices.map((each) => [nameOf(each), each.kind, humanBytes(each.size), each.state]),
     ).split('\n'),
     '',
   ];
-  if (dma.channels.length > 0) {
-    const channels = dma.channels.map((channel) => [
+  if (engines !== null && engines.dma.channels.length > 0) {
+    const channels = engines.dma.channels.map((channel) => [
       ...[channel.name, channel.state, String(channel.in_flight)],
       ...[humanBytes(channel.bytes), String(channel.errors)],
     ]);
@@ -133,13 +139,26 @@ function render(picture: Picture, rows: number, columns: number): string[] {
   }
   const listed = transfers.map((transfer) => [
     ...[columns < WIDE ? transfer.id.slice(-12) : transfer.id, transfer.status, barOf(transfer)],
-    ...[`${humanBytes(transfer.rate)}/s`, leftOf(transfer), transfer.engine],
+    ...[`${humanBytes(transfer.rate)}/s`, leftOf(transfer), transfer.engine ?? '–'],
     printable(`${transfer.operation} ${placesOf(transfer)}`),
   ]);
   lines.push(
     ...table(['TRANSFER', 'STATUS', '', 'RATE', 'LEFT', 'BY', 'WHAT'], listed).split('\n'),
   );
   return lines.slice(0, rows).map((line) => [...line].slice(0, columns).join(''));
+}
+
+/** @throws unless there is no such thing */
+function nullIfNone(error: unknown): null {
+  if (error instanceof DmadError && error.code === 'not_found') return null;
+  throw error;
+}
+
+function summaryOf(engines: Engines | null): string {
+  if (engines === null) return '';
+  const { dma, cpu } = engines;
+  const channels = dma.available ? `${dma.channels.length} channels` : 'none';
+  return `   cpu ${cpu.threads} threads   dma ${channels}`;
 }
 
 function barOf({ progress }: Transfer): string {
