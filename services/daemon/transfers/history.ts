@@ -23,7 +23,7 @@ const MAX_PAGE_SEGMENTS = 65_536;
 /** How many are not in the indexes at most: to put them there takes some 1 ms. */
 const MAX_FRESH = 250;
 
-/** How many transfers a list looks at in one turn of the event loop: some 1 ms. */
+/** How much a list reads in one turn of the event loop, in transfers of the smallest kind: some 1 ms. */
 const SLICE = 1000;
 
 /**
@@ -89,18 +89,22 @@ export class History {
 
   /** @returns of one that is finished an object of its own, whatever others there are */
   get(id: string): Transfer | undefined {
-    const entry = this.#fresh.get(id) ?? this.#everybody.get(id);
+    const entry = this.#entryOf(id);
     return entry === undefined ? undefined : this.#transferOf(entry);
   }
 
   /** What {@link get} would give, without the cost of making the object. */
   dependency(id: string): Dependency | undefined {
-    const entry = this.#everybody.get(id);
+    const entry = this.#entryOf(id);
     return typeof entry === 'number' ? this.#packed.dependencyOf(id, entry) : entry;
   }
 
   has(id: string): boolean {
-    return this.#fresh.has(id) || this.#everybody.get(id) !== undefined;
+    return this.#entryOf(id) !== undefined;
+  }
+
+  #entryOf(id: string): Entry | undefined {
+    return this.#fresh.get(id) ?? this.#everybody.get(id);
   }
 
   /** A transfer is finished, and nothing of it changes any more. It is kept until {@link mayForget}. */
@@ -193,7 +197,8 @@ export class History {
       for (const [id, entry] of tree?.entriesReversed(after, undefined, true) ?? []) {
         after = id;
         if (filter.hasTransfer(typeof entry === 'number' ? this.#packed.subjectOf(entry) : entry)) {
-          if (query.view === 'full') segments += this.#segmentsOf(entry);
+          // Also for view=basic, for they are unpacked then too.
+          segments += this.#segmentsOf(entry);
           const last = transfers.at(-1);
           const full = transfers.length === query.page_size || segments > MAX_PAGE_SEGMENTS;
           if (last !== undefined && full) {
@@ -201,7 +206,8 @@ export class History {
           }
           transfers.push(this.#transferOf(entry));
         }
-        if (++seen === SLICE) break;
+        seen += typeof entry === 'number' ? this.#packed.readingCostOf(entry) : 1;
+        if (seen >= SLICE) break;
       }
       if (seen < SLICE || unwanted()) return { transfers, nextPageToken: '' };
       this.#turn = this.#turn.then(() => nextTurn());

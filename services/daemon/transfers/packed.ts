@@ -52,6 +52,9 @@ const FLAGS = { segmented: 1, flush: 2, verify: 4, promised: 8, ran: 16, labelle
 const MORE_FLAGS = { changed: 64, dependent: 128 };
 const FLAG = { ...FLAGS, ...MORE_FLAGS };
 
+/** Bytes of JSON that are parsed in the time that filters need for a transfer: about 1 µs. */
+const RARE_PER_READING = 256;
+
 /** What few transfers have; as JSON. */
 interface Rare {
   pattern?: string | undefined;
@@ -106,6 +109,11 @@ export class PackedTransfers {
 
   segmentsOf(packed: Packed): number {
     return this.#cells.uintAt(packed, AT.segments);
+  }
+
+  /** What it takes to read it, segments apart, in transfers that have nothing rare. */
+  readingCostOf(packed: Packed): number {
+    return 1 + Math.floor(this.#cells.uintAt(packed, AT.rareSize) / RARE_PER_READING);
   }
 
   /** See {@link Transfer.promised}. */

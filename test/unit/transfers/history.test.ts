@@ -213,6 +213,17 @@ describe('History', () => {
     expect(await walk(history, { page_size: '1000' })).toHaveLength(20);
   });
 
+  test('a page without segments ends before too many had to be read for it', async () => {
+    const history = makeHistory(ROOMY);
+    const large = segments(4096);
+    for (let i = 0; i < 20; i++) {
+      end(history, add(history, makeTransfer({ segments: large, segmented: true })));
+    }
+    const query = { page_size: '1000', view: 'basic' };
+    expect((await list(history, query)).transfers).toHaveLength(16);
+    expect(await walk(history, query)).toHaveLength(20);
+  });
+
   test('keeps the last to finish, as many as may be, and all that are not over', () => {
     const history = makeHistory({ transfers: 3, segments: 1000, ms: WEEK_MS });
     const running = add(history, makeTransfer());
@@ -306,6 +317,28 @@ describe('History', () => {
     expect((await list(history)).transfers).toHaveLength(12);
   });
 
+  test.each([
+    ['that a change has replaced', 'v', { labels: {} }],
+    ['that JSON makes longer', '\u0001', undefined],
+  ])('labels count %s', async (_, character, settings) => {
+    const history = makeHistory({ transfers: 100, segments: 400, ms: WEEK_MS });
+    const labels = Object.fromEntries(
+      Array.from({ length: 4 }, (_, i) => [
+        `${i}`,
+        character.repeat(character === 'v' ? 900 : 150),
+      ]),
+    );
+    for (let i = 0; i < 10; i++) {
+      const transfer = add(history, makeTransfer({ labels }));
+      if (settings !== undefined) {
+        const { priority, timeoutMs } = transfer.settings;
+        transfer.change = { number: 1, settings: { priority, timeoutMs, ...settings } };
+      }
+      end(history, transfer);
+    }
+    expect((await list(history)).transfers).toHaveLength(3);
+  });
+
   test('keeps what is held until it is let go, over or not', async () => {
     const history = makeHistory({ transfers: 1, segments: 100, ms: WEEK_MS });
     const held = add(history, makeTransfer(), true);
@@ -387,6 +420,23 @@ describe('a list', () => {
     expect(most.first).toBe(20 * 1000);
     expect(most.later).toBeLessThanOrEqual(2000);
     for (const page of await lists) expect(page).toEqual({ transfers: [], nextPageToken: '' });
+  });
+
+  test('by label of those with much JSON goes on for a few of them at a time', async () => {
+    const history = makeHistory(ROOMY);
+    const labels = Object.fromEntries(
+      Array.from({ length: 16 }, (_, i) => [`${i}`, '\u0001'.repeat(255)]),
+    );
+    for (let i = 0; i < 100; i++) end(history, add(history, makeTransfer({ labels })));
+    let done = false;
+    const page = list(history, { label: 'a:x' }).finally(() => {
+      done = true;
+    });
+    let turns = 0;
+    for (; !done; turns++) await nextTurn();
+    expect(await page).toEqual({ transfers: [], nextPageToken: '' });
+    // 25 KB each.
+    expect(turns).toBeGreaterThanOrEqual(9);
   });
 
   test('finds what lies far back, though transfers come and are forgotten meanwhile', async () => {
