@@ -5,6 +5,8 @@ export const MOST_BRIEF = 30;
 
 /** An event of a transfer or a replication. */
 export interface DigestedEvent {
+  /** In the order of events. */
+  readonly number: number;
   readonly kind: 'progress' | 'status';
   readonly subject: { readonly id: string; readonly over: boolean };
 }
@@ -23,7 +25,7 @@ export class EventDigest<Event extends DigestedEvent> {
   #timer: NodeJS.Timeout | undefined;
   #flushedAt = 0;
 
-  /** @param send what an interval has brought, in order */
+  /** @param send what an interval has brought, in the order of its numbers */
   constructor(intervalMs: number, send: (events: Event[]) => void) {
     this.#intervalMs = intervalMs;
     this.#send = send;
@@ -68,6 +70,9 @@ export class EventDigest<Event extends DigestedEvent> {
     this.#latest.clear();
     const brief = events.filter((event) => event.subject.over && !this.knows(event));
     const left = new Set(brief.slice(0, -MOST_BRIEF));
-    this.#send(events.filter((event) => !left.has(event)));
+    // A status that was kept is older than what came behind it. A client that goes on from an event
+    // must have received all before it.
+    const sent = events.filter((event) => !left.has(event));
+    this.#send(sent.toSorted((a, b) => a.number - b.number));
   }
 }

@@ -69,9 +69,14 @@ export class EventStream {
     else this.#write(text);
   }
 
+  /** Whether the client has taken all that was sent. */
+  get idle(): boolean {
+    return this.#backlog === 0;
+  }
+
   /** Sends an event that a later one makes up for: left out while the client is slow to read. */
   sendIfIdle(text: () => string): void {
-    if (this.#backlog === 0) this.#write(text());
+    if (this.idle) this.#write(text());
   }
 
   /** @returns once the client has taken what was sent, or nothing can be sent any more */

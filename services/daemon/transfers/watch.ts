@@ -164,10 +164,8 @@ export class WorkWatch {
       this.#digest?.sent(event);
       return this.#textOf(event, this.#form(form), complete);
     };
-    const progress = events.filter(({ kind }) => kind === 'progress');
-    const status = events.filter(({ kind }) => kind === 'status');
-    if (progress.length > 0) this.#stream.sendIfIdle(() => progress.map(textOf).join(''));
-    if (status.length > 0) this.#stream.send(status.map(textOf).join(''));
+    const due = this.#stream.idle ? events : events.filter(({ kind }) => kind === 'status');
+    if (due.length > 0) this.#stream.send(due.map(textOf).join(''));
   }
 
   #form(form: EventForm): EventForm {

@@ -74,11 +74,8 @@ export class FleetWatch {
   #sendAll(events: readonly FleetEvent[]): void {
     if (this.#stream.ended) return;
     for (const event of events) this.#digest?.sent(event);
-    const progress = events.filter(({ kind }) => kind === 'progress');
-    const status = events.filter(({ kind }) => kind === 'status');
-    const textOf = (event: FleetEvent) => this.#textOf(event);
-    if (progress.length > 0) this.#stream.sendIfIdle(() => progress.map(textOf).join(''));
-    if (status.length > 0) this.#stream.send(status.map(textOf).join(''));
+    const due = this.#stream.idle ? events : events.filter(({ kind }) => kind === 'status');
+    if (due.length > 0) this.#stream.send(due.map((event) => this.#textOf(event)).join(''));
   }
 
   #wants(event: FleetEvent): boolean {

@@ -52,6 +52,23 @@ test('a change of status is not hidden by progress', () => {
   expect(sent).toEqual([[['a', 'status']]]);
 });
 
+test('what is sent is in the order of its numbers, also a status that later progress leaves there', () => {
+  const { digest, sent } = gather();
+  const [a, b, c] = [transfer('a'), transfer('b'), transfer('c')];
+  digest.add(event(a));
+  digest.add(event(b));
+  digest.add(event(c, 'progress'));
+  digest.add(event(a, 'progress'));
+  jest.advanceTimersByTime(200);
+  expect(sent).toEqual([
+    [
+      ['a', 'status'],
+      ['b', 'status'],
+      ['c', 'progress'],
+    ],
+  ]);
+});
+
 test('of those that came and went some are told, of those that were known all', () => {
   const { digest, sent } = gather();
   const known = Array.from({ length: 300 }, (_, index) => transfer(`known ${index}`));
