@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import type { StreamList } from '../../services/client/types.ts';
+import { BodyHashes } from '../../services/daemon/devices/body-hashes.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { bearer, writeTokens } from '../support/tokens.ts';
 import { Wire } from '../support/wire.ts';
@@ -31,6 +33,26 @@ afterAll(async () => {
 
 const streams = async (client: string): Promise<StreamList> =>
   (await app.inject({ url: '/streams', headers: bearer(client) })).json();
+
+test('an upload that cannot begin is not listed any more', async () => {
+  const begin = jest.spyOn(BodyHashes.prototype, 'begin').mockImplementation(() => {
+    throw new Error('There is no thread to be had.');
+  });
+  const body = Buffer.alloc(4096);
+  const answer = await app.inject({
+    method: 'PUT',
+    url: '/devices/dax1.0/content?offset=0',
+    headers: {
+      ...bearer('anna'),
+      'content-type': 'application/octet-stream',
+      'content-digest': `sha-256=:${createHash('sha256').update(body).digest('base64')}:`,
+    },
+    payload: body,
+  });
+  begin.mockRestore();
+  expect(answer.statusCode).toBe(500);
+  expect(await streams('anna')).toEqual({ streams: [], total: 0 });
+});
 
 async function wire(request: string): Promise<Wire> {
   const { authorization } = bearer('anna');

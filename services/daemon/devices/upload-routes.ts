@@ -128,12 +128,13 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
     if (!target.flush) unflushed.add(device);
     const range = { device: device.handle, offset, size: target.length ?? room };
     const left = clientLeft(reply, signal);
+    // Before the stream is listed: it throws if there is no thread to be had.
+    const hash = digests['sha-256'] === undefined ? undefined : hashes.begin();
     const stream = streams.open({
       ...{ direction: 'upload', device: device.name, offset, size: range.size },
       ...{ client, requestId: request.id },
     });
     const moved = (bytes: number) => stream.moved(bytes);
-    const hash = digests['sha-256'] === undefined ? undefined : hashes.begin();
     try {
       const work = { kind: 'upload', client } as const;
       const result = await queue.inTurn(work, range, left, async ({ begin, tearAfter }) => {

@@ -8,10 +8,11 @@ import type { WorkFilter } from './filter.ts';
 import type { Status } from './schema.ts';
 import { type Transfer, toldSegments } from './transfer.ts';
 
-/** What a document takes in memory, about, in characters, without labels; and a segment, and a label. */
+/** What a document takes in memory, about, in characters, without labels; and a segment, a label, an id. */
 const DOCUMENT_SIZE = 960;
 const SEGMENT_SIZE = 64;
 const LABEL_SIZE = 384;
+const ID_SIZE = 96;
 
 /** A change of a transfer. */
 export class TransferEvent implements FeedEvent {
@@ -32,9 +33,11 @@ export class TransferEvent implements FeedEvent {
     this.#status = transfer.status;
     this.#engine = transfer.choice.engine;
     // An event keeps its transfer, with all its segments.
-    const { plan, settings } = transfer;
+    const { plan, settings, error } = transfer;
     const labels = Object.keys(settings.labels).length * LABEL_SIZE;
-    this.size = DOCUMENT_SIZE + plan.segments.length * SEGMENT_SIZE + labels;
+    const ids = plan.dependsOn.length * ID_SIZE;
+    const segments = plan.segments.length * SEGMENT_SIZE;
+    this.size = DOCUMENT_SIZE + segments + labels + ids + (error?.message.length ?? 0);
   }
 
   keepFor(viewer: Viewer): void {

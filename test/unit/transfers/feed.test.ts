@@ -4,6 +4,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { Feed } from '../../../services/daemon/transfers/feed.ts';
 import type { FeedEvent } from '../../../services/daemon/transfers/feed-event.ts';
 import { Transfer } from '../../../services/daemon/transfers/transfer.ts';
+import { Problem } from '../../../services/http/problems/problem.ts';
 import { CLOCK, makeOrigin, makePlan, makeTransfer, viewer } from './make-transfer.ts';
 
 describe('Feed', () => {
@@ -136,6 +137,21 @@ describe('Feed', () => {
     feed.publish('status', makeTransfer({ labels }));
     expect(feed.missed(viewer('anna'), 1400)).toBeUndefined();
     expect(feed.missed(viewer('anna'), 1500)).toHaveLength(11);
+  });
+
+  test('ids that an event has, and what is said of an error, count among what is kept', () => {
+    const anna = viewer('anna');
+    const dependsOn = Array.from({ length: 100 }, () => uuidv7());
+    const failed = makeTransfer();
+    const problem = new Problem('dma_error', 'x'.repeat(10_000));
+    failed.finish(failed.outcome(undefined, problem));
+    for (const transfer of [makeTransfer({ dependsOn }), failed]) {
+      const feed = new Feed();
+      feed.watchAll(anna, () => {});
+      for (let i = 0; i < 200; i++) feed.publish('status', transfer);
+      expect(feed.missed(anna, 50)).toBeUndefined();
+      expect(feed.missed(anna, 190)).toHaveLength(10);
+    }
   });
 
   test('what was missed is as it was, whatever has become of it', () => {
