@@ -176,7 +176,7 @@ export class ActiveTransfer {
     this.place(after);
   }
 
-  /** Learns what one that is held depends on, once all that earlier daemons left is known. */
+  /** Learns what it depends on, or how that stands. */
   dependOn(dependencies: readonly Dependency[]): void {
     this.#dependencies = dependencies;
   }

@@ -33,6 +33,18 @@ export class Dependents {
     }
   }
 
+  /** A transfer is finished: what waits for others yet does not keep its segments in memory. */
+  finished({ id, status, over, origin: { client } }: Transfer): void {
+    const dependents = this.#byId.get(id);
+    if (dependents === undefined) return;
+    const dependency = { id, status, over, origin: { client } };
+    for (const dependent of dependents) {
+      dependent.dependOn(
+        dependent.dependencies.map((other) => (other.id === id ? dependency : other)),
+      );
+    }
+  }
+
   /** Those that have not stopped yet and depend on a transfer. */
   of(id: string): ActiveTransfer[] {
     return [...(this.#byId.get(id) ?? [])];

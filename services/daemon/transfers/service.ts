@@ -298,6 +298,7 @@ export class TransferService implements WorkSource {
   #finished(transfer: Transfer): void {
     this.#keys.finish(transfer);
     this.#finish(transfer);
+    this.#dependents.finished(transfer);
     if (transfer.status === 'succeeded') return;
     // A loop, not a recursion: a chain of them may be as long as there are transfers.
     this.#failed.push(transfer);

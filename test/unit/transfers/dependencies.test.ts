@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import type { ActiveTransfer } from '../../../services/daemon/transfers/active.ts';
+import { Dependents } from '../../../services/daemon/transfers/dependencies.ts';
 import { History } from '../../../services/daemon/transfers/history.ts';
 import { dependencyRows, partsOf } from '../../../services/daemon/transfers/rows.ts';
 import type { Transfer } from '../../../services/daemon/transfers/transfer.ts';
@@ -185,6 +187,29 @@ describe('a transfer that depends on others', () => {
     // The new ones are, to be written to the journal.
     const ids = new Set(finished.map(({ id }) => id));
     expect(made.mock.calls.filter(([id]) => ids.has(id))).toEqual([]);
+  });
+
+  // It may wait for long, and each of those can have thousands of segments.
+  test('keeps no transfer in memory that has succeeded', async () => {
+    const added = jest.spyOn(Dependents.prototype, 'add');
+    const bench = await ServiceBench.after();
+    const [first, second] = [
+      await bench.create(true, elsewhere(0)),
+      await bench.create(false, elsewhere(1)),
+    ];
+    const behind = await bench.create(true, behindOf(2, first, second));
+    const [active] = added.mock.lastCall as [ActiveTransfer];
+    expect(active.dependencies).toEqual([first, second]);
+    bench.end(0);
+    await bench.service.waitForEnd(first);
+    const { id, status, over } = first;
+    expect(active.dependencies[0]).toEqual({ id, status, over, origin: { client: 'anna' } });
+    expect(active.dependencies[1]).toBe(second);
+    bench.end(1);
+    while (bench.jobs.length < 3) await turn();
+    bench.end(2);
+    await bench.service.waitForEnd(behind);
+    expect(behind.status).toBe('succeeded');
   });
 
   test('is refused as a whole where the disk is full, and leaves no row', async () => {
