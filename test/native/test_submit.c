@@ -373,7 +373,7 @@ TEST(no_thread_to_be_had_is_reported)
 		SYS(sigaction(SIGBUS, NULL, &now));
 		CHECK(now.sa_flags != (SA_SIGINFO | SA_ONSTACK));
 	} while (1);
-	/* Three that copy, four that sync, one that delivers, three that stream */
-	CHECK_EQ(nth, 12);
+	/* Three that copy, four that sync, one that delivers, four that stream */
+	CHECK_EQ(nth, 13);
 	dma_shim_close(shim);
 }
