@@ -7,7 +7,6 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { getHeapStatistics } from 'node:v8';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
-import type { ByteRange } from '../base/byte-range.ts';
 import { INSTANCE_HEADER } from '../base/instance.ts';
 import { Lifecycle } from '../base/lifecycle.ts';
 import type { Log } from '../base/log.ts';
@@ -46,7 +45,7 @@ import type { Config } from './config.ts';
 import { BodyHashes } from './devices/body-hashes.ts';
 import { contentRoutes } from './devices/content-routes.ts';
 import { ContentStreams } from './devices/content-streams.ts';
-import type { Device, Inventory } from './devices/device.ts';
+import type { Inventory } from './devices/device.ts';
 import { openDevices } from './devices/open.ts';
 import { deviceRoutes } from './devices/routes.ts';
 import { SeenDevices } from './devices/seen.ts';
@@ -54,6 +53,7 @@ import { streamRoutes } from './devices/stream-routes.ts';
 import { UnflushedDevices } from './devices/unflushed.ts';
 import { uploadRoutes } from './devices/upload-routes.ts';
 import { DeviceWatch } from './devices/watch.ts';
+import type { Written } from './devices/written.ts';
 import { Hashers, NICENESS } from './digests/hashers.ts';
 import { digestRoutes } from './digests/routes.ts';
 import { digestOfDevice } from './digests/whole-device.ts';
@@ -186,11 +186,10 @@ export async function buildApp({
     const clock = new ElapsedClock(await opened.rows.get([CLOCK_KEY]), host);
     const unflushed = new UnflushedDevices(!clock.firstSinceBoot);
     const storage = checkPersistence(engine.storageOf(join(stateDir, 'journal')), log);
-    const overwritten = (device: Device, ranges: readonly ByteRange[]) =>
-      replications.overwritten(device, ranges);
+    const written = (bytes: Written) => replications.written(bytes);
     const transfers = new TransferService({
       ...{ engine, chooser, dma, queue, unflushed, journal, clock, log, heapBytes },
-      ...{ observer: metrics, overwritten },
+      ...{ observer: metrics, written },
     });
     lifecycle.opened('the transfers', () => transfers.close());
     const hashers = new Hashers(engine.cpu.threads);
@@ -284,7 +283,7 @@ export async function buildApp({
       queue,
       streams,
       unflushed,
-      overwritten,
+      written,
       idleMs: config.upload_idle_seconds * 1000,
       pastNodeFrom,
       signal: uploads.signal,

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { expectProblem } from '../support/conformance.ts';
@@ -51,12 +52,12 @@ beforeEach(async () => {
   expect(await inconsistent()).toEqual([[0, SIZE]]);
 });
 
-const inconsistent = async () => {
-  const device = (await app.inject({ url: '/devices/dax0.0' })).json();
+const inconsistent = async (name = 'dax0.0') => {
+  const device = (await app.inject({ url: `/devices/${name}` })).json();
   const ranges: { offset: number; size: number }[] = device.inconsistent;
   const bytes = ranges.reduce((sum, { size }) => sum + size, 0);
   const { body } = await app.inject({ url: '/metrics' });
-  expect(body).toContain(`dmad_device_inconsistent_bytes{device="dax0.0"} ${bytes}\n`);
+  expect(body).toContain(`dmad_device_inconsistent_bytes{device="${name}"} ${bytes}\n`);
   return ranges.map(({ offset, size }) => [offset, size]);
 };
 const upload = (offset: number, bytes: Buffer, headers: Record<string, string> = {}) =>
@@ -104,5 +105,34 @@ test('reading it, comparing it and writing to another device clear nothing', asy
   const compare = { operation: 'compare', device_name: 'dax1.0', dst_device_name: 'dax0.0' };
   expect(await transfer({ ...compare, ...whole })).toBe(201);
   expect(await transfer({ device_name: 'dax0.0', dst_device_name: 'dax1.0', ...whole })).toBe(201);
+  expect(await inconsistent()).toEqual([[0, SIZE]]);
+});
+
+test('a copy of its bytes is as inconsistent as they are, and stays so on its way back', async () => {
+  const whole = { src_offset: 0, dst_offset: 0, size: SIZE };
+  const part = { src_offset: 0, dst_offset: BLOCK, size: 4096 };
+  const away = { device_name: 'dax0.0', dst_device_name: 'dax1.0' };
+  const back = { device_name: 'dax1.0', dst_device_name: 'dax0.0' };
+  const fill = { operation: 'fill', device_name: 'dax1.0', pattern: '5a' };
+  expect(await transfer({ ...fill, dst_offset: 0, size: SIZE })).toBe(201);
+  expect(await transfer({ ...away, ...part })).toBe(201);
+  expect(await inconsistent('dax1.0')).toEqual([[BLOCK, 4096]]);
+  expect(await transfer({ ...back, ...part, src_offset: BLOCK, dst_offset: 0 })).toBe(201);
+  expect(await inconsistent()).toEqual([[0, SIZE]]);
+  // What lies beside it is good.
+  expect(await transfer({ ...back, ...part, dst_offset: 0 })).toBe(201);
+  expect(await inconsistent()).toEqual([[4096, SIZE - 4096]]);
+  expect(await transfer({ ...fill, dst_offset: 0, size: SIZE })).toBe(201);
+  expect(await inconsistent('dax1.0')).toEqual([]);
+  expect(await transfer({ ...back, ...whole })).toBe(201);
+  expect(await inconsistent()).toEqual([]);
+});
+
+test('an upload without a body clears nothing, and cuts nothing', async () => {
+  const body = Readable.from([]);
+  const headers = { 'content-type': 'application/octet-stream', 'transfer-encoding': 'chunked' };
+  const url = `/devices/dax0.0/content?offset=${BLOCK}`;
+  const answer = await app.inject({ method: 'PUT', url, payload: body, headers });
+  expect(answer.statusCode).toBe(200);
   expect(await inconsistent()).toEqual([[0, SIZE]]);
 });

@@ -81,7 +81,8 @@ export const deviceSchema = z
       .meta({
         description:
           'Ranges that a replication has begun to write and has not proven: neither what they were ' +
-          'nor what its source is. Those that the client may touch, disjoint and in their order; of ' +
+          'nor what its source is; and copies of such bytes, until the daemon ends. A range that was ' +
+          'overwritten without a flush is listed again by the next daemon. Those that the client may touch, disjoint and in their order; of ' +
           'more than 1000 the rest is one range, with what lies between them.',
       }),
   })

@@ -3,7 +3,6 @@ import { createHash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import type { ByteRange } from '../../base/byte-range.ts';
 import { crc32cText } from '../../base/crc32c.ts';
 import { authorize } from '../../http/access/authorize.ts';
 import { clientLeft } from '../../http/client-left.ts';
@@ -21,7 +20,7 @@ import type { Engine } from '../engines/engine.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { BodyHashes } from './body-hashes.ts';
 import type { ContentStreams } from './content-streams.ts';
-import { type Device, flushedByCpu, type Inventory } from './device.ts';
+import { flushedByCpu, type Inventory } from './device.ts';
 import { durabilityOf } from './durability.ts';
 import {
   deviceParams,
@@ -32,6 +31,7 @@ import {
 } from './schema.ts';
 import type { UnflushedDevices } from './unflushed.ts';
 import { checkUpload, Upload, type UploadTarget } from './upload.ts';
+import type { Written } from './written.ts';
 
 export interface UploadRoutesOptions {
   engine: Engine;
@@ -40,7 +40,7 @@ export interface UploadRoutesOptions {
   streams: ContentStreams;
   unflushed: UnflushedDevices;
   /** An upload has written all of its body; called before anybody else may write there. */
-  overwritten(device: Device, ranges: readonly ByteRange[]): void;
+  written(written: Written): void;
   /** How long an upload may send nothing, in milliseconds. */
   idleMs: number;
   /** From which size on the shim receives a body itself, past Node. */
@@ -158,7 +158,8 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
         }
         const sha256 = await hash?.hash(Buffer.alloc(0), true);
         checkDigests(digests, { crc: upload.crc, sha256: sha256 && Buffer.from(sha256) });
-        options.overwritten(device, [{ offset, size: upload.bytesWritten }]);
+        const ranges = [{ offset, size: upload.bytesWritten }];
+        options.written({ device, ranges, flush: target.flush });
         return resultOf(target, upload);
       });
       // Also of one whose client left while it waited: its bytes were there already, and hid that.

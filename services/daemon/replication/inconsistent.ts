@@ -3,7 +3,7 @@ import type { ByteRange } from '../../base/byte-range.ts';
 import type { Device } from '../devices/device.ts';
 import type { Replication } from './replication.ts';
 
-/** Bytes that a replication has begun to write and not proven, and nothing has written since. */
+/** Bytes that a replication has begun to write and not proven, or a copy of such bytes. */
 export interface Inconsistent extends ByteRange {
   readonly replication: Replication;
 }
@@ -16,7 +16,7 @@ type Memory = Pick<Device, 'kind' | 'identity'>;
  * make more leaves them as they are: they then tell of more than is inconsistent.
  */
 export const MAX_PARTS = 1000;
-const MAX_RANGES = 20_000;
+export const MAX_RANGES = 20_000;
 
 /**
  * The inconsistent ranges of each device: disjoint, in their order. Replications that write the same
@@ -64,6 +64,28 @@ export class InconsistentRanges {
     this.#replace(device, range, { by: undefined, isOlder: () => true });
   }
 
+  /** Other work has copied inconsistent bytes of a replication to a range. */
+  copied(device: Memory, range: ByteRange, replication: Replication): void {
+    const ranges = this.of(device);
+    const { first } = overlapping(ranges, range);
+    const near = ranges[first] ?? ranges.at(-1);
+    // All of it is inconsistent already: cut into parts, it would say no more.
+    if (near !== undefined && joined(range, near).size === near.size) return;
+    // No more ranges than that: it is joined with the one beside it.
+    const isFull = near !== undefined && ranges.length >= MAX_RANGES;
+    this.#replace(device, isFull ? joined(range, near) : range, {
+      by: replication,
+      isOlder: () => true,
+    });
+  }
+
+  /** The replication that the first inconsistent bytes of a range come from, if it has any. */
+  firstIn(device: Memory, range: ByteRange): Replication | undefined {
+    const ranges = this.of(device);
+    const { first, end } = overlapping(ranges, range);
+    return first < end ? ranges[first]?.replication : undefined;
+  }
+
   /** Those of a device, in their order. */
   of(device: Memory): readonly Inconsistent[] {
     return this.#byDevice.get(keyOf(device)) ?? [];
@@ -94,6 +116,7 @@ export class InconsistentRanges {
     range: ByteRange,
     { by, isOlder }: { by: Replication | undefined; isOlder: (other: Replication) => boolean },
   ): void {
+    if (range.size === 0) return;
     const ranges = this.#byDevice.get(keyOf(device)) ?? [];
     const { first, end } = overlapping(ranges, range);
     const before = ranges.slice(first, end);
@@ -142,6 +165,12 @@ function overlapping(
 
 function isInside({ offset, size }: ByteRange, outer: ByteRange): boolean {
   return offset > outer.offset && offset + size < outer.offset + outer.size;
+}
+
+/** The smallest range that has all bytes of both. */
+function joined(one: ByteRange, other: ByteRange): ByteRange {
+  const offset = Math.min(one.offset, other.offset);
+  return { offset, size: Math.max(one.offset + one.size, other.offset + other.size) - offset };
 }
 
 /** What lies of a range before and behind another one. */

@@ -8,7 +8,7 @@ import { inconsistentRows } from './rows.ts';
 const DELAY_MS = 1000;
 
 /**
- * Has the journal know what later writes have left of inconsistent ranges. A crash before leaves more of
+ * Writes to the journal what durable writes have left of inconsistent ranges. A crash before leaves more of
  * them than is inconsistent; if a replication has written there, the journal has that by now.
  */
 export class OverwrittenRows {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Writable } from 'node:stream';
-import type { ByteRange } from '../../base/byte-range.ts';
 import type { TransferIds } from '../../base/transfer-ids.ts';
 import type { Client } from '../../http/access/client.ts';
 import { seesTransfersOf, type Viewer } from '../../http/access/visibility.ts';
@@ -14,6 +13,7 @@ import {
   type Inventory,
 } from '../devices/device.ts';
 import type { InconsistentRanges } from '../devices/schema.ts';
+import type { Written } from '../devices/written.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { Row, StoredRows } from '../journal/stored-rows.ts';
 import type { Feed } from '../transfers/feed.ts';
@@ -315,11 +315,9 @@ export class ReplicationService implements EarlierWork, WorkSource {
     await Promise.all(left.map(({ replication }) => this.waitForEnd(replication)));
   }
 
-  /** Other work has written all of these ranges: they are not inconsistent any more. */
-  overwritten(device: Device, ranges: readonly ByteRange[]): void {
-    // Most devices have none.
-    if (this.#store.inconsistentRanges(device).length === 0) return;
-    for (const range of ranges) this.#store.overwritten(device, range);
+  /** Other work has written these bytes: they are not inconsistent any more, unless it has copied such. */
+  written(written: Written): void {
+    this.#store.written(written);
   }
 
   /** Hands to the journal what it has not been given yet. */

@@ -7,7 +7,9 @@ import { deviceNameOf } from '../../base/device-name.ts';
 import { seesTransfersOf, type Viewer } from '../../http/access/visibility.ts';
 import { fieldProblem, Problem, retryLater } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
-import { type Inconsistent, InconsistentRanges } from './inconsistent.ts';
+import type { Written } from '../devices/written.ts';
+import { ConsistencyMap } from './consistency.ts';
+import type { Inconsistent } from './inconsistent.ts';
 import type { Replication } from './replication.ts';
 import type { EarlierReplication } from './rows.ts';
 import type { ReplicationListQuery, ReplicationRequest } from './schema.ts';
@@ -40,19 +42,19 @@ export class ReplicationStore {
   readonly #byKey = new Map<string, Replication>();
   /** How many there are of each client that has any. */
   readonly #counts = new Map<string, number>();
-  readonly #inconsistent: InconsistentRanges;
+  readonly #inconsistent: ConsistencyMap;
   readonly #onForget: (replication: Replication) => void;
 
   /**
    * @param onForget receives each that can be asked for no longer
-   * @param onOverwritten receives each of which less is inconsistent than before
+   * @param onOverwritten receives each for which {@link leftInconsistent} has become less
    */
   constructor(
     onForget: (replication: Replication) => void,
     onOverwritten: (replication: Replication) => void,
   ) {
     this.#onForget = onForget;
-    this.#inconsistent = new InconsistentRanges(onOverwritten);
+    this.#inconsistent = new ConsistencyMap(onOverwritten);
   }
 
   add(replication: Replication): void {
@@ -171,14 +173,14 @@ export class ReplicationStore {
     return this.#inconsistent.of(device);
   }
 
-  /** What a replication has left inconsistent, and nothing has written since. */
+  /** What a replication has left inconsistent, and nothing has durably overwritten since. */
   leftInconsistent(replication: Replication): ByteRange[] {
-    return this.#inconsistent.rangesOf(replication);
+    return this.#inconsistent.leftBy(replication);
   }
 
-  /** Other work has written all of a range. */
-  overwritten(device: Device, range: ByteRange): void {
-    this.#inconsistent.overwritten(device, range);
+  /** Other work has written these bytes. */
+  written(written: Written): void {
+    this.#inconsistent.written(written);
   }
 
   /**

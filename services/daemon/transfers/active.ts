@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ByteRange } from '../../base/byte-range.ts';
 import { OutcomeUnknown, Problem, retryLater } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
 import type { UnflushedDevices } from '../devices/unflushed.ts';
+import type { Written } from '../devices/written.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { Journal } from '../journal/journal.ts';
@@ -46,7 +46,7 @@ export interface Surroundings extends RunOptions {
   /** It is over, and nothing of it changes any more. */
   finished(transfer: Transfer): void;
   /** A transfer has written all of its destination; called before anybody else may write there. */
-  overwritten(device: Device, ranges: readonly ByteRange[]): void;
+  written(written: Written): void;
   /** Has transfers outlive the daemon that one which does depends on. */
   keep(dependencies: readonly Dependency[]): void;
 }
@@ -523,15 +523,20 @@ export class ActiveTransfer {
     reportEnd(this.#around, transfer);
     feed.publish('status', transfer);
     this.#around.finished(transfer);
-    this.#tellOverwritten();
+    this.#tellWritten();
     this.#release();
   }
 
-  #tellOverwritten(): void {
+  #tellWritten(): void {
     const { status, plan } = this.transfer;
-    if (status !== 'succeeded' || plan.operation === 'compare') return;
-    const ranges = plan.segments.map(({ dst_offset: offset, size }) => ({ offset, size }));
-    this.#around.overwritten(plan.destination, ranges);
+    const { operation, source, destination, flush } = plan;
+    if (status !== 'succeeded' || operation === 'compare') return;
+    const copies = operation === 'copy';
+    const ranges = plan.segments.map(({ src_offset, dst_offset: offset, size }) => ({
+      ...{ offset, size },
+      ...(copies && { sourceOffset: src_offset }),
+    }));
+    this.#around.written({ device: destination, ranges, flush, ...(copies && { source }) });
   }
 
   /** It is over for this daemon, and left to the next. */

@@ -229,10 +229,11 @@ test('what later work has written is not inconsistent after a restart either', a
     [12, 4],
     [24, 4],
   ]);
-  service.overwritten(device, [
+  const ranges = [
     { offset: 0, size: 4096 },
     { offset: 13 * 1024, size: 1024 },
-  ]);
+  ];
+  service.written({ device, ranges, flush: true });
   const cut = [
     [12, 1],
     [14, 2],

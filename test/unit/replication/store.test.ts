@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { MAX_PARTS } from '../../../services/daemon/replication/inconsistent.ts';
+import type { ByteRange } from '../../../services/base/byte-range.ts';
+import type { Device } from '../../../services/daemon/devices/device.ts';
+import { MAX_PARTS, MAX_RANGES } from '../../../services/daemon/replication/inconsistent.ts';
 import type { Replication } from '../../../services/daemon/replication/replication.ts';
 import type { Consistency } from '../../../services/daemon/replication/schema.ts';
 import { MAX_KEPT, ReplicationStore, SHARE } from '../../../services/daemon/replication/store.ts';
@@ -58,6 +60,10 @@ const ranges = (store: ReplicationStore, device: typeof DEVICE = DEVICE) =>
     ...{ offset, size, id },
   }));
 
+function overwrite(store: ReplicationStore, device: Device, range: ByteRange, flush = true): void {
+  store.written({ device, ranges: [range], flush });
+}
+
 describe('inconsistent ranges', () => {
   test('are of each byte what the last replication that wrote it says', () => {
     const operation = fc.record({
@@ -105,16 +111,16 @@ describe('inconsistent ranges', () => {
     put(store, first);
     put(store, second);
     const left = () => ranges(store).map(({ offset, size }) => [offset, size]);
-    store.overwritten(DEVICE, { offset: 100, size: 50 });
-    store.overwritten({ ...DEVICE, identity: 'another' }, { offset: 0, size: 100 });
+    overwrite(store, DEVICE, { offset: 100, size: 50 });
+    overwrite(store, { ...DEVICE, identity: 'another' }, { offset: 0, size: 100 });
     expect(changed).toEqual([]);
-    store.overwritten(DEVICE, { offset: 40, size: 20 });
+    overwrite(store, DEVICE, { offset: 40, size: 20 });
     expect(left()).toEqual([
       [0, 40],
       [60, 40],
     ]);
-    store.overwritten(DEVICE, { offset: 90, size: 500 });
-    store.overwritten({ ...DEVICE, name: 'dax9.9' }, { offset: 0, size: 10 });
+    overwrite(store, DEVICE, { offset: 90, size: 500 });
+    overwrite(store, { ...DEVICE, name: 'dax9.9' }, { offset: 0, size: 10 });
     expect(left()).toEqual([
       [10, 30],
       [60, 30],
@@ -124,17 +130,92 @@ describe('inconsistent ranges', () => {
       { offset: 60, size: 30 },
     ]);
     expect(changed).toEqual([first, first, first]);
-    store.overwritten(DEVICE, { offset: 0, size: 100 });
+    overwrite(store, DEVICE, { offset: 0, size: 100 });
     expect(left()).toEqual([]);
     expect(store.leftInconsistent(first)).toEqual([]);
   });
 
+  test('come back after a power failure, unless what overwrote them was flushed or needs no flush', () => {
+    for (const flushBasis of ['none', 'cpu_cache', 'clwb', 'msync'] as const) {
+      const device = makeDevice({ flushBasis });
+      const replication = make({ consistency: 'inconsistent', destination: device });
+      const store = storeOf(replication);
+      overwrite(store, device, { offset: 0, size: 60 }, false);
+      expect(ranges(store, device)).toMatchObject([{ offset: 60, size: 40 }]);
+      const loses = flushBasis === 'clwb' || flushBasis === 'msync';
+      expect(store.leftInconsistent(replication)).toEqual([
+        loses ? { offset: 0, size: 100 } : { offset: 60, size: 40 },
+      ]);
+      overwrite(store, device, { offset: 60, size: 40 }, false);
+      expect(ranges(store, device)).toEqual([]);
+      overwrite(store, device, { offset: 0, size: 100 }, true);
+      expect(store.leftInconsistent(replication)).toEqual([]);
+    }
+  });
+
+  test('of an empty range there are none', () => {
+    const replication = make({ consistency: 'inconsistent' });
+    const store = storeOf(replication);
+    overwrite(store, DEVICE, { offset: 50, size: 0 });
+    expect(ranges(store)).toHaveLength(1);
+    expect(store.leftInconsistent(replication)).toHaveLength(1);
+  });
+
+  test('are copied with their bytes, also within a device and by a copy of a copy', () => {
+    const replication = make({ consistency: 'inconsistent' });
+    const { id } = replication;
+    const store = storeOf(replication);
+    const other = makeDevice({ name: 'dax1.0', identity: 'another', handle: 1 });
+    const copy = (source: Device, device: Device, segments: number[][]) =>
+      store.written({
+        ...{ source, device, flush: true },
+        ranges: segments.map(([sourceOffset = 0, offset = 0, size = 0]) => ({
+          ...{ sourceOffset, offset, size },
+        })),
+      });
+    // Only the first one has inconsistent bytes.
+    copy(DEVICE, other, [
+      [90, 0, 20],
+      [100, 50, 20],
+    ]);
+    expect(ranges(store, other)).toEqual([{ offset: 0, size: 20, id }]);
+    // The second one reads what the first one writes.
+    copy(other, DEVICE, [
+      [10, 300, 5],
+      [200, 0, 100],
+    ]);
+    copy(DEVICE, DEVICE, [
+      [300, 400, 5],
+      [400, 500, 5],
+    ]);
+    expect(ranges(store).map(({ offset }) => offset)).toEqual([300, 400, 500]);
+    expect(store.leftInconsistent(replication)).toEqual([]);
+    // It cannot be forgotten while there are copies.
+    for (let count = 0; count < MAX_KEPT; count++) {
+      store.admit('anna');
+      store.add(make());
+    }
+    expect(store.has(id)).toBe(true);
+  });
+
+  test('copies do not add any number of ranges', () => {
+    const store = storeOf(make({ consistency: 'inconsistent', size: 1 }));
+    const copies = Array.from({ length: MAX_RANGES + 10 }, (_, index) => ({
+      ...{ sourceOffset: 0, offset: 2 * index + 2, size: 1 },
+    }));
+    store.written({ device: DEVICE, source: DEVICE, ranges: copies, flush: true });
+    expect(ranges(store)).toHaveLength(MAX_RANGES);
+    // What is one too many is joined, so that it is not lost.
+    const { offset, size } = ranges(store).at(-1) as ByteRange;
+    expect(offset + size).toBe(2 * copies.length + 1);
+  });
+
   test('small writes do not cut them into any number of parts', () => {
     const store = storeOf(make({ consistency: 'inconsistent', size: 2 ** 20 }));
-    for (let at = 1; at < 2 ** 20; at += 100) store.overwritten(DEVICE, { offset: at, size: 1 });
+    for (let at = 1; at < 2 ** 20; at += 100) overwrite(store, DEVICE, { offset: at, size: 1 });
     expect(ranges(store)).toHaveLength(MAX_PARTS);
     // What adds no part still counts.
-    store.overwritten(DEVICE, { offset: 0, size: 2 ** 19 });
+    overwrite(store, DEVICE, { offset: 0, size: 2 ** 19 });
     expect(ranges(store).map(({ offset }) => offset)).toEqual([2 ** 19]);
   });
 

@@ -42,7 +42,7 @@ export function makeService({ engine, dma = noDma(), ...parts }: Parts): Transfe
     ...{ engine: engine as Engine, dma, chooser: makeChooser('auto', dma), clock: CLOCK },
     ...{ unflushed: new UnflushedDevices(false), log: pino({ level: 'silent' }) },
     observer: { progressed: () => {}, finished: () => {} },
-    overwritten: () => {},
+    written: () => {},
     ...parts,
   });
 }
