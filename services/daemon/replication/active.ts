@@ -124,7 +124,10 @@ export class ActiveReplication {
       await this.#acceptRows(acceptedRows(this.replication), () => this.#enter());
     } catch (error) {
       // What is undecided keeps its place.
-      if (error instanceof Problem) this.#leave();
+      if (error instanceof Problem) {
+        this.#leave();
+        this.#release();
+      }
       throw error;
     }
   }
@@ -165,8 +168,10 @@ export class ActiveReplication {
       else void this.#end(reason);
     } else if (state.is === 'accepting') {
       // It is undecided: what the next daemon finds on the disk decides.
-      if (reason === 'suspended') this.#leave();
-      else state.stop ??= reason;
+      if (reason === 'suspended') {
+        this.#leave();
+        this.#release();
+      } else state.stop ??= reason;
     }
   }
 
@@ -314,6 +319,7 @@ export class ActiveReplication {
     replication.progress.copied.forget();
     this.#leave();
     this.#report();
+    this.#release();
   }
 
   #report(): void {
@@ -342,6 +348,7 @@ export class ActiveReplication {
     replication.suspend();
     this.#leave();
     changed('status', replication);
+    this.#release();
   }
 
   #limitTime(): void {
@@ -399,13 +406,17 @@ export class ActiveReplication {
     return this.#dependencies.queue.waitOf(this.#ticket) ?? { reason: 'journal' };
   }
 
-  /** Nothing of it is left here; those go on that wait for it. */
+  /** It is over for this daemon, and keeps its place in the order until {@link #release}. */
   #leave(): void {
     this.#state = { is: 'left' };
     this.replication.waitingFor = undefined;
     this.#stopTimers();
     this.#dependencies.left(this);
     for (const callback of [...this.#waiting]) callback();
+  }
+
+  /** Lets those go on that wait for it. To be called once its end is published. */
+  #release(): void {
     if (this.#ticket !== undefined) this.#dependencies.queue.release(this.#ticket);
   }
 }

@@ -53,8 +53,11 @@ class Disk {
 let disk: Disk;
 let service: ReplicationService;
 let released: number;
+/** What the watchers, the metrics and the queue heard of, in that order. */
+let heard: string[];
 beforeEach(() => {
   disk = new Disk();
+  heard = [];
   released = 0;
   service = makeService();
 });
@@ -63,8 +66,10 @@ afterEach(() => service.close());
 function makeService(): ReplicationService {
   let ids = 0;
   const inventory = { named: () => makeDevice() } as unknown as Inventory;
+  const feed = new Feed();
+  feed.watchAll(ANNA, ({ subject }) => heard.push(subject.status));
   return new ReplicationService({
-    ...{ inventory, clock: CLOCK, journal: disk, log: silentLog().logger, feed: new Feed() },
+    ...{ inventory, clock: CLOCK, journal: disk, log: silentLog().logger, feed },
     peers: { find: () => ({}) },
     ids: {
       passOver: () => {},
@@ -72,9 +77,12 @@ function makeService(): ReplicationService {
     },
     queue: {
       ...{ admitTransfers: () => {}, add: () => ({}), waitOf: () => undefined },
-      release: () => released++,
+      release: () => {
+        released++;
+        heard.push('released');
+      },
     },
-    observer: { finished: () => {}, received: () => {} },
+    observer: { finished: () => heard.push('finished'), received: () => {} },
   } as unknown as ReplicationServiceOptions);
 }
 
@@ -128,6 +136,24 @@ test('a cancel of what stays undecided ends when the daemon does', async () => {
   await turn();
   await service.interrupt();
   await expect(cancelled).rejects.toMatchObject({ code: 'not_cancellable' });
+});
+
+test('those behind it go on when all have heard of its end', async () => {
+  const created = service.create(REQUEST, ORIGIN);
+  disk.accepted();
+  const { replication } = await created;
+  heard = [];
+  await service.cancel(replication.id, ANNA);
+  expect(heard).toEqual(['finished', 'cancelled', 'released']);
+});
+
+test('those behind it go on when all have heard that it is left to the next daemon', async () => {
+  const created = service.create(REQUEST, ORIGIN);
+  disk.accepted();
+  const { replication } = await created;
+  heard = [];
+  await service.interrupt();
+  expect(heard).toEqual([replication.status, 'released']);
 });
 
 test('a cancel of what is then refused finds nothing', async () => {
