@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * The header of an answer with content or digests that names this run of the daemon: another one that
- * reads from it as its peer can tell whether that is itself.
+ * The header that names a run of the daemon, in its answers with content or digests, and in its requests
+ * for them: a daemon that reads from a peer, and a peer that is read, can each tell whether that is
+ * itself. A proxy between them may pass on only one of the two.
  */
 export const INSTANCE_HEADER = 'x-dmad-instance';

@@ -75,6 +75,7 @@ import { Metrics } from './metrics/metrics.ts';
 import { DAEMON } from './openapi/service.ts';
 import { WorkQueue } from './order/work-queue.ts';
 import type { Patience } from './replication/guard.ts';
+import { askedByItself } from './replication/peer-fault.ts';
 import { Peers } from './replication/peers.ts';
 import { replicationPatchRoute, replicationRoutes } from './replication/routes.ts';
 import { ReplicationService } from './replication/service.ts';
@@ -248,8 +249,10 @@ export async function buildApp({
     await http.register(routing);
     await http.register(validation);
     await http.register(jsonBody);
-    http.addHook('onRequest', async ({ routeOptions }, reply) => {
-      if (routeOptions.config.kind === 'content') reply.header(INSTANCE_HEADER, instance);
+    http.addHook('onRequest', async ({ routeOptions, headers }, reply) => {
+      if (routeOptions.config.kind !== 'content') return;
+      reply.header(INSTANCE_HEADER, instance);
+      if (headers[INSTANCE_HEADER] === instance) throw askedByItself();
     });
     await http.register(openapi, { service: DAEMON });
     await http.register(rootRoute, { name: 'dmad', page: readPage() });

@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Transform } from 'node:stream';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { expectProblem } from '../support/conformance.ts';
@@ -21,13 +22,26 @@ let peer: FakePeer;
 let app: TestApp;
 /** Leads back to the daemon. */
 let mirror: Server;
+/** Where the mirror hides headers, as a proxy does that passes on only those it knows. */
+let hidden: { from?: 'requests' | 'answers' } = {};
+const hiding = (direction: 'requests' | 'answers') =>
+  new Transform({
+    transform: (chunk: Buffer, _encoding, done) => {
+      const text = chunk.toString('latin1');
+      const passed = hidden.from === direction ? text.replace(/^x-dmad-/gim, 'x-none-') : text;
+      done(null, Buffer.from(passed, 'latin1'));
+    },
+  });
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'dmad-test-'));
   peer = await FakePeer.listen(randomBytes(SIZE));
   mirror = createServer((socket) => {
     socket.on('error', () => {});
-    void app.listen().then((port) => socket.pipe(connect(port, '127.0.0.1')).pipe(socket));
+    void app.listen().then((port) => {
+      const daemon = connect(port, '127.0.0.1').on('error', () => {});
+      socket.pipe(hiding('requests')).pipe(daemon).pipe(hiding('answers')).pipe(socket);
+    });
   }).listen(0, '127.0.0.1');
   await once(mirror, 'listening');
   const { port } = mirror.address() as AddressInfo;
@@ -122,4 +136,17 @@ test.each(['delta', 'full'])('a peer that is this daemon itself is refused: %s',
   expect(problem.detail).toMatch(/^The peer myself is this daemon itself: /);
   const after = await app.inject({ url: '/devices/dax0.0/content', headers: bearer('free') });
   expect(after.rawPayload.equals(before)).toBe(true);
+});
+
+test.each([
+  ['requests', 'delta'],
+  ['requests', 'full'],
+  ['answers', 'delta'],
+  ['answers', 'full'],
+] as const)('also behind a proxy that hides its name in %s: %s', async (from, mode) => {
+  hidden = { from };
+  const same = { peer: 'myself', src_device_name: 'dax1.0', mode };
+  const problem = expectProblem(await replicate('limited', same), 502, 'peer_refused');
+  expect(problem.detail).toMatch(/this daemon itself/);
+  hidden = {};
 });

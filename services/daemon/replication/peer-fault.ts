@@ -71,6 +71,13 @@ export function itself(name: string): Problem {
   return new Problem('peer_refused', detail);
 }
 
+/** What this daemon answers if it is its own peer. */
+export function askedByItself(): Problem {
+  const detail =
+    'The request comes from this daemon itself: correct the url of its peer in DMAD_PEERS_FILE.';
+  return new Problem('forbidden', detail);
+}
+
 export function untrusted(name: string, why: string): Problem {
   const detail = `No trusted connection to the peer ${name}: ${why}. Check ca, cert and key in DMAD_PEERS_FILE.`;
   return new Problem('peer_unreachable', detail);

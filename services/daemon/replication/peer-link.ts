@@ -200,7 +200,8 @@ export class PeerLink {
     const { url, token, tls } = peer;
     // This asks again by itself, and tells of it.
     this.#client ??= connect({
-      ...{ url, token, tls, headers: this.#options.headers, retryForMs: 0 },
+      ...{ url, token, tls, retryForMs: 0 },
+      headers: { ...this.#options.headers, [INSTANCE_HEADER]: this.#options.instance },
       onAnswer: (headers) => this.#refuseSelf(headers),
     });
     return this.#client;
