@@ -33,6 +33,8 @@ const recipes = new Map(
 
 let directory: string;
 let daemon: Daemon;
+/** The daemon of another host, which is this machine as well. */
+let hostb: Daemon;
 let client: ConnectedClient;
 let env: Record<string, string>;
 
@@ -40,12 +42,16 @@ beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'dmad-recipes-'));
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
+  hostb = new Daemon(
+    { DMAD_DEVICES: 'emulated:dax0.0=16MiB', DMAD_PORT: '0' },
+    { lifetimeMs: 600_000 },
+  );
+  const peer = await hostb.ready();
   daemon = new Daemon(
     {
       DMAD_DEVICES: 'emulated:dax0.0=16MiB,emulated:dax1.0=32MiB',
       DMAD_PORT: String(port),
-      // Another host, for which this one stands in.
-      DMAD_PEERS_FILE: writePeers(directory, [{ name: 'hostb', url }]),
+      DMAD_PEERS_FILE: writePeers(directory, [{ name: 'hostb', url: peer }]),
     },
     { lifetimeMs: 600_000 },
   );
@@ -59,6 +65,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await client.close();
   await daemon.stop();
+  await hostb.stop();
   rmSync(directory, { recursive: true, force: true });
 });
 
@@ -74,11 +81,14 @@ const crcOf = async (device: string, offset: number) =>
   (await client.checksumContent(device, { offset, size: 16 * MIB })).crc32c;
 
 test('a copy on another host', async () => {
-  await client.writeContent('dax0.0', new Uint8Array(randomBytes(16 * MIB)));
+  const there = connect({ url: await hostb.ready() });
+  await there.writeContent('dax0.0', new Uint8Array(randomBytes(16 * MIB)));
+  const { crc32c } = await there.checksumContent('dax0.0', { offset: 0, size: 16 * MIB });
+  await there.close();
   expect(run('replicate')).toMatch(
     /succeeded, 16 of 16 blocks copied.*consistent.*\nID .*\n.* consistent/s,
   );
-  expect(await crcOf('dax1.0', 0)).toBe(await crcOf('dax0.0', 0));
+  expect(await crcOf('dax1.0', 0)).toBe(crc32c);
 });
 
 test('snapshot, restore, wipe, move, compare, and the nightly copy', async () => {

@@ -55,7 +55,7 @@ export const PROBLEMS = {
   journal_unavailable: { status: 503, title: 'The journal cannot be written' },
   shutting_down: { status: 503, title: 'The daemon is shutting down' },
   host_unreachable: { status: 503, title: 'The host cannot be reached' },
-  etcd_unavailable: { status: 503, title: 'etcd takes no writes' },
+  etcd_unavailable: { status: 503, title: 'No write to etcd is possible' },
   timeout: { status: 504, title: 'The transfer did not finish within its timeout' },
   expired: { status: 504, title: 'The transfer could not be handed to its host in time' },
   storage_full: { status: 507, title: 'No space left on the storage' },
