@@ -44,7 +44,7 @@ export class ConsistencyMap {
         : this.#now.firstIn(source, { offset: sourceOffset, size });
     // A copy may read what it writes: what was inconsistent before counts, too.
     const before = ranges.map(originOf);
-    const durable = flush || !losesUnflushed(device);
+    const durable = isDurable(device, flush);
     for (const [index, range] of ranges.entries()) {
       const origin = before[index] ?? originOf(range);
       if (origin !== undefined) {
@@ -72,7 +72,7 @@ export class ConsistencyMap {
   }
 }
 
-/** Whether a flush decides what outlives a power failure. */
-function losesUnflushed({ flushBasis }: Device): boolean {
-  return flushBasis !== 'none' && flushBasis !== 'cpu_cache';
+/** Whether what was written outlives a power failure, if anything on that device does. */
+export function isDurable({ flushBasis }: Device, flush: boolean): boolean {
+  return flush || flushBasis === 'none' || flushBasis === 'cpu_cache';
 }

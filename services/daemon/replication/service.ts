@@ -24,6 +24,7 @@ import type { Origin } from '../transfers/transfer.ts';
 import type { WorkSource } from '../transfers/watch.ts';
 import { ActiveReplication, type Dependencies } from './active.ts';
 import { EarlierReplications } from './earlier.ts';
+import { EarlyWrites } from './early-writes.ts';
 import { FetchBuffers } from './fetch-buffers.ts';
 import { DigestMemory } from './known-digests.ts';
 import { OverwrittenRows } from './overwritten-rows.ts';
@@ -64,7 +65,7 @@ export class ReplicationService implements EarlierWork, WorkSource {
   readonly #forgetting: NodeJS.Timeout;
   readonly #earlier: EarlierReplications;
   /** While not all is known of earlier daemons' replications. */
-  #learning: { known: Promise<void>; end(): void } | undefined;
+  #learning: { known: Promise<void>; end(): void; writes: EarlyWrites } | undefined;
   readonly #overwritten: OverwrittenRows;
 
   constructor(options: ReplicationServiceOptions) {
@@ -261,16 +262,16 @@ export class ReplicationService implements EarlierWork, WorkSource {
     const known = new Promise<void>((resolve) => {
       end = resolve;
     });
-    this.#learning = { known, end };
+    this.#learning = { known, end, writes: new EarlyWrites() };
     return placed;
   }
 
   readHistory(rows: readonly Row[]): void {
-    for (const earlier of this.#earlier.next(rows)) this.#restore(earlier);
+    for (const earlier of this.#earlier.next(rows)) this.#restoreLate(earlier);
   }
 
   historyKnown(): void {
-    for (const earlier of this.#earlier.end()) this.#restore(earlier);
+    for (const earlier of this.#earlier.end()) this.#restoreLate(earlier);
     this.#learning?.end();
     this.#learning = undefined;
   }
@@ -278,6 +279,12 @@ export class ReplicationService implements EarlierWork, WorkSource {
   #restore(earlier: EarlierReplication): void {
     earlier.replication.promised = true;
     this.#store.restore(earlier);
+  }
+
+  #restoreLate(earlier: EarlierReplication): void {
+    const left = this.#learning?.writes.leftOf(earlier) ?? earlier;
+    this.#restore(left);
+    if (left !== earlier) this.#overwritten.note(left.replication);
   }
 
   #placed(replication: Replication): PlacedWork {
@@ -317,6 +324,7 @@ export class ReplicationService implements EarlierWork, WorkSource {
 
   /** Other work has written these bytes: they are not inconsistent any more, unless it has copied such. */
   written(written: Written): void {
+    this.#learning?.writes.note(written);
     this.#store.written(written);
   }
 

@@ -279,3 +279,19 @@ test('what later work has written is not inconsistent after a restart either', a
   service.historyKnown();
   expect(left()).toEqual(cut);
 });
+
+test('what is written before an earlier version’s replication is read is not marked by that again', async () => {
+  const stored = history(1);
+  for (const key of stored.keys()) if (key.endsWith('/inconsistent')) stored.delete(key);
+  await service.read(storedRows(stored));
+  const device = makeDevice();
+  const bytes = { device, flush: true, ranges: [{ offset: 0, size: 1024 }] };
+  service.written(bytes);
+  service.written({ ...bytes, ranges: [{ offset: 1024, size: 1024 }], flush: false });
+  for (const row of stored) service.readHistory([row]);
+  service.historyKnown();
+  const left = () => service.inconsistentRanges(device, { ...ANNA, grants: undefined });
+  expect(left()).toMatchObject([{ offset: 1024, size: 3072 }]);
+  service.close();
+  expect([...disk.noted.values()]).toEqual(['[[1024,3072]]', undefined]);
+});
