@@ -172,7 +172,9 @@ enum dma_shim_operation {
  * DOC: job flags
  *
  * FLUSH     - after all segments, make the destination as persistent as its
- *             device can be. A job whose flush failed has failed.
+ *             device can be. A job whose flush failed has failed. What is received from a
+ *             socket is flushed also if that ends early or is cancelled: -ECONNRESET and
+ *             -ECANCELED say that all of @bytes_done is.
  * VERIFY    - after each segment, compare the CRC-32C of its source and its
  *             destination; a difference ends the job with -EBADMSG. Reports
  *             both CRCs over all segments in order. A FILL's source is the
@@ -241,8 +243,8 @@ struct dma_shim_job {
 
 /** enum dma_shim_completion_kind */
 enum dma_shim_completion_kind {
-	/** the job goes on; @bytes_done has grown. At most one each 100 ms, and one when all
-	 * is received and yet to be flushed */
+	/** the job goes on; @bytes_done has grown. At most one each 100 ms; of a socket also one
+	 * with the first bytes, and one when all is received and yet to be flushed */
 	DMA_SHIM_PROGRESS = 1,
 	/** the job is over and touches no memory any more */
 	DMA_SHIM_DONE = 2,

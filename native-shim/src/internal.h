@@ -230,6 +230,8 @@ struct job {
 
 	uint64_t bytes_done;
 	uint64_t received;                      /* STREAM: taken from the socket */
+	int stream_status;                      /* STREAM: why it ended early, if what it
+						 * received was to be flushed then */
 	uint64_t bytes_reported;
 	uint64_t reported_ns;
 	uint64_t started_ns;

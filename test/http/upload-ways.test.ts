@@ -5,6 +5,7 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { UnflushedDevices } from '../../services/daemon/devices/unflushed.ts';
 import { failedCompletion } from '../../services/daemon/engines/completions.ts';
 import { Engine } from '../../services/daemon/engines/engine.ts';
 import { SOCKET } from '../../services/daemon/engines/records.ts';
@@ -270,6 +271,35 @@ describe.each(WAYS)('uploads %s', (way, pastNodeFrom) => {
     });
     expect(written((await exchange(port, put(bytes))).body)).toBe(SIZE);
     expect(device(0, SIZE).equals(bytes)).toBe(true);
+    await app.close();
+  }, 30_000);
+
+  test('bursts that come in time are not cut off, also after a pause at the beginning', async () => {
+    await start({ DMAD_UPLOAD_IDLE_SECONDS: '1' });
+    const body = bytes.subarray(0, 4 * MIB);
+    const wire = new Wire(port).send(head(body.length)).send(body.subarray(0, 10));
+    let sent = 10;
+    for (const until of [20_000, 40_000, 60_000, 80_000]) {
+      await sleep(750);
+      wire.send(body.subarray(sent, until));
+      sent = until;
+    }
+    expect(written((await wire.send(body.subarray(sent)).answer()).body)).toBe(body.length);
+    await app.close();
+  }, 30_000);
+
+  test('one that is to be flushed and is cut short leaves nothing unflushed', async () => {
+    await start({ DMAD_UPLOAD_IDLE_SECONDS: '1' });
+    const unflushed = jest.spyOn(UnflushedDevices.prototype, 'add');
+    const cut = request(`PUT ${CONTENT}?durability=flush`, { 'content-length': String(4 * MIB) });
+    const stalled = new Wire(port).send(cut).send(bytes.subarray(0, 2 * MIB));
+    expectProblem(await stalled.answer(), 408, 'request_timeout');
+    const left = new Wire(port).send(cut).send(bytes.subarray(0, 2 * MIB));
+    await sleep(100);
+    left.socket.end();
+    expectProblem(await left.answer(), 400, 'invalid_request');
+    expect(unflushed).not.toHaveBeenCalled();
+    unflushed.mockRestore();
     await app.close();
   }, 30_000);
 

@@ -762,6 +762,26 @@ TEST(a_slow_sync_is_not_taken_for_a_client_that_sends_nothing)
 	context_close(&context);
 }
 
+TEST(the_first_bytes_are_reported_though_none_follow)
+{
+	struct context context = context_open(1);
+	struct file file = file_device(&context, "a", 2 * MIB);
+	const unsigned char *bytes = make_noise();
+	struct ends ends = tcp_ends();
+	struct dma_shim_completion record;
+
+	CHECK_EQ(receive_from(&context, 1, file.handle, ends.ours, 0, MIB), 0);
+	usleep(150000);
+	write_all(ends.theirs, bytes, 10);
+	CHECK(next_record(&context, &record));
+	CHECK_EQ(record.kind, DMA_SHIM_PROGRESS);
+	CHECK_EQ(record.bytes_done, 10);
+	CHECK_EQ(dma_shim_cancel(context.shim, 1), 0);
+	CHECK_EQ(done_of(&context, 1).bytes_done, 10);
+	close_ends(&ends);
+	context_close(&context);
+}
+
 static _Atomic int syncs;
 
 static int sync_fails(void *start, size_t size, int flags)
@@ -789,6 +809,110 @@ TEST(what_is_received_counts_as_durable_only_if_its_sync_succeeds)
 	CHECK_EQ(done_of(&context, 2).status, -EIO);
 	CHECK_EQ(syncs, 1);
 	close_ends(&ends);
+	context_close(&context);
+}
+
+/* Until so many bytes of it have come, and the stream waits for more */
+static void wait_until_received(struct context *context, uint64_t tag, uint64_t size)
+{
+	bool idle = false;
+
+	while (!idle) {
+		struct job *job;
+
+		pthread_mutex_lock(&context->shim->lock);
+		job = tag_find(context->shim, tag);
+		CHECK(job);
+		idle = !job->running && job->bytes_done == size;
+		pthread_mutex_unlock(&context->shim->lock);
+		usleep(1000);
+	}
+}
+
+enum early_end { CANCELLED, SHUT_DOWN, CANCELLED_AT_ONCE, EARLY_ENDS };
+
+/* End a stream before its last byte. Return: what it is to say of that. */
+static int end_early(struct context *context, const struct ends *ends, enum early_end how)
+{
+	if (how == SHUT_DOWN) {
+		SYS(shutdown(ends->theirs, SHUT_WR));
+		return -ECONNRESET;
+	}
+	CHECK_EQ(dma_shim_cancel(context->shim, 1), 0);
+	return -ECANCELED;
+}
+
+TEST(what_device_dax_received_before_an_early_end_is_written_back)
+{
+	const unsigned char *bytes = make_noise();
+
+	for (enum early_end how = 0; how < EARLY_ENDS; how++) {
+		struct context context = context_open(1);
+		struct dma_shim_device_info info;
+		uint32_t dax = fake_dax(&context, how == CANCELLED ? "a" : how == SHUT_DOWN ?
+					"b" : "c", DMA_SHIM_MEMORY_CONTROLLER, &info);
+		struct ends ends = tcp_ends();
+		struct dma_shim_completion done;
+		int status;
+
+		hooks.write_back = count_write_back;
+		written_back = 0;
+		CHECK_EQ(receive_with(&context, 1, dax, ends.ours, 5, DAX_SIZE - 5,
+				      DMA_SHIM_JOB_CHECKSUM | DMA_SHIM_JOB_FLUSH, 0), 0);
+		write_all(ends.theirs, bytes, MIB + 77);
+		if (how != CANCELLED_AT_ONCE)
+			wait_until_received(&context, 1, MIB + 77);
+		status = end_early(&context, &ends, how);
+		done = done_of(&context, 1);
+		CHECK_EQ(done.status, status);
+		CHECK_EQ(done.bytes_done, done.received);
+		CHECK(done.bytes_done == MIB + 77 || how == CANCELLED_AT_ONCE);
+		CHECK_EQ(done.source_crc, crc32c(0, bytes, done.bytes_done));
+		CHECK(written_back >= done.bytes_done);
+		CHECK(written_back < done.bytes_done + 4096);
+		close_ends(&ends);
+		context_close(&context);
+	}
+}
+
+TEST(what_a_disk_received_before_an_early_end_is_synced_and_says_so_if_not)
+{
+	struct context context = context_open(1);
+	struct file file = disk_device(&context, "a", 2 * MIB);
+	const unsigned char *bytes = make_noise();
+
+	for (enum early_end how = 0; how < CANCELLED_AT_ONCE; how++) {
+		struct ends ends = tcp_ends();
+		int status;
+
+		sync_gate = (struct gate) GATE;
+		hooks.msync = sync_waits;
+		CHECK_EQ(receive_with(&context, 1, file.handle, ends.ours, 0, 2 * MIB,
+				      DMA_SHIM_JOB_FLUSH, 0), 0);
+		write_all(ends.theirs, bytes, MIB);
+		wait_until_received(&context, 1, MIB);
+		status = end_early(&context, &ends, how);
+		gate_await(&sync_gate, 1);
+		/* The flush goes on all the same. */
+		CHECK_EQ(dma_shim_cancel(context.shim, 1), 0);
+		gate_let(&sync_gate, GATE_OPEN);
+		CHECK_EQ(done_of(&context, 1).status, status);
+
+		hooks.msync = sync_fails;
+		CHECK_EQ(receive_with(&context, 1, file.handle, ends.ours, 0, 2 * MIB,
+				      DMA_SHIM_JOB_FLUSH, 0), 0);
+		if (how == CANCELLED) {
+			write_all(ends.theirs, bytes, MIB);
+			wait_until_received(&context, 1, MIB);
+			end_early(&context, &ends, how);
+			CHECK_EQ(done_of(&context, 1).status, -EIO);
+		} else {
+			/* Nothing came: there is nothing to sync. */
+			CHECK_EQ(done_of(&context, 1).status, -ECONNRESET);
+		}
+		close_ends(&ends);
+	}
+	CHECK_EQ(syncs, 1);
 	context_close(&context);
 }
 

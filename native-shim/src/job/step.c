@@ -213,6 +213,25 @@ static bool all_handed_out(const struct job *job)
 	return true;
 }
 
+/*
+ * Have a stream that ended early flush what it received. This job does it and no later one: if
+ * the kernel cannot write what it has, it says so to the next sync, and only jobs that are in
+ * flight then learn of it. False if there is nothing to flush.
+ */
+static bool flush_received(struct job *job)
+{
+	enum step flush = flush_step(job);
+
+	if (flush == STEP_END || !job->position)
+		return false;
+	job->stream_status = job->status;
+	job->status = 0;
+	job->segments[0].size = job->position;
+	job->position = 0;
+	step_begin(job, flush);
+	return true;
+}
+
 /**
  * job_advance() - go on after a step, or after what was left of it
  *
@@ -232,6 +251,12 @@ bool job_advance(struct job *job)
 	}
 	if (!job->status && !all_handed_out(job))
 		job_fail(job, -ECANCELED, job_at(job));
+	if (job->step == STEP_STREAM) {
+		/* It has ended the stream, and does not end the flush. */
+		job->cancelled = false;
+		if (job->status && flush_received(job))
+			return true;
+	}
 	if (!job->status && job->step == STEP_CHECK)
 		finish_check(job);
 	if (!job->status) {
@@ -243,6 +268,8 @@ bool job_advance(struct job *job)
 		if (next != STEP_END)
 			job_fail(job, -ECANCELED, job_at(job));
 	}
+	if (!job->status)
+		job->status = job->stream_status;
 	job_retire(job);
 	return false;
 }
@@ -294,13 +321,25 @@ static void end_comparison(struct job *job, const struct piece *piece)
 	withdraw(job);
 }
 
-/* If a thread runs a piece of the job, that thread retires it; else it is retired here. */
+/*
+ * If a thread runs a piece of the job, that thread retires it; else it is retired here. A stream
+ * flushes what it has received first.
+ */
 void job_cancel(struct job *job)
 {
+	struct pool *pool = &job->shim->pool;
+
+	if (job->socket >= 0 && job->step != STEP_STREAM)
+		return;
 	job->cancelled = true;
 	withdraw(job);
 	if (job->running)
 		return;
+	if (job->step == STEP_STREAM) {
+		job_advance(job);
+		pool_wake(pool);
+		return;
+	}
 	account_phase(job);
 	job_fail(job, -ECANCELED, job_at(job));
 	job_retire(job);
@@ -437,6 +476,10 @@ void step_piece_done(const struct piece *piece)
 
 	if (!job->running && list_empty(&job->queue) && !job_advance(job))
 		return;
-	/* Whoever waits for a socket's other end must know when it has done its part. */
-	report_progress(job, ended, piece->step == STEP_STREAM && job->step != STEP_STREAM);
+	/*
+	 * The caller limits how long a socket's other end may do nothing: it has to know when
+	 * that has begun, though it had done nothing for long, and when it has done its part.
+	 */
+	report_progress(job, ended, piece->step == STEP_STREAM &&
+				    (job->step != STEP_STREAM || !job->reported_ns));
 }

@@ -68,7 +68,7 @@ export interface UploadOptions extends ArrivalLimits {
  */
 export class Upload {
   bytesWritten = 0;
-  /** Whether some of that was to be flushed and is not, for it was broken off. */
+  /** Whether some of that was to be flushed and may not be, for the device failed. */
   leftUnflushed = false;
   /** Whether it may have changed a byte. */
   begun = false;
@@ -194,7 +194,9 @@ export class Upload {
     this.bytesWritten += completion.bytesDone;
     // A job that did not begin has none.
     if (completion.bytesDone > 0) this.crc = completion.sourceCrc;
-    if (flush && completion.status !== 0 && completion.bytesDone > 0) this.leftUnflushed = true;
+    // What came until then is flushed, also if the client left or was too slow.
+    const flushed = [0, -ECONNRESET, -ECANCELED].includes(completion.status);
+    if (flush && !flushed && completion.bytesDone > 0) this.leftUnflushed = true;
     past.skip(completion.received);
     return completion;
   }
