@@ -668,6 +668,17 @@ int64_t dma_shim_peer_uid(int fd);
  */
 int dma_shim_socket_ready(int fd, uint32_t receives);
 
+/**
+ * dma_shim_is_running() - whether a thread is at a job now
+ * @shim: the context
+ * @tag:  the job's
+ *
+ * Of a job with a socket: what it has taken of that, the device may yet have to take.
+ *
+ * Return: 1, or 0 if it waits or is not in flight.
+ */
+int dma_shim_is_running(struct dma_shim *shim, uint64_t tag);
+
 /** struct dma_shim_writer - bytes on their way to a descriptor, and a thread */
 struct dma_shim_writer;
 

@@ -200,7 +200,7 @@ struct job {
 	struct job *tag_next;
 	struct list queue;      /* of the pool it waits in; else empty */
 	uint32_t running;       /* pieces handed out */
-	bool cancelled;
+	_Atomic bool cancelled; /* written with the lock held */
 	uint64_t deadline;      /* DMA: UINT64_MAX for none */
 	int status;             /* first failure */
 	uint32_t failed_segment;        /* where that was, or the first difference */

@@ -274,6 +274,19 @@ describe.each(WAYS)('uploads %s', (way, pastNodeFrom) => {
     await app.close();
   }, 30_000);
 
+  test('a device that is slow to take what came is not held against the client', async () => {
+    await start({ DMAD_UPLOAD_IDLE_SECONDS: '1' });
+    const running = jest.spyOn(Engine.prototype, 'isRunning').mockReturnValue(true);
+    const wire = new Wire(port).send(head(4 * MIB)).send(bytes.subarray(0, 2 * MIB));
+    // Through Node, what came is there, and the device is waited for without a limit.
+    if (way === 'past Node') await sleep(2500);
+    running.mockRestore();
+    expect(written((await wire.send(bytes.subarray(2 * MIB, 4 * MIB)).answer()).body)).toBe(
+      4 * MIB,
+    );
+    await app.close();
+  }, 30_000);
+
   test('bursts that come in time are not cut off, also after a pause at the beginning', async () => {
     await start({ DMAD_UPLOAD_IDLE_SECONDS: '1' });
     const body = bytes.subarray(0, 4 * MIB);

@@ -984,6 +984,42 @@ static ssize_t full_disk(int file, const void *bytes, size_t size, off_t offset)
 	return __real_pwrite(file, bytes, size, offset);
 }
 
+static struct gate write_gate = GATE;
+
+static ssize_t write_waits(int file, const void *bytes, size_t size, off_t offset)
+{
+	gate_wait(&write_gate);
+	return __real_pwrite(file, bytes, size, offset);
+}
+
+TEST(a_device_that_is_slow_can_be_told_from_an_end_that_is_and_holds_up_no_cancel)
+{
+	struct context context = context_open(1);
+	struct file file = file_device(&context, "a", 2 * MIB);
+	const unsigned char *bytes = make_noise();
+	struct ends ends = tcp_ends();
+	struct dma_shim_completion done;
+
+	CHECK_EQ(dma_shim_is_running(NULL, 1), 0);
+	CHECK_EQ(dma_shim_is_running(context.shim, 1), 0);
+	hooks.pwrite = write_waits;
+	CHECK_EQ(receive_from(&context, 1, file.handle, ends.ours, 0, MIB), 0);
+	usleep(20000);
+	CHECK_EQ(dma_shim_is_running(context.shim, 1), 0);
+	write_all(ends.theirs, bytes, MIB / 4);
+	gate_await(&write_gate, 1);
+	CHECK_EQ(dma_shim_is_running(context.shim, 1), 1);
+	CHECK_EQ(dma_shim_cancel(context.shim, 1), 0);
+	gate_let(&write_gate, GATE_OPEN);
+	done = done_of(&context, 1);
+	CHECK_EQ(done.status, -ECANCELED);
+	/* No other part */
+	CHECK(done.bytes_done <= 64 * KIB);
+	CHECK_EQ(done.bytes_done, done.received);
+	close_ends(&ends);
+	context_close(&context);
+}
+
 TEST(a_device_that_cannot_be_written_ends_its_stream)
 {
 	struct context context = context_open(1);

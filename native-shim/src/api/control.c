@@ -38,6 +38,20 @@ PUBLIC int dma_shim_set_timeout(struct dma_shim *shim, uint64_t tag, uint32_t ti
 	return job ? 0 : -ENOENT;
 }
 
+PUBLIC int dma_shim_is_running(struct dma_shim *shim, uint64_t tag)
+{
+	struct job *job;
+	bool running;
+
+	if (!shim)
+		return 0;
+	pthread_mutex_lock(&shim->lock);
+	job = tag_find(shim, tag);
+	running = job && job->running;
+	pthread_mutex_unlock(&shim->lock);
+	return running;
+}
+
 void jobs_cancel_all(struct dma_shim *shim)
 {
 	for (uint64_t n = 0; n < shim->tags_size; n++) {

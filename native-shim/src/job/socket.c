@@ -110,6 +110,9 @@ void socket_receive(struct piece *piece)
 		unsigned char *to = destination->plain_io ? buffer : job->destination + at;
 		ssize_t got;
 
+		/* A device may be slow to take each part. */
+		if (job->cancelled)
+			return;
 		if (left > PART_SIZE)
 			left = PART_SIZE;
 		got = recv(job->socket, to, left, MSG_DONTWAIT);

@@ -56,6 +56,7 @@ export interface Shim {
   lockFile(path: string): number;
   peerUid(fd: number): number;
   socketReady(fd: number, receives: number): number;
+  isRunning(context: Context, tag: number): number;
   writerOpen(fd: number, capacity: number, out: [Writer]): number;
   writerPut(writer: Writer, bytes: Buffer, size: number, limit: number): number;
   writerState(writer: Writer, out: Buffer): void;
@@ -108,6 +109,7 @@ function bind(path: string): Shim {
     dmaChannel: library.func('dma_shim_dma_channel', 'int', ['void *', 'uint32_t', 'void *']),
     dmaAttach: library.func('dma_shim_dma_attach', 'int', ['void *', 'uint32_t']),
     peerUid: library.func('dma_shim_peer_uid', 'int64_t', ['int']),
+    isRunning: library.func('dma_shim_is_running', 'int', ['void *', 'uint64_t']),
     socketReady: library.func('dma_shim_socket_ready', 'int', ['int', 'uint32_t']),
     storage: library.func('dma_shim_storage', 'int', ['str', 'void *']),
     lockFile: library.func('dma_shim_lock_file', 'int', ['str']),

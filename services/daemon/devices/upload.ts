@@ -182,13 +182,20 @@ export class Upload {
       crcSeed: this.crc,
       flush,
     } as const;
-    const isReady = () => this.#engine.socketReady(past.descriptor(), 'receives');
+    const engine = this.#engine;
+    let tag = 0;
+    // While a thread is at it, the device may be what is slow.
+    const isReady = () =>
+      engine.socketReady(past.descriptor(), 'receives') || engine.isRunning(tag);
     const completion = await arriving.elsewhere(size, isReady, (signal, arrived) => {
       let done = 0;
-      return this.#engine.runUntil(job, signal, (bytesDone) => {
+      const progress = (bytesDone: number) => {
         arrived(bytesDone - done);
         this.#moved(bytesDone - done);
         done = bytesDone;
+      };
+      return engine.runUntil(job, signal, progress, (submitted) => {
+        tag = submitted;
       });
     });
     this.bytesWritten += completion.bytesDone;

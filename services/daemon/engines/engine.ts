@@ -137,6 +137,11 @@ export class Engine {
     return this.#shim.socketReady(fd, what === 'receives' ? 1 : 0) === 1;
   }
 
+  /** Whether a thread is at a job now: what that has received, the device may not have taken yet. */
+  isRunning(tag: number): boolean {
+    return !this.#closed && this.#shim.isRunning(this.#context, tag) === 1;
+  }
+
   /** What the file system of a file or directory does. @throws ShimError what open(2) says */
   storageOf(path: string): Storage {
     const out = Buffer.alloc(STORAGE_SIZE);
@@ -196,11 +201,13 @@ export class Engine {
    * The same for a job that may last: the signal cancels it.
    *
    * @param progress hears of its bytes, those at its end included
+   * @param submitted hears of its tag
    */
   runUntil(
     job: Job,
     signal: AbortSignal,
     progress: (bytesDone: number) => void,
+    submitted: (tag: number) => void = () => {},
   ): Promise<Completion> {
     return new Promise((resolve) => {
       const cancel = () => this.cancel(tag);
@@ -212,6 +219,7 @@ export class Engine {
           resolve(completion);
         },
       });
+      submitted(tag);
       if (signal.aborted) cancel();
       else signal.addEventListener('abort', cancel);
     });
