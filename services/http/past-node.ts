@@ -62,6 +62,8 @@ export function passageOf(socket: Socket): Passage | undefined {
  * those bytes, so that it goes on behind them, wherever they end.
  */
 export class BodyPastNode {
+  /** Whether this Node has failed to do its part once: it may never do it, so it reads all bodies. */
+  static #failed = false;
   readonly #request: IncomingMessage;
   readonly #socket: Socket;
   #bytesRead = 0;
@@ -78,7 +80,7 @@ export class BodyPastNode {
     from: number,
   ): BodyPastNode | undefined {
     const socket = connectionPastNode(request, size, from);
-    if (socket === undefined || !canSkipBody(socket)) return undefined;
+    if (BodyPastNode.#failed || socket === undefined || !canSkipBody(socket)) return undefined;
     return new BodyPastNode(request, socket);
   }
 
@@ -116,16 +118,20 @@ export class BodyPastNode {
       const error = new Error(
         'Node.js read from a connection that it had been told to leave alone',
       );
-      this.#socket.destroy(error);
-      throw error;
+      throw this.#fail(error);
     }
     try {
       skipBody(this.#socket, bytes);
     } catch (error) {
-      // What comes next would be read from the wrong place.
-      this.#socket.destroy(error as Error);
-      throw error;
+      throw this.#fail(error as Error);
     }
+  }
+
+  /** What comes next on the connection would be read from the wrong place. */
+  #fail(error: Error): Error {
+    BodyPastNode.#failed = true;
+    this.#socket.destroy(error);
+    return error;
   }
 
   /** Node reads on. */
