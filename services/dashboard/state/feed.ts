@@ -118,6 +118,8 @@ export class Feed {
   /** What came together goes on together. */
   #tell(): void {
     this.#telling = false;
+    // What is shown by now is another token's.
+    if (this.#stopped.signal.aborted) return;
     const { transfers, replications: replicated } = this.#waiting;
     this.#waiting = { transfers: [], replications: [] };
     const changes = latestOfEach(transfers);

@@ -44,6 +44,8 @@ export function useHistory<T, Q>(
     try {
       const position = { page_size: PAGE_SIZE, ...(from.next && { page_token: from.next }) };
       const { items, next } = await ask({ ...query, ...position }, { signal: abort.signal });
+      // It may be another token's by now.
+      if (abort.signal.aborted) return;
       setPages({ items: [...from.items, ...items], next });
       setError(undefined);
     } catch (failure) {
