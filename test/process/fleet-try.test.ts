@@ -57,7 +57,9 @@ suite(`npm run fleet -- --try${why}`, () => {
 
   function run(command: string): Promise<string> {
     return new Promise((resolve, reject) => {
-      const shell = spawn('bash', ['-ec', command], { timeout: 60_000 });
+      // npm exec, under which the tests may run, would have npx install its package again.
+      const { npm_config_package: _, ...env } = process.env;
+      const shell = spawn('bash', ['-ec', command], { timeout: 60_000, env });
       let output = '';
       shell.stdout.on('data', (data) => {
         output += data;
