@@ -84,8 +84,8 @@ suite(`an etcd with TLS, client certificates, users and passwords${why}`, () => 
     expect((await ask(url, 'POST', '/transfers', COPY)).status).toBe(201);
     // Tokens of users are in its memory alone.
     await etcd.kill();
-    etcd.run();
     await until(async () => !(await isReady(url)()));
+    etcd.run();
     await etcd.healthy();
     await until(isReady(url));
     expect((await ask(url, 'POST', '/transfers', COPY)).status).toBe(201);
