@@ -1,28 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
+import { Slots } from './slots.ts';
 
 /** Values that many records have, by numbers that fit into their bytes. */
 export class SharedValues<Value> {
   readonly #numbers = new Map<Value, number>();
-  readonly #values: (Value | undefined)[] = [];
-  /** How many records have each. */
-  readonly #counts: number[] = [];
-  readonly #free: number[] = [];
+  readonly #shared = new Slots<{ value: Value; records: number }>();
 
   /** One record more has it. @returns its number, good until as many {@link release} it */
   acquire(value: Value): number {
     const known = this.#numbers.get(value);
-    const number = known ?? this.#free.pop() ?? this.#values.length;
-    if (known === undefined) {
-      this.#numbers.set(value, number);
-      this.#values[number] = value;
-      this.#counts[number] = 0;
+    if (known !== undefined) {
+      this.#at(known).records++;
+      return known;
     }
-    (this.#counts[number] as number)++;
+    const number = this.#shared.add({ value, records: 1 });
+    this.#numbers.set(value, number);
     return number;
   }
 
   get(number: number): Value {
-    return this.#values[number] as Value;
+    return this.#at(number).value;
   }
 
   /** How many there are. */
@@ -31,11 +28,14 @@ export class SharedValues<Value> {
   }
 
   release(number: number): void {
-    const left = (this.#counts[number] as number) - 1;
-    this.#counts[number] = left;
-    if (left > 0) return;
-    this.#numbers.delete(this.#values[number] as Value);
-    this.#values[number] = undefined;
-    this.#free.push(number);
+    const shared = this.#at(number);
+    shared.records--;
+    if (shared.records > 0) return;
+    this.#numbers.delete(shared.value);
+    this.#shared.remove(number);
+  }
+
+  #at(number: number) {
+    return this.#shared.get(number) as { value: Value; records: number };
   }
 }
