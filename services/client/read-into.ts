@@ -10,7 +10,7 @@ export interface ReadIntoOptions extends Range {
   /** Receives the bytes, as they come, from its beginning. */
   memory: Uint8Array;
   signal: AbortSignal;
-  /** Hears of bytes that have come. */
+  /** Is called with the number of bytes each time some have arrived. */
   onBytes(count: number): void;
 }
 

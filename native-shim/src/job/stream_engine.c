@@ -2,17 +2,17 @@
 /*
  * The engine that moves bytes between devices and sockets, and its threads.
  *
- * How long a job takes is up to whoever is on the other end of its socket. So a
- * thread is at a job only for as long as the socket takes bytes, and for a piece's worth at
- * most. All threads wait for all sockets in one epoll set, which lets those that are
- * ready take turns.
+ * The other end of a socket decides how long its job takes, so no thread waits for one socket. A
+ * thread works on a job until the socket would block, or until it has moved one piece. All
+ * threads wait for all sockets in one epoll set, so that the sockets that are ready take turns.
  *
  * A socket is in the set one-shot, and armed again after each piece: two threads are never at
  * one job. An event carries the job's tag and not its address: the job may have ended
  * since, and if another one has its tag, that one has a turn for nothing.
  *
- * The job has a descriptor of its own. The caller may close its, whose number is then
- * another file's; and the caller's own epoll set does not know of this one.
+ * Each job has a duplicate of the caller's descriptor. The caller may close the original, and the
+ * kernel may give its number to another file, while the job still runs. The caller's own
+ * epoll set is not affected by the duplicate.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +25,7 @@
 
 #include "../internal.h"
 
-/* At least so many, as a disk may keep some of them waiting, and with them its clients alone */
+/* A slow disk blocks a thread for each piece: with a few more, other devices' jobs still go on. */
 #define STREAM_THREADS_MIN 4u
 
 static bool reaches(const struct device *source, const struct device *destination)
@@ -101,7 +101,7 @@ int stream_take_socket(struct job *job, int socket)
 	return 0;
 }
 
-/* A piece of the job; with the lock held, which is let go meanwhile. */
+/* Run one piece of the job. The caller holds the lock, which is released while the piece runs. */
 static void take_turn(struct job *job)
 {
 	struct dma_shim *shim = job->shim;
@@ -122,7 +122,7 @@ static void take_turn(struct job *job)
 	pool_wake(&shim->pool);
 }
 
-/* The job whose socket is ready; NULL if it is over, or another thread is at it. */
+/* Find the job of an event; NULL if that job has ended, or another thread works on it. */
 static struct job *find_ready(const struct dma_shim *shim, uint64_t tag)
 {
 	struct job *job = tag_find(shim, tag);

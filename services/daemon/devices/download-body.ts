@@ -58,7 +58,7 @@ export class DownloadBody {
    * Sends all of it.
    *
    * @param first what {@link first} has read
-   * @param moved hears of bytes that the kernel has taken
+   * @param moved is called with the number of bytes each time the kernel has accepted some
    * @throws Error if it cannot be sent whole
    */
   async send(raw: ServerResponse, first: Buffer, moved: (bytes: number) => void): Promise<void> {

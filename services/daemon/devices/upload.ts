@@ -54,7 +54,7 @@ export interface UploadOptions extends ArrivalLimits {
   /** Ends throttling: it was broken off, or its client went away. */
   left: AbortSignal;
   pace: Pace;
-  /** Hears of bytes that the device has taken. */
+  /** Is called with the number of bytes each time some were written. */
   moved(bytes: number): void;
   /** Is given all that is written. */
   hash?: HashStream | undefined;

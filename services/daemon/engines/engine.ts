@@ -200,8 +200,8 @@ export class Engine {
   /**
    * The same for a job that may last: the signal cancels it.
    *
-   * @param progress hears of its bytes, those at its end included
-   * @param submitted hears of its tag
+   * @param progress is called with the number of bytes done so far, also at the end
+   * @param submitted is called with its tag
    */
   runUntil(
     job: Job,
