@@ -9,12 +9,10 @@ import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
 import { type Completion, MEMORY, SOCKET } from '../engines/records.ts';
 import { type Device, goneProblem } from './device.ts';
+import { FIRST_SLICE, nextSlice, wasRefused } from './slices.ts';
 import { type Pace, throttle } from './throttle.ts';
 
-const { ECONNRESET, EMFILE, ENFILE, ENOMEM, ENOTCONN } = constants.errno;
-
-/** The most that the shim sends before the client's rate is looked at again. */
-const MAX_SLICE = 16 * 2 ** 20;
+const { ECONNRESET, ENOTCONN } = constants.errno;
 
 /** A client that went away, or that took nothing for too long. */
 export class ClientGone extends Error {
@@ -101,9 +99,7 @@ export class DownloadBody {
   }
 
   /**
-   * By the shim, straight to the connection. What it sends at a time grows, unless the client has to be
-   * held back: a rate that is limited meanwhile holds for what follows. It ends early if there is no
-   * descriptor to be had for it.
+   * By the shim, straight to the connection. It ends early if there is no descriptor to be had for it.
    */
   async #sendPastNode(socket: Socket): Promise<void> {
     const { engine, device, end, pace, left } = this.#options;
@@ -114,7 +110,7 @@ export class DownloadBody {
       () => sending && !engine.socketReady(descriptor(), 'sends'),
     );
     try {
-      for (let slice = CHUNK_SIZE; this.#at < end; ) {
+      for (let slice = FIRST_SLICE; this.#at < end; ) {
         const size = Math.min(slice, end - this.#at);
         const throttled = throttle(pace, size, left);
         const job = {
@@ -136,7 +132,7 @@ export class DownloadBody {
         if (wasRefused(completion)) return;
         if (completion.status !== 0) throw sendError(completion, device, left);
         this.#at += size;
-        slice = (await throttled) ? CHUNK_SIZE : Math.min(2 * slice, MAX_SLICE);
+        slice = nextSlice(slice, await throttled);
       }
     } finally {
       endPassage(socket);
@@ -166,11 +162,6 @@ export class DownloadBody {
     if (completion.status !== 0) throw jobProblem(completion, device.name);
     return memory;
   }
-}
-
-/** Whether the shim had no room for a job, and so has touched nothing. */
-export function wasRefused({ status, bytesDone }: Completion): boolean {
-  return bytesDone === 0 && [-EMFILE, -ENFILE, -ENOMEM].includes(status);
 }
 
 /** Why the shim did not send all of it. */

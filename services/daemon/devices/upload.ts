@@ -10,14 +10,11 @@ import { type Completion, MEMORY, SOCKET } from '../engines/records.ts';
 import type { HashStream } from '../hashing/hash-thread.ts';
 import { type ArrivalLimits, ArrivingBody } from './arriving-body.ts';
 import { checkBadBlocks, checkOnline, type Device, goneProblem } from './device.ts';
-import { wasRefused } from './download-body.ts';
 import { fileProblem } from './emulated.ts';
+import { FIRST_SLICE, nextSlice, wasRefused } from './slices.ts';
 import { type Pace, throttle } from './throttle.ts';
 
 const { ECANCELED, ECONNRESET, ENOTCONN } = constants.errno;
-
-/** The most that the shim receives before the client's rate is looked at again. */
-const MAX_SLICE = 16 * 2 ** 20;
 
 /** Where an upload goes. */
 export interface UploadTarget {
@@ -150,12 +147,10 @@ export class Upload {
         await throttle(pace, chunk.length, left);
       }
       await this.#writeRest();
-      for (let slice = CHUNK_SIZE; this.bytesWritten < (this.#target.length ?? 0); ) {
+      for (let slice = FIRST_SLICE; this.bytesWritten < (this.#target.length ?? 0); ) {
         const completion = await this.#receiveSlice(slice, past, arriving);
         if (this.#isOver(completion, arriving)) return;
-        // What it receives at a time grows, unless its client has to be held back.
-        const waited = await throttle(pace, completion.bytesDone, left);
-        slice = waited ? CHUNK_SIZE : Math.min(2 * slice, MAX_SLICE);
+        slice = nextSlice(slice, await throttle(pace, completion.bytesDone, left));
       }
     } finally {
       past.release();
