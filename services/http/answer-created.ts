@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyReply } from 'fastify';
-import type { Preference } from './prefer.ts';
+import { type Preference, readPrefer } from './prefer.ts';
 import { Problem } from './problems/problem.ts';
 
 /** When to ask again about what goes on, in seconds. */
@@ -26,6 +26,28 @@ export function answerCreated(
   if (!minimal) return reply.send(document());
   const preferences = [applied, 'return=minimal'].filter((each) => each !== undefined);
   return reply.header('preference-applied', preferences.join(', ')).send();
+}
+
+/** What POST /transfers/batch created, one for each of its list and in its order. */
+export interface CreatedBatch<Document> {
+  ids: string[];
+  /** Whether earlier requests created all of them. */
+  replayed: boolean;
+  documents(): Document[] | Promise<Document[]>;
+}
+
+/** Answers 202, with documents, or only with ids if the client wants no more. */
+export async function answerBatch<Document>(
+  reply: FastifyReply,
+  prefer: string | undefined,
+  { ids, replayed, documents }: CreatedBatch<Document>,
+): Promise<{ transfers: (Document | string)[] }> {
+  reply.request.transferIds = ids;
+  reply.code(202).header('retry-after', RETRY_AFTER_SECONDS);
+  if (replayed) reply.header('idempotency-replayed', 'true');
+  if (!readPrefer(prefer, 0).minimal) return { transfers: await documents() };
+  reply.header('preference-applied', 'return=minimal');
+  return { transfers: ids };
 }
 
 /**

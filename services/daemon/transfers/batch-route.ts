@@ -3,8 +3,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { authorize } from '../../http/access/authorize.ts';
-import { RETRY_AFTER_SECONDS } from '../../http/answer-created.ts';
-import { readPrefer } from '../../http/prefer.ts';
+import { answerBatch } from '../../http/answer-created.ts';
 import { problemResponses } from '../../http/problems/schema.ts';
 import { readTraceContext } from '../../http/trace-context.ts';
 import { about, batchHeadersSchema, inBatch, refuseKeyInHeader, touchesOfAll } from './batch.ts';
@@ -81,15 +80,11 @@ export const batchRoute: FastifyPluginAsyncZod<TransferRoutesOptions> = async (
         inBatch,
       );
       const all = created.map(({ transfer }) => transfer);
-      const ids = all.map(({ id }) => id);
-      request.transferIds = ids;
-      reply.code(202).header('retry-after', RETRY_AFTER_SECONDS);
-      if (created.every(({ replayed }) => replayed)) reply.header('idempotency-replayed', 'true');
-      if (!readPrefer(headers.prefer, 0).minimal) {
-        return { transfers: all.map((transfer) => documentFor(client, transfer)) };
-      }
-      reply.header('preference-applied', 'return=minimal');
-      return { transfers: ids };
+      return answerBatch(reply, headers.prefer, {
+        ids: all.map(({ id }) => id),
+        replayed: created.every(({ replayed }) => replayed),
+        documents: () => all.map((transfer) => documentFor(client, transfer)),
+      });
     },
   );
 };

@@ -9,8 +9,7 @@ import {
   refuseKeyInHeader,
 } from '../../daemon/transfers/batch.ts';
 import type { Client } from '../../http/access/client.ts';
-import { RETRY_AFTER_SECONDS } from '../../http/answer-created.ts';
-import { readPrefer } from '../../http/prefer.ts';
+import { answerBatch } from '../../http/answer-created.ts';
 import { Problem } from '../../http/problems/problem.ts';
 import { problemResponses } from '../../http/problems/schema.ts';
 import { readTraceContext } from '../../http/trace-context.ts';
@@ -88,17 +87,11 @@ export const batchRoute: FastifyPluginAsyncZod<BatchRouteOptions> = async (
       }
       const { traceparent } = readTraceContext(headers) ?? {};
       const entries = await batches.accept(requests, { client, traceparent });
-      const ids = entries.map(({ id }) => id);
-      request.transferIds = ids;
-      reply.code(202).header('retry-after', RETRY_AFTER_SECONDS);
-      if (entries.every(({ record }) => record === undefined)) {
-        reply.header('idempotency-replayed', 'true');
-      }
-      if (!readPrefer(headers.prefer, 0).minimal) {
-        return { transfers: await eachOf(entries, (entry) => documentOf(entry, client)) };
-      }
-      reply.header('preference-applied', 'return=minimal');
-      return { transfers: ids };
+      return answerBatch(reply, headers.prefer, {
+        ids: entries.map(({ id }) => id),
+        replayed: entries.every(({ record }) => record === undefined),
+        documents: () => eachOf(entries, (entry) => documentOf(entry, client)),
+      });
     },
   );
 
