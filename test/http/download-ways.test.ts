@@ -8,6 +8,7 @@ import { failedCompletion } from '../../services/daemon/engines/completions.ts';
 import { Engine } from '../../services/daemon/engines/engine.ts';
 import { SOCKET } from '../../services/daemon/engines/records.ts';
 import { MEMORY_DIR, startTestApp, type TestApp } from '../support/app.ts';
+import { contentCounts } from '../support/content-counts.ts';
 import { noise } from '../support/random.ts';
 import { WAYS } from '../support/ways.ts';
 import { exchange, request, Wire } from '../support/wire.ts';
@@ -18,14 +19,7 @@ const SIZE = 24 * MIB;
 const CONTENT = '/devices/dax0.0/content';
 const bytes = noise(SIZE);
 
-/** What the metrics count of downloads. */
-async function counted(app: TestApp): Promise<Record<string, number>> {
-  const { payload } = await app.inject({ url: '/metrics' });
-  const lines = payload.matchAll(
-    /^dmad_content_(?:requests|bytes)_total\{direction="download"(?:,result="(\w+)")?\} (\d+)$/gm,
-  );
-  return Object.fromEntries([...lines].map(([, result = 'bytes', n]) => [result, Number(n)]));
-}
+const counted = (app: TestApp) => contentCounts(app, 'download');
 
 /** Begins a download, and reads no more of it than its header. */
 async function openDownload(port: number, fields = {}): Promise<Wire> {

@@ -11,6 +11,7 @@ import { Engine } from '../../services/daemon/engines/engine.ts';
 import { SOCKET } from '../../services/daemon/engines/records.ts';
 import { MEMORY_DIR, startTestApp, type TestApp } from '../support/app.ts';
 import { expectProblem } from '../support/conformance.ts';
+import { contentCounts } from '../support/content-counts.ts';
 import { crc32c, crc32cText } from '../support/crc32c.ts';
 import { noise, Random } from '../support/random.ts';
 import { WAYS } from '../support/ways.ts';
@@ -22,14 +23,7 @@ const CONTENT = '/devices/dax0.0/content';
 const KEEP = { connection: 'keep-alive' };
 const bytes = noise(SIZE);
 
-/** What the metrics count of uploads. */
-async function counted(app: TestApp): Promise<Record<string, number>> {
-  const { payload } = await app.inject({ url: '/metrics' });
-  const lines = payload.matchAll(
-    /^dmad_content_(?:requests|bytes)_total\{direction="upload"(?:,result="(\w+)")?\} (\d+)$/gm,
-  );
-  return Object.fromEntries([...lines].map(([, result = 'bytes', n]) => [result, Number(n)]));
-}
+const counted = (app: TestApp) => contentCounts(app, 'upload');
 
 const crcField = (body: Buffer) => {
   const value = Buffer.alloc(4);
