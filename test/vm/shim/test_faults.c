@@ -144,12 +144,13 @@ TEST(errors_one_after_the_other)
 	all_is_well_again(&lab);
 }
 
-/* Its end is told when the hardware is through; meanwhile others go on. */
-TEST(a_job_that_times_out_is_held_until_it_is_settled)
+/* How many other jobs end while one that timed out is held until the hardware is through with it. */
+static unsigned int others_while_one_is_held(void)
 {
 	struct lab lab = lab_open();
 	struct dma_shim_job job = dma_job(1, &lab.a, &lab.b);
 	struct dma_shim_completion done, held = { 0 };
+	unsigned int meanwhile = 0;
 
 	fault("hang");
 	job.timeout_ms = 100;
@@ -158,13 +159,13 @@ TEST(a_job_that_times_out_is_held_until_it_is_settled)
 	for (unsigned int n = 2; n < 10; n++) {
 		CHECK_EQ(submit_one(&lab, dma_job(n, &lab.a, &lab.b), MIB, MIB, 4096), 0);
 		done = next_done(&lab);
-		/* In a slow guest the hardware may be through before all of them. */
-		if (LAB_SLOWNESS > 1 && done.tag == 1 && n > 2) {
+		if (done.tag == 1) {
 			held = done;
 			done = next_done(&lab);
 		}
 		CHECK_EQ(done.status, 0);
 		CHECK_EQ(done.tag, n);
+		meanwhile += !held.tag;
 	}
 	if (!held.tag)
 		held = next_done(&lab);
@@ -175,6 +176,20 @@ TEST(a_job_that_times_out_is_held_until_it_is_settled)
 	CHECK_EQ(channel_of(&lab, held.dma_channel).in_flight, 0);
 	CHECK(channel_of(&lab, held.dma_channel).timeouts > 0);
 	all_is_well_again(&lab);
+	return meanwhile;
+}
+
+/*
+ * Its end is told when the hardware is through; meanwhile others go on. A guest whose host has
+ * no processor for it stands still until the hardware is through: then once more.
+ */
+TEST(a_job_that_times_out_is_held_until_it_is_settled)
+{
+	for (unsigned int tries = 0; tries < 5; tries++) {
+		if (others_while_one_is_held())
+			return;
+	}
+	FAIL("no other job ended while one was held");
 }
 
 /* One channel fails, the others are slow, and its time is over: then it is over for good. */
