@@ -14,6 +14,8 @@ const KILLS = Number(process.env.FLEET_KILLS ?? runs(100, 6));
 /** Between two looks at all that was accepted. */
 const KILLS_A_ROUND = 10;
 const AWAY_MS = EXHAUSTIVE ? 60_000 : 3000;
+/** Within which another gateway has taken over what a dead one owned. */
+const TAKEOVER_MS = 10_000;
 const HOUR_MS = 3_600_000;
 
 const suite = NO_ETCD === undefined ? describe : describe.skip;
@@ -87,6 +89,52 @@ suite(`three members of etcd, two gateways and three hosts${why}`, () => {
         expect(Math.min(...accepted)).toBeGreaterThan(KILLS);
       }),
     HOUR_MS,
+  );
+
+  test.each([0, 1])(
+    'what gateway %i has accepted goes on within 10 s of its death',
+    async (dead) => {
+      const survivor = 1 - dead;
+      const unblock = fleet.hosts.map((_, host) => fleet.block(host, 'dax2.0'));
+      const copies = fleet.hosts.map(({ name: host }, index) => ({
+        body: {
+          host,
+          device_name: 'dax2.0',
+          src_offset: 0,
+          dst_offset: (index + 1) * 8192,
+          size: 4096,
+        },
+        headers: { prefer: 'respond-async' },
+      }));
+      const post = async (gateway: number) => {
+        const answers = copies.map((copy) => fleet.ask('POST', '/transfers', { ...copy, gateway }));
+        for (const { status, body } of await Promise.all(answers)) {
+          expect({ status, body }).toMatchObject({ status: 202 });
+          ids.push(body.id);
+        }
+      };
+      const ids: string[] = [];
+      await post(dead);
+      await fleet.until(async () => {
+        const { body } = await fleet.ask('GET', `/transfers/${ids[0]}`, { gateway: survivor });
+        return body.status === 'queued';
+      });
+      await post(dead);
+      await fleet.gateways[dead]?.stop('SIGKILL');
+      const since = performance.now();
+      for (const release of unblock) release();
+      await post(survivor);
+      for (const id of ids) {
+        const headers = { prefer: 'wait=30' };
+        const { body } = await fleet.ask('GET', `/transfers/${id}`, { gateway: survivor, headers });
+        expect(body).toMatchObject({ id, status: 'succeeded' });
+      }
+      const took = performance.now() - since;
+      report(`gateway ${dead} died: ${Math.round(took)} ms`);
+      expect(took).toBeLessThan(TAKEOVER_MS);
+      await fleet.startGateway(dead);
+    },
+    120_000,
   );
 
   test(

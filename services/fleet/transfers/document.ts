@@ -82,6 +82,17 @@ export function endByFleet(
   return endedRecord(record, document, refused);
 }
 
+/**
+ * The end of one that was changed before its host had it, and whose host may not have heard of that. Its
+ * priority is the one that it ran with.
+ */
+export function endWithSettings(end: EndedRecord, settings: Settings): EndedRecord {
+  const { document } = end;
+  const { labels, timeout_ms, bytes_per_second } = settings;
+  const limit = document.blocks === undefined ? {} : { bytes_per_second };
+  return { ...end, document: { ...document, labels, timeout_ms, ...limit } };
+}
+
 function endedRecord(
   { id, client, host }: Accepted,
   document: FleetTransfer,

@@ -5,6 +5,7 @@ import type { Keys } from '../etcd/keys.ts';
 import { Retention } from '../etcd/retention.ts';
 import { type Condition, EtcdError, only, type Store, type Write } from '../etcd/store.ts';
 import { digestOf } from './digest.ts';
+import { endWithSettings } from './document.ts';
 import {
   type EndedRecord,
   type RunningRecord,
@@ -12,7 +13,7 @@ import {
   writeRunning,
   writeUsedKey,
 } from './record.ts';
-import { type Settings, writeSettings } from './settings.ts';
+import { readSettings, type Settings, writeSettings } from './settings.ts';
 
 const FIRST_RETRY_MS = 100;
 const MAX_RETRY_MS = 2000;
@@ -59,12 +60,8 @@ export class OwnerWrites {
    * @returns whether the transfer has ended; if not, this gateway does not own the host
    */
   async ended(record: RunningRecord, end: EndedRecord): Promise<boolean> {
-    const transfer = this.#options.keys.transfer(record.id);
-    const written = await this.#write(
-      (me) => [this.#ownedBy(me, record.host), { key: transfer, is: 'present' }],
-      () => this.#endOf(record, end),
-    );
-    return written || !(await this.#exists(transfer));
+    const outcome = await this.#end(record, end, (me) => this.#ownedBy(me, record.host));
+    return outcome !== 'not_allowed';
   }
 
   /** A host has received what a client changed. What was changed again meanwhile stays. */
@@ -78,15 +75,39 @@ export class OwnerWrites {
   }
 
   /** The end of a transfer whose host was removed. @returns whether it is, and the end was written */
-  abandoned(record: RunningRecord, end: EndedRecord): Promise<boolean> {
+  async abandoned(record: RunningRecord, end: EndedRecord): Promise<boolean> {
+    const host = this.#options.keys.host(record.host);
+    return (await this.#end(record, end, () => ({ key: host, is: 'absent' }))) === 'written';
+  }
+
+  /** Writes an end, with what a client has changed of the transfer by then. */
+  async #end(
+    record: RunningRecord,
+    end: EndedRecord,
+    allowed: (me: string) => Condition,
+  ): Promise<'written' | 'ended_before' | 'not_allowed'> {
     const { keys } = this.#options;
-    return this.#write(
-      () => [
-        { key: keys.host(record.host), is: 'absent' },
-        { key: keys.transfer(record.id), is: 'present' },
-      ],
-      () => this.#endOf(record, end),
-    );
+    const transfer = keys.transfer(record.id);
+    const change = keys.change(record.id);
+    // Most are never changed.
+    for (let known: string | undefined; ; ) {
+      const unchanged: Condition =
+        known === undefined
+          ? { key: change, is: 'absent' }
+          : { key: change, is: 'equal', value: known };
+      const settings = known === undefined ? undefined : readSettings(known);
+      const written = await this.#write(
+        (me) => [allowed(me), { key: transfer, is: 'present' }, unchanged],
+        () => this.#endOf(record, settings === undefined ? end : endWithSettings(end, settings)),
+      );
+      if (written) return 'written';
+      const found = await this.#read([transfer, change]);
+      if (found === undefined) return 'not_allowed';
+      const [running, now] = found;
+      if (running === undefined) return 'ended_before';
+      if (now === known) return 'not_allowed';
+      known = now;
+    }
   }
 
   #ownedBy(me: string, host: string): Condition {
@@ -111,11 +132,12 @@ export class OwnerWrites {
     return [...writes, { put: used, value, lease }];
   }
 
-  #exists(key: string): Promise<boolean> {
+  /** @returns the value of each key, if it is there; undefined once this gateway is no member any more */
+  #read(each: readonly string[]): Promise<(string | undefined)[] | undefined> {
     return this.#persist(async () => {
-      const { rows } = await this.#options.store.read([only(key)]);
-      return rows[0]?.[0] !== undefined;
-    }, true);
+      const { rows } = await this.#options.store.read(each.map(only));
+      return rows.map(([row]) => row?.value);
+    }, undefined);
   }
 
   /** Tries until it is known whether it is written. The conditions keep it from being written twice. */
@@ -130,7 +152,7 @@ export class OwnerWrites {
   }
 
   /** Asks etcd until it answers. @param otherwise the result once this gateway is no member any more */
-  async #persist(ask: (me: string) => Promise<boolean>, otherwise: boolean): Promise<boolean> {
+  async #persist<Result>(ask: (me: string) => Promise<Result>, otherwise: Result): Promise<Result> {
     for (let retryMs = FIRST_RETRY_MS; ; retryMs = Math.min(2 * retryMs, MAX_RETRY_MS)) {
       const me = this.#options.member();
       if (me === undefined) return otherwise;

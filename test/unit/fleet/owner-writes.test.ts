@@ -4,6 +4,7 @@ import { Acceptor } from '../../../services/fleet/transfers/acceptance.ts';
 import { endByFleet } from '../../../services/fleet/transfers/document.ts';
 import { OwnerWrites } from '../../../services/fleet/transfers/owner-writes.ts';
 import { type RunningRecord, readEnded } from '../../../services/fleet/transfers/record.ts';
+import { settingsOf, writeSettings } from '../../../services/fleet/transfers/settings.ts';
 import { Problem } from '../../../services/http/problems/problem.ts';
 import { FakeEtcd, type Fate } from '../../support/fake-etcd.ts';
 import { keys, recordOf } from '../../support/fleet-records.ts';
@@ -54,6 +55,43 @@ describe("an owner's writes", () => {
     expect(await writes.ended(record, endOf(record, 'cancelled'))).toBe(true);
     expect(codeOf(record.id)).toBe('expired');
   });
+
+  test.each([
+    ['ended', 'before', 'expired'],
+    ['ended', 'meanwhile', 'expired'],
+    ['abandoned', 'before', 'interrupted'],
+    ['abandoned', 'meanwhile', 'interrupted'],
+  ] as const)(
+    'what was changed of a transfer stays changed: %s, changed %s',
+    async (how, when, code) => {
+      const record = recordOf({ labels: { kept: 'x' }, priority: 'low' });
+      await acceptor.accept(record);
+      const settings = { ...settingsOf(record.request), labels: { kept: 'y' }, timeout_ms: 5 };
+      const change = () => {
+        etcd.rows.set(keys.change(record.id), {
+          ...{
+            key: keys.change(record.id),
+            value: writeSettings({ ...settings, priority: 'high' }),
+          },
+          ...{ created: 1, lease: undefined },
+        });
+      };
+      if (how === 'abandoned') await etcd.write([], [{ delete: keys.host('hosta') }]);
+      if (when === 'before') change();
+      let attempts = 0;
+      etcd.fate = () => {
+        if (when === 'meanwhile' && attempts++ === 0) change();
+        return 'done';
+      };
+      expect(await writes[how](record, endOf(record, code))).toBe(true);
+      const { labels, timeout_ms, priority } =
+        readEnded(etcd.rows.get(keys.ended(record.id))?.value ?? '')?.document ?? {};
+      expect({ labels, timeout_ms, priority }).toEqual({
+        ...{ labels: { kept: 'y' }, timeout_ms: 5, priority: 'low' },
+      });
+      expect(etcd.rows.has(keys.change(record.id))).toBe(false);
+    },
+  );
 
   test('an end that comes after its host was removed leaves the transfer interrupted', async () => {
     const record = recordOf();
