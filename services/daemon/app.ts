@@ -53,7 +53,7 @@ import { streamRoutes } from './devices/stream-routes.ts';
 import { UnflushedDevices } from './devices/unflushed.ts';
 import { uploadRoutes } from './devices/upload-routes.ts';
 import { DeviceWatch } from './devices/watch.ts';
-import type { Written } from './devices/written.ts';
+import type { Writing, Written } from './devices/written.ts';
 import { Hashers, NICENESS } from './digests/hashers.ts';
 import { digestRoutes } from './digests/routes.ts';
 import { digestOfDevice } from './digests/whole-device.ts';
@@ -187,10 +187,11 @@ export async function buildApp({
     const clock = new ElapsedClock(await opened.rows.get([CLOCK_KEY]), host);
     const unflushed = new UnflushedDevices(!clock.firstSinceBoot);
     const storage = checkPersistence(engine.storageOf(join(stateDir, 'journal')), log);
+    const beforeWrite = (bytes: Writing) => replications.copying(bytes);
     const written = (bytes: Written) => replications.written(bytes);
     const transfers = new TransferService({
       ...{ engine, chooser, dma, queue, unflushed, journal, clock, log, heapBytes },
-      ...{ observer: metrics, written },
+      ...{ observer: metrics, beforeWrite, written },
     });
     lifecycle.opened('the transfers', () => transfers.close());
     const hashers = new Hashers(engine.cpu.threads);

@@ -73,15 +73,20 @@ export const deviceSchema = z
         z.object({
           offset: bytes,
           size: bytes,
-          replication: z.uuid().optional().meta({
-            description: 'The last one to write there; absent if the client does not see it.',
-          }),
+          replication: z
+            .uuid()
+            .optional()
+            .meta({
+              description:
+                'The last one to write there, or whose bytes were copied there; absent if the client ' +
+                'does not see it.',
+            }),
         }),
       )
       .meta({
         description:
           'Ranges that a replication has begun to write and has not proven: neither what they were ' +
-          'nor what its source is; and copies of such bytes, until the daemon ends. A range that was ' +
+          'nor what its source is; and where such bytes were copied to, or may have been. A range that was ' +
           'overwritten without a flush is listed again by the next daemon. Those that the client may touch, disjoint and in their order; of ' +
           'more than 1000 the rest is one range, with what lies between them.',
       }),

@@ -2,17 +2,21 @@
 import type { ByteRange } from '../../base/byte-range.ts';
 import type { Device } from './device.ts';
 
-/** What an upload or a transfer has written in full. */
-export interface Written {
+/** What an upload or a transfer writes. */
+export interface Writing {
   device: Device;
   ranges: readonly WrittenRange[];
+  /** Of a copy: its transfer's id, and the device that it reads. */
+  copy?: { id: string; source: Device };
+}
+
+/** What has been written in full. */
+export interface Written extends Writing {
   /** Whether it was flushed. */
   flush: boolean;
-  /** The device that a copy has read. */
-  source?: Device;
 }
 
 export interface WrittenRange extends ByteRange {
-  /** Where a copy has read these bytes. */
+  /** Where a copy reads these bytes. */
   sourceOffset?: number;
 }

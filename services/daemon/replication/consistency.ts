@@ -1,22 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ByteRange } from '../../base/byte-range.ts';
 import type { Device } from '../devices/device.ts';
-import type { Written } from '../devices/written.ts';
-import { type Inconsistent, InconsistentRanges } from './inconsistent.ts';
+import type { Writing, Written, WrittenRange } from '../devices/written.ts';
+import {
+  type Inconsistent,
+  InconsistentCopy,
+  InconsistentRanges,
+  type Writer,
+} from './inconsistent.ts';
 import type { Replication } from './replication.ts';
+
+/** What a copy makes inconsistent. */
+export interface Mark {
+  copy: InconsistentCopy;
+  ranges: ByteRange[];
+}
 
 /**
  * Which bytes are inconsistent now, and which are after a power failure. A write that was not flushed may
  * be lost then, and the inconsistent bytes before it come back.
  */
 export class ConsistencyMap {
-  /** Includes copies of inconsistent bytes, which are not in the journal. */
   readonly #now = new InconsistentRanges(() => {});
   readonly #afterPowerFailure: InconsistentRanges;
+  /** Those of which bytes are left, by their names. */
+  readonly #copies = new Map<string, InconsistentCopy>();
+  readonly #changed: (writer: Writer) => void;
 
-  /** @param changed receives each replication of which less is inconsistent after a power failure than before */
-  constructor(changed: (replication: Replication) => void) {
-    this.#afterPowerFailure = new InconsistentRanges(changed);
+  /** @param changed receives each of which other bytes are inconsistent after a power failure than before */
+  constructor(changed: (writer: Writer) => void) {
+    this.#changed = changed;
+    this.#afterPowerFailure = new InconsistentRanges((writer) => {
+      const isGone = writer instanceof InconsistentCopy && this.leftBy(writer).length === 0;
+      if (isGone) this.#copies.delete(nameOf(writer.id, writer.replication));
+      changed(writer);
+    });
   }
 
   /** A replication's consistency has changed. */
@@ -25,35 +43,78 @@ export class ConsistencyMap {
     this.#afterPowerFailure.note(replication);
   }
 
-  /** What was left of a replication of an earlier daemon; later ones may have been restored before. */
-  restore(replication: Replication, ranges: readonly ByteRange[]): void {
-    this.#now.restore(replication, ranges);
-    this.#afterPowerFailure.restore(replication, ranges);
+  /** What an earlier daemon's writer has left; later ones may have been restored before. */
+  restore(writer: Writer, ranges: readonly ByteRange[]): void {
+    if (writer instanceof InconsistentCopy) {
+      this.#copies.set(nameOf(writer.id, writer.replication), writer);
+    }
+    this.#now.restore(writer, ranges);
+    this.#afterPowerFailure.restore(writer, ranges);
+  }
+
+  /** What a copy makes inconsistent that is not yet. To be marked before it may write. */
+  marksOf(writing: Writing): Mark[] {
+    const marks = new Map<Replication, Mark>();
+    for (const { range, origin } of this.#originsIn(writing)) {
+      const isMarked = [this.#now, this.#afterPowerFailure].every((map) =>
+        map.covers(writing.device, range),
+      );
+      if (origin === undefined || writing.copy === undefined || isMarked) continue;
+      const { id } = writing.copy;
+      const copy =
+        this.#copies.get(nameOf(id, origin)) ?? new InconsistentCopy(id, origin, writing.device);
+      const mark = marks.get(origin) ?? { copy, ranges: this.leftBy(copy) };
+      mark.ranges.push({ offset: range.offset, size: range.size });
+      marks.set(origin, mark);
+    }
+    return [...marks.values()];
+  }
+
+  mark(marks: readonly Mark[]): void {
+    for (const { copy, ranges } of marks) {
+      this.#copies.set(nameOf(copy.id, copy.replication), copy);
+      for (const range of ranges) {
+        this.#now.copied(copy, range);
+        this.#afterPowerFailure.copied(copy, range);
+      }
+      this.#changed(copy);
+    }
   }
 
   /** Other work has written these bytes. Copies of inconsistent bytes are inconsistent, too. */
-  written({ device, ranges, flush, source }: Written): void {
-    const isRelevant = [this.#now.of(device), this.#afterPowerFailure.of(device)].some(
-      ({ length }) => length > 0,
-    );
-    // Most devices have none.
-    if (!isRelevant && (source === undefined || this.#now.of(source).length === 0)) return;
-    const originOf = ({ sourceOffset, size }: Written['ranges'][number]) =>
-      source === undefined || sourceOffset === undefined
-        ? undefined
-        : this.#now.firstIn(source, { offset: sourceOffset, size });
-    // A copy may read what it writes: what was inconsistent before counts, too.
-    const before = ranges.map(originOf);
+  written(written: Written): void {
+    const { device, flush } = written;
+    // Known only since it has begun: from an earlier version's journal.
+    this.mark(this.marksOf(written));
     const durable = isDurable(device, flush);
-    for (const [index, range] of ranges.entries()) {
-      const origin = before[index] ?? originOf(range);
-      if (origin !== undefined) {
-        this.#now.copied(device, range, origin);
-        continue;
-      }
+    for (const { range, origin } of this.#originsIn(written)) {
+      if (origin !== undefined) continue;
       this.#now.overwritten(device, range);
       if (durable) this.#afterPowerFailure.overwritten(device, range);
     }
+  }
+
+  /** Of each range, the replication whose inconsistent bytes a copy writes there. @returns none if no byte is inconsistent */
+  #originsIn({ device, ranges, copy }: Writing): Origin[] {
+    const read = copy === undefined ? [] : this.#now.of(copy.source);
+    // Most devices have none.
+    const isRelevant = [read, this.#now.of(device), this.#afterPowerFailure.of(device)].some(
+      ({ length }) => length > 0,
+    );
+    if (!isRelevant) return [];
+    // A copy may read what it writes: what was inconsistent before counts, too.
+    const own = new InconsistentRanges(() => {});
+    return ranges.map((range) => {
+      if (copy === undefined || range.sourceOffset === undefined) {
+        return { range, origin: undefined };
+      }
+      const from = { offset: range.sourceOffset, size: range.size };
+      const origin = this.#now.firstIn(copy.source, from) ?? own.firstIn(copy.source, from);
+      if (origin !== undefined && copy.source.identity === device.identity) {
+        own.copied(new InconsistentCopy(copy.id, origin, device), range);
+      }
+      return { range, origin };
+    });
   }
 
   /** Those of a device, in their order. */
@@ -66,10 +127,20 @@ export class ConsistencyMap {
     return this.#now.has(replication) || this.#afterPowerFailure.has(replication);
   }
 
-  /** What of its destination a replication has left inconsistent after a power failure. */
-  leftBy(replication: Replication): ByteRange[] {
-    return this.#afterPowerFailure.rangesOf(replication);
+  /** What a writer has left inconsistent after a power failure. */
+  leftBy(writer: Writer): ByteRange[] {
+    return this.#afterPowerFailure.rangesOf(writer);
   }
+}
+
+interface Origin {
+  range: WrittenRange;
+  origin: Replication | undefined;
+}
+
+/** A copy may have read bytes of several replications. */
+function nameOf(id: string, { id: replication }: Replication): string {
+  return `${id} ${replication}`;
 }
 
 /** Whether what was written outlives a power failure, if anything on that device does. */

@@ -43,7 +43,8 @@ export class EarlierReplications {
       this.#last = id;
       if (!hasNotEnded(keys) && !hasLeftInconsistent(keys)) continue;
       this.#readFirst.add(id);
-      wanted.push(...keys);
+      // There may be too many for arguments.
+      for (const key of keys) wanted.push(key);
       if (wanted.length < SLICE) continue;
       yield* this.#read(await rows.get(wanted));
       wanted = [];

@@ -16,8 +16,8 @@ export class EarlyWrites {
   #count = 0;
 
   /** What a copy has written may be inconsistent itself. */
-  note({ device, ranges, flush, source }: Written): void {
-    if (source !== undefined || !isDurable(device, flush)) return;
+  note({ device, ranges, flush, copy }: Written): void {
+    if (copy !== undefined || !isDurable(device, flush)) return;
     if (this.#count + ranges.length > MAX_WRITES) return;
     this.#count += ranges.length;
     this.#writes.push({ device, ranges });
@@ -35,6 +35,6 @@ export class EarlyWrites {
     for (const { device, ranges } of this.#writes) {
       for (const range of ranges) left.overwritten(device, range);
     }
-    return isCut ? { replication, inconsistent: left.rangesOf(replication) } : earlier;
+    return isCut ? { ...earlier, inconsistent: left.rangesOf(replication) } : earlier;
   }
 }

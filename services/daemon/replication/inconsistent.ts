@@ -3,9 +3,34 @@ import type { ByteRange } from '../../base/byte-range.ts';
 import type { Device } from '../devices/device.ts';
 import type { Replication } from './replication.ts';
 
+/** A copy of bytes that a replication has begun to write and not proven. */
+export class InconsistentCopy {
+  /** The transfer's: ids are in the order of acceptance, and so is what writes the same bytes. */
+  readonly id: string;
+  /** Whose bytes it has copied. */
+  readonly replication: Replication;
+  readonly destination: Device;
+  /** What it has written lies in here, and other bytes may, too. */
+  extent: ByteRange = { offset: 0, size: 0 };
+
+  constructor(id: string, replication: Replication, destination: Device) {
+    this.id = id;
+    this.replication = replication;
+    this.destination = destination;
+  }
+}
+
+/** Who has written bytes that are inconsistent. */
+export type Writer = Replication | InconsistentCopy;
+
 /** Bytes that a replication has begun to write and not proven, or a copy of such bytes. */
 export interface Inconsistent extends ByteRange {
-  readonly replication: Replication;
+  readonly writer: Writer;
+}
+
+/** The replication that inconsistent bytes come from. */
+export function originOf(writer: Writer): Replication {
+  return writer instanceof InconsistentCopy ? writer.replication : writer;
 }
 
 /** What a device is known by, whatever its name is after the next boot. */
@@ -24,12 +49,12 @@ export const MAX_RANGES = 20_000;
  */
 export class InconsistentRanges {
   readonly #byDevice = new Map<string, Inconsistent[]>();
-  /** How many ranges are left of each replication that has any. */
+  /** How many ranges are left that come from each replication, copies among them. */
   readonly #counts = new Map<Replication, number>();
-  readonly #changed: (replication: Replication) => void;
+  readonly #changed: (writer: Writer) => void;
 
-  /** @param changed hears of a replication that has lost bytes to later writes */
-  constructor(changed: (replication: Replication) => void) {
+  /** @param changed hears of each that has lost bytes to later writes */
+  constructor(changed: (writer: Writer) => void) {
     this.#changed = changed;
   }
 
@@ -43,11 +68,12 @@ export class InconsistentRanges {
     });
   }
 
-  /** What was left of a replication of an earlier daemon; later ones may have been restored before. */
-  restore(replication: Replication, ranges: readonly ByteRange[]): void {
+  /** What an earlier daemon's writer has left; later ones may have been restored before. */
+  restore(writer: Writer, ranges: readonly ByteRange[]): void {
     for (const range of ranges) {
-      const isOlder = ({ id }: Replication) => id < replication.id;
-      this.#replace(replication.destination, range, { by: replication, isOlder });
+      if (writer instanceof InconsistentCopy) writer.extent = joined(range, writer.extent);
+      const isOlder = ({ id }: Writer) => id < writer.id;
+      this.#replace(writer.destination, range, { by: writer, isOlder });
     }
   }
 
@@ -58,32 +84,39 @@ export class InconsistentRanges {
     // A range that has bytes on both sides of it is cut in two.
     const [around] = ranges.slice(first, end);
     if (around !== undefined && end - first === 1 && isInside(range, around)) {
-      const parts = this.#counts.get(around.replication) ?? 0;
+      const parts = this.#counts.get(originOf(around.writer)) ?? 0;
       if (parts >= MAX_PARTS || ranges.length >= MAX_RANGES) return;
     }
     this.#replace(device, range, { by: undefined, isOlder: () => true });
   }
 
-  /** Other work has copied inconsistent bytes of a replication to a range. */
-  copied(device: Memory, range: ByteRange, replication: Replication): void {
+  /** Inconsistent bytes are copied to a range. */
+  copied(copy: InconsistentCopy, range: ByteRange): void {
+    const device = copy.destination;
+    // Cut into parts, it would say no more.
+    if (this.covers(device, range)) return;
     const ranges = this.of(device);
     const { first } = overlapping(ranges, range);
-    const near = ranges[first] ?? ranges.at(-1);
-    // All of it is inconsistent already: cut into parts, it would say no more.
-    if (near !== undefined && joined(range, near).size === near.size) return;
     // No more ranges than that: it is joined with the one beside it.
-    const isFull = near !== undefined && ranges.length >= MAX_RANGES;
-    this.#replace(device, isFull ? joined(range, near) : range, {
-      by: replication,
-      isOlder: () => true,
-    });
+    const near = ranges.length < MAX_RANGES ? undefined : (ranges[first] ?? ranges.at(-1));
+    const written = near === undefined ? range : joined(range, near);
+    copy.extent = joined(written, copy.extent);
+    this.#replace(device, written, { by: copy, isOlder: () => true });
+  }
+
+  /** Whether all of a range is inconsistent. */
+  covers(device: Memory, range: ByteRange): boolean {
+    const ranges = this.of(device);
+    const { first, end } = overlapping(ranges, range);
+    return gapsIn(range, ranges.slice(first, end)).length === 0;
   }
 
   /** The replication that the first inconsistent bytes of a range come from, if it has any. */
   firstIn(device: Memory, range: ByteRange): Replication | undefined {
     const ranges = this.of(device);
     const { first, end } = overlapping(ranges, range);
-    return first < end ? ranges[first]?.replication : undefined;
+    const found = first < end ? ranges[first] : undefined;
+    return found && originOf(found.writer);
   }
 
   /** Those of a device, in their order. */
@@ -91,48 +124,46 @@ export class InconsistentRanges {
     return this.#byDevice.get(keyOf(device)) ?? [];
   }
 
-  /** Whether there are bytes of which it was the last to write. */
+  /** Whether there are inconsistent bytes that come from it. */
   has(replication: Replication): boolean {
     return this.#counts.has(replication);
   }
 
-  /** Those bytes. */
-  rangesOf(replication: Replication): ByteRange[] {
-    const ranges = this.of(replication.destination);
-    const { first, end } = overlapping(ranges, rangeOf(replication));
+  /** The bytes of which it was the last to write. */
+  rangesOf(writer: Writer): ByteRange[] {
+    const ranges = this.of(writer.destination);
+    const { first, end } = overlapping(ranges, extentOf(writer));
     return ranges
       .slice(first, end)
-      .filter((range) => range.replication === replication)
+      .filter((range) => range.writer === writer)
       .map(({ offset, size }) => ({ offset, size }));
   }
 
   /**
-   * Takes a range from those replications that are older than whoever writes it.
+   * Takes a range from those that are older than whoever writes it.
    *
    * @param by whose the range is then; undefined: it is not inconsistent
    */
   #replace(
     device: Memory,
     range: ByteRange,
-    { by, isOlder }: { by: Replication | undefined; isOlder: (other: Replication) => boolean },
+    { by, isOlder }: { by: Writer | undefined; isOlder: (other: Writer) => boolean },
   ): void {
     if (range.size === 0) return;
     const ranges = this.#byDevice.get(keyOf(device)) ?? [];
     const { first, end } = overlapping(ranges, range);
     const before = ranges.slice(first, end);
-    const left = before.flatMap((each) =>
-      isOlder(each.replication) ? around(each, range) : [each],
-    );
+    const left = before.flatMap((each) => (isOlder(each.writer) ? around(each, range) : [each]));
     const taken =
-      by === undefined ? [] : gapsIn(range, left).map((gap) => ({ ...gap, replication: by }));
+      by === undefined ? [] : gapsIn(range, left).map((gap) => ({ ...gap, writer: by }));
     const after = [...left, ...taken].sort((a, b) => a.offset - b.offset);
     ranges.splice(first, end - first, ...after);
     // Counted first: a replication that gets what it had keeps its place.
-    for (const { replication } of after) this.#count(replication, 1);
-    for (const { replication } of before) this.#count(replication, -1);
+    for (const { writer } of after) this.#count(originOf(writer), 1);
+    for (const { writer } of before) this.#count(originOf(writer), -1);
     if (ranges.length > 0) this.#byDevice.set(keyOf(device), ranges);
     else this.#byDevice.delete(keyOf(device));
-    for (const other of new Set(before.map(({ replication }) => replication))) {
+    for (const other of new Set(before.map(({ writer }) => writer))) {
       if (other !== by) this.#changed(other);
     }
   }
@@ -152,6 +183,10 @@ function rangeOf({ request }: Replication): ByteRange {
   return { offset: request.dst_offset, size: request.size };
 }
 
+function extentOf(writer: Writer): ByteRange {
+  return writer instanceof InconsistentCopy ? writer.extent : rangeOf(writer);
+}
+
 /** The indexes of those ranges that have bytes of a range: from the first one to that behind the last. */
 function overlapping(
   ranges: readonly ByteRange[],
@@ -169,6 +204,7 @@ function isInside({ offset, size }: ByteRange, outer: ByteRange): boolean {
 
 /** The smallest range that has all bytes of both. */
 function joined(one: ByteRange, other: ByteRange): ByteRange {
+  if (other.size === 0) return one;
   const offset = Math.min(one.offset, other.offset);
   return { offset, size: Math.max(one.offset + one.size, other.offset + other.size) - offset };
 }
@@ -176,10 +212,10 @@ function joined(one: ByteRange, other: ByteRange): ByteRange {
 /** What lies of a range before and behind another one. */
 function around(range: Inconsistent, { offset, size }: ByteRange): Inconsistent[] {
   const end = range.offset + range.size;
-  const { replication } = range;
+  const { writer } = range;
   return [
-    { offset: range.offset, size: offset - range.offset, replication },
-    { offset: offset + size, size: end - offset - size, replication },
+    { offset: range.offset, size: offset - range.offset, writer },
+    { offset: offset + size, size: end - offset - size, writer },
   ].filter((part) => part.size > 0);
 }
 

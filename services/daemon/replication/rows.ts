@@ -10,18 +10,23 @@ import { Shared } from '../transfers/record.ts';
 import { deviceRecord, deviceSchema } from '../transfers/rows.ts';
 import { ENDS } from '../transfers/schema.ts';
 import { PART_BLOCKS } from './block-set.ts';
+import type { Mark } from './consistency.ts';
+import { InconsistentCopy } from './inconsistent.ts';
 import { type Outcome, Replication, type Settings } from './replication.ts';
 import { CONSISTENCIES, MAX_BLOCKS, replicationRequestSchema } from './schema.ts';
 
 /**
  * A replication's rows in the journal, under `replication/` and its id: what was accepted; its settings
  * as they were changed, in two rows by turns, so that a change that is refused leaves the one before;
- * how far it has come; which blocks are copied and flushed, in parts; how it ended; and which bytes it
- * left inconsistent that nothing has written since.
+ * how far it has come; which blocks are copied and flushed, in parts; how it ended; which bytes it
+ * left inconsistent that nothing has written since; and, for each transfer that copies such bytes, where
+ * they are inconsistent, too.
  */
 const KEY = /^replication\/([0-9a-f-]{36})\/(\w+)$/;
 const keyOf = (id: string, part: string) => `replication/${id}/${part}`;
 const COPIED = 'copied_';
+/** The transfer's id follows. */
+const COPY = 'copy_';
 /** Parts of which there is one each, but for how far it has come. */
 const ONCE = [
   'accepted',
@@ -43,7 +48,7 @@ export function hasNotEnded(keys: readonly string[]): boolean {
 }
 
 export function hasLeftInconsistent(keys: readonly string[]): boolean {
-  return keys.some((key) => key.endsWith('/inconsistent'));
+  return keys.some((key) => key.endsWith('/inconsistent') || key.includes(`/${COPY}`));
 }
 
 const acceptedSchema = z.object({
@@ -86,7 +91,11 @@ const endedSchema = progressSchema.extend({
   finished_elapsed_ms: z.number(),
 });
 
-const inconsistentSchema = z.array(z.tuple([z.int().min(0), z.int().min(1)]));
+const rangesSchema = z
+  .array(z.tuple([z.int().min(0), z.int().min(1)]))
+  .transform((ranges) => ranges.map(([offset, size]): ByteRange => ({ offset, size })));
+
+const copySchema = z.object({ destination: deviceSchema, ranges: rangesSchema });
 
 export function acceptedRows({ id, request, destination, origin, accepted }: Replication): Rows {
   const row: z.input<typeof acceptedSchema> = {
@@ -146,7 +155,7 @@ export function inconsistentRows(
   { id, request }: Replication,
   ranges: readonly ByteRange[] = [{ offset: request.dst_offset, size: request.size }],
 ): Rows {
-  const row: z.input<typeof inconsistentSchema> = ranges.map(({ offset, size }) => [offset, size]);
+  const row = rangesRecord(ranges);
   const nothing = row.length === 0;
   return new Map([
     [keyOf(id, 'inconsistent'), nothing ? undefined : JSON.stringify(row)],
@@ -155,7 +164,24 @@ export function inconsistentRows(
   ]);
 }
 
-/** The keys that rows of a replication can have. */
+/** Where a copy of a replication's bytes is inconsistent. @param ranges empty: nowhere any more */
+export function copyRows(
+  { id, replication, destination }: InconsistentCopy,
+  ranges: readonly ByteRange[],
+): Rows {
+  const row: z.input<typeof copySchema> = {
+    destination: deviceRecord(destination),
+    ranges: rangesRecord(ranges),
+  };
+  const key = keyOf(replication.id, COPY + id.replaceAll('-', '_'));
+  return new Map([[key, ranges.length === 0 ? undefined : JSON.stringify(row)]]);
+}
+
+function rangesRecord(ranges: readonly ByteRange[]): z.input<typeof rangesSchema> {
+  return ranges.map(({ offset, size }) => [offset, size]);
+}
+
+/** The keys that rows of a replication can have, but for those of copies, which go with their bytes. */
 export function keysOf(replication: Replication): string[] {
   const { id } = replication;
   const others = ONCE.map((part) => keyOf(id, part));
@@ -186,6 +212,8 @@ export interface EarlierReplication {
   replication: Replication;
   /** What it has left inconsistent, and nothing has written since. */
   inconsistent: ByteRange[];
+  /** Copies of its bytes that are inconsistent, too. */
+  copies: Mark[];
 }
 
 /**
@@ -201,6 +229,7 @@ export function readReplications(
 ): EarlierReplication[] {
   const replications = new Map<string, Replication>();
   const inconsistent = new Map<string, ByteRange[]>();
+  const copies = new Map<string, Mark[]>();
   const shared = new Shared();
   for (const [key, text] of rows) {
     const [, id = '', part = ''] = KEY.exec(key) ?? [];
@@ -211,13 +240,17 @@ export function readReplications(
       if (replication === undefined) onUnreadable(key);
       else replications.set(id, replication);
     } else if (part === 'inconsistent' || part === 'overwritten') {
-      const { data } = inconsistentSchema.safeParse(row);
+      const { data } = rangesSchema.safeParse(row);
       if (data === undefined) onUnreadable(key);
-      else
-        inconsistent.set(
-          id,
-          data.map(([offset, size]) => ({ offset, size })),
-        );
+      else inconsistent.set(id, data);
+    } else if (part.startsWith(COPY)) {
+      const { data } = copySchema.safeParse(row);
+      if (data === undefined || known === undefined) onUnreadable(key);
+      else {
+        const copyId = part.slice(COPY.length).replaceAll('_', '-');
+        const copy = new InconsistentCopy(copyId, known, shared.device(data.destination));
+        copies.set(id, [...(copies.get(id) ?? []), { copy, ranges: data.ranges }]);
+      }
     } else if (known === undefined || !readPart(known, part, row)) {
       onUnreadable(key);
     }
@@ -227,7 +260,11 @@ export function readReplications(
     // One that goes on, and an earlier version, have no row of it.
     const all = [{ offset: request.dst_offset, size: request.size }];
     const left = inconsistent.get(replication.id) ?? all;
-    return { replication, inconsistent: progress.consistency === 'inconsistent' ? left : [] };
+    return {
+      replication,
+      inconsistent: progress.consistency === 'inconsistent' ? left : [],
+      copies: copies.get(replication.id) ?? [],
+    };
   });
 }
 

@@ -13,7 +13,7 @@ import {
   type Inventory,
 } from '../devices/device.ts';
 import type { InconsistentRanges } from '../devices/schema.ts';
-import type { Written } from '../devices/written.ts';
+import type { Writing, Written } from '../devices/written.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { Row, StoredRows } from '../journal/stored-rows.ts';
 import type { Feed } from '../transfers/feed.ts';
@@ -30,7 +30,7 @@ import { DigestMemory } from './known-digests.ts';
 import { OverwrittenRows } from './overwritten-rows.ts';
 import { Replication } from './replication.ts';
 import { ReplicationEvent } from './replication-event.ts';
-import { type EarlierReplication, keysOf } from './rows.ts';
+import { copyRows, type EarlierReplication, keysOf } from './rows.ts';
 import type { ReplicationListQuery, ReplicationPatch, ReplicationRequest } from './schema.ts';
 import { shownRanges } from './shown-ranges.ts';
 import { type Page, ReplicationStore } from './store.ts';
@@ -73,10 +73,10 @@ export class ReplicationService implements EarlierWork, WorkSource {
     this.#earlier = new EarlierReplications(options);
     this.#store = new ReplicationStore(
       (replication) => this.#forget(replication),
-      (replication) => this.#overwritten.note(replication),
+      (writer) => this.#overwritten.note(writer),
     );
-    this.#overwritten = new OverwrittenRows(options.journal, (replication) =>
-      this.#store.leftInconsistent(replication),
+    this.#overwritten = new OverwrittenRows(options.journal, (writer) =>
+      this.#store.leftInconsistent(writer),
     );
     this.#dependencies = {
       ...options,
@@ -320,6 +320,21 @@ export class ReplicationService implements EarlierWork, WorkSource {
     const left = [...this.#active.values()];
     for (const active of left) active.stop('suspended');
     await Promise.all(left.map(({ replication }) => this.waitForEnd(replication)));
+  }
+
+  /**
+   * A copy is about to write: what it copies of inconsistent bytes is inconsistent, too, even if it fails.
+   *
+   * @returns once the journal has that; undefined if there is nothing new to say
+   * @throws Problem what the journal refuses with: then the copy must not write
+   */
+  copying(writing: Writing): Promise<void> | undefined {
+    const marks = this.#store.marksOf(writing);
+    if (marks.length === 0) return undefined;
+    const rows = new Map(marks.flatMap(({ copy, ranges }) => [...copyRows(copy, ranges)]));
+    // While that is undecided, the copy waits.
+    const accepted = this.#options.journal.accept(rows, () => {});
+    return accepted.then(() => this.#store.mark(marks));
   }
 
   /** Other work has written these bytes: they are not inconsistent any more, unless it has copied such. */

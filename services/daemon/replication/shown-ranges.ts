@@ -3,7 +3,7 @@ import type { Client } from '../../http/access/client.ts';
 import { seesTransfersOf, type Viewer } from '../../http/access/visibility.ts';
 import type { Device } from '../devices/device.ts';
 import type { InconsistentRanges } from '../devices/schema.ts';
-import type { Inconsistent } from './inconsistent.ts';
+import { type Inconsistent, originOf } from './inconsistent.ts';
 
 /** How many inconsistent ranges of a device are listed one by one. */
 const MAX_LISTED = 1000;
@@ -19,10 +19,10 @@ export function shownRanges(
   all: readonly Inconsistent[],
   viewer: Viewer & Pick<Client, 'grants'>,
 ): InconsistentRanges {
-  const ranges = all.slice(0, MAX_LISTED).map(({ offset, size, replication }) => ({
-    ...{ offset, size },
-    ...(seesTransfersOf(viewer, replication.origin.client) && { replication: replication.id }),
-  }));
+  const ranges = all.slice(0, MAX_LISTED).map(({ offset, size, writer }) => {
+    const { id, origin } = originOf(writer);
+    return { offset, size, ...(seesTransfersOf(viewer, origin.client) && { replication: id }) };
+  });
   const [next, last] = [all[MAX_LISTED], all.at(-1)];
   if (next !== undefined && last !== undefined) {
     ranges.push({ offset: next.offset, size: last.offset + last.size - next.offset });

@@ -7,9 +7,9 @@ import { deviceNameOf } from '../../base/device-name.ts';
 import { seesTransfersOf, type Viewer } from '../../http/access/visibility.ts';
 import { fieldProblem, Problem, retryLater } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
-import type { Written } from '../devices/written.ts';
-import { ConsistencyMap } from './consistency.ts';
-import type { Inconsistent } from './inconsistent.ts';
+import type { Writing, Written } from '../devices/written.ts';
+import { ConsistencyMap, type Mark } from './consistency.ts';
+import type { Inconsistent, Writer } from './inconsistent.ts';
 import type { Replication } from './replication.ts';
 import type { EarlierReplication } from './rows.ts';
 import type { ReplicationListQuery, ReplicationRequest } from './schema.ts';
@@ -47,14 +47,11 @@ export class ReplicationStore {
 
   /**
    * @param onForget receives each that can be asked for no longer
-   * @param onOverwritten receives each for which {@link leftInconsistent} has become less
+   * @param onChanged receives each for which {@link leftInconsistent} has changed
    */
-  constructor(
-    onForget: (replication: Replication) => void,
-    onOverwritten: (replication: Replication) => void,
-  ) {
+  constructor(onForget: (replication: Replication) => void, onChanged: (writer: Writer) => void) {
     this.#onForget = onForget;
-    this.#inconsistent = new ConsistencyMap(onOverwritten);
+    this.#inconsistent = new ConsistencyMap(onChanged);
   }
 
   add(replication: Replication): void {
@@ -69,11 +66,12 @@ export class ReplicationStore {
   }
 
   /** Adds one of an earlier daemon; later ones may have been added before. */
-  restore({ replication, inconsistent }: EarlierReplication): void {
+  restore({ replication, inconsistent, copies }: EarlierReplication): void {
     this.add(replication);
     // What it has proven was inconsistent before, as far as an earlier version tells.
     if (replication.progress.consistency === 'consistent') this.noteConsistency(replication);
     this.#inconsistent.restore(replication, inconsistent);
+    for (const { copy, ranges } of copies) this.#inconsistent.restore(copy, ranges);
   }
 
   /** Its consistency has changed. */
@@ -173,9 +171,19 @@ export class ReplicationStore {
     return this.#inconsistent.of(device);
   }
 
-  /** What a replication has left inconsistent, and nothing has durably overwritten since. */
-  leftInconsistent(replication: Replication): ByteRange[] {
-    return this.#inconsistent.leftBy(replication);
+  /** What a replication or a copy has left inconsistent, and nothing has durably overwritten since. */
+  leftInconsistent(writer: Writer): ByteRange[] {
+    return this.#inconsistent.leftBy(writer);
+  }
+
+  /** What a copy makes inconsistent that is not yet: see {@link mark}. */
+  marksOf(writing: Writing): Mark[] {
+    return this.#inconsistent.marksOf(writing);
+  }
+
+  /** A copy is about to make this inconsistent. */
+  mark(marks: readonly Mark[]): void {
+    this.#inconsistent.mark(marks);
   }
 
   /** Other work has written these bytes. */

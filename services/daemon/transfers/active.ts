@@ -2,7 +2,7 @@
 import { OutcomeUnknown, Problem, retryLater } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
 import type { UnflushedDevices } from '../devices/unflushed.ts';
-import type { Written } from '../devices/written.ts';
+import type { Writing, Written } from '../devices/written.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { Journal } from '../journal/journal.ts';
@@ -45,6 +45,11 @@ export interface Surroundings extends RunOptions {
   left(active: ActiveTransfer): void;
   /** It is over, and nothing of it changes any more. */
   finished(transfer: Transfer): void;
+  /**
+   * A transfer is about to write, in its turn. @returns once it may; undefined: it may now
+   * @throws Problem why it must not
+   */
+  beforeWrite(writing: Writing): Promise<void> | undefined;
   /** A transfer has written all of its destination; called before anybody else may write there. */
   written(written: Written): void;
   /** Has transfers outlive the daemon that one which does depends on. */
@@ -465,6 +470,11 @@ export class ActiveTransfer {
       this.#end(undefined, wrong);
       return;
     }
+    const mayWrite = this.#mayWrite();
+    if (mayWrite !== undefined) {
+      this.#startAfter(mayWrite);
+      return;
+    }
     try {
       transfer.start(chooser.choose(transfer.plan));
     } catch (error) {
@@ -527,16 +537,22 @@ export class ActiveTransfer {
     this.#release();
   }
 
+  /** @returns whether it may write, later; undefined: it may now */
+  #mayWrite(): Promise<boolean> | undefined {
+    if (this.transfer.plan.operation !== 'copy') return undefined;
+    return this.#around.beforeWrite(writingOf(this.transfer))?.then(
+      () => true,
+      (problem) => {
+        this.stop(problem);
+        return false;
+      },
+    );
+  }
+
   #tellWritten(): void {
     const { status, plan } = this.transfer;
-    const { operation, source, destination, flush } = plan;
-    if (status !== 'succeeded' || operation === 'compare') return;
-    const copies = operation === 'copy';
-    const ranges = plan.segments.map(({ src_offset, dst_offset: offset, size }) => ({
-      ...{ offset, size },
-      ...(copies && { sourceOffset: src_offset }),
-    }));
-    this.#around.written({ device: destination, ranges, flush, ...(copies && { source }) });
+    if (status !== 'succeeded' || plan.operation === 'compare') return;
+    this.#around.written({ ...writingOf(this.transfer), flush: plan.flush });
   }
 
   /** It is over for this daemon, and left to the next. */
@@ -609,6 +625,16 @@ function sourceIncomplete(): Problem {
     'The upload that it waited for was cut short, so that its source is incomplete: upload that ' +
     'again, then send the transfer again.';
   return new Problem('source_incomplete', detail);
+}
+
+function writingOf({ id, plan }: Transfer): Writing {
+  const { operation, source, destination, segments } = plan;
+  const copies = operation === 'copy';
+  const ranges = segments.map(({ src_offset, dst_offset: offset, size }) => ({
+    ...{ offset, size },
+    ...(copies && { sourceOffset: src_offset }),
+  }));
+  return { device: destination, ranges, ...(copies && { copy: { id, source } }) };
 }
 
 /** The devices whose bytes decide what comes of it. */

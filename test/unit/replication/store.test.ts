@@ -3,7 +3,12 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { ByteRange } from '../../../services/base/byte-range.ts';
 import type { Device } from '../../../services/daemon/devices/device.ts';
-import { MAX_PARTS, MAX_RANGES } from '../../../services/daemon/replication/inconsistent.ts';
+import {
+  MAX_PARTS,
+  MAX_RANGES,
+  originOf,
+  type Writer,
+} from '../../../services/daemon/replication/inconsistent.ts';
 import type { Replication } from '../../../services/daemon/replication/replication.ts';
 import type { Consistency } from '../../../services/daemon/replication/schema.ts';
 import { MAX_KEPT, ReplicationStore, SHARE } from '../../../services/daemon/replication/store.ts';
@@ -26,6 +31,7 @@ interface Given {
 
 const NOBODY = [() => {}, () => {}] as const;
 
+const idOf = (number: number) => `00000000-0000-7000-8000-${String(number).padStart(12, '0')}`;
 let next = 0;
 /** What the store looks at of a replication, the latest of all. */
 function make(given: Given = {}): Replication {
@@ -33,7 +39,7 @@ function make(given: Given = {}): Replication {
   const { over = true, overForMs = 0, destination = DEVICE, labels = {} } = given;
   return {
     ...{
-      id: `00000000-0000-7000-8000-${String(next++).padStart(12, '0')}`,
+      id: idOf(next++),
       over,
       overForMs,
       destination,
@@ -56,8 +62,8 @@ function storeOf(...replications: Replication[]): ReplicationStore {
 }
 
 const ranges = (store: ReplicationStore, device: typeof DEVICE = DEVICE) =>
-  store.inconsistentRanges(device).map(({ offset, size, replication: { id } }) => ({
-    ...{ offset, size, id },
+  store.inconsistentRanges(device).map(({ offset, size, writer }) => ({
+    ...{ offset, size, id: originOf(writer).id },
   }));
 
 function overwrite(store: ReplicationStore, device: Device, range: ByteRange, flush = true): void {
@@ -103,10 +109,10 @@ describe('inconsistent ranges', () => {
 
   test('are cut by whatever else writes there, and what cuts them is told', () => {
     const [first, second] = [make({ consistency: 'inconsistent', size: 100 }), make()];
-    const changed: Replication[] = [];
+    const changed: Writer[] = [];
     const store = new ReplicationStore(
       () => {},
-      (replication) => changed.push(replication),
+      (writer) => changed.push(writer),
     );
     put(store, first);
     put(store, second);
@@ -168,7 +174,7 @@ describe('inconsistent ranges', () => {
     const other = makeDevice({ name: 'dax1.0', identity: 'another', handle: 1 });
     const copy = (source: Device, device: Device, segments: number[][]) =>
       store.written({
-        ...{ source, device, flush: true },
+        ...{ copy: { id: idOf(next++), source }, device, flush: true },
         ranges: segments.map(([sourceOffset = 0, offset = 0, size = 0]) => ({
           ...{ sourceOffset, offset, size },
         })),
@@ -190,6 +196,12 @@ describe('inconsistent ranges', () => {
     ]);
     expect(ranges(store).map(({ offset }) => offset)).toEqual([300, 400, 500]);
     expect(store.leftInconsistent(replication)).toEqual([]);
+    // What the second one reads was inconsistent before the first one wrote it.
+    copy(DEVICE, DEVICE, [
+      [700, 300, 5],
+      [300, 600, 5],
+    ]);
+    expect(ranges(store).map(({ offset }) => offset)).toEqual([400, 500, 600]);
     // It cannot be forgotten while there are copies.
     for (let count = 0; count < MAX_KEPT; count++) {
       store.admit('anna');
@@ -198,12 +210,92 @@ describe('inconsistent ranges', () => {
     expect(store.has(id)).toBe(true);
   });
 
+  test('a copy of them is marked before it writes, also for after a power failure', () => {
+    const [first, second] = [make({ consistency: 'inconsistent' }), make({ offset: 200 })];
+    second.progress.consistency = 'inconsistent';
+    const changed: Writer[] = [];
+    const store = new ReplicationStore(
+      () => {},
+      (writer) => changed.push(writer),
+    );
+    for (const each of [first, second]) put(store, each);
+    const device = makeDevice({ name: 'dax1.0', identity: 'another', flushBasis: 'msync' });
+    const writing = {
+      ...{ device, copy: { id: idOf(next++), source: DEVICE } },
+      ranges: [
+        { sourceOffset: 0, offset: 0, size: 10 },
+        { sourceOffset: 150, offset: 50, size: 10 },
+        { sourceOffset: 200, offset: 100, size: 10 },
+      ],
+    };
+    const marks = store.marksOf(writing);
+    expect(marks).toMatchObject([
+      { copy: { replication: first }, ranges: [{ offset: 0, size: 10 }] },
+      { copy: { replication: second }, ranges: [{ offset: 100, size: 10 }] },
+    ]);
+    expect(ranges(store, device)).toEqual([]);
+    store.mark(marks);
+    const marked = [
+      { offset: 0, size: 10, id: first.id },
+      { offset: 100, size: 10, id: second.id },
+    ];
+    expect(ranges(store, device)).toEqual(marked);
+    // There is nothing new to say, be it before it writes or after.
+    expect(store.marksOf(writing)).toEqual([]);
+    store.written({ ...writing, flush: true });
+    expect(ranges(store, device)).toEqual(marked);
+    changed.length = 0;
+    // What is not flushed may be lost: the mark comes back then.
+    overwrite(store, device, { offset: 0, size: 200 }, false);
+    expect(ranges(store, device)).toEqual([]);
+    expect(marks.map(({ copy }) => store.leftInconsistent(copy))).toEqual(
+      marks.map((mark) => mark.ranges),
+    );
+    expect(changed).toEqual([]);
+    // The same copy would have to be marked again, where it was before.
+    expect(store.marksOf(writing).map(({ copy }) => copy)).toEqual(marks.map(({ copy }) => copy));
+    overwrite(store, device, { offset: 0, size: 200 });
+    expect(changed).toEqual(marks.map(({ copy }) => copy));
+    expect(marks.map(({ copy }) => store.leftInconsistent(copy))).toEqual([[], []]);
+  });
+
+  test('a copy of them over what an older replication has proven stays, whoever is read first', () => {
+    const source = make({ consistency: 'inconsistent' });
+    const device = makeDevice({ name: 'dax1.0', identity: 'another' });
+    const proven = make({ destination: device, consistency: 'consistent' });
+    const store = storeOf(source, proven);
+    const copy = { id: idOf(next++), source: DEVICE };
+    const [mark] = store.marksOf({
+      ...{ device, copy },
+      ranges: [{ sourceOffset: 0, offset: 10, size: 20 }],
+    });
+    const copies = [mark as NonNullable<typeof mark>];
+    store.mark(copies);
+    const left = ranges(store, device);
+    expect(left).toEqual([{ offset: 10, size: 20, id: source.id }]);
+    const whole = [{ offset: 0, size: 100 }];
+    const first = { replication: source, inconsistent: whole, copies };
+    const second = { replication: proven, inconsistent: [], copies: [] };
+    for (const order of [
+      [first, second],
+      [second, first],
+    ]) {
+      const later = new ReplicationStore(...NOBODY);
+      for (const each of order) later.restore(each);
+      expect(ranges(later, device)).toEqual(left);
+      // A later one that is proven makes it good.
+      put(later, make({ destination: device, offset: 10, size: 5, consistency: 'consistent' }));
+      expect(ranges(later, device)).toEqual([{ offset: 15, size: 15, id: source.id }]);
+    }
+  });
+
   test('copies do not add any number of ranges', () => {
     const store = storeOf(make({ consistency: 'inconsistent', size: 1 }));
     const copies = Array.from({ length: MAX_RANGES + 10 }, (_, index) => ({
       ...{ sourceOffset: 0, offset: 2 * index + 2, size: 1 },
     }));
-    store.written({ device: DEVICE, source: DEVICE, ranges: copies, flush: true });
+    const copy = { id: idOf(next++), source: DEVICE };
+    store.written({ device: DEVICE, copy, ranges: copies, flush: true });
     expect(ranges(store)).toHaveLength(MAX_RANGES);
     // What is one too many is joined, so that it is not lost.
     const { offset, size } = ranges(store).at(-1) as ByteRange;
@@ -242,7 +334,7 @@ describe('inconsistent ranges', () => {
         const order = [...all.filter(isFirst), ...all.filter((each) => !isFirst(each))];
         for (const replication of order) {
           const left = live.leftInconsistent(replication);
-          store.restore({ replication, inconsistent: left });
+          store.restore({ replication, inconsistent: left, copies: [] });
         }
         expect(ranges(store)).toEqual(ranges(live));
       }),
@@ -259,9 +351,9 @@ describe('inconsistent ranges', () => {
     const [oldest, proven, latest] = all as [Replication, Replication, Replication];
     const whole = ({ request: { dst_offset: offset, size } }: Replication) => [{ offset, size }];
     // It goes on, and is read first.
-    store.restore({ replication: latest, inconsistent: whole(latest) });
-    store.restore({ replication: oldest, inconsistent: whole(oldest) });
-    store.restore({ replication: proven, inconsistent: [] });
+    store.restore({ replication: latest, inconsistent: whole(latest), copies: [] });
+    store.restore({ replication: oldest, inconsistent: whole(oldest), copies: [] });
+    store.restore({ replication: proven, inconsistent: [], copies: [] });
     expect(ranges(store)).toEqual([
       { offset: 50, size: 20, id: latest.id },
       { offset: 100, size: 100, id: oldest.id },

@@ -42,7 +42,7 @@ export function makeService({ engine, dma = noDma(), ...parts }: Parts): Transfe
     ...{ engine: engine as Engine, dma, chooser: makeChooser('auto', dma), clock: CLOCK },
     ...{ unflushed: new UnflushedDevices(false), log: pino({ level: 'silent' }) },
     observer: { progressed: () => {}, finished: () => {} },
-    written: () => {},
+    ...{ beforeWrite: () => undefined, written: () => {} },
     ...parts,
   });
 }
@@ -64,6 +64,7 @@ export class ServiceBench {
       watermark?: MemoryWatermark;
       mark?: Parameters<typeof memoryJournal>[1];
       heapBytes?: number;
+      beforeWrite?: TransferServiceOptions['beforeWrite'];
     } = {},
   ) {
     const { store = new MemoryStore(), watermark = new MemoryWatermark(), mark } = disk;
@@ -78,6 +79,7 @@ export class ServiceBench {
     this.service = makeService({
       ...{ engine, queue: this.queue, journal },
       ...(disk.heapBytes !== undefined && { heapBytes: disk.heapBytes }),
+      ...(disk.beforeWrite !== undefined && { beforeWrite: disk.beforeWrite }),
     });
   }
 
