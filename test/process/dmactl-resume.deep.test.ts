@@ -31,7 +31,7 @@ beforeAll(async () => {
   );
   const url = await daemon.ready();
   client = connect({ url });
-  dmactl = dmactlFor({ DMAD_URL: url });
+  dmactl = dmactlFor({ DMAD_URL: url }, { lifetimeMs: HOUR_MS });
 });
 afterAll(async () => {
   await client.close();

@@ -23,10 +23,15 @@ export class Running {
   readonly ended: Promise<Ended>;
   stderr = '';
 
-  constructor(args: readonly string[], env: Record<string, string>, input?: Uint8Array) {
+  /** Killed after `lifetimeMs`, if it has not ended by then. */
+  constructor(
+    args: readonly string[],
+    env: Record<string, string>,
+    { input, lifetimeMs = 120_000 }: { input?: Uint8Array; lifetimeMs?: number } = {},
+  ) {
     this.child = spawn(process.execPath, [MAIN, ...args], {
       env: { PATH: process.env.PATH, HOME: '/nonexistent', ...env },
-      timeout: 120_000,
+      timeout: lifetimeMs,
       killSignal: 'SIGKILL',
     });
     const stdout: Buffer[] = [];
@@ -56,8 +61,8 @@ export class Running {
 }
 
 /** Runs dmactl with one environment. */
-export function dmactlFor(env: Record<string, string>) {
-  const start = (...args: string[]) => new Running(args, env);
+export function dmactlFor(env: Record<string, string>, options?: { lifetimeMs: number }) {
+  const start = (...args: string[]) => new Running(args, env, options);
   const run = (...args: string[]) => start(...args).ended;
   /** With --json: the lines that it printed, each as its schema has it. */
   const json = async (...args: string[]) => {
@@ -69,7 +74,8 @@ export function dmactlFor(env: Record<string, string>) {
     start,
     run,
     json,
-    withInput: (input: Uint8Array, ...args: string[]) => new Running(args, env, input).ended,
+    withInput: (input: Uint8Array, ...args: string[]) =>
+      new Running(args, env, { ...options, input }).ended,
     /** The one object that it printed. */
     one: async (...args: string[]) => {
       const { lines, ...rest } = await json(...args);

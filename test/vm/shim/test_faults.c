@@ -58,15 +58,49 @@ static void all_is_well_again(struct lab *lab)
 	lab_close(lab);
 }
 
+/*
+ * If a guest stands still for longer than ioatdma's watchdog waits, that finds the halted
+ * channel before the interrupt's handler does, and aborts what is on it without having read
+ * the error: then it is lost, and a test that expects the error does it once more.
+ */
+#define WATCHDOG_TRIES 5u
+
 /* Jobs that are not copied fail in this very way, and are so many. */
 static void fails(const char *spec, enum dma_shim_dma_error error, uint32_t least, uint32_t most)
 {
 	struct lab lab;
-	struct tally tally = copy_all_under(&lab, spec);
+	struct tally tally;
 
-	CHECK(tally.failed[error] >= least && tally.failed[error] <= most);
+	for (unsigned int tries = 0; tries < WATCHDOG_TRIES; tries++) {
+		tally = copy_all_under(&lab, spec);
+		all_is_well_again(&lab);
+		if (error == DMA_SHIM_DMA_ERROR_LOST || !tally.failed[DMA_SHIM_DMA_ERROR_LOST])
+			break;
+	}
+	CHECK(tally.failed[error] >= least);
+	CHECK(tally.failed[error] <= most);
 	CHECK_EQ(tally.done + tally.failed[error], JOBS);
-	all_is_well_again(&lab);
+}
+
+/* A copy into 0x5c that fails with an error of the hardware. */
+static struct dma_shim_completion failure_under(struct lab *lab, const char *spec,
+						const struct dma_shim_segment *segments,
+						uint32_t count)
+{
+	struct dma_shim_completion done;
+
+	for (unsigned int tries = 0; tries < WATCHDOG_TRIES; tries++) {
+		memset(lab->b.bytes, 0x5c, lab->b.size);
+		fault(spec);
+		CHECK_EQ(submit(lab, dma_job(1, &lab->a, &lab->b), segments, count), 0);
+		done = next_done(lab);
+		CHECK_EQ(done.status, -EIO);
+		if (done.dma_error != DMA_SHIM_DMA_ERROR_LOST)
+			break;
+		fault("clear");
+		await_channels(lab, 4);
+	}
+	return done;
 }
 
 TEST(a_read_error_fails_one_job)
@@ -113,13 +147,9 @@ TEST(a_failure_names_its_segment_and_channel)
 	uint32_t wrong = COUNT;
 
 	pattern(lab.a.bytes, COUNT * 8192, 2);
-	memset(lab.b.bytes, 0x5c, COUNT * 8192);
 	for (uint32_t n = 0; n < COUNT; n++)
 		segments[n] = (struct dma_shim_segment) { n * 8192, n * 8192, 8192 };
-	fault("error=0x100@20");
-	CHECK_EQ(submit(&lab, dma_job(1, &lab.a, &lab.b), segments, COUNT), 0);
-	done = next_done(&lab);
-	CHECK_EQ(done.status, -EIO);
+	done = failure_under(&lab, "error=0x100@20", segments, COUNT);
 	CHECK_EQ(done.dma_error, DMA_SHIM_DMA_ERROR_READ);
 	CHECK(done.dma_channel < 4 && done.dma_channels >> done.dma_channel & 1);
 	CHECK_EQ(channel_of(&lab, done.dma_channel).read_errors > 0, 1);
@@ -247,12 +277,9 @@ TEST(a_wrong_byte_is_found_by_verification)
 TEST(a_large_job_that_fails_ends_soon)
 {
 	struct lab lab = lab_open();
-	struct dma_shim_completion done;
+	struct dma_shim_segment all = { 0, 0, lab.a.size };
+	struct dma_shim_completion done = failure_under(&lab, "error=0x100@10,delay=5msx*", &all, 1);
 
-	fault("error=0x100@10,delay=5msx*");
-	CHECK_EQ(submit_one(&lab, dma_job(1, &lab.a, &lab.b), 0, 0, lab.a.size), 0);
-	done = next_done(&lab);
-	CHECK_EQ(done.status, -EIO);
 	CHECK_EQ(done.dma_error, DMA_SHIM_DMA_ERROR_READ);
 	CHECK(done.bytes_done < lab.a.size / 2);
 	all_is_well_again(&lab);
