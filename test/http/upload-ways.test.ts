@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync, truncateSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readSync, truncateSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -22,6 +22,7 @@ const SIZE = 24 * MIB;
 const CONTENT = '/devices/dax0.0/content';
 const KEEP = { connection: 'keep-alive' };
 const bytes = noise(SIZE);
+const crcOfBytes = crc32cText(bytes);
 
 const counted = (app: TestApp) => contentCounts(app, 'upload');
 
@@ -48,8 +49,13 @@ describe.each(WAYS)('uploads %s', (way, pastNodeFrom) => {
     request(`PUT ${CONTENT}?offset=${offset}`, fields, body);
   const head = (size: number, fields = {}) =>
     request(`PUT ${CONTENT}`, { 'content-length': String(size), ...fields });
-  const device = (offset: number, size: number) =>
-    readFileSync(file).subarray(offset, offset + size);
+  const device = (offset: number, size: number) => {
+    const part = Buffer.alloc(size);
+    const descriptor = openSync(file, 'r');
+    const read = readSync(descriptor, part, 0, size, offset);
+    closeSync(descriptor);
+    return part.subarray(0, read);
+  };
   const written = (body: Buffer) => JSON.parse(body.toString()).bytes_written as number;
 
   describe('that end well, or early', () => {
@@ -63,7 +69,7 @@ describe.each(WAYS)('uploads %s', (way, pastNodeFrom) => {
       submitted.mockRestore();
       expect(past.length > 0).toBe(way === 'past Node');
       expect(JSON.parse(answer.body.toString())).toMatchObject({
-        ...{ bytes_written: SIZE, crc32c: crc32cText(bytes) },
+        ...{ bytes_written: SIZE, crc32c: crcOfBytes },
       });
       expect(device(0, SIZE).equals(bytes)).toBe(true);
     });
@@ -158,9 +164,10 @@ describe.each(WAYS)('uploads %s', (way, pastNodeFrom) => {
       const descriptors = () => readdirSync('/proc/self/fd').length;
       const open = descriptors();
       const before = await counted(app);
+      const zeros = Buffer.alloc(6 * MIB);
       const cuts = [1, 100, 65_535, 65_536, 131_072, 262_144, 262_145, MIB, 2 * MIB + 1, 5 * MIB];
       for (const [n, cut] of cuts.entries()) {
-        await exchange(port, put(Buffer.alloc(6 * MIB)));
+        await exchange(port, put(zeros));
         const wire = new Wire(port).send(head(6 * MIB)).send(bytes.subarray(0, cut));
         await sleep(50);
         if (n % 3 === 0) {
@@ -179,10 +186,10 @@ describe.each(WAYS)('uploads %s', (way, pastNodeFrom) => {
         }
         // A reset may have thrown away what was not read yet.
         const arrived = device(0, 6 * MIB);
-        const kept = arrived.findLastIndex((byte, at) => byte !== 0 && at < cut) + 1;
+        const kept = arrived.subarray(0, cut).findLastIndex((byte) => byte !== 0) + 1;
         expect(kept).toBeLessThanOrEqual(cut);
         expect(arrived.subarray(0, kept).equals(bytes.subarray(0, kept))).toBe(true);
-        expect(arrived.subarray(cut).every((byte) => byte === 0)).toBe(true);
+        expect(arrived.subarray(cut).equals(zeros.subarray(cut))).toBe(true);
         if (n % 3 !== 2) expect(kept).toBeGreaterThan(cut - 16);
       }
       expect((await counted(app)).failed).toBe(before.failed);
@@ -206,7 +213,7 @@ describe.each(WAYS)('uploads %s', (way, pastNodeFrom) => {
       });
       const answer = await exchange(port, put(bytes));
       submitted.mockRestore();
-      expect(JSON.parse(answer.body.toString()).crc32c).toBe(crc32cText(bytes));
+      expect(JSON.parse(answer.body.toString()).crc32c).toBe(crcOfBytes);
       expect(device(0, SIZE).equals(bytes)).toBe(true);
       expect(refused > 2).toBe(way === 'past Node');
     });

@@ -29,32 +29,22 @@ const ROUTELESS = new Set([400, 404, 405, 415, 421]);
  * daemon's, so that a slip in making the document shows too.
  */
 export class Conformance {
-  readonly #operations: { method: string; path: RegExp; operation: Operation; name: string }[] = [];
-  readonly #validators = new Map<string, ValidateFunction>();
-  readonly #ajv: Ajv2020;
-  readonly #document: Json;
+  readonly #http: FastifyInstance;
+  #ownContract: Contract | undefined;
 
   constructor(http: FastifyInstance) {
-    this.#document = closed(JSON.parse(JSON.stringify(http.swagger()))) as Json;
-    this.#ajv = new Ajv2020({
-      strict: false,
-      allErrors: true,
-      formats: { uuid: UUID, 'date-time': isTime, binary: true, uri: true },
-    });
-    this.#ajv.addSchema(this.#document, 'openapi');
-    const paths = this.#document.paths as Record<string, Record<string, Operation>>;
-    for (const [path, methods] of Object.entries(paths)) {
-      const pattern = new RegExp(`^${path.replace(/\{[^}]+\}/g, '[^/]+')}$`);
-      for (const [method, operation] of Object.entries(methods)) {
-        const name = `${method} ${path}`;
-        this.#operations.push({ method: method.toUpperCase(), path: pattern, operation, name });
-      }
-    }
+    this.#http = http;
+  }
+
+  /** Made when it is needed: to make a document takes longer than to start an app. */
+  get #contract(): Contract {
+    this.#ownContract ??= contractOf(this.#http);
+    return this.#ownContract;
   }
 
   /** The documented operation that a request meets; undefined if there is none. */
   operation(method: string, url: string): string | undefined {
-    return this.#find(method, url)?.name;
+    return this.#contract.find(method, url)?.name;
   }
 
   /** @throws where the answer is not what the document, and the contract for errors, allow */
@@ -66,7 +56,7 @@ export class Conformance {
     const isReadiness = url.startsWith('/readyz') && status === 503;
     if (status >= 400 && method !== 'HEAD' && !isReadiness) checkProblem(answer, where);
 
-    const found = this.#find(method, url);
+    const found = this.#contract.find(method, url);
     if (found === undefined) return;
     const documented = found.operation.responses[String(status)];
     if (documented === undefined) {
@@ -80,17 +70,59 @@ export class Conformance {
     if (schema === undefined) throw new Error(`undocumented type "${mediaType}": ${where}`);
     if (!mediaType.endsWith('json')) return;
     const name = `${found.name} ${status} ${mediaType}`;
-    const validate = this.#validator(name, schema);
-    if (!validate(JSON.parse(answer.body.toString()))) {
-      throw new Error(`${name}: ${this.#ajv.errorsText(validate.errors)}: ${where}`);
+    const wrong = this.#contract.validate(name, schema, JSON.parse(answer.body.toString()));
+    if (wrong !== undefined) throw new Error(`${name}: ${wrong}: ${where}`);
+  }
+}
+
+/** By its routes: apps with the same ones have the same document. */
+const contracts = new Map<string, Contract>();
+
+function contractOf(http: FastifyInstance): Contract {
+  const routes = http.printRoutes();
+  const known = contracts.get(routes);
+  if (known !== undefined) return known;
+  const contract = new Contract(closed(JSON.parse(JSON.stringify(http.swagger()))) as Json);
+  contracts.set(routes, contract);
+  return contract;
+}
+
+/** A document's operations, and validators of what it describes. */
+class Contract {
+  readonly #operations: { method: string; path: RegExp; operation: Operation; name: string }[] = [];
+  readonly #validators = new Map<string, ValidateFunction>();
+  readonly #ajv: Ajv2020;
+
+  constructor(document: Json) {
+    this.#ajv = new Ajv2020({
+      strict: false,
+      allErrors: true,
+      // Most validators are used a few times: they shall be quick to make.
+      ...{ inlineRefs: false, code: { optimize: false } },
+      formats: { uuid: UUID, 'date-time': isTime, binary: true, uri: true },
+    });
+    this.#ajv.addSchema(document, 'openapi');
+    const paths = document.paths as Record<string, Record<string, Operation>>;
+    for (const [path, methods] of Object.entries(paths)) {
+      const pattern = new RegExp(`^${path.replace(/\{[^}]+\}/g, '[^/]+')}$`);
+      for (const [method, operation] of Object.entries(methods)) {
+        const name = `${method} ${path}`;
+        this.#operations.push({ method: method.toUpperCase(), path: pattern, operation, name });
+      }
     }
   }
 
-  #find(method: string, url: string) {
+  find(method: string, url: string) {
     const [path = ''] = url.split('?', 1);
     const asked = method === 'HEAD' ? 'GET' : method;
     const matching = this.#operations.filter((each) => each.method === asked);
     return matching.find((each) => each.path.test(path));
+  }
+
+  /** @returns what is wrong with the value; undefined if nothing is */
+  validate(name: string, schema: Json, value: unknown): string | undefined {
+    const validate = this.#validator(name, schema);
+    return validate(value) ? undefined : this.#ajv.errorsText(validate.errors);
   }
 
   #validator(name: string, schema: Json): ValidateFunction {
