@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import accepts from 'accepts';
-import type { FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import findMyWay from 'find-my-way';
 import { Problem } from './problems/problem.ts';
@@ -35,18 +35,24 @@ export default fp(
       throw new Problem('not_found', `There is nothing at ${path}; GET /docs shows what there is.`);
     });
 
-    const checkHeader = (request: FastifyRequest): undefined => {
-      if (request.is404) {
-        const [path = ''] = request.url.split('?', 1);
-        const found = paths.find('GET', path);
-        if (found === null) {
-          throw new Problem('not_found', `There is no route ${path}; GET /docs shows all.`);
-        }
-        const allow = [...(found.store as { methods: Set<string> }).methods].sort().join(', ');
-        throw new Problem('method_not_allowed', `${path} takes ${allow}, not ${request.method}.`, {
-          headers: { allow },
-        });
+    const checkMethod = (request: FastifyRequest) => {
+      const [path = ''] = request.url.split('?', 1);
+      const found = paths.find('GET', path);
+      if (found === null) {
+        throw new Problem('not_found', `There is no route ${path}; GET /docs shows all.`);
       }
+      const { methods } = found.store as { methods: Set<string> };
+      if (methods.has(request.method)) return;
+      const allow = [...methods].sort().join(', ');
+      throw new Problem('method_not_allowed', `${path} takes ${allow}, not ${request.method}.`, {
+        headers: { allow },
+      });
+    };
+
+    const checkHeader = (request: FastifyRequest, reply: FastifyReply): undefined => {
+      // A route with parameters also gets the paths of a static one that does not take the method:
+      // GET /transfers/batch would be a transfer of that name.
+      if (request.is404 || request.routeOptions.url?.includes(':')) checkMethod(request);
       const coding = request.headers['content-encoding'];
       if (coding !== undefined && coding.toLowerCase() !== 'identity') {
         const detail = 'Bodies are taken as they are: send it without a Content-Encoding.';
@@ -55,6 +61,7 @@ export default fp(
         });
       }
       const { produces = JSON_ONLY } = request.routeOptions.config;
+      if (produces.length > 1) reply.header('vary', 'Accept');
       // A client that says nothing accepts anything (RFC 9110, 12.5.1).
       const chooses = request.headers.accept !== undefined && produces.length > 0;
       if (chooses && accepts(request.raw).type(produces) === false) {

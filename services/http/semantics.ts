@@ -7,6 +7,13 @@ import { problemResponses } from './problems/schema.ts';
 import { syncHook } from './sync-hook.ts';
 
 const SAFE_METHODS: readonly string[] = ['GET', 'HEAD'];
+/** What each route that changes something can answer: its body is read, if only to be dropped. */
+const UNSAFE_PROBLEMS = [
+  'precondition_failed',
+  'request_timeout',
+  'payload_too_large',
+  'unsupported_media_type',
+] as const;
 const CONDITIONS = ['if-match', 'if-none-match', 'if-unmodified-since', 'if-modified-since'];
 
 /**
@@ -18,7 +25,7 @@ export default fp(
     app.addHook('onRoute', ({ method, schema }) => {
       if (schema === undefined || isSafe(method)) return;
       const response = schema.response as object;
-      schema.response = { ...problemResponses('precondition_failed'), ...response };
+      schema.response = { ...problemResponses(...UNSAFE_PROBLEMS), ...response };
     });
     app.addHook(
       'onRequest',

@@ -54,6 +54,13 @@ describe('GET digests', () => {
     });
   });
 
+  test('an empty page_token is the first page, as in every list; the answer varies with Accept', async () => {
+    const answer = await app.ask({ url: urlOf('?page_token=') });
+    expect(answer.status).toBe(200);
+    expect(JSON.parse(answer.body.toString()).digests).toEqual(expected(0, SIZE, MIB));
+    expect(answer.headers.vary).toBe('Accept');
+  });
+
   test('of any range and block size, as JSON and as bytes', async () => {
     const range = fc.nat(SIZE - 1).chain((offset) =>
       fc.record({

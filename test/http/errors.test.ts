@@ -64,6 +64,10 @@ describe('errors, each provoked', () => {
       ['POST', '/livez', 'GET, HEAD'],
       ['POST', '/openapi.json', 'GET, HEAD'],
       ['DELETE', '/metrics', 'GET, HEAD'],
+      // Not a transfer of that name.
+      ['GET', '/transfers/batch', 'POST'],
+      ['HEAD', '/transfers/batch', 'POST'],
+      ['PATCH', '/transfers/batch', 'POST'],
     ] as const)('%s %s', async (method, url, allow) => {
       const answer = await app.ask({ method, url });
       expect(answer.status).toBe(405);

@@ -56,6 +56,7 @@ describe('GET /', () => {
   test.each([undefined, '*/*', 'application/json'])('tells a program: %s', async (accept) => {
     const answer = await app.ask({ url: '/', headers: accept === undefined ? {} : { accept } });
     expect(answer.status).toBe(200);
+    expect(answer.headers.vary).toBe('Accept');
     expect(JSON.parse(answer.body.toString())).toEqual({
       ...{ name: 'dmad', version: expect.any(String) },
       ...{ docs: '/docs', openapi: '/openapi.json' },

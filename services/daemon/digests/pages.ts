@@ -25,11 +25,11 @@ export function blockCount({ size, blockSize }: Blocks): number {
 }
 
 /**
- * @param token of the page before; undefined for the first page
+ * @param token of the page before; undefined or empty for the first page
  * @throws Problem invalid_request if the token is not of the same blocks
  */
 export function pageOf(blocks: Blocks, token: string | undefined): Page {
-  const first = token === undefined ? 0 : readToken(blocks, token);
+  const first = token ? readToken(blocks, token) : 0;
   const begin = first * blocks.blockSize;
   const end = Math.min(begin + PAGE_BLOCKS * blocks.blockSize, blocks.size);
   return {

@@ -155,7 +155,7 @@ export function writeToken(last: string | undefined): string {
 }
 
 function readToken(token: string | undefined): string | undefined {
-  if (token === undefined) return undefined;
+  if (!token) return undefined;
   const id = Buffer.from(token, 'base64url').toString();
   if (UUID.test(id)) return id;
   const detail = 'is not the next_page_token of an earlier page';

@@ -48,7 +48,7 @@ export const rootRoute: FastifyPluginAsyncZod<RootOptions> = async (app, { name,
       },
     },
     async (request, reply) => {
-      reply.headers({ ...page.headers, vary: 'Accept' });
+      reply.headers(page.headers);
       if (accepts(request.raw).type([JSON_TYPE, HTML_TYPE]) === HTML_TYPE) {
         return reply.type(`${HTML_TYPE}; charset=utf-8`).send(page.html);
       }

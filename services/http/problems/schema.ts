@@ -45,6 +45,7 @@ const COMMON = [
   'invalid_request',
   'not_acceptable',
   'misdirected_request',
+  'expectation_failed',
   'headers_too_large',
   'internal_error',
   'unsupported_transfer_coding',
