@@ -2,17 +2,23 @@
 
 import type { ServerResponse } from 'node:http';
 import type { RequestPayload } from 'fastify';
-import { SlotMap } from '../base/slots.ts';
+import { Slots } from '../base/slots.ts';
 import { Problem } from './problems/problem.ts';
 
 /** How long a JSON body may take to arrive, so that no one holds a request open for nothing. */
 export const BODY_TIMEOUT_MS = 30_000;
 
+interface ArrivingBody {
+  payload: RequestPayload;
+  /** In milliseconds. */
+  since: number;
+  /** Its number while it arrives. */
+  number: number | undefined;
+}
+
 /** Bodies on their way. They are looked at now and then: a timer for each would cost more. */
 export class ArrivingBodies {
-  /** And since when, in milliseconds; the oldest first. */
-  readonly #arriving = new SlotMap<number, { payload: RequestPayload; since: number }>();
-  #latest = 0;
+  readonly #arriving = new Slots<ArrivingBody>();
 
   get size(): number {
     return this.#arriving.size;
@@ -24,9 +30,9 @@ export class ArrivingBodies {
    * @param now milliseconds of a clock that does not step
    */
   add(payload: RequestPayload, answer: Pick<ServerResponse, 'once'>, now: number): void {
-    const number = ++this.#latest;
-    this.#arriving.set(number, { payload, since: now });
-    const arrived = () => this.#arriving.delete(number);
+    const body: ArrivingBody = { payload, since: now, number: undefined };
+    body.number = this.#arriving.add(body);
+    const arrived = () => this.#remove(body);
     payload.once('end', arrived);
     // Also where an answer went out before the body was there whole, and where nobody is left.
     answer.once('close', arrived);
@@ -34,9 +40,10 @@ export class ArrivingBodies {
 
   /** Refuses what has taken too long. */
   check(now: number): void {
-    for (const [number, { payload, since }] of this.#arriving.entries()) {
-      if (now - since < BODY_TIMEOUT_MS) return;
-      this.#arriving.delete(number);
+    for (const body of this.#arriving) {
+      const { payload, since } = body;
+      if (now - since < BODY_TIMEOUT_MS) continue;
+      this.#remove(body);
       // Only whoever parses the body listens; where an answer went out before, nobody does.
       if (payload.listenerCount('error') === 0) continue;
       const detail = `The body did not arrive within ${BODY_TIMEOUT_MS / 1000} s.`;
@@ -44,5 +51,11 @@ export class ArrivingBodies {
       // Not destroy(): that would close the connection before the answer is on it.
       payload.emit('error', new Problem('request_timeout', detail, { headers }));
     }
+  }
+
+  #remove(body: ArrivingBody): void {
+    if (body.number === undefined) return;
+    this.#arriving.remove(body.number);
+    body.number = undefined;
   }
 }

@@ -7,7 +7,7 @@ export interface Writing {
   device: Device;
   ranges: readonly WrittenRange[];
   /** Of a copy: its transfer's id, and the device that it reads. */
-  copy?: { id: string; source: Device };
+  copy?: { id: string; source: Device } | undefined;
 }
 
 /** What has been written in full. */
@@ -18,5 +18,5 @@ export interface Written extends Writing {
 
 export interface WrittenRange extends ByteRange {
   /** Where a copy reads these bytes. */
-  sourceOffset?: number;
+  sourceOffset?: number | undefined;
 }

@@ -2,7 +2,6 @@
 
 import { constants } from 'node:os';
 import { type Context, check, type Shim } from '../../base/native/shim.ts';
-import { SlotMap } from '../../base/slots.ts';
 import { MAX_SEGMENTS } from '../../base/vocabulary.ts';
 import { failedCompletion } from './completions.ts';
 import type { OpenedDevices } from './opened-devices.ts';
@@ -28,7 +27,8 @@ const MAX_JOBS = 64;
 export class JobBatch {
   readonly #shim: Shim;
   readonly #devices: OpenedDevices;
-  readonly #waiting = new SlotMap<number, Job>();
+  /** With their tags. */
+  #waiting: { tag: number; job: Job }[] = [];
   readonly #jobs = Buffer.alloc(MAX_JOBS * JOB_SIZE);
   readonly #segments = new Uint32Array((MAX_SEGMENTS * SEGMENT_SIZE) / 4);
   readonly #errors = new Int32Array(MAX_JOBS);
@@ -41,7 +41,7 @@ export class JobBatch {
   }
 
   get size(): number {
-    return this.#waiting.size;
+    return this.#waiting.length;
   }
 
   /** Whether there is room for a job. */
@@ -51,29 +51,31 @@ export class JobBatch {
 
   /** Whether a job that is there names a device. */
   names(device: number): boolean {
-    for (const { source, destination } of this.#waiting.values()) {
-      if (source === device || destination === device) return true;
-    }
-    return false;
+    return this.#waiting.some(
+      ({ job: { source, destination } }) => source === device || destination === device,
+    );
   }
 
   /** @param job for which there is room, and without memory of its own */
   add(tag: number, job: Job): void {
-    this.#waiting.set(tag, job);
+    this.#waiting.push({ tag, job });
     this.#segmentCount += job.segments.length;
   }
 
   /** Takes a job out again. @returns whether it was there: the shim has not seen it */
   remove(tag: number): boolean {
-    this.#segmentCount -= this.#waiting.get(tag)?.segments.length ?? 0;
-    return this.#waiting.delete(tag);
+    const index = this.#waiting.findIndex((waiting) => waiting.tag === tag);
+    if (index < 0) return false;
+    const [removed] = this.#waiting.splice(index, 1);
+    this.#segmentCount -= removed?.job.segments.length ?? 0;
+    return true;
   }
 
   /** Changes a job's timeout. @returns whether it was there: the shim has not seen it */
   setTimeout(tag: number, timeoutMs: number | undefined): boolean {
-    const job = this.#waiting.get(tag);
-    if (job === undefined) return false;
-    this.#waiting.set(tag, withTimeout(job, timeoutMs));
+    const found = this.#waiting.find((waiting) => waiting.tag === tag);
+    if (found === undefined) return false;
+    found.job = withTimeout(found.job, timeoutMs);
     return true;
   }
 
@@ -87,7 +89,7 @@ export class JobBatch {
     const ends: Completion[] = [];
     const tags: number[] = [];
     let segments = 0;
-    for (const [tag, job] of this.#waiting.entries()) {
+    for (const { tag, job } of this.#waiting) {
       const known = this.#devices.forShim(job);
       if (known === undefined) {
         ends.push(failedCompletion(tag, -constants.errno.ENXIO));
@@ -98,7 +100,7 @@ export class JobBatch {
       segments += job.segments.length;
       tags.push(tag);
     }
-    this.#waiting.clear();
+    this.#waiting = [];
     this.#segmentCount = 0;
     if (tags.length > 0) this.#submit(context, tags.length);
     for (const [index, tag] of tags.entries()) {

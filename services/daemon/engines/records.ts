@@ -48,7 +48,7 @@ export interface Job {
   /** A copy by default. */
   operation?: Operation;
   /** What a fill writes: 1, 2, 4 … {@link MAX_PATTERN} bytes. */
-  pattern?: Buffer;
+  pattern?: Buffer | undefined;
   source: number;
   destination: number;
   engine: EngineName;
@@ -60,7 +60,7 @@ export interface Job {
   /** CRC-32C of what came before. */
   crcSeed?: number;
   /** From submission, for what a DMA channel may hang on; at most 2^32-1. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /** What {@link MEMORY} names; not touched again by the caller until the job is done. */
   memory?: Buffer;
   /**

@@ -137,7 +137,9 @@ export class Lanes<Operation extends InLane> {
 
   /** Starts the operation whose turn it is; undefined if none may start. */
   startNext(now: number): Operation | undefined {
-    for (const [index, lane] of this.#lanes.entries()) {
+    for (let index = 0; index < this.#lanes.length; index++) {
+      const lane = this.#lanes[index] as Lane;
+      if (lane.turns.size === 0) continue;
       for (const account of lane.turns) {
         const { ready, started } = account.lanes[index] as (typeof account.lanes)[number];
         if (lane.started >= lane.slots && started > 0) continue;
@@ -184,7 +186,7 @@ export class Lanes<Operation extends InLane> {
     account.budget?.spend(operation.lane);
     this.#leaveTurn(operation);
     // Behind all others whose turn it is.
-    if (lane.turns.delete(account)) lane.turns.add(account);
+    if (lane.turns.size > 1 && lane.turns.delete(account)) lane.turns.add(account);
     lane.started++;
     laneOf(operation).started++;
   }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { Slots } from '../../base/slots.ts';
 import { Claims } from './claims.ts';
 
 /** Fragments: an operation of a few hundred segments is forgotten when it leaves. */
@@ -18,34 +19,6 @@ export interface Access {
   pieces?: number;
 }
 
-/** Where an operation stands in the order. */
-export interface Place<Operation> {
-  readonly accesses: readonly Access[];
-  /** Of how many pieces its accesses were, before they were merged, and what else it waits for. */
-  readonly weight: number;
-  /** How many earlier operations it still waits for. */
-  blockers: number;
-  /** Those, and at most as many that have left meanwhile: see {@link predecessorsOf}. */
-  predecessors: Operation[];
-  /** Later ones that wait for it. */
-  readonly blocked: Set<Operation>;
-  /** A crash forgets it, though it may have written a part of its bytes by then. */
-  transient: boolean;
-  /**
-   * If a crash forgets it, bytes where it writes may be half-written: it has begun, or one that the
-   * crash forgets too has, and was to be overwritten by this.
-   */
-  exposed: boolean;
-  /** What it reads may be half-written after a crash, so that it must not run then. */
-  readsTransient: boolean;
-  /** Is called once that becomes so after it entered. @returns whether what was begun may write */
-  readonly unsettled: (() => Promise<boolean> | undefined) | undefined;
-  /** An earlier one has left what it reads half-written. */
-  torn: boolean;
-  /** It is not in the order any more, though claims of it may be remembered. */
-  left: boolean;
-}
-
 export interface PlaceOptions<Operation> {
   /** Whether a crash forgets it. */
   transient?: boolean;
@@ -55,24 +28,44 @@ export interface PlaceOptions<Operation> {
   after?: readonly Operation[];
 }
 
-/** A place for an operation that is not in the order yet. */
-export function placeFor<Operation>(
-  accesses: readonly Access[],
-  { transient = true, unsettled, after = [] }: PlaceOptions<Operation> = {},
-): Place<Operation> {
-  return {
-    accesses: mergeAccesses(accesses),
-    weight: accesses.reduce((sum, { pieces = 1 }) => sum + pieces, after.length),
-    blockers: 0,
-    predecessors: [],
-    blocked: new Set(),
-    transient,
-    unsettled,
-    exposed: false,
-    readsTransient: false,
-    torn: false,
-    left: false,
-  };
+/** Where an operation stands in the order. */
+export class Place<Operation> {
+  /** In the order; others may have it once claims of this one are forgotten. */
+  number = 0;
+  readonly accesses: readonly Access[];
+  /** Of how many pieces its accesses were, before they were merged, and what else it waits for. */
+  readonly weight: number;
+  /** How many earlier operations it still waits for. */
+  blockers = 0;
+  /** Those, and at most as many that have left meanwhile: see {@link predecessorsOf}. */
+  predecessors: Operation[] = [];
+  /** Later ones that wait for it, in their order. */
+  readonly blocked: Operation[] = [];
+  /** A crash forgets it, though it may have written a part of its bytes by then. */
+  transient: boolean;
+  /**
+   * If a crash forgets it, bytes where it writes may be half-written: it has begun, or one that the
+   * crash forgets too has, and was to be overwritten by this.
+   */
+  exposed = false;
+  /** What it reads may be half-written after a crash, so that it must not run then. */
+  readsTransient = false;
+  /** Is called once that becomes so after it entered. @returns whether what was begun may write */
+  readonly unsettled: (() => Promise<boolean> | undefined) | undefined;
+  /** An earlier one has left what it reads half-written. */
+  torn = false;
+  /** It is not in the order any more, though claims of it may be remembered. */
+  left = false;
+
+  constructor(
+    accesses: readonly Access[],
+    { transient = true, unsettled, after = [] }: PlaceOptions<Operation> = {},
+  ) {
+    this.accesses = mergeAccesses(accesses);
+    this.weight = accesses.reduce((sum, { pieces = 1 }) => sum + pieces, after.length);
+    this.transient = transient;
+    this.unsettled = unsettled;
+  }
 }
 
 /**
@@ -80,7 +73,9 @@ export function placeFor<Operation>(
  * of the two writes.
  */
 export class Precedence<Operation extends Place<Operation>> {
-  readonly #claims = new Map<number, Claims<Operation>>();
+  readonly #operations = new Slots<Operation>();
+  /** By numbers: tables of operations would keep them in memory (see base/slots.ts). */
+  readonly #claims = new Map<number, Claims<number>>();
   /** Those that have left, and how far their claims are forgotten: of which access, from where. */
   readonly #leaving: { operation: Operation; access: number; at: number }[] = [];
   #edges = 0;
@@ -114,19 +109,21 @@ export class Precedence<Operation extends Place<Operation>> {
       }
       this.#block(operation, other);
     };
+    operation.number = this.#operations.add(operation);
     for (const other of after) if (!other.left) this.#block(operation, other);
     for (const { device, offset, size, write } of operation.accesses) {
       const claims = this.#claimsOf(device);
-      claims[write ? 'write' : 'read'](operation, offset, offset + size, (other) =>
-        mustWaitFor(other, write),
+      claims[write ? 'write' : 'read'](operation.number, offset, offset + size, (other) =>
+        mustWaitFor(this.#operations.get(other) as Operation, write),
       );
     }
     this.#accesses += operation.weight;
   }
 
   #block(operation: Operation, other: Operation): void {
-    if (other.blocked.has(operation)) return;
-    other.blocked.add(operation);
+    // None comes behind it before all its accesses are claimed.
+    if (other.blocked.at(-1) === operation) return;
+    other.blocked.push(operation);
     operation.predecessors.push(other);
     operation.blockers++;
     this.#edges++;
@@ -169,14 +166,17 @@ export class Precedence<Operation extends Place<Operation>> {
     operation.left = true;
     this.#leaving.push({ operation, access: 0, at: 0 });
     this.forget(FORGOTTEN_AT_ONCE);
-    this.#edges -= operation.blocked.size;
-    const free = [...operation.blocked].filter((next) => {
+    const { blocked } = operation;
+    this.#edges -= blocked.length;
+    const free = blocked.filter((next) => {
       next.blockers--;
       // Half of them at a time: to take out each one by itself would take quadratic time.
       if (next.predecessors.length > 2 * next.blockers) predecessorsOf(next);
       return next.blockers === 0;
     });
-    operation.blocked.clear();
+    // What an array in V8's old space has dropped stays in memory as well.
+    blocked.fill(operation);
+    blocked.length = 0;
     return free;
   }
 
@@ -191,12 +191,14 @@ export class Precedence<Operation extends Place<Operation>> {
     for (let next = this.#leaving[0]; next !== undefined; next = this.#leaving[0]) {
       const access = next.operation.accesses[next.access];
       if (access === undefined) {
+        this.#operations.remove(next.operation.number);
         this.#leaving.shift();
         continue;
       }
       const { device, offset, size } = access;
       const from = Math.max(next.at, offset);
-      next.at = this.#claimsOf(device).release(next.operation, from, offset + size, steps);
+      const { number } = next.operation;
+      next.at = this.#claimsOf(device).release(number, from, offset + size, steps);
       if (next.at < offset + size) return true;
       steps.left--;
       next.access++;
@@ -205,7 +207,7 @@ export class Precedence<Operation extends Place<Operation>> {
     return false;
   }
 
-  #claimsOf(device: number): Claims<Operation> {
+  #claimsOf(device: number): Claims<number> {
     let claims = this.#claims.get(device);
     if (claims === undefined) {
       claims = new Claims();

@@ -1,13 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type Hindrance, type InLane, Lanes, laneOf, type Share } from './lanes.ts';
-import {
-  type Access,
-  type Place,
-  type PlaceOptions,
-  Precedence,
-  placeFor,
-  predecessorsOf,
-} from './precedence.ts';
+import { type Account, type Hindrance, type InLane, Lanes, laneOf, type Share } from './lanes.ts';
+import { type Access, Place, type PlaceOptions, Precedence, predecessorsOf } from './precedence.ts';
 
 /**
  * An operation's place in the order. `waiting`: for an earlier one that touches its bytes.
@@ -30,14 +23,29 @@ const MAX_LOOKED_AT = 100;
 
 const NOBODY: Share = { client: '', bytes: 0 };
 
-interface Entry<Work> extends Ticket<Work>, Place<Entry<Work>>, InLane {
-  state: Ticket<Work>['state'];
-  transient: boolean;
-  readsTransient: boolean;
-  torn: boolean;
-  exposed: boolean;
+class Entry<Work> extends Place<Entry<Work>> implements Ticket<Work>, InLane {
+  readonly work: Work;
+  state: Ticket<Work>['state'] = 'waiting';
+  lane: number;
+  readonly account: Account;
+  readonly bytes: number;
+  queuedUpTo = 0;
+  queuedAs = 0;
   /** Given up before it started; it still keeps its place, so that those behind it wait for those before it. */
-  withdrawn: boolean;
+  withdrawn = false;
+
+  constructor(
+    work: Work,
+    accesses: readonly Access[],
+    { lane, account, bytes }: Pick<InLane, 'lane' | 'account' | 'bytes'>,
+    options: PlaceOptions<Entry<Work>>,
+  ) {
+    super(accesses, options);
+    this.work = work;
+    this.lane = lane;
+    this.account = account;
+    this.bytes = bytes;
+  }
 }
 
 /** How much may wait. */
@@ -119,7 +127,8 @@ export class Scheduler<Work> {
     const { waiting, waitingBytes: bytes, accesses } = account;
     const own = { operations: waiting + count - 1, bytes, accesses };
     const all = {
-      ...{ operations: this.#waiting + count - 1, bytes: this.#waitingBytes },
+      operations: this.#waiting + count - 1,
+      bytes: this.#waitingBytes,
       accesses: this.#order.accesses,
     };
     return (
@@ -149,17 +158,7 @@ export class Scheduler<Work> {
   ): Ticket<Work> {
     const place = options as PlaceOptions<Entry<Work>>;
     const account = this.#lanes.accountOf(share, now);
-    const entry: Entry<Work> = {
-      work,
-      state: 'waiting',
-      ...placeFor<Entry<Work>>(accesses, place),
-      lane,
-      account,
-      bytes: share.bytes,
-      queuedUpTo: 0,
-      queuedAs: 0,
-      withdrawn: false,
-    };
+    const entry = new Entry(work, accesses, { lane, account, bytes: share.bytes }, place);
     this.#order.enter(entry, place.after);
     account.accesses += entry.weight;
     laneOf(entry).open++;

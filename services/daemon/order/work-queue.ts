@@ -10,7 +10,7 @@ import { type ClientUse, Scheduler, type Ticket } from './scheduler.ts';
 export interface Work {
   kind: 'transfer' | 'upload' | 'calibration' | 'replication';
   /** Of a transfer, or a replication. */
-  id?: string;
+  id?: string | undefined;
   /** Whose it is, by name. */
   client: string;
   /** Its turn has come. */
@@ -218,10 +218,14 @@ export class WorkQueue {
     kept = false,
     unsettled,
     after = [],
-    ...work
+    kind,
+    id,
+    client,
+    start,
   }: NewWork): Ticket<Work> {
-    const { bytesPerSecond } = this.#options.limitsOf(work.client);
-    const share = { client: work.client, bytes, bytesPerSecond };
+    const { bytesPerSecond } = this.#options.limitsOf(client);
+    const share = { client, bytes, bytesPerSecond };
+    const work = { kind, id, client, start };
     const now = performance.now();
     const options = { transient: !kept, unsettled, after };
     const ticket = this.#scheduler.accept(work, accesses, lane, share, now, options);

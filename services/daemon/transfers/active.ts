@@ -154,7 +154,9 @@ export class ActiveTransfer {
     const { queue, unflushed } = this.#around;
     if (!plan.flush && plan.operation !== 'compare') unflushed.add(plan.destination);
     this.#ticket = queue.add({
-      ...{ kind: 'transfer', id, client: origin.client },
+      kind: 'transfer',
+      id,
+      client: origin.client,
       start: () => this.#turn(),
       accesses: accessesOf(plan),
       lane: transferLane(settings.priority, plan.bytes),
@@ -166,7 +168,7 @@ export class ActiveTransfer {
     // What started within add() has nobody behind it yet.
     if (this.#state.is === 'running') queue.begin(this.#ticket);
     // What ended within add() could not be released by a ticket that was not there yet.
-    if (this.#state.is === 'left') queue.release(this.#ticket);
+    if (this.#state.is === 'left') this.#release();
   }
 
   /** Gives it its place in the order; it does not start before {@link acceptTogether} has decided. */
@@ -552,7 +554,7 @@ export class ActiveTransfer {
   #tellWritten(): void {
     const { status, plan } = this.transfer;
     if (status !== 'succeeded' || plan.operation === 'compare') return;
-    this.#around.written({ ...writingOf(this.transfer), flush: plan.flush });
+    this.#around.written(Object.assign(writingOf(this.transfer), { flush: plan.flush }));
   }
 
   /** It is over for this daemon, and left to the next. */
@@ -586,7 +588,10 @@ export class ActiveTransfer {
 
   /** Lets those go on that wait for it. */
   #release(): void {
-    if (this.#ticket !== undefined) this.#around.queue.release(this.#ticket);
+    const ticket = this.#ticket;
+    // Each would keep the one in front of it in memory until V8's old space is collected.
+    this.#ticket = undefined;
+    if (ticket !== undefined) this.#around.queue.release(ticket);
   }
 }
 
@@ -631,10 +636,11 @@ function writingOf({ id, plan }: Transfer): Writing {
   const { operation, source, destination, segments } = plan;
   const copies = operation === 'copy';
   const ranges = segments.map(({ src_offset, dst_offset: offset, size }) => ({
-    ...{ offset, size },
-    ...(copies && { sourceOffset: src_offset }),
+    offset,
+    size,
+    sourceOffset: copies ? src_offset : undefined,
   }));
-  return { device: destination, ranges, ...(copies && { copy: { id, source } }) };
+  return { device: destination, ranges, copy: copies ? { id, source } : undefined };
 }
 
 /** The devices whose bytes decide what comes of it. */

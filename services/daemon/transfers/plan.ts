@@ -79,9 +79,15 @@ export function planTransfer(
   checkOnline(destination);
   const { requestedEngine, verify } = meaning;
   const choice = chooser.choose({
-    ...{ operation, source, destination, segments, bytes, requestedEngine, verify },
+    operation,
+    requestedEngine,
+    source,
+    destination,
+    segments,
+    bytes,
+    verify,
   });
-  return { ...meaning, source, destination, bytes, choice };
+  return Object.assign(meaning, { source, destination, bytes, choice });
 }
 
 /** What a dry run answers. */

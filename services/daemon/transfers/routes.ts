@@ -128,7 +128,9 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       const prefer = readPrefer(request.headers.prefer, DEFAULT_WAIT_MS);
       const key = request.headers['idempotency-key'];
       const origin = {
-        ...{ requestId: request.id, client: request.client.name, key },
+        requestId: request.id,
+        client: request.client.name,
+        key,
         trace: readTraceContext(request.headers),
       };
       const makePlan = () => planTransfer(body, inventory, chooser);

@@ -119,7 +119,7 @@ function jobOf({ plan, settings, choice }: Transfer): Job {
   const { priority, timeoutMs } = settings;
   return {
     operation,
-    ...(pattern !== undefined && { pattern: Buffer.from(pattern, 'hex') }),
+    pattern: pattern === undefined ? undefined : Buffer.from(pattern, 'hex'),
     source: operation === 'fill' ? NOWHERE : source.handle,
     destination: destination.handle,
     engine: choice.engine,
@@ -128,6 +128,6 @@ function jobOf({ plan, settings, choice }: Transfer): Job {
     flush,
     verify,
     // For a channel that hangs; anything else is stopped by the transfer's own timer.
-    ...(timeoutMs !== undefined && { timeoutMs }),
+    timeoutMs,
   };
 }

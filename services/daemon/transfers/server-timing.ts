@@ -6,13 +6,9 @@ export function serverTiming(
   timings: Pick<TransferDocument['timings'], 'queue_ns' | 'copy_ns' | 'flush_ns' | 'verify_ns'>,
   { flush, verify }: { flush: boolean; verify: boolean },
 ): string {
-  const phases = {
-    queue: timings.queue_ns,
-    copy: timings.copy_ns,
-    ...(flush && { flush: timings.flush_ns }),
-    ...(verify && { verify: timings.verify_ns }),
-  };
-  return Object.entries(phases)
-    .map(([name, ns]) => `${name};dur=${ns / 1e6}`)
-    .join(', ');
+  const phase = (name: string, ns: number) => `${name};dur=${ns / 1e6}`;
+  let phases = `${phase('queue', timings.queue_ns)}, ${phase('copy', timings.copy_ns)}`;
+  if (flush) phases += `, ${phase('flush', timings.flush_ns)}`;
+  if (verify) phases += `, ${phase('verify', timings.verify_ns)}`;
+  return phases;
 }

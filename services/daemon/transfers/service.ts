@@ -229,7 +229,7 @@ export class TransferService implements WorkSource {
     const known = key && this.#keys.find(client, key, { ...request, dependsOn });
     const replayed = known ? (fresh.get(known)?.transfer ?? this.#history.get(known)) : undefined;
     if (replayed !== undefined) return { transfer: replayed, replayed: true };
-    const plan = { ...makePlan(), dependsOn };
+    const plan = Object.assign(makePlan(), { dependsOn });
     const dependencies = dependenciesOf(named, client, find);
     this.#options.queue.admitTransfers(client, fresh.size + 1);
     const transfer = new Transfer(this.ids.next(), plan, origin, this.#options.clock);

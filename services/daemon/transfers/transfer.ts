@@ -120,10 +120,15 @@ export type EngineReport = Pick<
 function reportOf(completion: Completion): EngineReport {
   const { copyNs, flushNs, verifyNs, segment, sourceCrc, destinationCrc } = completion;
   const { difference, dma } = completion;
-  const { retries } = dma;
   return {
-    ...{ copyNs, flushNs, verifyNs, segment, sourceCrc, destinationCrc },
-    ...{ difference, dma: { retries } },
+    copyNs,
+    flushNs,
+    verifyNs,
+    segment,
+    sourceCrc,
+    destinationCrc,
+    difference,
+    dma: { retries: dma.retries },
   };
 }
 
@@ -288,7 +293,7 @@ export class Transfer {
   toJSON(): TransferDocument {
     const { segmented } = this.plan;
     const segments = segmented ? toldSegments(this.plan) : null;
-    return { ...this.basic(), segments, timings: this.timings };
+    return Object.assign(this.basic(), { segments, timings: this.timings });
   }
 
   /** The same without segments, which may be thousands, and without timings. */
