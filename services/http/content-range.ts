@@ -1,6 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { IncomingHttpHeaders } from 'node:http';
 import type { ByteRange } from '../base/byte-range.ts';
 import { Problem } from './problems/problem.ts';
+
+/**
+ * The Range header that counts. Content has no validators, so no If-Range can hold, and then Range is
+ * ignored (RFC 9110, 13.1.5): a client that resumes gets the whole instead of a part of other bytes.
+ */
+export function rangeAsked({ range, 'if-range': condition }: IncomingHttpHeaders) {
+  return condition === undefined ? range : undefined;
+}
 
 /**
  * Reads a Range header (RFC 9110): one range of bytes. Several, reversed or unreadable ones are

@@ -237,6 +237,9 @@ describe('a gateway', () => {
       expect(read.statusCode).toBe(206);
       expect(read.headers['content-range']).toBe(`bytes 4096-12287/${2 ** 20}`);
       expect(read.rawPayload.equals(bytes)).toBe(true);
+      // A client that resumes bytes which may have changed: it must not take a part for the rest.
+      const resumed = await ask('GET', content, undefined, { ...range, 'if-range': '"x"' });
+      expect([resumed.statusCode, resumed.rawPayload.length]).toEqual([200, 2 ** 20]);
       const head = await ask('HEAD', content);
       expect([head.statusCode, head.headers['content-length']]).toEqual([200, String(2 ** 20)]);
       const whole = await ask('GET', content);
@@ -337,6 +340,21 @@ describe('a gateway', () => {
     for (const wrong of ['status=x', 'page_size=0', 'host=-', 'unknown=1', 'page_token=AAAA']) {
       expect((await ask('GET', `/transfers?${wrong}`)).statusCode).toBe(400);
     }
+    await post(copy, 'admin');
+    const { next_page_token: token } = await find('page_size=1');
+    const next = `/transfers?page_size=1&page_token=${token}`;
+    expect((await ask('GET', next)).statusCode).toBe(200);
+    expect((await ask('GET', `${next}&host=hosta`)).statusCode).toBe(400);
+    expect((await ask('GET', '/transfers?page_token=')).statusCode).toBe(200);
+  });
+
+  test('segments of more bytes than a JSON integer counts are refused before they are accepted', async () => {
+    const { src_offset, dst_offset, size, ...rest } = copy;
+    const segments = [0, 1].map(() => ({ src_offset, dst_offset, size: 2 ** 53 - 1 }));
+    const { transfers: before } = (await ask('GET', '/transfers')).json();
+    const answer = await post({ ...rest, segments }, 'admin');
+    expect([answer.statusCode, answer.json().code]).toEqual([422, 'out_of_range']);
+    expect((await ask('GET', '/transfers')).json().transfers).toEqual(before);
   });
 
   test('keeps nothing in memory of what has ended', async () => {

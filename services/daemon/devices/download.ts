@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { authorize } from '../../http/access/authorize.ts';
-import { findRange, readRange } from '../../http/content-range.ts';
+import { findRange, rangeAsked, readRange } from '../../http/content-range.ts';
 import { OCTETS } from '../../http/octets.ts';
 import { connectionPastNode } from '../../http/past-node.ts';
 import type { Engine } from '../engines/engine.ts';
@@ -35,8 +35,7 @@ export async function download(
   { pace, left, streams, reprDigest, pastNodeFrom }: DownloadOptions,
 ): Promise<void> {
   const isHead = request.method === 'HEAD';
-  // There are no validators, so no If-Range can hold (RFC 9110, 13.1.5).
-  const header = request.headers['if-range'] === undefined ? request.headers.range : undefined;
+  const header = rangeAsked(request.headers);
   // Range is for GET (14.2); HEAD with one needs access to those bytes, and tells of the whole.
   const range = isHead ? undefined : readRange(header, device.size);
   const whole = { offset: 0, size: device.size };

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import sortedBtree from 'sorted-btree';
 import type { ByteRange } from '../../base/byte-range.ts';
 import { deviceNameOf } from '../../base/device-name.ts';
 import { seesTransfersOf, type Viewer } from '../../http/access/visibility.ts';
-import { fieldProblem, Problem, retryLater } from '../../http/problems/problem.ts';
+import { makePageToken, readPageToken } from '../../http/page-token.ts';
+import { Problem, retryLater } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
 import type { Writing, Written } from '../devices/written.ts';
 import { ConsistencyMap, type Mark } from './consistency.ts';
@@ -198,8 +198,8 @@ export class ReplicationStore {
    */
   page(query: ReplicationListQuery, viewer: Viewer): Page {
     const { page_size: pageSize, page_token: token } = query;
-    const filters = filterDigest(query);
-    const before = token ? readToken(token, filters) : undefined;
+    const filters = filtersOf(query);
+    const before = readPageToken(token, filters);
     const replications: Replication[] = [];
     let size = 0;
     for (const [, replication] of this.#byId.entriesReversed(before, undefined, true)) {
@@ -208,7 +208,7 @@ export class ReplicationStore {
       const last = replications.at(-1);
       size += sizeOf(replication);
       if (last !== undefined && (replications.length === pageSize || size > MAX_PAGE_SIZE)) {
-        return { replications, nextPageToken: makeToken(last.id, filters) };
+        return { replications, nextPageToken: makePageToken(last.id, filters) };
       }
       replications.push(replication);
     }
@@ -242,21 +242,6 @@ function sizeOf({ settings, outcome }: Replication): number {
   return DOCUMENT_SIZE + words + JSON.stringify(settings.labels).length;
 }
 
-/** Page tokens are good only for the filters they were made with (AIP-158). */
-function filterDigest({ status, peer, device_name, label }: ReplicationListQuery): string {
-  const filters = JSON.stringify([status, peer, device_name, label]);
-  return createHash('sha256').update(filters).digest('base64url').slice(0, 12);
-}
-
-function makeToken(id: string, filters: string): string {
-  return Buffer.from(`${filters}.${id}`).toString('base64url');
-}
-
-function readToken(token: string, filters: string): string {
-  const [, given, id] =
-    /^([\w-]{12})\.([0-9a-f-]{36})$/.exec(Buffer.from(token, 'base64url').toString('latin1')) ?? [];
-  if (id !== undefined && given === filters) return id;
-  const detail =
-    'The query is not valid: page_token is not the next_page_token of a page with the same filters: begin without it.';
-  throw fieldProblem('invalid_request', '/page_token', detail);
+function filtersOf({ status, peer, device_name, label }: ReplicationListQuery): unknown[] {
+  return [status, peer, device_name, label];
 }

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import sortedBtree from 'sorted-btree';
 import { SlotMap } from '../../base/slots.ts';
 import { seesAllTransfers, type Viewer } from '../../http/access/visibility.ts';
-import { Problem } from '../../http/problems/problem.ts';
+import { makePageToken, readPageToken } from '../../http/page-token.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { Dependency } from './dependencies.ts';
 import { WorkFilter } from './filter.ts';
@@ -186,8 +185,8 @@ export class History {
     viewer: Viewer,
     unwanted: () => boolean = () => false,
   ): Promise<Page> {
-    const filters = filterDigest(query);
-    let after = query.page_token ? readToken(query.page_token, filters) : undefined;
+    const filters = filtersOf(query);
+    let after = readPageToken(query.page_token, filters);
     const filter = new WorkFilter(query);
     const transfers: Transfer[] = [];
     let segments = 0;
@@ -202,7 +201,7 @@ export class History {
           const last = transfers.at(-1);
           const full = transfers.length === query.page_size || segments > MAX_PAGE_SEGMENTS;
           if (last !== undefined && full) {
-            return { transfers, nextPageToken: makeToken(last.id, filters) };
+            return { transfers, nextPageToken: makePageToken(last.id, filters) };
           }
           transfers.push(this.#transferOf(entry));
         }
@@ -274,26 +273,7 @@ function compareIds(a: string, b: string): number {
   return a < b ? -1 : Number(a > b);
 }
 
-/** Page tokens are good only for the filters they were made with (AIP-158). */
-function filterDigest(query: TransferListQuery): string {
+function filtersOf(query: TransferListQuery): unknown[] {
   const { status, operation, device_name, engine, label } = query;
-  const { created_after, created_before } = query;
-  const filters = [status, operation, device_name, engine, label, created_after, created_before];
-  return createHash('sha256').update(JSON.stringify(filters)).digest('base64url').slice(0, 12);
-}
-
-function makeToken(id: string, filters: string): string {
-  return Buffer.from(`${filters}.${id}`).toString('base64url');
-}
-
-function readToken(token: string, filters: string): string {
-  const [, given, id] =
-    /^([\w-]{12})\.([0-9a-f-]{36})$/.exec(Buffer.from(token, 'base64url').toString('latin1')) ?? [];
-  if (id === undefined || given !== filters) {
-    const detail = 'is not the next_page_token of a page with the same filters: begin without it';
-    throw new Problem('invalid_request', `The query is not valid: page_token ${detail}.`, {
-      errors: [{ pointer: '/page_token', detail }],
-    });
-  }
-  return id;
+  return [status, operation, device_name, engine, label, query.created_after, query.created_before];
 }

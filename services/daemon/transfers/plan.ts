@@ -14,7 +14,7 @@ import {
 } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import type { Segment } from '../engines/records.ts';
-import { meaningOf, parentOf, type Side, sidesOf } from './request.ts';
+import { meaningOf, parentOf, type Side, sidesOf, totalOf } from './request.ts';
 import type { TransferRequest } from './schema.ts';
 import { type TransferPlan, toldSegments } from './transfer.ts';
 
@@ -64,14 +64,7 @@ export function planTransfer(
   };
 
   checkEach(isInside, checkBounds);
-  const bytes = segments.reduce((sum, { size }) => sum + size, 0);
-  if (!Number.isSafeInteger(bytes)) {
-    throw fieldProblem(
-      'out_of_range',
-      '/segments',
-      'The segments add up to more than 2^53-1 bytes.',
-    );
-  }
+  const bytes = totalOf(segments);
   if (operation === 'copy' && source === destination)
     checkOverlap(segments, request.segments !== undefined);
   if (hasBadBlocks(source) || hasBadBlocks(destination)) checkEach(isSound, checkBadBlocks);

@@ -2,6 +2,7 @@
 import { deviceNameOf } from '../../base/device-name.ts';
 import type { Operation, Priority } from '../../base/vocabulary.ts';
 import type { Touches } from '../../http/access/authorize.ts';
+import { fieldProblem } from '../../http/problems/problem.ts';
 import type { Segment } from '../engines/records.ts';
 import type { TransferRequest } from './schema.ts';
 
@@ -95,4 +96,11 @@ function segmentsOf({
 /** JSON pointer to where a segment's fields are. */
 export function parentOf({ segments }: TransferRequest, index: number): string {
   return segments === undefined ? '' : `/segments/${index}`;
+}
+
+/** How many bytes segments have together. @throws Problem out_of_range if no JSON integer says so */
+export function totalOf(segments: readonly { size: number }[]): number {
+  const bytes = segments.reduce((sum, { size }) => sum + size, 0);
+  if (Number.isSafeInteger(bytes)) return bytes;
+  throw fieldProblem('out_of_range', '/segments', 'The segments add up to more than 2^53-1 bytes.');
 }

@@ -15,7 +15,7 @@ import {
   WRITE_PROBLEMS,
 } from '../../daemon/devices/schema.ts';
 import { digestPageSchema, digestsQuerySchema } from '../../daemon/digests/schema.ts';
-import { findRange, readRange } from '../../http/content-range.ts';
+import { findRange, rangeAsked, readRange } from '../../http/content-range.ts';
 import {
   bodyLength,
   OCTETS,
@@ -153,8 +153,9 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
       // Range is for GET (RFC 9110, 14.2); HEAD with one needs access to those bytes, and tells of
       // the whole.
       const head = request.method === 'HEAD';
-      const range = head ? undefined : readRange(request.headers.range, device.size);
-      const named = head ? findRange(request.headers.range, device.size) : range;
+      const asked = rangeAsked(request.headers);
+      const range = head ? undefined : readRange(asked, device.size);
+      const named = head ? findRange(asked, device.size) : range;
       authorize(request, named === undefined || named === 'outside' ? whole : named);
       const { offset, size } = range ?? whole;
       const headers = {

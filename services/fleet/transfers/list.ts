@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Client } from '../../http/access/client.ts';
 import { seesTransfersOf } from '../../http/access/visibility.ts';
-import { fieldProblem } from '../../http/problems/problem.ts';
+import { makePageToken, readPageToken } from '../../http/page-token.ts';
 import { mayUseHosts } from '../access/hosts.ts';
 import type { Running } from '../etcd/fleet-state.ts';
 import { isUnknown } from '../etcd/group-commit.ts';
@@ -21,7 +21,6 @@ const MIN_ROWS_AT_ONCE = 10;
 const MAX_ROWS = 5000;
 /** A page ends early once its transfers have so many segments: about 5 MB. */
 const MAX_SEGMENTS = 65_536;
-const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export interface ListerOptions {
   store: Store;
@@ -34,7 +33,14 @@ export interface ListerOptions {
 
 export interface Page {
   transfers: FleetTransfer[];
-  /** Of the last one that was looked at; undefined if there are no more. */
+  /** Empty on the last page. */
+  nextPageToken: string;
+  stale: boolean;
+}
+
+interface Found {
+  transfers: FleetTransfer[];
+  /** Id of the last one that was looked at; undefined if there are no more. */
   last: string | undefined;
   stale: boolean;
 }
@@ -55,7 +61,14 @@ export class Lister {
 
   /** @throws Problem invalid_request, etcd_unavailable */
   async list(query: FleetListQuery, client: Client): Promise<Page> {
-    const from = readToken(query.page_token);
+    const filters = filtersOf(query);
+    const from = readPageToken(query.page_token, filters);
+    const { last, ...found } = await this.#find(from, query, client);
+    return { ...found, nextPageToken: last === undefined ? '' : makePageToken(last, filters) };
+  }
+
+  /** @param from id of the last one of the page before */
+  async #find(from: string | undefined, query: FleetListQuery, client: Client): Promise<Found> {
     const matches = matcherOf(query);
     const found: FleetTransfer[] = [];
     let segments = 0;
@@ -91,7 +104,7 @@ export class Lister {
     full: () => boolean,
     take: (view: View) => void,
     found: FleetTransfer[],
-  ): Page {
+  ): Found {
     const { mirror, viewOf } = this.#options;
     const ids = [...mirror.running.keys()].filter((id) => from === undefined || id < from);
     let last: string | undefined;
@@ -150,14 +163,8 @@ export class Lister {
   }
 }
 
-export function writeToken(last: string | undefined): string {
-  return last === undefined ? '' : Buffer.from(last).toString('base64url');
-}
-
-function readToken(token: string | undefined): string | undefined {
-  if (!token) return undefined;
-  const id = Buffer.from(token, 'base64url').toString();
-  if (UUID.test(id)) return id;
-  const detail = 'is not the next_page_token of an earlier page';
-  throw fieldProblem('invalid_request', '/page_token', `page_token ${detail}.`);
+function filtersOf(query: FleetListQuery): unknown[] {
+  const { status, operation, device_name, engine, label, host } = query;
+  const { created_after, created_before } = query;
+  return [status, operation, device_name, engine, label, host, created_after, created_before];
 }

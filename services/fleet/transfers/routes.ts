@@ -16,7 +16,7 @@ import { readTraceContext } from '../../http/trace-context.ts';
 import type { HostGrants } from '../access/hosts.ts';
 import type { Fleet } from '../hosts/fleet.ts';
 import { planOf } from './dry-run.ts';
-import { type Lister, writeToken } from './list.ts';
+import type { Lister } from './list.ts';
 import {
   fleetDryRunSchema,
   fleetListQuerySchema,
@@ -145,11 +145,11 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       },
     },
     async ({ query, client }) => {
-      const { transfers: page, last, stale } = await lister.list(query, client);
+      const { transfers: page, nextPageToken, stale } = await lister.list(query, client);
       return {
         transfers:
           query.view === 'basic' ? page.map(({ segments, timings, ...rest }) => rest) : page,
-        next_page_token: writeToken(last),
+        next_page_token: nextPageToken,
         ...(stale && { stale }),
       };
     },

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { TransferIds } from '../../base/transfer-ids.ts';
+import { totalOf } from '../../daemon/transfers/request.ts';
 import type { Client } from '../../http/access/client.ts';
 import { fieldProblem, Problem } from '../../http/problems/problem.ts';
 import { mayUseHost } from '../access/hosts.ts';
@@ -64,6 +65,8 @@ export class FleetTransfers {
     { client, key, traceparent }: Origin,
     siblings: ReadonlySet<string> = new Set(),
   ): Promise<RunningRecord> {
+    // No host has so many, and the document could not say how many.
+    totalOf(request.segments ?? []);
     return {
       ...{ id: this.#ids.next(), client: client.name, host: workingHost(request), request },
       ...{ acceptedAt: Date.now(), usedKey: key, traceparent },
