@@ -65,9 +65,13 @@ function largeOf({ size }: Scratch): number {
   return Math.floor(Math.min(size, SCRATCH_MAX) / 2);
 }
 
-/** The line through two points, in nanoseconds. If the large copy was quicker, that was noise. */
+/**
+ * The line through two points, in nanoseconds. On a busy machine small copies can take as long as
+ * large ones, and the line would say petabytes a second, by which `auto` would choose for ever: so
+ * the speed is at most twice what the large copy itself had.
+ */
 function speedOf(scratch: Scratch, small: number, large: number): Speed {
-  const ns = Math.max(large - small, 1);
+  const ns = Math.max(large - small, large / 2, 1);
   return {
     latencyNs: Math.round(small),
     bytesPerSecond: Math.round(((largeOf(scratch) - SMALL) * 1e9) / ns),

@@ -57,6 +57,19 @@ describe('measuring', () => {
     expect(new Set(jobs.map(({ engine: name }) => name))).toEqual(new Set(['cpu', 'dma']));
   });
 
+  test('makes no speed of noise: small copies that take longer than large ones', async () => {
+    const { engine } = fakeEngine();
+    const { submit } = engine;
+    engine.submit = (job, { done }) => {
+      const delayMs = (job.segments[0]?.size ?? 0) < MIB ? 8 : 4;
+      return submit(job, { done: (end) => setTimeout(() => done(end), delayMs) });
+    };
+    const { cpu } = await measureSpeeds(engine, { ...scratch, dma: false });
+    // Timers may be early by a millisecond.
+    expect(cpu.bytesPerSecond).toBeLessThan((2 * (scratch.size / 2)) / 0.003);
+    expect(cpu.bytesPerSecond).toBeGreaterThan(0);
+  });
+
   test('leaves DMA alone where it does not reach the range', async () => {
     const { engine, jobs } = fakeEngine();
     expect(Object.keys(await measureSpeeds(engine, { ...scratch, dma: false }))).toEqual(['cpu']);
