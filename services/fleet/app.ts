@@ -42,6 +42,7 @@ import type { Store } from './etcd/store.ts';
 import { healthRoutes } from './health/routes.ts';
 import { contentRoutes } from './hosts/content-routes.ts';
 import { Fleet } from './hosts/fleet.ts';
+import { HostLookup } from './hosts/lookup.ts';
 import { hostRoutes } from './hosts/routes.ts';
 import { SeenWriter } from './hosts/seen-writer.ts';
 import { FleetMetrics } from './metrics.ts';
@@ -141,8 +142,9 @@ export async function buildFleetApp({
       ...{ store, keys, mirror, membership, ends, fleet },
       troubleOf: (host) => dispatch.troubleOf(host),
     });
+    const lookup = new HostLookup({ store, keys, mirror, membership });
     const transfers: FleetTransfers = new FleetTransfers({
-      ...{ store, keys, mirror, membership, views },
+      ...{ store, keys, mirror, hosts: lookup, membership, views },
       limitOf: (client) => keyring?.limitsOf(client).transfersInFlight,
     });
     const batches = new Batches({ store, keys, transfers });
@@ -151,8 +153,9 @@ export async function buildFleetApp({
       ...{ store, keys, mirror, viewOf },
       reachable: () => membership.health.is !== 'away',
     });
-    const grants = new HostGrants((host, device) =>
-      fleet.link(host)?.seen?.devices.find(({ name }) => name === device),
+    const grants = new HostGrants(
+      (host, device) => fleet.link(host)?.seen?.devices.find(({ name }) => name === device),
+      async (host, device) => fleet.link(host)?.device(device),
     );
     metrics.watch({
       ...{ mirror, membership, fleet, ownership },
@@ -201,8 +204,10 @@ export async function buildFleetApp({
     await http.register(batchRoute, { transfers, batches, views, grants, fleet });
     await http.register(patchRoute, { changes });
     await http.register(eventRoutes, { views, mirror, feed });
-    await http.register(hostRoutes, { store, keys, mirror, membership, fleet, grants });
-    await http.register(contentRoutes, { mirror, fleet, grants });
+    await http.register(hostRoutes, {
+      ...{ store, keys, mirror, lookup, membership, fleet, grants },
+    });
+    await http.register(contentRoutes, { lookup, fleet, grants });
     await http.register(healthRoutes, {
       ...{ mirror, membership },
       notReady: () => {

@@ -23,11 +23,16 @@ export interface HostTouches extends Touches {
 /** What a client may touch on each host: its grants are for the devices of all that it may use. */
 export class HostGrants {
   readonly #find: (host: string, device: string) => KnownDevice | undefined;
+  readonly #look: (host: string, device: string) => Promise<unknown>;
   readonly #grants = new WeakMap<Grants, Map<string, Grants>>();
 
-  /** @param find a device as it was seen last */
-  constructor(find: (host: string, device: string) => KnownDevice | undefined) {
+  /** @param find a device as it was seen last @param look asks the host for it, unless it is known */
+  constructor(
+    find: (host: string, device: string) => KnownDevice | undefined,
+    look: (host: string, device: string) => Promise<unknown>,
+  ) {
     this.#find = find;
+    this.#look = look;
   }
 
   /** @returns undefined for every byte of every device */
@@ -46,16 +51,47 @@ export class HostGrants {
     return onHost;
   }
 
-  /** As {@link authorize}, of devices of hosts. @throws Problem forbidden */
-  authorize(
+  /**
+   * As {@link authorize}, of devices of hosts. What a device is known by beside its name is asked for
+   * before it is refused.
+   *
+   * @throws Problem forbidden
+   */
+  async authorize(
     request: FastifyRequest,
     touches: HostTouches,
     pointerOf?: (index: number) => string,
-  ): void {
+  ): Promise<void> {
     const { client } = request;
-    const mayTouch = (touch: Touch) =>
-      this.of(client, touch.host ?? '')?.allow(deviceNameOf(touch.device), touch, touch.write) ??
-      true;
-    authorize(request, touches, pointerOf, client.grants && mayTouch);
+    const asked = new Set<string>();
+    for (;;) {
+      let refused: Touch | undefined;
+      const mayTouch = (touch: Touch) => {
+        const { host = '', device, write } = touch;
+        const allowed = this.of(client, host)?.allow(deviceNameOf(device), touch, write) ?? true;
+        if (!allowed) refused = touch;
+        return allowed;
+      };
+      try {
+        return authorize(request, touches, pointerOf, client.grants && mayTouch);
+      } catch (error) {
+        const { host = '', device = '' } = refused ?? {};
+        const name = deviceNameOf(device);
+        const place = `${host}/${name}`;
+        if (asked.has(place) || !isForOneDevice(client, name)) throw error;
+        asked.add(place);
+        await this.#look(host, name);
+      }
+    }
   }
+}
+
+/** Whether a client has grants for a device that depend on more than its name. */
+function isForOneDevice({ grants }: Client, device: string): boolean {
+  return (
+    grants?.all.some(
+      ({ name, uuid, resource }) =>
+        name === device && (uuid !== undefined || resource !== undefined),
+    ) ?? false
+  );
 }

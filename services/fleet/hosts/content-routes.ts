@@ -29,15 +29,14 @@ import { problemResponses, problemResponsesWith } from '../../http/problems/sche
 import { StreamSlots } from '../../http/stream-slots.ts';
 import { wantReprDigestHeader } from '../../http/want-digest.ts';
 import { type HostGrants, mayUseHost } from '../access/hosts.ts';
-import type { Mirror } from '../etcd/mirror.ts';
-import { etcdUnavailable } from '../transfers/acceptance.ts';
 import type { Fleet } from './fleet.ts';
 import type { HostLink } from './host-link.ts';
+import type { HostLookup } from './lookup.ts';
 import { passThrough } from './pass-through.ts';
 import { hostParams, type Seen } from './schema.ts';
 
 export interface ContentRoutesOptions {
-  mirror: Mirror;
+  lookup: HostLookup;
   fleet: Fleet;
   grants: HostGrants;
 }
@@ -62,26 +61,26 @@ interface Target {
 /** Passes the bytes of hosts' devices through, once the client's right to them is checked. */
 export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async (
   app,
-  { mirror, fleet, grants },
+  { lookup, fleet, grants },
 ) => {
   const streams = new StreamSlots('streams of content');
 
   /** @throws Problem not_found, forbidden, host_unreachable, etcd_unavailable */
-  function find(
+  async function find(
     request: FastifyRequest<{ Params: { host: string; name: string } }>,
     write = false,
-  ): Target {
+  ): Promise<Target> {
     const { host, name } = request.params;
-    if (!mirror.loaded) throw etcdUnavailable();
-    const link = fleet.link(host);
-    if (link === undefined || !mayUseHost(request.client, host)) {
+    const known = mayUseHost(request.client, host) && (await lookup.has(host));
+    const link = known ? fleet.link(host) : undefined;
+    if (link === undefined) {
       throw new Problem('not_found', 'There is no such host; GET /hosts lists them.');
     }
-    grants.authorize(request, [{ host, device: name, offset: 0, size: 0, write }]);
+    await grants.authorize(request, [{ host, device: name, offset: 0, size: 0, write }]);
+    const device = await link.device(name);
     if (link.away !== undefined) {
       throw retryLater('host_unreachable', `Host ${host} cannot be reached: ${link.away}`, 2);
     }
-    const device = link.seen?.devices.find((each) => each.name === name);
     if (device === undefined) {
       throw new Problem('not_found', `Host ${host} has no such device; GET /devices lists them.`);
     }
@@ -92,9 +91,9 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
     request: FastifyRequest<{ Params: { host: string; name: string } }>,
     { offset, size }: ByteRange,
     write = false,
-  ): void {
+  ): Promise<void> {
     const { host, name: device } = request.params;
-    grants.authorize(request, [{ host, device, offset, size, write }], () => '/offset');
+    return grants.authorize(request, [{ host, device, offset, size, write }], () => '/offset');
   }
 
   /** What a host is asked for beside the bytes: a digest of all of them is not for everybody. */
@@ -123,7 +122,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
         },
       },
     },
-    async (request) => find(request).device,
+    async (request) => (await find(request)).device,
   );
 
   app.get(
@@ -147,8 +146,8 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
         },
       },
     },
-    (request, reply) => {
-      const { link, device, path } = find(request);
+    async (request, reply) => {
+      const { link, device, path } = await find(request);
       const whole = { offset: 0, size: device.size };
       // Range is for GET (RFC 9110, 14.2); HEAD with one needs access to those bytes, and tells of
       // the whole.
@@ -156,7 +155,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
       const asked = rangeAsked(request.headers);
       const range = head ? undefined : readRange(asked, device.size);
       const named = head ? findRange(asked, device.size) : range;
-      authorize(request, named === undefined || named === 'outside' ? whole : named);
+      await authorize(request, named === undefined || named === 'outside' ? whole : named);
       const { offset, size } = range ?? whole;
       const headers = {
         ...(range && { range: `bytes=${offset}-${offset + size - 1}` }),
@@ -191,10 +190,10 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
         },
       },
     },
-    (request, reply) => {
-      const { link, device, path } = find(request);
+    async (request, reply) => {
+      const { link, device, path } = await find(request);
       const { offset, size = Math.max(device.size - offset, 1) } = request.query;
-      authorize(request, { offset, size });
+      await authorize(request, { offset, size });
       return streams.use(request.client.name, () =>
         passThrough(request, reply, link, { path: `${path}/checksum`, query: { offset, size } }),
       );
@@ -225,10 +224,10 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
         },
       },
     },
-    (request, reply) => {
-      const { link, device, path } = find(request);
+    async (request, reply) => {
+      const { link, device, path } = await find(request);
       const { offset, size = Math.max(device.size - offset, 1), ...others } = request.query;
-      authorize(request, { offset, size });
+      await authorize(request, { offset, size });
       const { accept } = request.headers;
       return streams.use(request.client.name, () =>
         passThrough(request, reply, link, {
@@ -272,13 +271,13 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
           },
         },
       },
-      (request, reply) => {
-        const { link, device, path } = find(request, true);
+      async (request, reply) => {
+        const { link, device, path } = await find(request, true);
         const { offset, durability } = request.query;
         const length = bodyLength(request);
         // A body of unknown length may go on to the device's end, as it was seen last.
         const size = length ?? Math.max(device.size - offset, 1);
-        authorize(request, { offset, size }, true);
+        await authorize(request, { offset, size }, true);
         const limited = length === undefined && request.client.grants !== undefined;
         const digest = request.headers['content-digest'];
         return streams.use(request.client.name, () =>

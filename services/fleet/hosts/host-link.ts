@@ -13,6 +13,8 @@ const PROBE_MS = 2000;
 /** A gateway of many hosts asks each of them less often: a hundred a second take it 6 % of a CPU. */
 const PROBE_MS_A_HOST = 10;
 const PROBE_DEADLINE_MS = 3000;
+/** Between two probes that clients have caused, who may name devices that do not exist. */
+const REFRESH_MS = 200;
 /** Devices come and go seldom: they are asked for with every so many probes. */
 const PROBES_A_LOOK = 5;
 const STREAM_RETRY_MS = 500;
@@ -45,6 +47,10 @@ export class HostLink {
   #seen: Seen | undefined;
   /** Whether this gateway has probed it itself. */
   #probed = false;
+  /** By performance.now(). */
+  #refreshedAt = Number.NEGATIVE_INFINITY;
+  /** A probe that a client waits for, before it has begun. */
+  #refreshing: Promise<void> | undefined;
 
   constructor(options: HostLinkOptions) {
     this.#options = options;
@@ -80,6 +86,26 @@ export class HostLink {
     return this.#probed;
   }
 
+  /** A device; before there is said to be none, the host is asked, unless it is away. */
+  async device(name: string): Promise<Seen['devices'][number] | undefined> {
+    const find = () => this.#seen?.devices.find((device) => device.name === name);
+    if (find() === undefined && this.away === undefined) await this.refresh();
+    return find();
+  }
+
+  /** Probes the host, devices too, soon after it is called. */
+  refresh(): Promise<void> {
+    const { signal } = this.#closing;
+    this.#refreshing ??= (async () => {
+      const pauseMs = this.#refreshedAt + REFRESH_MS - performance.now();
+      if (pauseMs > 0) await sleep(pauseMs, undefined, { signal }).catch(() => {});
+      this.#refreshing = undefined;
+      this.#refreshedAt = performance.now();
+      await this.#update(true);
+    })();
+    return this.#refreshing;
+  }
+
   close(): void {
     this.#closing.abort();
     void this.client.destroy();
@@ -109,14 +135,9 @@ export class HostLink {
   async #probe(): Promise<void> {
     const { signal } = this.#closing;
     for (let count = 0; !signal.aborted; count++) {
-      const before = this.#seen;
-      const look = count % PROBES_A_LOOK === 0 || before?.state === 'unreachable';
-      const now = await this.#look(look);
+      const look = count % PROBES_A_LOOK === 0 || this.#seen?.state === 'unreachable';
+      await this.#update(look);
       if (signal.aborted) return;
-      const since = before?.state === now.state ? before.since : new Date().toISOString();
-      this.#seen = { ...now, since };
-      this.#probed = true;
-      if (!isDeepStrictEqual(before, this.#seen)) this.#options.stateChanged(this);
       const pauseMs = Math.max(PROBE_MS, this.#options.hosts() * PROBE_MS_A_HOST);
       // Not all gateways and hosts at the same moment.
       await sleep(pauseMs * (0.75 + Math.random() / 2), undefined, { signal }).catch(() => {});
@@ -124,6 +145,16 @@ export class HostLink {
   }
 
   /** @param whole whether to ask for devices too */
+  async #update(whole: boolean): Promise<void> {
+    const now = await this.#look(whole);
+    if (this.#closing.signal.aborted) return;
+    const before = this.#seen;
+    const since = before?.state === now.state ? before.since : new Date().toISOString();
+    this.#seen = { ...now, since };
+    this.#probed = true;
+    if (!isDeepStrictEqual(before, this.#seen)) this.#options.stateChanged(this);
+  }
+
   async #look(whole: boolean): Promise<Omit<Seen, 'since'>> {
     const options = { signal: this.#closing.signal, deadlineMs: PROBE_DEADLINE_MS };
     let { devices = [], dma = false } = this.#seen ?? {};

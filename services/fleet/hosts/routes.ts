@@ -11,6 +11,7 @@ import type { Mirror } from '../etcd/mirror.ts';
 import type { Store } from '../etcd/store.ts';
 import { etcdUnavailable, refusedByEtcd } from '../transfers/acceptance.ts';
 import type { Fleet } from './fleet.ts';
+import type { HostLookup } from './lookup.ts';
 import { removeIdleHost } from './removal.ts';
 import {
   fleetDeviceListSchema,
@@ -27,6 +28,7 @@ export interface HostRoutesOptions {
   store: Store;
   keys: Keys;
   mirror: Mirror;
+  lookup: HostLookup;
   membership: Membership;
   fleet: Fleet;
   grants: HostGrants;
@@ -40,7 +42,7 @@ const abandonQuery = z.strictObject({
 
 export const hostRoutes: FastifyPluginAsyncZod<HostRoutesOptions> = async (
   app,
-  { store, keys, mirror, membership, fleet, grants },
+  { store, keys, mirror, lookup, membership, fleet, grants },
 ) => {
   app.get(
     '/hosts',
@@ -79,8 +81,7 @@ export const hostRoutes: FastifyPluginAsyncZod<HostRoutesOptions> = async (
       },
     },
     async ({ client, params: { host } }) => {
-      if (!mirror.loaded) throw etcdUnavailable();
-      if (!mirror.hosts.has(host) || !mayUseHost(client, host)) throw noSuchHost();
+      await checkHost(host, client);
       return describe(host, client);
     },
   );
@@ -118,7 +119,7 @@ export const hostRoutes: FastifyPluginAsyncZod<HostRoutesOptions> = async (
         const detail = `The token ${client.name} is limited to some hosts: it cannot decide where the fleet's token is sent.`;
         throw new Problem('forbidden', detail);
       }
-      const added = !mirror.hosts.has(host);
+      const added = !(await lookup.has(host));
       if (added && mirror.hosts.size >= MAX_HOSTS) {
         throw new Problem('queue_full', `A fleet has up to ${MAX_HOSTS} hosts.`);
       }
@@ -146,7 +147,7 @@ export const hostRoutes: FastifyPluginAsyncZod<HostRoutesOptions> = async (
     },
     async ({ client, params: { host }, query }, reply) => {
       if (!mirror.loaded || membership.health.is === 'away') throw etcdUnavailable();
-      if (!mirror.hosts.has(host) || !mayUseHost(client, host)) throw noSuchHost();
+      await checkHost(host, client);
       if (query.abandon === 'false') await removeIdleHost({ store, keys, mirror }, host);
       else await write([{ delete: keys.host(host) }, { delete: keys.seen(host) }]);
       return reply.code(204).send(null);
@@ -183,6 +184,12 @@ export const hostRoutes: FastifyPluginAsyncZod<HostRoutesOptions> = async (
       return { devices };
     },
   );
+
+  /** @throws Problem not_found, also if the client may not use it; etcd_unavailable */
+  async function checkHost(host: string, client: Client): Promise<void> {
+    if (!mirror.loaded) throw etcdUnavailable();
+    if (!mayUseHost(client, host) || !(await lookup.has(host))) throw noSuchHost();
+  }
 
   async function write(writes: Parameters<Store['write']>[1]): Promise<void> {
     let revision: number;

@@ -2,7 +2,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import {
-  about,
   batchHeadersSchema,
   inBatch,
   indexOf,
@@ -77,10 +76,10 @@ export const batchRoute: FastifyPluginAsyncZod<BatchRouteOptions> = async (
       const { client, headers } = request;
       const requests: readonly BatchedRequest[] = request.body.transfers;
       for (const [index, each] of requests.entries()) {
-        about(index, () => transfers.checkHosts(each, client));
+        await aboutLater(index, () => transfers.checkHosts(each, client));
       }
       const { touches, pointerOf } = touchesOfBatch(requests);
-      grants.authorize(request, touches, pointerOf);
+      await grants.authorize(request, touches, pointerOf);
       refuseKeyInHeader(headers['idempotency-key']);
       if (requests[0]?.dry_run) {
         return reply.code(200).send({ transfers: await planAll(requests, client) });

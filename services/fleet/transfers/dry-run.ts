@@ -25,7 +25,8 @@ export async function planOf(fleet: Fleet, request: FleetTransferRequest): Promi
   const { host } = request;
   try {
     const options = { deadlineMs: ASK_MS, retryForMs: 0 };
-    return await linkOf(fleet, host).client.planTransfer(bodyOf(request), options);
+    const { client } = await linkOf(fleet, host);
+    return await client.planTransfer(bodyOf(request), options);
   } catch (error) {
     if (isRefusal(error)) throw refusalOf(error);
     if (!(error instanceof DmadError)) throw error;
@@ -38,11 +39,12 @@ export async function planOf(fleet: Fleet, request: FleetTransferRequest): Promi
 }
 
 /** Of a replication a host tells nothing beforehand: its ranges are held against the devices as seen last. */
-function planBetween(fleet: Fleet, request: FleetTransferRequest): Plan {
+async function planBetween(fleet: Fleet, request: FleetTransferRequest): Promise<Plan> {
   const { host, dst_host = host } = request;
   const { src_device_name, src_offset, dst_device_name, dst_offset, size } = replicationOf(request);
-  checkRange(linkOf(fleet, host), src_device_name, { offset: src_offset, size }, 'src_offset');
-  checkRange(linkOf(fleet, dst_host), dst_device_name, { offset: dst_offset, size }, 'dst_offset');
+  const [source, destination] = [await linkOf(fleet, host), await linkOf(fleet, dst_host)];
+  await checkRange(source, src_device_name, { offset: src_offset, size }, 'src_offset');
+  await checkRange(destination, dst_device_name, { offset: dst_offset, size }, 'dst_offset');
   return {
     ...{ dry_run: true, engine: null, engine_reason: REPLICATED, bytes: size },
     segments: [{ src_offset, dst_offset, size }],
@@ -50,21 +52,23 @@ function planBetween(fleet: Fleet, request: FleetTransferRequest): Plan {
 }
 
 /** @throws Problem host_unreachable */
-function linkOf(fleet: Fleet, host: string): HostLink {
+async function linkOf(fleet: Fleet, host: string): Promise<HostLink> {
   const link = fleet.link(host);
+  if (link !== undefined && link.seen === undefined) await link.refresh();
   if (link?.seen !== undefined) return link;
   throw retryLater('host_unreachable', `Host ${host} is not connected yet.`, 1);
 }
 
 /** @throws Problem unknown_device, out_of_range */
-function checkRange(
-  { name: host, seen }: HostLink,
+async function checkRange(
+  link: HostLink,
   deviceName: string,
   { offset, size }: { offset: number; size: number },
   field: 'src_offset' | 'dst_offset',
-): void {
+): Promise<void> {
+  const { name: host } = link;
   const name = deviceNameOf(deviceName);
-  const device = seen?.devices.find((each) => each.name === name);
+  const device = await link.device(name);
   if (device === undefined) throw unknownDevice(host, name, field);
   if (offset < device.size && size <= device.size - offset) return;
   const detail = `${host}/${name} has ${device.size} bytes: ${size} from offset ${offset} on do not fit.`;

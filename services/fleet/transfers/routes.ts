@@ -105,8 +105,8 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       const { body, client } = request;
       request.operation = body.operation;
       // Before the grants, which are kept for each host.
-      transfers.checkHosts(body, client);
-      grants.authorize(request, touchesOnHosts(body), (index) => touchPointer(body, index));
+      await transfers.checkHosts(body, client);
+      await grants.authorize(request, touchesOnHosts(body), (index) => touchPointer(body, index));
       if (body.dry_run) {
         await transfers.unmetDependencies(body, client, new Set());
         return planOf(fleet, body);

@@ -9,6 +9,7 @@ import type { Keys } from '../etcd/keys.ts';
 import type { Membership } from '../etcd/membership.ts';
 import type { Mirror } from '../etcd/mirror.ts';
 import type { Store } from '../etcd/store.ts';
+import type { HostLookup } from '../hosts/lookup.ts';
 import {
   type Acceptance,
   Acceptor,
@@ -25,6 +26,7 @@ export interface ServiceOptions {
   store: Store;
   keys: Keys;
   mirror: Mirror;
+  hosts: HostLookup;
   membership: Membership;
   views: Views;
   /** How many transfers of a client may be under way; undefined: as many as there is room for. */
@@ -118,13 +120,15 @@ export class FleetTransfers {
     this.#room.release(id);
   }
 
-  /** @throws Problem unknown_host, also if the client may not use it */
-  checkHosts({ host, dst_host }: FleetTransferRequest, client: Client): void {
-    const { mirror } = this.#options;
+  /** @throws Problem unknown_host, also if the client may not use it; etcd_unavailable */
+  async checkHosts({ host, dst_host }: FleetTransferRequest, client: Client): Promise<void> {
+    const { mirror, hosts } = this.#options;
     if (!mirror.loaded) throw etcdUnavailable();
-    const known = (name: string) => mirror.hosts.has(name) && mayUseHost(client, name);
-    if (!known(host)) throw unknownHost(host);
-    if (dst_host !== undefined && !known(dst_host)) throw unknownHost(dst_host, '/dst_host');
+    const known = async (name: string) => mayUseHost(client, name) && (await hosts.has(name));
+    if (!(await known(host))) throw unknownHost(host);
+    if (dst_host !== undefined && !(await known(dst_host))) {
+      throw unknownHost(dst_host, '/dst_host');
+    }
   }
 
   /** @throws Problem if etcd takes no writes */
