@@ -114,12 +114,15 @@ suite(`three members of etcd, two gateways and three hosts${why}`, () => {
         }
       };
       const ids: string[] = [];
-      await post(dead);
+      // Until the uploads hold the bytes.
       await fleet.until(async () => {
-        const { body } = await fleet.ask('GET', `/transfers/${ids[0]}`, { gateway: survivor });
-        return body.status === 'queued';
+        await post(dead);
+        await sleep(100);
+        const found = ids
+          .slice(-copies.length)
+          .map((id) => fleet.ask('GET', `/transfers/${id}`, { gateway: survivor }));
+        return (await Promise.all(found)).every(({ body }) => body.status === 'queued');
       });
-      await post(dead);
       await fleet.gateways[dead]?.stop('SIGKILL');
       const since = performance.now();
       for (const release of unblock) release();

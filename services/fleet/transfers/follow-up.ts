@@ -87,11 +87,15 @@ export class FollowUp {
         }
         await this.#options.changed(record, settings);
       } catch (error) {
-        const ended = isFinal(error) ? endedOf(error) : undefined;
+        const ended = error instanceof DmadError ? endedOf(error) : undefined;
+        // Its end in etcd has the change.
         if (ended !== undefined) this.#options.reported(task, ended);
         // It runs already, which a change of its priority alone is too late for.
-        if (withPriority && saysOneOf(error, ['not_changeable'])) withPriority = false;
-        else if (isFinal(error)) await this.#options.changed(record, settings);
+        else if (withPriority && saysOneOf(error, ['not_changeable'])) withPriority = false;
+        else if (saysOneOf(error, ['not_changeable', 'not_found'])) await this.#ask(task);
+        else if (saysOneOf(error, ['invalid_request'])) {
+          await this.#options.changed(record, settings);
+        }
       }
       // Until the watch tells that nothing is left.
       await backoff.wait(this.#signal);
@@ -163,11 +167,6 @@ export class FollowUp {
       return true;
     }
   }
-}
-
-/** Whether a host that was asked for a change will never say anything else. */
-function isFinal(error: unknown): error is DmadError {
-  return saysOneOf(error, ['not_changeable', 'invalid_request', 'not_found']);
 }
 
 function saysOneOf(error: unknown, codes: readonly DmadError['code'][]): error is DmadError {

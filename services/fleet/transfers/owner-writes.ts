@@ -101,11 +101,10 @@ export class OwnerWrites {
         () => this.#endOf(record, settings === undefined ? end : endWithSettings(end, settings)),
       );
       if (written) return 'written';
-      const found = await this.#read([transfer, change]);
+      const found = await this.#readIf(allowed, [transfer, change]);
       if (found === undefined) return 'not_allowed';
       const [running, now] = found;
       if (running === undefined) return 'ended_before';
-      if (now === known) return 'not_allowed';
       known = now;
     }
   }
@@ -132,11 +131,16 @@ export class OwnerWrites {
     return [...writes, { put: used, value, lease }];
   }
 
-  /** @returns the value of each key, if it is there; undefined once this gateway is no member any more */
-  #read(each: readonly string[]): Promise<(string | undefined)[] | undefined> {
-    return this.#persist(async () => {
-      const { rows } = await this.#options.store.read(each.map(only));
-      return rows.map(([row]) => row?.value);
+  /** @returns the value of each key that is there; undefined if the condition does not hold any more */
+  #readIf(
+    allowed: (me: string) => Condition,
+    each: readonly string[],
+  ): Promise<(string | undefined)[] | undefined> {
+    return this.#persist(async (me) => {
+      const condition = allowed(me);
+      const { rows } = await this.#options.store.read([condition.key, ...each].map(only));
+      const [value, ...values] = rows.map(([row]) => row?.value);
+      return holds(condition, value) ? values : undefined;
     }, undefined);
   }
 
@@ -164,5 +168,16 @@ export class OwnerWrites {
         await sleep(retryMs * (0.5 + Math.random() / 2));
       }
     }
+  }
+}
+
+function holds(condition: Condition, value: string | undefined): boolean {
+  switch (condition.is) {
+    case 'absent':
+      return value === undefined;
+    case 'present':
+      return value !== undefined;
+    case 'equal':
+      return value === condition.value;
   }
 }
