@@ -334,6 +334,25 @@ describe('a courier', () => {
     expect((await ended(record.id)).document.status).toBe('cancelled');
   });
 
+  test('what was changed of one that has ended on its host before that heard of it stays changed', async () => {
+    const { etcd, host, make, accept, ended, settings } = await setUp();
+    host.status = 'running';
+    const record = recordOf({ labels: { old: 'x' } });
+    const changed: Settings = { ...settingsOf(record.request), labels: { new: 'y' } };
+    settings.set(record.id, changed);
+    const change = keys.change(record.id);
+    await etcd.write([], [{ put: change, value: writeSettings(changed) }]);
+    host.client.changeTransfer = async (id) => {
+      const transfer = await host.client.getTransfer(id);
+      Object.assign(transfer, { status: 'succeeded', finished_at: '2026-11-27T00:00:00.000Z' });
+      throw problem(409, 'not_changeable');
+    };
+    make().add(await accept(record), true);
+    const { document } = await ended(record.id);
+    expect([document.status, document.labels]).toEqual(['succeeded', { new: 'y' }]);
+    expect(etcd.rows.has(change)).toBe(false);
+  });
+
   test('that its host has it is written only if it does not end at once', async () => {
     const { etcd, host, make, accept, ended } = await setUp();
     const courier = make();

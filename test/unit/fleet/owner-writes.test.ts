@@ -93,6 +93,21 @@ describe("an owner's writes", () => {
     },
   );
 
+  test('an end is written though a change that stood in its way is gone when it is looked for', async () => {
+    const record = recordOf();
+    await acceptor.accept(record);
+    const key = keys.change(record.id);
+    const value = writeSettings(settingsOf(record.request));
+    etcd.rows.set(key, { key, value, created: 1, lease: undefined });
+    const read = etcd.read.bind(etcd);
+    etcd.read = (ranges) => {
+      etcd.rows.delete(key);
+      return read(ranges);
+    };
+    expect(await writes.ended(record, endOf(record, 'expired'))).toBe(true);
+    expect(codeOf(record.id)).toBe('expired');
+  });
+
   test('an end that comes after its host was removed leaves the transfer interrupted', async () => {
     const record = recordOf();
     await acceptor.accept(record);
