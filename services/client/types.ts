@@ -24,7 +24,9 @@ export type TransferRequest = Omit<z.input<typeof transfers.transferRequestSchem
 type FleetRequestFields = 'host' | 'dst_host' | 'mode' | 'block_size' | 'bytes_per_second';
 /** One of POST /transfers/batch. */
 export type BatchedTransferRequest = TransferRequest & { idempotency_key?: string };
-export type TransferPatch = z.input<typeof transfers.transferPatchSchema>;
+/** `bytes_per_second` is for transfers between hosts of a fleet. */
+export type TransferPatch = z.input<typeof transfers.transferPatchSchema> &
+  Pick<z.input<typeof fleetTransfers.fleetTransferPatchSchema>, 'bytes_per_second'>;
 /** With what a fleet's has beside a daemon's. */
 export type Transfer = z.output<typeof transfers.transferSchema> & FleetParts;
 type FleetParts = Partial<

@@ -21,7 +21,7 @@ export function alertsOf({ readiness, devices, engines, metrics }: Known): Alert
   const wrong: string[] = [];
   const notices: string[] = [];
   for (const what of readiness?.waiting_for ?? []) {
-    wrong.push(`The daemon takes no transfers: it waits for ${what}.`);
+    wrong.push(`No transfers are taken: waiting for ${what}.`);
   }
   for (const what of readiness?.degraded ?? [])
     notices.push(`Missing, though work goes on: ${what}.`);

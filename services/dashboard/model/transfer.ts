@@ -6,6 +6,14 @@ import type { FleetTransfer, Device as HostsDevice } from '../../client/types.ts
  * of its devices begin, and perhaps no engine yet.
  */
 export type Transfer = Omit<FleetTransfer, 'host'> & Partial<Pick<FleetTransfer, 'host'>>;
+/** Whether a transfer goes to another host of a fleet, which pulls it as a replication. */
+export function isBetweenHosts({
+  host,
+  dst_host: to,
+}: Pick<Transfer, 'host' | 'dst_host'>): boolean {
+  return to !== undefined && to !== host;
+}
+
 export type TransferStatus = Transfer['status'];
 
 /** A device; the name of a fleet's begins with its host's. */

@@ -51,6 +51,6 @@ export function uploadClient(onProgress: UploadProgress): DmadClient {
 /** What to tell people about a failed call. */
 export function messageOf(error: unknown): string {
   const { code, message } = error as Partial<DmadError>;
-  if (code === 'unreachable') return 'The daemon does not answer.';
+  if (code === 'unreachable') return 'The server does not answer.';
   return message ?? String(error);
 }

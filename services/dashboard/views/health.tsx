@@ -139,7 +139,7 @@ function Versions() {
 function Client() {
   const me = usePoll(whoami);
   const limit = (value: number | null | undefined, format: (value: number) => string) =>
-    value === undefined ? undefined : value === null ? "the daemon's own" : format(value);
+    value === undefined ? undefined : value === null ? 'no limit of its own' : format(value);
   return (
     <section class="panel" aria-label="This client">
       <h2>This client</h2>
@@ -162,7 +162,7 @@ function Client() {
   );
 }
 
-/** What this tab has changed: the daemon's audit log has the same request ids. */
+/** What this tab has changed: the audit log has the same request ids. */
 function Trail() {
   const entries = trail.value;
   return (
@@ -177,7 +177,7 @@ function Trail() {
               <th scope="col">Time</th>
               <th scope="col">Request</th>
               <th scope="col">Answer</th>
-              <th scope="col">Request id, in the daemon's audit log</th>
+              <th scope="col">Request id, as in the audit log</th>
             </tr>
           </thead>
           <tbody>

@@ -32,7 +32,7 @@ export function TokenDialog() {
   return (
     <dialog class="dialog" ref={dialog} aria-labelledby="token-title" onCancel={decline}>
       <form onSubmit={send}>
-        <h2 id="token-title">This daemon asks for a token</h2>
+        <h2 id="token-title">A token is needed</h2>
         <p class="quiet">
           The secret that <code>dmactl token add</code> printed. This tab keeps it until it is
           closed.

@@ -1,40 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { chromium } from 'playwright-core';
-import { Daemon } from '../../support/daemon.ts';
-import { EtcdCluster } from '../../support/etcd.ts';
-import { Gateway } from '../../support/gateway.ts';
-import { ARGS, BROWSER, eventually, type Lab, openPage, post } from './support.ts';
+import { type FleetLab, startFleetLab } from './fleet-lab.ts';
+import { openPage, post } from './support.ts';
 
-/** A gateway with two hosts. */
-let etcd: EtcdCluster;
-let hosts: Daemon[];
-let lab: Lab;
+let lab: FleetLab;
 beforeAll(async () => {
-  etcd = await EtcdCluster.start();
-  hosts = ['hosta', 'hostb'].map(() => new Daemon({ DMAD_FAULTS: '1' }, { lifetimeMs: 300_000 }));
-  const gateway = new Gateway(etcd.urls);
-  const url = await gateway.ready();
-  await eventually(async () => (await fetch(`${url}/readyz`)).ok);
-  for (const [index, host] of hosts.entries()) {
-    await fetch(`${url}/hosts/${['hosta', 'hostb'][index]}`, {
-      method: 'PUT',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ url: await host.ready() }),
-    });
-  }
-  const browser = await chromium.launch({ executablePath: BROWSER, args: ARGS });
-  lab = { daemon: gateway, url, browser, close: () => browser.close() };
-  await eventually(async () => {
-    const { devices } = (await (await fetch(`${url}/devices`)).json()) as { devices: unknown[] };
-    return devices.length === 4;
-  });
+  lab = await startFleetLab();
 });
-afterAll(async () => {
-  await lab.close();
-  await Promise.all([lab.daemon, ...hosts].map((each) => each.stop('SIGKILL')));
-  await etcd.stop();
-});
+afterAll(() => lab.close());
 
 test('a fleet shows the devices of all hosts, a copy on one of them, and a host that goes away', async () => {
   const { page, faults } = await openPage(lab, 'new');
@@ -54,7 +27,7 @@ test('a fleet shows the devices of all hosts, a copy on one of them, and a host 
 
   await page.getByRole('link', { name: 'Hosts' }).click();
   await page.locator('[data-host="hosta"] [data-state="ready"]').waitFor();
-  await hosts[1]?.stop('SIGKILL');
+  await lab.hostb.stop('SIGKILL');
   await page.locator('[data-host="hostb"] [data-state="unreachable"]').waitFor();
   const { id } = await post(
     `${lab.url}/transfers`,

@@ -3,6 +3,7 @@ import { formatCount, formatOffset, formatTime } from '../../model/format.ts';
 import { type Fault, faultsOf, summarise, type Use, type UseSummary } from '../../model/ranges.ts';
 import { formatRoute } from '../../model/route.ts';
 import { now } from '../../state/clock.ts';
+import { service } from '../../state/service.ts';
 import type { DeviceUse } from './map.tsx';
 import { userOf } from './user.ts';
 
@@ -44,8 +45,15 @@ export function UsesTable({ uses }: { uses: readonly DeviceUse[] }) {
           ))}
         </tbody>
       </table>
-      {entries.length === 0 && <p class="empty">No bytes are in use.</p>}
+      {entries.length === 0 && (
+        <p class="empty">
+          {service.value === 'fleet' ? 'No transfer uses any bytes.' : 'No bytes are in use.'}
+        </p>
+      )}
       {entries.length > MOST && <p class="quiet">and {entries.length - MOST} more</p>}
+      {service.value === 'fleet' && (
+        <p class="quiet after">Uploads and downloads are shown by the hosts’ own dashboards.</p>
+      )}
     </section>
   );
 }
@@ -95,12 +103,12 @@ function Row({ device, offset, size, use, pieces, user: id }: Entry) {
   );
 }
 
-/** @param replication empty: not this client's to see */
+/** @param replication of the host; empty: not this client's to see */
 function Inconsistency({ replication }: { replication: string }) {
   return (
     <>
       Neither what it was nor what its source is.{' '}
-      {replication !== '' && (
+      {replication !== '' && service.value === 'daemon' && (
         <a href={formatRoute({ view: 'replications', id: replication })}>The replication</a>
       )}
     </>

@@ -22,7 +22,7 @@ export function Plan({ plan, values, error }: PlanProps) {
         {error !== undefined && <p class="wrong">{error}</p>}
         {plan !== undefined && <FactList facts={factsOf(plan, values)} />}
         {plan === undefined && error === undefined && (
-          <p class="quiet">What the daemon would do stands here as you type.</p>
+          <p class="quiet">What would be done stands here as you type.</p>
         )}
       </section>
       {segments.length > 1 && <Segments segments={segments} />}

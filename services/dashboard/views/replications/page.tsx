@@ -56,7 +56,17 @@ export function ReplicationPage({ id }: { id: string }) {
       <div class="columns">
         <Blocks replication={replication} />
         <Facts replication={replication} />
-        {!isOver(replication) && <RateLimit replication={replication} />}
+        {!isOver(replication) && (
+          <RateLimit
+            rate={replication.bytes_per_second}
+            change={async (rate) =>
+              replications.applyAnswer(
+                await client.changeReplication(replication.id, { bytes_per_second: rate }),
+                performance.now(),
+              )
+            }
+          />
+        )}
       </div>
       <Repeat
         dmactl={replicationDmactl(replication, BASE)}

@@ -1,29 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useState } from 'preact/hooks';
 import type { DmadError } from '../../../client/index.ts';
-import type { Replication } from '../../../client/types.ts';
 import { exactBytes } from '../../model/format.ts';
 import { amount } from '../../model/segments.ts';
 import { TextField } from '../../parts/field.tsx';
-import { client, messageOf } from '../../state/api.ts';
-import { replications } from '../../state/transfers.ts';
+import { messageOf } from '../../state/api.ts';
+
+interface RateLimitProps {
+  /** In bytes a second; null: none. */
+  rate: number | null;
+  change: (rate: number | string | null) => Promise<void>;
+}
 
 /** How fast a replication may read from its peer, which can be changed while it runs. */
-export function RateLimit({
-  replication: { id, bytes_per_second: rate },
-}: {
-  replication: Replication;
-}) {
+export function RateLimit({ rate, change }: RateLimitProps) {
   const [typed, setTyped] = useState<string | undefined>(undefined);
   const [error, setError] = useState<string | undefined>(undefined);
   const value = typed ?? (rate === null ? '' : exactBytes(rate));
 
-  const change = async (event: Event) => {
+  const send = async (event: Event) => {
     event.preventDefault();
     const wanted = amount(value);
     try {
-      const patch = { bytes_per_second: wanted === '' ? null : wanted };
-      replications.applyAnswer(await client.changeReplication(id, patch), performance.now());
+      await change(wanted === '' ? null : wanted);
       setTyped(undefined);
       setError(undefined);
     } catch (failure) {
@@ -33,7 +32,7 @@ export function RateLimit({
   };
 
   return (
-    <form class="panel" aria-label="Rate limit" onSubmit={change}>
+    <form class="panel" aria-label="Rate limit" onSubmit={send}>
       <h2>Rate limit</h2>
       <TextField
         {...{ name: 'bytes_per_second', label: 'Bytes a second', value, error }}

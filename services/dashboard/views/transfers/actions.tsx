@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { adoptTransfer, type Transfer } from '../../model/transfer.ts';
+import { adoptTransfer, isBetweenHosts, type Transfer } from '../../model/transfer.ts';
 import { Actions } from '../../parts/actions.tsx';
 import { client } from '../../state/api.ts';
 import { store } from '../../state/transfers.ts';
@@ -7,8 +7,8 @@ import { store } from '../../state/transfers.ts';
 export function TransferActions({ transfer }: { transfer: Transfer }) {
   const { id, status } = transfer;
   const apply = (answer: Transfer) => store.applyAnswer(adoptTransfer(answer), performance.now());
-  // What runs keeps its priority.
-  const changes = status === 'queued' || status === 'accepted';
+  // What runs keeps its priority, unless it is a replication.
+  const changes = status !== 'running' || isBetweenHosts(transfer);
   return (
     <Actions
       work={transfer}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isOver } from '../../../client/index.ts';
-import { exactBytes, formatOffset } from '../../model/format.ts';
+import { exactBytes, formatOffset, formatRate } from '../../model/format.ts';
 import { formatRoute } from '../../model/route.ts';
 import type { Transfer } from '../../model/transfer.ts';
 import { type Fact, FactList } from '../../parts/fact-list.tsx';
@@ -18,6 +18,7 @@ export function Facts({ transfer }: { transfer: Transfer }) {
     ['Engine', engineOf(transfer)],
     ['Channels', transfer.channels.join(', ')],
     ['Priority', transfer.priority],
+    ['Rate limit', transfer.bytes_per_second && formatRate(transfer.bytes_per_second)],
     ['Timeout', transfer.timeout_ms && `${transfer.timeout_ms / 1000} s`],
     ['Durability', durabilityOf(transfer)],
     ['Verified', transfer.verification && `CRC-32C ${transfer.verification.dst}`],

@@ -10,7 +10,7 @@ import {
 } from '../../model/format.ts';
 import { rateOf, timeLeft } from '../../model/rate.ts';
 import { sentenceOf, waitsFor } from '../../model/sentence.ts';
-import { adoptTransfer, type Transfer } from '../../model/transfer.ts';
+import { adoptTransfer, isBetweenHosts, type Transfer } from '../../model/transfer.ts';
 import { Bar } from '../../parts/bar.tsx';
 import { Figures } from '../../parts/figures.tsx';
 import { Outcome } from '../../parts/outcome.tsx';
@@ -22,6 +22,7 @@ import { useOne } from '../../state/one.ts';
 import { token } from '../../state/session.ts';
 import { store } from '../../state/transfers.ts';
 import { Blocks } from '../replications/blocks.tsx';
+import { RateLimit } from '../replications/rate-limit.tsx';
 import { TransferActions } from './actions.tsx';
 import { Facts } from './facts.tsx';
 import { Segments } from './segments.tsx';
@@ -55,6 +56,19 @@ export function TransferPage({ id }: { id: string }) {
         <Timeline transfer={transfer} />
         <Facts transfer={transfer} />
         {transfer.segments !== null && <Segments segments={transfer.segments} />}
+        {isBetweenHosts(transfer) && !isOver(transfer) && (
+          <RateLimit
+            rate={transfer.bytes_per_second ?? null}
+            change={async (rate) =>
+              store.applyAnswer(
+                adoptTransfer<Transfer>(
+                  await client.changeTransfer(transfer.id, { bytes_per_second: rate }),
+                ),
+                performance.now(),
+              )
+            }
+          />
+        )}
       </div>
       <Repeat
         dmactl={dmactlCommand(transfer, BASE)}
