@@ -165,8 +165,8 @@ export class ActiveTransfer {
       unsettled: () => this.#unsettled(),
       after,
     });
-    // What started within add() has nobody behind it yet.
-    if (this.#state.is === 'running') queue.begin(this.#ticket);
+    // What started within add(), or is about to, has nobody behind it yet.
+    if (this.#state.is === 'running' || this.#state.is === 'starting') queue.begin(this.#ticket);
     // What ended within add() could not be released by a ticket that was not there yet.
     if (this.#state.is === 'left') this.#release();
   }

@@ -75,3 +75,12 @@ test('a fill and a comparison wait for nothing', async () => {
   await bench.create(false, { operation: 'compare' });
   expect(asked).toEqual([]);
 });
+
+test('one that a crash forgets has begun while it waits: what reads there must not run again then', async () => {
+  const { bench } = hold();
+  await bench.create(false);
+  const behind = await bench.create(true, {
+    segments: [{ src_offset: 4096, dst_offset: 8192, size: 4096 }],
+  });
+  expect(bench.recorded().get(behind.id)).toMatchObject({ unsettled: true });
+});

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
+import type { Writing } from '../../../services/daemon/devices/written.ts';
 import type { JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { Job, Segment } from '../../../services/daemon/engines/records.ts';
 import { readClocks } from '../../../services/daemon/journal/elapsed.ts';
@@ -130,7 +131,17 @@ class Life {
     this.#store = store;
     this.#journal = memoryJournal(store, mark).journal;
     const engine = { submit: this.#submit.bind(this), cancel: () => {} };
-    this.service = makeService({ engine, queue: this.queue, journal: this.#journal, chooser });
+    // Of every second copy it takes a while, as if its source were inconsistent.
+    let copies = 0;
+    const asked = new Set<unknown>();
+    const beforeWrite = ({ copy }: Writing) => {
+      if (asked.has(copy?.id)) return undefined;
+      asked.add(copy?.id);
+      return ++copies % 2 === 0 ? settled() : undefined;
+    };
+    this.service = makeService({
+      ...{ engine, queue: this.queue, journal: this.#journal, chooser, beforeWrite },
+    });
   }
 
   /** Moves the next byte of one that runs, or ends it. */
