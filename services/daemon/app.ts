@@ -6,7 +6,7 @@ import type { Server as HttpsServer } from 'node:https';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { getHeapStatistics } from 'node:v8';
-import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
+import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { INSTANCE_HEADER } from '../base/instance.ts';
 import { Lifecycle } from '../base/lifecycle.ts';
 import type { Log } from '../base/log.ts';
@@ -35,8 +35,10 @@ import problemHandler from '../http/problem-handler.ts';
 import { retryLater } from '../http/problems/problem.ts';
 import { problemRoutes } from '../http/problems/routes.ts';
 import requestLog from '../http/request-log.ts';
+import { routeOf } from '../http/route-of.ts';
 import routing from '../http/routing.ts';
 import semantics from '../http/semantics.ts';
+import { syncHook } from '../http/sync-hook.ts';
 import { readTls, tlsFilesOf } from '../http/tls.ts';
 import validation from '../http/validation.ts';
 import { Calibrator } from './calibration/calibration.ts';
@@ -250,11 +252,12 @@ export async function buildApp({
     await http.register(routing);
     await http.register(validation);
     await http.register(jsonBody);
-    http.addHook('onRequest', async ({ routeOptions, headers }, reply) => {
-      if (routeOptions.config.kind !== 'content') return;
+    const checkInstance = (request: FastifyRequest, reply: FastifyReply): undefined => {
+      if (routeOf(request).config.kind !== 'content') return;
       reply.header(INSTANCE_HEADER, instance);
-      if (headers[INSTANCE_HEADER] === instance) throw askedByItself();
-    });
+      if (request.headers[INSTANCE_HEADER] === instance) throw askedByItself();
+    };
+    http.addHook('onRequest', syncHook(checkInstance));
     await http.register(openapi, { service: DAEMON });
     await http.register(rootRoute, { name: 'dmad', page: readPage() });
     await http.register(dashboardAssets);

@@ -42,7 +42,7 @@ export function createFastify(
   tls: TlsOptions,
   readerIdleMs: number,
 ): FastifyInstance {
-  return Fastify({
+  const app = Fastify({
     loggerInstance: log,
     // One line a request is written by request-log.ts.
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request' }),
@@ -64,6 +64,8 @@ export function createFastify(
     // Refused by the work queue, as a problem.
     return503OnClosing: false,
   });
+  app.decorateRequest('route');
+  return app;
 }
 
 /** Ends streams of events, stops listening, and closes once all answers are sent. */

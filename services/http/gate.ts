@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import fp from 'fastify-plugin';
+import { routeOf } from './route-of.ts';
 
 /** Holds requests back while the daemon is not what they should find. */
 export class Gate {
@@ -27,7 +28,7 @@ export class Gate {
 export default fp<{ gate: Gate }>(
   async (app, { gate }) => {
     app.addHook('onRequest', (request, _reply, done) => {
-      if (request.routeOptions.config.access === 'public') done();
+      if (routeOf(request).config.access === 'public') done();
       else gate.pass(done);
     });
   },

@@ -7,6 +7,7 @@ import { ArrivingBodies } from './arriving.ts';
 import { beyondLimits } from './json-limits.ts';
 import { noBodyUnless } from './no-body.ts';
 import { Problem } from './problems/problem.ts';
+import { routeOf } from './route-of.ts';
 import { awaitsContinue } from './semantics.ts';
 import { syncHook } from './sync-hook.ts';
 
@@ -94,8 +95,8 @@ export default fp(
     // A promise on purpose: only once the header is dealt with does Node's parser say what it has
     // against the framing of the body, and then no other answer must be on its way.
     app.addHook('preParsing', async (request, reply, payload) => {
-      const { headers, routeOptions } = request;
-      const parsed = PARSED.includes(request.method) && !routeOptions.config.streamsBody;
+      const { headers, method } = request;
+      const parsed = PARSED.includes(method) && !routeOf(request).config.streamsBody;
       if (!hasBody(headers) || !parsed) return payload;
       if (awaitsContinue(request.raw)) reply.raw.writeContinue();
       arriving.add(payload, reply.raw, performance.now());

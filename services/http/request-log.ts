@@ -2,6 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { readPrefer } from './prefer.ts';
+import { routeOf } from './route-of.ts';
 import { syncHook } from './sync-hook.ts';
 
 /** Where RFC 6750 lets clients put tokens, but this daemon does not look: none goes into the log. */
@@ -49,12 +50,13 @@ export default fp<RequestLogOptions>(
       reply: FastifyReply,
       status: AnsweredRequest['status'],
     ) {
-      const { method, routeOptions } = request;
+      const { method } = request;
+      const { url: route, config } = routeOf(request);
       const url = request.url.replace(TOKEN_IN_QUERY, '$1…');
       const { elapsedTime: ms } = reply;
-      onAnswered({ method, route: routeOptions.url, kind: kindOf(request), status, ms });
+      onAnswered({ method, route, kind: kindOf(request), status, ms });
       // Probes and scrapes come every few seconds and say nothing.
-      const level = routeOptions.config.quiet ? 'debug' : 'info';
+      const level = config.quiet ? 'debug' : 'info';
       request.log[level](
         { method, url, status, duration_ms: Math.round(ms * 1000) / 1000 },
         'request',
@@ -64,10 +66,12 @@ export default fp<RequestLogOptions>(
   { name: 'request-log' },
 );
 
-function kindOf({ routeOptions, headers }: FastifyRequest): RequestKind {
-  const { kind = 'plain', waitsMs } = routeOptions.config;
+function kindOf(request: FastifyRequest): RequestKind {
+  const { kind = 'plain', waitsMs } = routeOf(request).config;
   if (waitsMs === undefined) return kind;
-  return readPrefer(headers.prefer as string | undefined, waitsMs).waitMs > 0 ? 'wait' : kind;
+  return readPrefer(request.headers.prefer as string | undefined, waitsMs).waitMs > 0
+    ? 'wait'
+    : kind;
 }
 
 declare module 'fastify' {

@@ -4,6 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import findMyWay from 'find-my-way';
 import { Problem } from './problems/problem.ts';
+import { routeOf } from './route-of.ts';
 import { syncHook } from './sync-hook.ts';
 
 const JSON_ONLY = ['application/json; charset=utf-8'];
@@ -52,7 +53,7 @@ export default fp(
     const checkHeader = (request: FastifyRequest, reply: FastifyReply): undefined => {
       // A route with parameters also gets the paths of a static one that does not take the method:
       // GET /transfers/batch would be a transfer of that name.
-      if (request.is404 || request.routeOptions.url?.includes(':')) checkMethod(request);
+      if (request.is404 || routeOf(request).url?.includes(':')) checkMethod(request);
       const coding = request.headers['content-encoding'];
       if (coding !== undefined && coding.toLowerCase() !== 'identity') {
         const detail = 'Bodies are taken as they are: send it without a Content-Encoding.';
@@ -60,7 +61,7 @@ export default fp(
           headers: { 'accept-encoding': 'identity' },
         });
       }
-      const { produces = JSON_ONLY } = request.routeOptions.config;
+      const { produces = JSON_ONLY } = routeOf(request).config;
       if (produces.length > 1) reply.header('vary', 'Accept');
       // A client that says nothing accepts anything (RFC 9110, 12.5.1).
       const chooses = request.headers.accept !== undefined && produces.length > 0;

@@ -15,18 +15,25 @@ const PARTS: Record<string, string> = {
   headers: 'header',
 };
 
+/** Of a route that says nothing of a query: it takes none. */
+const NO_QUERY = z.strictObject({});
+
 /** Validates requests with the routes' zod schemas, and answers what they find as a problem. */
 export default fp(
   async (app) => {
     app.setValidatorCompiler<z.ZodType>(({ schema, httpPart = 'body' }) => (data) => {
+      if (schema === NO_QUERY && isEmpty(data)) return {};
       // A POST without a body reaches its validator as null.
       const result = schema.safeParse(httpPart === 'body' ? (data ?? undefined) : data);
-      if (result.success) return { value: result.data };
+      if (result.success) {
+        // Fastify puts together headers that a schema has changed each time that they are asked for.
+        const isSame = httpPart === 'headers' && hasAll(data, result.data);
+        return isSame ? {} : { value: result.data };
+      }
       return { error: validationProblem(result.error, PARTS[httpPart] ?? httpPart) };
     });
-    // A route that says nothing of a query takes none.
     app.addHook('onRoute', (route) => {
-      if (route.schema && !route.schema.hide) route.schema.querystring ??= z.strictObject({});
+      if (route.schema && !route.schema.hide) route.schema.querystring ??= NO_QUERY;
     });
     // Answers are typed against the schemas where they are made, and held to them by the tests;
     // checking each one again at run time would cost more than making it.
@@ -34,6 +41,17 @@ export default fp(
   },
   { name: 'validation' },
 );
+
+function isEmpty(object: unknown): boolean {
+  for (const _ in object as object) return false;
+  return true;
+}
+
+/** Whether all members of one object are those of another. */
+function hasAll(object: unknown, members: unknown): boolean {
+  const [all, some] = [object, members] as Record<string, unknown>[];
+  return Object.keys(some ?? {}).every((name) => all?.[name] === some?.[name]);
+}
 
 function validationProblem(error: z.ZodError, part: string): Problem {
   const found = new Map<string, FieldError>();

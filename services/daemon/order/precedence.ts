@@ -246,13 +246,23 @@ function overlap(a: Omit<Access, 'write'>, b: Omit<Access, 'write'>): boolean {
   return a.device === b.device && a.offset < b.offset + b.size && b.offset < a.offset + a.size;
 }
 
+function compareAccesses(a: Access, b: Access): number {
+  return a.device - b.device || Number(a.write) - Number(b.write) || a.offset - b.offset;
+}
+
+/** As most accesses are already. */
+function inOrder(accesses: readonly Access[]): readonly Access[] {
+  for (let index = 1; index < accesses.length; index++) {
+    const [before, after] = [accesses[index - 1] as Access, accesses[index] as Access];
+    if (compareAccesses(before, after) > 0) return accesses.toSorted(compareAccesses);
+  }
+  return accesses;
+}
+
 /** The same bytes in as few ranges as can be: segments often lie side by side. */
 function mergeAccesses(accesses: readonly Access[]): Access[] {
-  const sorted = [...accesses].sort(
-    (a, b) => a.device - b.device || Number(a.write) - Number(b.write) || a.offset - b.offset,
-  );
   const merged: Access[] = [];
-  for (const access of sorted) {
+  for (const access of inOrder(accesses)) {
     const last = merged.at(-1);
     if (
       last?.device === access.device &&

@@ -54,8 +54,10 @@ export class ConsistencyMap {
 
   /** What a copy makes inconsistent that is not yet. To be marked before it may write. */
   marksOf(writing: Writing): Mark[] {
+    const origins = this.#originsIn(writing);
+    if (origins.length === 0) return [];
     const marks = new Map<Replication, Mark>();
-    for (const { range, origin } of this.#originsIn(writing)) {
+    for (const { range, origin } of origins) {
       const isMarked = [this.#now, this.#afterPowerFailure].every((map) =>
         map.covers(writing.device, range),
       );
@@ -96,11 +98,11 @@ export class ConsistencyMap {
 
   /** Of each range, the replication whose inconsistent bytes a copy writes there. @returns none if no byte is inconsistent */
   #originsIn({ device, ranges, copy }: Writing): Origin[] {
-    const read = copy === undefined ? [] : this.#now.of(copy.source);
+    const isRelevant =
+      (copy !== undefined && this.#now.of(copy.source).length > 0) ||
+      this.#now.of(device).length > 0 ||
+      this.#afterPowerFailure.of(device).length > 0;
     // Most devices have none.
-    const isRelevant = [read, this.#now.of(device), this.#afterPowerFailure.of(device)].some(
-      ({ length }) => length > 0,
-    );
     if (!isRelevant) return [];
     // A copy may read what it writes: what was inconsistent before counts, too.
     const own = new InconsistentRanges(() => {});

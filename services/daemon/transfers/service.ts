@@ -225,7 +225,7 @@ export class TransferService implements WorkSource {
     const named = request.dependsOn.map(
       (name) => before[indexOf(name) ?? before.length]?.transfer.id ?? name,
     );
-    const dependsOn = [...new Set(named)];
+    const dependsOn = named.length === 0 ? named : [...new Set(named)];
     const known = key && this.#keys.find(client, key, { ...request, dependsOn });
     const replayed = known ? (fresh.get(known)?.transfer ?? this.#history.get(known)) : undefined;
     if (replayed !== undefined) return { transfer: replayed, replayed: true };
@@ -265,8 +265,10 @@ export class TransferService implements WorkSource {
 
   /** A function that looks up each transfer once, however many depend on it. */
   #findingOnce(): (id: string) => Dependency | undefined {
-    const found = new Map<string, Dependency | undefined>();
+    let found: Map<string, Dependency | undefined> | undefined;
     return (id) => {
+      // Most depend on none.
+      found ??= new Map();
       if (!found.has(id)) found.set(id, this.#history.dependency(id));
       return found.get(id);
     };

@@ -4,6 +4,7 @@ import type { FastifyBaseLogger, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Operation } from '../../base/vocabulary.ts';
 import type { ProblemCode } from '../problems/problem.ts';
+import { routeOf } from '../route-of.ts';
 import { syncHook } from '../sync-hook.ts';
 import { readTraceContext } from '../trace-context.ts';
 import type { Touch, Touches } from './authorize.ts';
@@ -62,7 +63,7 @@ export default fp<{ audit: FastifyBaseLogger }>(
 
     /** @param status null if the connection closed before there was one */
     function note(request: FastifyRequest, status: number | null, outcome: Outcome): void {
-      const { access } = request.routeOptions.config;
+      const { access } = routeOf(request).config;
       if (request.audited || (outcome !== 'refused' && !isAudited(access))) return;
       request.audited = true;
       const { touches } = request;

@@ -4,6 +4,7 @@ import fp from 'fastify-plugin';
 import { canonicalHost } from '../../base/host-address.ts';
 import { cameInOnUnixSocket } from '../listeners.ts';
 import { Problem } from '../problems/problem.ts';
+import { routeOf } from '../route-of.ts';
 import { syncHook } from '../sync-hook.ts';
 
 /** Of the daemon's own pages, and of an address that a user typed (Fetch Metadata). */
@@ -19,7 +20,7 @@ const TRUSTED_SITES: unknown[] = ['same-origin', 'none'];
 export default fp<{ allowedHosts: readonly string[]; variable?: string }>(
   async (app, { allowedHosts, variable = 'DMAD_ALLOWED_HOSTS' }) => {
     const check = (request: FastifyRequest): undefined => {
-      if (request.routeOptions.config.access === 'public') return;
+      if (routeOf(request).config.access === 'public') return;
       if (cameInOnUnixSocket(request.raw.socket)) return;
       if (isOwnPage(request, allowedHosts)) return;
       throw new Problem(

@@ -6,6 +6,7 @@ import { cameInOnUnixSocket } from '../listeners.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { countHeaders } from '../raw-headers.ts';
+import { routeOf } from '../route-of.ts';
 import { syncHook } from '../sync-hook.ts';
 import { ANONYMOUS, type Client, nameOfUid, trustedClient } from './client.ts';
 import type { Keyring } from './keyring.ts';
@@ -56,7 +57,7 @@ export default fp<AccessOptions>(
 
     const checkClient = (request: FastifyRequest, reply: FastifyReply): undefined => {
       // A path without a route needs a token too: strangers learn nothing.
-      const { access = 'client' } = request.routeOptions.config;
+      const { access = 'client' } = routeOf(request).config;
       if (access === 'public') return;
       request.client = identify(request);
       checkScopes(request.client, access);

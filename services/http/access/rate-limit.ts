@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
+import { routeOf } from '../route-of.ts';
 import type { ClientUse } from './client.ts';
 import { scopesOf } from './scopes.ts';
 
@@ -43,8 +44,8 @@ export default fp<RateLimitOptions>(
 type Limited = 'transfers' | 'bytes';
 
 /** What of that is limited a route takes: what makes transfers, reads content or writes it. */
-function takesOf({ routeOptions }: FastifyRequest): Limited[] {
-  const { access } = routeOptions.config;
+function takesOf(request: FastifyRequest): Limited[] {
+  const { access } = routeOf(request).config;
   const [scope, ...others] = access === undefined ? [] : scopesOf(access);
   if (scope === undefined || others.length > 0) return [];
   if (scope === 'transfers:write') return ['transfers', 'bytes'];

@@ -4,6 +4,7 @@ import fp from 'fastify-plugin';
 import { JSON_BODY_LIMIT } from '../json-body.ts';
 import { retryLater } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
+import { routeOf } from '../route-of.ts';
 import { ANONYMOUS } from './client.ts';
 
 /**
@@ -30,7 +31,7 @@ export default fp(
       schema.response = { ...problemResponses('too_many_refusals'), ...response };
     });
     app.addHook('onRequest', (request, _reply, done) => {
-      const { access, quiet } = request.routeOptions.config;
+      const { access, quiet } = routeOf(request).config;
       if (access === 'public' || quiet || (refused.get(nameOf(request)) ?? 0) < MAX_A_SECOND) {
         done();
         return;
@@ -63,12 +64,13 @@ function nameOf({ client, peer }: FastifyRequest): string {
   return client.name === ANONYMOUS ? `${ANONYMOUS} ${peer.address}` : client.name;
 }
 
-function weightOf({ headers, routeOptions }: FastifyRequest): number {
+function weightOf(request: FastifyRequest): number {
+  const { headers } = request;
   const bytes =
     headers['transfer-encoding'] === undefined
       ? Number(headers['content-length'] ?? 0)
       : UNKNOWN_LENGTH;
   // What is too long is refused unread; an upload is looked at as little.
-  const unread = bytes > JSON_BODY_LIMIT || routeOptions.config.streamsBody;
+  const unread = bytes > JSON_BODY_LIMIT || routeOf(request).config.streamsBody;
   return unread ? 1 : 1 + bytes / 1024;
 }
