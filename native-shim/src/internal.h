@@ -268,6 +268,8 @@ struct piece {
 
 	int status;
 	volatile uint32_t at;           /* segment being worked on */
+	volatile bool joined;           /* with some behind it, as one */
+	bool singly;                    /* RUN: none are to be joined */
 	volatile uint64_t bytes;        /* moved, or read if none are moved */
 	volatile uint64_t received;     /* STREAM: taken from the socket */
 	uint64_t difference;            /* COMPARE: see struct dma_shim_completion */

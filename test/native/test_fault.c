@@ -61,6 +61,43 @@ TEST(a_file_cut_short_under_a_job_ends_it)
 	context_close(&context);
 }
 
+/* They are copied as one; and if that faults, each by itself. */
+TEST(segments_side_by_side_tell_which_of_them_failed)
+{
+	enum { COUNT = 64, BEFORE = 2 };
+
+	for (uint32_t failing = 0; failing < COUNT; failing += 9) {
+		struct context context = context_open(2);
+		struct file a = file_device(&context, "a", MIB);
+		struct dma_shim_segment segments[BEFORE + COUNT] = {
+			/* Not to be repeated: the second one overwrites what the first one reads. */
+			{ 0, 8192, 4096 },
+			{ 4096, 0, 4096 },
+		};
+		struct dma_shim_completion done;
+
+		memset(a.bytes, 1, 4096);
+		memset(a.bytes + 4096, 2, 4096);
+		memset(a.bytes + 64 * KIB, 3, 256 * KIB);
+		for (uint32_t n = 0; n < COUNT; n++)
+			segments[BEFORE + n] = (struct dma_shim_segment) {
+				64 * KIB + n * 4096, 512 * KIB + n * 4096, 4096
+			};
+		SYS(ftruncate(a.descriptor, 512 * KIB + failing * 4096));
+		CHECK_EQ(submit(&context, job_of(1, a.handle, a.handle), segments,
+				BEFORE + COUNT), 0);
+		done = next_done(&context);
+		CHECK_EQ(done.status, -ENXIO);
+		CHECK_EQ(done.segment, BEFORE + failing);
+		CHECK_EQ(done.bytes_done, (BEFORE + failing) * 4096);
+		CHECK_EQ(a.bytes[8192], 1);
+		CHECK_EQ(a.bytes[0], 2);
+		if (failing > 0)
+			CHECK_EQ(a.bytes[512 * KIB + failing * 4096 - 1], 3);
+		context_close(&context);
+	}
+}
+
 TEST(other_jobs_go_on_beside_one_that_faults)
 {
 	struct context context = context_open(3);

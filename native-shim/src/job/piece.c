@@ -122,6 +122,60 @@ static bool check(struct piece *piece, const struct dma_shim_segment *segment,
 }
 
 /*
+ * How many segments from @first on, none from @end on, can be copied as one: they lie one
+ * behind the other, and none reads what another writes, so they can also be copied again.
+ */
+static uint32_t join(const struct job *job, uint32_t first, uint32_t end, uint64_t *size)
+{
+	const struct dma_shim_segment *segment = &job->segments[first];
+	uintptr_t from = (uintptr_t)job->source + segment->src_offset;
+	uintptr_t to = (uintptr_t)job->destination + segment->dst_offset;
+	uint64_t apart = from < to ? to - from : from - to;
+	uint32_t next = first + 1;
+
+	*size = segment->size;
+	for (; next < end; next++) {
+		const struct dma_shim_segment *other = &job->segments[next];
+
+		if (other->src_offset != segment->src_offset + *size ||
+		    other->dst_offset != segment->dst_offset + *size ||
+		    *size + other->size > apart)
+			break;
+		*size += other->size;
+	}
+	return next - first;
+}
+
+/*
+ * Copy segments, those that lie one behind the other as one: for each of 4096 of 4 KiB by
+ * itself a copy takes 1.5 to 3 times as long. Where that fails nobody knows how far it came,
+ * so they are copied again one by one.
+ */
+static void copy_run(struct piece *piece)
+{
+	const struct job *job = piece->job;
+	uint32_t end = piece->segment + piece->run_length;
+	uint32_t count;
+
+	for (uint32_t n = piece->at; n < end; n += count) {
+		uint64_t size = job->segments[n].size;
+
+		count = piece->singly ? 1 : join(job, n, end, &size);
+		piece->at = n;
+		piece->joined = count > 1;
+		operate(piece, &job->segments[n], 0, size);
+		if (!piece->status)
+			continue;
+		if (count == 1)
+			return;
+		piece->status = 0;
+		piece->singly = true;
+		count = 0;
+	}
+	piece->joined = false;
+}
+
+/*
  * Both checksums of a job begin with the same seed, and appending is
  * invertible: they are equal after a segment if and only if that segment is.
  */
@@ -131,6 +185,10 @@ static void run_segments(struct piece *piece)
 	bool checks = job->flags & (DMA_SHIM_JOB_CHECKSUM | DMA_SHIM_JOB_VERIFY);
 	uint32_t end = piece->segment + piece->run_length;
 
+	if (piece->step == STEP_RUN && job->operation == DMA_SHIM_COPY && !checks) {
+		copy_run(piece);
+		return;
+	}
 	for (uint32_t n = piece->segment; n < end; n++) {
 		const struct dma_shim_segment *segment = &job->segments[n];
 		uint64_t began;
@@ -308,9 +366,15 @@ static int fault_status(const struct job *job, const struct fault *fault)
 void piece_run(struct piece *piece)
 {
 	struct fault fault;
+	bool whole;
 
 	piece->began = now_ns();
-	if (!sigbus_guard(execute, piece, &fault))
+	whole = sigbus_guard(execute, piece, &fault);
+	if (!whole && piece->joined) {
+		piece->singly = true;
+		whole = sigbus_guard(execute, piece, &fault);
+	}
+	if (!whole)
 		piece->status = fault_status(piece->job, &fault);
 	else
 		unmap_piece(piece);

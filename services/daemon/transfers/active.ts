@@ -28,6 +28,7 @@ import {
 import { Run, type RunOptions, type RunResult, whyGone } from './run.ts';
 import type { TransferPatch, WaitingFor } from './schema.ts';
 import type { Outcome, Transfer, TransferPlan } from './transfer.ts';
+import { writingOf } from './writing.ts';
 
 /** What a transfer meets on its way. */
 export interface Surroundings extends RunOptions {
@@ -630,17 +631,6 @@ function sourceIncomplete(): Problem {
     'The upload that it waited for was cut short, so that its source is incomplete: upload that ' +
     'again, then send the transfer again.';
   return new Problem('source_incomplete', detail);
-}
-
-function writingOf({ id, plan }: Transfer): Writing {
-  const { operation, source, destination, segments } = plan;
-  const copies = operation === 'copy';
-  const ranges = segments.map(({ src_offset, dst_offset: offset, size }) => ({
-    offset,
-    size,
-    sourceOffset: copies ? src_offset : undefined,
-  }));
-  return { device: destination, ranges, copy: copies ? { id, source } : undefined };
 }
 
 /** The devices whose bytes decide what comes of it. */
