@@ -5,6 +5,7 @@
 #define REQUESTS 1000
 #define SIZE 4096
 #define FROZEN_MS 5000 /* for so long the kernel stays frozen to test that */
+#define IN_FLIGHT 128  /* at most, on two channels */
 
 static struct device from, to;
 static int dma;
@@ -38,8 +39,8 @@ static void submit_slow_requests(void)
  */
 TEST_TIMED(power_freeze_holds_requests, 150)
 {
-	uint64_t last, longest = 0;
-	uint32_t i, copied = 1;
+	uint64_t last, longest = 0, thawed_ms;
+	uint32_t i, copied = 1, while_frozen = 0;
 
 	if (access("/sys/power/pm_test", F_OK))
 		test_skip("this kernel cannot test suspending");
@@ -49,6 +50,7 @@ TEST_TIMED(power_freeze_holds_requests, 150)
 	sysfs_write("/proc/sys/kernel/watchdog_thresh", "60");
 	sysfs_write("/sys/power/pm_test", "freezer");
 	sysfs_write("/sys/power/state", "mem");
+	thawed_ms = now_ms();
 	sysfs_write("/sys/power/pm_test", "none");
 	sysfs_write("/proc/sys/kernel/watchdog_thresh", "10");
 	set_fault("clear");
@@ -65,12 +67,19 @@ TEST_TIMED(power_freeze_holds_requests, 150)
 			longest = at - last;
 		if (at > last)
 			last = at;
+		/* certainly frozen: it may take a while until the write returns */
+		if (at / 1000000 + FROZEN_MS * 9 / 10 > thawed_ms &&
+		    at / 1000000 + FROZEN_MS * 3 / 10 < thawed_ms)
+			while_frozen++;
 	}
-	printf("    the longest pause was %d ms; %u of %u were copied\n", (int)(longest / 1000000),
-	       copied, REQUESTS);
+	printf("    the longest pause was %d ms; %u ended while frozen; %u of %u were copied\n",
+	       (int)(longest / 1000000), while_frozen, copied, REQUESTS);
 	EXPECT(copied > REQUESTS / 2);
-	/* the 64 in flight are done within 1.3 s, and within four on a busy machine */
-	EXPECT(longest / 1000000 > FROZEN_MS / 5);
+	/*
+	 * What is in flight is done within 1.3 s, so that nothing ends for longer than a second. On
+	 * a busy machine it may take all the time, but no more than that ends: else it would be 300.
+	 */
+	EXPECT(longest / 1000000 > FROZEN_MS / 5 || while_frozen <= IN_FLIGHT);
 	wait_for_channels(dma, IOAT_DMA_CHANNEL_READY, 2, 10000);
 }
 
