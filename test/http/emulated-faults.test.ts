@@ -73,6 +73,12 @@ describe('each kind meets its problem', () => {
     expect(await end(readAll(0))).toMatchObject({ code: 'done' });
   });
 
+  test('the message names each device that may have failed', async () => {
+    await set({ kind: 'media_error', count: 2 });
+    await expect(client.runTransfer(copy)).rejects.toThrow(/dax0\.0 to dax1\.0/);
+    await expect(client.checksumContent('dax0.0')).rejects.toThrow(/segment 0, dax0\.0\)/);
+  });
+
   test('slow begins later', async () => {
     await set({ kind: 'slow', delay_ms: 300 });
     const before = performance.now();

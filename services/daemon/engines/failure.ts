@@ -34,15 +34,16 @@ const DMA_CAUSES: Record<DmaError, string> = {
  * The problem that a job's status stands for; the statuses are those of struct
  * dma_shim_completion.
  *
- * @param device the name of the destination device, for the message
+ * @param device the name of the device that was read or written; of a copy, the destination
+ * @param source the name of the device that a copy read: nobody knows on which side it failed
  * @param channel the name of the DMA channel that failed, if one did
  */
 export function jobProblem(
   { status, segment, dma }: Completion,
   device: string,
-  channel?: string,
+  { source = device, channel }: { source?: string; channel?: string | undefined } = {},
 ): Problem {
-  const where = `segment ${segment}, destination ${device}`;
+  const where = `segment ${segment}, ${source === device ? device : `${source} to ${device}`}`;
   if (dma.error !== 'none' && -status !== ENXIO) {
     const detail = `${channel ?? 'The DMA engine'}: ${DMA_CAUSES[dma.error]} (${where}): do not use the destination.`;
     return new Problem(-status === ETIMEDOUT ? 'timeout' : 'dma_error', detail, {

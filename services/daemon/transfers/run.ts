@@ -97,7 +97,9 @@ export class Run {
     }
     const failed = dma.failedChannel === undefined ? [] : [dma.failedChannel];
     const [channel] = this.#options.dma.names(failed);
-    const problem = jobProblem(completion, plan.destination.name, channel);
+    const problem = jobProblem(completion, plan.destination.name, {
+      ...{ source: plan.source.name, channel },
+    });
     if (problem.code === 'internal_error') {
       this.#options.log.error(
         { transfer: id, status, ...origin.trace },
