@@ -81,15 +81,10 @@ export function replicationError(replication: Replication): DmadError {
   });
 }
 
-/** Reads the problem of an answer that is none of the expected ones. */
-export async function problemOf(url: string, response: Response): Promise<DmadError> {
-  return problemIn(url, response, await textOf(response));
-}
-
-/** The same of an answer whose body was read. */
+/** The problem of an answer that is none of the expected ones. */
 export function problemIn(
   url: string,
-  { status, headers }: Pick<Response, 'status' | 'headers'>,
+  { status, headers }: { status: number; headers: Pick<Headers, 'get'> },
   text: string,
 ): DmadError {
   const requestId = headers.get('x-request-id') ?? undefined;
@@ -114,21 +109,6 @@ const CODE = /^[a-z_]{1,64}$/;
 
 /** What of an error is read at most, in bytes: the largest of dmad's has a transfer of 4096 segments. */
 export const MAX_PROBLEM_SIZE = 2 ** 20;
-
-/** The body as text, or as much of it as an error may have: what answers need not be dmad. */
-async function textOf({ body }: Response): Promise<string> {
-  const reader = body?.getReader();
-  const decoder = new TextDecoder();
-  let text = '';
-  for (let size = 0; reader !== undefined && size <= MAX_PROBLEM_SIZE; ) {
-    const { done, value } = await reader.read();
-    if (done) return text + decoder.decode();
-    size += value.length;
-    text += decoder.decode(value, { stream: true });
-  }
-  await reader?.cancel();
-  return text;
-}
 
 function parseProblem(text: string) {
   try {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Agent, fetch as undiciFetch } from 'undici';
+import { Agent, type Dispatcher, request, fetch as undiciFetch } from 'undici';
+import type { Answer } from './answer.ts';
 import { DmadClient } from './client.ts';
 import { type ReadInto, readInto } from './read-into.ts';
-import type { Fetch, TransportOptions } from './transport.ts';
+import type { Ask, Fetch, TransportOptions } from './transport.ts';
 
 export * from './index.ts';
 
-export interface ConnectOptions extends Omit<TransportOptions, 'fetch'> {
+export interface ConnectOptions extends Omit<TransportOptions, 'fetch' | 'ask'> {
   /** `http://…`, `https://…`, or a Unix socket: `unix:/run/dmad/dmad.sock`. */
   url: string;
   tls?: {
@@ -42,10 +43,43 @@ export function connect({ url, tls, ...options }: ConnectOptions): ConnectedClie
   // undici's own fetch, for Node's takes no agent of another version of undici.
   const fetch = ((input: string, init: RequestInit) =>
     undiciFetch(input, { ...(init as object), dispatcher: agent })) as unknown as Fetch;
+  // Takes a third of the processor's time that fetch does.
+  const ask: Ask = async (input, { method, headers, body, signal }) => {
+    const asked = await request(input, {
+      ...{ method: method as Dispatcher.HttpMethod, headers: headers as Record<string, string> },
+      ...{ body: (body as string | undefined) ?? null, signal: signal as AbortSignal },
+      dispatcher: agent,
+    });
+    return answerOf(asked);
+  };
   const transport = { ...options, url: socketPath === undefined ? url : 'http://localhost' };
-  return Object.assign(new DmadClient({ ...transport, fetch }), {
+  return Object.assign(new DmadClient({ ...transport, fetch, ask }), {
     readInto: readInto(agent, transport),
     close: () => agent.close(),
     destroy: () => agent.destroy(),
   });
+}
+
+function answerOf({ statusCode: status, headers, body }: Dispatcher.ResponseData): Answer {
+  return {
+    status,
+    headers: {
+      get: (name) => {
+        const value = headers[name.toLowerCase()];
+        return value === undefined ? null : [value].flat().join(', ');
+      },
+    },
+    json: () => body.json(),
+    text: async (limit) => {
+      const chunks: Buffer[] = [];
+      let size = 0;
+      for await (const chunk of body as AsyncIterable<Buffer>) {
+        chunks.push(chunk);
+        size += chunk.length;
+        if (size > limit) break;
+      }
+      return Buffer.concat(chunks).toString();
+    },
+    discard: () => void body.destroy(),
+  };
 }

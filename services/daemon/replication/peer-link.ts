@@ -208,7 +208,7 @@ export class PeerLink {
   }
 
   /** It would read with rights of its own what its client may not. */
-  #refuseSelf(headers: Headers): void {
+  #refuseSelf(headers: Pick<Headers, 'get'>): void {
     this.#isSelf = headers.get(INSTANCE_HEADER) === this.#options.instance;
     if (this.#isSelf) throw lie('it is this daemon itself');
   }

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** An answer to a request, whose body has not been read. */
+export interface Answer {
+  readonly status: number;
+  readonly headers: Pick<Headers, 'get'>;
+  json(): Promise<unknown>;
+  /** The body, or as much of it as it takes to have more than so many bytes. */
+  text(limit: number): Promise<string>;
+  /** The body is not read: gives its connection up. */
+  discard(): void;
+}
+
+/** One that fetch brought. */
+export class FetchedAnswer implements Answer {
+  readonly response: Response;
+
+  constructor(response: Response) {
+    this.response = response;
+  }
+
+  get status(): number {
+    return this.response.status;
+  }
+
+  get headers(): Headers {
+    return this.response.headers;
+  }
+
+  json(): Promise<unknown> {
+    return this.response.json();
+  }
+
+  async text(limit: number): Promise<string> {
+    const reader = this.response.body?.getReader();
+    const decoder = new TextDecoder();
+    let text = '';
+    for (let size = 0; reader !== undefined && size <= limit; ) {
+      const { done, value } = await reader.read();
+      if (done) return text + decoder.decode();
+      size += value.length;
+      text += decoder.decode(value, { stream: true });
+    }
+    await reader?.cancel();
+    return text;
+  }
+
+  discard(): void {
+    this.response.body?.cancel().catch(() => {});
+  }
+}
