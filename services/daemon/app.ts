@@ -189,7 +189,8 @@ export async function buildApp({
     const clock = new ElapsedClock(await opened.rows.get([CLOCK_KEY]), host);
     const unflushed = new UnflushedDevices(!clock.firstSinceBoot);
     const storage = checkPersistence(engine.storageOf(join(stateDir, 'journal')), log);
-    const beforeWrite = (bytes: Writing) => replications.copying(bytes);
+    const beforeWrite = (bytes: Writing, waits: () => boolean) =>
+      replications.copying(bytes, waits);
     const written = (bytes: Written) => replications.written(bytes);
     const transfers = new TransferService({
       ...{ engine, chooser, dma, queue, unflushed, journal, clock, log, heapBytes },

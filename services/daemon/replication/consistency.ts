@@ -30,11 +30,13 @@ export class ConsistencyMap {
   /** @param changed receives each of which other bytes are inconsistent after a power failure than before */
   constructor(changed: (writer: Writer) => void) {
     this.#changed = changed;
-    this.#afterPowerFailure = new InconsistentRanges((writer) => {
-      const isGone = writer instanceof InconsistentCopy && this.leftBy(writer).length === 0;
-      if (isGone) this.#copies.delete(nameOf(writer.id, writer.replication));
-      changed(writer);
-    });
+    this.#afterPowerFailure = new InconsistentRanges((writer) => this.#noteLeft(writer));
+  }
+
+  #noteLeft(writer: Writer): void {
+    const isGone = writer instanceof InconsistentCopy && this.leftBy(writer).length === 0;
+    if (isGone) this.#copies.delete(nameOf(writer.id, writer.replication));
+    this.#changed(writer);
   }
 
   /** A replication's consistency has changed. */
@@ -50,6 +52,8 @@ export class ConsistencyMap {
     }
     this.#now.restore(writer, ranges);
     this.#afterPowerFailure.restore(writer, ranges);
+    // A copy of which later ones have left nothing has no row from now on.
+    if (ranges.length > 0 && this.leftBy(writer).length === 0) this.#noteLeft(writer);
   }
 
   /** What a copy makes inconsistent that is not yet. To be marked before it may write. */

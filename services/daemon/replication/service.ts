@@ -325,16 +325,21 @@ export class ReplicationService implements EarlierWork, WorkSource {
   /**
    * A copy is about to write: what it copies of inconsistent bytes is inconsistent, too, even if it fails.
    *
+   * @param waits whether it is still to write
    * @returns once the journal has that; undefined if there is nothing new to say
    * @throws Problem what the journal refuses with: then the copy must not write
    */
-  copying(writing: Writing): Promise<void> | undefined {
+  copying(writing: Writing, waits: () => boolean): Promise<void> | undefined {
     const marks = this.#store.marksOf(writing);
     if (marks.length === 0) return undefined;
     const rows = new Map(marks.flatMap(({ copy, ranges }) => [...copyRows(copy, ranges)]));
     // While that is undecided, the copy waits.
     const accepted = this.#options.journal.accept(rows, () => {});
-    return accepted.then(() => this.#store.mark(marks));
+    return accepted.then(() => {
+      if (waits()) this.#store.mark(marks);
+      // It was stopped meanwhile, and work behind it may have written there.
+      else for (const { copy } of marks) this.#overwritten.note(copy);
+    });
   }
 
   /** Other work has written these bytes: they are not inconsistent any more, unless it has copied such. */

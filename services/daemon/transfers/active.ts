@@ -47,10 +47,13 @@ export interface Surroundings extends RunOptions {
   /** It is over, and nothing of it changes any more. */
   finished(transfer: Transfer): void;
   /**
-   * A transfer is about to write, in its turn. @returns once it may; undefined: it may now
+   * A transfer is about to write, in its turn.
+   *
+   * @param waits whether it still waits for that: it may be stopped meanwhile
+   * @returns once it may; undefined: it may now
    * @throws Problem why it must not
    */
-  beforeWrite(writing: Writing): Promise<void> | undefined;
+  beforeWrite(writing: Writing, waits: () => boolean): Promise<void> | undefined;
   /** A transfer has written all of its destination; called before anybody else may write there. */
   written(written: Written): void;
   /** Has transfers outlive the daemon that one which does depends on. */
@@ -543,7 +546,8 @@ export class ActiveTransfer {
   /** @returns whether it may write, later; undefined: it may now */
   #mayWrite(): Promise<boolean> | undefined {
     if (this.transfer.plan.operation !== 'copy') return undefined;
-    return this.#around.beforeWrite(writingOf(this.transfer))?.then(
+    const waits = () => this.#state.is === 'starting';
+    return this.#around.beforeWrite(writingOf(this.transfer), waits)?.then(
       () => true,
       (problem) => {
         this.stop(problem);

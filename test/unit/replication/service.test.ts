@@ -295,3 +295,31 @@ test('what is written before an earlier version’s replication is read is not m
   service.close();
   expect([...disk.noted.values()]).toEqual(['[[1024,3072]]', undefined]);
 });
+
+test('what a copy would have written is not inconsistent if it ends before it writes', async () => {
+  await service.read(storedRows(history(1)));
+  service.historyKnown();
+  const source = makeDevice();
+  const device = makeDevice({ name: 'dax1.0', identity: 'another' });
+  const copyOf = (id: string, offset: number) => ({
+    ...{ device, copy: { id: `00000000-0000-7000-8000-00000000${id}`, source } },
+    ranges: [{ sourceOffset: 0, offset, size: 1024 }],
+  });
+  let waits = true;
+  const writes = service.copying(copyOf('0001', 0), () => waits);
+  disk.accepted();
+  await writes;
+  // It is cancelled while the disk is slow; what came behind it has written there by then.
+  const ends = service.copying(copyOf('0002', 4096), () => waits);
+  waits = false;
+  disk.accepted();
+  await ends;
+  expect(service.inconsistentRanges(device, { ...ANNA, grants: undefined })).toMatchObject([
+    { offset: 0, size: 1024 },
+  ]);
+  // Nor after a restart.
+  service.close();
+  const rows = [...disk.noted].map(([key, row]) => [key.slice(-4), row === undefined]);
+  expect(rows).toEqual(expect.arrayContaining([['0002', true]]));
+  expect(rows).not.toContainEqual(['0001', true]);
+});

@@ -289,6 +289,33 @@ describe('inconsistent ranges', () => {
     }
   });
 
+  test('a copy of which a later one has left nothing is told, whoever is read first', () => {
+    const origins = [0, 200].map((offset) => make({ offset, consistency: 'inconsistent' }));
+    const device = makeDevice({ name: 'dax1.0', identity: 'another' });
+    const store = storeOf(...origins);
+    // The earlier copy is one of the second replication.
+    const [second, first] = [200, 0].map((sourceOffset) => {
+      const copy = { id: idOf(next++), source: DEVICE };
+      const writing = { device, copy, ranges: [{ sourceOffset, offset: 0, size: 10 }] };
+      const marks = store.marksOf(writing);
+      store.mark(marks);
+      overwrite(store, device, { offset: 0, size: 10 });
+      return marks;
+    });
+    const changed: Writer[] = [];
+    const later = new ReplicationStore(
+      () => {},
+      (writer) => changed.push(writer),
+    );
+    const copies = [first ?? [], second ?? []];
+    for (const [index, replication] of origins.entries()) {
+      later.restore({ replication, inconsistent: [], copies: copies[index] ?? [] });
+    }
+    expect(ranges(later, device)).toEqual([{ offset: 0, size: 10, id: origins[0]?.id }]);
+    // Its row goes: it would outlive its replication.
+    expect(changed).toContain(second?.[0]?.copy);
+  });
+
   test('copies do not add any number of ranges', () => {
     const store = storeOf(make({ consistency: 'inconsistent', size: 1 }));
     const copies = Array.from({ length: MAX_RANGES + 10 }, (_, index) => ({
