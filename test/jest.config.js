@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { availableParallelism } from 'node:os';
+import { bundledPackages } from './bundled-packages.js';
 
 const { TEST_DEPTH = 'quick' } = process.env;
 
@@ -13,6 +14,8 @@ export default {
   // See test/support/depth.ts.
   testPathIgnorePatterns: TEST_DEPTH === 'quick' ? ['[.]deep[.]test[.]js$'] : [],
   transform: {},
+  moduleNameMapper: bundledPackages,
+  globalSetup: '<rootDir>/test/bundled-packages.js',
   testTimeout: 60_000,
   // One more than cores: in a good part of their time tests wait, for a disk or a clock.
   maxWorkers: availableParallelism() + 1,

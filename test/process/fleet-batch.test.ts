@@ -49,7 +49,12 @@ suite(`batches and changes in a fleet${why}`, () => {
     expect(second?.body.transfers.map(({ id }: { id: string }) => id)).toEqual(ids);
     expect(new Set(ids).size).toBe(1000);
     expect([...ids].sort()).toEqual(ids);
-    for (const id of ids) expect((await ended(id)).status).toBe('succeeded');
+    for (const id of ids.slice(-2)) expect((await ended(id)).status).toBe('succeeded');
+    await fleet.until(async () => {
+      const { body } = await fleet.ask('GET', '/transfers?status=succeeded&page_size=1000');
+      const succeeded = new Set(body.transfers.map(({ id }: { id: string }) => id));
+      return ids.every((id: string) => succeeded.has(id));
+    });
     const bytes = [await read(0, 0, 1000), await read(1, 0, 1000)];
     for (let index = 0; index < 1000; index++) {
       expect(bytes[index % 2]?.[index]).toBe(index % 256);
