@@ -25,7 +25,6 @@ import { dashboardAssets, readPage } from '../http/dashboard/page.ts';
 import { rootRoute } from '../http/dashboard/root.ts';
 import type { EventStream } from '../http/event-stream.ts';
 import { attemptReload, closeHttp, createFastify } from '../http/fastify.ts';
-import gatePlugin, { Gate } from '../http/gate.ts';
 import jsonBody from '../http/json-body.ts';
 import { metricsRoutes } from '../http/metrics/routes.ts';
 import { checkNodeInternals, descriptorOf } from '../http/node-internals.ts';
@@ -34,6 +33,7 @@ import { PAST_NODE_FROM } from '../http/past-node.ts';
 import problemHandler from '../http/problem-handler.ts';
 import { retryLater } from '../http/problems/problem.ts';
 import { problemRoutes } from '../http/problems/routes.ts';
+import gatePlugin, { RecoveryGate } from '../http/recovery-gate.ts';
 import requestLog from '../http/request-log.ts';
 import { routeOf } from '../http/route-of.ts';
 import routing from '../http/routing.ts';
@@ -224,7 +224,7 @@ export async function buildApp({
     const uploads = new AbortController();
     // Each upload hears of it.
     setMaxListeners(0, uploads.signal);
-    const gate = new Gate();
+    const gate = new RecoveryGate();
 
     let shutdown: Shutdown = { graceMs: 0 };
     const http = createFastify(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { isClosed } from './client-left.ts';
+import { isClosed } from './client-gone.ts';
 import { retryLater } from './problems/problem.ts';
 
 export const EVENT_STREAM = 'text/event-stream';

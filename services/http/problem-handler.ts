@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
-import { staysReadable } from './linger.ts';
+import { staysReadable } from './lingering-close.ts';
 import {
   OutcomeUnknown,
   PROBLEMS,

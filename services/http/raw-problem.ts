@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import http from 'node:http';
 import type { Duplex } from 'node:stream';
-import { lingerUntil } from './linger.ts';
+import { lingerUntil } from './lingering-close.ts';
 import { PROBLEM_TYPE } from './problem-handler.ts';
 import { PROBLEMS, type Problem, problemDetails } from './problems/problem.ts';
 

@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { Exchanges } from './exchanges.ts';
-import { LingeringResponse } from './linger.ts';
+import { LingeringResponse } from './lingering-close.ts';
 import { Problem } from './problems/problem.ts';
 import { renderProblem } from './raw-problem.ts';
 import { closeStalled } from './stalled.ts';

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Writable } from 'node:stream';
-import { isClosed } from './client-left.ts';
+import { isClosed } from './client-gone.ts';
 
 /**
  * Waits for what a watcher hears of.

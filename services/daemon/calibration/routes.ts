@@ -3,7 +3,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { byteCount } from '../../base/byte-count.ts';
 import { authorize } from '../../http/access/authorize.ts';
-import { clientLeft } from '../../http/client-left.ts';
+import { clientGone } from '../../http/client-gone.ts';
 import { fieldProblem } from '../../http/problems/problem.ts';
 import { problemResponses } from '../../http/problems/schema.ts';
 import {
@@ -90,7 +90,7 @@ export const calibrationRoutes: FastifyPluginAsyncZod<CalibrationRoutesOptions> 
       const { name: client } = request.client;
       queue.admit(client);
       const range = { device: device.handle, offset, size };
-      await queue.inTurn({ kind: 'calibration', client }, range, clientLeft(reply), () =>
+      await queue.inTurn({ kind: 'calibration', client }, range, clientGone(reply), () =>
         calibrator.calibrate(scratchOf(device, body, withDma)),
       );
       return enginesDocument(parts);

@@ -4,7 +4,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { crc32cText } from '../../base/crc32c.ts';
 import { authorize } from '../../http/access/authorize.ts';
-import { clientLeft } from '../../http/client-left.ts';
+import { clientGone } from '../../http/client-gone.ts';
 import type { DigestAlgorithm } from '../../http/content-digest.ts';
 import { OCTETS, octetsAnswer, rangeHeader } from '../../http/octets.ts';
 import { Problem } from '../../http/problems/problem.ts';
@@ -69,7 +69,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
       authorize(request, [{ device: name, offset: 0, size: 0, write: false }]);
       const device = inventory.get(name);
       const client = request.client.name;
-      const left = clientLeft(reply);
+      const left = clientGone(reply);
       const pace = (bytes: number) => queue.pace(client, bytes);
       return downloads.use(client, () =>
         download(engine, device, request, reply, {
@@ -109,7 +109,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
         checkBounds(range);
         checkBadBlocks(range);
         const pace = (bytes: number) => queue.pace(client, bytes);
-        const crc = await checksum(engine, device, range, pace, clientLeft(reply));
+        const crc = await checksum(engine, device, range, pace, clientGone(reply));
         return { crc32c: crc32cText(crc) };
       });
     },

@@ -5,7 +5,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { crc32cText } from '../../base/crc32c.ts';
 import { authorize } from '../../http/access/authorize.ts';
-import { clientLeft } from '../../http/client-left.ts';
+import { clientGone } from '../../http/client-gone.ts';
 import {
   type ContentDigests,
   type DigestAlgorithm,
@@ -127,7 +127,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
     const client = request.client.name;
     if (!target.flush) unflushed.add(device);
     const range = { device: device.handle, offset, size: target.length ?? room };
-    const left = clientLeft(reply, signal);
+    const left = clientGone(reply, signal);
     // Before the stream is listed: it throws if there is no thread to be had.
     const hash = digests['sha-256'] === undefined ? undefined : hashes.begin();
     const stream = streams.open({

@@ -5,7 +5,7 @@ import accepts from 'accepts';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { authorize } from '../../http/access/authorize.ts';
-import { clientLeft } from '../../http/client-left.ts';
+import { clientGone } from '../../http/client-gone.ts';
 import { OCTETS, octetsAnswer } from '../../http/octets.ts';
 import { problemResponses } from '../../http/problems/schema.ts';
 import { StreamSlots } from '../../http/stream-slots.ts';
@@ -80,7 +80,7 @@ export const digestRoutes: FastifyPluginAsyncZod<DigestRoutesOptions> = async (
       }
       const client = request.client.name;
       const pace = (bytes: number) => queue.pace(client, bytes);
-      const options = { engine, hashers, pace, left: clientLeft(reply) };
+      const options = { engine, hashers, pace, left: clientGone(reply) };
       if (page !== undefined) {
         return slots.use(client, async () => {
           const hex: string[] = [];

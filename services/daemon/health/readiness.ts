@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { LogHealth } from '../../base/log.ts';
-import type { Gate } from '../../http/gate.ts';
+import type { RecoveryGate } from '../../http/recovery-gate.ts';
 import type { Inventory } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import type { DmaEngine } from '../engines/dma.ts';
@@ -15,7 +15,7 @@ export interface ReadinessOptions {
   dma: DmaEngine;
   chooser: EngineChooser;
   queue: WorkQueue;
-  gate: Gate;
+  gate: RecoveryGate;
   lag: EventLoopLag;
   journal: Journal;
   log: LogHealth;

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { authorize, authorizePeer } from '../../http/access/authorize.ts';
 import { CHANGES_TRANSFERS, SEES_TRANSFERS } from '../../http/access/scopes.ts';
 import { answerCreated, failureOf } from '../../http/answer-created.ts';
-import { isClosed } from '../../http/client-left.ts';
+import { isClosed } from '../../http/client-gone.ts';
 import { EVENT_STREAM, lastEventIdSchema } from '../../http/event-stream.ts';
 import { MERGE_PATCH, takeMergePatch } from '../../http/json-body.ts';
 import { type Preference, preferHeader, readPrefer } from '../../http/prefer.ts';

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { authorize } from '../../http/access/authorize.ts';
 import { CHANGES_TRANSFERS, SEES_TRANSFERS } from '../../http/access/scopes.ts';
 import { answerCreated, failureOf } from '../../http/answer-created.ts';
-import { isClosed } from '../../http/client-left.ts';
+import { isClosed } from '../../http/client-gone.ts';
 import { takeJson } from '../../http/json-body.ts';
 import { type Preference, preferHeader, readPrefer } from '../../http/prefer.ts';
 import { Problem } from '../../http/problems/problem.ts';

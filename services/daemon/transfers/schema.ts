@@ -3,8 +3,8 @@ import { z } from 'zod';
 import { byteCount, isByteCount } from '../../base/byte-count.ts';
 import { crc32cSchema } from '../../base/crc32c.ts';
 import { ENGINE_NAMES, MAX_SEGMENTS, OPERATIONS, PRIORITY_NAMES } from '../../base/vocabulary.ts';
-import { passPlain } from '../../http/pass-plain.ts';
 import { problemSchema } from '../../http/problems/schema.ts';
+import { withFastPath } from '../../http/schema-fast-path.ts';
 import { durabilitySchema } from '../devices/schema.ts';
 import type { Segment } from '../engines/records.ts';
 import { areReadSegments } from './segments-body.ts';
@@ -98,7 +98,7 @@ function countMembers(value: object): number {
   return count;
 }
 
-const segments = passPlain(z.array(segmentSchema).min(1).max(MAX_SEGMENTS), arePlainSegments);
+const segments = withFastPath(z.array(segmentSchema).min(1).max(MAX_SEGMENTS), arePlainSegments);
 
 const PIECE_FIELDS = ['src_offset', 'dst_offset', 'size'] as const;
 

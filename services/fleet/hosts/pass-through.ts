@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Dispatcher } from 'undici';
 import { INSTANCE_HEADER } from '../../base/instance.ts';
-import { clientLeft } from '../../http/client-left.ts';
+import { clientGone } from '../../http/client-gone.ts';
 import { PROBLEMS, Problem, type ProblemCode, retryLater } from '../../http/problems/problem.ts';
 import { awaitsContinue } from '../../http/semantics.ts';
 import type { HostLink } from './host-link.ts';
@@ -41,16 +41,16 @@ export async function passThrough(
   link: HostLink,
   { path, query, headers = {}, upload, accepts = () => true }: PassedRequest,
 ): Promise<void> {
-  const left = clientLeft(reply);
+  const gone = clientGone(reply);
   const method = request.method as 'GET' | 'HEAD' | 'PUT';
   let answer: Dispatcher.ResponseData;
   try {
     answer = await link.request({
-      ...{ method, path: path + queryString(query), headers, signal: left },
+      ...{ method, path: path + queryString(query), headers, signal: gone },
       ...(upload && { body: bodyOf(request, reply, upload.maxBytes) }),
     });
   } catch (error) {
-    left.throwIfAborted();
+    gone.throwIfAborted();
     if (error instanceof Problem) throw error;
     throw unreachable(link, (error as Error).message);
   }

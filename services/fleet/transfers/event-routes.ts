@@ -4,7 +4,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Client } from '../../http/access/client.ts';
 import { SEES_TRANSFERS } from '../../http/access/scopes.ts';
-import { isClosed } from '../../http/client-left.ts';
+import { isClosed } from '../../http/client-gone.ts';
 import { EVENT_STREAM, EventStream, lastEventIdSchema } from '../../http/event-stream.ts';
 import { problemResponses } from '../../http/problems/schema.ts';
 import type { Mirror } from '../etcd/mirror.ts';

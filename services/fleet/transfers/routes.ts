@@ -7,7 +7,7 @@ import { idempotencyKeySchema } from '../../daemon/transfers/schema.ts';
 import { serverTiming } from '../../daemon/transfers/server-timing.ts';
 import { CHANGES_TRANSFERS, SEES_TRANSFERS } from '../../http/access/scopes.ts';
 import { answerCreated, RETRY_AFTER_SECONDS } from '../../http/answer-created.ts';
-import { clientLeft } from '../../http/client-left.ts';
+import { clientGone } from '../../http/client-gone.ts';
 import { type Preference, preferHeader, readPrefer } from '../../http/prefer.ts';
 import { PROBLEMS, Problem, type ProblemCode } from '../../http/problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../../http/problems/schema.ts';
@@ -122,7 +122,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
       const view = await views.waitForAccepted(
         { id, record: replayed ? undefined : record },
-        ...([client, prefer.waitMs, clientLeft(reply)] as const),
+        ...([client, prefer.waitMs, clientGone(reply)] as const),
       );
       return answer(view, reply, prefer, replayed);
     },
@@ -176,7 +176,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       const prefer = readPrefer(headers.prefer, 0);
       if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
       const { waitMs } = prefer;
-      const { document } = await views.waitForEnd(params.id, client, waitMs, clientLeft(reply));
+      const { document } = await views.waitForEnd(params.id, client, waitMs, clientGone(reply));
       return document;
     },
   );
@@ -204,7 +204,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
     async (request, reply) => {
       const { params, client } = request;
       request.transferId = params.id;
-      const gone = clientLeft(reply);
+      const gone = clientGone(reply);
       const view = await transfers.cancel(params.id, client, CANCEL_WAIT_MS, gone);
       if (view.ended === undefined) reply.code(202).header('retry-after', RETRY_AFTER_SECONDS);
       return view.document;

@@ -4,25 +4,25 @@ import type { Writable } from 'node:stream';
 import { Problem } from './problems/problem.ts';
 
 /** Made once: the reason that a signal has by itself is made anew each time, stack and all. */
-const LEFT = new Problem('invalid_request', 'The client left before it was answered.');
+const GONE = new Problem('invalid_request', 'The client left before it was answered.');
 
 /**
- * A signal that nobody waits for an answer any more: its client went away, or it was sent.
+ * A signal that aborts once nobody waits for the answer any more: its client is gone, or it was sent.
  *
- * @param also what ends the wait as well, for its own reason
+ * @param also aborts it too, with its own reason
  */
-export function clientLeft({ raw }: { raw: ServerResponse }, also?: AbortSignal): AbortSignal {
-  const left = new AbortController();
-  const leave = () => left.abort(LEFT);
-  if (isClosed(raw)) leave();
-  raw.once('close', leave);
+export function clientGone({ raw }: { raw: ServerResponse }, also?: AbortSignal): AbortSignal {
+  const gone = new AbortController();
+  const close = () => gone.abort(GONE);
+  if (isClosed(raw)) close();
+  raw.once('close', close);
   if (also !== undefined) {
-    const follow = () => left.abort(also.reason);
+    const follow = () => gone.abort(also.reason);
     if (also.aborted) follow();
     also.addEventListener('abort', follow);
     raw.once('close', () => also.removeEventListener('abort', follow));
   }
-  return left.signal;
+  return gone.signal;
 }
 
 /** Whether the answer was sent, or its connection is gone. */

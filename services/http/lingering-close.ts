@@ -4,19 +4,19 @@ import type { Socket } from 'node:net';
 import type { Duplex, Readable } from 'node:stream';
 
 /**
- * How long a client that has its answer may go on sending, and how much. Most notice the answer
- * only once they have sent all; those that never do are cut off.
+ * How long, and how much, a client may go on sending after its answer. Most clients read the answer
+ * only once they have sent everything; a client that never stops is cut off.
  */
 const MAX_MS = 30_000;
 const MAX_IDLE_MS = 2000;
 const MAX_BYTES = 2 ** 28;
 const CHECK_MS = 100;
-/** A body of a refused request that is worth reading, so that its connection can stay open. */
+/** The rest of a refused request's body is read up to this size, so that its connection can stay open. */
 const MAX_KEPT_BYTES = 2 ** 20;
 
 /**
- * Waits until a stream that is being discarded has ended, its connection is closed, or its client
- * has had its chance.
+ * Waits until a stream that is being discarded has ended, its connection is closed, or a limit is
+ * reached.
  *
  * @param done is called once
  */
@@ -36,14 +36,14 @@ export function lingerUntil(stream: Readable, connection: Duplex, done: () => vo
     const now = performance.now();
     if (socket.bytesRead !== read) readAt = now;
     read = socket.bytesRead;
-    const tooMuch = read - before > MAX_BYTES;
-    if (tooMuch || now - readAt > MAX_IDLE_MS || now - since > MAX_MS) finish();
+    const exceeded = read - before > MAX_BYTES;
+    if (exceeded || now - readAt > MAX_IDLE_MS || now - since > MAX_MS) finish();
   }, CHECK_MS);
   stream.on('end', finish).on('close', finish);
   socket.on('close', finish);
 }
 
-/** What an answer that comes before all of its request was read does. */
+/** An answer that may be sent before all of its request was read. */
 export class LingeringResponse<
   Request extends IncomingMessage = IncomingMessage,
 > extends ServerResponse<Request> {
@@ -71,12 +71,12 @@ export class LingeringResponse<
   }
 }
 
-/** Whether another request can follow: this one was read to its end, or soon will be. */
+/** Whether the connection can carry another request: this one was read to its end, or soon will be. */
 export function staysReadable(request: IncomingMessage): boolean {
   return isRead(request) || Number(request.headers['content-length']) <= MAX_KEPT_BYTES;
 }
 
-/** Whether nothing of a request is left to be read. */
+/** Whether the request was read to its end. */
 function isRead({ complete, headers }: IncomingMessage): boolean {
   if (complete) return true;
   return headers['transfer-encoding'] === undefined && !Number(headers['content-length']);

@@ -2,13 +2,14 @@
 import type { z } from 'zod';
 
 /**
- * Has a schema take at once what it would give back as it is. For what comes by the thousand: zod
- * makes some twenty objects for each of them. Its checks, such as `max`, still apply; and what is
- * not plain it parses as ever, so that it alone says what is wrong.
+ * Makes a schema accept plain values without parsing them, for values that come by the thousand: zod
+ * makes some twenty objects to parse one. The schema's checks, such as `max`, still apply. All other
+ * values are parsed, so that only the schema says what is wrong.
  *
- * @param isPlain true only of values that the schema accepts, its checks apart, and does not change
+ * @param isPlain must be true only of values that the schema, apart from its checks, would accept
+ *   and return unchanged
  */
-export function passPlain<Schema extends z.ZodType>(
+export function withFastPath<Schema extends z.ZodType>(
   schema: Schema,
   isPlain: (value: unknown) => boolean,
 ): Schema {
