@@ -55,7 +55,7 @@ export class Batches {
         const entries = await this.#prepareAll(requests, used, origin);
         const fresh = entries.flatMap(({ record }) => record ?? []);
         const accept = () => this.#acceptor.accept(fresh);
-        if ((await this.#transfers.withRoom(fresh, accept)) === 'accepted') return entries;
+        if ((await this.#transfers.withReservations(fresh, accept)) === 'accepted') return entries;
       }
       await sleep(PAUSE_MS);
     }

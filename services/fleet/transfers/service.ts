@@ -17,8 +17,8 @@ import {
   refusedByEtcd,
   unknownHost,
 } from './acceptance.ts';
+import { AdmissionControl } from './admission-control.ts';
 import type { RunningRecord } from './record.ts';
-import { Room } from './room.ts';
 import { type FleetTransferRequest, workingHost } from './schema.ts';
 import type { View, Views } from './views.ts';
 
@@ -43,13 +43,13 @@ export interface Origin {
 export class FleetTransfers {
   readonly #options: ServiceOptions;
   readonly #acceptor: Acceptor;
-  readonly #room: Room;
+  readonly #admission: AdmissionControl;
   readonly #ids = new TransferIds();
 
   constructor(options: ServiceOptions) {
     this.#options = options;
     this.#acceptor = new Acceptor(options.store, options.keys);
-    this.#room = new Room(options.mirror, options.limitOf);
+    this.#admission = new AdmissionControl(options.mirror, options.limitOf);
   }
 
   /** How many wait for etcd. */
@@ -80,44 +80,44 @@ export class FleetTransfers {
   /** Promises a transfer. @throws Problem; OutcomeUnknown */
   async accept(record: RunningRecord): Promise<Acceptance> {
     this.checkWritable();
-    const problem = this.#room.reserve(record);
+    const problem = this.#admission.reserve(record);
     if (problem !== undefined) {
-      // What was accepted before needs no room.
+      // What was accepted before needs no reservation.
       const earlier = await this.#acceptor.findEarlier(record);
       if (earlier !== undefined) return earlier;
       throw problem;
     }
     try {
       const acceptance = await this.#acceptor.accept(record);
-      if (acceptance.replayed) this.#room.release(record.id);
+      if (acceptance.replayed) this.#admission.release(record.id);
       return acceptance;
     } catch (error) {
-      this.#room.release(record.id);
+      this.#admission.release(record.id);
       throw error;
     }
   }
 
-  /** Takes room for transfers while they are accepted, all or none. @throws Problem queue_full */
-  async withRoom<Outcome extends string>(
+  /** Reserves room for transfers while they are accepted: for all or for none. @throws Problem queue_full */
+  async withReservations<Outcome extends string>(
     records: readonly RunningRecord[],
     accept: () => Promise<Outcome | 'accepted'>,
   ): Promise<Outcome | 'accepted'> {
     let outcome: Outcome | 'accepted' | undefined;
     try {
       for (const record of records) {
-        const problem = this.#room.reserve(record);
+        const problem = this.#admission.reserve(record);
         if (problem !== undefined) throw problem;
       }
       outcome = await accept();
       return outcome;
     } finally {
-      if (outcome !== 'accepted') for (const { id } of records) this.#room.release(id);
+      if (outcome !== 'accepted') for (const { id } of records) this.#admission.release(id);
     }
   }
 
   /** The mirror has it. */
   seen(id: string): void {
-    this.#room.release(id);
+    this.#admission.release(id);
   }
 
   /** @throws Problem unknown_host, also if the client may not use it; etcd_unavailable */

@@ -3,12 +3,12 @@ import { type Problem, retryLater } from '../../http/problems/problem.ts';
 import type { Mirror } from '../etcd/mirror.ts';
 import type { RunningRecord } from './record.ts';
 
-/** Transfers that have not ended: each gateway has them in memory, 2 KB each. */
+/** Transfers that have not ended: each gateway keeps them in memory, 2 KB each. */
 const MAX_RUNNING = 200_000;
-/** Their segments, about 100 bytes each: of all clients, and of one. */
+/** Their segments, about 100 bytes each: of all clients, and of one client. */
 const MAX_SEGMENTS = 262_144;
 const MAX_SEGMENTS_OF_ONE = 131_072;
-/** By then the watch has brought what was accepted, or everything is read again. */
+/** Within this time the watch reports what was accepted, or the mirror reads everything again. */
 const SEEN_WITHIN_MS = 10_000;
 const MANY_UNSEEN = 1000;
 
@@ -20,10 +20,10 @@ interface Unseen {
 }
 
 /**
- * How much more may be accepted. What this gateway is accepting counts from its request on, as the
- * watch tells of it only later.
+ * Limits how many transfers and segments of the fleet are under way. A transfer that this gateway
+ * accepts counts from its request on: the watch, from which the mirror knows it, reports it later.
  */
-export class Room {
+export class AdmissionControl {
   readonly #mirror: Mirror;
   readonly #limitOf: (client: string) => number | undefined;
   readonly #unseen = new Map<string, Unseen>();
@@ -37,7 +37,7 @@ export class Room {
     this.#limitOf = limitOf;
   }
 
-  /** Takes room for a transfer, until the mirror has it or it is released. @returns why there is none */
+  /** Reserves room for a transfer until it is released. @returns a problem if there is none */
   reserve({ id, client, request }: RunningRecord): Problem | undefined {
     const segments = request.segments?.length ?? 0;
     if (this.#unseen.size >= MANY_UNSEEN) this.#forgetOld();
@@ -49,7 +49,7 @@ export class Room {
     return undefined;
   }
 
-  /** The mirror has it, or it was not accepted. */
+  /** Ends a reservation: the mirror has the transfer, or it was not accepted. */
   release(id: string): void {
     const unseen = this.#unseen.get(id);
     if (unseen === undefined) return;
@@ -83,11 +83,11 @@ export class Room {
     );
   }
 
-  /** What ended while the watch was down is never reported. @returns whether there was any */
+  /** Releases what the watch never reports: transfers that ended while it was down. @returns whether there were any */
   #forgetOld(): boolean {
     const before = this.#unseen.size;
     const old = performance.now() - SEEN_WITHIN_MS;
-    // The oldest first.
+    // In order of age, oldest first.
     for (const [id, { since }] of this.#unseen) {
       if (since > old) break;
       this.release(id);
