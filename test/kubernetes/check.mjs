@@ -199,6 +199,7 @@ test('fleet: the gateways start with these settings, and ask every member of etc
 
 test('fleet: the members of etcd know each other, each on a volume and a node of its own', () => {
   const pod = etcd.template.spec;
+  assert.equal(pod.containers[0].image, `dmad-etcd:${version}`);
   const [container] = pod.containers;
   const environment = environmentOf(container);
   checkMounts(pod, etcd.volumeClaimTemplates);

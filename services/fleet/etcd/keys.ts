@@ -90,7 +90,15 @@ function isKind(text: string): text is Kind {
   return (KINDS as readonly string[]).includes(text);
 }
 
+const DIGITS = [...'0123456789abcdef'];
+const REVERSE: ReadonlyMap<string, string> = new Map(
+  DIGITS.map((digit, index) => [digit, DIGITS[DIGITS.length - 1 - index] as string]),
+);
+
 /** The same id with each hex digit subtracted from 15; twice is the id again. */
 function reversed(id: string): string {
-  return id.replace(/[0-9a-f]/g, (digit) => (15 - Number.parseInt(digit, 16)).toString(16));
+  let text = '';
+  // Each change in etcd has it done: by a regular expression it takes three times as long.
+  for (const digit of id) text += REVERSE.get(digit) ?? digit;
+  return text;
 }
