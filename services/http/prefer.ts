@@ -25,10 +25,11 @@ export interface Preference {
  * @param defaultWaitMs what applies when the client says nothing
  */
 export function readPrefer(header: string | undefined, defaultWaitMs: number): Preference {
+  if (header === undefined) return { minimal: false, waitMs: defaultWaitMs, applied: undefined };
   let wait: number | undefined;
   let respondAsync = false;
   let representation: string | undefined;
-  for (const [part] of header?.matchAll(ELEMENT) ?? []) {
+  for (const [part] of header.matchAll(ELEMENT)) {
     const [preference = ''] = part.split(';', 1);
     const [, name, quoted, token] = PREFERENCE.exec(preference.trim()) ?? [];
     // An empty value is none (RFC 7240, 2).

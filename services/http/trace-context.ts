@@ -22,6 +22,7 @@ const LONG_MEMBER = 128;
 
 /** @returns undefined if the request is not part of a trace, or that cannot be read (then it is ignored) */
 export function readTraceContext(headers: IncomingHttpHeaders): TraceContext | undefined {
+  if (headers.traceparent === undefined) return undefined;
   const traceparent = readParent(headers.traceparent);
   if (traceparent === undefined) return undefined;
   const tracestate = readState(headers.tracestate);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { Slots } from '../../base/slots.ts';
 import { OutcomeUnknown, Problem, retryLater } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
 import type { UnflushedDevices } from '../devices/unflushed.ts';
@@ -114,6 +115,8 @@ export class ActiveTransfer {
   #changing: Promise<void> | undefined;
   /** It was its turn during a change: it starts after that one, however many come behind. */
   #due = false;
+  /** What is called once it is over, or left to the next daemon. */
+  readonly #waiting = new Slots<() => void>();
 
   constructor(
     transfer: Transfer,
@@ -146,6 +149,12 @@ export class ActiveTransfer {
   /** Those that it depends on, that had not succeeded when it was accepted. */
   get dependencies(): readonly Dependency[] {
     return this.#dependencies;
+  }
+
+  /** @param done is called once, when it is over or left to the next daemon. @returns what ends the wait */
+  whenLeft(done: () => void): () => void {
+    const number = this.#waiting.add(done);
+    return () => this.#waiting.remove(number);
   }
 
   /**
@@ -589,6 +598,7 @@ export class ActiveTransfer {
     this.#state = { is: 'left' };
     this.transfer.waitingFor = undefined;
     this.#around.left(this);
+    for (const done of this.#waiting) done();
   }
 
   /** Lets those go on that wait for it. */

@@ -482,12 +482,8 @@ export class TransferService implements WorkSource {
     waitMs = Number.POSITIVE_INFINITY,
     answer?: Writable,
   ): Promise<void> {
-    if (!this.#active.has(transfer.id)) return;
-    const watch = (done: () => void) =>
-      this.feed.watch(transfer.id, () => {
-        if (!this.#active.has(transfer.id)) done();
-      });
-    await waitWhile(watch, waitMs, answer);
+    const active = this.#active.get(transfer.id);
+    if (active !== undefined) await waitWhile((done) => active.whenLeft(done), waitMs, answer);
   }
 
   /**

@@ -107,8 +107,9 @@ export default fp<AccessOptions>(
 
 /** @throws Problem forbidden if the client has none of the scopes of which the route asks for one */
 function checkScopes({ name, scopes }: Client, access: RouteAccess): void {
-  const [needed, ...others] = scopesOf(access);
-  if (needed === undefined || [needed, ...others].some((scope) => scopes.has(scope))) return;
+  const anyOf = scopesOf(access);
+  const [needed] = anyOf;
+  if (needed === undefined || anyOf.some((scope) => scopes.has(scope))) return;
   const detail = `The token ${name} lacks the scope ${needed}.`;
   const challenge = `${REALM}, error="insufficient_scope", scope="${needed}"`;
   throw new Problem('forbidden', detail, { headers: { 'www-authenticate': challenge } });
