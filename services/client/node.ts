@@ -7,7 +7,7 @@ import type { Ask, Fetch, TransportOptions } from './transport.ts';
 
 export * from './index.ts';
 
-export interface ConnectOptions extends Omit<TransportOptions, 'fetch' | 'ask'> {
+export interface ConnectOptions extends Omit<TransportOptions, 'fetch' | 'ask' | 'shownAs'> {
   /** `http://…`, `https://…`, or a Unix socket: `unix:/run/dmad/dmad.sock`. */
   url: string;
   tls?: {
@@ -52,7 +52,10 @@ export function connect({ url, tls, ...options }: ConnectOptions): ConnectedClie
     });
     return answerOf(asked);
   };
-  const transport = { ...options, url: socketPath === undefined ? url : 'http://localhost' };
+  const transport = {
+    ...options,
+    ...(socketPath === undefined ? { url } : { url: 'http://localhost', shownAs: url }),
+  };
   return Object.assign(new DmadClient({ ...transport, fetch, ask }), {
     readInto: readInto(agent, transport),
     close: () => agent.close(),

@@ -46,6 +46,8 @@ export interface HttpRequest {
 export interface TransportOptions {
   /** Such as `http://127.0.0.1:8080`; a path in it is a prefix. */
   url: string;
+  /** What messages call the daemon's address; `url` if absent. */
+  shownAs?: string | undefined;
   /** Bearer token, or what gives it for each request. */
   token?: string | (() => string | undefined) | undefined;
   fetch?: Fetch | undefined;
@@ -66,6 +68,7 @@ const MAX_BACKOFF_MS = 2000;
 /** Requests over the injected fetch, repeated where that is safe. */
 export class Transport {
   readonly #base: string;
+  readonly #shownAs: string;
   readonly #token: TransportOptions['token'];
   readonly #fetch: (url: string, init: RequestInit) => Promise<FetchedAnswer>;
   readonly #ask: Ask;
@@ -74,8 +77,10 @@ export class Transport {
   /** What applies to calls that do not say. */
   readonly retryForMs: number;
 
-  constructor({ url, token, fetch, ask, headers, retryForMs, onAnswer }: TransportOptions) {
+  constructor(options: TransportOptions) {
+    const { url, shownAs, token, fetch, ask, headers, retryForMs, onAnswer } = options;
     this.#base = url.replace(/\/+$/, '');
+    this.#shownAs = shownAs ?? this.#base;
     this.#token = token;
     this.#headers = headers;
     this.#onAnswer = onAnswer;
@@ -163,7 +168,7 @@ export class Transport {
       return await abortable(read(answer), signal);
     } catch (error) {
       if (signal.aborted) throw signal.reason;
-      throw error instanceof DmadError ? error : unreachable(this.#base, error);
+      throw error instanceof DmadError ? error : unreachable(this.#shownAs, error);
     }
   }
 

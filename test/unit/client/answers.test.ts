@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from '@jest/globals';
 import { DmadClient } from '../../../services/client/index.ts';
+import { connect } from '../../../services/client/node.ts';
 
 const clientOf = (fetch: () => Promise<Response>) =>
   new DmadClient({ url: 'http://dmad.test', fetch, retryForMs: 0 });
@@ -38,4 +39,13 @@ test.each<[string, object]>([
   const error = await client.listDevices().catch((thrown) => thrown);
   expect(error).toMatchObject({ code: 'unexpected_answer', status: 404 });
   expect(error.message.length).toBeLessThan(400);
+});
+
+test('a socket that nobody listens on is named as the caller named it', async () => {
+  const url = 'unix:/nonexistent/dmad.sock';
+  const client = connect({ url, retryForMs: 0 });
+  const { code, message } = await client.listDevices().catch((thrown) => thrown);
+  expect(code).toBe('unreachable');
+  expect(message).toMatch(/^unix:\/nonexistent\/dmad\.sock: .*ENOENT/);
+  await client.close();
 });
