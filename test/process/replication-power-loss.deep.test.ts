@@ -96,7 +96,7 @@ test(
       );
       expect(answer.status).toBe(202);
       const { id } = JSON.parse(answer.body.toString());
-      for (let times = random.integer(1, 2); times > 0; times--) {
+      for (let times = random.integer(0, 2); times > 0; times--) {
         await sleep(random.integer(0, 1200));
         await failPower();
         const { consistency } = await destination.replication(id);
