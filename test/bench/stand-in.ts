@@ -134,7 +134,8 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
 }
 
 const server = createServer((request, response) => void answer(request, response));
-server.keepAliveTimeout = 0;
+// As a daemon does, which tells clients so.
+server.keepAliveTimeout = 75_000;
 server.listen(0, '127.0.0.1', () => {
   const { port } = server.address() as AddressInfo;
   process.stdout.write(`{"url":"http://127.0.0.1:${port}","host":"127.0.0.1"}\n`);
