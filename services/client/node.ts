@@ -64,6 +64,8 @@ export function connect({ url, tls, ...options }: ConnectOptions): ConnectedClie
 }
 
 function answerOf({ statusCode: status, headers, body }: Dispatcher.ResponseData): Answer {
+  // Whoever reads it hears of its errors. One that is given up has one, too, which would end the process.
+  body.on('error', () => {});
   return {
     status,
     headers: {
