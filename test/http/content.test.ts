@@ -4,6 +4,7 @@ import supertest from 'supertest';
 import { MEMORY_DIR, startTestApp, type TestApp } from '../support/app.ts';
 import { expectProblem } from '../support/conformance.ts';
 import { crc32cText } from '../support/crc32c.ts';
+import { runs } from '../support/depth.ts';
 import { noise } from '../support/random.ts';
 import { WAYS } from '../support/ways.ts';
 import { exchange, request, Wire } from '../support/wire.ts';
@@ -154,7 +155,7 @@ describe.each(WAYS)('%s', (_way, pastNodeFrom) => {
         Array.from({ length: 60 }, async (_, index) => {
           const own = noise(part);
           const offset = index * part;
-          for (let round = 0; round < 3; round++) {
+          for (let round = 0; round < runs(60, 1); round++) {
             const put = request(`PUT /devices/dax1.0/content?offset=${offset}`, {}, own);
             const written = await exchange(port, put);
             expect(JSON.parse(written.body.toString()).crc32c).toBe(crc32cText(own));

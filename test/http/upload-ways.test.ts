@@ -13,6 +13,7 @@ import { MEMORY_DIR, startTestApp, type TestApp } from '../support/app.ts';
 import { expectProblem } from '../support/conformance.ts';
 import { contentCounts } from '../support/content-counts.ts';
 import { crc32c, crc32cText } from '../support/crc32c.ts';
+import { runs } from '../support/depth.ts';
 import { noise, Random } from '../support/random.ts';
 import { WAYS } from '../support/ways.ts';
 import { exchange, request, Wire } from '../support/wire.ts';
@@ -78,7 +79,7 @@ describe.each(WAYS)('uploads %s', (way, pastNodeFrom) => {
       const random = new Random();
       await random.explain(async () => {
         const wire = new Wire(port);
-        for (let round = 0; round < 30; round++) {
+        for (let round = 0; round < runs(600); round++) {
           const size = random.logInteger(1, 6 * MIB);
           const from = random.integer(0, SIZE - size);
           const offset = random.integer(0, SIZE - size);

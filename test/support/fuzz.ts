@@ -380,7 +380,8 @@ export async function stillCopies(app: TestApp): Promise<boolean> {
   const bytes = Buffer.from(`still here ${Date.now()}`);
   await app.inject({ method: 'PUT', url: '/devices/dax0.0/content', payload: bytes });
   const copy = { device_name: 'dax0.0', dst_device_name: 'dax1.0', src_offset: 0, dst_offset: 9 };
-  const response = await app.post({ ...copy, size: bytes.length, verify: 'crc32c' });
+  const request = { ...copy, size: bytes.length, verify: 'crc32c' };
+  const response = await app.post(request, { prefer: 'wait=60' });
   const headers = { range: `bytes=9-${8 + bytes.length}` };
   const read = await app.ask({ url: '/devices/dax1.0/content', headers });
   return response.statusCode === 201 && read.body.equals(bytes);
