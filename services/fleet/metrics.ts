@@ -20,7 +20,7 @@ export interface WatchedFleet {
   accepting(): number;
 }
 
-/** What Prometheus scrapes of a gateway. No label takes a value that a client chooses. */
+/** A gateway's metrics. No label has a value that a client chooses. */
 export class FleetMetrics {
   readonly registry = new Registry();
   readonly requests: RequestMetrics;

@@ -3,12 +3,12 @@ import { Counter, Gauge, type Registry } from 'prom-client';
 import type { DmaEngine } from '../engines/dma.ts';
 import { CHANNEL_STATES, type Channel } from '../engines/records.ts';
 
-/** A metric of each DMA channel, and what a channel adds to it: one value, or one for each label. */
+/** A metric of each DMA channel, and its values: one, or one for each label. */
 interface ChannelMetric {
   Kind: typeof Counter<string> | typeof Gauge<string>;
   name: string;
   help: string;
-  /** Beside the channel's name. */
+  /** A label beside the channel's name. */
   label?: string;
   values(channel: Channel): [label: string, value: number][];
 }
@@ -54,7 +54,7 @@ const CHANNEL_METRICS: readonly ChannelMetric[] = [
   },
 ];
 
-/** Passes on what the kernel module counts of each DMA channel, whenever it is scraped. */
+/** Reports at each scrape what the kernel module counts of each DMA channel. */
 export function watchChannels(dma: DmaEngine, registers: Registry[]): void {
   const channels = onceAScrape(() => dma.channels());
   for (const { Kind, name, help, label, values } of CHANNEL_METRICS) {
@@ -73,7 +73,7 @@ export function watchChannels(dma: DmaEngine, registers: Registry[]): void {
   }
 }
 
-/** A scrape collects all its metrics at one go, so that they can be of one moment. */
+/** A scrape collects all metrics in one turn, so one reading serves all of them. */
 function onceAScrape<Result>(read: () => Result): () => Result {
   let result: Result | undefined;
   return () => {

@@ -27,7 +27,7 @@ export class ContentMetrics implements ContentObserver {
       labelNames: ['direction', 'result'],
       registers,
     });
-    // A series that is not there before its first event hides that event from increase().
+    // increase() does not see the first event of a series that did not exist before.
     for (const direction of CONTENT_DIRECTIONS) {
       this.#bytes.inc({ direction }, 0);
       for (const result of CONTENT_RESULTS) this.#requests.inc({ direction, result }, 0);

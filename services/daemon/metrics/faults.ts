@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Counter, Gauge, type Registry } from 'prom-client';
 
-/** What is read of emulated faults. */
+/** The emulated faults that a scrape reads. */
 export interface WatchedFaults {
   readonly size: number;
-  /** How many operations each kind has struck. */
+  /** How many operations met a fault of each kind. */
   readonly struck: Readonly<Record<string, number>>;
 }
 
-/** Of a daemon whose devices fail on demand, and of no other. */
+/** Metrics of a daemon whose devices fail on demand; no other daemon has them. */
 export function watchFaults(faults: WatchedFaults, registers: Registry[]): void {
   new Gauge({
     name: 'dmad_emulated_faults',

@@ -22,13 +22,13 @@ import { ContentMetrics } from './content.ts';
 import { type WatchedFaults, watchFaults } from './faults.ts';
 import { ReplicationMetrics, type WatchedReplications } from './replications.ts';
 
-/** From less than a page takes from cache to cache, to minutes, a region on slow media. */
+/** From less than a page in the cache takes, to minutes for a region on slow media. */
 const PHASE_BUCKETS = buckets125(1e-6, 1000);
-/** From a disk with a cache that lasts, to one that is overburdened. */
+/** From a disk with a persistent cache to one that is overloaded. */
 const SYNC_BUCKETS = [0.0005, 0.002, 0.01, 0.05, 0.25, 1, 5];
 const NS_PER_SECOND = 1e9;
 
-/** What is read when Prometheus scrapes. */
+/** What a scrape reads. */
 export interface Watched {
   transfers: TransferService;
   replications: WatchedReplications;
@@ -39,7 +39,7 @@ export interface Watched {
   log: LogHealth;
 }
 
-/** What Prometheus scrapes. No label takes a value that a client chooses. */
+/** The daemon's metrics. No label has a value that a client chooses. */
 export class Metrics implements TransferObserver, JournalObserver {
   readonly registry = new Registry();
   readonly #registers = [this.registry];
@@ -99,7 +99,7 @@ export class Metrics implements TransferObserver, JournalObserver {
   constructor() {
     for (const metric of PROCESS_METRICS) this.registry.registerMetric(metric);
     this.#eventLoop = new EventLoopWindow(this.#registers);
-    // A series that is not there before its first event hides that event from increase().
+    // increase() does not see the first event of a series that did not exist before.
     for (const operation of OPERATIONS) {
       for (const engine of operation === 'copy' ? ENGINE_NAMES : (['cpu'] as const)) {
         for (const status of ENDS) this.#transfers.inc({ operation, engine, status }, 0);
@@ -112,17 +112,17 @@ export class Metrics implements TransferObserver, JournalObserver {
     }
   }
 
-  /** Measures nothing any more. */
+  /** Stops measuring. */
   close(): void {
     this.#eventLoop.stop();
   }
 
-  /** Of a daemon with DMAD_FAULTS=1. */
+  /** Adds the metrics of emulated faults, which only a daemon with DMAD_FAULTS=1 has. */
   watchFaults(faults: WatchedFaults): void {
     watchFaults(faults, this.#registers);
   }
 
-  /** Reads these when it is scraped. */
+  /** Adds the metrics that a scrape reads from these. */
   watch({ transfers, replications, inventory, engine, dma, journal, log }: Watched): void {
     const registers = this.#registers;
     watchChannels(dma, registers);

@@ -9,13 +9,13 @@ interface Ended {
   progress: { equal: number; copied: { count: number }; again: number };
 }
 
-/** What is read when Prometheus scrapes. */
+/** What a scrape reads. */
 export interface WatchedReplications {
   readonly running: { all: number; awaitingPeer: number };
   inconsistentBytes(device: Device): number;
 }
 
-/** What is counted of replications from other hosts. */
+/** Metrics of replications from other hosts. */
 export class ReplicationMetrics {
   readonly #ended: Counter;
   readonly #blocks: Counter;

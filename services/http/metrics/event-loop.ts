@@ -4,10 +4,10 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Gauge, type Registry } from 'prom-client';
 
 const RESOLUTION_MS = 10;
-/** A scraper that asks at least this often misses nothing. */
+/** A scraper that reads at least this often misses nothing. */
 const SCRAPE_INTERVAL_MS = 60_000;
 
-/** Named as prom-client's own collector names them; that one resets whenever it is read. */
+/** The names are those of prom-client's own collector, which resets whenever it is read. */
 const LAGS: readonly [name: string, what: string, read: (h: IntervalHistogram) => number][] = [
   ['min', 'least', ({ min }) => min],
   ['max', 'greatest', ({ max }) => max],
@@ -18,8 +18,8 @@ const LAGS: readonly [name: string, what: string, read: (h: IntervalHistogram) =
 ];
 
 /**
- * How late the event loop is, over the last one to two minutes. Reading it changes nothing, so that
- * each scraper sees all of it.
+ * The event loop's delay over the last one to two minutes. Reading it resets nothing, so each scraper
+ * sees all of it.
  */
 export class EventLoopWindow {
   #current = monitor();
@@ -72,7 +72,7 @@ export class EventLoopWindow {
     this.#next = monitor();
   }
 
-  /** Of nanoseconds with the monitor's own interval in them; 0 while nothing was measured. */
+  /** @param ns of the monitor, which includes its interval @returns seconds; 0 if nothing was measured yet */
   #seconds(ns: number): number {
     return this.#current.count === 0 ? 0 : Math.max(0, ns / 1e6 - RESOLUTION_MS) / 1000;
   }

@@ -2,7 +2,7 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { LogHealth } from '../../base/log.ts';
 
-/** Passes on how the log fares, whenever it is scraped. */
+/** Reports the log's losses and its backlog at each scrape. */
 export function watchLog(log: LogHealth, registers: Registry[]): void {
   new Counter({
     name: 'dmad_log_lines_lost_total',

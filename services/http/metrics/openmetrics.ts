@@ -3,9 +3,9 @@
 export const OPENMETRICS_TYPE = 'application/openmetrics-text; version=1.0.0; charset=utf-8';
 
 /**
- * The Prometheus text format as OpenMetrics: a counter's family is named without `_total`, there
- * are no empty lines, and the end is marked. (prom-client can write it too, but renames the counters
- * of its registry for good.)
+ * Converts the Prometheus text format to OpenMetrics: a counter's family has no `_total` in its name,
+ * there are no empty lines, and the end is marked. prom-client can do so, too, but renames the
+ * registry's counters for good.
  */
 export function toOpenMetrics(text: string): string {
   const families = text.split('\n\n').map((family) => {

@@ -4,8 +4,8 @@ import { collectDefaultMetrics, type Metric, Registry } from 'prom-client';
 const NEVER_MS = 2 ** 31 - 1;
 
 /**
- * Of the process. What observes them cannot be stopped, so it is started once, and knows nothing of
- * the service.
+ * Metrics of the process. Their observers cannot be stopped, so they are started once a process, and
+ * hold no reference to a service.
  */
 export const PROCESS_METRICS = collectProcessMetrics();
 
@@ -16,7 +16,7 @@ function collectProcessMetrics(): Metric[] {
     registry
       .getMetricsAsArray()
       .map(({ name }) => name)
-      // Its gauges of the event loop's lag are reset whenever any scraper reads them.
+      // Its gauges of the event loop's lag reset whenever any scraper reads them.
       .filter((name) => !name.startsWith('nodejs_eventloop_lag_'))
       .map((name) => registry.getSingleMetric(name) as Metric)
   );

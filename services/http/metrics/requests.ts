@@ -3,10 +3,10 @@ import { Histogram, type Registry } from 'prom-client';
 import type { AnsweredRequest } from '../request-log.ts';
 import { buckets125 } from './buckets.ts';
 
-/** From an answer out of memory to the longest wait that a client can ask for. */
+/** From an answer that is in memory to the longest wait that a client can ask for. */
 const REQUEST_BUCKETS = buckets125(1e-4, 100);
 
-/** Counts requests by how they were answered, and how long that took. */
+/** Counts requests by their answer, and measures how long each took. */
 export class RequestMetrics {
   readonly #durations: Histogram;
 
@@ -24,7 +24,7 @@ export class RequestMetrics {
   }
 
   answered({ method, route, kind, status, ms }: AnsweredRequest): void {
-    // A method is what a client sends: without a route it could be anything.
+    // Without a route the method is any text that a client chose.
     const known = route !== undefined;
     const labels = {
       method: known ? method : 'other',

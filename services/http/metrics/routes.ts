@@ -8,7 +8,7 @@ import { Problem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { OPENMETRICS_TYPE, toOpenMetrics } from './openmetrics.ts';
 
-/** What is scraped, and what stops measuring. */
+/** The metrics to scrape, and how to stop measuring. */
 export interface ScrapedMetrics {
   readonly registry: Registry;
   close(): void;
@@ -52,7 +52,7 @@ export const metricsRoutes: FastifyPluginAsyncZod<{ metrics: ScrapedMetrics }> =
 };
 
 /**
- * Another version of OpenMetrics is answered with ours, as its specification has it.
+ * If a client asks for another version of OpenMetrics, it gets this one, as the specification allows.
  *
  * @throws Problem not_acceptable
  */
