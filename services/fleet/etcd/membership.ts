@@ -11,6 +11,8 @@ const LEASE_SECONDS = 4;
 const MARGIN_MS = 500;
 const BEAT_MS = 1000;
 const RETRY_MS = 300;
+/** etcd3 opens a channel for each login, and closes none: one that is refused is not repeated often. */
+const RETRY_REFUSED_MS = 3000;
 
 /** How etcd fares, as far as the gateway knows. */
 export type EtcdHealth =
@@ -90,7 +92,9 @@ export class Membership {
         await (this.#member === undefined ? this.#join() : this.#keep(this.#member));
       } catch (error) {
         this.#failed(error as Error);
-        pause = RETRY_MS;
+        // A member would lose its lease meanwhile.
+        const refused = this.#member === undefined && causeOf(error as Error) === 'denied';
+        pause = refused ? RETRY_REFUSED_MS : RETRY_MS;
       }
       if (this.#member !== undefined && this.member === undefined) {
         this.#options.log.warn('the lease in etcd has ended: other gateways take over');
