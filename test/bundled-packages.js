@@ -58,10 +58,15 @@ export default async function bundlePackages() {
     chunkFileNames: '[name]-[hash].mjs',
   });
   for (const other of readdirSync(PARENT)) {
-    const path = join(PARENT, other);
-    if (path !== unfinished) rmSync(path, { recursive: true });
+    // Another jest in this tree may be bundling, too.
+    if (!other.startsWith('unfinished-')) rmSync(join(PARENT, other), { recursive: true });
   }
-  renameSync(unfinished, folder);
+  try {
+    renameSync(unfinished, folder);
+  } catch (error) {
+    if (!existsSync(folder)) throw error;
+    rmSync(unfinished, { recursive: true });
+  }
 }
 
 /** Modules that export what a package does, by name: of a CommonJS one the bundler would not. */
