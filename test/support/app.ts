@@ -16,10 +16,10 @@ import { Wire } from './wire.ts';
 /** Two small devices, so that a test can read them whole. */
 export const SMALL_DEVICES = 'emulated:dax0.0=1MiB,emulated:dax1.0=1MiB';
 
-/** A file system in memory, where there is one: for bytes that need not outlive anything. */
+/** A file system in memory, if there is one: for bytes that need not be durable. */
 export const MEMORY_DIR = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 
-/** Goes on for minutes: 4096 times most of two devices of that size. */
+/** A transfer that takes minutes: 4096 copies of a whole device. @param deviceSize of both devices, in bytes */
 export function longTransfer(deviceSize: number): Record<string, unknown> {
   const segment = { src_offset: 0, dst_offset: 0, size: deviceSize };
   return {
@@ -31,20 +31,20 @@ export function longTransfer(deviceSize: number): Record<string, unknown> {
 export interface TestApp {
   http: FastifyInstance;
   stateDir: string;
-  /** The answer of a request, checked against the daemon's own OpenAPI document. */
+  /** Sends a request, and checks its answer against the daemon's OpenAPI document. */
   inject(options: InjectOptions): Promise<LightMyRequestResponse>;
-  /** The same as what {@link Wire} gives. */
+  /** The same; the answer has the form that {@link Wire} gives. */
   ask(options: InjectOptions): Promise<Answer>;
   /** Sends a JSON body to POST /transfers. */
   post(body: unknown, headers?: Record<string, string>): Promise<LightMyRequestResponse>;
   conformance: Conformance;
-  /** The devices themselves, to give them bad blocks. */
+  /** The devices, so that a test can give them bad blocks. */
   inventory: Inventory;
-  /** Listens on loopback, the first time it is called. @returns the port */
+  /** Listens on loopback if it does not yet. @returns the port */
   listen(): Promise<number>;
   /**
-   * Keeps everything behind it waiting that touches the device from `offset` on: an upload of
-   * unknown length whose client sends nothing. It ends without having written anything.
+   * Blocks all later work that touches the device from `offset` on, by an upload of unknown length
+   * whose client sends nothing. The upload ends without having written anything.
    */
   block(device: string, offset?: number, headers?: Record<string, string>): Promise<Blocker>;
   /** Shuts down and removes the state. */
@@ -53,7 +53,7 @@ export interface TestApp {
 
 /** See {@link TestApp.block}. */
 export interface Blocker {
-  /** Ends it. @returns once it has ended */
+  /** Ends the upload. @returns once it has ended */
   release(): Promise<void>;
 }
 
@@ -61,15 +61,15 @@ export interface TestAppOptions {
   /** DMAD_ variables; the state directory is a temporary one. */
   environment?: Record<string, string>;
   sysfsRoot?: string;
-  /** How often devices are looked for, in milliseconds. */
+  /** How often the daemon looks for devices, in milliseconds. */
   lookMs?: number;
   /** How slow a peer may be. */
   peerPatience?: Patience;
-  /** From which size on content is moved past Node, in bytes. */
+  /** Content of at least this size, in bytes, is moved past Node. */
   pastNodeFrom?: number;
-  /** Where state goes: memory is quick, a disk can be synced. */
+  /** Where the state directory is made: memory is fast, a disk can be synced. */
   parentDir?: string;
-  /** Puts something into the state directory beforehand. */
+  /** Prepares the state directory before the daemon starts. */
   prepare?(stateDir: string): void;
 }
 
@@ -81,7 +81,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     DMAD_DEVICES: SMALL_DEVICES,
     DMAD_STATE_DIR: stateDir,
     DMAD_LOG_LEVEL: 'silent',
-    // A blocker may stand for as long as its test takes on a busy machine.
+    // A blocker may last as long as its test does on a busy machine.
     DMAD_UPLOAD_IDLE_SECONDS: '3600',
     ...options.environment,
   });
@@ -134,7 +134,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
         `PUT /devices/${device}/content?offset=${offset} HTTP/1.1\r\nhost: localhost\r\n` +
           `${fields.join('')}transfer-encoding: chunked\r\nexpect: 100-continue\r\n\r\n`,
       );
-      // It has its place once it is told to go on.
+      // The upload has its place in the order once the daemon sends 100.
       await wire.sees('100 Continue');
       return {
         release: async () => {

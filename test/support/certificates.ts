@@ -11,7 +11,7 @@ export interface Certificate {
 /**
  * Makes a certificate with openssl(1), for localhost and 127.0.0.1.
  *
- * @param ca who signs it; itself where absent
+ * @param ca signs it; without one it is self-signed
  */
 export function makeCertificate(directory: string, name: string, ca?: Certificate): Certificate {
   const [cert, key] = [join(directory, `${name}.crt`), join(directory, `${name}.key`)];

@@ -6,7 +6,7 @@ import { bearer, secretOf } from './tokens.ts';
 /** A token that every request has; the daemon's tokens file may be read anew at any time. */
 export const TOKEN = { name: 'crash', header: bearer('crash') };
 
-/** Nobody answered: the daemon is gone, whatever a proxy says in its place. */
+/** The daemon did not answer; a proxy may have. */
 class NoAnswer extends Error {}
 
 /** @throws NoAnswer, or fetch's own error: the daemon has not answered */
@@ -23,7 +23,7 @@ export function clientOf(url: string): DmadClient {
   return new DmadClient({ url, token: secretOf(TOKEN.name), retryForMs: 0 });
 }
 
-/** What the daemon refuses fails the test. That it is gone does not. */
+/** A refusal by the daemon fails the test; that the daemon is gone does not. */
 export async function answered<T>(call: Promise<T>, what: string): Promise<T> {
   try {
     return await call;
@@ -39,7 +39,7 @@ export function waitForEnd(url: string, id: string): Promise<Transfer> {
   return answered(clientOf(url).waitForTransfer(id), `${id}, which was answered 202, is lost`);
 }
 
-/** Waits until nothing goes on, what nobody knows the id of included. */
+/** Waits until no transfer is unfinished, including those whose ids are unknown. */
 export async function waitForIdle(url: string): Promise<void> {
   const client = clientOf(url);
   for (const status of ['queued', 'running']) {

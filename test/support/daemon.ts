@@ -7,22 +7,22 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const MAIN = fileURLToPath(new URL('../../services/daemon/main.js', import.meta.url));
-/** A daemon that a test forgets ends by itself. */
+/** A daemon that a test does not stop ends by itself after this time. */
 const LIFETIME_MS = 120_000;
-/** So does one whose test process is killed, which keeps no time limit any more. */
+/** So does a daemon whose test process is killed and can keep no time limit. */
 const SETPRIV = '/usr/bin/setpriv';
 const DIES_WITH_US = existsSync(SETPRIV) ? [SETPRIV, '--pdeathsig', 'KILL'] : [];
 
 export interface DaemonOptions {
-  /** What is run instead of the daemon: a compiled main.js. */
+  /** The compiled main.js to run instead of the daemon's. */
   main?: string;
   /** Its arguments. */
   args?: string[];
-  /** What runs the daemon: a command that ends in "$@" or the like. */
+  /** The command that runs the daemon: it must end in "$@" or the like. */
   wrapper?: string[];
-  /** Variables that it shall not have, though it has them by default. */
+  /** Variables to leave out that it has by default. */
   unset?: string[];
-  /** How long it may live, in milliseconds. */
+  /** Its longest lifetime, in milliseconds. */
   lifetimeMs?: number;
 }
 
@@ -93,7 +93,7 @@ export class Daemon {
     }
   }
 
-  /** Waits until a line of the log says so. */
+  /** Waits until the message of a line of the log matches. */
   async logged(what: RegExp): Promise<void> {
     while (!this.log().some(({ msg }) => what.test(String(msg)))) {
       const ended = await Promise.race([this.exited, sleep(5, undefined)]);

@@ -29,7 +29,7 @@ export function makeChannel(members: Partial<Channel> = {}): Channel {
   };
 }
 
-/** A kernel module that does as it is told. */
+/** A kernel module whose behaviour a test sets. */
 export class FakeDmaPort implements DmaPort {
   channels: Channel[] = [];
   refused: RefusedProvider[] = [];

@@ -13,7 +13,7 @@ import {
   type Written,
 } from '../../services/fleet/etcd/store.ts';
 
-/** What becomes of a write. `lost`: it is done, and nobody is told. */
+/** The fate of a write. `lost`: it is done, but its answer is lost. */
 export type Fate = 'done' | 'not_done' | 'lost' | 'unknown' | 'full';
 
 interface Kept extends Row {

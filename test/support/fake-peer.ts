@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 /** Answers a request in its own way. @returns whether it did; else it is answered truly */
 export type Lie = (request: IncomingMessage, response: ServerResponse, url: URL) => boolean;
 
-/** A peer that speaks the contract as far as a replication needs it, and lies as it is told. */
+/** A peer that has what a replication needs of the HTTP contract, and lies as the test says. */
 export class FakePeer {
   readonly bytes: Buffer;
   readonly requests: {

@@ -18,7 +18,7 @@ type Moment = (typeof MOMENTS)[number];
 export interface Faults {
   /** The first write or sync to fail, from 1. */
   first: number;
-  /** How many fail from there on; all of them unless told. */
+  /** How many fail from there on; by default all. */
   times?: number;
   error?: number;
   /** Whether they have done nothing by then, all, or the half of what they write. */
@@ -27,7 +27,7 @@ export interface Faults {
   readOnly?: boolean;
 }
 
-/** A disk under a daemon's journal that fails as it is told to, while the daemon runs. */
+/** A disk under a daemon's journal that a test can make fail while the daemon runs. */
 export class FaultyDisk {
   readonly #directory = mkdtempSync(join(tmpdir(), 'dmad-disk-'));
   readonly #control = join(this.#directory, 'control');

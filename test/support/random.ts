@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomBytes, randomInt } from 'node:crypto';
 
-/** Numbers that a failed test can be run again with: its seed is in the message. */
+/** Random numbers that can be repeated: the message of a failed test has the seed. */
 export class Random {
   readonly seed: number;
   #state: number;
@@ -24,7 +24,7 @@ export class Random {
     return minimum + Math.floor(this.next() * (maximum - minimum + 1));
   }
 
-  /** The same, each order of magnitude as likely as another. */
+  /** The same; each order of magnitude is equally likely. */
   logInteger(minimum: number, maximum: number): number {
     return Math.min(maximum, Math.floor(minimum * ((maximum + 1) / minimum) ** this.next()));
   }
@@ -33,7 +33,7 @@ export class Random {
     return items[this.integer(0, items.length - 1)] as T;
   }
 
-  /** Runs a test, and says with its failure how to repeat it. */
+  /** Runs a test, and adds the seed to its failure. */
   async explain(work: () => Promise<void>): Promise<void> {
     try {
       await work();
@@ -44,7 +44,7 @@ export class Random {
   }
 }
 
-/** Bytes no two of which stretches are alike. */
+/** Random bytes: no two ranges of them are equal. */
 export function noise(size: number): Buffer {
   return randomBytes(size);
 }

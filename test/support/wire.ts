@@ -2,10 +2,10 @@
 import { type NetConnectOpts, connect as netConnect, type Socket } from 'node:net';
 import type { Answer } from './conformance.ts';
 
-/** Where nothing arrives for so long, a test has found a hang. */
+/** If nothing arrives for this long, the test has found a hang. */
 const SILENCE_MS = 20_000;
 
-/** A connection whose bytes a test writes itself. */
+/** A connection on which a test writes each byte itself. */
 export class Wire {
   readonly socket: Socket;
   /** Resolves when the daemon has closed the connection. */
@@ -43,7 +43,7 @@ export class Wire {
     return this;
   }
 
-  /** Bytes that arrived and were not read. */
+  /** The bytes that have arrived and were not read. */
   get pending(): Buffer {
     if (this.#chunks.length > 1) this.#chunks = [Buffer.concat(this.#chunks)];
     return this.#chunks[0] ?? Buffer.alloc(0);
@@ -118,7 +118,7 @@ export class Wire {
     for (;;) {
       const value = ready();
       if (value !== undefined) return value;
-      // Not before it is needed: of a large body all pieces would be joined at each.
+      // Only if needed: it joins all chunks, and a large body has many.
       const shown = () => JSON.stringify(this.pending.toString('latin1', 0, 300));
       if (this.#closed) throw new Error(`closed (${this.#error?.message}) after ${shown()}`);
       const left = deadline - Date.now();
@@ -148,7 +148,7 @@ export async function exchange(
   }
 }
 
-/** A request with the header that every one needs; the connection is closed behind it. */
+/** A request with the fields that each needs; the daemon closes the connection after it. */
 export function request(
   line: string,
   fields: Record<string, string> = {},
