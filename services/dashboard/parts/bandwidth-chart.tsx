@@ -7,6 +7,8 @@ import { bandwidth } from '../state/transfers.ts';
 import { type Palette, usePalette, useWidth } from './canvas.ts';
 
 const ENGINES = ['cpu', 'dma'] as const;
+/** Of a time's text, as wide as it is, in pixels. */
+const HALF_A_TIME = 32;
 const HEIGHT = 220;
 /** Room for `1023 MiB/s`, in widths of a digit. */
 const AXIS_CHARACTERS = 7;
@@ -63,6 +65,8 @@ function optionsOf(width: number, palette: Palette): uPlot.Options {
   return {
     width,
     height: HEIGHT,
+    // The latest time stands below the end of the axis.
+    padding: [null, HALF_A_TIME, null, null],
     legend: { show: false },
     cursor: { y: false, points: { size: 6 } },
     scales: { y: { range: (_chart, _least, most) => [0, Math.max(most * 1.1, LEAST_SCALE)] } },

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { Daemon } from '../../support/daemon.ts';
 import { writePeers } from '../../support/peers.ts';
+import { startFleetLab } from './fleet-lab.ts';
 import {
   ASYNC,
   eventually,
@@ -163,4 +164,29 @@ test.each(['light', 'dark'] as const)('each view has its picture: %s', async (co
   await lab.close();
   await source.stop('SIGKILL');
   directory.remove();
+});
+
+test('the hosts of a fleet have their picture', async () => {
+  const lab = await startFleetLab();
+  await post(`${lab.url}/transfers`, {
+    ...{ host: 'hosta', device_name: 'dax0.0', dst_host: 'hostb', dst_device_name: 'dax1.0' },
+    ...{ src_offset: 0, dst_offset: 0, size: 8 * MIB },
+  });
+  const pages = await Promise.all(
+    (['light', 'dark'] as const).flatMap((colorScheme) =>
+      SIZES.map(async (size) => {
+        const { page, faults } = await openPage(lab, 'hosts', { ...size, colorScheme });
+        return { page, faults, name: `hosts-${size.viewport.width}-${colorScheme}.png` };
+      }),
+    ),
+  );
+  await lab.hostb.stop('SIGKILL');
+  for (const { page, name } of pages) {
+    await page.locator('[data-host="hostb"] [data-state="unreachable"]').waitFor();
+    await page.evaluate('document.activeElement.blur()');
+    const picture = await page.screenshot(folder ? { path: join(folder, name) } : {});
+    expect(picture.length).toBeGreaterThan(1000);
+  }
+  expect(pages.flatMap(({ faults }) => faults)).toEqual([]);
+  await lab.close();
 });
