@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ByteRange } from '../../base/byte-range.ts';
 import type { Device } from '../devices/device.ts';
-import type { Writing, Written, WrittenRange } from '../devices/written.ts';
+import type { Writing, Written } from '../devices/written.ts';
 import {
   type Inconsistent,
   InconsistentCopy,
@@ -110,17 +110,21 @@ export class ConsistencyMap {
     if (!isRelevant) return [];
     // A copy may read what it writes: what was inconsistent before counts, too.
     const own = new InconsistentRanges(() => {});
-    return ranges.map((range) => {
-      if (copy === undefined || range.sourceOffset === undefined) {
-        return { range, origin: undefined };
+    const origins: Origin[] = [];
+    for (const { offset, size, sourceOffset } of ranges) {
+      const range = { offset, size };
+      if (copy === undefined || sourceOffset === undefined) {
+        addOrigin(origins, range, undefined);
+        continue;
       }
-      const from = { offset: range.sourceOffset, size: range.size };
+      const from = { offset: sourceOffset, size };
       const origin = this.#now.firstIn(copy.source, from) ?? own.firstIn(copy.source, from);
       if (origin !== undefined && copy.source.identity === device.identity) {
         own.copied(new InconsistentCopy(copy.id, origin, device), range);
       }
-      return { range, origin };
-    });
+      addOrigin(origins, range, origin);
+    }
+    return origins;
   }
 
   /** Those of a device, in their order. */
@@ -140,8 +144,16 @@ export class ConsistencyMap {
 }
 
 interface Origin {
-  range: WrittenRange;
+  range: ByteRange;
   origin: Replication | undefined;
+}
+
+/** Ranges of one origin that lie one behind the other are one. */
+function addOrigin(origins: Origin[], range: ByteRange, origin: Replication | undefined): void {
+  const last = origins.at(-1);
+  const isBehind = last !== undefined && last.range.offset + last.range.size === range.offset;
+  if (isBehind && last.origin === origin) last.range.size += range.size;
+  else origins.push({ range, origin });
 }
 
 /** A copy may have read bytes of several replications. */

@@ -1,26 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Writing, WrittenRange } from '../devices/written.ts';
-import type { Transfer } from './transfer.ts';
+import type { Transfer, TransferPlan } from './transfer.ts';
 
-/** What a transfer writes. Segments that lie one behind the other, as most do, make one range. */
+/** What a transfer writes. */
 export function writingOf({ id, plan }: Pick<Transfer, 'id' | 'plan'>): Writing {
-  const { operation, source, destination, segments } = plan;
-  const copies = operation === 'copy';
-  const ranges: WrittenRange[] = [];
-  let last: WrittenRange | undefined;
-  for (const { src_offset, dst_offset: offset, size } of segments) {
-    const sourceOffset = copies ? src_offset : undefined;
-    if (last !== undefined && isBehind(last, offset, sourceOffset)) {
-      last.size += size;
-    } else {
-      last = { offset, size, sourceOffset };
-      ranges.push(last);
-    }
-  }
-  return { device: destination, ranges, copy: copies ? { id, source } : undefined };
+  const { operation, source, destination } = plan;
+  return {
+    device: destination,
+    // Nobody asks for those of 4096 segments unless some bytes are inconsistent.
+    get ranges() {
+      return operation === 'copy' ? copiedRanges(plan) : filledRanges(plan);
+    },
+    copy: operation === 'copy' ? { id, source } : undefined,
+  };
 }
 
-function isBehind(range: WrittenRange, offset: number, sourceOffset: number | undefined): boolean {
-  const sourceEnd = range.sourceOffset === undefined ? undefined : range.sourceOffset + range.size;
-  return offset === range.offset + range.size && sourceOffset === sourceEnd;
+/** One for each segment: some may copy inconsistent bytes, and others not. */
+function copiedRanges({ segments }: TransferPlan): WrittenRange[] {
+  return segments.map(({ src_offset: sourceOffset, dst_offset: offset, size }) => {
+    return { offset, size, sourceOffset };
+  });
+}
+
+/** Segments that lie one behind the other, as most do, make one range. */
+function filledRanges({ segments }: TransferPlan): WrittenRange[] {
+  const ranges: WrittenRange[] = [];
+  for (const { dst_offset: offset, size } of segments) {
+    const last = ranges.at(-1);
+    if (last !== undefined && last.offset + last.size === offset) last.size += size;
+    else ranges.push({ offset, size });
+  }
+  return ranges;
 }
