@@ -105,18 +105,23 @@ export class InconsistentRanges {
   }
 
   /** Whether all of a range is inconsistent. */
-  covers(device: Memory, range: ByteRange): boolean {
+  covers(device: Memory, { offset, size }: ByteRange): boolean {
     const ranges = this.of(device);
-    const { first, end } = overlapping(ranges, range);
-    return gapsIn(range, ranges.slice(first, end)).length === 0;
+    let at = offset;
+    // To the first gap: a range may go over all ranges of its device.
+    for (let index = firstEndingAfter(ranges, offset); at < offset + size; index++) {
+      const next = ranges[index];
+      if (next === undefined || next.offset > at) return false;
+      at = next.offset + next.size;
+    }
+    return true;
   }
 
   /** The replication that the first inconsistent bytes of a range come from, if it has any. */
-  firstIn(device: Memory, range: ByteRange): Replication | undefined {
+  firstIn(device: Memory, { offset, size }: ByteRange): Replication | undefined {
     const ranges = this.of(device);
-    const { first, end } = overlapping(ranges, range);
-    const found = first < end ? ranges[first] : undefined;
-    return found && originOf(found.writer);
+    const found = ranges[firstEndingAfter(ranges, offset)];
+    return found && found.offset < offset + size ? originOf(found.writer) : undefined;
   }
 
   /** Those of a device, in their order. */

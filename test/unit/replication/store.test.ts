@@ -329,6 +329,25 @@ describe('inconsistent ranges', () => {
     expect(offset + size).toBe(2 * copies.length + 1);
   });
 
+  test('to mark a copy takes no time, however many ranges each of its segments goes over', () => {
+    const store = new ReplicationStore(...NOBODY);
+    for (let at = 0; at < MAX_RANGES; at++) {
+      put(store, make({ offset: 2 * at, size: 1, consistency: 'inconsistent' }));
+    }
+    const range = { sourceOffset: 2 ** 17, offset: 0, size: 2 * MAX_RANGES };
+    const copy = { id: idOf(next++), source: DEVICE };
+    const segments = Array(4096).fill(range);
+    const began = process.cpuUsage();
+    store.marksOf({ device: DEVICE, copy, ranges: segments });
+    const back = { ...range, sourceOffset: 0, offset: 2 ** 17 };
+    expect(store.marksOf({ device: DEVICE, copy, ranges: Array(4096).fill(back) })).toHaveLength(1);
+    const read = segments.map((each) => ({ ...each, sourceOffset: 2 * MAX_RANGES - 2 }));
+    expect(store.marksOf({ device: DEVICE, copy, ranges: read })).toHaveLength(1);
+    // It took seconds before. The processor's, for other work may have it meanwhile.
+    const { user, system } = process.cpuUsage(began);
+    expect((user + system) / 1000).toBeLessThan(1000);
+  });
+
   test('small writes do not cut them into any number of parts', () => {
     const store = storeOf(make({ consistency: 'inconsistent', size: 2 ** 20 }));
     for (let at = 1; at < 2 ** 20; at += 100) overwrite(store, DEVICE, { offset: at, size: 1 });
