@@ -26,9 +26,9 @@ const PACKAGES = [
 ];
 const NOT_BUNDLED = ['@fastify/swagger-ui', 'classic-level', 'etcd3', 'koffi'];
 
-/** A folder for each state of what is installed, and of this file. */
+/** A folder for each state of what is installed, which package-lock.json need not say yet, and of this file. */
 const version = createHash('sha256')
-  .update(readFileSync(join(ROOT, 'package-lock.json')))
+  .update(readFileSync(join(ROOT, 'node_modules/.package-lock.json')))
   .update(readFileSync(fileURLToPath(import.meta.url)))
   .digest('hex')
   .slice(0, 16);
