@@ -204,7 +204,7 @@ class Mix {
       ...(random.integer(0, 1) && !transfer.timesOut && { timeout_ms: random.pick(timeouts) }),
     };
     // What does not wait may have started, or be over.
-    const mayBeOver = !waits || transfer.timesOut;
+    const mayBeOver = !waits || mayFailWhileItWaits(transfer);
     if (patch.timeout_ms === 1) transfer.timesOut = true;
     const url = `/transfers/${transfer.id}`;
     const step = this.#sent('PATCH', url, PATCH_TYPE, patch, (answer) => {
@@ -289,6 +289,11 @@ class Mix {
       }
     }
   }
+}
+
+/** Its time may run out, or that of one that it depends on. */
+function mayFailWhileItWaits({ timesOut, dependencies }: Accepted): boolean {
+  return timesOut || dependencies.some(mayFailWhileItWaits);
 }
 
 function ids(transfers: readonly Accepted[]): string[] {
