@@ -25,7 +25,7 @@ export type ReadInto = (device: string, options: ReadIntoOptions) => Promise<voi
  */
 export function readInto(
   dispatcher: Dispatcher,
-  { url, token, headers, onAnswer }: TransportOptions,
+  { url, shownAs, token, headers, onAnswer }: TransportOptions,
 ): ReadInto {
   const base = new URL(url);
   const prefix = base.pathname.replace(/\/+$/, '');
@@ -33,9 +33,10 @@ export function readInto(
     const { offset, size, signal } = options;
     const bearer = typeof token === 'function' ? token() : token;
     const path = prefix + checkedPath(`${devicePath(device)}/content`);
+    const shown = (shownAs ?? base.origin) + path;
     return new Promise((resolve, reject) => {
       signal.throwIfAborted();
-      const answer = new Answer(`${base.origin}${path}`, options, onAnswer, resolve, reject);
+      const answer = new Answer(shown, options, onAnswer, resolve, reject);
       dispatcher.dispatch(
         {
           ...{ origin: base.origin, path, method: 'GET' },

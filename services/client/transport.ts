@@ -130,7 +130,7 @@ export class Transport {
     const abort = new Abort(options.signal);
     const { deadlineMs = Number.POSITIVE_INFINITY } = options;
     const retries = new Retries(request.retry, options.retryForMs ?? this.retryForMs);
-    abort.abortAfter(deadlineMs, () => deadlineExceeded(this.#base, deadlineMs, retries.last));
+    abort.abortAfter(deadlineMs, () => deadlineExceeded(this.#shownAs, deadlineMs, retries.last));
     try {
       for (;;) {
         abort.signal.throwIfAborted();
@@ -152,7 +152,8 @@ export class Transport {
     send: (url: string, init: RequestInit) => Promise<Answered>,
     read: (answer: Answered) => Promise<T>,
   ): Promise<T> {
-    const url = this.#base + checkedPath(request.path) + queryString(request.query);
+    const target = checkedPath(request.path) + queryString(request.query);
+    const url = this.#base + target;
     try {
       const answer = await abortable(send(url, this.#init(request, signal)), signal);
       const { status, headers } = answer;
@@ -163,7 +164,8 @@ export class Transport {
         throw error;
       }
       if (status !== 200 && !request.expected?.includes(status)) {
-        throw problemIn(url, answer, await abortable(answer.text(MAX_PROBLEM_SIZE), signal));
+        const text = await abortable(answer.text(MAX_PROBLEM_SIZE), signal);
+        throw problemIn(this.#shownAs + target, answer, text);
       }
       return await abortable(read(answer), signal);
     } catch (error) {

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { DmadClient } from '../../../services/client/index.ts';
 import { connect } from '../../../services/client/node.ts';
@@ -48,4 +52,28 @@ test('a socket that nobody listens on is named as the caller named it', async ()
   expect(code).toBe('unreachable');
   expect(message).toMatch(/^unix:\/nonexistent\/dmad\.sock: .*ENOENT/);
   await client.close();
+});
+
+test('so is one on which something else answers, or nothing in time', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'dmad-client-'));
+  const path = join(directory, 'dmad.sock');
+  const server = createServer((request, answer) => {
+    if (request.url !== '/livez') answer.writeHead(500).end('no');
+  });
+  await new Promise<void>((listening) => server.listen(path, listening));
+  const url = `unix:${path}`;
+  const client = connect({ url, retryForMs: 0 });
+  const messageOf = async (call: Promise<unknown>) => {
+    return ((await call.catch((thrown: unknown) => thrown)) as Error).message;
+  };
+  const { signal } = new AbortController();
+  const read = { offset: 0, size: 1, memory: new Uint8Array(1), signal, onBytes: () => {} };
+  expect(await messageOf(client.isLive({ deadlineMs: 50 }))).toContain(`${url} did not answer`);
+  expect(await messageOf(client.getVersion())).toContain(`${url}/version answered 500`);
+  expect(await messageOf(client.readInto('dax0.0', read))).toContain(
+    `${url}/devices/dax0.0/content answered 500`,
+  );
+  await client.destroy();
+  server.close();
+  rmSync(directory, { recursive: true });
 });
