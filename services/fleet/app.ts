@@ -100,10 +100,10 @@ export async function buildFleetApp({
     const store = givenStore ?? new EtcdStore(config.etcd);
     lifecycle.opened('the connection to etcd', () => store.close());
     const keys = new Keys(config.etcd_prefix);
-    const mirror = new Mirror({ store, keys, log });
+    const ends = new Ends();
+    const mirror = new Mirror({ store, keys, log, awaited: () => ends.ids });
     lifecycle.opened('the watch on etcd', () => mirror.close());
     const metrics = new FleetMetrics();
-    const ends = new Ends();
     const feed = new Feed();
     const membership = new Membership({
       ...{ store, keys, log },
@@ -203,7 +203,7 @@ export async function buildFleetApp({
     await http.register(transferRoutes, { transfers, views, lister, grants, fleet });
     await http.register(batchRoute, { transfers, batches, views, grants, fleet });
     await http.register(patchRoute, { changes });
-    await http.register(eventRoutes, { views, mirror, feed });
+    await http.register(eventRoutes, { views, mirror, feed, ends });
     await http.register(hostRoutes, {
       ...{ store, keys, mirror, lookup, membership, fleet, grants },
     });

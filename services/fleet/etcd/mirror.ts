@@ -9,6 +9,11 @@ export interface MirrorOptions {
   store: Store;
   keys: Keys;
   log: FastifyBaseLogger;
+  /**
+   * Transfers whose ends somebody waits for. Of those that were accepted, and ended, while there was
+   * no watch, the listener hears of these alone.
+   */
+  awaited(): Iterable<string>;
 }
 
 /** How many rows are read at a time, and at least if etcd does not manage that in time. */
@@ -127,7 +132,7 @@ export class Mirror extends FleetState {
       rows.set(kind, read.rows);
     }
     if (this.#closed || revision === undefined) return;
-    await this.#replace(rows);
+    await this.#replace(rows, revision);
     this.#loaded = true;
     this.#revision = revision;
     this.#watch = store.watch(keys.watched, revision + 1, {
@@ -168,9 +173,9 @@ export class Mirror extends FleetState {
     }
   }
 
-  /** Takes over what was read, and tells what is different. */
-  async #replace(rows: ReadonlyMap<Kind, Row[]>): Promise<void> {
-    const { keys, store } = this.#options;
+  /** Takes over what was read, as it was at a revision, and tells what is different. */
+  async #replace(rows: ReadonlyMap<Kind, Row[]>, revision: number): Promise<void> {
+    const { keys, awaited } = this.#options;
     const present = new Set<string>();
     for (const row of [...rows.values()].flat()) present.add(row.key);
     // In the order of their acceptance.
@@ -185,11 +190,27 @@ export class Mirror extends FleetState {
       ...[...this.changes.keys()].map((id) => keys.change(id)),
     ].filter((key) => !present.has(key));
     for (const key of gone) this.apply({ key, value: undefined, created: 0 });
-    for (const id of [...this.running.keys()]) {
-      if (present.has(keys.transfer(id))) continue;
-      const { rows: found } = await store.read([only(keys.ended(id))]);
-      this.transferEnded(id, found[0]?.[0]?.value);
+    const known = [...this.running.keys(), ...awaited()];
+    const over = new Set(known.filter((id) => !present.has(keys.transfer(id))));
+    for (const { id, end } of await this.#readEnds([...over], revision)) {
+      // Without an end, what is only awaited may be about to be accepted.
+      if (end !== undefined || this.running.has(id)) this.transferEnded(id, end);
     }
     for (const kind of APPLIED) for (const row of rows.get(kind) ?? []) this.apply(row);
+  }
+
+  /** @param at later ends are for the watch to tell */
+  async #readEnds(ids: readonly string[], at: number) {
+    const { keys, store } = this.#options;
+    const ends: { id: string; end: string | undefined }[] = [];
+    for (let from = 0; from < ids.length; from += MIN_PAGE) {
+      const some = ids.slice(from, from + MIN_PAGE);
+      const { rows } = await store.read(
+        some.map((id) => only(keys.ended(id))),
+        at,
+      );
+      for (const [index, id] of some.entries()) ends.push({ id, end: rows[index]?.[0]?.value });
+    }
+    return ends;
   }
 }

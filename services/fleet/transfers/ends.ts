@@ -5,6 +5,11 @@ import type { EndedRecord } from './record.ts';
 export class Ends {
   readonly #waiting = new Map<string, Set<(record: EndedRecord | undefined) => void>>();
 
+  /** The transfers whose ends are waited for. */
+  get ids(): Iterable<string> {
+    return this.#waiting.keys();
+  }
+
   /** @param record undefined if how it ended is not known any more */
   ended(id: string, record: EndedRecord | undefined): void {
     const waiting = this.#waiting.get(id);

@@ -9,6 +9,7 @@ import { EVENT_STREAM, EventStream, lastEventIdSchema } from '../../http/event-s
 import { problemResponses } from '../../http/problems/schema.ts';
 import type { Mirror } from '../etcd/mirror.ts';
 import { etcdUnavailable } from './acceptance.ts';
+import type { Ends } from './ends.ts';
 import type { Feed, FleetEvent } from './feed.ts';
 import { fleetEventsQuerySchema } from './schema.ts';
 import type { View, Views } from './views.ts';
@@ -29,11 +30,12 @@ export interface EventRoutesOptions {
   views: Views;
   mirror: Mirror;
   feed: Feed;
+  ends: Ends;
 }
 
 export const eventRoutes: FastifyPluginAsyncZod<EventRoutesOptions> = async (
   app,
-  { views, mirror, feed },
+  { views, mirror, feed, ends },
 ) => {
   const gateway = randomBytes(6).toString('hex');
   const idOf = (number: number) => `${gateway}-${number}`;
@@ -71,9 +73,15 @@ export const eventRoutes: FastifyPluginAsyncZod<EventRoutesOptions> = async (
         else send(stream, client, event);
       };
       // From now on: what changes while it is looked up must not be missed.
-      const unsubscribe = feed.watch((event) => {
+      const unwatch = feed.watch((event) => {
         if (event.document.id === params.id) tell(event);
       });
+      // The feed has its end even if it is accepted, and over, while there is no watch on etcd.
+      const disclaim = ends.await(params.id, () => {});
+      const unsubscribe = () => {
+        unwatch();
+        disclaim();
+      };
       let view: View;
       try {
         view = await views.find(params.id, client);

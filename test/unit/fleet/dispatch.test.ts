@@ -8,15 +8,18 @@ import { EtcdError, type WatchListener } from '../../../services/fleet/etcd/stor
 import type { Fleet } from '../../../services/fleet/hosts/fleet.ts';
 import { LiveTransfers, Strangers } from '../../../services/fleet/hosts/live.ts';
 import { Dispatch } from '../../../services/fleet/transfers/dispatch.ts';
+import { endByFleet } from '../../../services/fleet/transfers/document.ts';
 import { Ends } from '../../../services/fleet/transfers/ends.ts';
 import { Feed } from '../../../services/fleet/transfers/feed.ts';
 import { OwnerWrites } from '../../../services/fleet/transfers/owner-writes.ts';
 import {
   type RunningRecord,
   readEnded,
+  writeEnded,
   writeRunning,
 } from '../../../services/fleet/transfers/record.ts';
 import type { HostReport } from '../../../services/fleet/transfers/schema.ts';
+import { Problem } from '../../../services/http/problems/problem.ts';
 import { FakeEtcd } from '../../support/fake-etcd.ts';
 import { ids, keys, recordOf } from '../../support/fleet-records.ts';
 
@@ -27,6 +30,8 @@ describe('what happens in etcd', () => {
   let etcd: FakeEtcd;
   let mirror: Mirror;
   let dispatch: Dispatch;
+  let ends: Ends;
+  let feed: Feed;
   let live: LiveTransfers;
   let ran: string[];
   let signals: AbortSignal[];
@@ -82,9 +87,11 @@ describe('what happens in etcd', () => {
       forget: ({ id }: RunningRecord) => live.forget(id),
     } as unknown as Fleet;
     const writes = new OwnerWrites({ store: etcd, keys, member: () => 'me' });
-    mirror = new Mirror({ store: etcd, keys, log });
+    ends = new Ends();
+    feed = new Feed();
+    mirror = new Mirror({ store: etcd, keys, log, awaited: () => ends.ids });
     dispatch = new Dispatch({
-      ...{ store: etcd, keys, mirror, fleet, writes, log, ends: new Ends(), feed: new Feed() },
+      ...{ store: etcd, keys, mirror, fleet, writes, log, ends, feed },
       viewOf: () => {
         throw new Error('nobody watches');
       },
@@ -121,6 +128,36 @@ describe('what happens in etcd', () => {
     await until(() => codeOf(id) !== undefined);
     expect(codeOf(id)).toBe('cancelled');
     expect(ran).toEqual([]);
+  });
+
+  test('one that was accepted, and ended, while the watch was lost ends for those who wait for it', async () => {
+    const record = recordOf();
+    const coming = ids.next();
+    const ended = new Promise((resolve) => ends.await(record.id, resolve));
+    let endedTooSoon = false;
+    // Not accepted yet: what nobody has heard of may come.
+    ends.await(coming, () => {
+      endedTooSoon = true;
+    });
+    const events: string[] = [];
+    const unwatch = feed.watch(({ document }) => events.push(document.id));
+    deaf = true;
+    await accept(record);
+    const end = endByFleet(record, {}, 'failed', new Problem('expired', 'late'));
+    await etcd.write(
+      [],
+      [
+        { delete: keys.transfer(record.id) },
+        { put: keys.ended(record.id), value: writeEnded(end) },
+      ],
+    );
+    await pause(20);
+    deaf = false;
+    watch.lost(new Error('compacted'));
+    expect(await ended).toMatchObject(end);
+    expect(events).toEqual([record.id]);
+    expect(endedTooSoon).toBe(false);
+    unwatch();
   });
 
   test('after a takeover, a cancellation waits for what the host says', async () => {

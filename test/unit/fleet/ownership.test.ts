@@ -13,7 +13,7 @@ describe('ownership', () => {
   test('a host is left to another gateway only once nothing is being sent', async () => {
     const { logger: log } = silentLog();
     const etcd = new FakeEtcd();
-    const mirror = new Mirror({ store: etcd, keys, log });
+    const mirror = new Mirror({ store: etcd, keys, log, awaited: () => [] });
     const happened: string[] = [];
     let answer = () => {};
     const answered = new Promise<void>((resolve) => {

@@ -27,7 +27,7 @@ describe('removing a host', () => {
         ...{ lost: listener.lost },
         changed: (changes, at) => setTimeout(() => listener.changed(changes, at), lagMs).unref(),
       });
-    mirror = new Mirror({ store: etcd, keys, log: silentLog().logger });
+    mirror = new Mirror({ store: etcd, keys, log: silentLog().logger, awaited: () => [] });
     acceptor = new Acceptor(etcd, keys);
     mirror.expect(1);
     while (!mirror.current) await pause(5);
