@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyBaseLogger } from 'fastify';
 import type { Keys } from '../etcd/keys.ts';
 import type { Membership } from '../etcd/membership.ts';
@@ -39,6 +41,7 @@ export class Ownership {
   readonly #releasing = new Set<string>();
   readonly #claiming = new Set<string>();
   readonly #timer: NodeJS.Timeout;
+  readonly #closing = new AbortController();
   #gatewaysSince = performance.now();
 
   constructor(options: OwnershipOptions) {
@@ -93,6 +96,7 @@ export class Ownership {
 
   close(): void {
     clearInterval(this.#timer);
+    this.#closing.abort();
     this.leave();
   }
 
@@ -100,9 +104,10 @@ export class Ownership {
     if (this.#claiming.has(host)) return;
     this.#claiming.add(host);
     const { store, keys, mirror, membership, log } = this.#options;
+    const { signal } = this.#closing;
     try {
       const wait = this.#rankOf(host, me) * RANK_MS;
-      if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+      if (wait > 0) await sleep(wait, undefined, { signal });
       const member = membership.member;
       if (member?.id !== me || mirror.owners.has(host)) return;
       await store.write(
@@ -114,6 +119,7 @@ export class Ownership {
         [{ put: keys.owner(host), value: me, lease: member.lease }],
       );
     } catch (error) {
+      if (signal.aborted) return;
       log.warn({ err: error, host }, 'could not claim a host: trying again');
     } finally {
       this.#claiming.delete(host);
