@@ -138,6 +138,8 @@ describe('a change of a transfer that is in the journal', () => {
     await change;
     while (bench.jobs.length < 2) await turn();
     expect(bench.jobs[1]?.job).toMatchObject({ priority: 'high', timeoutMs: 5000 });
+    bench.end(1);
+    await bench.service.waitForEnd(second);
   });
 
   test('waits for no end: one that stops meanwhile ends behind it', async () => {
