@@ -62,10 +62,11 @@ export class ConsistencyMap {
     if (origins.length === 0) return [];
     const marks = new Map<Replication, Mark>();
     for (const { range, origin } of origins) {
+      if (origin === undefined || writing.copy === undefined) continue;
       const isMarked = [this.#now, this.#afterPowerFailure].every((map) =>
         map.covers(writing.device, range),
       );
-      if (origin === undefined || writing.copy === undefined || isMarked) continue;
+      if (isMarked) continue;
       const { id } = writing.copy;
       const copy =
         this.#copies.get(nameOf(id, origin)) ?? new InconsistentCopy(id, origin, writing.device);
