@@ -5,7 +5,7 @@ export interface Answer {
   readonly status: number;
   readonly headers: Pick<Headers, 'get'>;
   json(): Promise<unknown>;
-  /** The body, or as much of it as it takes to have more than so many bytes. */
+  /** The body as text. Reading stops once there are more than `limit` bytes, and the rest is dropped. */
   text(limit: number): Promise<string>;
   /** The body is not read: gives its connection up. */
   discard(): void;

@@ -64,7 +64,8 @@ export function connect({ url, tls, ...options }: ConnectOptions): ConnectedClie
 }
 
 function answerOf({ statusCode: status, headers, body }: Dispatcher.ResponseData): Answer {
-  // Whoever reads it hears of its errors. One that is given up has one, too, which would end the process.
+  // Destroying the body makes it emit an error, and an error without a listener ends the process. If the
+  // body is read, its reader gets the error, too.
   body.on('error', () => {});
   return {
     status,

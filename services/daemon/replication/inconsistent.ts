@@ -53,7 +53,7 @@ export class InconsistentRanges {
   readonly #counts = new Map<Replication, number>();
   readonly #changed: (writer: Writer) => void;
 
-  /** @param changed hears of each that has lost bytes to later writes */
+  /** @param changed is called with each writer whose bytes later writes have replaced */
   constructor(changed: (writer: Writer) => void) {
     this.#changed = changed;
   }
@@ -145,9 +145,9 @@ export class InconsistentRanges {
   }
 
   /**
-   * Takes a range from those that are older than whoever writes it.
+   * Gives a range to a new writer, or to none. Older writers lose it; newer ones keep what they have of it.
    *
-   * @param by whose the range is then; undefined: it is not inconsistent
+   * @param by the new writer; undefined if the bytes are consistent now
    */
   #replace(
     device: Memory,

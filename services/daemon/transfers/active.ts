@@ -115,7 +115,7 @@ export class ActiveTransfer {
   #changing: Promise<void> | undefined;
   /** It was its turn during a change: it starts after that one, however many come behind. */
   #due = false;
-  /** What is called once it is over, or left to the next daemon. */
+  /** The callbacks of {@link whenLeft}. */
   readonly #waiting = new Slots<() => void>();
 
   constructor(
@@ -151,7 +151,11 @@ export class ActiveTransfer {
     return this.#dependencies;
   }
 
-  /** @param done is called once, when it is over or left to the next daemon. @returns what ends the wait */
+  /**
+   * Calls back once the transfer has ended, or once this daemon has left it to the next one.
+   *
+   * @returns cancels that
+   */
   whenLeft(done: () => void): () => void {
     const number = this.#waiting.add(done);
     return () => this.#waiting.remove(number);

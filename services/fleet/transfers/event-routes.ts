@@ -76,11 +76,11 @@ export const eventRoutes: FastifyPluginAsyncZod<EventRoutesOptions> = async (
       const unwatch = feed.watch((event) => {
         if (event.document.id === params.id) tell(event);
       });
-      // The feed has its end even if it is accepted, and over, while there is no watch on etcd.
-      const disclaim = ends.await(params.id, () => {});
+      // With that the feed gets its end even if it is accepted, and over, while there is no watch on etcd.
+      const stopAwaiting = ends.await(params.id, () => {});
       const unsubscribe = () => {
         unwatch();
-        disclaim();
+        stopAwaiting();
       };
       let view: View;
       try {
