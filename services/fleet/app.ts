@@ -154,7 +154,7 @@ export async function buildFleetApp({
       reachable: () => membership.health.is !== 'away',
     });
     const grants = new HostGrants(
-      (host, device) => fleet.link(host)?.seen?.devices.find(({ name }) => name === device),
+      (host, device) => fleet.link(host)?.seenDevice(device),
       async (host, device) => fleet.link(host)?.device(device),
     );
     metrics.watch({

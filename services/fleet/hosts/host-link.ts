@@ -86,11 +86,15 @@ export class HostLink {
     return this.#probed;
   }
 
+  /** A device as it was seen last. */
+  seenDevice(name: string): Seen['devices'][number] | undefined {
+    return this.#seen?.devices.find((device) => device.name === name);
+  }
+
   /** A device; before there is said to be none, the host is asked, unless it is away. */
   async device(name: string): Promise<Seen['devices'][number] | undefined> {
-    const find = () => this.#seen?.devices.find((device) => device.name === name);
-    if (find() === undefined && this.away === undefined) await this.refresh();
-    return find();
+    if (this.seenDevice(name) === undefined && this.away === undefined) await this.refresh();
+    return this.seenDevice(name);
   }
 
   /** Probes the host, devices too, soon after it is called. */
