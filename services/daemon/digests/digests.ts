@@ -75,7 +75,8 @@ function* spansOf({ offset, size }: ByteRange, blockSize: number): Generator<Byt
 }
 
 /**
- * Reads a span by chunks as large as the buffers, the next one while the one before it is hashed.
+ * Reads a span by chunks as large as the buffers. While one is hashed the next one waits behind it already, so
+ * that the thread never waits for this one.
  *
  * @param buffers of shared memory, one size
  * @returns the digests of the stream's blocks
@@ -89,43 +90,38 @@ export async function hashSpan(
   { engine, left }: Pick<DigestOptions, 'engine' | 'left'>,
 ): Promise<Uint8Array> {
   const found: Uint8Array[] = [];
-  let reading = read(engine, device, offset, buffers[0].subarray(0, size));
+  /** Of each buffer, until what is in it has been hashed. */
+  const hashing: [Promise<void>, Promise<void>] = [Promise.resolve(), Promise.resolve()];
   try {
     for (let done = 0, turn: 0 | 1 = 0; done < size; turn = turn === 0 ? 1 : 0) {
-      const chunk = await reading;
-      done += chunk;
-      const hashing = stream.hash(buffers[turn].subarray(0, chunk), done === size);
-      const other = buffers[turn === 0 ? 1 : 0].subarray(0, size - done);
-      reading = left.aborted
-        ? Promise.reject(new Problem('cancelled', 'The client went away.'))
-        : read(engine, device, offset + done, other);
-      // Both are waited for whatever becomes of one: the engine may still write to the buffer.
-      const [hashed] = await Promise.allSettled([hashing, reading]);
-      if (hashed.status === 'rejected') throw hashed.reason;
-      found.push(hashed.value);
+      await hashing[turn];
+      if (left.aborted) throw new Problem('cancelled', 'The client went away.');
+      const chunk = buffers[turn].subarray(0, size - done);
+      await read(engine, device, offset + done, chunk);
+      done += chunk.length;
+      hashing[turn] = stream.hash(chunk, done === size).then((digests) => {
+        found.push(digests);
+      });
+      // It is waited for before its buffer is used again, which may come after it has failed.
+      hashing[turn].catch(() => {});
     }
+    await Promise.all(hashing);
   } catch (error) {
     stream.discard();
+    // The thread may still read the buffers, which another span is to have next.
+    await Promise.allSettled(hashing);
     throw error;
   }
   return Buffer.concat(found);
 }
 
-/** @returns how much it has read: all that there is room for */
-async function read(
-  engine: Engine,
-  device: Device,
-  offset: number,
-  memory: Buffer,
-): Promise<number> {
-  const size = memory.length;
-  if (size === 0) return 0;
+/** Fills memory with a device's bytes. */
+async function read(engine: Engine, device: Device, offset: number, memory: Buffer): Promise<void> {
   checkOnline(device);
   const completion = await engine.run({
     ...{ source: device.handle, destination: MEMORY, memory },
     ...{ engine: 'cpu', priority: 'low' },
-    segments: [{ src_offset: offset, dst_offset: 0, size }],
+    segments: [{ src_offset: offset, dst_offset: 0, size: memory.length }],
   });
   if (completion.status !== 0) throw jobProblem(completion, device.name);
-  return size;
 }

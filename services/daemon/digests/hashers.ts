@@ -8,6 +8,9 @@ export const DIGEST_SIZE = 32;
 /** Of nice(2): this is never more urgent than copying, or than the event loop. */
 export const NICENESS = 10;
 
+/** So many hashers share a thread: what one of them reads is there when the other one's has been hashed. */
+const HASHERS_PER_THREAD = 2;
+
 /** A thread that hashes, and memory that it shares: one buffer is read into while the other is hashed. */
 export interface Hasher {
   thread: HashThread;
@@ -16,19 +19,19 @@ export interface Hasher {
 
 /** A few {@link Hasher}s for all requests, each with one of them at a time; made when needed. */
 export class Hashers {
-  readonly #limit: number;
+  readonly #threads: number;
   readonly #idle: Hasher[] = [];
   readonly #all = new Set<Hasher>();
   readonly #waiting: ((hasher: Hasher) => void)[] = [];
 
-  /** @param limit how many there are at most */
-  constructor(limit: number) {
-    this.#limit = limit;
+  /** @param threads how many hash at most */
+  constructor(threads: number) {
+    this.#threads = threads;
   }
 
-  /** How many spans may be hashed side by side. */
+  /** How many spans may be under way. */
   get limit(): number {
-    return this.#limit;
+    return this.#threads * HASHERS_PER_THREAD;
   }
 
   /** Runs `work` with a hasher, once there is one for it: first come, first served. */
@@ -46,9 +49,10 @@ export class Hashers {
   }
 
   #take(): Promise<Hasher> | Hasher {
-    const idle = this.#idle.pop();
+    // The first to become idle: most likely its thread is.
+    const idle = this.#idle.shift();
     if (idle !== undefined) return idle;
-    if (this.#all.size < this.#limit) return this.#make();
+    if (this.#all.size < this.limit) return this.#make();
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
@@ -66,8 +70,19 @@ export class Hashers {
 
   #make(): Hasher {
     const buffer = () => Buffer.from(new SharedArrayBuffer(CHUNK_SIZE));
-    const hasher: Hasher = { thread: new HashThread(NICENESS), buffers: [buffer(), buffer()] };
+    const hasher: Hasher = { thread: this.#leastBusyThread(), buffers: [buffer(), buffer()] };
     this.#all.add(hasher);
     return hasher;
+  }
+
+  /** A new one, as long as there may be more. */
+  #leastBusyThread(): HashThread {
+    const hashers = new Map<HashThread, number>();
+    for (const { thread } of this.#all) {
+      if (thread.usable) hashers.set(thread, (hashers.get(thread) ?? 0) + 1);
+    }
+    if (hashers.size < this.#threads) return new HashThread(NICENESS);
+    const fewest = Math.min(...hashers.values());
+    return [...hashers.keys()].find((thread) => hashers.get(thread) === fewest) as HashThread;
   }
 }

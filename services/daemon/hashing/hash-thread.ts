@@ -7,8 +7,8 @@ import type { HashAnswer, HashTask, HashWorkerData } from './hash-worker.ts';
 /** Bytes that arrive in parts, and are hashed as they arrive. */
 export interface HashStream {
   /**
-   * Hashes the next bytes, one call at a time. Shared memory must stay as it is meanwhile; other memory
-   * is copied.
+   * Hashes the next bytes; calls may follow each other, and end in their order. Shared memory must stay as it
+   * is meanwhile; other memory is copied.
    *
    * @returns the SHA-256 of each block that ended in them, one behind the other
    * @throws Problem internal_error if the thread has ended, now or earlier: no other thread takes over
@@ -21,10 +21,8 @@ export interface HashStream {
 /** A thread that hashes, which would block the event loop. */
 export class HashThread {
   readonly #worker: Worker;
-  readonly #waiting = new Map<
-    number,
-    { resolve(digests: Uint8Array): void; reject(problem: Problem): void }
-  >();
+  /** For what it has been given to hash, which it does in this order. */
+  readonly #waiting: { resolve(digests: Uint8Array): void; reject(problem: Problem): void }[] = [];
   #streams = 0;
   #failure: Problem | undefined;
 
@@ -36,11 +34,7 @@ export class HashThread {
     });
     // The process may end while it waits for work.
     this.#worker.unref();
-    this.#worker.on('message', ({ stream, digests }: HashAnswer) => {
-      const waiting = this.#waiting.get(stream);
-      this.#waiting.delete(stream);
-      waiting?.resolve(digests);
-    });
+    this.#worker.on('message', (digests: HashAnswer) => this.#waiting.shift()?.resolve(digests));
     this.#worker.on('error', (error) => this.#fail(error));
     this.#worker.on('exit', () => this.#fail());
   }
@@ -69,7 +63,7 @@ export class HashThread {
         reject(this.#failure);
         return;
       }
-      this.#waiting.set(task.stream, { resolve, reject });
+      this.#waiting.push({ resolve, reject });
       if (types.isSharedArrayBuffer(task.bytes.buffer)) {
         this.#post(task);
       } else {
@@ -89,7 +83,6 @@ export class HashThread {
       this.#failure = new Problem('internal_error', detail);
       this.#failure.cause = cause;
     }
-    for (const { reject } of this.#waiting.values()) reject(this.#failure);
-    this.#waiting.clear();
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#failure);
   }
 }

@@ -8,11 +8,8 @@ export type HashTask =
   | { kind: 'hash'; stream: number; bytes: Uint8Array; blockSize: number; last: boolean }
   | { kind: 'discard'; stream: number };
 
-/** The digests of the blocks that ended in a task, one behind the other. */
-export interface HashAnswer {
-  stream: number;
-  digests: Uint8Array;
-}
+/** To each task of kind `hash`, in their order: the digests of the blocks that ended in it, one behind the other. */
+export type HashAnswer = Uint8Array;
 
 export interface HashWorkerData {
   /** Of nice(2). */
@@ -61,8 +58,7 @@ function serve(port: MessagePort): void {
     const blocks = streams.get(stream) ?? new BlockHasher(task.blockSize);
     if (task.last) streams.delete(stream);
     else streams.set(stream, blocks);
-    const digests = blocks.update(task.bytes, task.last);
-    port.postMessage({ stream, digests } satisfies HashAnswer);
+    port.postMessage(blocks.update(task.bytes, task.last) satisfies HashAnswer);
   });
 }
 
