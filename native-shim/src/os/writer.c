@@ -171,6 +171,7 @@ PUBLIC int dma_shim_writer_put(struct dma_shim_writer *writer, const void *bytes
 			       uint32_t size, uint32_t limit)
 {
 	uint64_t waiting, at, first;
+	bool wakes = false;
 	int error = 0;
 
 	pthread_mutex_lock(&writer->lock);
@@ -188,11 +189,14 @@ PUBLIC int dma_shim_writer_put(struct dma_shim_writer *writer, const void *bytes
 	memcpy(writer->ring, (const char *)bytes + first, size - first);
 	if (!waiting) {
 		writer->progress_ns = now_ns();
-		pthread_cond_signal(&writer->wake);
+		wakes = true;
 	}
 	writer->tail += size;
 out:
 	pthread_mutex_unlock(&writer->lock);
+	/* With the lock held, the thread would wake only to wait for that. */
+	if (wakes)
+		pthread_cond_signal(&writer->wake);
 	return error;
 }
 
