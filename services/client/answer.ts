@@ -7,6 +7,8 @@ export interface Answer {
   json(): Promise<unknown>;
   /** The body as text. Reading stops once there are more than `limit` bytes, and the rest is dropped. */
   text(limit: number): Promise<string>;
+  /** The body, piece by piece as it comes. */
+  chunks(): AsyncIterable<Uint8Array>;
   /** The body is not read: gives its connection up. */
   discard(): void;
 }
@@ -45,7 +47,25 @@ export class FetchedAnswer implements Answer {
     return text;
   }
 
+  chunks(): AsyncIterable<Uint8Array> {
+    return chunksOf(this.response);
+  }
+
   discard(): void {
     this.response.body?.cancel().catch(() => {});
+  }
+}
+
+/** A body, piece by piece: not every browser can iterate over a stream. */
+export async function* chunksOf({ body }: Response): AsyncGenerator<Uint8Array> {
+  const reader = body?.getReader();
+  try {
+    for (;;) {
+      const { done, value } = (await reader?.read()) ?? { done: true };
+      if (done || value === undefined) return;
+      yield value;
+    }
+  } finally {
+    reader?.releaseLock();
   }
 }

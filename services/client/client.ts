@@ -295,22 +295,25 @@ export class DmadClient extends ReplicationClient {
     const keep = (id: string, its: Transfer['segments']) => {
       segments.set(id, its);
       // A filter may hide the ends of transfers: the oldest go, so that this does not grow.
-      const [oldest] = segments.keys();
-      if (segments.size > MAX_SEGMENTED && oldest !== undefined) segments.delete(oldest);
+      if (segments.size <= MAX_SEGMENTED) return;
+      const [oldest = ''] = segments.keys();
+      segments.delete(oldest);
     };
-    for await (const { id, event, data } of resumedEvents(this.#transport, path, query, options)) {
-      if (event.startsWith(REPLICATION_PREFIX)) {
-        const replication: Replication = JSON.parse(data);
-        yield { id, event: event.slice(REPLICATION_PREFIX.length), replication };
-        continue;
+    for await (const events of resumedEvents(this.#transport, path, query, options)) {
+      for (const { id, event, data } of events) {
+        if (event.startsWith(REPLICATION_PREFIX)) {
+          const replication: Replication = JSON.parse(data);
+          yield { id, event: event.slice(REPLICATION_PREFIX.length), replication };
+          continue;
+        }
+        const transfer = JSON.parse(data);
+        if (event === 'snapshot') options.onSnapshot?.();
+        if (typeof transfer?.id !== 'string') continue;
+        if (transfer.segments === undefined) transfer.segments = segments.get(transfer.id) ?? null;
+        else if (transfer.segments !== null) keep(transfer.id, transfer.segments);
+        if (isOver(transfer)) segments.delete(transfer.id);
+        yield { id, event, transfer };
       }
-      const transfer = JSON.parse(data);
-      if (event === 'snapshot') options.onSnapshot?.();
-      if (typeof transfer?.id !== 'string') continue;
-      if (transfer.segments === undefined) transfer.segments = segments.get(transfer.id) ?? null;
-      else if (transfer.segments !== null) keep(transfer.id, transfer.segments);
-      if (isOver(transfer)) segments.delete(transfer.id);
-      yield { id, event, transfer };
     }
   }
 

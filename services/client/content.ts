@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+import { chunksOf } from './answer.ts';
 import { devicePath } from './device-name.ts';
 import { DmadError, unreachable } from './error.ts';
-import { chunksOf } from './events.ts';
 import { Abort, sleep } from './time.ts';
 import {
   type CallOptions,
@@ -242,7 +242,7 @@ async function* resumedBytes(
         const answer = await transport.once(request, abort.signal, async (response) => response);
         check?.(answer);
         total ??= lengthOf(answer);
-        for await (const bytes of chunksOf(answer, abort.signal)) {
+        for await (const bytes of received(answer)) {
           retries.reset();
           done += bytes.length;
           yield { bytes, total };
@@ -257,6 +257,15 @@ async function* resumedBytes(
   } finally {
     abort.abort(new DOMException('The download is no longer read', 'AbortError'));
     abort.done();
+  }
+}
+
+/** A body, piece by piece. @throws DmadError unreachable */
+async function* received(answer: Response): AsyncGenerator<Uint8Array> {
+  try {
+    yield* chunksOf(answer);
+  } catch (error) {
+    throw unreachable(answer.url, error);
   }
 }
 

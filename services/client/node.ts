@@ -76,6 +76,7 @@ function answerOf({ statusCode: status, headers, body }: Dispatcher.ResponseData
       },
     },
     json: () => body.json(),
+    chunks: () => body as AsyncIterable<Uint8Array>,
     text: async (limit) => {
       const chunks: Buffer[] = [];
       let size = 0;

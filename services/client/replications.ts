@@ -133,13 +133,14 @@ export class ReplicationClient {
    */
   async *watchReplication(id: string, options: CallOptions = {}): AsyncGenerator<ReplicationEvent> {
     const path = `${pathOf(id)}/events`;
-    const events = resumedEvents(this.#transport, path, undefined, options);
-    for await (const { id: eventId, event, data } of events) {
-      // That it begins anew.
-      if (event === 'snapshot') continue;
-      const replication: Replication = JSON.parse(data);
-      yield { id: eventId, event, replication };
-      if (isOver(replication)) return;
+    for await (const events of resumedEvents(this.#transport, path, undefined, options)) {
+      for (const { id: eventId, event, data } of events) {
+        // That it begins anew.
+        if (event === 'snapshot') continue;
+        const replication: Replication = JSON.parse(data);
+        yield { id: eventId, event, replication };
+        if (isOver(replication)) return;
+      }
     }
     // It ended while the connection was lost.
     yield { id: undefined, event: 'status', replication: await this.getReplication(id, options) };

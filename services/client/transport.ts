@@ -5,7 +5,7 @@ import { Abort, abortable, sleep } from './time.ts';
 
 export type Fetch = typeof globalThis.fetch;
 
-/** Sends a request, as fetch does, whose answer is read as a whole. */
+/** Sends a request, as fetch does. */
 export type Ask = (url: string, init: RequestInit) => Promise<Answer>;
 
 /** What every call takes. */
@@ -51,7 +51,7 @@ export interface TransportOptions {
   /** Bearer token, or what gives it for each request. */
   token?: string | (() => string | undefined) | undefined;
   fetch?: Fetch | undefined;
-  /** For what is answered with JSON, if there is something that takes less time than fetch. */
+  /** For all but content, if there is something that takes less time than fetch. */
   ask?: Ask | undefined;
   /** Go with each request, such as a `traceparent`. */
   headers?: Readonly<Record<string, string>> | undefined;
@@ -122,6 +122,11 @@ export class Transport {
     return this.#attempt(request, signal, this.#fetch, ({ response }) => read(response, signal));
   }
 
+  /** One attempt whose answer is left to be read. @throws as {@link once} */
+  open(request: HttpRequest, signal: AbortSignal): Promise<Answer> {
+    return this.#attempt(request, signal, this.#ask, async (answer) => answer);
+  }
+
   async #call<T>(
     request: HttpRequest,
     options: CallOptions,
@@ -152,26 +157,33 @@ export class Transport {
     send: (url: string, init: RequestInit) => Promise<Answered>,
     read: (answer: Answered) => Promise<T>,
   ): Promise<T> {
-    const target = checkedPath(request.path) + queryString(request.query);
-    const url = this.#base + target;
     try {
-      const answer = await abortable(send(url, this.#init(request, signal)), signal);
-      const { status, headers } = answer;
-      try {
-        this.#onAnswer?.(headers);
-      } catch (error) {
-        answer.discard();
-        throw error;
-      }
-      if (status !== 200 && !request.expected?.includes(status)) {
-        const text = await abortable(answer.text(MAX_PROBLEM_SIZE), signal);
-        throw problemIn(this.#shownAs + target, answer, text);
-      }
-      return await abortable(read(answer), signal);
+      return await abortable(this.#exchange(request, signal, send, read), signal);
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       throw error instanceof DmadError ? error : unreachable(this.#shownAs, error);
     }
+  }
+
+  async #exchange<Answered extends Answer, T>(
+    request: HttpRequest,
+    signal: AbortSignal,
+    send: (url: string, init: RequestInit) => Promise<Answered>,
+    read: (answer: Answered) => Promise<T>,
+  ): Promise<T> {
+    const target = checkedPath(request.path) + queryString(request.query);
+    const answer = await send(this.#base + target, this.#init(request, signal));
+    const { status, headers } = answer;
+    try {
+      this.#onAnswer?.(headers);
+    } catch (error) {
+      answer.discard();
+      throw error;
+    }
+    if (status !== 200 && !request.expected?.includes(status)) {
+      throw problemIn(this.#shownAs + target, answer, await answer.text(MAX_PROBLEM_SIZE));
+    }
+    return read(answer);
   }
 
   #init({ method = 'GET', headers, body }: HttpRequest, signal: AbortSignal): RequestInit {
@@ -248,7 +260,8 @@ export function deadlineExceeded(what: string, deadlineMs: number, cause: unknow
   return new DmadError({ code: 'deadline_exceeded', message, cause });
 }
 
-function queryString(query: Query = {}): string {
+function queryString(query: Query | undefined): string {
+  if (query === undefined) return '';
   const parameters = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
     for (const each of [value ?? []].flat()) parameters.append(name, String(each));

@@ -35,6 +35,7 @@ import { HostGrants } from './access/hosts.ts';
 import type { FleetConfig } from './config.ts';
 import { EtcdStore } from './etcd/etcd-store.ts';
 import type { Running } from './etcd/fleet-state.ts';
+import { GroupCommit } from './etcd/group-commit.ts';
 import { Keys } from './etcd/keys.ts';
 import { Membership } from './etcd/membership.ts';
 import { Mirror } from './etcd/mirror.ts';
@@ -123,7 +124,8 @@ export async function buildFleetApp({
       missed: (host) => dispatch.missed(host),
     });
     lifecycle.opened('the connections to hosts', () => fleet.close());
-    const writes = new OwnerWrites({ store, keys, member: () => membership.member?.id });
+    const commit = new GroupCommit(store);
+    const writes = new OwnerWrites({ store, keys, commit, member: () => membership.member?.id });
     const viewOf = (running: Running) => views.viewOf(running);
     const dispatch: Dispatch = new Dispatch({
       ...{ store, keys, mirror, fleet, ends, feed, writes, log, viewOf },
@@ -144,7 +146,7 @@ export async function buildFleetApp({
     });
     const lookup = new HostLookup({ store, keys, mirror, membership });
     const transfers: FleetTransfers = new FleetTransfers({
-      ...{ store, keys, mirror, hosts: lookup, membership, views },
+      ...{ store, keys, commit, mirror, hosts: lookup, membership, views },
       limitOf: (client) => keyring?.limitsOf(client).transfersInFlight,
     });
     const batches = new Batches({ store, keys, transfers });

@@ -22,7 +22,8 @@ interface Waiting {
 
 /**
  * Writes units in as few transactions as can be: what comes while one is under way shares the next,
- * in the order in which it came. etcd syncs once for each.
+ * in the order in which it came. etcd syncs once for each, so there is one of these for all that a
+ * gateway writes of transfers.
  */
 export class GroupCommit {
   readonly #store: Pick<Store, 'write'>;
@@ -31,10 +32,6 @@ export class GroupCommit {
 
   constructor(store: Pick<Store, 'write'>) {
     this.#store = store;
-  }
-
-  get waiting(): number {
-    return this.#waiting.length;
   }
 
   /**
@@ -68,11 +65,16 @@ export class GroupCommit {
         return;
       }
     } catch (error) {
-      for (const { reject } of group) reject(error);
-      return;
+      const isOneOf = error instanceof EtcdError && error.failure === 'no_lease';
+      if (!isOneOf || group.length === 1) {
+        for (const { reject } of group) reject(error);
+        return;
+      }
     }
-    // One of them does not hold, and which one is not said.
-    for (const one of group) await this.#writeGroup([one]);
+    // One of them does not hold, or lacks its lease, and which one is not said.
+    const middle = Math.ceil(group.length / 2);
+    await this.#writeGroup(group.slice(0, middle));
+    await this.#writeGroup(group.slice(middle));
   }
 
   /** The longest run from the first on that fits into a transaction and has no key twice. */

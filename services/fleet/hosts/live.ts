@@ -17,10 +17,9 @@ export class Strangers {
     const key = keyOf(host, transfer.id);
     this.#documents.delete(key);
     this.#documents.set(key, transfer);
-    const [oldest] = this.#documents.keys();
-    if (this.#documents.size > MAX_STRANGERS && oldest !== undefined) {
-      this.#documents.delete(oldest);
-    }
+    if (this.#documents.size <= MAX_STRANGERS) return;
+    const [oldest = ''] = this.#documents.keys();
+    this.#documents.delete(oldest);
   }
 
   take(host: string, hostId: string): HostReport | undefined {
@@ -64,11 +63,15 @@ export class LiveTransfers {
     return reported;
   }
 
-  /** The host has reported how one of its transfers stands. @returns the fleet's id, if it is known */
-  reported({ segments: _, ...document }: HostReport): string | undefined {
-    // The record has the segments, which can be many.
-    const transfer = { ...document, segments: null };
-    const id = this.#ids.get(document.id);
+  /**
+   * The host has reported how one of its transfers stands. Keeps the report, without its segments: the
+   * record has them, and they can be many.
+   *
+   * @returns the fleet's id, if it is known
+   */
+  reported(transfer: HostReport): string | undefined {
+    transfer.segments = null;
+    const id = this.#ids.get(transfer.id);
     if (id !== undefined) {
       // An answer that was on its way can be older than the event of the end.
       const known = this.#documents.get(id);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fieldProblem, OutcomeUnknown, Problem, retryLater } from '../../http/problems/problem.ts';
-import { GroupCommit, isUnknown } from '../etcd/group-commit.ts';
+import { type GroupCommit, isUnknown } from '../etcd/group-commit.ts';
 import type { Keys } from '../etcd/keys.ts';
 import {
   type Condition,
@@ -38,15 +38,17 @@ export class Acceptor {
   readonly #store: Store;
   readonly #keys: Keys;
   readonly #commit: GroupCommit;
+  #accepting = 0;
 
-  constructor(store: Store, keys: Keys) {
+  constructor(store: Store, keys: Keys, commit: GroupCommit) {
     this.#store = store;
     this.#keys = keys;
-    this.#commit = new GroupCommit(store);
+    this.#commit = commit;
   }
 
-  get waiting(): number {
-    return this.#commit.waiting;
+  /** How many transfers wait for etcd. */
+  get accepting(): number {
+    return this.#accepting;
   }
 
   /**
@@ -55,6 +57,15 @@ export class Acceptor {
    * @throws OutcomeUnknown if it may have been accepted
    */
   async accept(record: RunningRecord): Promise<Acceptance> {
+    this.#accepting++;
+    try {
+      return await this.#accept(record);
+    } finally {
+      this.#accepting--;
+    }
+  }
+
+  async #accept(record: RunningRecord): Promise<Acceptance> {
     const { id, host, client, request, usedKey } = record;
     const keys = this.#keys;
     const conditions: Condition[] = [

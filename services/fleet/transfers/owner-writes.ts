@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { setTimeout as sleep } from 'node:timers/promises';
-import { GroupCommit } from '../etcd/group-commit.ts';
+import type { GroupCommit } from '../etcd/group-commit.ts';
 import type { Keys } from '../etcd/keys.ts';
 import { Retention } from '../etcd/retention.ts';
 import { type Condition, EtcdError, only, type Store, type Write } from '../etcd/store.ts';
@@ -21,6 +21,7 @@ const MAX_RETRY_MS = 2000;
 export interface OwnerWritesOptions {
   store: Store;
   keys: Keys;
+  commit: GroupCommit;
   /** This gateway's name; undefined while it has none that is certain to last. */
   member(): string | undefined;
 }
@@ -36,7 +37,7 @@ export class OwnerWrites {
 
   constructor(options: OwnerWritesOptions) {
     this.#options = options;
-    this.#commit = new GroupCommit(options.store);
+    this.#commit = options.commit;
     this.#retention = new Retention(options.store);
   }
 
@@ -96,9 +97,16 @@ export class OwnerWrites {
           ? { key: change, is: 'absent' }
           : { key: change, is: 'equal', value: known };
       const settings = known === undefined ? undefined : readSettings(known);
+      const changed = known === undefined ? [] : [{ delete: change }];
       const written = await this.#write(
         (me) => [allowed(me), { key: transfer, is: 'present' }, unchanged],
-        () => this.#endOf(record, settings === undefined ? end : endWithSettings(end, settings)),
+        async () => [
+          ...(await this.#endOf(
+            record,
+            settings === undefined ? end : endWithSettings(end, settings),
+          )),
+          ...changed,
+        ],
       );
       if (written) return 'written';
       const found = await this.#readIf(allowed, [transfer, change]);
@@ -120,7 +128,6 @@ export class OwnerWrites {
     const writes: Write[] = [
       { delete: keys.transfer(id) },
       { delete: keys.cancel(id) },
-      { delete: keys.change(id) },
       { put: keys.ended(id), value: writeEnded(end), lease },
     ];
     if (usedKey === undefined) return writes;

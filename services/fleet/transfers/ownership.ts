@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-
 import { createHash } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyBaseLogger } from 'fastify';
 import type { Keys } from '../etcd/keys.ts';
@@ -46,6 +46,8 @@ export class Ownership {
 
   constructor(options: OwnershipOptions) {
     this.#options = options;
+    // Claims of many hosts may wait for their turn.
+    setMaxListeners(0, this.#closing.signal);
     this.#timer = setInterval(() => this.reconcile(), TICK_MS);
   }
 

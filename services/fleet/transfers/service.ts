@@ -5,6 +5,7 @@ import { totalOf } from '../../daemon/transfers/request.ts';
 import type { Client } from '../../http/access/client.ts';
 import { fieldProblem, Problem } from '../../http/problems/problem.ts';
 import { mayUseHost } from '../access/hosts.ts';
+import type { GroupCommit } from '../etcd/group-commit.ts';
 import type { Keys } from '../etcd/keys.ts';
 import type { Membership } from '../etcd/membership.ts';
 import type { Mirror } from '../etcd/mirror.ts';
@@ -25,6 +26,7 @@ import type { View, Views } from './views.ts';
 export interface ServiceOptions {
   store: Store;
   keys: Keys;
+  commit: GroupCommit;
   mirror: Mirror;
   hosts: HostLookup;
   membership: Membership;
@@ -48,13 +50,13 @@ export class FleetTransfers {
 
   constructor(options: ServiceOptions) {
     this.#options = options;
-    this.#acceptor = new Acceptor(options.store, options.keys);
+    this.#acceptor = new Acceptor(options.store, options.keys, options.commit);
     this.#admission = new AdmissionControl(options.mirror, options.limitOf);
   }
 
   /** How many wait for etcd. */
   get accepting(): number {
-    return this.#acceptor.waiting;
+    return this.#acceptor.accepting;
   }
 
   /**

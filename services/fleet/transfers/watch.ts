@@ -84,8 +84,9 @@ export class FleetWatch {
 
   #remember(id: string): void {
     this.#had.add(id);
-    const [oldest] = this.#had;
-    if (this.#had.size > MOST_REMEMBERED && oldest !== undefined) this.#had.delete(oldest);
+    if (this.#had.size <= MOST_REMEMBERED) return;
+    const [oldest = ''] = this.#had;
+    this.#had.delete(oldest);
   }
 
   #textOf(event: FleetEvent): string {

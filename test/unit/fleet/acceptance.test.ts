@@ -2,6 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { TransferIds } from '../../../services/base/transfer-ids.ts';
+import { GroupCommit } from '../../../services/fleet/etcd/group-commit.ts';
 import { Keys } from '../../../services/fleet/etcd/keys.ts';
 import { EtcdError } from '../../../services/fleet/etcd/store.ts';
 import { Acceptor } from '../../../services/fleet/transfers/acceptance.ts';
@@ -33,7 +34,7 @@ async function withHost(): Promise<FakeEtcd> {
 describe('acceptance', () => {
   test('the same key with another meaning is refused', async () => {
     const etcd = await withHost();
-    const acceptor = new Acceptor(etcd, keys);
+    const acceptor = new Acceptor(etcd, keys, new GroupCommit(etcd));
     const first = await acceptor.accept(recordOf('k'));
     expect(first.replayed).toBe(false);
     expect(await acceptor.accept(recordOf('k'))).toEqual({ id: first.id, replayed: true });
@@ -43,7 +44,8 @@ describe('acceptance', () => {
   });
 
   test('a host that was removed meanwhile is unknown', async () => {
-    const acceptor = new Acceptor(new FakeEtcd(), keys);
+    const etcd = new FakeEtcd();
+    const acceptor = new Acceptor(etcd, keys, new GroupCommit(etcd));
     await expect(acceptor.accept(recordOf())).rejects.toMatchObject({ code: 'unknown_host' });
   });
 
@@ -57,7 +59,9 @@ describe('acceptance', () => {
       return Promise.reject(new EtcdError('unknown', 'deadline exceeded'));
     };
     const record = recordOf();
-    expect(await new Acceptor(etcd, keys).accept(record)).toMatchObject({ id: record.id });
+    expect(await new Acceptor(etcd, keys, new GroupCommit(etcd)).accept(record)).toMatchObject({
+      id: record.id,
+    });
     await write(
       [],
       [{ delete: keys.transfer(record.id) }, { put: keys.ended(record.id), value: '{}' }],
@@ -72,7 +76,9 @@ describe('acceptance', () => {
   ] as const)('an etcd that is %s refuses with %s', async (fate, code) => {
     const etcd = await withHost();
     etcd.fate = () => fate;
-    const error = await new Acceptor(etcd, keys).accept(recordOf()).catch((each) => each);
+    const error = await new Acceptor(etcd, keys, new GroupCommit(etcd))
+      .accept(recordOf())
+      .catch((each) => each);
     expect(error).toMatchObject({ code });
     expect(error.options.headers['retry-after']).toMatch(/^[0-9]+$/);
   });
@@ -86,7 +92,10 @@ describe('acceptance', () => {
         async (requests, fate) => {
           const etcd = await withHost();
           etcd.fate = () => fate.next().value as Fate;
-          const gateways = [new Acceptor(etcd, keys), new Acceptor(etcd, keys)];
+          const gateways = [
+            new Acceptor(etcd, keys, new GroupCommit(etcd)),
+            new Acceptor(etcd, keys, new GroupCommit(etcd)),
+          ];
           const made = await Promise.all(
             requests.map(async ([key, gateway]) => {
               const record = recordOf(key === 0 ? undefined : `k${key}`);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import { type DmadClient, DmadError } from '../../../services/client/node.ts';
 import type { TransferDocument } from '../../../services/daemon/transfers/schema.ts';
+import { GroupCommit } from '../../../services/fleet/etcd/group-commit.ts';
 import { Courier } from '../../../services/fleet/transfers/courier.ts';
 import { OwnerWrites } from '../../../services/fleet/transfers/owner-writes.ts';
 import {
@@ -126,7 +128,12 @@ describe('a courier', () => {
       const courier: Courier = new Courier({
         ...{ host: 'hosta', client: () => host.client, live: () => undefined },
         settings: (id) => settings.get(id),
-        writes: new OwnerWrites({ store: etcd, keys, member: () => member }),
+        writes: new OwnerWrites({
+          store: etcd,
+          keys,
+          commit: new GroupCommit(etcd),
+          member: () => member,
+        }),
         handedOver: () => {},
         owned: () => owned,
         dependencies: () => dependencies,

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import { getEventListeners } from 'node:events';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { silentLog } from '../../../services/base/log.ts';
 import type { DmadClient } from '../../../services/client/node.ts';
+import { GroupCommit } from '../../../services/fleet/etcd/group-commit.ts';
 import { Mirror } from '../../../services/fleet/etcd/mirror.ts';
 import { EtcdError, type WatchListener } from '../../../services/fleet/etcd/store.ts';
 import type { Fleet } from '../../../services/fleet/hosts/fleet.ts';
@@ -86,7 +88,12 @@ describe('what happens in etcd', () => {
       },
       forget: ({ id }: RunningRecord) => live.forget(id),
     } as unknown as Fleet;
-    const writes = new OwnerWrites({ store: etcd, keys, member: () => 'me' });
+    const writes = new OwnerWrites({
+      store: etcd,
+      keys,
+      commit: new GroupCommit(etcd),
+      member: () => 'me',
+    });
     ends = new Ends();
     feed = new Feed();
     mirror = new Mirror({ store: etcd, keys, log, awaited: () => ends.ids });

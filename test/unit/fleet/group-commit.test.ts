@@ -31,6 +31,29 @@ describe('a group commit', () => {
     expect(etcd.rows.get('b')?.value).toBe('there');
   });
 
+  test('of a group, only what lacks its lease is not written', async () => {
+    const etcd = new FakeEtcd();
+    const commit = new GroupCommit(etcd);
+    const leased: Unit = { conditions: [], writes: [{ put: 'b', value: '', lease: 'gone' }] };
+    const units = [put('a'), leased, put('c')];
+    const outcomes = await Promise.allSettled(units.map((unit) => commit.write(unit)));
+    expect(outcomes).toMatchObject([
+      { value: true },
+      { reason: { failure: 'no_lease' } },
+      { value: true },
+    ]);
+  });
+
+  test('finds the one of many that does not hold in few transactions', async () => {
+    const etcd = new FakeEtcd();
+    await etcd.write([], [{ put: 'k37', value: 'there' }]);
+    const commit = new GroupCommit(etcd);
+    const names = Array.from({ length: 64 }, (_, index) => `k${index}`);
+    const held = await Promise.all(names.map((key) => commit.write(put(key))));
+    expect(held.filter((each) => !each)).toHaveLength(1);
+    expect(etcd.written.length).toBeLessThanOrEqual(2 * Math.log2(64) + 2);
+  });
+
   test('keeps to what etcd takes in one transaction', async () => {
     const etcd = new FakeEtcd();
     const commit = new GroupCommit(etcd);

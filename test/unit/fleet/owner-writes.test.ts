@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import { beforeEach, describe, expect, test } from '@jest/globals';
+import { GroupCommit } from '../../../services/fleet/etcd/group-commit.ts';
 import { Acceptor } from '../../../services/fleet/transfers/acceptance.ts';
 import { endByFleet } from '../../../services/fleet/transfers/document.ts';
 import { OwnerWrites } from '../../../services/fleet/transfers/owner-writes.ts';
@@ -22,8 +24,13 @@ describe("an owner's writes", () => {
         { put: keys.owner('hosta'), value: 'me' },
       ],
     );
-    acceptor = new Acceptor(etcd, keys);
-    writes = new OwnerWrites({ store: etcd, keys, member: () => 'me' });
+    acceptor = new Acceptor(etcd, keys, new GroupCommit(etcd));
+    writes = new OwnerWrites({
+      store: etcd,
+      keys,
+      commit: new GroupCommit(etcd),
+      member: () => 'me',
+    });
   });
 
   const endOf = (record: RunningRecord, code: 'cancelled' | 'expired' | 'interrupted') =>

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { silentLog } from '../../../services/base/log.ts';
+import { GroupCommit } from '../../../services/fleet/etcd/group-commit.ts';
 import { Mirror } from '../../../services/fleet/etcd/mirror.ts';
 import { removeIdleHost } from '../../../services/fleet/hosts/removal.ts';
 import { Acceptor } from '../../../services/fleet/transfers/acceptance.ts';
@@ -28,7 +30,7 @@ describe('removing a host', () => {
         changed: (changes, at) => setTimeout(() => listener.changed(changes, at), lagMs).unref(),
       });
     mirror = new Mirror({ store: etcd, keys, log: silentLog().logger, awaited: () => [] });
-    acceptor = new Acceptor(etcd, keys);
+    acceptor = new Acceptor(etcd, keys, new GroupCommit(etcd));
     mirror.expect(1);
     while (!mirror.current) await pause(5);
   });
