@@ -6,7 +6,7 @@ import { cancelAtHost, changeAtHost, readAtHost } from './at-host.ts';
 import { Backoff } from './backoff.ts';
 import { endByFleet } from './document.ts';
 import type { EndedRecord, RunningRecord } from './record.ts';
-import { endedOf } from './refusal.ts';
+import { endedOf, isRefusal } from './refusal.ts';
 import type { FleetTransferPatch, HostReport } from './schema.ts';
 import { patchBetween, type Settings, settingsOf } from './settings.ts';
 import { NEVER, type Task } from './task.ts';
@@ -69,7 +69,10 @@ export class FollowUp {
     });
   }
 
-  /** Tells the host what a client has changed, until nothing is left of it. */
+  /**
+   * Tells the host what a client has changed, until nothing is left of it. What the host refuses, being of
+   * another version, stays with the fleet: it is shown, and the transfer's end has it.
+   */
   async change(task: Task): Promise<void> {
     const { record } = task;
     const before = settingsOf(record.request);
@@ -93,9 +96,7 @@ export class FollowUp {
         // It runs already, which a change of its priority alone is too late for.
         else if (withPriority && saysOneOf(error, ['not_changeable'])) withPriority = false;
         else if (saysOneOf(error, ['not_changeable', 'not_found'])) await this.#ask(task);
-        else if (saysOneOf(error, ['invalid_request'])) {
-          await this.#options.changed(record, settings);
-        }
+        else if (isRefusal(error) && this.#options.settings(record.id) === settings) return 'done';
       }
       // Until the watch tells that nothing is left.
       await backoff.wait(this.#signal);

@@ -65,13 +65,23 @@ export class OwnerWrites {
     return outcome !== 'not_allowed';
   }
 
-  /** A host has received what a client changed. What was changed again meanwhile stays. */
-  async changed({ id, host }: RunningRecord, settings: Settings): Promise<void> {
-    const key = this.#options.keys.change(id);
+  /**
+   * A host has received what a client changed. What was changed again meanwhile stays.
+   *
+   * @param record that of one that is handed over: who finds no change in etcd from now on has to find
+   *   that its host has the transfer, and change it there
+   */
+  async changed(record: RunningRecord, settings: Settings): Promise<void> {
+    const { keys } = this.#options;
+    const transfer = keys.transfer(record.id);
+    const change = keys.change(record.id);
     const value = writeSettings(settings);
     await this.#write(
-      (me) => [this.#ownedBy(me, host), { key, is: 'equal', value }],
-      async () => [{ delete: key }],
+      (me) => [
+        ...[this.#ownedBy(me, record.host), { key: transfer, is: 'present' } as const],
+        { key: change, is: 'equal', value },
+      ],
+      async () => [{ delete: change }, { put: transfer, value: writeRunning(record) }],
     );
   }
 

@@ -25,7 +25,8 @@ export const patchRoute: FastifyPluginAsyncZod<{ changes: Changes }> = async (ap
         description:
           'By a merge patch (RFC 7396): all that the patch has or nothing. What its host has, the host ' +
           'changes: while that is away, the answer is 503. What its host does not have yet is changed ' +
-          'as soon as it does; if it runs by then, its priority stays.',
+          'as soon as it does; if it runs by then, its priority stays. What a daemon of another version ' +
+          'does not change then is shown, and kept, by the fleet alone.',
         tags: ['transfers'],
         consumes: [MERGE_PATCH],
         params: z.object({ id: z.string().meta({ description: 'The id of a transfer.' }) }),

@@ -88,11 +88,16 @@ const usedKeySchema = z.object({
 });
 
 export function writeRunning(record: RunningRecord): string {
-  return JSON.stringify({ format: FORMAT, ...record });
+  const { id, client, host, request, acceptedAt, usedKey, traceparent, waitsFor, progress } =
+    record;
+  return JSON.stringify({
+    ...{ format: FORMAT, id, client, host, request, acceptedAt, usedKey, traceparent },
+    ...{ waitsFor, progress },
+  });
 }
 
-export function writeEnded(record: EndedRecord): string {
-  return JSON.stringify({ format: FORMAT, ...record });
+export function writeEnded({ id, client, host, document, refused }: EndedRecord): string {
+  return JSON.stringify({ format: FORMAT, id, client, host, document, refused });
 }
 
 export function writeUsedKey(key: UsedKey): string {

@@ -122,7 +122,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
       const view = await views.waitForAccepted(
         { id, record: replayed ? undefined : record },
-        ...([client, prefer.waitMs, clientGone(reply)] as const),
+        ...([client, prefer.waitMs, () => clientGone(reply)] as const),
       );
       return answer(view, reply, prefer, replayed);
     },
@@ -176,7 +176,9 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       const prefer = readPrefer(headers.prefer, 0);
       if (prefer.applied !== undefined) reply.header('preference-applied', prefer.applied);
       const { waitMs } = prefer;
-      const { document } = await views.waitForEnd(params.id, client, waitMs, clientGone(reply));
+      const { document } = await views.waitForEnd(params.id, client, waitMs, () =>
+        clientGone(reply),
+      );
       return document;
     },
   );
@@ -204,8 +206,9 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
     async (request, reply) => {
       const { params, client } = request;
       request.transferId = params.id;
-      const gone = clientGone(reply);
-      const view = await transfers.cancel(params.id, client, CANCEL_WAIT_MS, gone);
+      const view = await transfers.cancel(params.id, client, CANCEL_WAIT_MS, () =>
+        clientGone(reply),
+      );
       if (view.ended === undefined) reply.code(202).header('retry-after', RETRY_AFTER_SECONDS);
       return view.document;
     },

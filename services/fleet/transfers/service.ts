@@ -140,7 +140,7 @@ export class FleetTransfers {
   }
 
   /** Asks for a transfer to be stopped. @throws Problem not_found, not_cancellable */
-  async cancel(id: string, client: Client, ms: number, gone: AbortSignal): Promise<View> {
+  async cancel(id: string, client: Client, ms: number, gone: () => AbortSignal): Promise<View> {
     const { store, keys, views } = this.#options;
     const before = await views.find(id, client);
     if (before.ended === undefined) {

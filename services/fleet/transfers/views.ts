@@ -65,8 +65,13 @@ export class Views {
     return { ...view, document: documentFor(client, view.owner, view.document) };
   }
 
-  /** Waits for its end, for some time. @returns how it stands then */
-  async waitForEnd(id: string, client: Client, ms: number, gone: AbortSignal): Promise<View> {
+  /**
+   * Waits for its end, for some time.
+   *
+   * @param gone makes the signal that aborts once nobody waits any more, if there is a wait
+   * @returns how it stands then
+   */
+  async waitForEnd(id: string, client: Client, ms: number, gone: () => AbortSignal): Promise<View> {
     const { ends } = this.#options;
     let stop = () => {};
     const ended = new Promise<EndedRecord | undefined>((resolve) => {
@@ -75,7 +80,7 @@ export class Views {
     try {
       const view = await this.find(id, client);
       if (view.ended !== undefined || ms === 0) return view;
-      const end = await until(ended, ms, gone, this.#waits);
+      const end = await until(ended, ms, gone(), this.#waits);
       if (end !== undefined) {
         const { owner } = view;
         const document = documentFor(client, owner, end.document);
@@ -96,7 +101,7 @@ export class Views {
     { id, record }: { id: string; record: RunningRecord | undefined },
     client: Client,
     ms: number,
-    gone: AbortSignal,
+    gone: () => AbortSignal,
   ): Promise<View> {
     if (record === undefined || ms > 0) return this.waitForEnd(id, client, ms, gone);
     const view = this.viewOf({ record, created: 0 });

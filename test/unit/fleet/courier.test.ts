@@ -360,6 +360,32 @@ describe('a courier', () => {
     expect(etcd.rows.has(change)).toBe(false);
   });
 
+  test('what its host refuses to change stays changed in the fleet, and the host is not asked again', async () => {
+    const { etcd, host, make, accept, ended, settings } = await setUp();
+    host.status = 'running';
+    const record = recordOf();
+    const changed: Settings = { ...settingsOf(record.request), labels: { new: 'y' } };
+    settings.set(record.id, changed);
+    const change = keys.change(record.id);
+    await etcd.write([], [{ put: change, value: writeSettings(changed) }]);
+    let asked = 0;
+    host.client.changeTransfer = async () => {
+      asked++;
+      throw problem(400, 'invalid_request');
+    };
+    const courier = make();
+    courier.add(await accept(record), true);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect([asked, etcd.rows.has(change)]).toEqual([1, true]);
+    settings.set(record.id, { ...changed, timeout_ms: 5000 });
+    courier.change(record.id);
+    while (asked < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+    courier.cancel(record.id);
+    const { document } = await ended(record.id);
+    expect([document.status, document.labels]).toEqual(['cancelled', { new: 'y' }]);
+    expect(etcd.rows.has(change)).toBe(false);
+  });
+
   test('that its host has it is written only if it does not end at once', async () => {
     const { etcd, host, make, accept, ended } = await setUp();
     const courier = make();

@@ -5,7 +5,11 @@ import { GroupCommit } from '../../../services/fleet/etcd/group-commit.ts';
 import { Acceptor } from '../../../services/fleet/transfers/acceptance.ts';
 import { endByFleet } from '../../../services/fleet/transfers/document.ts';
 import { OwnerWrites } from '../../../services/fleet/transfers/owner-writes.ts';
-import { type RunningRecord, readEnded } from '../../../services/fleet/transfers/record.ts';
+import {
+  type RunningRecord,
+  readEnded,
+  readRunning,
+} from '../../../services/fleet/transfers/record.ts';
 import { settingsOf, writeSettings } from '../../../services/fleet/transfers/settings.ts';
 import { Problem } from '../../../services/http/problems/problem.ts';
 import { FakeEtcd, type Fate } from '../../support/fake-etcd.ts';
@@ -113,6 +117,30 @@ describe("an owner's writes", () => {
     };
     expect(await writes.ended(record, endOf(record, 'expired'))).toBe(true);
     expect(codeOf(record.id)).toBe('expired');
+  });
+
+  test('once a host has what was changed, the next change goes to the host', async () => {
+    const record = recordOf();
+    await acceptor.accept(record);
+    const settings = { ...settingsOf(record.request), labels: { first: 'change' } };
+    const change = { put: keys.change(record.id), value: writeSettings(settings) };
+    await etcd.write([], [change]);
+    const handedOver: RunningRecord = { ...record, progress: { is: 'handed_over', hostId: 'h' } };
+    await writes.changed(handedOver, settings);
+    expect(etcd.rows.has(keys.change(record.id))).toBe(false);
+    // One that waits in etcd would begin with what the transfer was accepted with.
+    const row = etcd.rows.get(keys.transfer(record.id))?.value ?? '';
+    expect(readRunning(row)?.progress).toEqual(handedOver.progress);
+  });
+
+  test('a change that its host has received does not bring back what has ended', async () => {
+    const record = recordOf();
+    await acceptor.accept(record);
+    const settings = { ...settingsOf(record.request), labels: { first: 'change' } };
+    await writes.ended(record, endOf(record, 'expired'));
+    await etcd.write([], [{ put: keys.change(record.id), value: writeSettings(settings) }]);
+    await writes.changed(record, settings);
+    expect(etcd.rows.has(keys.transfer(record.id))).toBe(false);
   });
 
   test('an end that comes after its host was removed leaves the transfer interrupted', async () => {
