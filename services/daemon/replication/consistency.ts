@@ -102,7 +102,8 @@ export class ConsistencyMap {
   }
 
   /** Of each range, the replication whose inconsistent bytes a copy writes there. @returns none if no byte is inconsistent */
-  #originsIn({ device, ranges, copy }: Writing): Origin[] {
+  #originsIn(writing: Writing): Origin[] {
+    const { device, copy } = writing;
     const isRelevant =
       (copy !== undefined && this.#now.of(copy.source).length > 0) ||
       this.#now.of(device).length > 0 ||
@@ -112,7 +113,8 @@ export class ConsistencyMap {
     // A copy may read what it writes: what was inconsistent before counts, too.
     const own = new InconsistentRanges(() => {});
     const origins: Origin[] = [];
-    for (const { offset, size, sourceOffset } of ranges) {
+    // Only now: of 4096 segments they are made when somebody asks for them.
+    for (const { offset, size, sourceOffset } of writing.ranges) {
       const range = { offset, size };
       if (copy === undefined || sourceOffset === undefined) {
         addOrigin(origins, range, undefined);

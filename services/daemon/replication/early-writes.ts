@@ -16,8 +16,10 @@ export class EarlyWrites {
   #count = 0;
 
   /** What a copy has written may be inconsistent itself. */
-  note({ device, ranges, flush, copy }: Written): void {
+  note(written: Written): void {
+    const { device, flush, copy } = written;
     if (copy !== undefined || !isDurable(device, flush)) return;
+    const { ranges } = written;
     if (this.#count + ranges.length > MAX_WRITES) return;
     this.#count += ranges.length;
     this.#writes.push({ device, ranges });

@@ -31,6 +31,16 @@ test('of segments side by side, those are marked that copy inconsistent bytes, a
   expect(marks.map(({ ranges }) => ranges)).toEqual([[{ offset: 120, size: 20 }]]);
 });
 
+test('nobody asks for the ranges of a copy while all bytes are consistent', () => {
+  const map = new ConsistencyMap(() => {});
+  const ranges = { get: () => expect(0).toBe('never asked for') };
+  const copy = Object.defineProperty(writing(SIDE_BY_SIDE), 'ranges', ranges);
+  expect(map.marksOf(copy)).toEqual([]);
+  map.written(Object.assign(copy, { flush: true }));
+  map.note(replicationInto(source, 20, 15));
+  expect(() => map.marksOf(copy)).toThrow('never asked for');
+});
+
 test('of segments side by side, those make consistent what they write that copy consistent bytes', () => {
   const map = new ConsistencyMap(() => {});
   map.note(replicationInto(destination, 100, 60));
