@@ -17,6 +17,12 @@ export class Packer {
     this.at += 8;
   }
 
+  /** Many; this host is little-endian, as the shim needs it. */
+  numbers(values: Float64Array): void {
+    this.#bytes.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), this.at);
+    this.at += values.byteLength;
+  }
+
   /** @returns how many bytes it takes, which its reader has to know */
   text(value: string): number {
     const size = value === '' ? 0 : this.#bytes.write(value, this.at);
@@ -39,6 +45,14 @@ export class Unpacker {
     const value = this.#bytes.readDoubleLE(this.#at);
     this.#at += 8;
     return value;
+  }
+
+  numbers(count: number): Float64Array {
+    const values = new Float64Array(count);
+    const end = this.#at + values.byteLength;
+    new Uint8Array(values.buffer).set(this.#bytes.subarray(this.#at, end));
+    this.#at = end;
+    return values;
   }
 
   /** One that may be undefined. */

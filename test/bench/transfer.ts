@@ -15,7 +15,7 @@ export function aTransfer(id: string, request: TransferRequest): TransferDocumen
     src_offset: request.src_offset ?? null,
     dst_offset: request.dst_offset ?? null,
     size,
-    segments: request.segments ?? null,
+    segments: request.segments ? [...request.segments] : null,
     pattern: null,
     engine: 'cpu',
     engine_reason: 'nothing is copied here',

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { SegmentList } from '../../base/segments.ts';
 import type { EngineName } from '../../base/vocabulary.ts';
 import { submitDivided } from '../engines/division.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
-import type { Completion, Job, Segment } from '../engines/records.ts';
+import type { Completion, Job } from '../engines/records.ts';
 import type { Speed, Speeds } from '../engines/speeds.ts';
 
 /** A range whose bytes may be overwritten. */
@@ -124,7 +125,7 @@ async function timeJob(
 
 function jobOf({ device, offset, size: room, flush }: Scratch, engine: EngineName, size: number) {
   const dst_offset = offset + Math.floor(room / 2);
-  const segments: readonly [Segment] = [{ src_offset: offset, dst_offset, size }];
+  const segments = SegmentList.of({ src_offset: offset, dst_offset, size });
   return {
     source: device.handle,
     destination: device.handle,

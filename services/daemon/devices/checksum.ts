@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { ByteRange } from '../../base/byte-range.ts';
+import { SegmentList } from '../../base/segments.ts';
 import { Problem } from '../../http/problems/problem.ts';
 import type { Engine } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
@@ -37,7 +38,7 @@ export async function checksum(
     const completion = await run(
       engine,
       {
-        ...{ source: device.handle, destination: NOWHERE, segments: [piece] },
+        ...{ source: device.handle, destination: NOWHERE, segments: SegmentList.of(piece) },
         ...{ engine: 'cpu', priority: 'normal', checksum: true, crcSeed: crc },
       },
       left,

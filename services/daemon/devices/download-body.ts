@@ -2,6 +2,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { constants } from 'node:os';
+import { SegmentList } from '../../base/segments.ts';
 import { descriptorOf } from '../../http/node-internals.ts';
 import { beginPassage, endPassage, isDrained } from '../../http/past-node.ts';
 import { CHUNK_SIZE } from '../../http/stream-slots.ts';
@@ -118,7 +119,7 @@ export class DownloadBody {
           destination: SOCKET,
           engine: 'cpu',
           priority: 'normal',
-          segments: [{ src_offset: this.#at, dst_offset: 0, size }],
+          segments: SegmentList.of({ src_offset: this.#at, dst_offset: 0, size }),
           descriptor,
         } as const;
         let done = 0;
@@ -156,7 +157,7 @@ export class DownloadBody {
       destination: MEMORY,
       engine: 'cpu',
       priority: 'normal',
-      segments: [{ src_offset: offset, dst_offset: 0, size }],
+      segments: SegmentList.of({ src_offset: offset, dst_offset: 0, size }),
       memory,
     });
     if (completion.status !== 0) throw jobProblem(completion, device.name);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
 import type { Readable } from 'node:stream';
+import { SegmentList } from '../../base/segments.ts';
 import type { BodyPastNode } from '../../http/past-node.ts';
 import { fieldProblem, Problem, retryLater } from '../../http/problems/problem.ts';
 import { CHUNK_SIZE, chunkBuffers } from '../../http/stream-slots.ts';
@@ -171,7 +172,7 @@ export class Upload {
       destination: device.handle,
       engine: 'cpu',
       priority: 'normal',
-      segments: [{ src_offset: 0, dst_offset: at, size }],
+      segments: SegmentList.of({ src_offset: 0, dst_offset: at, size }),
       descriptor: () => past.descriptor(),
       checksum: true,
       crcSeed: this.crc,
@@ -266,7 +267,7 @@ export class Upload {
       destination: device.handle,
       engine: 'cpu',
       priority: 'normal',
-      segments: [{ src_offset: 0, dst_offset: at, size }],
+      segments: SegmentList.of({ src_offset: 0, dst_offset: at, size }),
       memory,
       checksum: true,
       crcSeed: this.crc,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { ByteRange } from '../../base/byte-range.ts';
+import { SegmentList } from '../../base/segments.ts';
 import { Problem } from '../../http/problems/problem.ts';
 import { checkOnline, type Device } from '../devices/device.ts';
 import { type Pace, throttle } from '../devices/throttle.ts';
@@ -121,7 +122,7 @@ async function read(engine: Engine, device: Device, offset: number, memory: Buff
   const completion = await engine.run({
     ...{ source: device.handle, destination: MEMORY, memory },
     ...{ engine: 'cpu', priority: 'low' },
-    segments: [{ src_offset: offset, dst_offset: 0, size: memory.length }],
+    segments: SegmentList.of({ src_offset: offset, dst_offset: 0, size: memory.length }),
   });
   if (completion.status !== 0) throw jobProblem(completion, device.name);
 }

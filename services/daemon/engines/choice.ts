@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import type { SegmentList } from '../../base/segments.ts';
 import { StartError } from '../../base/start-error.ts';
 import type { EngineName, Operation } from '../../base/vocabulary.ts';
 import { fieldProblem } from '../../http/problems/problem.ts';
 import type { DmaEngine, OpenedDevice } from './dma.ts';
-import type { Segment } from './records.ts';
 import { divide, type Speeds } from './speeds.ts';
 
 export type RequestedEngine = 'auto' | EngineName;
@@ -22,7 +22,7 @@ export interface ChoiceRequest {
   requestedEngine: RequestedEngine;
   source: OpenedDevice;
   destination: OpenedDevice;
-  segments: readonly Segment[];
+  segments: SegmentList;
   bytes: number;
   verify: boolean;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import { SegmentList } from '../../base/segments.ts';
 import type { Engine, JobListener } from './engine.ts';
-import type { Completion, Job, Segment } from './records.ts';
+import type { Completion, Job } from './records.ts';
 
 type Submitter = Pick<Engine, 'submit' | 'cancel'>;
 
@@ -14,11 +16,11 @@ type Submitter = Pick<Engine, 'submit' | 'cancel'>;
  */
 export function submitDivided(
   engine: Submitter,
-  job: Job & { segments: readonly [Segment] },
+  job: Job,
   cpuBytes: number,
   listener: JobListener,
 ): number[] {
-  const [{ src_offset, dst_offset, size }] = job.segments;
+  const { src_offset, dst_offset, size } = job.segments.get(0);
   const front = size - cpuBytes;
   const parts = [
     { engine: 'dma', segment: { src_offset, dst_offset, size: front } },
@@ -43,7 +45,7 @@ export function submitDivided(
   };
   for (const [index, { engine: name, segment }] of parts.entries()) {
     const tag = engine.submit(
-      { ...job, engine: name, segments: [segment] },
+      { ...job, engine: name, segments: SegmentList.of(segment) },
       {
         progress: (bytesDone) => {
           progress[index] = bytesDone;

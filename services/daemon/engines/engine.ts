@@ -184,7 +184,7 @@ export class Engine {
     const context = this.#live();
     const tag = ++this.#lastTag;
     const streams = job.descriptor !== undefined;
-    const size = streams ? 0 : job.segments.reduce((sum, segment) => sum + segment.size, 0);
+    const size = streams ? 0 : job.segments.bytes;
     this.#inFlight.set(tag, { job, listener, size, pending: size });
     this.#pending[job.engine] += size;
     if (job.memory === undefined && !streams) this.#addToBatch(tag, job);

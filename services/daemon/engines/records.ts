@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import type { SegmentList } from '../../base/segments.ts';
 import {
   DMA_ERRORS,
   type DmaError,
@@ -36,13 +38,6 @@ export type ChannelState = (typeof CHANNEL_STATES)[number];
 export const REFUSALS = ['driver', 'order', 'alignment', 'errors', 'bus', 'other'] as const;
 export type Refusal = (typeof REFUSALS)[number];
 
-/** One contiguous piece, in bytes; named as in the HTTP contract, which passes it through. */
-export interface Segment {
-  src_offset: number;
-  dst_offset: number;
-  size: number;
-}
-
 /** A unit of work for the shim; see struct dma_shim_job. */
 export interface Job {
   /** A copy by default. */
@@ -53,7 +48,7 @@ export interface Job {
   destination: number;
   engine: EngineName;
   priority: Priority;
-  segments: readonly Segment[];
+  segments: SegmentList;
   flush?: boolean;
   verify?: boolean;
   checksum?: boolean;
@@ -151,15 +146,12 @@ export function encodeJob(out: Buffer, tag: number, job: Job, at = 0): void {
  * Writes segments into `out`, of {@link SEGMENT_SIZE} bytes each, from the one numbered `first`, as
  * pairs of 32-bit words: of a number that does not fit into one, an Uint32Array keeps the low part.
  */
-export function encodeSegments(out: Uint32Array, segments: readonly Segment[], first = 0): void {
+export function encodeSegments(out: Uint32Array, { numbers }: SegmentList, first = 0): void {
   let word = first * (SEGMENT_SIZE / 4);
-  for (const { src_offset, dst_offset, size } of segments) {
-    out[word++] = src_offset;
-    out[word++] = src_offset / HIGH;
-    out[word++] = dst_offset;
-    out[word++] = dst_offset / HIGH;
-    out[word++] = size;
-    out[word++] = size / HIGH;
+  for (let index = 0; index < numbers.length; index++) {
+    const number = numbers[index] as number;
+    out[word++] = number;
+    out[word++] = number / HIGH;
   }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomUUID } from 'node:crypto';
-import type { Job, Segment } from '../engines/records.ts';
+import type { Job } from '../engines/records.ts';
 
 export const FAULT_KINDS = [
   'media_error',
@@ -79,7 +79,7 @@ export class Faults {
     for (const fault of this.#faults.values()) {
       // Without a comparison nobody would see a mismatch.
       if (fault.kind === 'verify_mismatch' && !job.verify) continue;
-      const segment = job.segments.findIndex((each) => touches(fault, job, each));
+      const segment = job.segments.findIndex((...segment) => touches(fault, job, ...segment));
       if (segment < 0) continue;
       if (--fault.count === 0) this.#faults.delete(fault.id);
       this.#struck[fault.kind]++;
@@ -89,10 +89,10 @@ export class Faults {
   }
 }
 
-function touches(fault: Fault, { source, destination }: Job, segment: Segment): boolean {
+function touches(fault: Fault, job: Job, from: number, to: number, size: number): boolean {
   return (
-    (source === fault.handle && overlaps(fault, segment.src_offset, segment.size)) ||
-    (destination === fault.handle && overlaps(fault, segment.dst_offset, segment.size))
+    (job.source === fault.handle && overlaps(fault, from, size)) ||
+    (job.destination === fault.handle && overlaps(fault, to, size))
   );
 }
 

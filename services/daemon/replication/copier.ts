@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import { SegmentList } from '../../base/segments.ts';
 import type { Priority } from '../../base/vocabulary.ts';
 import { Problem } from '../../http/problems/problem.ts';
 import { checkBadBlocks, checkOnline, type Device } from '../devices/device.ts';
@@ -183,7 +185,8 @@ export class Copier {
     }
     checkOnline(device);
     await this.#options.beforeWrite();
-    const job = { source: MEMORY, destination: device.handle, memory, segments } as const;
+    const pieces = SegmentList.from(segments);
+    const job = { source: MEMORY, destination: device.handle, memory, segments: pieces } as const;
     const how = { engine: 'cpu', priority: priority() } as const;
     const completion = await engine.run({ ...job, ...how, flush: true });
     if (completion.status !== 0) throw jobProblem(completion, device.name);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ByteRange } from '../../base/byte-range.ts';
+import { SegmentList } from '../../base/segments.ts';
 import { Problem } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
 import { digests } from '../digests/digests.ts';
@@ -246,12 +247,12 @@ export class Run {
         const job = { engine: 'cpu', priority: priority(), memory } as const;
         const read = await engine.run({
           ...{ ...job, source: device.handle, destination: MEMORY },
-          segments: [{ src_offset: at, dst_offset: 0, size }],
+          segments: SegmentList.of({ src_offset: at, dst_offset: 0, size }),
         });
         if (read.status !== 0) throw jobProblem(read, device.name);
         const written = await engine.run({
           ...{ ...job, source: MEMORY, destination: device.handle, flush: true },
-          segments: [{ src_offset: 0, dst_offset: at, size }],
+          segments: SegmentList.of({ src_offset: 0, dst_offset: at, size }),
         });
         if (written.status !== 0) throw jobProblem(written, device.name);
       } finally {

@@ -179,7 +179,7 @@ function clientOf(name: string): string {
 /** Whatever its spelling: defaults filled in, numbers read, labels in order. */
 function fingerprint(plan: Meaning): string {
   const labels = Object.entries(plan.labels).sort(([a], [b]) => (a < b ? -1 : 1));
-  const pieces = plan.segments.map(({ src_offset, dst_offset, size }) => [
+  const pieces = Array.from(plan.segments, ({ src_offset, dst_offset, size }) => [
     src_offset,
     dst_offset,
     size,

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Cells } from '../../base/cells.ts';
 import { Packer, Unpacker } from '../../base/packing.ts';
+import { SegmentList } from '../../base/segments.ts';
 import { SharedValues } from '../../base/shared-values.ts';
 import { ENGINE_NAMES, OPERATIONS, PRIORITY_NAMES } from '../../base/vocabulary.ts';
 import { Problem, type ProblemCode, type ProblemOptions } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
 import type { EngineChoice, RequestedEngine } from '../engines/choice.ts';
-import type { Segment } from '../engines/records.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { Dependency } from './dependencies.ts';
 import type { FilterSubject } from './filter.ts';
@@ -44,7 +44,8 @@ const AT = {
 const HEAD_SIZE = 72;
 /** What the numbers behind it take, segments apart. */
 const NUMBERS_SIZE = 8 * 15;
-const SEGMENT_SIZE = 8 * 3;
+const SEGMENT_NUMBERS = 3;
+const SEGMENT_SIZE = 8 * SEGMENT_NUMBERS;
 /** Bytes that a character takes at most. */
 const CHARACTER_SIZE = 3;
 
@@ -179,16 +180,18 @@ export class PackedTransfers {
     const runningEvent = values.number();
     const latestEvent = values.number();
     const completion = hasFlag(bytes, FLAG.ran) ? unpackReport(values) : undefined;
-    const segments = unpackSegments(values, bytes.readUInt32LE(AT.segments));
+    const operation = named(OPERATIONS, bytes[AT.operation]);
+    const numbers = values.numbers(SEGMENT_NUMBERS * bytes.readUInt32LE(AT.segments));
+    const segments = new SegmentList(numbers, operation !== 'fill');
     const rare = rareOf(bytes);
     const plan: TransferPlan = {
-      operation: named(OPERATIONS, bytes[AT.operation]),
+      operation,
       pattern: rare.pattern,
       source: this.#devices.get(bytes.readUInt32LE(AT.source)),
       destination: this.#devices.get(bytes.readUInt32LE(AT.destination)),
       segments,
       segmented: hasFlag(bytes, FLAG.segmented),
-      bytes: segments.reduce((sum, { size }) => sum + size, 0),
+      bytes: segments.bytes,
       requestedEngine: named(REQUESTED, bytes[AT.requestedEngine]),
       choice: this.#choice(bytes, AT.plannedEngine, AT.plannedReason),
       priority: named(PRIORITY_NAMES, bytes[AT.priority]),
@@ -274,11 +277,7 @@ export class PackedTransfers {
     values.number(transfer.runningEvent);
     values.number(transfer.latestEvent);
     if (end.completion !== undefined) packReport(values, end.completion);
-    for (const { src_offset, dst_offset, size } of plan.segments) {
-      values.number(src_offset);
-      values.number(dst_offset);
-      values.number(size);
-    }
+    values.numbers(plan.segments.numbers);
     bytes.writeUInt32LE(values.text(rare), AT.rareSize);
     return bytes.subarray(0, values.at);
   }
@@ -362,16 +361,4 @@ function unpackReport(values: Unpacker): EngineReport {
     difference: values.optional(),
     dma: { retries: values.number() },
   };
-}
-
-function unpackSegments(values: Unpacker, count: number): Segment[] {
-  const segments: Segment[] = [];
-  for (let n = 0; n < count; n++) {
-    segments.push({
-      src_offset: values.number(),
-      dst_offset: values.number(),
-      size: values.number(),
-    });
-  }
-  return segments;
 }

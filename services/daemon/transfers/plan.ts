@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import type { SegmentList } from '../../base/segments.ts';
 import { fieldProblem } from '../../http/problems/problem.ts';
 import {
   checkBadBlocks,
@@ -13,8 +14,7 @@ import {
   type RequestedRange,
 } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
-import type { Segment } from '../engines/records.ts';
-import { meaningOf, parentOf, type Side, sidesOf, totalOf } from './request.ts';
+import { checkTotal, meaningOf, parentOf, type Side, sidesOf } from './request.ts';
 import type { TransferRequest } from './schema.ts';
 import { type TransferPlan, toldSegments } from './transfer.ts';
 
@@ -44,13 +44,13 @@ export function planTransfer(
     check: (range: RequestedRange) => void,
   ) => {
     const deviceOf = (side: Side) => (side === 'src_offset' ? source : destination);
-    const reads = sides.includes('src_offset');
+    const { hasSources } = segments;
     const index = segments.findIndex(
-      ({ src_offset, dst_offset, size }) =>
-        (reads && !passes(source, src_offset, size)) || !passes(destination, dst_offset, size),
+      (from, to, size) =>
+        (hasSources && !passes(source, from, size)) || !passes(destination, to, size),
     );
-    const segment = segments[index];
-    if (segment === undefined) return;
+    if (index < 0) return;
+    const segment = segments.get(index);
     const parent = parentOf(request, index);
     for (const side of sides) {
       check({
@@ -64,7 +64,7 @@ export function planTransfer(
   };
 
   checkEach(isInside, checkBounds);
-  const bytes = totalOf(segments);
+  const bytes = checkTotal(segments.bytes);
   if (operation === 'copy' && source === destination)
     checkOverlap(segments, request.segments !== undefined);
   if (hasBadBlocks(source) || hasBadBlocks(destination)) checkEach(isSound, checkBadBlocks);
@@ -94,13 +94,10 @@ export function describePlan(plan: TransferPlan) {
   };
 }
 
-function checkOverlap(segments: readonly Segment[], segmented: boolean): void {
-  const index = segments.findIndex(
-    ({ src_offset, dst_offset, size }) => Math.abs(src_offset - dst_offset) < size,
-  );
-  const overlapping = segments[index];
-  if (overlapping === undefined) return;
-  const { src_offset, dst_offset, size } = overlapping;
+function checkOverlap(segments: SegmentList, segmented: boolean): void {
+  const index = segments.findIndex((from, to, size) => Math.abs(from - to) < size);
+  if (index < 0) return;
+  const { src_offset, dst_offset, size } = segments.get(index);
   throw fieldProblem(
     'overlapping_ranges',
     segmented ? `/segments/${index}/dst_offset` : '/dst_offset',

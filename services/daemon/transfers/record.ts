@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { z } from 'zod';
 import { readJson } from '../../base/read-json.ts';
+import { SegmentList } from '../../base/segments.ts';
 import { Problem } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
 import type { EngineChoice } from '../engines/choice.ts';
@@ -18,7 +19,14 @@ import {
   partsOf,
 } from './rows.ts';
 import type { TransferRequest } from './schema.ts';
-import { type Change, type Origin, type Outcome, Transfer, type TransferPlan } from './transfer.ts';
+import {
+  type Change,
+  type Origin,
+  type Outcome,
+  Transfer,
+  type TransferPlan,
+  toldSegments,
+} from './transfer.ts';
 
 const MAX_SHARED = 1000;
 const NONE: readonly string[] = [];
@@ -203,9 +211,7 @@ export function transferAgain(
 /** What its client asked for. */
 export function requestOf({ accepted, dependencies }: TransferRecord): TransferRequest {
   const { operation, pattern } = accepted;
-  const segments = segmentsOf(accepted).map(({ src_offset, ...rest }) =>
-    operation === 'fill' ? rest : { src_offset, ...rest },
-  );
+  const segments = toldSegments({ segments: segmentsOf(accepted) });
   return {
     operation,
     ...(pattern !== undefined && { pattern }),
@@ -234,11 +240,9 @@ function originOf({ request_id, client, key, ...rest }: TransferRecord['accepted
   return { requestId: request_id, client, key: key ?? undefined, trace };
 }
 
-function segmentsOf({ segments: numbers }: TransferRecord['accepted']) {
-  return Array.from({ length: Math.floor(numbers.length / 3) }, (_, index) => {
-    const [src_offset = 0, dst_offset = 0, size = 0] = numbers.slice(3 * index, 3 * index + 3);
-    return { src_offset, dst_offset, size };
-  });
+function segmentsOf({ segments: numbers, operation }: TransferRecord['accepted']): SegmentList {
+  const whole = numbers.length - (numbers.length % 3);
+  return new SegmentList(Float64Array.from(numbers.slice(0, whole)), operation !== 'fill');
 }
 
 function planOf({ accepted, dependencies }: TransferRecord, shared: Shared): TransferPlan {
@@ -250,7 +254,7 @@ function planOf({ accepted, dependencies }: TransferRecord, shared: Shared): Tra
     destination: shared.device(accepted.destination),
     segments,
     segmented: accepted.segmented,
-    bytes: segments.reduce((sum, { size }) => sum + size, 0),
+    bytes: segments.bytes,
     requestedEngine: accepted.requested_engine,
     choice: shared.choice(accepted.choice),
     priority: accepted.priority,

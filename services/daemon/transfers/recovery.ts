@@ -65,12 +65,12 @@ export function reasonNotToRerun(context: CrashContext): string | undefined {
 /** Whether a segment's source lies in part where the transfer itself writes. */
 export function touchesItself({ operation, source, destination, segments }: TransferPlan): boolean {
   if (operation !== 'copy' || source.name !== destination.name) return false;
-  const written = segments
-    .map(({ dst_offset, size }) => ({ start: dst_offset, end: dst_offset + size }))
-    .sort((a, b) => b.start - a.start);
-  const read = segments
-    .map(({ src_offset, size }) => ({ start: src_offset, end: src_offset + size }))
-    .sort((a, b) => a.end - b.end);
+  const written = Array.from(segments, ({ dst_offset, size }) => {
+    return { start: dst_offset, end: dst_offset + size };
+  }).sort((a, b) => b.start - a.start);
+  const read = Array.from(segments, ({ src_offset, size }) => {
+    return { start: src_offset, end: src_offset + size };
+  }).sort((a, b) => a.end - b.end);
   // How far any destination reaches that begins before the source at hand ends.
   let reach = 0;
   return read.some(({ start, end }) => {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { deviceNameOf } from '../../base/device-name.ts';
+import { SegmentList } from '../../base/segments.ts';
 import type { Operation, Priority } from '../../base/vocabulary.ts';
 import type { Touches } from '../../http/access/authorize.ts';
 import { fieldProblem } from '../../http/problems/problem.ts';
-import type { Segment } from '../engines/records.ts';
 import type { TransferRequest } from './schema.ts';
 
 /** What a request means: the part of its plan that does not depend on what the host has now. */
@@ -14,7 +14,7 @@ export interface Meaning {
   /** Of a fill the destination, too. */
   source: { name: string };
   destination: { name: string };
-  segments: readonly Segment[];
+  segments: SegmentList;
   /** Whether the client gave segments, and shall see them again. */
   segmented: boolean;
   requestedEngine: TransferRequest['engine'];
@@ -36,7 +36,7 @@ export function touchesOf(request: TransferRequest): Touches {
   return {
     length: sides.length * segments.length,
     at(index) {
-      const segment = segments[Math.floor(index / sides.length)] as Segment;
+      const segment = segments.get(Math.floor(index / sides.length));
       const side = sides[index % sides.length] as Side;
       const device = side === 'src_offset' ? source : destination;
       const write = side === 'dst_offset' && request.operation !== 'compare';
@@ -79,18 +79,17 @@ export function meaningOf(request: TransferRequest): Meaning {
   };
 }
 
-/** Its segments; a fill's begin at 0 of what it does not read. */
+/** Its segments; a fill's read nothing. */
 function segmentsOf({
   operation,
   segments,
   src_offset = 0,
   dst_offset = 0,
   size = 0,
-}: TransferRequest): readonly Segment[] {
+}: TransferRequest): SegmentList {
+  if (segments instanceof SegmentList) return segments;
   // The schema has made sure that all are there that the operation needs.
-  if (segments === undefined) return [{ src_offset, dst_offset, size }];
-  if (operation !== 'fill') return segments as readonly Segment[];
-  return segments.map((segment) => ({ ...segment, src_offset: 0 }));
+  return SegmentList.from(segments ?? [{ src_offset, dst_offset, size }], operation !== 'fill');
 }
 
 /** JSON pointer to where a segment's fields are. */
@@ -98,9 +97,8 @@ export function parentOf({ segments }: TransferRequest, index: number): string {
   return segments === undefined ? '' : `/segments/${index}`;
 }
 
-/** How many bytes segments have together. @throws Problem out_of_range if no JSON integer says so */
-export function totalOf(segments: readonly { size: number }[]): number {
-  const bytes = segments.reduce((sum, { size }) => sum + size, 0);
+/** @param bytes of all segments together. @throws Problem out_of_range if no JSON integer says so */
+export function checkTotal(bytes: number): number {
   if (Number.isSafeInteger(bytes)) return bytes;
   throw fieldProblem('out_of_range', '/segments', 'The segments add up to more than 2^53-1 bytes.');
 }

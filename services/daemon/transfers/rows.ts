@@ -4,7 +4,7 @@ import { ENGINE_NAMES, FLUSH_BASES, OPERATIONS } from '../../base/vocabulary.ts'
 import type { DmaFailure, FieldError } from '../../http/problems/problem.ts';
 import { problemCodeSchema } from '../../http/problems/schema.ts';
 import type { Device } from '../devices/device.ts';
-import { DEVICE_KINDS, type Segment } from '../engines/records.ts';
+import { DEVICE_KINDS } from '../engines/records.ts';
 import type { Rows } from '../journal/store.ts';
 import { ENDS, transferRequestSchema } from './schema.ts';
 import type { Change, Outcome, Transfer } from './transfer.ts';
@@ -170,7 +170,7 @@ export function acceptedRows(transfer: Transfer, source?: SourceState): Rows {
     pattern: plan.pattern,
     source: deviceRecord(plan.source),
     destination: deviceRecord(plan.destination),
-    segments: numbersOf(plan.segments),
+    segments: Array.from(plan.segments.numbers),
     segmented: plan.segmented,
     requested_engine: plan.requestedEngine,
     choice: plan.choice,
@@ -276,11 +276,4 @@ export function isChange(part: string): boolean {
 export function deviceRecord(device: Device): z.input<typeof deviceSchema> {
   const { name, kind, size, identity, flushBasis } = device;
   return { name, kind, size, identity, flush_basis: flushBasis };
-}
-
-function numbersOf(segments: readonly Segment[]): number[] {
-  const numbers: number[] = [];
-  for (const { src_offset, dst_offset, size } of segments)
-    numbers.push(src_offset, dst_offset, size);
-  return numbers;
 }

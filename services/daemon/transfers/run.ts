@@ -7,7 +7,7 @@ import { submitDivided } from '../engines/division.ts';
 import type { DmaEngine } from '../engines/dma.ts';
 import type { Engine, JobListener } from '../engines/engine.ts';
 import { jobProblem } from '../engines/failure.ts';
-import { type Completion, type Job, NOWHERE, type Segment } from '../engines/records.ts';
+import { type Completion, type Job, NOWHERE } from '../engines/records.ts';
 import type { Feed } from './feed.ts';
 import type { TransferObserver } from './observer.ts';
 import type { Transfer, TransferPlan } from './transfer.ts';
@@ -68,11 +68,10 @@ export class Run {
 
   #submit(listener: JobListener): readonly number[] {
     const { engine } = this.#options;
-    const { plan, choice } = this.#transfer;
+    const { choice } = this.#transfer;
     const job = jobOf(this.#transfer);
     if (choice.cpuBytes === 0) return [engine.submit(job, listener)];
-    const segments = plan.segments as readonly [Segment];
-    return submitDivided(engine, { ...job, segments }, choice.cpuBytes, listener);
+    return submitDivided(engine, job, choice.cpuBytes, listener);
   }
 
   /** @param bytesByCpu of a transfer that both engines share */

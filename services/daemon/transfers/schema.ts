@@ -2,12 +2,10 @@
 import { z } from 'zod';
 import { byteCount, isByteCount } from '../../base/byte-count.ts';
 import { crc32cSchema } from '../../base/crc32c.ts';
+import { type GivenSegment, type Segment, SegmentList } from '../../base/segments.ts';
 import { ENGINE_NAMES, MAX_SEGMENTS, OPERATIONS, PRIORITY_NAMES } from '../../base/vocabulary.ts';
 import { problemSchema } from '../../http/problems/schema.ts';
-import { withFastPath } from '../../http/schema-fast-path.ts';
 import { durabilitySchema } from '../devices/schema.ts';
-import type { Segment } from '../engines/records.ts';
-import { areReadSegments } from './segments-body.ts';
 
 /** How a transfer can end. */
 export const ENDS = ['succeeded', 'failed', 'cancelled', 'interrupted'] as const;
@@ -75,9 +73,11 @@ const segmentSchema = z.strictObject({
   size: byteCount(1),
 });
 
-/** Whether these are segments as the schema gives them back. */
-function arePlainSegments(value: unknown): boolean {
-  return Array.isArray(value) && (areReadSegments(value) || value.every(isPlainSegment));
+/** Whether these are segments as the schema gives them back, or have been read as such. */
+function arePlainSegments(value: unknown): value is GivenSegment[] {
+  if (value instanceof SegmentList) return true;
+  const isList = Array.isArray(value) && value.length >= 1 && value.length <= MAX_SEGMENTS;
+  return isList && value.every(isPlainSegment);
 }
 
 function isPlainSegment(value: unknown): boolean {
@@ -98,7 +98,22 @@ function countMembers(value: object): number {
   return count;
 }
 
-const segments = withFastPath(z.array(segmentSchema).min(1).max(MAX_SEGMENTS), arePlainSegments);
+/** zod makes some twenty objects to parse one, and says what is wrong. */
+const segments = z.withParser(z.array(segmentSchema).min(1).max(MAX_SEGMENTS), (value) =>
+  arePlainSegments(value) ? value : z.INVALID,
+);
+
+/** Indexes of segments that have a source though a fill has none, or have none. */
+function* wrongSources(segments: unknown, fills: boolean): Generator<number> {
+  if (segments instanceof SegmentList) {
+    if (segments.hasSources === fills) yield* Array(segments.length).keys();
+    return;
+  }
+  for (const [index, segment] of Array.isArray(segments) ? segments.entries() : []) {
+    if (typeof segment !== 'object' || segment === null || Array.isArray(segment)) continue;
+    if (((segment as Partial<Segment>).src_offset !== undefined) === fills) yield index;
+  }
+}
 
 const PIECE_FIELDS = ['src_offset', 'dst_offset', 'size'] as const;
 
@@ -181,12 +196,7 @@ export const transferRequestSchema = z
           complain('cannot be given beside segments: leave one of them out', field);
         }
       }
-      const segments: unknown = body.segments;
-      for (let index = 0; Array.isArray(segments) && index < segments.length; index++) {
-        const segment: unknown = segments[index];
-        if (typeof segment !== 'object' || segment === null || Array.isArray(segment)) continue;
-        const given = (segment as Partial<Segment>).src_offset !== undefined;
-        if (given !== fills) continue;
+      for (const index of wrongSources(body.segments, fills)) {
         const message = fills ? 'cannot be given for a fill, which reads nothing' : 'is required';
         complain(message, 'segments', index, 'src_offset');
       }
@@ -210,7 +220,12 @@ export const transferRequestSchema = z
   )
   .meta({ id: 'TransferRequest' });
 
-export type TransferRequest = z.output<typeof transferRequestSchema>;
+type PlainTransferRequest = z.output<typeof transferRequestSchema>;
+
+/** Many segments are a list instead of an array, if they were read as such: see segments-body.ts. */
+export type TransferRequest = Omit<PlainTransferRequest, 'segments'> & {
+  segments?: PlainTransferRequest['segments'] | SegmentList;
+};
 
 /** What each request of a batch has beside what POST /transfers takes. */
 export const batchedFields = {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
+import { SegmentList } from '../../base/segments.ts';
 import { MAX_SEGMENTS } from '../../base/vocabulary.ts';
 import { parseJson } from '../../http/json-body.ts';
 import { beyondLimits } from '../../http/json-limits.ts';
@@ -21,18 +22,8 @@ const [SRC, DST, OFF, SET, SIZ] = ['"src', '"dst', '_off', 'set"', '"siz'].map(w
 const E = Buffer.from('e"').readUInt16LE();
 const [OFFSET_LENGTH, SIZE_LENGTH] = [12, 6];
 
-export interface ReadSegment {
-  src_offset?: number;
-  dst_offset: number;
-  size: number;
-}
-
-const read = new WeakSet<object>();
-
-/** Whether {@link readManySegments} has made these, so that no schema needs to look at them again. */
-export function areReadSegments(value: object): boolean {
-  return read.has(value);
-}
+/** Room for the numbers of one request's segments. */
+const room = new Float64Array(3 * MAX_SEGMENTS);
 
 /** Parses the body of POST /transfers. @throws Problem invalid_request if it is no JSON */
 export function parseTransferRequest(body: Buffer): unknown {
@@ -56,22 +47,21 @@ export function parseTransferRequest(body: Buffer): unknown {
 export function readManySegments(
   body: Buffer,
   worthwhile = WORTHWHILE,
-): { rest: Record<string, unknown>; segments: ReadSegment[] } | undefined {
+): { rest: Record<string, unknown>; segments: SegmentList } | undefined {
   if (body.length < worthwhile) return undefined;
   const at = body.indexOf(MEMBER);
   if (at < 1 || body[at - 1] === BACKSLASH) return undefined;
   const colon = skipSpace(body, at + MEMBER.length);
   const start = skipSpace(body, colon + 1);
   if (body[colon] !== COLON || body[start] !== OPEN_BRACKET) return undefined;
-  const segments: ReadSegment[] = [];
-  const end = readSegments(body, start + 1, segments);
-  if (end === undefined) return undefined;
+  const found = readSegments(body, start + 1);
+  if (found === undefined) return undefined;
+  const { segments, end } = found;
   // Valid only if the segments are a value of their own, in whatever object.
   const text = `${body.toString('utf8', 0, start)}"${PLACEHOLDER}"${body.toString('utf8', end)}`;
   const rest = parse(text);
   // Not the last one of that name, or not the request's own.
   if (rest?.segments !== PLACEHOLDER) return undefined;
-  read.add(segments);
   return { rest, segments };
 }
 
@@ -83,23 +73,38 @@ function parse(text: string): Record<string, unknown> | undefined {
   }
 }
 
-/** @returns where the list ends, behind its bracket; undefined if it has anything unusual */
-function readSegments(body: Buffer, from: number, segments: ReadSegment[]): number | undefined {
+/** @returns them, and where the list ends, behind its bracket; undefined if it has anything unusual */
+function readSegments(
+  body: Buffer,
+  from: number,
+): { segments: SegmentList; end: number } | undefined {
   const words = new DataView(body.buffer, body.byteOffset, body.length);
+  let hasSources = false;
   let at = from;
-  while (segments.length < MAX_SEGMENTS) {
-    at = readSegment(body, words, skipSpace(body, at), segments);
+  for (let count = 0; count < MAX_SEGMENTS; ) {
+    at = readSegment(body, words, skipSpace(body, at), 3 * count);
     if (at < 0) return undefined;
+    const hasSource = (room[3 * count] as number) >= 0;
+    if (count++ === 0) hasSources = hasSource;
+    else if (hasSource !== hasSources) return undefined;
     at = skipSpace(body, at);
-    if (body[at] === CLOSE_BRACKET) return at + 1;
+    if (body[at] === CLOSE_BRACKET) {
+      const numbers = room.slice(0, 3 * count);
+      if (!hasSources) for (let index = 0; index < count; index++) numbers[3 * index] = 0;
+      return { segments: new SegmentList(numbers, hasSources), end: at + 1 };
+    }
     if (body[at] !== COMMA) return undefined;
     at++;
   }
   return undefined;
 }
 
-/** @returns where it ends; -1 if it is no segment, or has anything unusual */
-function readSegment(body: Buffer, words: DataView, from: number, segments: ReadSegment[]): number {
+/**
+ * Reads one into the {@link room}, from the number `to` on: as its source -1 if it has none.
+ *
+ * @returns where it ends; -1 if it is no segment, or has anything unusual
+ */
+function readSegment(body: Buffer, words: DataView, from: number, to: number): number {
   if (body[from] !== OPEN_BRACE) return -1;
   let at = from;
   let source = -1;
@@ -126,11 +131,9 @@ function readSegment(body: Buffer, words: DataView, from: number, segments: Read
     at = skipSpace(body, at);
   } while (body[at] === COMMA);
   if (body[at] !== CLOSE_BRACE || destination < 0 || size < 1) return -1;
-  segments.push(
-    source < 0
-      ? { dst_offset: destination, size }
-      : { src_offset: source, dst_offset: destination, size },
-  );
+  room[to] = source;
+  room[to + 1] = destination;
+  room[to + 2] = size;
   return at + 1;
 }
 

@@ -6,7 +6,7 @@ import type { TraceContext } from '../../http/trace-context.ts';
 import type { Device } from '../devices/device.ts';
 import { durabilityOf } from '../devices/durability.ts';
 import type { EngineChoice } from '../engines/choice.ts';
-import type { Completion, Segment } from '../engines/records.ts';
+import type { Completion } from '../engines/records.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { TransferSettings } from './changes.ts';
 import type { Meaning } from './request.ts';
@@ -299,7 +299,7 @@ export class Transfer {
   /** The same without segments, which may be thousands, and without timings. */
   basic(): BasicTransferDocument {
     const { plan, settings } = this;
-    const [only] = plan.segments;
+    const [only] = plan.segmented ? [] : [plan.segments.get(0)];
     const copyNs = this.#completion?.copyNs ?? 0;
     return {
       id: this.id,
@@ -308,9 +308,8 @@ export class Transfer {
       operation: plan.operation,
       device_name: plan.source.name,
       dst_device_name: plan.destination.name,
-      src_offset:
-        plan.segmented || only === undefined || plan.operation === 'fill' ? null : only.src_offset,
-      dst_offset: plan.segmented || only === undefined ? null : only.dst_offset,
+      src_offset: only !== undefined && plan.segments.hasSources ? only.src_offset : null,
+      dst_offset: only?.dst_offset ?? null,
       size: plan.bytes,
       pattern: plan.pattern ?? null,
       engine: this.choice.engine,
@@ -358,7 +357,7 @@ export class Transfer {
     if (operation !== 'compare' || this.status !== 'succeeded') return null;
     const { segment = 0, difference } = this.#completion ?? {};
     if (difference === undefined) return { equal: true, first_difference: null };
-    const { src_offset, dst_offset } = segments[segment] as Segment;
+    const { src_offset, dst_offset } = segments.get(segment);
     return {
       equal: false,
       first_difference: {
@@ -379,9 +378,9 @@ export class Transfer {
 }
 
 /** The segments as a client gives them, and sees them again. */
-export function toldSegments({ operation, segments }: TransferPlan) {
-  if (operation !== 'fill') return [...segments];
-  return segments.map(({ dst_offset, size }) => ({ dst_offset, size }));
+export function toldSegments({ segments }: Pick<TransferPlan, 'segments'>) {
+  if (segments.hasSources) return [...segments];
+  return Array.from(segments, ({ dst_offset, size }) => ({ dst_offset, size }));
 }
 
 let lastTime = { ms: Number.NaN, text: '' };

@@ -17,7 +17,7 @@ export function writingOf({ id, plan }: Pick<Transfer, 'id' | 'plan'>): Writing 
 
 /** One for each segment: some may copy inconsistent bytes, and others not. */
 function copiedRanges({ segments }: TransferPlan): WrittenRange[] {
-  return segments.map(({ src_offset: sourceOffset, dst_offset: offset, size }) => {
+  return Array.from(segments, ({ src_offset: sourceOffset, dst_offset: offset, size }) => {
     return { offset, size, sourceOffset };
   });
 }

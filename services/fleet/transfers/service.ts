@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { TransferIds } from '../../base/transfer-ids.ts';
-import { totalOf } from '../../daemon/transfers/request.ts';
+import { checkTotal } from '../../daemon/transfers/request.ts';
 import type { Client } from '../../http/access/client.ts';
 import { fieldProblem, Problem } from '../../http/problems/problem.ts';
 import { mayUseHost } from '../access/hosts.ts';
@@ -70,7 +70,7 @@ export class FleetTransfers {
     siblings: ReadonlySet<string> = new Set(),
   ): Promise<RunningRecord> {
     // No host has so many, and the document could not say how many.
-    totalOf(request.segments ?? []);
+    checkTotal((request.segments ?? []).reduce((sum, { size }) => sum + size, 0));
     return {
       ...{ id: this.#ids.next(), client: client.name, host: workingHost(request), request },
       ...{ acceptedAt: Date.now(), usedKey: key, traceparent },

@@ -61,7 +61,7 @@ describe('measuring', () => {
     const { engine } = fakeEngine();
     const { submit } = engine;
     engine.submit = (job, { done }) => {
-      const delayMs = (job.segments[0]?.size ?? 0) < MIB ? 8 : 4;
+      const delayMs = job.segments.bytes < MIB ? 8 : 4;
       return submit(job, { done: (end) => setTimeout(() => done(end), delayMs) });
     };
     const { cpu } = await measureSpeeds(engine, { ...scratch, dma: false });

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { beforeEach, describe, expect, test } from '@jest/globals';
+import { SegmentList } from '../../../services/base/segments.ts';
 import { checksum } from '../../../services/daemon/devices/checksum.ts';
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { Completion, Job } from '../../../services/daemon/engines/records.ts';
@@ -37,7 +38,7 @@ describe('checksum', () => {
       await turn();
       expect(jobs).toHaveLength(index + 1);
       expect(jobs[index]).toMatchObject({
-        segments: [{ src_offset: 5 + index * 16 * MIB, size }],
+        segments: SegmentList.of({ src_offset: 5 + index * 16 * MIB, dst_offset: 0, size }),
         crcSeed: index,
       });
       expect(paid).toBe(Math.min((index + 1) * 16, 40) * MIB);

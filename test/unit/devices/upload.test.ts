@@ -6,6 +6,7 @@ import { PassThrough, Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { SegmentList } from '../../../services/base/segments.ts';
 import type { Device } from '../../../services/daemon/devices/device.ts';
 import { checkUpload, Upload } from '../../../services/daemon/devices/upload.ts';
 import { Engine } from '../../../services/daemon/engines/engine.ts';
@@ -289,6 +290,7 @@ describe('Upload', () => {
     } as unknown as Engine;
     const target = { device, offset: 5, length: 3, flush };
     await new Upload(recording, target).receive(Readable.from([Buffer.from('abc')]), PATIENT);
-    expect(jobs).toMatchObject([{ flush, segments: [{ src_offset: 0, dst_offset: 5, size: 3 }] }]);
+    const segments = SegmentList.of({ src_offset: 0, dst_offset: 5, size: 3 });
+    expect(jobs).toMatchObject([{ flush, segments }]);
   });
 });

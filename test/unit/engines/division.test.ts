@@ -2,6 +2,7 @@
 import { constants } from 'node:os';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { SegmentList } from '../../../services/base/segments.ts';
 import { submitDivided } from '../../../services/daemon/engines/division.ts';
 import type { JobListener } from '../../../services/daemon/engines/engine.ts';
 import { type Completion, type Job, NO_DMA } from '../../../services/daemon/engines/records.ts';
@@ -11,7 +12,7 @@ const { ECANCELED, EIO, ENOMEM } = constants.errno;
 const SIZE = 1000;
 const job = {
   ...{ source: 1, destination: 2, engine: 'dma', priority: 'low', flush: true, timeoutMs: 7 },
-  segments: [{ src_offset: 5000, dst_offset: 100, size: SIZE }] as const,
+  segments: SegmentList.of({ src_offset: 5000, dst_offset: 100, size: SIZE }),
 } satisfies Job;
 
 /** An engine that does as it is told. */
@@ -29,7 +30,7 @@ class FakeEngine {
 
   end(tag: number, members: Partial<Completion> = {}): void {
     const { job: ended, listener } = this.jobs[tag - 1] as (typeof this.jobs)[number];
-    const bytesDone = ended.segments[0]?.size as number;
+    const bytesDone = ended.segments.bytes;
     listener.done(completion({ tag, status: 0, bytesDone, ...members }));
   }
 }
@@ -55,12 +56,15 @@ describe('a job for both engines', () => {
         const [dma, cpu] = both.jobs.map((part) => part.job);
         expect(dma).toEqual({
           ...job,
-          segments: [{ src_offset: 5000, dst_offset: 100, size: SIZE - cpuBytes }],
+          segments: SegmentList.of({ src_offset: 5000, dst_offset: 100, size: SIZE - cpuBytes }),
         });
         const at = SIZE - cpuBytes;
         expect(cpu).toEqual({
           ...{ ...job, engine: 'cpu' },
-          segments: [{ src_offset: 5000 + at, dst_offset: 100 + at, size: cpuBytes }],
+          segments: SegmentList.of({
+            ...{ src_offset: 5000 + at, dst_offset: 100 + at },
+            size: cpuBytes,
+          }),
         });
       }),
     );

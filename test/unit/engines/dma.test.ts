@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
 import { describe, expect, test } from '@jest/globals';
+import { SegmentList } from '../../../services/base/segments.ts';
 import { StartError } from '../../../services/base/start-error.ts';
 import type { EngineChooser } from '../../../services/daemon/engines/choice.ts';
 import {
@@ -100,7 +101,7 @@ describe('DmaEngine', () => {
 
 const copy = {
   ...{ operation: 'copy' as const, source, destination },
-  segments: [{ src_offset: 0, dst_offset: 0, size: 2 ** 30 }],
+  segments: SegmentList.of({ src_offset: 0, dst_offset: 0, size: 2 ** 30 }),
   bytes: 2 ** 30,
   verify: false,
 };

@@ -16,6 +16,7 @@ import {
 } from '@jest/globals';
 import fc from 'fast-check';
 import type { Shim } from '../../../services/base/native/shim.ts';
+import { SegmentList } from '../../../services/base/segments.ts';
 import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
 import {
   COMPLETION_SIZE,
@@ -91,7 +92,7 @@ describe('Engine, reading completions', () => {
 
   const job = {
     ...{ source: MEMORY, destination: NOWHERE, engine: 'cpu' },
-    segments: [{ src_offset: 0, dst_offset: 0, size: 1 }],
+    segments: SegmentList.of({ src_offset: 0, dst_offset: 0, size: 1 }),
   };
 
   function record(tag: number, kind: number, bytesDone: number): Buffer {
@@ -146,7 +147,7 @@ describe('Engine, reading completions', () => {
 
   test('counts as pending what it has not been told of', async () => {
     const pending: number[] = [];
-    const segments = [{ src_offset: 0, dst_offset: 0, size: 1000 }];
+    const segments = SegmentList.of({ src_offset: 0, dst_offset: 0, size: 1000 });
     const over = new Promise<void>((resolve) => {
       const tag = engine.submit({ ...job, segments } as unknown as Job, {
         progress: () => pending.push(engine.pending.cpu),

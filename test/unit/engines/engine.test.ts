@@ -8,6 +8,7 @@ import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { ShimError } from '../../../services/base/native/shim.ts';
+import { type Segment, SegmentList } from '../../../services/base/segments.ts';
 import { Engine } from '../../../services/daemon/engines/engine.ts';
 import type { OpenedDevice } from '../../../services/daemon/engines/opened-devices.ts';
 import {
@@ -15,7 +16,6 @@ import {
   type Job,
   MEMORY,
   NOWHERE,
-  type Segment,
 } from '../../../services/daemon/engines/records.ts';
 import { crc32c } from '../../support/crc32c.ts';
 import { runs } from '../../support/depth.ts';
@@ -54,12 +54,13 @@ describe('Engine', () => {
 
   const handle = (index: number): number => devices[index]?.handle as number;
   const content = (index: number): Buffer => readFileSync(paths[index] as string);
-  const job = (members: Partial<Job>): Job => ({
+  type Members = Partial<Omit<Job, 'segments'>> & { segments?: readonly Segment[] };
+  const job = ({ segments, ...members }: Members): Job => ({
     source: handle(0),
     destination: handle(1),
     engine: 'cpu',
     priority: 'normal',
-    segments: [{ src_offset: 0, dst_offset: 0, size: 16 }],
+    segments: SegmentList.from(segments ?? [{ src_offset: 0, dst_offset: 0, size: 16 }]),
     ...members,
   });
   const put = async (index: number, bytes: Buffer) => {
@@ -161,7 +162,7 @@ describe('Engine', () => {
     expect(second.sourceCrc).toBe(0xe3069283);
   });
 
-  test.each<[string, () => Partial<Job>, 'ERANGE' | 'EINVAL' | 'ENODEV']>([
+  test.each<[string, () => Members, 'ERANGE' | 'EINVAL' | 'ENODEV']>([
     [
       'beyond the end',
       () => ({ segments: [{ src_offset: SIZE, dst_offset: 0, size: 1 }] }),

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { SHIM_ABI } from '../../../services/base/native/shim.ts';
+import { SegmentList } from '../../../services/base/segments.ts';
 import {
   DMA_ERRORS,
   FLUSH_BASES,
@@ -256,7 +257,9 @@ describe('encodeJob', () => {
       destination: u32,
       engine: fc.constantFrom('cpu' as const, 'dma' as const),
       priority: fc.constantFrom('high' as const, 'normal' as const, 'low' as const),
-      segments: fc.integer({ min: 1, max: 4096 }).map((count) => new Array(count)),
+      segments: fc
+        .integer({ min: 1, max: 4096 })
+        .map((count) => new SegmentList(new Float64Array(3 * count))),
       flush: fc.boolean(),
       verify: fc.boolean(),
       checksum: fc.boolean(),
@@ -310,7 +313,7 @@ describe('encodeJob', () => {
       destination: 1,
       engine: 'cpu' as const,
       priority: 'high' as const,
-      segments: [{ src_offset: 0, dst_offset: 0, size: 1 }],
+      segments: SegmentList.of({ src_offset: 0, dst_offset: 0, size: 1 }),
     };
     const used = Buffer.alloc(records.JOB_SIZE);
     records.encodeJob(used, 7, {
@@ -338,7 +341,7 @@ test('encodeSegments writes every offset and size exactly', () => {
   fc.assert(
     fc.property(fc.array(segment, { minLength: 1, maxLength: 20 }), (segments) => {
       const words = new Uint32Array((segments.length * records.SEGMENT_SIZE) / 4).fill(0xdeadbeef);
-      records.encodeSegments(words, segments);
+      records.encodeSegments(words, SegmentList.from(segments));
       const bytes = Buffer.from(words.buffer);
       for (const [index, given] of segments.entries()) {
         for (const field of ['src_offset', 'dst_offset', 'size'] as const) {

@@ -17,7 +17,7 @@ import {
   TransferService,
   type TransferServiceOptions,
 } from '../../../services/daemon/transfers/service.ts';
-import type { Transfer, TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
+import type { Transfer } from '../../../services/daemon/transfers/transfer.ts';
 import { makeChooser, noDma } from '../../support/fake-dma.ts';
 import { MemoryStore, MemoryWatermark, memoryJournal } from '../../support/memory-store.ts';
 import {
@@ -28,6 +28,7 @@ import {
   makeOrigin,
   makePlan,
   makeQueue,
+  type PlanMembers,
 } from './make-transfer.ts';
 
 const ECANCELED = -125;
@@ -110,7 +111,7 @@ export class ServiceBench {
   /** @param client anna unless told */
   async create(
     journaled: boolean,
-    members: Partial<TransferPlan> = {},
+    members: PlanMembers = {},
     key?: string,
     client?: string,
   ): Promise<Transfer> {

@@ -2,6 +2,7 @@
 
 import { lstatSync, realpathSync } from 'node:fs';
 import { v7 as uuidv7 } from 'uuid';
+import { type Segment, SegmentList } from '../../../services/base/segments.ts';
 import type { Device } from '../../../services/daemon/devices/device.ts';
 import { type Completion, NO_DMA } from '../../../services/daemon/engines/records.ts';
 import { ElapsedClock } from '../../../services/daemon/journal/elapsed.ts';
@@ -46,17 +47,23 @@ export function makeDevice(members: Partial<Device> = {}): Device {
   };
 }
 
-export function makePlan(members: Partial<TransferPlan> = {}): TransferPlan {
+/** A plan's members, with its segments as a list or one by one. */
+export type PlanMembers = Partial<Omit<TransferPlan, 'segments'>> & {
+  segments?: SegmentList | readonly Segment[];
+};
+
+export function makePlan(members: PlanMembers = {}): TransferPlan {
   const source = members.source ?? makeDevice();
-  const segments = members.segments ?? [{ src_offset: 0, dst_offset: 4096, size: 4096 }];
+  const given = members.segments ?? [{ src_offset: 0, dst_offset: 4096, size: 4096 }];
+  const segments =
+    given instanceof SegmentList ? given : SegmentList.from(given, members.operation !== 'fill');
   return {
     operation: 'copy',
     pattern: undefined,
     source,
     destination: source,
-    segments,
     segmented: false,
-    bytes: segments.reduce((sum, { size }) => sum + size, 0),
+    bytes: segments.bytes,
     requestedEngine: 'auto',
     choice: { engine: 'cpu', reason: 'there is no other', cpuBytes: 0 },
     priority: 'normal',
@@ -66,6 +73,7 @@ export function makePlan(members: Partial<TransferPlan> = {}): TransferPlan {
     labels: {},
     dependsOn: [],
     ...members,
+    segments,
   };
 }
 
@@ -87,7 +95,7 @@ export function makeOrigin(key?: string, client = 'anna'): Origin {
   return { requestId: 'some-request', client, key, trace: undefined };
 }
 
-export function makeTransfer(members: Partial<TransferPlan> = {}, id = uuidv7()): Transfer {
+export function makeTransfer(members: PlanMembers = {}, id = uuidv7()): Transfer {
   return new Transfer(id, makePlan(members), makeOrigin(), CLOCK);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { SegmentList } from '../../../services/base/segments.ts';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
 import { planTransfer } from '../../../services/daemon/transfers/plan.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
@@ -36,7 +37,7 @@ describe('planTransfer', () => {
     expect(plan({ ...good, priority: 'low', timeout_ms: 5, labels: { a: 'b' } })).toMatchObject({
       source: { name: 'dax0.0' },
       destination: { name: 'dax0.0' },
-      segments: [{ src_offset: 0, dst_offset: 100, size: 100 }],
+      segments: SegmentList.of({ src_offset: 0, dst_offset: 100, size: 100 }),
       segmented: false,
       bytes: 100,
       requestedEngine: 'auto',
@@ -49,7 +50,7 @@ describe('planTransfer', () => {
     });
     const segments = [1, 2].map((size) => ({ src_offset: 0, dst_offset: 10 * size, size }));
     expect(plan({ device_name: '/dev/dax0.0', segments, durability: 'none' })).toMatchObject({
-      segments,
+      segments: SegmentList.from(segments),
       segmented: true,
       bytes: 3,
       flush: false,

@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { type Segment, SegmentList } from '../../../services/base/segments.ts';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
 import type { Writing } from '../../../services/daemon/devices/written.ts';
 import type { JobListener } from '../../../services/daemon/engines/engine.ts';
-import type { Job, Segment } from '../../../services/daemon/engines/records.ts';
+import type { Job } from '../../../services/daemon/engines/records.ts';
 import { readClocks } from '../../../services/daemon/journal/elapsed.ts';
 import { KNOWS_CHANGES } from '../../../services/daemon/journal/format.ts';
 import type { Ticket } from '../../../services/daemon/order/scheduler.ts';
@@ -183,7 +184,7 @@ class Life {
   }
 
   /** What is told when a byte of it has moved, by the segments of its plan. */
-  readonly watched = new Map<readonly Segment[], () => void>();
+  readonly watched = new Map<SegmentList, () => void>();
 
   async stop(): Promise<void> {
     this.#store.failure = undefined;
@@ -243,7 +244,7 @@ describe('after a crash', () => {
                 first.upload(what, entry.value, moved);
               } else {
                 const [source, destination] = [DEVICES[what.source], DEVICES[what.destination]];
-                const { segments } = what;
+                const segments = SegmentList.from(what.segments);
                 const plan = makePlan({
                   ...{ segments, segmented: true },
                   ...(source && { source }),

@@ -3,6 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { z } from 'zod';
 import { byteCount } from '../../../services/base/byte-count.ts';
+import { SegmentList } from '../../../services/base/segments.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
 import { runs } from '../../support/depth.ts';
 
@@ -65,11 +66,13 @@ describe('segments', () => {
       ),
     },
   );
+  /** As JSON.parse makes it. */
+  const plainObject = { noNullPrototype: true } as const;
   const all = { src_offset: count, dst_offset: count, size: count };
   const segment = fc.oneof(
-    { weight: 12, arbitrary: fc.record(all) },
-    { weight: 1, arbitrary: fc.record(all, { requiredKeys: ['size'] }) },
-    { weight: 1, arbitrary: fc.record({ ...all, more: count }) },
+    { weight: 12, arbitrary: fc.record(all, plainObject) },
+    { weight: 1, arbitrary: fc.record(all, { ...plainObject, requiredKeys: ['size'] }) },
+    { weight: 1, arbitrary: fc.record({ ...all, more: count }, plainObject) },
     { weight: 1, arbitrary: fc.constantFrom(null, 'x', 7, [1, 2, 3], {}) },
   );
   const few = fc.array(segment, { minLength: 1, maxLength: 4 });
@@ -89,6 +92,18 @@ describe('segments', () => {
       { numRuns: runs(2000) },
     );
     expect(taken).toBeGreaterThan(runs(2000) / 20);
+  });
+
+  test('are taken as they are, also once some have been refused', () => {
+    const given = [{ src_offset: 0, dst_offset: 1, size: 1 }];
+    const read = SegmentList.from(given);
+    const parse = (segments: unknown) =>
+      transferRequestSchema.safeParse({ device_name: 'dax0.0', segments });
+    for (const wrong of [null, [null], [{ ...given[0], size: 0 }]]) {
+      expect(parse(wrong).success).toBe(false);
+      expect(parse(given).data?.segments).toBe(given);
+      expect(parse(read).data?.segments).toBe(read);
+    }
   });
 
   const described = ({ path, message }: z.core.$ZodIssue) => ({ path, message });

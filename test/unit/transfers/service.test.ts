@@ -26,6 +26,7 @@ import {
   makePlan,
   makeQueue,
   makeTransfer,
+  type PlanMembers,
   viewer,
 } from './make-transfer.ts';
 
@@ -93,7 +94,7 @@ describe('TransferService', () => {
       },
     });
 
-  const create = async (members: Partial<TransferPlan> = {}, key?: string) => {
+  const create = async (members: PlanMembers = {}, key?: string) => {
     const plan = makePlan(members);
     return createOne(service, plan, makeOrigin(key));
   };
@@ -190,7 +191,7 @@ describe('TransferService', () => {
   });
 
   describe('with a DMA engine', () => {
-    const plan: Partial<TransferPlan> = {
+    const plan: PlanMembers = {
       requestedEngine: 'dma',
       choice: { engine: 'dma', reason: 'the request asks for it', cpuBytes: 0 },
     };

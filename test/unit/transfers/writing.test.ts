@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from '@jest/globals';
-import type { Segment } from '../../../services/daemon/engines/records.ts';
+import type { Segment } from '../../../services/base/segments.ts';
 import { writingOf } from '../../../services/daemon/transfers/writing.ts';
 import { makePlan } from './make-transfer.ts';
 
