@@ -11,68 +11,105 @@ export interface DigestedEvent {
   readonly subject: { readonly id: string; readonly over: boolean };
 }
 
+export interface DigestOptions<Event extends DigestedEvent> {
+  intervalMs: number;
+  /** Whether that subject, which is over, began within the interval, so that nobody has heard of it. */
+  isBrief(event: Event): boolean;
+  /** Receives what an interval has brought, in the order of its numbers. */
+  send(events: Event[]): void;
+}
+
 /**
  * Gathers the events of an interval: of each subject the latest one counts. However many come
- * and go, a stream has no more to send than those that go on, and some.
+ * and go, an interval keeps and sends no more than those that go on, and some.
  */
 export class EventDigest<Event extends DigestedEvent> {
-  readonly #send: (events: Event[]) => void;
-  readonly #intervalMs: number;
-  /** By subject, in the order of their latest events. */
+  readonly #options: DigestOptions<Event>;
+  /** By subject. */
   readonly #latest = new Map<string, Event>();
-  /** Subjects that the client knows and that go on. */
-  readonly #known = new Set<string>();
+  /** Of those that began and ended within the interval, in the order of their ends. */
+  readonly #brief = new Map<string, Event>();
   #timer: NodeJS.Timeout | undefined;
   #flushedAt = 0;
 
-  /** @param send what an interval has brought, in the order of its numbers */
-  constructor(intervalMs: number, send: (events: Event[]) => void) {
-    this.#intervalMs = intervalMs;
-    this.#send = send;
-  }
-
-  /** Whether the client knows of a subject that goes on. */
-  knows({ subject }: DigestedEvent): boolean {
-    return this.#known.has(subject.id);
+  constructor(options: DigestOptions<Event>) {
+    this.#options = options;
   }
 
   add(event: Event): void {
-    const { id } = event.subject;
-    const before = this.#latest.get(id);
-    this.#latest.delete(id);
-    // A status tells more than progress.
-    const keeps = event.kind === 'progress' && before?.kind === 'status';
-    this.#latest.set(id, keeps ? before : event);
-    // Together with what else comes in this turn, unless the last time was just now.
-    const wait = this.#flushedAt + this.#intervalMs - performance.now();
-    this.#timer ??= setTimeout(() => this.#flush(), Math.max(0, wait));
+    const { id, over } = event.subject;
+    if (over && this.#options.isBrief(event)) {
+      this.#latest.delete(id);
+      this.#addBrief(event);
+    } else {
+      // A status tells more than progress.
+      const keeps = event.kind === 'progress' && this.#latest.get(id)?.kind === 'status';
+      if (!keeps) this.#latest.set(id, event);
+    }
+    this.#timer ??= this.#flushLater();
   }
 
-  /** The client has received this event, such as in a snapshot. */
-  sent({ subject }: DigestedEvent): void {
-    if (subject.over) this.#known.delete(subject.id);
-    else this.#known.add(subject.id);
-  }
-
-  /** A filter hides this event from the client: if it is a subject's end, no other one will come. */
-  hidden({ subject }: DigestedEvent): void {
-    if (subject.over) this.#known.delete(subject.id);
+  /** A filter hides this event. @returns whether an earlier one of its subject is still to be sent */
+  hidden(event: Event): boolean {
+    const { id, over } = event.subject;
+    const waiting = this.#latest.get(id);
+    if (waiting !== undefined && over && this.#options.isBrief(event)) {
+      this.#latest.delete(id);
+      this.#addBrief(waiting);
+    }
+    return waiting !== undefined;
   }
 
   stop(): void {
     clearTimeout(this.#timer);
   }
 
+  #addBrief(event: Event): void {
+    this.#brief.set(event.subject.id, event);
+    if (this.#brief.size <= MOST_BRIEF) return;
+    const [oldest] = this.#brief.keys();
+    this.#brief.delete(oldest as string);
+  }
+
+  /** Together with what else comes in this turn, unless the last time was just now. */
+  #flushLater(): NodeJS.Timeout {
+    const wait = this.#flushedAt + this.#options.intervalMs - performance.now();
+    return setTimeout(() => this.#flush(), Math.max(0, wait));
+  }
+
   #flush(): void {
     this.#timer = undefined;
     this.#flushedAt = performance.now();
-    const events = [...this.#latest.values()];
+    const events = [...this.#latest.values(), ...this.#brief.values()];
     this.#latest.clear();
-    const brief = events.filter((event) => event.subject.over && !this.knows(event));
-    const left = new Set(brief.slice(0, -MOST_BRIEF));
-    // A status that was kept is older than what came behind it. A client that goes on from an event
-    // must have received all before it.
-    const sent = events.filter((event) => !left.has(event));
-    this.#send(sent.toSorted((a, b) => a.number - b.number));
+    this.#brief.clear();
+    // A client that goes on from an event must have received all before it.
+    this.#options.send(events.sort((a, b) => a.number - b.number));
+  }
+}
+
+/** What a stream has brought of the subjects that go on. */
+export class KnownSubjects {
+  /** The number of each one's latest event that it has brought. */
+  readonly #latest = new Map<string, number>();
+
+  has({ subject }: DigestedEvent): boolean {
+    return this.#latest.has(subject.id);
+  }
+
+  /** Whether this event is later than what the stream has brought of its subject. */
+  lacks({ number, subject }: DigestedEvent): boolean {
+    return number > (this.#latest.get(subject.id) ?? 0);
+  }
+
+  /** The stream has brought this event. */
+  sent({ number, subject }: DigestedEvent): void {
+    if (subject.over) this.#latest.delete(subject.id);
+    else this.#latest.set(subject.id, number);
+  }
+
+  /** If that subject is over, no other event of it will come. */
+  forgetEnded({ subject }: DigestedEvent): void {
+    if (subject.over) this.#latest.delete(subject.id);
   }
 }

@@ -64,7 +64,7 @@ export class EventStream {
   }
 
   /** Sends an event that the client must not miss. */
-  send(text: string): void {
+  send(text: string | Buffer): void {
     if (this.#backlog > MAX_BACKLOG) this.#reply.raw.destroy();
     else this.#write(text);
   }
@@ -102,7 +102,7 @@ export class EventStream {
     return this.#reply.raw.writableLength;
   }
 
-  #write(text: string): void {
+  #write(text: string | Buffer): void {
     if (!this.#reply.raw.writableEnded) this.#reply.raw.write(text);
   }
 }

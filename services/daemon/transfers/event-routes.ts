@@ -8,6 +8,7 @@ import { EVENT_STREAM, EventStream, lastEventIdSchema } from '../../http/event-s
 import { problemResponses } from '../../http/problems/schema.ts';
 import { eventsQuerySchema } from './schema.ts';
 import type { TransferService } from './service.ts';
+import { SharedDigests } from './shared-digest.ts';
 import { TransferEvent } from './transfer-event.ts';
 import { type WorkSource, WorkWatch } from './watch.ts';
 import { hasHadEnd, watchOne } from './watch-one.ts';
@@ -33,6 +34,8 @@ export const eventRoutes: FastifyPluginAsyncZod<EventRoutesOptions> = async (
   app,
   { transfers, sources },
 ) => {
+  const digests = new SharedDigests(transfers.feed);
+
   app.get(
     '/transfers/:id/events',
     {
@@ -99,7 +102,7 @@ export const eventRoutes: FastifyPluginAsyncZod<EventRoutesOptions> = async (
       const { client, query, headers } = request;
       const { feed } = transfers;
       const stream = new EventStream(request, reply, () => watch.end());
-      const watch = new WorkWatch(stream, { feed, sources }, client, query);
+      const watch = new WorkWatch(stream, { feed, digests, sources }, client, query);
       await watch.run(feed.ids.parse(headers['last-event-id']));
     },
   );

@@ -27,7 +27,8 @@ interface Audience {
 /** The audience of those who see everybody's work; no client has such a name. */
 const EVERYBODY = '';
 
-function audienceOf(viewer: Viewer): string {
+/** Those of one audience see the same work in the same way. */
+export function audienceOf(viewer: Viewer): string {
   return seesAllTransfers(viewer) ? EVERYBODY : viewer.name;
 }
 

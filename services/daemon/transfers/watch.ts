@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Viewer } from '../../http/access/visibility.ts';
-import { EventDigest } from '../../http/event-digest.ts';
+import { KnownSubjects } from '../../http/event-digest.ts';
 import type { EventStream } from '../../http/event-stream.ts';
 import type { Received } from './event-ids.ts';
 import type { Feed } from './feed.ts';
 import type { EventForm, FeedEvent, Subject } from './feed-event.ts';
 import { WorkFilter } from './filter.ts';
 import type { EventsQuery } from './schema.ts';
+import type { Interval, Part, Receiver, SharedDigests } from './shared-digest.ts';
 
 /** How many events are made for a client before it has taken some of them. */
 const SLICE = 100;
@@ -29,36 +30,36 @@ export function snapshotText(received: Received): string {
   return `event: snapshot\ndata: ${JSON.stringify({ reason })}\n\n`;
 }
 
+export interface WorkWatchOptions {
+  feed: Feed;
+  digests: SharedDigests;
+  sources: readonly WorkSource[];
+}
+
 /** A client's stream of all work that it sees and asks for. */
-export class WorkWatch {
+export class WorkWatch implements Receiver {
   readonly #stream: EventStream;
-  readonly #feed: Feed;
-  readonly #sources: readonly WorkSource[];
+  readonly #options: WorkWatchOptions;
   readonly #viewer: Viewer;
   readonly #query: EventsQuery;
-  /** With an interval: gathers what it brings. */
-  readonly #digest: EventDigest<FeedEvent> | undefined;
   readonly #filter: WorkFilter;
+  /** With an interval; without one, the numbers of events tell it. */
+  readonly #known: KnownSubjects | undefined;
   /** The stream has brought the effect of all events up to this one. */
   #since = 0;
+  /** The latest event when the stream subscribed to those that follow. */
+  #subscribedAt = 0;
   /** While a snapshot is on its way: the id of the last subject in it. */
   #reached: string | undefined;
   #unsubscribe = () => {};
 
-  constructor(
-    stream: EventStream,
-    { feed, sources }: { feed: Feed; sources: readonly WorkSource[] },
-    viewer: Viewer,
-    query: EventsQuery,
-  ) {
+  constructor(stream: EventStream, options: WorkWatchOptions, viewer: Viewer, query: EventsQuery) {
     this.#stream = stream;
-    this.#feed = feed;
-    this.#sources = sources;
+    this.#options = options;
     this.#viewer = viewer;
     this.#query = query;
     this.#filter = new WorkFilter(query);
-    const { interval_ms: intervalMs } = query;
-    if (intervalMs) this.#digest = new EventDigest(intervalMs, (events) => this.#sendAll(events));
+    if (query.interval_ms) this.#known = new KnownSubjects();
   }
 
   /** Goes on behind what the client has received, or begins with all that is not over. */
@@ -70,14 +71,13 @@ export class WorkWatch {
 
   end(): void {
     this.#unsubscribe();
-    this.#digest?.stop();
   }
 
   /** @returns whether the stream needs no snapshot */
   async #resume(upTo: number): Promise<boolean> {
     this.#since = upTo;
     for (let number = upTo; !this.#stream.ended; await this.#stream.drained()) {
-      const missed = this.#feed.missed(this.#viewer, number);
+      const missed = this.#options.feed.missed(this.#viewer, number);
       if (missed === undefined) return false;
       if (missed.length === 0) {
         this.#subscribe();
@@ -92,7 +92,7 @@ export class WorkWatch {
   }
 
   async #sendSnapshot(): Promise<void> {
-    const feed = this.#feed;
+    const { feed } = this.#options;
     this.#since = feed.latest;
     this.#reached = '';
     this.#subscribe();
@@ -103,14 +103,16 @@ export class WorkWatch {
       const wanted = slice.filter((event) => event.matches(this.#filter));
       reached = slice.at(-1)?.subject.id ?? reached;
       this.#reached = complete ? undefined : reached;
+      // What has happened since to those that were sent comes with the interval.
+      const upToDate = this.#known === undefined || feed.latest === this.#subscribedAt;
       for (const [index, event] of wanted.entries()) {
         const last = complete && index === wanted.length - 1;
-        this.#digest?.sent(event);
-        this.#stream.send(this.#textOf(event, this.#form('whole'), last));
+        this.#known?.sent(event);
+        this.#stream.send(this.#textOf(event, this.#form('whole'), last && upToDate));
       }
       if (complete) {
         // With an id a client that comes back goes on from here.
-        const id = feed.ids.format(feed.latest);
+        const id = feed.ids.format(feed.latest, upToDate);
         if (wanted.length === 0) this.#stream.send(`: nothing more\nid: ${id}\n\n`);
         return;
       }
@@ -119,7 +121,9 @@ export class WorkWatch {
 
   /** Of all sources, in the order of acceptance. */
   #unfinished(after: string, count: number): FeedEvent[] {
-    const found = this.#sources.map((source) => source.unfinished(this.#viewer, after, count));
+    const found = this.#options.sources.map((source) =>
+      source.unfinished(this.#viewer, after, count),
+    );
     return found
       .flat()
       .sort((a, b) => (a.subject.id < b.subject.id ? -1 : 1))
@@ -128,18 +132,44 @@ export class WorkWatch {
 
   #subscribe(): void {
     if (this.#stream.ended) return;
-    this.#unsubscribe = this.#feed.watchAll(this.#viewer, (event) => {
-      if (this.#isComing(event.subject)) {
-        // The snapshot has only what is not over by then.
-        if (event.subject.over) this.#send(event, 'whole');
-      } else if (this.#digest === undefined) {
-        this.#send(event);
-      } else if (event.matches(this.#filter)) {
-        this.#digest.add(event);
-      } else {
-        this.#digest.hidden(event);
-      }
+    const { feed, digests } = this.#options;
+    this.#subscribedAt = feed.latest;
+    if (this.#known !== undefined) {
+      this.#unsubscribe = digests.join(this.#viewer, this.#query, this);
+      return;
+    }
+    this.#unsubscribe = feed.watchAll(this.#viewer, (event) => {
+      if (!this.#isComing(event.subject)) this.#send(event);
+      // The snapshot has only what is not over by then.
+      else if (event.subject.over) this.#send(event, 'whole');
     });
+  }
+
+  /** Sends what an interval has brought in one write. */
+  receive(interval: Interval): void {
+    if (this.#stream.ended) return;
+    const { idle } = this.#stream;
+    const parts: Part[] = [];
+    for (const event of interval.events) {
+      if (this.#lacks(event) && (idle || event.kind === 'status')) {
+        parts.push({ event, form: this.#form(this.#known?.has(event) ? 'brief' : 'whole') });
+        this.#known?.sent(event);
+      } else {
+        this.#known?.forgetEnded(event);
+      }
+    }
+    if (parts.length > 0) this.#stream.send(interval.frame(parts, this.#reached === undefined));
+  }
+
+  hidden(end: FeedEvent): void {
+    this.#known?.forgetEnded(end);
+  }
+
+  /** Whether no snapshot has brought it, nor will one that is on its way. */
+  #lacks(event: FeedEvent): boolean {
+    const { number, subject } = event;
+    if (number <= this.#subscribedAt || !this.#known?.lacks(event)) return false;
+    return subject.over || !this.#isComing(subject);
   }
 
   /** Whether a snapshot that is on its way will have it. */
@@ -149,23 +179,10 @@ export class WorkWatch {
 
   #send(event: FeedEvent, form: EventForm = this.#hasHad(event) ? 'brief' : 'whole'): void {
     if (!event.matches(this.#filter)) return;
-    this.#digest?.sent(event);
+    this.#known?.sent(event);
     const text = () => this.#textOf(event, this.#form(form), this.#reached === undefined);
     if (event.kind === 'progress' && form === 'brief') this.#stream.sendIfIdle(text);
     else this.#stream.send(text());
-  }
-
-  /** What an interval has brought, in one write. */
-  #sendAll(events: FeedEvent[]): void {
-    if (this.#stream.ended) return;
-    const complete = this.#reached === undefined;
-    const textOf = (event: FeedEvent) => {
-      const form = this.#digest?.knows(event) ? 'brief' : 'whole';
-      this.#digest?.sent(event);
-      return this.#textOf(event, this.#form(form), complete);
-    };
-    const due = this.#stream.idle ? events : events.filter(({ kind }) => kind === 'status');
-    if (due.length > 0) this.#stream.send(due.map(textOf).join(''));
   }
 
   #form(form: EventForm): EventForm {
@@ -173,7 +190,7 @@ export class WorkWatch {
   }
 
   #textOf(event: FeedEvent, form: EventForm, complete: boolean): string {
-    const id = this.#feed.ids.format(event.number, complete);
+    const id = this.#options.feed.ids.format(event.number, complete);
     return `id: ${id}\n${event.textFor(this.#viewer, form)}`;
   }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Client } from '../../http/access/client.ts';
-import { EventDigest } from '../../http/event-digest.ts';
+import { EventDigest, KnownSubjects } from '../../http/event-digest.ts';
 import type { EventStream } from '../../http/event-stream.ts';
 import { documentFor, matcherOf } from './document.ts';
 import type { FleetEvent } from './feed.ts';
@@ -21,6 +21,8 @@ export class FleetWatch {
   readonly #idOf: (number: number) => string;
   /** With an interval: gathers what it brings. */
   readonly #digest: EventDigest<FleetEvent> | undefined;
+  /** With an interval: what the client has heard of. */
+  readonly #known = new KnownSubjects();
   /** Transfers that have not ended, whose segments the client has had. */
   readonly #had = new Set<string>();
 
@@ -37,7 +39,12 @@ export class FleetWatch {
     this.#matches = matcherOf(query);
     this.#idOf = idOf;
     const { interval_ms: intervalMs } = query;
-    if (intervalMs) this.#digest = new EventDigest(intervalMs, (events) => this.#sendAll(events));
+    if (!intervalMs) return;
+    this.#digest = new EventDigest({
+      intervalMs,
+      isBrief: (event) => !this.#known.has(event),
+      send: (events) => this.#sendAll(events),
+    });
   }
 
   end(): void {
@@ -49,7 +56,7 @@ export class FleetWatch {
     let sent = 0;
     for (const event of events) {
       if (!this.#wants(event)) continue;
-      this.#digest?.sent(event);
+      if (this.#digest !== undefined) this.#known.sent(event);
       this.#stream.send(this.#textOf(event));
       if (++sent % SLICE === 0) await this.#stream.drained();
       if (this.#stream.ended) return;
@@ -60,6 +67,7 @@ export class FleetWatch {
     const { id, over } = event.subject;
     if (!this.#wants(event)) {
       this.#digest?.hidden(event);
+      this.#known.forgetEnded(event);
       // Nothing more will come of it.
       if (over) this.#had.delete(id);
     } else if (this.#digest === undefined) {
@@ -73,7 +81,7 @@ export class FleetWatch {
   /** What an interval has brought, in one write. */
   #sendAll(events: readonly FleetEvent[]): void {
     if (this.#stream.ended) return;
-    for (const event of events) this.#digest?.sent(event);
+    for (const event of events) this.#known.sent(event);
     const due = this.#stream.idle ? events : events.filter(({ kind }) => kind === 'status');
     if (due.length > 0) this.#stream.send(due.map((event) => this.#textOf(event)).join(''));
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import type { FeedEvent } from '../../../services/daemon/transfers/feed-event.ts';
-import { EventDigest, MOST_BRIEF } from '../../../services/http/event-digest.ts';
+import { EventDigest, KnownSubjects, MOST_BRIEF } from '../../../services/http/event-digest.ts';
 
 beforeEach(() => {
   jest.useFakeTimers();
@@ -18,11 +18,16 @@ const event = (of: Transfer, kind: 'status' | 'progress' = 'status') =>
 
 function gather() {
   const sent: [string, string][][] = [];
-  const digest = new EventDigest(100, (events) => {
-    sent.push(events.map(({ kind, subject: { id } }) => [id, kind]));
-    for (const each of events) digest.sent(each);
+  const known = new KnownSubjects();
+  const digest = new EventDigest<FeedEvent>({
+    intervalMs: 100,
+    isBrief: (event) => !known.has(event),
+    send: (events) => {
+      sent.push(events.map(({ kind, subject: { id } }) => [id, kind]));
+      for (const each of events) known.sent(each);
+    },
   });
-  return { digest, sent };
+  return { digest, known, sent };
 }
 
 test('a first event goes out at once, those behind it together, each transfer once', () => {
@@ -88,13 +93,59 @@ test('of those that came and went some are told, of those that were known all', 
   expect(ids.at(-1)).toBe('brief 999');
 });
 
-test('a transfer whose end is not sent is not remembered', () => {
-  const { digest } = gather();
-  const a = transfer('a');
-  digest.add(event(a));
+test('one whose end a filter hides leaves out no others, and says whether more of it comes', () => {
+  const { digest, sent } = gather();
+  const [known, brief, unheard] = [transfer('known'), transfer('brief'), transfer('unheard')];
+  digest.add(event(known));
   jest.advanceTimersByTime(200);
-  expect(digest.knows(event(a))).toBe(true);
-  a.over = true;
-  digest.hidden(event(a));
-  expect(digest.knows(event(a))).toBe(false);
+  digest.add(event(brief));
+  for (const each of [known, brief, unheard]) each.over = true;
+  expect([known, brief, unheard].map((each) => digest.hidden(event(each)))).toEqual([
+    false,
+    true,
+    false,
+  ]);
+  jest.advanceTimersByTime(200);
+  expect(sent.at(-1)).toEqual([['brief', 'status']]);
+});
+
+test('of many that came and went within an interval no more is kept than what is sent', () => {
+  const { digest, sent } = gather();
+  const all = Array.from({ length: 1000 }, (_, index) => transfer(`brief ${index}`));
+  for (const each of all) {
+    digest.add(event(each));
+    each.over = true;
+    if (Number(each.id.at(-1)) % 2) digest.add(event(each));
+    else digest.hidden(event(each));
+  }
+  jest.advanceTimersByTime(200);
+  expect(sent[0]?.map(([id]) => id)).toEqual(all.slice(-MOST_BRIEF).map(({ id }) => id));
+});
+
+describe('what a stream knows', () => {
+  test('are subjects that it has brought, until they end', () => {
+    const known = new KnownSubjects();
+    const a = transfer('a');
+    const first = event(a);
+    const second = event(a);
+    expect([known.has(first), known.lacks(first)]).toEqual([false, true]);
+    known.sent(first);
+    expect([known.has(second), known.lacks(first), known.lacks(second)]).toEqual([
+      ...[true, false, true],
+    ]);
+    known.forgetEnded(second);
+    expect(known.has(second)).toBe(true);
+    a.over = true;
+    known.sent(event(a));
+    expect(known.has(second)).toBe(false);
+  });
+
+  test('is not one whose end is hidden', () => {
+    const known = new KnownSubjects();
+    const a = transfer('a');
+    known.sent(event(a));
+    a.over = true;
+    known.forgetEnded(event(a));
+    expect(known.has(event(a))).toBe(false);
+  });
 });

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import { Feed } from '../../../services/daemon/transfers/feed.ts';
 import { eventsQuerySchema } from '../../../services/daemon/transfers/schema.ts';
+import { SharedDigests } from '../../../services/daemon/transfers/shared-digest.ts';
 import { WorkWatch } from '../../../services/daemon/transfers/watch.ts';
 import type { EventStream } from '../../../services/http/event-stream.ts';
 import { makeTransfer, viewer } from './make-transfer.ts';
@@ -19,13 +20,13 @@ const ANNA = viewer('anna');
 async function interval(idle: boolean) {
   const feed = new Feed();
   const writes: string[] = [];
-  const send = (text: string) => writes.push(text);
+  const send = (text: string | Buffer) => writes.push(String(text));
   const stream = {
     ...{ ended: false, idle, send, drained: async () => {} },
     sendIfIdle: (text: () => string) => idle && send(text()),
   };
   const query = eventsQuerySchema.parse({ interval_ms: '1000' });
-  const options = { feed, sources: [] };
+  const options = { feed, digests: new SharedDigests(feed), sources: [] };
   await new WorkWatch(stream as unknown as EventStream, options, ANNA, query).run(undefined);
   writes.length = 0;
   const [ending, other] = [makeTransfer(), makeTransfer()];
