@@ -41,7 +41,7 @@ test('a trace is in the transfer, its log lines, its audit line, and outlives th
   const own = lines.filter(({ tracestate }) => tracestate === 'vendor=1');
   const messages = own.filter(({ traceparent }) => traceparent === TRACEPARENT);
   expect(messages.map(({ msg }) => msg)).toEqual(
-    expect.arrayContaining(['request', 'audit', 'transfer over']),
+    expect.arrayContaining(['request', 'audit', 'transfer finished']),
   );
 
   const next = new Daemon({ DMAD_STATE_DIR: stateDir });

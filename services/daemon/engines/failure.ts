@@ -74,7 +74,7 @@ export function jobProblem(
     default:
       return new Problem(
         'internal_error',
-        'The copy failed for a reason not foreseen; the log has it.',
+        'The copy failed because of an internal error; see the log.',
       );
   }
 }

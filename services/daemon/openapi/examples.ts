@@ -251,7 +251,12 @@ export const EXAMPLES: Examples = {
     },
   },
   getTransfer: {
-    over: { summary: 'One that is over', parameters: { id: ID }, status: 200, response: transfer },
+    over: {
+      summary: 'One that has finished',
+      parameters: { id: ID },
+      status: 200,
+      response: transfer,
+    },
     unknown: {
       summary: 'One that is not there',
       parameters: { id: '00000000-0000-7000-8000-000000000000' },
@@ -340,7 +345,7 @@ export const EXAMPLES: Examples = {
       response: { ...queued, priority: 'high', timeout_ms: 3_600_000 },
     },
     over: {
-      summary: 'One that is over already',
+      summary: 'One that has finished already',
       parameters: { id: ID },
       body: { labels: { job: null } },
       status: 409,
@@ -349,7 +354,7 @@ export const EXAMPLES: Examples = {
         type: '/problems/not_changeable',
         title: 'The transfer has finished, or runs already',
         status: 409,
-        detail: 'The transfer is over: succeeded.',
+        detail: 'The transfer has finished: succeeded.',
         instance: 'urn:dmad:request:7dcf72cb-0626-4680-b9e6-294ba1ceaa0c',
         code: 'not_changeable',
         transfer,
@@ -358,7 +363,7 @@ export const EXAMPLES: Examples = {
   },
   cancelTransfer: {
     over: {
-      summary: 'One that is over already',
+      summary: 'One that has finished already',
       parameters: { id: ID },
       status: 409,
       contentType: 'application/problem+json',
@@ -366,7 +371,7 @@ export const EXAMPLES: Examples = {
         type: '/problems/not_cancellable',
         title: 'The transfer is already over',
         status: 409,
-        detail: 'The transfer is over: succeeded.',
+        detail: 'The transfer has finished: succeeded.',
         instance: 'urn:dmad:request:7dcf72cb-0626-4680-b9e6-294ba1ceaa0c',
         code: 'not_cancellable',
         transfer,
@@ -375,7 +380,7 @@ export const EXAMPLES: Examples = {
   },
   watchTransfer: {
     over: {
-      summary: 'One that is over: its last status, and the end',
+      summary: 'One that has finished: its last status, and the end',
       parameters: { id: ID },
       status: 200,
       contentType: 'text/event-stream',

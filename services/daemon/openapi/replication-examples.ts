@@ -94,7 +94,7 @@ export const REPLICATION_EXAMPLES: Record<string, Record<string, Example>> = {
   },
   changeReplication: {
     over: {
-      summary: 'One that is over already',
+      summary: 'One that has finished already',
       parameters: { id: ID },
       body: { bytes_per_second: '10MiB' },
       status: 409,
@@ -104,7 +104,7 @@ export const REPLICATION_EXAMPLES: Record<string, Record<string, Example>> = {
         type: '/problems/not_changeable',
         title: 'The transfer has finished, or runs already',
         status: 409,
-        detail: 'It is over: succeeded.',
+        detail: 'The replication has finished: succeeded.',
         code: 'not_changeable',
         replication,
       },
@@ -112,7 +112,7 @@ export const REPLICATION_EXAMPLES: Record<string, Record<string, Example>> = {
   },
   cancelReplication: {
     over: {
-      summary: 'One that is over already',
+      summary: 'One that has finished already',
       parameters: { id: ID },
       status: 409,
       contentType: 'application/problem+json',
@@ -121,7 +121,7 @@ export const REPLICATION_EXAMPLES: Record<string, Record<string, Example>> = {
         type: '/problems/not_cancellable',
         title: 'The transfer has already finished',
         status: 409,
-        detail: 'The replication is over: succeeded.',
+        detail: 'The replication has finished: succeeded.',
         code: 'not_cancellable',
         replication,
       },
@@ -129,7 +129,7 @@ export const REPLICATION_EXAMPLES: Record<string, Record<string, Example>> = {
   },
   watchReplication: {
     over: {
-      summary: 'One that is over: its last status, and the end',
+      summary: 'One that has finished: its last status, and the end',
       parameters: { id: ID },
       status: 200,
       contentType: 'text/event-stream',

@@ -22,18 +22,18 @@ import { acceptedRows, changedRows, endedRows, progressRows } from './rows.ts';
 import { needsFlush, Run } from './run.ts';
 import type { ReplicationPatch, ReplicationWait } from './schema.ts';
 
-/** How often the journal is told how far it has come, in milliseconds. */
+/** How often its progress is written to the journal, in milliseconds. */
 const SAVE_MS = 1000;
-/** How often its watchers are, at most. */
+/** How often its watchers receive its progress, at most, in milliseconds. */
 const PROGRESS_MS = 250;
 
-/** Hears of what is worth counting. */
+/** Receives what metrics count. */
 export interface ReplicationObserver {
   received(bytes: number): void;
   finished(replication: Replication): void;
 }
 
-/** What a replication meets on its way. */
+/** What a replication needs of the daemon. */
 export interface Dependencies {
   /** What this daemon calls itself in its answers with content. */
   instance: string;
@@ -49,37 +49,37 @@ export interface Dependencies {
   observer: ReplicationObserver;
   /** For tests. */
   patience?: Patience;
-  /** Whether the daemon stops all that is not over. */
+  /** Whether the daemon is stopping all work that has not finished. */
   readonly interrupting: boolean;
-  /** It begins to write its destination, or has proven it. */
+  /** It is about to write to its destination, or has proven it. */
   consistencyChanged(replication: Replication): void;
   /** Something about it has changed; not called before it is accepted. */
   changed(kind: EventKind, replication: Replication): void;
-  /** It is over, or left to the next daemon. */
+  /** It has finished, or is left to the next daemon. */
   left(active: ActiveReplication): void;
 }
 
-/** Why it was told to stop; `suspended`: the next daemon goes on with it. */
+/** Why it stops; `suspended`: the next daemon resumes it. */
 type StopReason = Problem | 'suspended';
 
 type State =
   /**
-   * Its rows are on their way to the disk, and it may yet be refused. `due`: its turn has come meanwhile;
+   * Its rows are being written, and it may still be refused. `due`: its turn has come meanwhile;
    * `stop`: why it ends as soon as it is accepted.
    */
   | { is: 'accepting'; due: boolean; stop?: Problem }
   /** An earlier daemon accepted it; whether it may go on is not known yet. */
   | { is: 'held'; due: boolean }
-  /** For its turn. */
+  /** Until its turn comes. */
   | { is: 'waiting' }
   | { is: 'running'; stop: AbortController; link: PeerLink; rate: RateLimit }
   | { is: 'stopping' }
   /** It has stopped, and keeps its place in the order until its end is on disk. */
   | { is: 'ending' }
-  /** It is over, or left to the next daemon. */
+  /** It has finished, or is left to the next daemon. */
   | { is: 'left' };
 
-/** A replication that is not over: waits for its turn, runs, and ends. The journal has it from the start. */
+/** An unfinished replication: waits for its turn, runs, and ends. The journal has it from the start. */
 export class ActiveReplication {
   readonly replication: Replication;
   readonly #dependencies: Dependencies;
@@ -91,7 +91,7 @@ export class ActiveReplication {
   #timeout: NodeJS.Timeout | undefined;
   #saving: NodeJS.Timeout | undefined;
   #telling: NodeJS.Timeout | undefined;
-  /** Changes of its settings, one after the other; settles in any case. */
+  /** Settles once the latest change of its settings is done: changes run one after the other. */
   #changing: Promise<unknown> = Promise.resolve();
 
   /** @param device as it is now */
@@ -132,32 +132,32 @@ export class ActiveReplication {
     }
   }
 
-  /** Calls back once it is over, left to the next daemon, or refused. @returns a function that ends that */
+  /** Calls back once it has finished, is left to the next daemon, or is refused. @returns a function that unsubscribes */
   onLeft(callback: () => void): () => void {
     this.#waiting.add(callback);
     return () => this.#waiting.delete(callback);
   }
 
-  /** Gives one of an earlier daemon its place in the order; it does not start before {@link resume}. */
+  /** Gives a replication of an earlier daemon its place in the order; it does not start before {@link resume}. */
   hold(): void {
     this.#state = { is: 'held', due: false };
     this.#place();
     this.#limitTime();
   }
 
-  /** Lets one that is held start as soon as its turn comes. */
+  /** If it is held, lets it start as soon as its turn comes. */
   resume(): void {
     if (this.#state.is === 'held') this.#letStart();
   }
 
-  /** Ends one that is held, for it must not go on. */
+  /** If it is held, ends it, because it must not go on. */
   interruptHeld(why: string): void {
     if (this.#state.is !== 'held') return;
     const detail = `The daemon ended before the replication did, and it cannot go on: ${why}. Send it again.`;
     this.stop(new Problem('interrupted', detail));
   }
 
-  /** Has it end for that reason, unless it ends for another one. */
+  /** Ends it for a reason, unless it is ending already. */
   stop(reason: StopReason): void {
     const state = this.#state;
     if (state.is === 'running') {
@@ -178,7 +178,7 @@ export class ActiveReplication {
   /**
    * Changes its settings, as a whole or not at all, once that is in the journal.
    *
-   * @returns whether it did; false: it has stopped
+   * @returns whether the settings were changed; false if it has stopped
    * @throws Problem what the journal refuses with, or what is wrong with the patch; OutcomeUnknown
    */
   change(patch: ReplicationPatch): Promise<boolean> {
@@ -217,13 +217,13 @@ export class ActiveReplication {
       start: () => this.#turn(),
       accesses: [{ device: this.#device.handle, offset, size, write: true }],
       lane: REPLICATION_LANE,
-      // They are paid for as they come.
+      // Its bytes are paid for as they arrive.
       bytes: 0,
       kept: true,
     });
   }
 
-  /** The journal has it, be that after its client was told that nobody knows. */
+  /** The journal has it now, perhaps after its client was answered that the outcome is unknown. */
   #enter(): void {
     if (this.#state.is !== 'accepting') return;
     const { stop } = this.#state;
@@ -251,7 +251,7 @@ export class ActiveReplication {
     const { request, origin, settings, progress } = replication;
     const stop = new AbortController();
     const { signal } = stop;
-    // Each fetch, wait and read hears of it.
+    // Each fetch, wait and read adds a listener.
     setMaxListeners(0, signal);
     const link = new PeerLink({
       name: request.peer,
@@ -299,7 +299,7 @@ export class ActiveReplication {
     else if (error === undefined || error instanceof Problem) await this.#end(error);
     else {
       log.error({ err: error, replication: this.replication.id }, 'a replication failed');
-      const detail = 'The replication failed for a reason not foreseen; the log has it.';
+      const detail = 'The replication failed because of an internal error; see the log.';
       await this.#end(new Problem('internal_error', detail));
     }
   }
@@ -334,12 +334,12 @@ export class ActiveReplication {
         ...{ bytes_on_wire: progress.bytesOnWire, round: progress.round },
         ...{ code: outcome?.error?.code, detail: outcome?.error?.message },
       },
-      'replication over',
+      'replication finished',
     );
     changed('status', replication);
   }
 
-  /** It is over for this daemon, and left to the next. */
+  /** Leaves it to the next daemon. */
   #suspend(): void {
     const { replication } = this;
     const { journal, changed } = this.#dependencies;
@@ -368,7 +368,7 @@ export class ActiveReplication {
       return new Problem('timeout', `It did not end within ${timeoutMs} ms of its acceptance.`);
     }
     const since = new Date(away.sinceMs).toISOString();
-    const detail = `The peer ${this.replication.request.peer} has not answered since ${since}, and the ${timeoutMs} ms of timeout_ms are over: ${away.why}`;
+    const detail = `The peer ${this.replication.request.peer} has not answered since ${since}, and timeout_ms (${timeoutMs}) has passed: ${away.why}`;
     return new Problem('peer_unreachable', detail);
   }
 
@@ -406,7 +406,7 @@ export class ActiveReplication {
     return this.#dependencies.queue.waitOf(this.#ticket) ?? { reason: 'journal' };
   }
 
-  /** It is over for this daemon, and keeps its place in the order until {@link #release}. */
+  /** This daemon is done with it; it keeps its place in the order until {@link #release}. */
   #leave(): void {
     this.#state = { is: 'left' };
     this.replication.waitingFor = undefined;
@@ -415,7 +415,7 @@ export class ActiveReplication {
     for (const callback of [...this.#waiting]) callback();
   }
 
-  /** Lets those go on that wait for it. To be called once its end is published. */
+  /** Gives up its place in the order, so that what waits for it starts. Call it once its end is published. */
   #release(): void {
     if (this.#ticket !== undefined) this.#dependencies.queue.release(this.#ticket);
   }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/** Blocks of which one row of the journal tells: 2 KiB of bits. */
+/** How many blocks one row of the journal has: 2 KiB of bits. */
 export const PART_BLOCKS = 2 ** 14;
 const PART_BYTES = PART_BLOCKS / 8;
 
-/** A set of blocks by number, a bit each, which is kept in the journal part by part. */
+/** A set of block numbers, one bit each, which is kept in the journal in parts. */
 export class BlockSet {
   readonly #size: number;
-  /** Made when they are needed: those that wait, and those that are over, need none. */
+  /** Allocated on first use: replications that wait or have finished need none. */
   #made: Uint8Array | undefined;
   readonly #changed = new Set<number>();
   #count = 0;
@@ -52,7 +52,7 @@ export class BlockSet {
     return count;
   }
 
-  /** Runs of at most so many blocks that are not in it: the first block, and how many. */
+  /** Runs of at most `longest` blocks that are not in it: the first block, and how many. */
   *missing(longest: number): Generator<[first: number, length: number]> {
     for (let first = 0; first < this.#size; first++) {
       if (this.has(first)) continue;
@@ -80,7 +80,7 @@ export class BlockSet {
     return new Map(parts);
   }
 
-  /** Puts a part in the place of what there is; bits beyond the end are left out. */
+  /** Replaces a part; bits beyond the end are ignored. */
   restore(part: number, text: string): void {
     const bytes = Buffer.from(text, 'base64');
     const first = part * PART_BLOCKS;

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ByteRange } from '../../base/byte-range.ts';
 
-/** Of SHA-256, in bytes. */
+/** The size of a SHA-256, in bytes. */
 export const DIGEST_SIZE = 32;
 
-/** A run of blocks, with what each of them is to be. */
+/** A run of blocks, with the digests that they should have. */
 export interface Run {
   /** The number of the first one. */
   first: number;
   count: number;
-  /** Of each, one behind the other. */
+  /** The digest of each block, concatenated. */
   digests: Uint8Array;
 }
 
 /** A range that is cut into blocks, of which the last may be shorter. */
 export class Blocks {
-  /** Bytes. */
+  /** In bytes. */
   readonly size: number;
   readonly blockSize: number;
   /** How many there are. */
@@ -27,13 +27,13 @@ export class Blocks {
     this.count = Math.ceil(size / blockSize);
   }
 
-  /** Where so many blocks lie, from the range's beginning. */
+  /** Where `count` blocks from `first` on lie, from the range's beginning. */
   rangeOf(first: number, count: number): ByteRange {
     const offset = first * this.blockSize;
     return { offset, size: Math.min(count * this.blockSize, this.size - offset) };
   }
 
-  /** Runs of at most so many blocks that cover those from `first` on, up to `end`. */
+  /** Cuts the blocks from `first` on, up to `end`, into runs of at most `longest` blocks. */
   *cut(first: number, end: number, longest: number): Generator<[first: number, count: number]> {
     for (let at = first; at < end; at += longest) yield [at, Math.min(longest, end - at)];
   }
@@ -44,7 +44,7 @@ export function sameDigest(a: Uint8Array, b: Uint8Array, index: number): boolean
   return Buffer.compare(digestAt(a, index), digestAt(b, index)) === 0;
 }
 
-/** So many of the digests from the one numbered `first` on. */
+/** `count` of the digests from the one numbered `first` on. */
 export function digestAt(digests: Uint8Array, first: number, count = 1): Uint8Array {
   return digests.subarray(first * DIGEST_SIZE, (first + count) * DIGEST_SIZE);
 }

@@ -2,26 +2,26 @@
 import type { ByteRange } from '../../base/byte-range.ts';
 import { type Blocks, digestAt, type Run, runsWhere, sameDigest } from './blocks.ts';
 
-/** Blocks that are compared by one digest first: so many, if they are no more bytes than that. */
+/** How many blocks are compared by one digest first, unless they have more than {@link GROUP_BYTES}. */
 const GROUP = 64;
-/** A busy or limited peer has to read these before it says anything. */
+/** Not more, because a busy or limited peer has to read all of them before it answers. */
 const GROUP_BYTES = 16 * 2 ** 20;
-/** What is compared before what differs in it is copied, in bytes and in blocks. */
+/** How much is compared before what differs in it is copied, in bytes and in blocks. */
 const WINDOW_BYTES = 256 * 2 ** 20;
-/** The same of what is copied uncompared: the first blocks of it are wanted at once. */
+/** The same for blocks that are copied without comparing, so that the first ones start at once. */
 const UNCOMPARED_BYTES = 32 * 2 ** 20;
 const WINDOW_BLOCKS = 2 ** 16;
-/** Of smaller ones, digests of single blocks would be a good part of what is sent. */
+/** For smaller blocks, digests of single blocks would be a large part of what is sent. */
 const MIN_SINGLE = 64 * 2 ** 10;
 
-/** The digests of a side's blocks, of a range that begins where the replication's does. */
+/** The digests of one side's blocks. `range` counts from the replication's beginning. */
 export type DigestsOf = (range: ByteRange, blockSize: number) => Promise<Uint8Array>;
 
 export interface Sides {
   blocks: Blocks;
   source: DigestsOf;
   destination: DigestsOf;
-  /** Of how many blocks `destination` knows the digests without reading them. */
+  /** How many of these blocks' digests `destination` knows without reading them. */
   known(first: number, count: number): number;
 }
 
@@ -30,7 +30,7 @@ export interface Compared {
   first: number;
   /** How many blocks it has. */
   count: number;
-  /** Those that differ, with what the source has. */
+  /** Those that differ, with the source's digests. */
   differing: Run[];
 }
 
@@ -79,7 +79,7 @@ async function differingIn(sides: Sides, first: number, count: number): Promise<
   }));
 }
 
-/** Takes all blocks for different, without looking at the destination. */
+/** Treats all blocks as different, without reading the destination. */
 export async function* takeAll({ blocks, source }: Sides): AsyncGenerator<Compared> {
   for (const [first, count] of blocks.cut(0, blocks.count, windowOf(blocks, UNCOMPARED_BYTES))) {
     const digests = await source(blocks.rangeOf(first, count), blocks.blockSize);
@@ -92,7 +92,7 @@ async function digestsOfBoth(
   range: ByteRange,
   blockSize: number,
 ): Promise<[theirs: Uint8Array, ours: Uint8Array]> {
-  // Both are waited for whatever becomes of one: the engine may still read for the other.
+  // Both are awaited even if one fails: the engine may still read for the other.
   const [theirs, ours] = await Promise.allSettled([
     source(range, blockSize),
     destination(range, blockSize),
@@ -102,11 +102,11 @@ async function digestsOfBoth(
   return [theirs.value, ours.value];
 }
 
-/** The same, computed one value ahead of what is taken. */
+/** The same values, each computed while the one before is used. */
 export async function* ahead<Value>(values: AsyncGenerator<Value>): AsyncGenerator<Value> {
   const request = () => {
     const next = values.next();
-    // It is looked at in its turn, which may come after it has failed.
+    // It is awaited below, perhaps after it has failed.
     next.catch(() => {});
     return next;
   };

@@ -10,7 +10,7 @@ import {
 } from './inconsistent.ts';
 import type { Replication } from './replication.ts';
 
-/** What a copy makes inconsistent. */
+/** The ranges that a copy makes inconsistent. */
 export interface Mark {
   copy: InconsistentCopy;
   ranges: ByteRange[];
@@ -23,11 +23,11 @@ export interface Mark {
 export class ConsistencyMap {
   readonly #now = new InconsistentRanges(() => {});
   readonly #afterPowerFailure: InconsistentRanges;
-  /** Those of which bytes are left, by their names. */
+  /** Copies that still have inconsistent bytes, by {@link nameOf}. */
   readonly #copies = new Map<string, InconsistentCopy>();
   readonly #changed: (writer: Writer) => void;
 
-  /** @param changed receives each of which other bytes are inconsistent after a power failure than before */
+  /** @param changed receives each writer whose bytes that are inconsistent after a power failure have changed */
   constructor(changed: (writer: Writer) => void) {
     this.#changed = changed;
     this.#afterPowerFailure = new InconsistentRanges((writer) => this.#noteLeft(writer));
@@ -45,18 +45,18 @@ export class ConsistencyMap {
     this.#afterPowerFailure.note(replication);
   }
 
-  /** What an earlier daemon's writer has left; later ones may have been restored before. */
+  /** What a writer of an earlier daemon left inconsistent; later writers may have been restored before. */
   restore(writer: Writer, ranges: readonly ByteRange[]): void {
     if (writer instanceof InconsistentCopy) {
       this.#copies.set(nameOf(writer.id, writer.replication), writer);
     }
     this.#now.restore(writer, ranges);
     this.#afterPowerFailure.restore(writer, ranges);
-    // A copy of which later ones have left nothing has no row from now on.
+    // If later writers have overwritten all of a copy, its row is removed.
     if (ranges.length > 0 && this.leftBy(writer).length === 0) this.#noteLeft(writer);
   }
 
-  /** What a copy makes inconsistent that is not yet. To be marked before it may write. */
+  /** The ranges that a copy will make inconsistent and that are not marked yet: to be marked before it writes. */
   marksOf(writing: Writing): Mark[] {
     const origins = this.#originsIn(writing);
     if (origins.length === 0) return [];
@@ -91,7 +91,7 @@ export class ConsistencyMap {
   /** Other work has written these bytes. Copies of inconsistent bytes are inconsistent, too. */
   written(written: Written): void {
     const { device, flush } = written;
-    // Known only since it has begun: from an earlier version's journal.
+    // Ranges that were read from an earlier version's journal after the copy had begun.
     this.mark(this.marksOf(written));
     const durable = isDurable(device, flush);
     for (const { range, origin } of this.#originsIn(written)) {
@@ -101,7 +101,7 @@ export class ConsistencyMap {
     }
   }
 
-  /** Of each range, the replication whose inconsistent bytes a copy writes there. @returns none if no byte is inconsistent */
+  /** For each range, the replication whose inconsistent bytes a copy writes there. @returns [] if no byte is inconsistent */
   #originsIn(writing: Writing): Origin[] {
     const { device, copy } = writing;
     const isRelevant =
@@ -140,7 +140,7 @@ export class ConsistencyMap {
     return this.#now.has(replication) || this.#afterPowerFailure.has(replication);
   }
 
-  /** What a writer has left inconsistent after a power failure. */
+  /** The ranges of a writer that are inconsistent after a power failure. */
   leftBy(writer: Writer): ByteRange[] {
     return this.#afterPowerFailure.rangesOf(writer);
   }
@@ -151,7 +151,7 @@ interface Origin {
   origin: Replication | undefined;
 }
 
-/** Ranges of one origin that lie one behind the other are one. */
+/** Joins adjacent ranges of the same origin. */
 function addOrigin(origins: Origin[], range: ByteRange, origin: Replication | undefined): void {
   const last = origins.at(-1);
   const isBehind = last !== undefined && last.range.offset + last.range.size === range.offset;
@@ -159,12 +159,12 @@ function addOrigin(origins: Origin[], range: ByteRange, origin: Replication | un
   else origins.push({ range, origin });
 }
 
-/** A copy may have read bytes of several replications. */
+/** The key of a copy: the same transfer may have copied bytes of several replications. */
 function nameOf(id: string, { id: replication }: Replication): string {
   return `${id} ${replication}`;
 }
 
-/** Whether what was written outlives a power failure, if anything on that device does. */
+/** Whether what was written survives a power failure, if anything on that device does. */
 export function isDurable({ flushBasis }: Device, flush: boolean): boolean {
   return flush || flushBasis === 'none' || flushBasis === 'cpu_cache';
 }

@@ -15,14 +15,14 @@ import type { FetchShare } from './fetch-buffers.ts';
 import type { PeerLink } from './peer-link.ts';
 import type { RateLimit } from './rate-limit.ts';
 
-/** Bytes that one request asks for: a connection that is lost costs no more. */
+/** How many bytes one request fetches: a lost connection costs no more. */
 const SPAN_SIZE = 4 * 2 ** 20;
-/** Of a limited rate, what one request asks for at most, in parts of a second's bytes. */
+/** At a limited rate, one request fetches at most this part of a second's bytes. */
 const SPAN_PART = 8;
 const MAX_CONNECTIONS = 8;
 /** Of large blocks, each of which is held in memory. */
 const MIN_CONNECTIONS = 4;
-/** How often a block is fetched that is not what its digest says, though that stays the same. */
+/** How often a block is fetched whose bytes do not match its digest, if the digest stays the same. */
 const MAX_FETCHES = 3;
 
 /** What a copier needs; `priority` and the rate may change meanwhile. */
@@ -38,7 +38,7 @@ export interface CopierOptions {
   pace: Pace;
   priority(): Priority;
   signal: AbortSignal;
-  /** Is called before blocks are written, and waited for. */
+  /** Called, and awaited, before blocks are written. */
   beforeWrite(): Promise<void>;
   /**
    * Blocks have been written and flushed.
@@ -80,7 +80,7 @@ export class Copier {
         throw error;
       }
     });
-    // Nobody may use what the others still write to.
+    // All have to end first: they still write to these buffers.
     const ended = await Promise.allSettled(workers);
     await spans.return(undefined);
     const failed = ended.find((end) => end.status === 'rejected');
@@ -109,7 +109,7 @@ export class Copier {
     await throttle(pace, blocks.rangeOf(span.first, span.count).size, signal);
     const wrong = await this.#fetch(span);
     if (wrong.length === 0) return;
-    // Either the source has changed since, which its digests tell, or something is wrong on the way.
+    // Either the source has changed since, which its digests show, or the bytes were damaged on their way.
     const theirs = await this.#digestsNow(span);
     for (const block of wrong) {
       const index = block - span.first;
@@ -118,7 +118,7 @@ export class Copier {
     }
   }
 
-  /** Fetches a block again that was not what its digest says, and then says what is wrong. */
+  /** Fetches a block again whose bytes did not match its digest, and reports what is wrong. */
   async #insist(block: Run): Promise<void> {
     const { blocks, source } = this.#options;
     for (let fetches = 1; fetches < MAX_FETCHES; fetches++) {
@@ -129,7 +129,7 @@ export class Copier {
       }
     }
     const { offset, size } = blocks.rangeOf(block.first, 1);
-    const detail = `${size} bytes at offset ${source.offset + offset} of ${source.device} came ${MAX_FETCHES} times otherwise than their SHA-256 says: they were not written. Check the peer's memory, and what stands between.`;
+    const detail = `${size} bytes at offset ${source.offset + offset} of ${source.device} did not match their SHA-256 in ${MAX_FETCHES} attempts, and were not written. Check the peer's memory and the network between.`;
     throw new Problem('digest_mismatch', detail, { status: 502 });
   }
 
@@ -139,7 +139,7 @@ export class Copier {
     return link.digests(source.device, { offset: source.offset + offset, size }, blocks.blockSize);
   }
 
-  /** @returns the numbers of the blocks that are not what they should be, which are not written */
+  /** @returns the numbers of the blocks that do not match their digests, which are not written */
   async #fetch({ first, count, digests }: Run): Promise<number[]> {
     const { link, source, hashers, blocks, buffers, rate, signal } = this.#options;
     const { offset, size } = blocks.rangeOf(first, count);
@@ -192,7 +192,7 @@ export class Copier {
     if (completion.status !== 0) throw jobProblem(completion, device.name);
     const problem = fileProblem(device);
     if (problem !== undefined) throw problem;
-    // Costs a fraction of hashing what was written, and says as much.
+    // A checksum shows as much as another digest of what was written, at a fraction of the cost.
     const compared = await engine.run({ ...job, ...how, operation: 'compare' });
     const same = compared.status === 0 && compared.difference === undefined;
     for (const [index, length] of good) {

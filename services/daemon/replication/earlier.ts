@@ -16,34 +16,34 @@ import {
 const SLICE = 200;
 
 /**
- * Reads what earlier daemons left of replications: first those that are not over or left a range
- * inconsistent, which clients are to find from the start; the others from slices of all rows, as they come.
+ * Reads the replications of earlier daemons: first those that are unfinished or left a range inconsistent,
+ * which clients must find from the start; then the others from slices of all rows, as those are read.
  */
 export class EarlierReplications {
   readonly #options: { clock: ElapsedClock; log: FastifyBaseLogger };
   readonly #readFirst = new Set<string>();
-  /** The greatest id of an earlier daemon; empty: there is none. */
+  /** The greatest id of an earlier daemon's replication; empty if there is none. */
   #last = '';
-  /** Rows of the latest one, of which more may come. */
+  /** Rows of the replication that the last slice ended with: the next slice may have more of them. */
   #held: Row[] = [];
 
   constructor(options: { clock: ElapsedClock; log: FastifyBaseLogger }) {
     this.#options = options;
   }
 
-  /** See above. */
+  /** The greatest id of an earlier daemon's replication; empty if there is none. */
   get lastId(): string {
     return this.#last;
   }
 
-  /** @param rows whose keys are at hand */
+  /** @param rows whose keys are in memory */
   async *first(rows: StoredRows): AsyncGenerator<EarlierReplication> {
     let wanted: string[] = [];
     for (const { id, keys } of byReplication(rows.keys)) {
       this.#last = id;
       if (!hasNotEnded(keys) && !hasLeftInconsistent(keys)) continue;
       this.#readFirst.add(id);
-      // There may be too many for arguments.
+      // Not push(...keys): there may be too many for arguments of a call.
       for (const key of keys) wanted.push(key);
       if (wanted.length < SLICE) continue;
       yield* this.#read(await rows.get(wanted));
@@ -59,26 +59,26 @@ export class EarlierReplications {
     const last = idOf(rows.at(-1)?.[0]);
     const cut = rows.findIndex(([key]) => idOf(key) === last);
     this.#held = rows.slice(Math.max(cut, 0));
-    return this.#readOver(rows.slice(0, Math.max(cut, 0)));
+    return this.#readFinished(rows.slice(0, Math.max(cut, 0)));
   }
 
   /** There are no more rows. */
   end(): EarlierReplication[] {
     this.#readFirst.clear();
-    return this.#readOver(this.#held.splice(0));
+    return this.#readFinished(this.#held.splice(0));
   }
 
-  /** Rows that this daemon has written meanwhile come along. */
+  /** Slices also have rows that this daemon has written meanwhile. */
   #isMissing(id: string | undefined): boolean {
     return id !== undefined && id <= this.#last && !this.#readFirst.has(id);
   }
 
-  #readOver(rows: readonly Row[]): EarlierReplication[] {
+  #readFinished(rows: readonly Row[]): EarlierReplication[] {
     const earlier = this.#read(rows);
     for (const { replication } of earlier) {
       if (replication.over) continue;
-      // There is a row of its end.
-      const detail = 'How it ended is not known: the row in the journal cannot be read.';
+      // It has a row of its end, which could not be read.
+      const detail = 'The outcome is unknown: its row in the journal cannot be read.';
       replication.finish(replication.end(new Problem('interrupted', detail)));
     }
     return earlier;
@@ -87,7 +87,7 @@ export class EarlierReplications {
   #read(rows: readonly Row[]): EarlierReplication[] {
     const { clock, log } = this.#options;
     return readReplications(rows, clock, (key) => {
-      log.error({ key }, 'journal: a row says nothing that this version can show anybody');
+      log.error({ key }, 'journal: this version cannot read a row of a replication, and keeps it');
     });
   }
 }

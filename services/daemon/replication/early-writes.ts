@@ -4,12 +4,12 @@ import { isDurable } from './consistency.ts';
 import { InconsistentRanges } from './inconsistent.ts';
 import type { EarlierReplication } from './rows.ts';
 
-/** How many ranges are kept. What is written beyond that overwrites nothing of what is read later. */
+/** How many ranges are kept. Later writes are ignored: more stays marked as inconsistent than is. */
 const MAX_WRITES = 1000;
 
 /**
- * What was written before all replications of earlier daemons are read. Versions without rows of what is
- * inconsistent left replications that come with the history, and mark their ranges late.
+ * What was written before all replications of earlier daemons are read. Replications of versions that wrote
+ * no rows of inconsistent ranges are read with the history, so that their ranges are marked late.
  */
 export class EarlyWrites {
   #writes: Pick<Written, 'device' | 'ranges'>[] = [];
@@ -25,18 +25,18 @@ export class EarlyWrites {
     this.#writes.push({ device, ranges });
   }
 
-  /** @returns what those writes have left of it; itself if that is all */
-  leftOf(earlier: EarlierReplication): EarlierReplication {
+  /** @returns it without the ranges that those writes have overwritten; itself if they overwrote none */
+  remainderOf(earlier: EarlierReplication): EarlierReplication {
     if (earlier.inconsistent.length === 0 || this.#count === 0) return earlier;
     const { replication } = earlier;
     let isCut = false;
-    const left = new InconsistentRanges(() => {
+    const remaining = new InconsistentRanges(() => {
       isCut = true;
     });
-    left.restore(replication, earlier.inconsistent);
+    remaining.restore(replication, earlier.inconsistent);
     for (const { device, ranges } of this.#writes) {
-      for (const range of ranges) left.overwritten(device, range);
+      for (const range of ranges) remaining.overwritten(device, range);
     }
-    return isCut ? { ...earlier, inconsistent: left.rangesOf(replication) } : earlier;
+    return isCut ? { ...earlier, inconsistent: remaining.rangesOf(replication) } : earlier;
   }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/** What all replications together have in flight between the network and a device, in bytes. */
+/** How many bytes all replications together hold between the network and a device. */
 const MAX_BYTES = 128 * 2 ** 20;
-/** How long memory that nobody borrows is kept, in milliseconds: new memory costs more than a copy into it. */
+/** How long unused memory is kept, in milliseconds: new memory costs more than a copy into it. */
 const IDLE_MS = 1000;
 
 /** Memory that is lent until `end` is called, once. */
@@ -18,16 +18,16 @@ interface Waiter {
 }
 
 /**
- * Memory that is shared with threads that hash, lent to replications that fetch. Each replication has
- * one buffer of its own, so that no number of peers that stand still can hold up the others; further
- * ones come from a pool, first come, first served.
+ * Memory for replications that fetch, shared with the threads that hash. Each replication has one reserved
+ * buffer, so that peers that stall, however many, do not delay the others; further buffers come from a
+ * pool, first come, first served.
  */
 export class FetchBuffers {
   #waiting: Waiter[] = [];
   #idle: Buffer[] = [];
   /** Bytes of the pool that are lent. */
   #pooled = 0;
-  /** How many buffers are lent, of the pool or not. */
+  /** How many buffers are lent, reserved ones included. */
   #lent = 0;
   #freeing: NodeJS.Timeout | undefined;
 
@@ -88,7 +88,7 @@ export class FetchBuffers {
     const found = this.#idle.findIndex((buffer) => buffer.length === size);
     const [idle] = found < 0 ? [] : this.#idle.splice(found, 1);
     if (idle !== undefined) return idle;
-    // Idle ones of other sizes would make it more in all.
+    // Unused buffers of other sizes would exceed the limit.
     this.#idle = this.#idle.filter((buffer) => buffer.length === size);
     return Buffer.from(new SharedArrayBuffer(size));
   }
@@ -106,7 +106,7 @@ export class FetchBuffers {
 
 /** What one replication borrows. */
 export class FetchShare {
-  /** Whether its own buffer is lent. */
+  /** Whether its reserved buffer is lent. */
   ownLent = false;
   readonly #buffers: FetchBuffers;
 

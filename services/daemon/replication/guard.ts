@@ -2,9 +2,9 @@
 
 /** How slow a peer may be before its connection counts as lost. */
 export interface Patience {
-  /** Without a byte, in milliseconds: the digest of 1 GiB may take some seconds on a busy host. */
+  /** How long it may send nothing, in milliseconds: the digest of 1 GiB may take some seconds on a busy host. */
   silenceMs: number;
-  /** In so many milliseconds at least so many bytes must come, or the end. */
+  /** In each window of `windowMs` milliseconds, at least `windowBytes` must arrive. */
   windowMs: number;
   windowBytes: number;
 }
@@ -14,7 +14,7 @@ export const PATIENCE: Patience = { silenceMs: 30_000, windowMs: 60_000, windowB
 /** Ends a request whose answer comes too slowly. */
 export class Guard {
   readonly #patience: Patience;
-  readonly #received: (bytes: number, told: number) => void;
+  readonly #received: (bytes: number, covered: number) => void;
   readonly #controller = new AbortController();
   readonly #outer: AbortSignal;
   readonly #follow = () => this.#controller.abort(this.#outer.reason);
@@ -25,7 +25,7 @@ export class Guard {
   constructor(
     patience: Patience,
     outer: AbortSignal,
-    received: (bytes: number, told: number) => void,
+    received: (bytes: number, covered: number) => void,
   ) {
     this.#patience = patience;
     this.#received = received;
@@ -43,11 +43,11 @@ export class Guard {
     return this.#controller.signal;
   }
 
-  /** @param told of how many of the device's bytes these tell: of those must come enough */
-  received(bytes: number, told = bytes): void {
-    this.#bytes += told;
+  /** @param covered how many of the device's bytes these are about (a digest's block), which is what counts */
+  received(bytes: number, covered = bytes): void {
+    this.#bytes += covered;
     this.#silence.refresh();
-    this.#received(bytes, told);
+    this.#received(bytes, covered);
   }
 
   close(): void {

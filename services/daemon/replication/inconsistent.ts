@@ -3,14 +3,14 @@ import type { ByteRange } from '../../base/byte-range.ts';
 import type { Device } from '../devices/device.ts';
 import type { Replication } from './replication.ts';
 
-/** A copy of bytes that a replication has begun to write and not proven. */
+/** A copy of bytes that a replication has written and not proven. */
 export class InconsistentCopy {
-  /** The transfer's: ids are in the order of acceptance, and so is what writes the same bytes. */
+  /** The transfer's: ids are in the order of acceptance, in which work that writes the same bytes runs. */
   readonly id: string;
   /** Whose bytes it has copied. */
   readonly replication: Replication;
   readonly destination: Device;
-  /** What it has written lies in here, and other bytes may, too. */
+  /** A range around what it has written. */
   extent: ByteRange = { offset: 0, size: 0 };
 
   constructor(id: string, replication: Replication, destination: Device) {
@@ -20,10 +20,10 @@ export class InconsistentCopy {
   }
 }
 
-/** Who has written bytes that are inconsistent. */
+/** What has written inconsistent bytes. */
 export type Writer = Replication | InconsistentCopy;
 
-/** Bytes that a replication has begun to write and not proven, or a copy of such bytes. */
+/** Bytes that a replication has written and not proven, or a copy of such bytes. */
 export interface Inconsistent extends ByteRange {
   readonly writer: Writer;
 }
@@ -33,12 +33,12 @@ export function originOf(writer: Writer): Replication {
   return writer instanceof InconsistentCopy ? writer.replication : writer;
 }
 
-/** What a device is known by, whatever its name is after the next boot. */
+/** Identifies a device, whatever its name is after the next boot. */
 type Memory = Pick<Device, 'kind' | 'identity'>;
 
 /**
- * Into how many ranges other writes may cut those of a replication, and those of a device. What would
- * make more leaves them as they are: they then tell of more than is inconsistent.
+ * Into how many ranges other writes may cut those of a replication, and those of a device. A write that would
+ * make more is ignored: more is then marked as inconsistent than is.
  */
 export const MAX_PARTS = 1000;
 export const MAX_RANGES = 20_000;
@@ -49,11 +49,11 @@ export const MAX_RANGES = 20_000;
  */
 export class InconsistentRanges {
   readonly #byDevice = new Map<string, Inconsistent[]>();
-  /** How many ranges are left that come from each replication, copies among them. */
+  /** How many ranges of each replication there are, its copies included. */
   readonly #counts = new Map<Replication, number>();
   readonly #changed: (writer: Writer) => void;
 
-  /** @param changed is called with each writer whose bytes later writes have replaced */
+  /** @param changed receives each writer whose bytes later writes have replaced */
   constructor(changed: (writer: Writer) => void) {
     this.#changed = changed;
   }
@@ -68,7 +68,7 @@ export class InconsistentRanges {
     });
   }
 
-  /** What an earlier daemon's writer has left; later ones may have been restored before. */
+  /** What a writer of an earlier daemon left inconsistent; later writers may have been restored before. */
   restore(writer: Writer, ranges: readonly ByteRange[]): void {
     for (const range of ranges) {
       if (writer instanceof InconsistentCopy) writer.extent = joined(range, writer.extent);
@@ -93,11 +93,11 @@ export class InconsistentRanges {
   /** Inconsistent bytes are copied to a range. */
   copied(copy: InconsistentCopy, range: ByteRange): void {
     const device = copy.destination;
-    // Cut into parts, it would say no more.
+    // Parts would tell no more than the whole.
     if (this.covers(device, range)) return;
     const ranges = this.of(device);
     const { first } = overlapping(ranges, range);
-    // No more ranges than that: it is joined with the one beside it.
+    // At the limit, the range is joined with the one beside it.
     const near = ranges.length < MAX_RANGES ? undefined : (ranges[first] ?? ranges.at(-1));
     const written = near === undefined ? range : joined(range, near);
     copy.extent = joined(written, copy.extent);
@@ -108,7 +108,7 @@ export class InconsistentRanges {
   covers(device: Memory, { offset, size }: ByteRange): boolean {
     const ranges = this.of(device);
     let at = offset;
-    // To the first gap: a range may go over all ranges of its device.
+    // Stops at the first gap: a range may cover all ranges of its device.
     for (let index = firstEndingAfter(ranges, offset); at < offset + size; index++) {
       const next = ranges[index];
       if (next === undefined || next.offset > at) return false;
@@ -145,7 +145,7 @@ export class InconsistentRanges {
   }
 
   /**
-   * Gives a range to a new writer, or to none. Older writers lose it; newer ones keep what they have of it.
+   * Assigns a range to a new writer, or to none. Older writers lose it; newer ones keep their part of it.
    *
    * @param by the new writer; undefined if the bytes are consistent now
    */
@@ -158,12 +158,12 @@ export class InconsistentRanges {
     const ranges = this.#byDevice.get(keyOf(device)) ?? [];
     const { first, end } = overlapping(ranges, range);
     const before = ranges.slice(first, end);
-    const left = before.flatMap((each) => (isOlder(each.writer) ? around(each, range) : [each]));
+    const kept = before.flatMap((each) => (isOlder(each.writer) ? around(each, range) : [each]));
     const taken =
-      by === undefined ? [] : gapsIn(range, left).map((gap) => ({ ...gap, writer: by }));
-    const after = [...left, ...taken].sort((a, b) => a.offset - b.offset);
+      by === undefined ? [] : gapsIn(range, kept).map((gap) => ({ ...gap, writer: by }));
+    const after = [...kept, ...taken].sort((a, b) => a.offset - b.offset);
     ranges.splice(first, end - first, ...after);
-    // Counted first: a replication that gets what it had keeps its place.
+    // New ranges are counted before old ones are removed: a replication that has both keeps its count above 0.
     for (const { writer } of after) this.#count(originOf(writer), 1);
     for (const { writer } of before) this.#count(originOf(writer), -1);
     if (ranges.length > 0) this.#byDevice.set(keyOf(device), ranges);
@@ -192,7 +192,7 @@ function extentOf(writer: Writer): ByteRange {
   return writer instanceof InconsistentCopy ? writer.extent : rangeOf(writer);
 }
 
-/** The indexes of those ranges that have bytes of a range: from the first one to that behind the last. */
+/** The indexes of the ranges that overlap a range: of the first one, and of the one behind the last. */
 function overlapping(
   ranges: readonly ByteRange[],
   { offset, size }: ByteRange,
@@ -214,7 +214,7 @@ function joined(one: ByteRange, other: ByteRange): ByteRange {
   return { offset, size: Math.max(one.offset + one.size, other.offset + other.size) - offset };
 }
 
-/** What lies of a range before and behind another one. */
+/** The parts of a range before and behind another one. */
 function around(range: Inconsistent, { offset, size }: ByteRange): Inconsistent[] {
   const end = range.offset + range.size;
   const { writer } = range;
@@ -224,7 +224,7 @@ function around(range: Inconsistent, { offset, size }: ByteRange): Inconsistent[
   ].filter((part) => part.size > 0);
 }
 
-/** What of a range lies in none of those, which are in their order. */
+/** The parts of a range that no other range covers. @param ranges the others, in their order */
 function gapsIn({ offset, size }: ByteRange, ranges: readonly ByteRange[]): ByteRange[] {
   const gaps: ByteRange[] = [];
   let at = offset;

@@ -2,14 +2,14 @@
 import { BlockSet } from './block-set.ts';
 import { DIGEST_SIZE, digestAt, runsWhere } from './blocks.ts';
 
-/** What all replications together may keep, in bytes: at blocks of 1 MiB, of 2 TiB. */
+/** How many bytes all replications together may keep: enough for 2 TiB in blocks of 1 MiB. */
 const MAX_BYTES = 64 * 2 ** 20;
 
 /** Memory for {@link KnownDigests} of all replications. */
 export class DigestMemory {
   #free = MAX_BYTES;
 
-  /** @param count of blocks @returns undefined if there is no memory left for them */
+  /** @param count of blocks @returns undefined if the memory is used up */
   take(count: number): KnownDigests | undefined {
     const bytes = count * DIGEST_SIZE;
     if (bytes > this.#free) return undefined;
@@ -21,8 +21,8 @@ export class DigestMemory {
 }
 
 /**
- * The digests of those blocks of the destination that were hashed as they came, and found in it as they
- * came once they were flushed: nobody else writes there, so the proof need not read them again.
+ * The digests of the destination's blocks that were hashed when they arrived, and whose checksums were right
+ * after their flush. Nothing else writes there, so the proof need not read them again.
  */
 export class KnownDigests {
   readonly #known: BlockSet;

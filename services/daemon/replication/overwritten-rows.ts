@@ -4,46 +4,46 @@ import type { Journal } from '../journal/journal.ts';
 import { InconsistentCopy, type Writer } from './inconsistent.ts';
 import { copyRows, inconsistentRows } from './rows.ts';
 
-/** How soon the journal has it, in milliseconds: there may be many writes. */
+/** How long rows are collected before they are written, in milliseconds: there may be many writes. */
 const DELAY_MS = 1000;
 
 /**
- * Writes to the journal what durable writes have left of inconsistent ranges. A crash before leaves more of
- * them than is inconsistent; if a replication has written there, the journal has that by now.
+ * Writes to the journal what durable writes have left of inconsistent ranges. After a crash before that, more
+ * is marked as inconsistent than is. Ranges that a replication has written are in the journal by then.
  */
 export class OverwrittenRows {
   readonly #journal: Journal;
-  readonly #left: (writer: Writer) => ByteRange[];
-  /** Those of which not the same is inconsistent as the journal has. */
+  readonly #remainingOf: (writer: Writer) => ByteRange[];
+  /** Writers whose inconsistent ranges differ from their rows. */
   readonly #changed = new Set<Writer>();
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param left what is still inconsistent of what a replication or a copy has written */
-  constructor(journal: Journal, left: (writer: Writer) => ByteRange[]) {
+  /** @param remainingOf what is still inconsistent of what a replication or a copy has written */
+  constructor(journal: Journal, remainingOf: (writer: Writer) => ByteRange[]) {
     this.#journal = journal;
-    this.#left = left;
+    this.#remainingOf = remainingOf;
   }
 
-  /** Other bytes of it are inconsistent than before. A replication that is not over writes it at its end. */
+  /** A writer's inconsistent ranges have changed. An unfinished replication writes them when it ends. */
   note(writer: Writer): void {
     if (!(writer instanceof InconsistentCopy) && !writer.over) return;
     this.#changed.add(writer);
     this.#timer ??= setTimeout(() => this.flush(), DELAY_MS).unref();
   }
 
-  /** It has no rows any more. */
+  /** The writer's rows are removed. */
   forget(writer: Writer): void {
     this.#changed.delete(writer);
   }
 
-  /** Hands to the journal what it has not been given yet. */
+  /** Hands over to the journal what is still to be written. */
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     const rows = [...this.#changed].flatMap((writer) => {
-      const left = this.#left(writer);
+      const remaining = this.#remainingOf(writer);
       const isCopy = writer instanceof InconsistentCopy;
-      return [...(isCopy ? copyRows(writer, left) : inconsistentRows(writer, left))];
+      return [...(isCopy ? copyRows(writer, remaining) : inconsistentRows(writer, remaining))];
     });
     this.#changed.clear();
     if (rows.length > 0) this.#journal.writeSoon(new Map(rows));

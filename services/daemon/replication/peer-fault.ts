@@ -2,9 +2,9 @@
 import { DmadError } from '../../client/node.ts';
 import { Problem } from '../../http/problems/problem.ts';
 
-/** A peer cannot have itself left alone for longer than this, in milliseconds. */
+/** The longest Retry-After of a peer that is followed, in milliseconds. */
 const MAX_RETRY_AFTER_MS = 60_000;
-/** What a replication keeps of a peer's words, in characters. */
+/** How much of a peer's error message is kept, in characters. */
 const MAX_WHY = 500;
 
 /** It may answer later. */
@@ -12,29 +12,29 @@ export class PeerAway extends Error {
   override readonly name = 'PeerAway';
 }
 
-/** Why a peer did not bring what it was asked for. */
+/** Why a peer did not send what was requested. */
 export type Fault =
   | { is: 'away'; why: string; retryAfterMs: number }
-  /** It answered, and another attempt would be answered the same. */
+  /** It answered, and would answer another attempt the same. */
   | { is: 'refused'; why: string }
-  /** It is not who it should be, or does not take this daemon for who it is. */
+  /** It could not prove its identity, or does not accept this daemon's. */
   | { is: 'untrusted'; why: string };
 
-/** Statuses of a peer, or of a proxy before it, that may be over soon. */
+/** Statuses of a peer, or of a proxy before it, that are temporary. */
 const PASSING = [408, 429, 500, 502, 503, 504];
-/** Codes of OpenSSL's and Node's that are about certificates. */
+/** Error codes of OpenSSL and Node about certificates. */
 const UNTRUSTED = /CERT|UNABLE_TO_|SELF_SIGNED/;
-/** About TLS as such: settings that do not fit, or a connection that was cut in its handshake. */
+/** Error codes about TLS itself: incompatible settings, or a connection that was cut in its handshake. */
 const TLS = /^ERR_TLS_|^ERR_SSL_|^EPROTO$/;
 
 export function away(error: Error, retryAfterMs = 0): Fault {
   return { is: 'away', why: error.message.slice(0, MAX_WHY), retryAfterMs };
 }
 
-/** @param known whether the peer has answered this daemon before, so that their settings fit */
+/** @param known whether the peer has answered this daemon before, so that their TLS settings agree */
 export function faultOf(error: unknown, known: boolean): Fault {
   if (error instanceof PeerAway) return away(error);
-  // A fault of this daemon's own: to try again would hide it.
+  // A bug in this daemon: a retry would hide it.
   if (!(error instanceof DmadError)) throw error;
   const { code, status, message, retryAfterMs = 0 } = error;
   if (code === 'unreachable' || code === 'deadline_exceeded') {

@@ -19,11 +19,11 @@ export interface PeerLinkOptions {
   instance: string;
   /** The peer as it is configured now. */
   find(): Peer | undefined;
-  /** Go with each request. */
+  /** Sent with each request. */
   headers?: Readonly<Record<string, string>> | undefined;
-  /** Ends all that waits. */
+  /** Ends all requests and waits. */
   signal: AbortSignal;
-  /** Hears of bytes of answers. */
+  /** Called with the size of each piece of an answer's body. */
   received(bytes: number): void;
   /** The peer stopped answering, or answers again. */
   changed(): void;
@@ -37,8 +37,8 @@ export interface Away {
 }
 
 /**
- * What a replication asks of its peer. What fails because the peer is away is asked again, for as
- * long as the signal lets it; what the peer refuses is a problem.
+ * A replication's requests to its peer. One that fails because the peer is away is repeated until the signal
+ * aborts; one that the peer refuses is a problem.
  */
 export class PeerLink {
   readonly #options: PeerLinkOptions;
@@ -62,7 +62,7 @@ export class PeerLink {
   }
 
   /**
-   * The SHA-256 of each block of a range, one behind the other.
+   * The SHA-256 of each block of a range, concatenated.
    *
    * @throws Problem peer_refused, peer_unreachable; or the signal's reason
    */
@@ -71,7 +71,7 @@ export class PeerLink {
     const digests = new Uint8Array(size);
     let at = 0;
     return this.#persist(async (client, guard) => {
-      // What a lost connection brought stays: a slow peer may not get through it in one.
+      // Digests from before a lost connection are kept: a slow peer may never send all in one connection.
       const done = (at / DIGEST_SIZE) * blockSize;
       const rest = { offset: range.offset + done, size: range.size - done };
       if (rest.size <= 0) return digests;
@@ -88,8 +88,8 @@ export class PeerLink {
   }
 
   /**
-   * Fetches a device's bytes. What a lost connection brought stays, for the caller proves all of it;
-   * but while the peer answers nothing, no memory is held for it.
+   * Fetches a device's bytes. Bytes from before a lost connection are kept, because the caller proves all of
+   * them; but no memory is held while the peer answers nothing.
    *
    * @param borrow lends memory for them
    * @returns that memory, which the caller gives back
@@ -138,7 +138,7 @@ export class PeerLink {
 
   /**
    * @param prepare is waited for before each attempt
-   * @param idle is called after each attempt that brought nothing
+   * @param idle is called after each attempt that received nothing
    */
   async #persist<Result>(
     attempt: (client: ConnectedClient, guard: Guard) => Promise<Result>,
@@ -150,10 +150,10 @@ export class PeerLink {
       signal.throwIfAborted();
       await prepare();
       let fetched = 0;
-      const guard = new Guard(this.#patience, signal, (bytes, told) => {
+      const guard = new Guard(this.#patience, signal, (bytes, covered) => {
         received(bytes);
-        fetched += told;
-        // A few bytes are no sign that it is back.
+        fetched += covered;
+        // A few bytes do not show that it is back.
         if (fetched < this.#patience.windowBytes) return;
         failures = 0;
         this.#answers();
@@ -185,7 +185,7 @@ export class PeerLink {
     }
   }
 
-  /** A client of the peer as it is configured now. @throws PeerAway if it is not any more */
+  /** A client of the peer as it is configured now. @throws PeerAway if it no longer is */
   async #connect(): Promise<ConnectedClient> {
     // See Peers.loadClient().
     const { connect } = await import('../../client/node.ts');
@@ -198,7 +198,7 @@ export class PeerLink {
     this.#peer = peer;
     if (peer === undefined) throw new PeerAway('it is not in DMAD_PEERS_FILE any more');
     const { url, token, tls } = peer;
-    // This asks again by itself, and tells of it.
+    // Retries are made here, where they are reported.
     this.#client ??= connect({
       ...{ url, token, tls, retryForMs: 0 },
       headers: { ...this.#options.headers, [INSTANCE_HEADER]: this.#options.instance },
@@ -207,7 +207,7 @@ export class PeerLink {
     return this.#client;
   }
 
-  /** It would read with rights of its own what its client may not. */
+  /** As its own peer, the daemon would read with its own token what the client may not read. */
   #refuseSelf(headers: Pick<Headers, 'get'>): void {
     this.#isSelf = headers.get(INSTANCE_HEADER) === this.#options.instance;
     if (this.#isSelf) throw lie('it is this daemon itself');

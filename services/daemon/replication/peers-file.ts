@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { peerNameSchema } from '../../base/peer-name.ts';
 import { parseYaml, readTrustedFile } from '../../base/trusted-file.ts';
 
-/** Of the file, and of each that it names, in bytes. */
+/** The most bytes that the file, and each file that it names, may have. */
 const MAX_FILE_SIZE = 2 ** 20;
 const MAX_PEERS = 1024;
 /** RFC 6750, 2.1. */

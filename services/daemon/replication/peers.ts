@@ -10,7 +10,7 @@ export class Peers {
   readonly #log: FastifyBaseLogger;
   #peers = new Map<string, Peer>();
 
-  /** @param file undefined: there are none @throws StartError configuration if it cannot be used */
+  /** @param file undefined if there are no peers @throws StartError configuration if it cannot be used */
   constructor(file: string | undefined, log: FastifyBaseLogger) {
     this.#file = file;
     this.#log = log;
@@ -31,8 +31,8 @@ export class Peers {
   }
 
   /**
-   * Loads what speaks to peers if there may be any, so that no replication waits for it. It takes a tenth of
-   * a start, and most daemons have none.
+   * Loads the client if there may be peers, so that no replication waits for it. Loading takes a tenth of the
+   * daemon's start, and most daemons have no peers.
    */
   async loadClient(): Promise<void> {
     if (this.configured) await import('../../client/node.ts');
@@ -42,7 +42,7 @@ export class Peers {
     return this.#peers.get(name);
   }
 
-  /** Reads the file again. @throws Error if it cannot be used; then all stays as it was */
+  /** Reads the file again. @throws Error if it cannot be used; then the peers stay as they were */
   reload(): void {
     if (this.#file === undefined) return;
     const peers = readPeersFile(this.#file);

@@ -3,17 +3,17 @@ import { BlockSet } from './block-set.ts';
 import type { Blocks } from './blocks.ts';
 import type { Consistency } from './schema.ts';
 
-/** How far a replication has come: what the journal keeps of it while it runs. */
+/** A replication's progress: what the journal keeps of it while it runs. */
 export class Progress {
   /** See the schema. */
   round = 0;
   consistency: Consistency = 'unchanged';
   /** Blocks that were found equal when they were first compared, and not copied before. */
   equal = 0;
-  /** How many blocks were written, each as often as it was. */
+  /** How many times a block was written. */
   writes = 0;
   bytesOnWire = 0;
-  /** Blocks that were copied, and flushed, as they last were found in the source. */
+  /** Blocks that were copied and flushed, with the bytes that the source last had. */
   readonly copied: BlockSet;
   readonly blocks: Blocks;
 
@@ -22,23 +22,23 @@ export class Progress {
     this.copied = new BlockSet(blocks.count);
   }
 
-  /** Whether anything of an earlier run is known. */
+  /** Whether an earlier run has made any progress. */
   get begun(): boolean {
     return this.consistency !== 'unchanged';
   }
 
-  /** Of blocks that had been copied before. */
+  /** How many times a block was written that had been copied before. */
   get again(): number {
     return Math.max(0, this.writes - this.copied.count);
   }
 
-  /** Bytes of the destination that are as they should be, as far as is known. */
+  /** Bytes of the destination that are known to be equal to the source. */
   get bytesCompleted(): number {
     const { size, blockSize } = this.blocks;
     return Math.min(size, (this.equal + this.copied.count) * blockSize);
   }
 
-  /** All blocks are equal now: those that were not copied were so before. */
+  /** All blocks are equal now: those that were not copied were equal before. */
   finish(): void {
     this.equal = this.blocks.count - this.copied.count;
     this.consistency = 'consistent';

@@ -2,16 +2,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Budget } from '../order/budget.ts';
 
-/** How often the rate is looked at again, which may have changed, in milliseconds. */
+/** How often a wait reads the rate again, which may have changed, in milliseconds. */
 const ASK_MS = 250;
 
-/** Holds bytes to so many a second. What is fetched pays before it is asked for, one after the other. */
+/** Limits how many bytes are fetched a second. Requests pay before they are sent, one after the other. */
 export class RateLimit {
   #bytesPerSecond: number | null;
   #budget: Budget | undefined;
   #last: Promise<void> = Promise.resolve();
 
-  /** @param bytesPerSecond null: as fast as it goes */
+  /** @param bytesPerSecond null: unlimited */
   constructor(bytesPerSecond: number | null) {
     this.#bytesPerSecond = bytesPerSecond;
     this.#renew();
@@ -21,14 +21,14 @@ export class RateLimit {
     return this.#bytesPerSecond;
   }
 
-  /** What waits already pays the rest at the new rate. */
+  /** What waits already pays the remainder at the new rate. */
   set bytesPerSecond(bytesPerSecond: number | null) {
     this.#bytesPerSecond = bytesPerSecond;
     if (bytesPerSecond === null || this.#budget === undefined) this.#renew();
     else this.#budget.setRate(bytesPerSecond, performance.now());
   }
 
-  /** Waits until so many bytes may be asked for. @throws the signal's reason */
+  /** Waits until `bytes` may be requested. @throws the signal's reason */
   async pay(bytes: number, signal: AbortSignal): Promise<void> {
     const before = this.#last;
     const paid = (async () => {
@@ -43,7 +43,7 @@ export class RateLimit {
     signal.throwIfAborted();
   }
 
-  /** Counts bytes that came unasked: those who pay next wait for them. */
+  /** Counts bytes that were not paid for in advance: the next to pay waits for them, too. */
   charge(bytes: number): void {
     this.#budget?.charge(bytes, performance.now());
   }

@@ -10,7 +10,7 @@ import type { WorkFilter } from '../transfers/filter.ts';
 import type { Status } from '../transfers/schema.ts';
 import type { Replication } from './replication.ts';
 
-/** What its document takes in memory, about, in characters. */
+/** The approximate size of its document in memory, in characters. */
 const DOCUMENT_SIZE = 1024;
 
 /** A change of a replication. */
@@ -29,12 +29,12 @@ export class ReplicationEvent implements FeedEvent {
     this.#status = replication.status;
   }
 
-  /** They are few: what it costs to make their data does not matter. */
+  /** Such events are rare, so that making their data in advance costs little. */
   keepFor(viewer: Viewer): void {
     this.dataFor(viewer, 'brief');
   }
 
-  /** Clients that know only transfers leave out events of these names. */
+  /** Clients that know only transfers ignore events of these names. */
   textFor(viewer: Viewer, form: EventForm): string {
     return eventText(`replication_${this.kind}`, this.dataFor(viewer, form));
   }

@@ -17,7 +17,7 @@ import type {
   ReplicationWait,
 } from './schema.ts';
 
-/** What may be changed while it is not over. */
+/** What a client may change until the replication has finished. */
 export interface Settings
   extends Pick<ReplicationRequest, 'bytes_per_second' | 'priority' | 'timeout_ms'> {
   labels: Readonly<Record<string, string>>;
@@ -43,10 +43,10 @@ export class Replication implements Subject {
   readonly destination: Device;
   readonly progress: Progress;
   settings: Settings;
-  /** How often the settings were changed. */
+  /** How many times the settings were changed. */
   changes = 0;
   status: Status = 'queued';
-  /** Says why it does not get on; undefined once it is over. */
+  /** Returns what it waits for; undefined once it has finished. */
   waitingFor: (() => ReplicationWait | undefined) | undefined;
   outcome: Outcome | undefined;
   startedMs: number | undefined;
@@ -54,11 +54,11 @@ export class Replication implements Subject {
   acceptedEvent = 0;
   runningEvent = 0;
   latestEvent = 0;
-  /** Whether its client was told that it goes on. */
+  /** Whether its client has the answer that it was accepted. */
   promised = false;
   readonly #clock: ElapsedClock;
 
-  /** @param accepted by an earlier daemon; absent: now */
+  /** @param accepted when an earlier daemon accepted it; by default it is accepted now */
   constructor(
     id: string,
     request: ReplicationRequest,
@@ -91,7 +91,7 @@ export class Replication implements Subject {
     return Math.max(0, this.#clock.now() - this.accepted.elapsedMs);
   }
 
-  /** Milliseconds since its end; it must be over. */
+  /** Milliseconds since its end; it must have finished. */
   get overForMs(): number {
     return this.#clock.now() - (this.outcome as Outcome).finishedElapsedMs;
   }
@@ -101,12 +101,12 @@ export class Replication implements Subject {
     this.startedMs ??= Date.now();
   }
 
-  /** The next daemon goes on with it. */
+  /** The next daemon resumes it. */
   suspend(): void {
     this.status = 'queued';
   }
 
-  /** How it ends, now. @param error why, unless it succeeded */
+  /** The outcome if it ends now. @param error why it failed; undefined if it succeeded */
   end(error: Problem | undefined): Outcome {
     return {
       ...{ status: statusOf(error), error, startedMs: this.startedMs },

@@ -213,7 +213,7 @@ export const replicationRoutes: FastifyPluginAsyncZod<ReplicationRoutesOptions> 
       const { feed } = replications;
       const received = feed.ids.parse(request.headers['last-event-id']);
       if (hasHadEnd(replication, received)) return reply.code(204).send(null);
-      // Nothing would ever end the stream of a client that has left.
+      // Nothing would ever end the stream of a client that is gone.
       if (isClosed(reply.raw)) reply.hijack();
       else watchOne(request, reply, feed, replications.now(replication), received);
     },
@@ -258,7 +258,7 @@ export const replicationPatchRoute: FastifyPluginAsyncZod<ReplicationRoutesOptio
   );
 };
 
-/** Tells the client that made a replication how it went. @param replayed see {@link failureOf} */
+/** Answers the client that made a replication. @param replayed see {@link failureOf} */
 function answer(
   replication: Replication,
   reply: FastifyReply,

@@ -16,18 +16,17 @@ import { type Outcome, Replication, type Settings } from './replication.ts';
 import { CONSISTENCIES, MAX_BLOCKS, replicationRequestSchema } from './schema.ts';
 
 /**
- * A replication's rows in the journal, under `replication/` and its id: what was accepted; its settings
- * as they were changed, in two rows by turns, so that a change that is refused leaves the one before;
- * how far it has come; which blocks are copied and flushed, in parts; how it ended; which bytes it
- * left inconsistent that nothing has written since; and, for each transfer that copies such bytes, where
- * they are inconsistent, too.
+ * A replication's rows in the journal, under `replication/` and its id: what was accepted; its changed
+ * settings, in two rows that are written in turn, so that a refused change leaves the one before; its
+ * progress; which blocks are copied and flushed, in parts; its outcome; which bytes it left inconsistent
+ * that nothing has written since; and for each transfer that copied such bytes, where those copies are.
  */
 const KEY = /^replication\/([0-9a-f-]{36})\/(\w+)$/;
 const keyOf = (id: string, part: string) => `replication/${id}/${part}`;
 const COPIED = 'copied_';
 /** The transfer's id follows. */
 const COPY = 'copy_';
-/** Parts of which there is one each, but for how far it has come. */
+/** Parts that a replication has at most once, without its progress. */
 const ONCE = [
   'accepted',
   'changed_0',
@@ -111,7 +110,7 @@ export function acceptedRows({ id, request, destination, origin, accepted }: Rep
   return new Map([[keyOf(id, 'accepted'), JSON.stringify(row)]]);
 }
 
-/** @param number how often the settings have been changed with that */
+/** @param number how many times the settings have been changed, this change included */
 export function changedRows({ id }: Replication, number: number, settings: Settings): Rows {
   const { bytes_per_second, priority, timeout_ms, labels } = settings;
   const row: z.input<typeof changedSchema> = {
@@ -121,7 +120,7 @@ export function changedRows({ id }: Replication, number: number, settings: Setti
   return new Map([[keyOf(id, `changed_${number % 2}`), JSON.stringify(row)]]);
 }
 
-/** What has changed since these were last asked for. */
+/** Its progress: of the copied blocks, the parts that have changed since the last call. */
 export function progressRows(replication: Replication): Rows {
   const { id, progress } = replication;
   const rows = new Map([[keyOf(id, 'progress'), JSON.stringify(progressRecord(replication))]]);
@@ -131,7 +130,7 @@ export function progressRows(replication: Replication): Rows {
   return rows;
 }
 
-/** How it ended, in the place of how far it had come. */
+/** Its outcome, which replaces its progress. */
 export function endedRows(replication: Replication, outcome: Outcome): Rows {
   const { id, progress } = replication;
   const { status, error, finishedMs, finishedElapsedMs } = outcome;
@@ -150,7 +149,7 @@ export function endedRows(replication: Replication, outcome: Outcome): Rows {
   ]);
 }
 
-/** What one that is over has left inconsistent. @param ranges all of its destination if absent */
+/** What a finished replication has left inconsistent. @param ranges by default all of its destination */
 export function inconsistentRows(
   { id, request }: Replication,
   ranges: readonly ByteRange[] = [{ offset: request.dst_offset, size: request.size }],
@@ -159,12 +158,12 @@ export function inconsistentRows(
   const nothing = row.length === 0;
   return new Map([
     [keyOf(id, 'inconsistent'), nothing ? undefined : JSON.stringify(row)],
-    // Without a row, all is: those of earlier versions have none.
+    // Without a row, all of it is inconsistent: earlier versions write none.
     [keyOf(id, 'overwritten'), nothing ? '[]' : undefined],
   ]);
 }
 
-/** Where a copy of a replication's bytes is inconsistent. @param ranges empty: nowhere any more */
+/** Where a copy of a replication's bytes is inconsistent. @param ranges empty if it no longer is */
 export function copyRows(
   { id, replication, destination }: InconsistentCopy,
   ranges: readonly ByteRange[],
@@ -181,7 +180,7 @@ function rangesRecord(ranges: readonly ByteRange[]): z.input<typeof rangesSchema
   return ranges.map(({ offset, size }) => [offset, size]);
 }
 
-/** The keys that rows of a replication can have, but for those of copies, which go with their bytes. */
+/** The keys that rows of a replication can have, without those of copies, which are removed once overwritten. */
 export function keysOf(replication: Replication): string[] {
   const { id } = replication;
   const others = ONCE.map((part) => keyOf(id, part));
@@ -207,20 +206,20 @@ function errorRecord({ code, message, options: { status } }: Problem) {
   return { code, detail: message, ...(status !== undefined && { status }) };
 }
 
-/** One of an earlier daemon. */
+/** A replication that an earlier daemon accepted. */
 export interface EarlierReplication {
   replication: Replication;
-  /** What it has left inconsistent, and nothing has written since. */
+  /** What it left inconsistent and nothing has written since. */
   inconsistent: ByteRange[];
   /** Copies of its bytes that are inconsistent, too. */
   copies: Mark[];
 }
 
 /**
- * Reads the replications of earlier daemons, each as it was on a device as it was.
+ * Reads the replications of earlier daemons, each with its device as it was then.
  *
  * @param rows in the order of their keys
- * @param onUnreadable receives the key of each row that says nothing to this version, and is left
+ * @param onUnreadable receives the key of each row that this version cannot read, and keeps
  */
 export function readReplications(
   rows: Iterable<Row>,
@@ -257,12 +256,12 @@ export function readReplications(
   }
   return Array.from(replications.values(), (replication) => {
     const { request, progress } = replication;
-    // One that goes on, and an earlier version, have no row of it.
+    // Unfinished ones, and those of earlier versions, have no row of it.
     const all = [{ offset: request.dst_offset, size: request.size }];
-    const left = inconsistent.get(replication.id) ?? all;
+    const ranges = inconsistent.get(replication.id) ?? all;
     return {
       replication,
-      inconsistent: progress.consistency === 'inconsistent' ? left : [],
+      inconsistent: progress.consistency === 'inconsistent' ? ranges : [],
       copies: copies.get(replication.id) ?? [],
     };
   });
@@ -290,7 +289,7 @@ function readAccepted(
 /** @returns whether it could be read */
 function readPart(replication: Replication, part: string, row: unknown): boolean {
   const { progress } = replication;
-  // Its end says all.
+  // The row of its end has everything.
   if (replication.over) return true;
   if (part.startsWith(COPIED)) {
     const number = Number(part.slice(COPIED.length));

@@ -15,23 +15,24 @@ import type { Progress } from './progress.ts';
 import type { Mode } from './schema.ts';
 
 export const MAX_ROUNDS = 5;
-/** Of blocks that differ at last, how many offsets are named. */
+/** How many offsets an error names of the blocks that still differ. */
 const MAX_NAMED = 8;
-/** What is flushed at a time, in bytes. */
+/** How much is flushed at a time, in bytes. */
 const FLUSH_SIZE = 4 * 2 ** 20;
 
 export interface RunOptions extends Omit<CopierOptions, 'blocks' | 'beforeWrite' | 'written'> {
   mode: Mode;
   progress: Progress;
   digestMemory: DigestMemory;
-  /** Whether the destination may have bytes that a power failure would take away. */
+  /** Whether a power failure could take bytes of the destination away. */
   unflushed: boolean;
   /**
-   * Has the journal know how far it has come, and that the destination is inconsistent. @returns once
-   * it does; false if it never will, for the daemon ends
+   * Writes to the journal how far it has come, and that the destination is inconsistent.
+   *
+   * @returns once that is durable; false if it never will be, because the daemon is shutting down
    */
   save(): Promise<boolean>;
-  /** Its destination is inconsistent from now on, or proven. */
+  /** Its destination has become inconsistent, or is proven to be consistent. */
   consistencyChanged(): void;
   /** It has come further. */
   progressed(): void;
@@ -46,8 +47,8 @@ interface Pass {
 }
 
 /**
- * Makes the destination equal to the source. It is proven by a pass that compares all blocks and finds
- * none that differs: all that it compares is written and flushed by then.
+ * Makes the destination equal to the source. The proof is a pass that compares all blocks and finds none
+ * that differs: all that it compares is written and flushed by then.
  */
 export class Run {
   readonly #options: RunOptions;
@@ -56,7 +57,7 @@ export class Run {
   /** Blocks that this run has written, and flushed. */
   readonly #flushed: BlockSet;
   readonly #known: KnownDigests | undefined;
-  /** While the journal is told that the destination is inconsistent. */
+  /** Settles once the journal has that the destination is inconsistent; undefined before the first write. */
   #beginning: Promise<void> | undefined;
 
   constructor(options: RunOptions) {
@@ -94,7 +95,7 @@ export class Run {
 
   async #run(fail: (error: unknown) => void): Promise<void> {
     const { mode, progress, unflushed } = this.#options;
-    // Of what an earlier daemon has written digests tell, whatever the journal says.
+    // Digests tell which blocks an earlier daemon has written, whatever the journal says.
     const uncompared = mode === 'full' && !progress.begun;
     progress.equal = 0;
     progress.round = Math.max(1, progress.round);
@@ -105,8 +106,8 @@ export class Run {
   }
 
   /**
-   * @param of `all`: without comparing; `differing`: the first time; `changed`: in the source since, which
-   *   begins another round
+   * @param of `all`: copies all blocks without comparing them; `differing`: compares them for the first time;
+   *   `changed`: finds those that have changed in the source since, which begins another round
    */
   async #pass(of: 'all' | 'differing' | 'changed', fail: (error: unknown) => void): Promise<Pass> {
     const pass: Pass = { differing: 0, named: [] };
@@ -114,7 +115,7 @@ export class Run {
     const last = of === 'changed' && progress.round >= MAX_ROUNDS;
     const found = ahead(of === 'all' ? takeAll(this.#sides) : compare(this.#sides));
     const runs = this.#runsOf(found, pass, of, last);
-    // Not added at once: what the runs add to it meanwhile would be lost.
+    // Not `+= await`: that would lose what the runs add meanwhile.
     const changed = await this.#copier.copy(runs, fail);
     pass.differing += changed;
     if (last && pass.differing > 0) throw this.#sourceChanging(pass);
@@ -152,7 +153,7 @@ export class Run {
     }
   }
 
-  /** Blocks that were copied before are to be written anew: until then they are not as they should be. */
+  /** Blocks that were copied before are about to be written again: until then they count as not copied. */
   async #forget(runs: readonly BlockRun[]): Promise<void> {
     const { copied } = this.#options.progress;
     const before = copied.count;
@@ -169,7 +170,7 @@ export class Run {
     this.#beginning ??= (async () => {
       progress.consistency = 'inconsistent';
       const saved = this.#save();
-      // Behind that in the journal: it takes over what others have left inconsistent.
+      // After the row above, so that it replaces the rows of those who left these bytes inconsistent before.
       this.#options.consistencyChanged();
       await saved;
     })();
@@ -193,7 +194,7 @@ export class Run {
     progressed();
   }
 
-  /** Those of the destination. @param range from the replication's beginning */
+  /** Digests of the destination's blocks. @param range whose offset counts from the replication's beginning */
   #digests(range: ByteRange, blockSize: number): Promise<Uint8Array> {
     const { blocks } = this.#options.progress;
     if (this.#known === undefined || blockSize !== blocks.blockSize) {
@@ -228,9 +229,9 @@ export class Run {
   }
 
   /**
-   * Has blocks flushed that this run did not write: whoever wrote them may not have flushed them, also
-   * if an earlier daemon had done so before. They are written as they are, for the engine flushes what
-   * it writes; nobody else may write there now.
+   * Flushes the blocks that this run did not write: other work may have written them without a flush, even
+   * if an earlier daemon flushed them before that. The engine flushes what it writes, so they are read and
+   * written back unchanged; nothing else may write there now.
    */
   async #flushRest(): Promise<void> {
     const { engine, buffers, destination, progress, priority, signal } = this.#options;
@@ -266,12 +267,12 @@ export class Run {
     const { blockSize } = progress.blocks;
     const offsets = named.map((block) => source.offset + block * blockSize).join(', ');
     const more = differing > named.length ? ' and further ones' : '';
-    const detail = `After ${MAX_ROUNDS} rounds ${differing} blocks of ${blockSize} bytes differ again, at offsets ${offsets}${more} of ${source.device}: the source is being written. Let it rest, then replicate again.`;
+    const detail = `After ${MAX_ROUNDS} rounds ${differing} blocks of ${blockSize} bytes differ again, at offsets ${offsets}${more} of ${source.device}: the source is being written. Stop the writes there, then replicate again.`;
     return new Problem('source_changing', detail);
   }
 }
 
-/** Whether equal bytes may yet be lost: of a device that cannot be persistent all are, flushed or not. */
+/** Whether equal bytes must still be flushed. Not on a device that is never persistent: a flush does nothing there. */
 export function needsFlush({ flushBasis }: Device, persistent: boolean): boolean {
   return flushBasis !== 'none' && !persistent;
 }

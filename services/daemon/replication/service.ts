@@ -44,19 +44,19 @@ export interface ReplicationServiceOptions
   > {
   inventory: Inventory;
   clock: ElapsedClock;
-  /** Those of transfers, too: ids are in the order of acceptance. */
+  /** Shared with transfers: ids are in the order of acceptance. */
   ids: TransferIds;
-  /** That of transfers, too: one stream has both. */
+  /** Shared with transfers: one stream has events of both. */
   feed: Feed;
 }
 
 export interface Created {
   replication: Replication;
-  /** Whether a request before this one made it. */
+  /** Whether an earlier request made it. */
   replayed: boolean;
 }
 
-/** Accepts replications, sees them through, and knows how each of them stands. */
+/** Accepts replications, runs each to its end, and knows their state. */
 export class ReplicationService implements EarlierWork, WorkSource {
   readonly #options: ReplicationServiceOptions;
   readonly #dependencies: Dependencies & { interrupting: boolean };
@@ -64,7 +64,7 @@ export class ReplicationService implements EarlierWork, WorkSource {
   readonly #active = new Map<string, ActiveReplication>();
   readonly #forgetting: NodeJS.Timeout;
   readonly #earlier: EarlierReplications;
-  /** While not all is known of earlier daemons' replications. */
+  /** Set until all replications of earlier daemons are read. */
   #learning: { known: Promise<void>; end(): void; writes: EarlyWrites } | undefined;
   readonly #overwritten: OverwrittenRows;
 
@@ -90,7 +90,7 @@ export class ReplicationService implements EarlierWork, WorkSource {
     this.#forgetting = setInterval(() => this.#store.forgetOld(), FORGET_EVERY_MS).unref();
   }
 
-  /** Those that run, and those of them whose peer is away. */
+  /** How many run, and how many of those wait for a peer that does not answer. */
   get running(): { all: number; awaitingPeer: number } {
     let all = 0;
     let awaitingPeer = 0;
@@ -111,7 +111,7 @@ export class ReplicationService implements EarlierWork, WorkSource {
     const { client, key } = origin;
     for (;;) {
       const before = key && this.#store.peek(client, key);
-      // It may be refused: then this one may not be.
+      // That one may still be refused, and then this request is the first.
       const accepting =
         before && this.#active.get(before.id)?.accepting?.catch(rethrowUnlessProblem);
       const undecided = before ? accepting : key && this.#learning?.known;
@@ -172,7 +172,7 @@ export class ReplicationService implements EarlierWork, WorkSource {
     return found;
   }
 
-  /** How a replication stands, as an event. */
+  /** An event with a replication's present state. */
   now(replication: Replication): ReplicationEvent {
     return new ReplicationEvent(this.feed.latest, 'status', replication);
   }
@@ -200,8 +200,8 @@ export class ReplicationService implements EarlierWork, WorkSource {
   }
 
   /**
-   * @param answer for which it waits: once that is closed, nobody waits any more
-   * @returns once it is over, or left to the next daemon, or `waitMs` have passed
+   * @param answer that is sent afterwards: the wait ends if its connection closes
+   * @returns once it has finished, or is left to the next daemon, or `waitMs` have passed
    */
   async waitForEnd(
     { id }: Replication,
@@ -213,7 +213,7 @@ export class ReplicationService implements EarlierWork, WorkSource {
   }
 
   /**
-   * Stops a replication; one that was cancelled before is given again.
+   * Stops a replication; returns one that was cancelled before as it is.
    *
    * @returns once it has stopped
    * @throws Problem not_found; not_cancellable if it ended otherwise
@@ -222,34 +222,37 @@ export class ReplicationService implements EarlierWork, WorkSource {
     const replication = await this.get(id, viewer);
     const active = this.#active.get(id);
     active?.stop(new Problem('cancelled', 'It was cancelled by a client.'));
-    // Whoever made it hears of what goes wrong with that.
+    // The request that made it reports that error.
     await active?.accepting?.catch(() => {});
     await this.waitForEnd(replication);
-    // It is gone if it was refused.
+    // Throws if it was refused meanwhile.
     this.#store.get(id, viewer);
     if (replication.status === 'cancelled') return replication;
-    throw new Problem('not_cancellable', `The replication is over: ${replication.status}.`, {
+    throw new Problem('not_cancellable', `The replication has finished: ${replication.status}.`, {
       members: { replication: replication.documentFor(viewer) },
     });
   }
 
   /**
    * Changes the settings of a replication. @returns once that is in the journal
-   * @throws Problem not_found; not_changeable if it is over
+   * @throws Problem not_found; not_changeable if it has finished
    */
   async change(id: string, viewer: Viewer, patch: ReplicationPatch): Promise<Replication> {
     const replication = await this.get(id, viewer);
     await this.#active.get(id)?.accepting;
     if (!(await this.#active.get(id)?.change(patch))) {
       await this.waitForEnd(replication);
-      const problem = new Problem('not_changeable', `It is over: ${replication.status}.`);
+      const problem = new Problem(
+        'not_changeable',
+        `The replication has finished: ${replication.status}.`,
+      );
       throw withMembers(problem, { replication: replication.documentFor(viewer) });
     }
     this.#publish('status', replication);
     return replication;
   }
 
-  /** Those that are not over go on, unless their device is another one. */
+  /** Reads unfinished replications of earlier daemons; they go on unless their device is another one now. */
   async read(rows: StoredRows): Promise<PlacedWork[]> {
     const placed: PlacedWork[] = [];
     for await (const earlier of this.#earlier.first(rows)) {
@@ -282,9 +285,9 @@ export class ReplicationService implements EarlierWork, WorkSource {
   }
 
   #restoreLate(earlier: EarlierReplication): void {
-    const left = this.#learning?.writes.leftOf(earlier) ?? earlier;
-    this.#restore(left);
-    if (left !== earlier) this.#overwritten.note(left.replication);
+    const remaining = this.#learning?.writes.remainderOf(earlier) ?? earlier;
+    this.#restore(remaining);
+    if (remaining !== earlier) this.#overwritten.note(remaining.replication);
   }
 
   #placed(replication: Replication): PlacedWork {
@@ -301,7 +304,7 @@ export class ReplicationService implements EarlierWork, WorkSource {
     };
   }
 
-  /** @param doubt why those that are not over must not go on after all; undefined if they may */
+  /** @param doubt why unfinished replications must not go on after all; undefined if they may */
   settle(doubt: string | undefined): void {
     for (const active of [...this.#active.values()]) {
       if (doubt === undefined) active.resume();
@@ -309,46 +312,46 @@ export class ReplicationService implements EarlierWork, WorkSource {
     }
   }
 
-  /** From now on none starts, even if its turn comes. */
+  /** From now on no replication starts, even if its turn comes. */
   startNoMore(): void {
     this.#dependencies.interrupting = true;
   }
 
-  /** Stops all that is not over, and leaves it to the next daemon. @returns once it has stopped */
+  /** Stops all unfinished replications, and leaves them to the next daemon. @returns once they have stopped */
   async interrupt(): Promise<void> {
     this.startNoMore();
-    const left = [...this.#active.values()];
-    for (const active of left) active.stop('suspended');
-    await Promise.all(left.map(({ replication }) => this.waitForEnd(replication)));
+    const unfinished = [...this.#active.values()];
+    for (const active of unfinished) active.stop('suspended');
+    await Promise.all(unfinished.map(({ replication }) => this.waitForEnd(replication)));
   }
 
   /**
-   * A copy is about to write: what it copies of inconsistent bytes is inconsistent, too, even if it fails.
+   * A copy is about to write. Copies of inconsistent bytes are inconsistent, too, even if the copy fails.
    *
-   * @param waits whether it is still to write
-   * @returns once the journal has that; undefined if there is nothing new to say
-   * @throws Problem what the journal refuses with: then the copy must not write
+   * @param waits whether the copy is still going to write
+   * @returns once the journal has that; undefined if the journal needs no new row
+   * @throws Problem the journal's error: then the copy must not write
    */
   copying(writing: Writing, waits: () => boolean): Promise<void> | undefined {
     const marks = this.#store.marksOf(writing);
     if (marks.length === 0) return undefined;
     const rows = new Map(marks.flatMap(({ copy, ranges }) => [...copyRows(copy, ranges)]));
-    // While that is undecided, the copy waits.
+    // The copy waits even if the journal takes long.
     const accepted = this.#options.journal.accept(rows, () => {});
     return accepted.then(() => {
       if (waits()) this.#store.mark(marks);
-      // It was stopped meanwhile, and work behind it may have written there.
+      // The copy was stopped meanwhile, and later work may have written there.
       else for (const { copy } of marks) this.#overwritten.note(copy);
     });
   }
 
-  /** Other work has written these bytes: they are not inconsistent any more, unless it has copied such. */
+  /** Other work has written these bytes: they are no longer inconsistent, unless it copied inconsistent bytes. */
   written(written: Written): void {
     this.#learning?.writes.note(written);
     this.#store.written(written);
   }
 
-  /** Hands to the journal what it has not been given yet. */
+  /** Hands over to the journal what is still to be written. */
   close(): void {
     clearInterval(this.#forgetting);
     this.#overwritten.flush();

@@ -17,17 +17,17 @@ import type { ReplicationListQuery, ReplicationRequest } from './schema.ts';
 // The package is CommonJS: its class is a property of what Node imports as the default.
 const BTree = sortedBtree.default;
 
-/** How many are kept in all: some 2 KB each. */
+/** How many replications are kept in all: some 2 KB each. */
 export const MAX_KEPT = 10_000;
-/** So many each client has, however many others have. */
+/** How many each client may have even if all places are taken. */
 export const SHARE = 100;
 const WEEK_MS = 7 * 24 * 3600 * 1000;
 /** How long a key outlives its replication; the HTTP contract's figure. */
 const KEY_MS = 24 * 3600 * 1000;
 
-/** A page ends before its documents are larger than that, in characters; one of them may be larger. */
+/** The most characters that a page's documents have together; a single document may have more. */
 const MAX_PAGE_SIZE = 2 * 2 ** 20;
-/** A document without what its client and its peer have written, at most. */
+/** The most characters that a document has without what its client and its peer have written. */
 const DOCUMENT_SIZE = 1500;
 
 export interface Page {
@@ -40,14 +40,14 @@ export interface Page {
 export class ReplicationStore {
   readonly #byId = new BTree<string, Replication>();
   readonly #byKey = new Map<string, Replication>();
-  /** How many there are of each client that has any. */
+  /** How many replications each client has. */
   readonly #counts = new Map<string, number>();
   readonly #inconsistent: ConsistencyMap;
   readonly #onForget: (replication: Replication) => void;
 
   /**
-   * @param onForget receives each that can be asked for no longer
-   * @param onChanged receives each for which {@link leftInconsistent} has changed
+   * @param onForget receives each replication that is forgotten
+   * @param onChanged receives each writer for which {@link leftInconsistent} has changed
    */
   constructor(onForget: (replication: Replication) => void, onChanged: (writer: Writer) => void) {
     this.#onForget = onForget;
@@ -60,15 +60,15 @@ export class ReplicationStore {
     this.#counts.set(client, (this.#counts.get(client) ?? 0) + 1);
     if (key === undefined) return;
     const name = nameOf(client, key);
-    // Of an earlier daemon, another one may have been added before, which is later.
+    // A later one may have been added before: those of earlier daemons are read in any order.
     const known = this.#byKey.get(name);
     if (known === undefined || known.id < replication.id) this.#byKey.set(name, replication);
   }
 
-  /** Adds one of an earlier daemon; later ones may have been added before. */
+  /** Adds a replication of an earlier daemon; later ones may have been added before. */
   restore({ replication, inconsistent, copies }: EarlierReplication): void {
     this.add(replication);
-    // What it has proven was inconsistent before, as far as an earlier version tells.
+    // Rows of an earlier version may still have the ranges that it has proven.
     if (replication.progress.consistency === 'consistent') this.noteConsistency(replication);
     this.#inconsistent.restore(replication, inconsistent);
     for (const { copy, ranges } of copies) this.#inconsistent.restore(copy, ranges);
@@ -122,8 +122,8 @@ export class ReplicationStore {
   }
 
   /**
-   * Makes room for another one of a client: of the clients with the most, which may be that one, one
-   * loses its oldest.
+   * Makes room for another replication of a client: the client with the most, which may be this one, loses
+   * its oldest.
    *
    * @throws Problem queue_full if none can be forgotten, and the client has its share
    */
@@ -138,7 +138,7 @@ export class ReplicationStore {
     }
     if (oldest !== undefined) this.#forget(oldest);
     else if (own >= SHARE) {
-      const detail = `${MAX_KEPT} replications are kept, and none can be forgotten: they are not over, their Idempotency-Keys are still good, or they left a range inconsistent. Retry later.`;
+      const detail = `${MAX_KEPT} replications are kept, and none can be forgotten: they have not finished, their Idempotency-Keys are still valid, or they left a range inconsistent. Retry later.`;
       throw retryLater('queue_full', detail, 60);
     }
   }
@@ -150,7 +150,7 @@ export class ReplicationStore {
     }
   }
 
-  /** Those that are over and that no inconsistent range tells of, oldest first. */
+  /** Finished replications that left no inconsistent range, oldest first. */
   *#forgettable(): Generator<Replication> {
     for (const replication of this.#byId.values()) {
       if (replication.over && !this.#inconsistent.has(replication)) yield replication;
@@ -171,17 +171,17 @@ export class ReplicationStore {
     return this.#inconsistent.of(device);
   }
 
-  /** What a replication or a copy has left inconsistent, and nothing has durably overwritten since. */
+  /** The ranges that a replication or a copy has left inconsistent and nothing has durably overwritten since. */
   leftInconsistent(writer: Writer): ByteRange[] {
     return this.#inconsistent.leftBy(writer);
   }
 
-  /** What a copy makes inconsistent that is not yet: see {@link mark}. */
+  /** The ranges that a copy will make inconsistent: see {@link mark}. */
   marksOf(writing: Writing): Mark[] {
     return this.#inconsistent.marksOf(writing);
   }
 
-  /** A copy is about to make this inconsistent. */
+  /** A copy is about to make these ranges inconsistent. */
   mark(marks: readonly Mark[]): void {
     this.#inconsistent.mark(marks);
   }
@@ -192,7 +192,7 @@ export class ReplicationStore {
   }
 
   /**
-   * One page of what a client sees, newest first. It may be shorter than asked for though more follow.
+   * One page of what a client sees, newest first. It may be shorter than requested although more follow.
    *
    * @throws Problem invalid_request if the token is not of a page with the same filters
    */
@@ -236,7 +236,7 @@ function matches(
   });
 }
 
-/** What its document has at most, in characters. */
+/** The most characters that its document has. */
 function sizeOf({ settings, outcome }: Replication): number {
   const words = outcome?.error?.message.length ?? 0;
   return DOCUMENT_SIZE + words + JSON.stringify(settings.labels).length;

@@ -35,6 +35,6 @@ export function reportEnd(
       code: error?.code,
       detail: error?.message,
     },
-    'transfer over',
+    'transfer finished',
   );
 }

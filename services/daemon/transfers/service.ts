@@ -501,7 +501,7 @@ export class TransferService implements WorkSource {
       await this.waitForEnd(transfer);
     }
     if (transfer.status !== 'cancelled') {
-      throw new Problem('not_cancellable', `The transfer is over: ${transfer.status}.`, {
+      throw new Problem('not_cancellable', `The transfer has finished: ${transfer.status}.`, {
         members: { transfer: documentFor(viewer, transfer) },
       });
     }
@@ -528,7 +528,7 @@ export class TransferService implements WorkSource {
     }
     if (!changed) {
       await this.waitForEnd(transfer);
-      const detail = `The transfer is over: ${transfer.status}.`;
+      const detail = `The transfer has finished: ${transfer.status}.`;
       throw new Problem('not_changeable', detail, { members: shown() });
     }
     this.#keys.weighAgain(transfer);

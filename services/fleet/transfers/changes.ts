@@ -47,7 +47,7 @@ export class Changes {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const { running, document } = await views.find(id, client);
       if (running === undefined) {
-        throw notChangeable(`It is over: ${document.status}.`, document);
+        throw notChangeable(`The transfer has finished: ${document.status}.`, document);
       }
       checkFits(running, patch);
       const changed = await this.#tryChange(running, client, patch);
