@@ -32,6 +32,7 @@ export class Fleet {
   readonly #strangers = new Strangers();
   /** Of hosts that are not in the fleet: it has none. */
   readonly #none = new LiveTransfers('', this.#strangers);
+  #closed = false;
 
   constructor(options: FleetOptions) {
     this.#options = options;
@@ -79,6 +80,8 @@ export class Fleet {
 
   /** Connects to a host that was added or changed; closes what leads to one that was removed. */
   hostChanged(name: string): void {
+    // The watch on etcd is closed after this: a connection that it brought would stay open.
+    if (this.#closed) return;
     const { mirror, log, token, stateChanged, reported, missed } = this.#options;
     const before = this.#hosts.get(name);
     const config = mirror.hosts.get(name);
@@ -110,6 +113,7 @@ export class Fleet {
   }
 
   close(): void {
+    this.#closed = true;
     for (const { link } of this.#hosts.values()) link.close();
   }
 }
