@@ -129,7 +129,7 @@ export async function buildFleetApp({
     const viewOf = (running: Running) => views.viewOf(running);
     const dispatch: Dispatch = new Dispatch({
       ...{ store, keys, mirror, fleet, ends, feed, writes, log, viewOf },
-      ended: ({ document }) => metrics.ended(document.status),
+      ended: ({ document }) => metrics.ended(document),
       seen: (id) => transfers.seen(id),
     });
     const ownership: Ownership = new Ownership({

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Counter, Gauge, Registry } from 'prom-client';
 import { DAEMON_VERSION } from '../base/version.ts';
+import { OPERATIONS } from '../base/vocabulary.ts';
 import { ENDS } from '../daemon/transfers/schema.ts';
 import { EventLoopWindow } from '../http/metrics/event-loop.ts';
 import { PROCESS_METRICS } from '../http/metrics/process.ts';
@@ -10,6 +11,7 @@ import type { Mirror } from './etcd/mirror.ts';
 import type { Fleet } from './hosts/fleet.ts';
 import { HOST_STATES } from './hosts/schema.ts';
 import type { Ownership } from './transfers/ownership.ts';
+import type { FleetTransfer } from './transfers/schema.ts';
 
 export interface WatchedFleet {
   mirror: Mirror;
@@ -28,8 +30,10 @@ export class FleetMetrics {
   readonly #eventLoop: EventLoopWindow;
   readonly #ended = new Counter({
     name: 'dmad_fleet_transfers_total',
-    help: 'Transfers that this gateway has seen end, by how they ended. All gateways see each end.',
-    labelNames: ['status'],
+    help:
+      'Transfers that this gateway has seen end, by operation and how they ended. All gateways see ' +
+      'each end. A replication is a copy.',
+    labelNames: ['operation', 'status'],
     registers: this.#registers,
   });
 
@@ -37,7 +41,10 @@ export class FleetMetrics {
     for (const metric of PROCESS_METRICS) this.registry.registerMetric(metric);
     this.#eventLoop = new EventLoopWindow(this.#registers);
     this.requests = new RequestMetrics(this.#registers);
-    for (const status of ENDS) this.#ended.inc({ status }, 0);
+    // increase() does not see the first event of a series that did not exist before.
+    for (const operation of OPERATIONS) {
+      for (const status of ENDS) this.#ended.inc({ operation, status }, 0);
+    }
     new Gauge({
       name: 'dmad_build_info',
       help: 'Always 1; the labels say what runs.',
@@ -46,8 +53,8 @@ export class FleetMetrics {
     }).set({ version: DAEMON_VERSION, node: process.versions.node }, 1);
   }
 
-  ended(status: string): void {
-    this.#ended.inc({ status });
+  ended({ operation, status }: Pick<FleetTransfer, 'operation' | 'status'>): void {
+    this.#ended.inc({ operation, status });
   }
 
   watch({ mirror, membership, fleet, ownership, accepting }: WatchedFleet): void {

@@ -35,7 +35,9 @@ export const SETTINGS = {
   etcd: {
     schema: etcdUrls.optional(),
     default: 'required',
-    meaning: 'URLs of the members of an etcd cluster, 3.4 or later, separated by commas',
+    meaning:
+      'URLs of the members of an etcd cluster, 3.4 or later, separated by commas; with TLS ' +
+      'by name, for gRPC offers IP addresses as server names, of which Node.js warns (DEP0123)',
     usedBy: 'fleet/config.ts',
   },
   etcd_ca: {

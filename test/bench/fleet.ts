@@ -133,9 +133,10 @@ async function ended(pool: Pool): Promise<number> {
   const { text } = await get(pool, '/metrics');
   const count = (status: string) =>
     Number(
-      new RegExp(`^dmad_fleet_transfers_total\\{status="${status}"\\} (\\d+)$`, 'm').exec(
-        text,
-      )?.[1],
+      new RegExp(
+        `^dmad_fleet_transfers_total\\{operation="copy",status="${status}"\\} (\\d+)$`,
+        'm',
+      ).exec(text)?.[1],
     );
   if (count('failed') + count('interrupted') + count('cancelled') > 0)
     throw new Error('not all succeeded');

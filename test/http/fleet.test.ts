@@ -369,6 +369,19 @@ describe('a gateway', () => {
     expect((await ask('GET', `/transfers/${id}`)).json().status).toBe('succeeded');
   });
 
+  test('counts what has ended by operation and status', async () => {
+    const count = async (operation: string, status: string) => {
+      const { body } = await ask('GET', '/metrics');
+      const labels = `operation="${operation}",status="${status}"`;
+      const line = new RegExp(`^dmad_fleet_transfers_total\\{${labels}\\} (\\d+)$`, 'm').exec(body);
+      return line === null ? undefined : Number(line[1]);
+    };
+    expect(await count('compare', 'interrupted')).toBe(0);
+    const before = await count('copy', 'succeeded');
+    await post(copy, 'admin');
+    expect(await count('copy', 'succeeded')).toBe((before ?? 0) + 1);
+  });
+
   test('an etcd without space refuses as one that is away', async () => {
     for (const [fate, detail] of [
       ['full', /no space left/],

@@ -38,7 +38,9 @@ afterAll(async () => {
 
 describe('a fleet scraped by Prometheus', () => {
   test('has counted what was done, on each gateway', async () => {
-    const ended = await prometheus.query('dmad_fleet_transfers_total{status="succeeded"}');
+    const ended = await prometheus.query(
+      'dmad_fleet_transfers_total{operation="copy",status="succeeded"}',
+    );
     expect(ended.map(({ value }) => value[1])).toEqual([String(TRANSFERS), String(TRANSFERS)]);
     expect(await prometheus.value('sum(dmad_fleet_hosts_owned)')).toBe(1);
     expect(await prometheus.value('min(dmad_fleet_gateways)')).toBe(2);
