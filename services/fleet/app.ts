@@ -110,7 +110,7 @@ export async function buildFleetApp({
       ...{ store, keys, log },
       joined: () => ownership.reconcile(),
       left: () => ownership.leave(),
-      beat: (revision) => mirror.expect(revision),
+      beat: () => mirror.expectation(),
     });
     const seenWriter = new SeenWriter({ store, keys, mirror, membership });
     const fleet: Fleet = new Fleet({

@@ -29,7 +29,7 @@ export class FakeEtcd implements Store {
   fate: () => Fate = () => 'done';
   /** How many turns of the event loop a call takes. */
   delay: () => number = () => 1;
-  readonly #watches = new Set<{ range: Range; listener: WatchListener }>();
+  readonly #watches = new Set<{ range: Range; from: number; listener: WatchListener }>();
   readonly #leases = new Set<string>();
   #revision = 1;
   #nextLease = 1;
@@ -63,8 +63,8 @@ export class FakeEtcd implements Store {
     };
   }
 
-  watch(range: Range, _from: number, listener: WatchListener): Watch {
-    const watch = { range, listener };
+  watch(range: Range, from: number, listener: WatchListener): Watch {
+    const watch = { range, from, listener };
     this.#watches.add(watch);
     return { close: () => this.#watches.delete(watch) };
   }
@@ -89,6 +89,17 @@ export class FakeEtcd implements Store {
   }
 
   close(): void {}
+
+  /** @returns makes it what it is now, as from a backup; watches then wait for revisions to come */
+  backUp(): () => void {
+    const rows = [...this.rows];
+    const revision = this.#revision;
+    return () => {
+      this.rows.clear();
+      for (const [key, row] of rows) this.rows.set(key, row);
+      this.#revision = revision;
+    };
+  }
 
   /** Ends all leases, as if their holders were away for too long. */
   async expireLeases(): Promise<void> {
@@ -117,7 +128,10 @@ export class FakeEtcd implements Store {
       }
     }
     const revision = this.#revision;
-    for (const { range, listener } of this.#watches) {
+    for (const watch of this.#watches) {
+      const { range, from, listener } = watch;
+      if (revision < from) continue;
+      watch.from = revision + 1;
       const seen = changes.filter(({ key }) => key >= range.from && key < range.to);
       if (seen.length > 0) setImmediate(() => listener.changed(seen, revision));
     }

@@ -35,8 +35,8 @@ export interface MembershipOptions {
   joined(): void;
   /** Its lease has ended: what it owned may be another's now. */
   left(): void;
-  /** It has written its own key at this revision. */
-  beat(revision: number): void;
+  /** It is about to write its own key. @returns what hears of the revision at which it has */
+  beat(): (revision: number) => void;
 }
 
 /**
@@ -133,11 +133,12 @@ export class Membership {
   /** Writes its key: that shows whether etcd takes writes, and whether the watch sees them. */
   async #beat({ id, lease }: { id: string; lease: string }): Promise<void> {
     const { store, keys, beat } = this.#options;
+    const written = beat();
     const value = JSON.stringify({ beats: ++this.#beats });
     const writes = [{ put: keys.gateway(id), value, lease }];
     const { revision } = await store.write([], writes, { urgent: true });
     this.#changed({ is: 'there' });
-    beat(revision);
+    written(revision);
   }
 
   #renewed(since: number): void {

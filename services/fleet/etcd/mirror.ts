@@ -60,6 +60,15 @@ export class Mirror extends FleetState {
     return this.#loaded && this.#watch !== undefined;
   }
 
+  /** To be called before something is written. @returns what is to hear of the revision of that */
+  expectation(): (revision: number) => void {
+    const before = this.#revision;
+    return (revision) => {
+      if (revision < before) this.#begin('etcd has lost changes, as if restored from a backup');
+      else this.expect(revision);
+    };
+  }
+
   /** etcd has reached a revision: the watch has to reach it soon. Begins the watch if there is none. */
   expect(revision: number): void {
     if (this.#watch === undefined) {
@@ -70,10 +79,15 @@ export class Mirror extends FleetState {
     if (this.#expected === undefined || this.#revision >= this.#expected.revision) {
       this.#expected = { revision, since: now };
     } else if (now - this.#expected.since > MAX_LAG_MS) {
-      this.#options.log.warn('the watch on etcd is stuck: reading everything again');
-      this.#stop();
-      void this.#load();
+      this.#begin('the watch on etcd is stuck');
     }
+  }
+
+  /** Reads everything again, and begins another watch. */
+  #begin(why: string, error?: Error): void {
+    this.#options.log.warn({ err: error }, `${why}: reading everything again`);
+    this.#stop();
+    void this.#load();
   }
 
   /** Resolves once it has all up to a revision. @throws EtcdError after a while */
@@ -123,7 +137,7 @@ export class Mirror extends FleetState {
   }
 
   async #loadAll(): Promise<void> {
-    const { store, keys, log } = this.#options;
+    const { store, keys } = this.#options;
     const rows = new Map<Kind, Row[]>();
     let revision: number | undefined;
     for (const kind of APPLIED) {
@@ -141,11 +155,7 @@ export class Mirror extends FleetState {
         for (const change of changes) this.apply(change);
         this.#tellReached();
       },
-      lost: (error) => {
-        log.warn({ err: error }, 'the watch on etcd was lost: reading everything again');
-        this.#stop();
-        void this.#load();
-      },
+      lost: (error) => this.#begin('the watch on etcd was lost', error),
     });
     this.#tellReached();
   }

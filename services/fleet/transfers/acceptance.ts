@@ -88,7 +88,11 @@ export class Acceptor {
         const found = await this.#explain(record);
         if (found !== undefined) return found;
       } catch (error) {
-        if (error instanceof Problem) throw error;
+        if (error instanceof Problem) {
+          // What was tried before may still be written, unless its key is another's.
+          if (unknown && error.code !== 'idempotency_key_reused') break;
+          throw error;
+        }
         unknown ||= isUnknown(error);
         // What has not been sent is not sent again: the client learns that at once.
         if (!unknown) throw refusedByEtcd(error);

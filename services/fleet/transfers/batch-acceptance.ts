@@ -154,6 +154,8 @@ export class BatchAcceptor {
         await this.#explain(first.id, records);
         return;
       } catch (error) {
+        // What was tried before may still be written.
+        if (error instanceof Problem && unknown) break;
         if (error instanceof Problem) throw error;
         unknown ||= isUnknown(error);
         if (!unknown) throw refusedByEtcd(error);

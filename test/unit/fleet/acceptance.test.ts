@@ -83,6 +83,20 @@ describe('acceptance', () => {
     expect(error.options.headers['retry-after']).toMatch(/^[0-9]+$/);
   });
 
+  test('what may still be written is not refused, though it could not be accepted by now', async () => {
+    const etcd = await withHost();
+    const write = etcd.write.bind(etcd);
+    etcd.write = async () => {
+      etcd.write = write;
+      await write([], [{ put: keys.leaving('hosta'), value: '' }]);
+      throw new EtcdError('unknown', 'Deadline exceeded');
+    };
+    const outcome = await new Acceptor(etcd, keys, new GroupCommit(etcd))
+      .accept(recordOf())
+      .catch((error) => error);
+    expect(outcome).toBeInstanceOf(OutcomeUnknown);
+  });
+
   test('whatever etcd does: no key twice, and what was refused is not there', async () => {
     const fates: Fate[] = ['done', 'done', 'not_done', 'lost', 'unknown'];
     await fc.assert(

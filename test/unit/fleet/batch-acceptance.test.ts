@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from '@jest/globals';
+import { EtcdError } from '../../../services/fleet/etcd/store.ts';
 import { BatchAcceptor } from '../../../services/fleet/transfers/batch-acceptance.ts';
 import { type RunningRecord, readUsedKey } from '../../../services/fleet/transfers/record.ts';
 import { OutcomeUnknown, Problem } from '../../../services/http/problems/problem.ts';
@@ -59,6 +60,20 @@ describe('a batch', () => {
       code: 'etcd_unavailable',
     });
     expect(acceptedOf(etcd, records)).toBe(0);
+  });
+
+  test('that may still be written is not refused, though it could not be accepted by now', async () => {
+    const etcd = await setUp();
+    const write = etcd.write.bind(etcd);
+    etcd.write = async () => {
+      etcd.write = write;
+      await write([], [{ put: keys.leaving('hosta'), value: '' }]);
+      throw new EtcdError('unknown', 'Deadline exceeded');
+    };
+    const outcome = await new BatchAcceptor(etcd, keys)
+      .accept([recordOf(), recordOf()])
+      .catch((error) => error);
+    expect(outcome).toBeInstanceOf(OutcomeUnknown);
   });
 
   test('is all there or not at all, and each key is of one transfer, whatever etcd does', async () => {

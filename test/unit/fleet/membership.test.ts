@@ -21,7 +21,7 @@ describe('a gateway that etcd does not let in', () => {
       };
       const membership = new Membership({
         ...{ store: etcd, keys, log: silentLog().logger },
-        ...{ joined: () => {}, left: () => {}, beat: () => {} },
+        ...{ joined: () => {}, left: () => {}, beat: () => () => {} },
       });
       membership.start();
       await new Promise((resolve) => setTimeout(resolve, 1500));
