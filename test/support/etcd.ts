@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -136,6 +136,16 @@ export class EtcdCluster {
   async runAll(): Promise<void> {
     for (const index of this.#members.keys()) this.run(index);
     await this.healthy();
+  }
+
+  /** Loses all that it has, as if restored from an empty backup. */
+  async lose(): Promise<void> {
+    await this.killAll();
+    for (const { directory } of this.#members) {
+      rmSync(directory, { recursive: true });
+      mkdirSync(directory, { mode: 0o700 });
+    }
+    await this.runAll();
   }
 
   /** Stops a member's process, which keeps its connections, or lets it go on. */
