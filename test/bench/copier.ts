@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -11,23 +11,41 @@ const SHIM = join(ROOT, 'native-shim/build');
 /** Where both sides' bytes are: memory, so that nothing else is measured. */
 export const MEMORY_DIR = '/dev/shm';
 
-/** native/copier.c, compiled, at work between two files. */
-export class Copier {
+/** A program that does something for each line that it is given, and prints how long that took. */
+export class TimedProgram {
   readonly #child: ChildProcess;
   readonly #answers: AsyncIterator<string>;
 
-  constructor(program: string, files: readonly [string, string]) {
-    this.#child = spawn(program, files, { stdio: ['pipe', 'pipe', 'inherit'] });
+  constructor(program: string, args: readonly string[]) {
+    this.#child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
     const lines = createInterface({ input: this.#child.stdout as NodeJS.ReadableStream });
     this.#answers = lines[Symbol.asyncIterator]();
   }
 
+  /** @returns nanoseconds */
+  async time(line: string): Promise<number> {
+    this.#child.stdin?.write(`${line}\n`);
+    const { value, done } = await this.#answers.next();
+    if (done) throw new Error(`${this.#child.spawnfile} ended`);
+    return Number(value);
+  }
+
+  end(): void {
+    this.#child.stdin?.end();
+  }
+}
+
+/** native/copier.c, compiled, at work between two files. */
+export class Copier {
+  readonly #program: TimedProgram;
+
+  constructor(program: string, files: readonly [string, string]) {
+    this.#program = new TimedProgram(program, files);
+  }
+
   /** @returns how long it took, the last of some times, in ns @param what see native/copier.c */
   async time(what: string, size: number, count: number, times = 1): Promise<number> {
-    this.#child.stdin?.write(`${what} ${size} ${count} ${times}\n`);
-    const { value, done } = await this.#answers.next();
-    if (done) throw new Error('the copier ended');
-    return Number(value);
+    return this.#program.time(`${what} ${size} ${count} ${times}`);
   }
 
   /** Bytes a second, in GB/s. */
@@ -36,7 +54,7 @@ export class Copier {
   }
 
   end(): void {
-    this.#child.stdin?.end();
+    this.#program.end();
   }
 }
 
@@ -56,6 +74,13 @@ export class Workshop {
     execFileSync('gcc', [...flags, '-o', program, source, ...library]);
     this.#programs.set(name, program);
     return program;
+  }
+
+  /** A client that sends the same request again and again. @param request all of it */
+  repeater(url: string, request: string): TimedProgram {
+    const file = join(this.directory, 'request');
+    writeFileSync(file, request);
+    return new TimedProgram(this.program('content'), ['repeat', new URL(url).port, file]);
   }
 
   copier(files: readonly [string, string]): Copier {

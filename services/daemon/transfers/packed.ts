@@ -77,7 +77,8 @@ export class PackedTransfers {
   readonly #devices = new SharedValues<Device>();
   readonly #texts = new SharedValues<string>();
   readonly #clock: ElapsedClock;
-  readonly #scratch = Buffer.allocUnsafeSlow(4096);
+  /** As large as the largest so far. */
+  #scratch = Buffer.allocUnsafeSlow(4096);
 
   /** @param clock by which the transfers were accepted */
   constructor(clock: ElapsedClock) {
@@ -248,7 +249,8 @@ export class PackedTransfers {
     const characters = id.length + origin.requestId.length + rare.length;
     const size =
       HEAD_SIZE + NUMBERS_SIZE + CHARACTER_SIZE * characters + SEGMENT_SIZE * plan.segments.length;
-    const bytes = size <= this.#scratch.length ? this.#scratch : Buffer.allocUnsafeSlow(size);
+    if (size > this.#scratch.length) this.#scratch = Buffer.allocUnsafeSlow(size);
+    const bytes = this.#scratch;
     bytes[AT.status] = STATUSES.indexOf(end.status);
     bytes[AT.operation] = OPERATIONS.indexOf(plan.operation);
     bytes[AT.engine] = ENGINE_NAMES.indexOf(end.choice.engine);

@@ -10,6 +10,8 @@ import { beyondLimits } from '../../http/json-limits.ts';
 const WORTHWHILE = 2048;
 /** A number with more digits may be beyond 2^53-1. */
 const MAX_DIGITS = 15;
+/** A number with so many is below 2^31. */
+const INT32_DIGITS = 9;
 const MEMBER = Buffer.from('"segments"');
 /** Stands for the segments while the rest is parsed; nobody can send it. */
 const PLACEHOLDER = randomUUID();
@@ -111,24 +113,33 @@ function readSegment(body: Buffer, words: DataView, from: number, to: number): n
   let destination = -1;
   let size = -1;
   do {
-    at = skipSpace(body, at + 1);
-    const length = nameLength(words, at);
-    if (length === 0) return -1;
-    const name = words.getUint32(at, true);
-    at = skipSpace(body, at + length);
-    if (body[at] !== COLON) return -1;
-    at = skipSpace(body, at + 1);
-    const first = at;
-    let value = 0;
-    for (let byte = body[at] ?? 0; byte >= ZERO && byte <= NINE; byte = body[++at] ?? 0) {
-      value = 10 * value + (byte - ZERO);
+    at++;
+    let length = nameLength(words, body.length, at);
+    if (length === 0) {
+      at = skipSpace(body, at);
+      length = nameLength(words, body.length, at);
+      if (length === 0) return -1;
     }
+    const name = words.getUint32(at, true);
+    at += length;
+    if (body[at] !== COLON) at = skipSpace(body, at);
+    if (body[at] !== COLON) return -1;
+    at++;
+    if (!isDigit(body[at])) at = skipSpace(body, at);
+    const first = at;
+    // As 32-bit integers while they fit, which V8 multiplies in half the time.
+    let begin = 0;
+    for (; at - first < INT32_DIGITS && isDigit(body[at]); at++) {
+      begin = (10 * begin + ((body[at] as number) - ZERO)) | 0;
+    }
+    let value = begin;
+    for (; isDigit(body[at]); at++) value = 10 * value + ((body[at] as number) - ZERO);
     const digits = at - first;
     if (digits === 0 || digits > MAX_DIGITS || (digits > 1 && body[first] === ZERO)) return -1;
     if (name === SRC) source = value;
     else if (name === DST) destination = value;
     else size = value;
-    at = skipSpace(body, at);
+    if (body[at] !== COMMA && body[at] !== CLOSE_BRACE) at = skipSpace(body, at);
   } while (body[at] === COMMA);
   if (body[at] !== CLOSE_BRACE || destination < 0 || size < 1) return -1;
   room[to] = source;
@@ -138,13 +149,17 @@ function readSegment(body: Buffer, words: DataView, from: number, to: number): n
 }
 
 /** How long the name of the member is that begins there, in its quotes; 0: a segment has none such. */
-function nameLength(words: DataView, at: number): number {
-  if (at + SIZE_LENGTH > words.byteLength) return 0;
+function nameLength(words: DataView, end: number, at: number): number {
+  if (at + SIZE_LENGTH > end) return 0;
   const begin = words.getUint32(at, true);
   if (begin === SIZ && words.getUint16(at + 4, true) === E) return SIZE_LENGTH;
-  if ((begin !== SRC && begin !== DST) || at + OFFSET_LENGTH > words.byteLength) return 0;
+  if ((begin !== SRC && begin !== DST) || at + OFFSET_LENGTH > end) return 0;
   const isOffset = words.getUint32(at + 4, true) === OFF && words.getUint32(at + 8, true) === SET;
   return isOffset ? OFFSET_LENGTH : 0;
+}
+
+function isDigit(byte: number | undefined): boolean {
+  return byte !== undefined && byte >= ZERO && byte <= NINE;
 }
 
 function skipSpace(body: Buffer, from: number): number {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What content over HTTP is measured against, and by whom:
+ * What HTTP is measured against, and by whom:
  *
  *   content serve FILE
  *	The least that a server does: FILE is mapped whole, GET is answered by a loop of
@@ -10,6 +10,10 @@
  *	A client that is not the limit: it discards what it receives unread, and sends
  *	pages without copying them. Each connection has its own SIZE bytes of PATH. Prints the
  *	nanoseconds from the first request to the last answer.
+ *
+ *   content repeat PORT FILE
+ *	Sends the request that is whole in FILE, once for each line of its input, on one
+ *	connection. Prints the nanoseconds until its answer is there, which it discards unread.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -212,20 +216,27 @@ static void receive_answer(int connection, unsigned long expected)
 	discard(connection, whole - (have - body));
 }
 
-static void *ask(void *argument)
+static int connect_to_server(void)
 {
-	unsigned long first = (uintptr_t)argument * size;
 	struct sockaddr_in address = {
 		.sin_family = AF_INET, .sin_port = htons(port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 	};
 	int connection = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	char head[500];
-	int length;
 
 	if (connection < 0 ||
 	    connect(connection, (struct sockaddr *)&address, sizeof(address)))
 		die("connect");
+	return connection;
+}
+
+static void *ask(void *argument)
+{
+	unsigned long first = (uintptr_t)argument * size;
+	int connection = connect_to_server();
+	char head[500];
+	int length;
+
 	if (source < 0) {
 		length = snprintf(head, sizeof(head),
 				  "GET %s HTTP/1.1\r\nhost: localhost\r\n"
@@ -287,12 +298,42 @@ static int run_client(bool puts_it, unsigned int connections)
 	return 0;
 }
 
+static int run_repeater(const char *name)
+{
+	int file = open(name, O_RDONLY | O_CLOEXEC);
+	struct stat stat;
+	const char *request;
+	char line[100];
+	int connection;
+
+	if (file < 0 || fstat(file, &stat))
+		die(name);
+	request = mmap(NULL, (size_t)stat.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE,
+		       file, 0);
+	if (request == MAP_FAILED)
+		die("mmap");
+	connection = connect_to_server();
+	while (fgets(line, sizeof(line), stdin)) {
+		unsigned long began = now();
+
+		send_all(connection, request, (size_t)stat.st_size);
+		receive_answer(connection, 0);
+		printf("%lu\n", now() - began);
+		fflush(stdout);
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	unsigned int connections;
 
 	if (argc == 3 && !strcmp(argv[1], "serve"))
 		return run_server(argv[2]);
+	if (argc == 4 && !strcmp(argv[1], "repeat")) {
+		port = (unsigned short)atoi(argv[2]);
+		return run_repeater(argv[3]);
+	}
 	if (argc != 6)
 		return 2;
 	port = (unsigned short)atoi(argv[2]);
