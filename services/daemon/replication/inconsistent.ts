@@ -43,6 +43,8 @@ type Memory = Pick<Device, 'kind' | 'identity'>;
 export const MAX_PARTS = 1000;
 export const MAX_RANGES = 20_000;
 
+const NONE: readonly Inconsistent[] = [];
+
 /**
  * The inconsistent ranges of each device: disjoint, in their order. Replications that write the same
  * bytes run one after the other, and each takes over the bytes of those before it.
@@ -126,6 +128,8 @@ export class InconsistentRanges {
 
   /** Those of a device, in their order. */
   of(device: Memory): readonly Inconsistent[] {
+    // Each transfer asks nine times, and on most hosts there are none.
+    if (this.#byDevice.size === 0) return NONE;
     return this.#byDevice.get(keyOf(device)) ?? [];
   }
 
