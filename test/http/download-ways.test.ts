@@ -9,6 +9,7 @@ import { Engine } from '../../services/daemon/engines/engine.ts';
 import { SOCKET } from '../../services/daemon/engines/records.ts';
 import { MEMORY_DIR, startTestApp, type TestApp } from '../support/app.ts';
 import { contentCounts } from '../support/content-counts.ts';
+import { deepTest } from '../support/depth.ts';
 import { noise } from '../support/random.ts';
 import { WAYS } from '../support/ways.ts';
 import { exchange, request, Wire } from '../support/wire.ts';
@@ -244,36 +245,44 @@ describe.each(WAYS)('downloads %s', (way, pastNodeFrom) => {
     expect(bytes.subarray(0, body.length).equals(body)).toBe(true);
   }
 
-  test('a client that reads nothing for too long is cut off, a slow one is not', async () => {
-    await start({ DMAD_DOWNLOAD_IDLE_SECONDS: '2' });
-    const stalled = await openDownload(port);
-    const slow = await openDownload(port);
-    // Longer than it may stall: each time it takes something.
-    for (let i = 0; i < 8; i++) {
-      const before = slow.length;
+  deepTest(
+    'a client that reads nothing for too long is cut off, a slow one is not',
+    async () => {
+      await start({ DMAD_DOWNLOAD_IDLE_SECONDS: '2' });
+      const stalled = await openDownload(port);
+      const slow = await openDownload(port);
+      // Longer than it may stall: each time it takes something.
+      for (let i = 0; i < 8; i++) {
+        const before = slow.length;
+        slow.socket.resume();
+        while (slow.length < Math.min(SIZE, before + 2 * MIB)) await sleep(5);
+        slow.socket.pause();
+        await sleep(500);
+      }
+      const counts = await counted(app);
+      expect(counts).toMatchObject({ client_closed: 1, failed: 0 });
       slow.socket.resume();
-      while (slow.length < Math.min(SIZE, before + 2 * MIB)) await sleep(5);
-      slow.socket.pause();
-      await sleep(500);
-    }
-    const counts = await counted(app);
-    expect(counts).toMatchObject({ client_closed: 1, failed: 0 });
-    slow.socket.resume();
-    expect((await slow.answer()).body.equals(bytes)).toBe(true);
-    await expectCut(stalled);
-    await app.close();
-  }, 30_000);
+      expect((await slow.answer()).body.equals(bytes)).toBe(true);
+      await expectCut(stalled);
+      await app.close();
+    },
+    30_000,
+  );
 
-  test('a slow device is not taken for a client that reads nothing', async () => {
-    await start({ DMAD_DOWNLOAD_IDLE_SECONDS: '1', DMAD_FAULTS: '1' });
-    const slow = { kind: 'slow', delay_ms: 3500, offset: MIB, size: 1 };
-    await app.ask({
-      ...{ method: 'POST', url: '/faults', payload: { device_name: 'dax0.0', ...slow } },
-    });
-    const { body } = await exchange(port, request(`GET ${CONTENT}`));
-    expect(body.equals(bytes)).toBe(true);
-    await app.close();
-  }, 30_000);
+  deepTest(
+    'a slow device is not taken for a client that reads nothing',
+    async () => {
+      await start({ DMAD_DOWNLOAD_IDLE_SECONDS: '1', DMAD_FAULTS: '1' });
+      const slow = { kind: 'slow', delay_ms: 3500, offset: MIB, size: 1 };
+      await app.ask({
+        ...{ method: 'POST', url: '/faults', payload: { device_name: 'dax0.0', ...slow } },
+      });
+      const { body } = await exchange(port, request(`GET ${CONTENT}`));
+      expect(body.equals(bytes)).toBe(true);
+      await app.close();
+    },
+    30_000,
+  );
 
   test('the end of the daemon waits for no client that stalls', async () => {
     await start();

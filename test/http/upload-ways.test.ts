@@ -13,7 +13,7 @@ import { MEMORY_DIR, startTestApp, type TestApp } from '../support/app.ts';
 import { expectProblem } from '../support/conformance.ts';
 import { contentCounts } from '../support/content-counts.ts';
 import { crc32c, crc32cText } from '../support/crc32c.ts';
-import { runs } from '../support/depth.ts';
+import { deepTest, runs } from '../support/depth.ts';
 import { noise, Random } from '../support/random.ts';
 import { WAYS } from '../support/ways.ts';
 import { exchange, request, Wire } from '../support/wire.ts';
@@ -251,89 +251,113 @@ describe.each(WAYS)('uploads %s', (way, pastNodeFrom) => {
     });
   });
 
-  test('one that stalls is cut off with 408, a slow one is not', async () => {
-    await start({ DMAD_UPLOAD_IDLE_SECONDS: '1' });
-    const stalled = new Wire(port).send(head(4 * MIB)).send(bytes.subarray(0, MIB));
-    const slow = new Wire(port).send(
-      request(`PUT ${CONTENT}?offset=${8 * MIB}`, { 'content-length': String(2 * MIB) }),
-    );
-    const answer = stalled.answer();
-    for (let at = 0; at < 2 * MIB; at += MIB / 4) {
-      slow.send(bytes.subarray(at, at + MIB / 4));
-      await sleep(400);
-    }
-    expect(written((await slow.answer()).body)).toBe(2 * MIB);
-    const cut = await answer;
-    expectProblem(cut, 408, 'request_timeout');
-    expect(written(cut.body)).toBe(MIB);
-    expect(cut.headers.connection).toBe('close');
-    await app.close();
-  }, 30_000);
+  deepTest(
+    'one that stalls is cut off with 408, a slow one is not',
+    async () => {
+      await start({ DMAD_UPLOAD_IDLE_SECONDS: '1' });
+      const stalled = new Wire(port).send(head(4 * MIB)).send(bytes.subarray(0, MIB));
+      const slow = new Wire(port).send(
+        request(`PUT ${CONTENT}?offset=${8 * MIB}`, { 'content-length': String(2 * MIB) }),
+      );
+      const answer = stalled.answer();
+      for (let at = 0; at < 2 * MIB; at += MIB / 4) {
+        slow.send(bytes.subarray(at, at + MIB / 4));
+        await sleep(400);
+      }
+      expect(written((await slow.answer()).body)).toBe(2 * MIB);
+      const cut = await answer;
+      expectProblem(cut, 408, 'request_timeout');
+      expect(written(cut.body)).toBe(MIB);
+      expect(cut.headers.connection).toBe('close');
+      await app.close();
+    },
+    30_000,
+  );
 
-  test('a slow device is not taken for a client that sends nothing', async () => {
-    await start({ DMAD_UPLOAD_IDLE_SECONDS: '1', DMAD_FAULTS: '1' });
-    const slow = { kind: 'slow', delay_ms: 3500, offset: MIB, size: 1 };
-    await app.ask({
-      ...{ method: 'POST', url: '/faults', payload: { device_name: 'dax0.0', ...slow } },
-    });
-    expect(written((await exchange(port, put(bytes))).body)).toBe(SIZE);
-    expect(device(0, SIZE).equals(bytes)).toBe(true);
-    await app.close();
-  }, 30_000);
+  deepTest(
+    'a slow device is not taken for a client that sends nothing',
+    async () => {
+      await start({ DMAD_UPLOAD_IDLE_SECONDS: '1', DMAD_FAULTS: '1' });
+      const slow = { kind: 'slow', delay_ms: 3500, offset: MIB, size: 1 };
+      await app.ask({
+        ...{ method: 'POST', url: '/faults', payload: { device_name: 'dax0.0', ...slow } },
+      });
+      expect(written((await exchange(port, put(bytes))).body)).toBe(SIZE);
+      expect(device(0, SIZE).equals(bytes)).toBe(true);
+      await app.close();
+    },
+    30_000,
+  );
 
-  test('a device that is slow to take what came is not held against the client', async () => {
-    await start({ DMAD_UPLOAD_IDLE_SECONDS: '1' });
-    const running = jest.spyOn(Engine.prototype, 'isRunning').mockReturnValue(true);
-    const wire = new Wire(port).send(head(4 * MIB)).send(bytes.subarray(0, 2 * MIB));
-    // Through Node, what came is there, and the device is waited for without a limit.
-    if (way === 'past Node') await sleep(2500);
-    running.mockRestore();
-    expect(written((await wire.send(bytes.subarray(2 * MIB, 4 * MIB)).answer()).body)).toBe(
-      4 * MIB,
-    );
-    await app.close();
-  }, 30_000);
+  deepTest(
+    'a device that is slow to take what came is not held against the client',
+    async () => {
+      await start({ DMAD_UPLOAD_IDLE_SECONDS: '1' });
+      const running = jest.spyOn(Engine.prototype, 'isRunning').mockReturnValue(true);
+      const wire = new Wire(port).send(head(4 * MIB)).send(bytes.subarray(0, 2 * MIB));
+      // Through Node, what came is there, and the device is waited for without a limit.
+      if (way === 'past Node') await sleep(2500);
+      running.mockRestore();
+      expect(written((await wire.send(bytes.subarray(2 * MIB, 4 * MIB)).answer()).body)).toBe(
+        4 * MIB,
+      );
+      await app.close();
+    },
+    30_000,
+  );
 
-  test('bursts that come in time are not cut off, also after a pause at the beginning', async () => {
-    await start({ DMAD_UPLOAD_IDLE_SECONDS: '1' });
-    const body = bytes.subarray(0, 4 * MIB);
-    const wire = new Wire(port).send(head(body.length)).send(body.subarray(0, 10));
-    let sent = 10;
-    for (const until of [20_000, 40_000, 60_000, 80_000]) {
-      await sleep(750);
-      wire.send(body.subarray(sent, until));
-      sent = until;
-    }
-    expect(written((await wire.send(body.subarray(sent)).answer()).body)).toBe(body.length);
-    await app.close();
-  }, 30_000);
+  deepTest(
+    'bursts that come in time are not cut off, also after a pause at the beginning',
+    async () => {
+      await start({ DMAD_UPLOAD_IDLE_SECONDS: '1' });
+      const body = bytes.subarray(0, 4 * MIB);
+      const wire = new Wire(port).send(head(body.length)).send(body.subarray(0, 10));
+      let sent = 10;
+      for (const until of [20_000, 40_000, 60_000, 80_000]) {
+        await sleep(750);
+        wire.send(body.subarray(sent, until));
+        sent = until;
+      }
+      expect(written((await wire.send(body.subarray(sent)).answer()).body)).toBe(body.length);
+      await app.close();
+    },
+    30_000,
+  );
 
-  test('one that is to be flushed and is cut short leaves nothing unflushed', async () => {
-    await start({ DMAD_UPLOAD_IDLE_SECONDS: '1' });
-    const unflushed = jest.spyOn(UnflushedDevices.prototype, 'add');
-    const cut = request(`PUT ${CONTENT}?durability=flush`, { 'content-length': String(4 * MIB) });
-    const stalled = new Wire(port).send(cut).send(bytes.subarray(0, 2 * MIB));
-    expectProblem(await stalled.answer(), 408, 'request_timeout');
-    const left = new Wire(port).send(cut).send(bytes.subarray(0, 2 * MIB));
-    await sleep(100);
-    left.socket.end();
-    expectProblem(await left.answer(), 400, 'invalid_request');
-    expect(unflushed).not.toHaveBeenCalled();
-    unflushed.mockRestore();
-    await app.close();
-  }, 30_000);
+  deepTest(
+    'one that is to be flushed and is cut short leaves nothing unflushed',
+    async () => {
+      await start({ DMAD_UPLOAD_IDLE_SECONDS: '1' });
+      const unflushed = jest.spyOn(UnflushedDevices.prototype, 'add');
+      const cut = request(`PUT ${CONTENT}?durability=flush`, { 'content-length': String(4 * MIB) });
+      const stalled = new Wire(port).send(cut).send(bytes.subarray(0, 2 * MIB));
+      expectProblem(await stalled.answer(), 408, 'request_timeout');
+      const left = new Wire(port).send(cut).send(bytes.subarray(0, 2 * MIB));
+      await sleep(100);
+      left.socket.end();
+      expectProblem(await left.answer(), 400, 'invalid_request');
+      expect(unflushed).not.toHaveBeenCalled();
+      unflushed.mockRestore();
+      await app.close();
+    },
+    30_000,
+  );
 
-  test('one that drips is cut off, though it never stalls', async () => {
-    await start({ DMAD_UPLOAD_IDLE_SECONDS: '1' });
-    const wire = new Wire(port).send(head(4 * MIB)).send(bytes.subarray(0, 300_000));
-    const answer = wire.answer();
-    const drip = setInterval(() => wire.send('x'), 200);
-    const began = performance.now();
-    expectProblem(await answer, 408, 'request_timeout');
-    clearInterval(drip);
-    expect(performance.now() - began).toBeGreaterThan(4000);
-    await app.close();
-  }, 60_000);
+  deepTest(
+    'one that drips is cut off, though it never stalls',
+    async () => {
+      await start({ DMAD_UPLOAD_IDLE_SECONDS: '1' });
+      const wire = new Wire(port).send(head(4 * MIB)).send(bytes.subarray(0, 300_000));
+      const answer = wire.answer();
+      const drip = setInterval(() => wire.send('x'), 200);
+      const began = performance.now();
+      expectProblem(await answer, 408, 'request_timeout');
+      clearInterval(drip);
+      expect(performance.now() - began).toBeGreaterThan(4000);
+      await app.close();
+    },
+    60_000,
+  );
 
   test('one that is under way at the end of the drain is told so', async () => {
     await start();

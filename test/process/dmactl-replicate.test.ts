@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { deepTest } from '../support/depth.ts';
 import { dmactlFor } from '../support/dmactl.ts';
 import { Host, MIB } from '../support/peers.ts';
 
@@ -35,7 +36,7 @@ test('a range of a peer, to its end', async () => {
   expect(await destination.digest(2 * MIB, 4 * MIB)).toBe(await source.digest(MIB, 4 * MIB));
 });
 
-test('left alone, seen, changed, cancelled', async () => {
+deepTest('left alone, seen, changed, cancelled', async () => {
   const { stdout } = await dmactl.run(
     ...['replicate', 'other:dax0.0:0+8MiB', 'dax0.0:0', '--rate', '64KiB', '--detach'],
   );
@@ -51,19 +52,23 @@ test('left alone, seen, changed, cancelled', async () => {
   expect((await dmactl.run('replications', 'change', id, '--priority', 'low')).code).toBe(1);
 });
 
-test('what cannot be meant, and what does not succeed', async () => {
-  for (const [code, ...args] of [
-    [2, 'dax0.0:0+1MiB', 'dax0.0:0'],
-    [2, 'other:dax0.0:0', 'dax0.0:0'],
-    [2, 'other:dax0.0:0+1MiB', 'dax0.0:0+2MiB'],
-    [2, 'other:dax0.0:0+16MiB', 'dax0.0:0'],
-    [2, 'other:dax0.0:0+1MiB', 'dax0.0:0', '--block-size', '5000'],
-    [3, 'nobody:dax0.0:0+1MiB', 'dax0.0:0'],
-    [3, 'other:dax0.0:0+1MiB', 'dax7.0:0'],
-    // The peer has no such device.
-    [1, 'other:dax7.0:0+1MiB', 'dax0.0:0'],
-  ] as const) {
-    const { code: given, stderr } = await dmactl.run('replicate', ...args);
-    expect({ args, given, stderr: stderr.toString() }).toMatchObject({ args, given: code });
-  }
-}, 60_000);
+deepTest(
+  'what cannot be meant, and what does not succeed',
+  async () => {
+    for (const [code, ...args] of [
+      [2, 'dax0.0:0+1MiB', 'dax0.0:0'],
+      [2, 'other:dax0.0:0', 'dax0.0:0'],
+      [2, 'other:dax0.0:0+1MiB', 'dax0.0:0+2MiB'],
+      [2, 'other:dax0.0:0+16MiB', 'dax0.0:0'],
+      [2, 'other:dax0.0:0+1MiB', 'dax0.0:0', '--block-size', '5000'],
+      [3, 'nobody:dax0.0:0+1MiB', 'dax0.0:0'],
+      [3, 'other:dax0.0:0+1MiB', 'dax7.0:0'],
+      // The peer has no such device.
+      [1, 'other:dax7.0:0+1MiB', 'dax0.0:0'],
+    ] as const) {
+      const { code: given, stderr } = await dmactl.run('replicate', ...args);
+      expect({ args, given, stderr: stderr.toString() }).toMatchObject({ args, given: code });
+    }
+  },
+  60_000,
+);

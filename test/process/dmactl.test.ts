@@ -102,7 +102,7 @@ describe('bytes', () => {
     });
   });
 
-  test('--resume sends and fetches only what differs, and never goes by length', async () => {
+  deepTest('--resume sends and fetches only what differs, and never goes by length', async () => {
     const bytes = randomFile('resumed', 1_000_000);
     expect((await dmactl.one('put', file('resumed'), 'dax0.0:0')).document).toMatchObject({
       bytes_sent: bytes.length,
@@ -165,7 +165,7 @@ describe('transfers', () => {
     }
   });
 
-  test('cancelled by another dmactl, and one that is over cannot be', async () => {
+  deepTest('cancelled by another dmactl, and one that is over cannot be', async () => {
     const release = await block('dax1.0');
     const waiting = dmactl.start('copy', 'dax0.0:0+4KiB', 'dax1.0:0', '--label', 'to=cancel');
     const client = connect({ url });
@@ -502,7 +502,7 @@ describe('exit codes', () => {
   );
 });
 
-test('tokens: made, listed, removed; 75 while somebody else is at the file', async () => {
+deepTest('tokens: made, listed, removed; 75 while somebody else is at the file', async () => {
   const tokens = file('made.yaml');
   const { one, run } = dmactlFor({ DMAD_TOKENS_FILE: tokens });
   const added = await one(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { Daemon } from '../support/daemon.ts';
+import { deepTest } from '../support/depth.ts';
 import { fetchJson, jsonBody } from '../support/fetch.ts';
 import { inMounts, whyNot } from '../support/mounts.ts';
 
@@ -52,11 +53,15 @@ const CASES: [what: string, script: string, persistence: string, basis: RegExp][
   ],
 ];
 
+/** What quick tests look at: each case starts a daemon. */
+const QUICK = ['ext4', 'tmpfs', 'an overlay that is never synced'];
+
 describe.each(CASES)('on %s', (what, script, persistence, basis) => {
   const wrapper = inMounts(`${INSIDE}; ${script}`);
   const reason = whyNot([...wrapper]);
   if (reason !== undefined) process.stderr.write(`skipped, ${what}: ${reason}\n`);
-  const onMounts = reason === undefined ? test : test.skip;
+  const wanted = QUICK.includes(what) ? test : deepTest;
+  const onMounts = reason === undefined ? wanted : test.skip;
   let daemon: Daemon | undefined;
   afterEach(() => daemon?.stop('SIGKILL'));
 

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { Daemon } from '../support/daemon.ts';
+import { deepTest } from '../support/depth.ts';
 import { NO_ETCD } from '../support/etcd.ts';
 
 const MAIN = new URL('../../services/fleet/main.js', import.meta.url).pathname;
@@ -15,45 +16,49 @@ suite(`npm run fleet -- --try${why}`, () => {
   const directory = mkdtempSync(join(tmpdir(), 'dmad-try-'));
   afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-  test('its commands work as printed, and Ctrl-C leaves nothing', async () => {
-    const child = spawn(process.execPath, [MAIN, '--try'], {
-      ...{ env: { PATH: process.env.PATH, TMPDIR: directory }, timeout: 110_000 },
-    });
-    const exited = new Promise((resolve) => child.once('close', resolve));
-    let text = '';
-    try {
-      await new Promise<void>((resolve, reject) => {
-        child.stdout.on('data', (data) => {
-          text += data;
-          if (text.includes('Kill a gateway')) resolve();
-        });
-        child.stderr.on('data', (data) => reject(new Error(String(data))));
-        child.once('close', () => reject(new Error(`it ended: ${text}`)));
+  deepTest(
+    'its commands work as printed, and Ctrl-C leaves nothing',
+    async () => {
+      const child = spawn(process.execPath, [MAIN, '--try'], {
+        ...{ env: { PATH: process.env.PATH, TMPDIR: directory }, timeout: 110_000 },
       });
-      const commands = [...text.matchAll(/^ {2}((?:curl|npx) [^\n]*(?:\n {4}.*)*)/gm)].map(
-        ([, each]) => each,
-      );
-      expect(commands).toHaveLength(7);
-      for (const command of commands as string[]) {
-        const output = await run(command);
-        if (command.startsWith('npx')) {
-          expect(output).toMatch(
-            /^copy of 4\.00 MiB hosta\/dax0\.0:0 to hostb\/dax1\.0:0: succeeded/,
-          );
-          continue;
+      const exited = new Promise((resolve) => child.once('close', resolve));
+      let text = '';
+      try {
+        await new Promise<void>((resolve, reject) => {
+          child.stdout.on('data', (data) => {
+            text += data;
+            if (text.includes('Kill a gateway')) resolve();
+          });
+          child.stderr.on('data', (data) => reject(new Error(String(data))));
+          child.once('close', () => reject(new Error(`it ended: ${text}`)));
+        });
+        const commands = [...text.matchAll(/^ {2}((?:curl|npx) [^\n]*(?:\n {4}.*)*)/gm)].map(
+          ([, each]) => each,
+        );
+        expect(commands).toHaveLength(7);
+        for (const command of commands as string[]) {
+          const output = await run(command);
+          if (command.startsWith('npx')) {
+            expect(output).toMatch(
+              /^copy of 4\.00 MiB hosta\/dax0\.0:0 to hostb\/dax1\.0:0: succeeded/,
+            );
+            continue;
+          }
+          const answer = JSON.parse(output);
+          expect(answer).not.toHaveProperty('code');
+          const batch = command.includes('/batch');
+          if (batch) expect(answer.transfers).toHaveLength(2);
+          else if (command.includes('-d ')) expect(answer).toMatchObject({ status: 'succeeded' });
         }
-        const answer = JSON.parse(output);
-        expect(answer).not.toHaveProperty('code');
-        const batch = command.includes('/batch');
-        if (batch) expect(answer.transfers).toHaveLength(2);
-        else if (command.includes('-d ')) expect(answer).toMatchObject({ status: 'succeeded' });
+      } finally {
+        child.kill('SIGINT');
       }
-    } finally {
-      child.kill('SIGINT');
-    }
-    expect(await exited).toBe(0);
-    expect(readdirSync(directory)).toEqual([]);
-  }, 120_000);
+      expect(await exited).toBe(0);
+      expect(readdirSync(directory)).toEqual([]);
+    },
+    120_000,
+  );
 
   function run(command: string): Promise<string> {
     return new Promise((resolve, reject) => {

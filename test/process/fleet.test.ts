@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Daemon } from '../support/daemon.ts';
+import { deepTest } from '../support/depth.ts';
 import { dmactlFor } from '../support/dmactl.ts';
 import { NO_ETCD } from '../support/etcd.ts';
 import { TestFleet } from '../support/fleet.ts';
@@ -172,7 +173,7 @@ suite(`a fleet of two gateways and two hosts${why}`, () => {
     expect((await client.runTransfer(request)).status).toBe('succeeded');
   });
 
-  test('dmactl works against it, with the host before the device', async () => {
+  deepTest('dmactl works against it, with the host before the device', async () => {
     const dmactl = dmactlFor({ DMAD_URL: fleet.urls[1] as string });
     const ok = async (...args: string[]): Promise<Record<string, unknown>> => {
       const { code, stderr, document } = await dmactl.one(...args);
@@ -219,7 +220,7 @@ suite(`a fleet of two gateways and two hosts${why}`, () => {
     expect((await fleet.ask('GET', '/transfers?page_token=x')).status).toBe(400);
   });
 
-  test('a host that is away for a while gets its work when it is back, in order', async () => {
+  deepTest('a host that is away for a while gets its work when it is back, in order', async () => {
     await fleet.hosts[0]?.daemon.stop('SIGKILL');
     const waiting: string[] = [];
     for (let count = 0; count < 3; count++) {
@@ -272,37 +273,41 @@ suite(`a fleet of two gateways and two hosts${why}`, () => {
     expect((await fleet.ask('GET', '/hosts/spare')).status).toBe(404);
   });
 
-  test('etcd away: writes are refused, reads say that they are stale; then all goes on', async () => {
-    const { body: done } = await fleet.ask('POST', '/transfers', { body: copy });
-    const unblock = fleet.block(0, 'dax2.0');
-    const { body: long } = await fleet.ask('POST', '/transfers', { body: LONG, headers: ASYNC });
-    await fleet.until(async () => {
-      const { body } = await fleet.ask('GET', `/transfers/${long.id}`);
-      return body.waiting_for?.reason === 'upload';
-    });
-    await fleet.etcd.killAll();
-    await fleet.until(async () => (await fleet.ask('GET', '/readyz')).status === 503);
-    const refused = await fleet.ask('POST', '/transfers', { body: copy, headers: ASYNC });
-    expect(refused).toMatchObject({ status: 503, body: { code: 'etcd_unavailable' } });
-    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
-    expect((await fleet.ask('GET', `/transfers/${long.id}`)).body).toMatchObject({
-      ...{ status: 'queued', stale: true },
-    });
-    expect((await fleet.ask('GET', '/transfers')).body).toMatchObject({
-      ...{ stale: true, transfers: [{ id: long.id, stale: true }] },
-    });
-    expect((await fleet.ask('GET', '/hosts')).body.hosts[0].stale).toBe(true);
-    // Whether it is there is not known: that is no 404.
-    expect((await fleet.ask('GET', `/transfers/${done.id}`)).status).toBe(503);
-    expect((await fleet.ask('GET', '/livez')).status).toBe(200);
-    await fleet.etcd.runAll();
-    await fleet.until(async () => (await fleet.ask('GET', '/readyz')).status === 200);
-    expect((await fleet.ask('GET', `/transfers/${done.id}`)).body).toEqual(done);
-    const cancelled = await fleet.ask('POST', `/transfers/${long.id}/cancel`);
-    expect(cancelled.body.status).toBe('cancelled');
-    unblock();
-    expect((await fleet.ask('POST', '/transfers', { body: copy })).status).toBe(201);
-  }, 120_000);
+  deepTest(
+    'etcd away: writes are refused, reads say that they are stale; then all goes on',
+    async () => {
+      const { body: done } = await fleet.ask('POST', '/transfers', { body: copy });
+      const unblock = fleet.block(0, 'dax2.0');
+      const { body: long } = await fleet.ask('POST', '/transfers', { body: LONG, headers: ASYNC });
+      await fleet.until(async () => {
+        const { body } = await fleet.ask('GET', `/transfers/${long.id}`);
+        return body.waiting_for?.reason === 'upload';
+      });
+      await fleet.etcd.killAll();
+      await fleet.until(async () => (await fleet.ask('GET', '/readyz')).status === 503);
+      const refused = await fleet.ask('POST', '/transfers', { body: copy, headers: ASYNC });
+      expect(refused).toMatchObject({ status: 503, body: { code: 'etcd_unavailable' } });
+      expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+      expect((await fleet.ask('GET', `/transfers/${long.id}`)).body).toMatchObject({
+        ...{ status: 'queued', stale: true },
+      });
+      expect((await fleet.ask('GET', '/transfers')).body).toMatchObject({
+        ...{ stale: true, transfers: [{ id: long.id, stale: true }] },
+      });
+      expect((await fleet.ask('GET', '/hosts')).body.hosts[0].stale).toBe(true);
+      // Whether it is there is not known: that is no 404.
+      expect((await fleet.ask('GET', `/transfers/${done.id}`)).status).toBe(503);
+      expect((await fleet.ask('GET', '/livez')).status).toBe(200);
+      await fleet.etcd.runAll();
+      await fleet.until(async () => (await fleet.ask('GET', '/readyz')).status === 200);
+      expect((await fleet.ask('GET', `/transfers/${done.id}`)).body).toEqual(done);
+      const cancelled = await fleet.ask('POST', `/transfers/${long.id}/cancel`);
+      expect(cancelled.body.status).toBe('cancelled');
+      unblock();
+      expect((await fleet.ask('POST', '/transfers', { body: copy })).status).toBe(201);
+    },
+    120_000,
+  );
 });
 
 suite(`a gateway${why}`, () => {

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { ClassicLevel } from 'classic-level';
 import { seal } from '../../services/daemon/journal/stored-rows.ts';
 import { Daemon } from '../support/daemon.ts';
+import { deepTest } from '../support/depth.ts';
 import { fetchAnswer, fetchJson, jsonBody } from '../support/fetch.ts';
 
 const fixture = (name: string) =>
@@ -196,7 +197,7 @@ describe('changes, dependencies and batches of an earlier daemon', () => {
   };
   const over = { finished: 'succeeded', 'finished behind': 'succeeded' };
 
-  test('are taken up', async () => {
+  deepTest('are taken up', async () => {
     await take(FORMAT_3);
     const url = await start();
     expect(await ended(url)).toEqual({
@@ -225,22 +226,25 @@ describe('changes, dependencies and batches of an earlier daemon', () => {
     expect([again.status, JSON.parse(again.body.toString()).id]).toEqual([200, changed.id]);
   });
 
-  test('stay interrupted once a version has called them so that did not know them', async () => {
-    await take(FORMAT_3_AFTER_2);
-    for (let starts = 0; starts < 2; starts++) {
-      const url = await start();
-      expect(await ended(url)).toEqual({
-        ...over,
-        ...{ changed: 'interrupted', behind: 'interrupted' },
-        ...{ 'batch 0': 'succeeded', 'batch 1': 'interrupted' },
-      });
-      const { transfers } = await fetchJson(`${url}/transfers?status=interrupted`);
-      for (const { error } of transfers) expect(error.detail).toMatch(/earlier version/);
-      // What would have been filled behind the one that was changed.
-      const range = { range: 'bytes=16384-16384' };
-      const { body } = await fetchAnswer(`${url}/devices/dax0.0/content`, { headers: range });
-      expect(body.readUInt8(0)).toBe(0);
-      expect((await daemon?.stop())?.code).toBe(0);
-    }
-  });
+  deepTest(
+    'stay interrupted once a version has called them so that did not know them',
+    async () => {
+      await take(FORMAT_3_AFTER_2);
+      for (let starts = 0; starts < 2; starts++) {
+        const url = await start();
+        expect(await ended(url)).toEqual({
+          ...over,
+          ...{ changed: 'interrupted', behind: 'interrupted' },
+          ...{ 'batch 0': 'succeeded', 'batch 1': 'interrupted' },
+        });
+        const { transfers } = await fetchJson(`${url}/transfers?status=interrupted`);
+        for (const { error } of transfers) expect(error.detail).toMatch(/earlier version/);
+        // What would have been filled behind the one that was changed.
+        const range = { range: 'bytes=16384-16384' };
+        const { body } = await fetchAnswer(`${url}/devices/dax0.0/content`, { headers: range });
+        expect(body.readUInt8(0)).toBe(0);
+        expect((await daemon?.stop())?.code).toBe(0);
+      }
+    },
+  );
 });

@@ -152,7 +152,7 @@ describe('exit code 78, for a configuration that is wrong', () => {
   });
 });
 
-test('exit code 75, for a state directory that another daemon uses', async () => {
+deepTest('exit code 75, for a state directory that another daemon uses', async () => {
   const first = new Daemon();
   const url = await first.ready();
   const { stateDir } = first;
@@ -372,7 +372,7 @@ describe('a daemon that starts', () => {
     await daemon.stop();
   });
 
-  test('finds the bytes of its emulated devices again', async () => {
+  deepTest('finds the bytes of its emulated devices again', async () => {
     const DMAD_STATE_DIR = join(directory, 'again');
     mkdirSync(DMAD_STATE_DIR);
     const bytes = Buffer.from('outlives a restart');

@@ -10,6 +10,7 @@ import { type Certificate, makeCertificate } from '../support/certificates.ts';
 import type { Answer } from '../support/conformance.ts';
 import { expectProblem } from '../support/conformance.ts';
 import { Daemon } from '../support/daemon.ts';
+import { deepTest } from '../support/depth.ts';
 import { exchange, request } from '../support/wire.ts';
 
 let directory: string;
@@ -152,7 +153,7 @@ describe('TLS', () => {
     await daemon.stop();
   });
 
-  test.each<[string, () => Record<string, string>, RegExp]>([
+  deepTest.each<[string, () => Record<string, string>, RegExp]>([
     ['a certificate alone', () => ({ DMAD_TLS_CERT: server.cert }), /DMAD_TLS_KEY/],
     ['a key alone', () => ({ DMAD_TLS_KEY: server.key }), /DMAD_TLS_CERT/],
     ['a client CA alone', () => ({ DMAD_TLS_CLIENT_CA: ca.cert }), /DMAD_TLS_CLIENT_CA/],

@@ -16,6 +16,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { readTokensFile } from '../../services/http/access/tokens-file.ts';
 import { Daemon } from '../support/daemon.ts';
+import { deepTest } from '../support/depth.ts';
 import { sha256Of } from '../support/tokens.ts';
 import { exchange, request } from '../support/wire.ts';
 
@@ -109,7 +110,7 @@ describe('npm run token', () => {
     expect(readTokensFile(path)).toHaveLength(1);
   });
 
-  test.each<[string, string[], RegExp]>([
+  deepTest.each<[string, string[], RegExp]>([
     ['no command', [], /usage/],
     ['an unknown one', ['show'], /usage/],
     ['an unknown option', ['list', '--all'], /--all/],
@@ -153,7 +154,7 @@ describe('npm run token', () => {
     expect(readFileSync(path, 'utf8')).toBe('tokens: []\n');
   });
 
-  test('two at a time are kept apart', () => {
+  deepTest('two at a time are kept apart', () => {
     writeFileSync(`${path}.new`, '');
     const { status, stderr } = token('add', 'anna', '--scope', 'metrics:read');
     expect(status).toBe(1);

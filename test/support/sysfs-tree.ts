@@ -24,9 +24,13 @@ export function recordedSysfs(name: string): SysfsTree {
 /** Makes a sysfs of plain files. @returns its root, and a function that removes it */
 export function makeSysfs(tree: SysfsTree): { root: string; remove(): void } {
   const directory = mkdtempSync(join(tmpdir(), 'dmad-sysfs-'));
+  const folders = new Set<string>();
   for (const [path, entry] of Object.entries(tree)) {
     const target = join(directory, path);
-    mkdirSync(dirname(target), { recursive: true });
+    const folder = dirname(target);
+    // Many files share a folder.
+    if (!folders.has(folder)) mkdirSync(folder, { recursive: true });
+    folders.add(folder);
     if ('file' in entry) writeFileSync(target, entry.file);
     else if ('link' in entry) symlinkSync(entry.link, target);
     // A directory cannot be read as a file either, by root too.

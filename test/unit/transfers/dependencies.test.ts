@@ -5,6 +5,7 @@ import { Dependents } from '../../../services/daemon/transfers/dependencies.ts';
 import { History } from '../../../services/daemon/transfers/history.ts';
 import { dependencyRows, partsOf } from '../../../services/daemon/transfers/rows.ts';
 import type { Transfer } from '../../../services/daemon/transfers/transfer.ts';
+import { deepTest } from '../../support/depth.ts';
 import { FULL, MemoryStore } from '../../support/memory-store.ts';
 import { ServiceBench, turn } from './make-service.ts';
 import {
@@ -33,7 +34,7 @@ const behindOf = (n: number, ...transfers: { id: string }[]) => ({
 });
 
 describe('a transfer that depends on others', () => {
-  test('fails with the first of a chain of thousands', async () => {
+  deepTest('fails with the first of a chain of thousands', async () => {
     const bench = await ServiceBench.after();
     const chain = [await bench.create(false, elsewhere(0))];
     while (chain.length < 5000) {

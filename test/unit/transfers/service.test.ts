@@ -15,6 +15,7 @@ import {
 } from '../../../services/daemon/transfers/schema.ts';
 import type { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer, TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
+import { deepTest } from '../../support/depth.ts';
 import { FakeDmaPort, makeChannel, makeDma } from '../../support/fake-dma.ts';
 import { MemoryStore, memoryJournal } from '../../support/memory-store.ts';
 import { makeService } from './make-service.ts';
@@ -387,7 +388,7 @@ describe('TransferService', () => {
     await queue.close();
   });
 
-  test('the same key gives the same transfer, and keeps it past the history', async () => {
+  deepTest('the same key gives the same transfer, and keeps it past the history', async () => {
     const transfer = await create({}, 'key');
     const over = service.waitForEnd(transfer);
     const noMore = () => {
@@ -406,7 +407,7 @@ describe('TransferService', () => {
     expect(engine.jobs).toHaveLength(10_002);
   });
 
-  test('forgets the first to end beyond 10,000', async () => {
+  deepTest('forgets the first to end beyond 10,000', async () => {
     const first = await create();
     engine.end(0);
     for (let i = 1; i < 10_000; i++) {
