@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash, type Hash } from 'node:crypto';
-import { setPriority } from 'node:os';
+import { constants, getPriority, setPriority } from 'node:os';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 
 /** The next bytes of a stream; or that no more will come, though the last bytes have not. The first task of a stream begins it. */
@@ -12,7 +12,7 @@ export type HashTask =
 export type HashAnswer = Uint8Array;
 
 export interface HashWorkerData {
-  /** Of nice(2). */
+  /** Of nice(2): by how much it yields to the threads that have the process's own priority. */
   niceness: number;
 }
 
@@ -64,8 +64,9 @@ function serve(port: MessagePort): void {
 
 if (parentPort !== null) {
   try {
-    // On Linux a thread has a priority of its own.
-    setPriority((workerData as HashWorkerData).niceness);
+    // On Linux a thread has a priority of its own. The process may have been given one, too.
+    const { niceness } = workerData as HashWorkerData;
+    setPriority(Math.min(getPriority() + niceness, constants.priority.PRIORITY_LOW));
   } catch {
     // Then it has the priority of the other threads.
   }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { getPriority } from 'node:os';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
@@ -183,6 +185,18 @@ test('a thread ends its tasks in their order, whatever streams they are of', asy
   expect(Buffer.concat(digests.filter((_, n) => n % 2 === 1))).toEqual(Buffer.concat(blocks));
   await thread.close();
   await expect(one.hash(all, true)).rejects.toMatchObject({ code: 'internal_error' });
+});
+
+test('a thread yields to those of its process, whatever priority that has', async () => {
+  const thread = new HashThread(7);
+  await thread.begin().hash(noise(16), true);
+  const niceOf = (task: string) => {
+    const stat = readFileSync(`/proc/self/task/${task}/stat`, 'utf8');
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]);
+  };
+  const all = readdirSync('/proc/self/task').map(niceOf);
+  expect(all).toContain(Math.min(getPriority() + 7, 19));
+  await thread.close();
 });
 
 describe('hashers', () => {
