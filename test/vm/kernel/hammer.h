@@ -43,13 +43,25 @@ struct tally {
 
 enum slot_state { SLOT_FREE, SLOT_IN_FLIGHT, SLOT_UNSETTLED };
 
+/* What became of a slot, to be printed if a byte of it is wrong. */
+struct slot_event {
+	uint64_t ms, tag;
+	const char *what;
+	bool from_second;
+	uint32_t count;
+	struct ioat_dma_segment segments[4];
+};
+
+#define SLOT_HISTORY 12
+
 struct exact_slot {
 	enum slot_state state;
 	uint64_t tag;
 	bool from_second; /* the source is on the second device */
 	uint32_t count; /* 0 if it is free */
-	const char *settled_by; /* how the last request ended */
 	struct ioat_dma_segment segments[4]; /* in the order of their destinations */
+	struct slot_event history[SLOT_HISTORY];
+	uint32_t events;
 };
 
 struct worker {
@@ -95,6 +107,7 @@ int counted_ioctl(struct worker *self, enum call call, int fd, unsigned long com
 
 void wild_call(struct worker *self);
 
+void slot_note(struct exact_slot *slot, const char *what);
 void slot_check_free(struct worker *self, const struct exact_slot *slot);
 void slots_check_all_free(struct worker *self);
 void slot_check_copied(struct worker *self, const struct exact_slot *slot);

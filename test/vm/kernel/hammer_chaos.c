@@ -56,6 +56,8 @@ static void cycle_channels(void)
 {
 	sysfs_write("/sys/bus/pci/drivers/ioatdma/unbind", hammer.pci_slot);
 	usleep(below(300000));
+	/* the driver makes a copy of its own first, and does not bind if that fails */
+	set_fault("clear");
 	sysfs_write("/sys/bus/pci/drivers/ioatdma/bind", hammer.pci_slot);
 }
 

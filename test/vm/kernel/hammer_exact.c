@@ -111,8 +111,10 @@ static void submit_one_more(struct worker *self)
 	error = submit(self, &request);
 	if (!error) {
 		slot->state = SLOT_IN_FLIGHT;
+		slot_note(slot, "submitted");
 		return;
 	}
+	slot_note(slot, strerror(error));
 	slot->count = 0;
 	if (error == ENXIO && !device) {
 		destroy_region(self, self->source[0]);
@@ -149,6 +151,7 @@ static void submit_wrongly(struct worker *self)
 	default: segment->src_offset = UINT64_MAX - pick(self, 2) * INT64_MAX; want = ERANGE;
 	}
 	error = submit(self, &request);
+	slot_note(slot, "wrongly submitted");
 	slot->count = 0;
 	if (error != want && !is_gone(error) && !is_for_now(error))
 		FAIL("a submission said %s, not %s", strerror(error), strerror(want));

@@ -3,6 +3,8 @@
  * The slots of a thread's arena. A request writes to one slot, which is poisoned before, and again
  * as soon as the request is settled; from then on no byte of it may change.
  */
+#include <inttypes.h>
+
 #include "hammer.h"
 
 static uint8_t *bytes_of(struct worker *self, const struct exact_slot *slot)
@@ -21,6 +23,50 @@ static bool is_poisoned(const uint8_t *at, uint64_t size)
 	return !size || (at[0] == POISON && !memcmp(at, at + 1, size - 1));
 }
 
+/* @what is a constant, or what strerror() returned for an errno. */
+void slot_note(struct exact_slot *slot, const char *what)
+{
+	struct slot_event *event = &slot->history[slot->events++ % SLOT_HISTORY];
+
+	*event = (struct slot_event){
+		.ms = now_ms(), .tag = slot->tag, .what = what,
+		.from_second = slot->from_second, .count = slot->count,
+	};
+	memcpy(event->segments, slot->segments, sizeof(event->segments));
+}
+
+static void print_history(struct worker *self, const struct exact_slot *slot)
+{
+	uint32_t i = slot->events > SLOT_HISTORY ? slot->events - SLOT_HISTORY : 0, k;
+
+	for (; i < slot->events; i++) {
+		const struct slot_event *event = &slot->history[i % SLOT_HISTORY];
+
+		printf("    %" PRIu64 " ms ago, tag %" PRIu64 ": %s; from device %d",
+		       now_ms() - event->ms, event->tag, event->what, event->from_second);
+		for (k = 0; k < event->count; k++)
+			printf(" %#" PRIx64 "+%" PRIu64 "->%" PRIu64,
+			       (uint64_t)event->segments[k].src_offset,
+			       (uint64_t)event->segments[k].length,
+			       (uint64_t)event->segments[k].dst_offset - offset_of(self, slot));
+		printf("\n");
+	}
+}
+
+/* From where in the sources are these bytes? */
+static void print_origin(const uint8_t *bytes, uint64_t size)
+{
+	const uint8_t *found;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		found = memmem(hammer.source[i], SOURCE_SIZE, bytes, size);
+		if (found)
+			printf("    they are those of device %d at %#" PRIx64 "\n", i,
+			       (uint64_t)(found - hammer.source[i]));
+	}
+}
+
 void slot_check_free(struct worker *self, const struct exact_slot *slot)
 {
 	const uint8_t *bytes = bytes_of(self, slot);
@@ -32,8 +78,9 @@ void slot_check_free(struct worker *self, const struct exact_slot *slot)
 		first++;
 	while (bytes[last] == POISON)
 		last--;
-	FAIL("bytes %d to %d of a slot were written after: %s", (int)first, (int)last,
-	     slot->settled_by);
+	print_origin(bytes + first, last - first + 1 < 16 ? last - first + 1 : 16);
+	print_history(self, slot);
+	FAIL("bytes %d to %d of a free slot were written", (int)first, (int)last);
 }
 
 /* The guards on both sides, too. */
@@ -80,7 +127,7 @@ void slot_check_copied(struct worker *self, const struct exact_slot *slot)
 void slot_settle(struct worker *self, struct exact_slot *slot, const char *says)
 {
 	check_gaps(self, slot);
-	slot->settled_by = says;
+	slot_note(slot, says);
 	memset(bytes_of(self, slot), POISON, SLOT_SIZE);
 	slot->state = SLOT_FREE;
 	slot->count = 0;
@@ -120,6 +167,7 @@ static void take(struct worker *self, const struct ioat_dma_completion *record)
 		EXPECT_EQ(record->status, IOAT_DMA_TIMED_OUT);
 		self->tally.unsettled++;
 		slot->state = SLOT_UNSETTLED;
+		slot_note(slot, "timed out, unsettled");
 	} else {
 		slot_settle(self, slot, statuses[record->status]);
 	}
