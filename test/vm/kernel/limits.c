@@ -90,13 +90,15 @@ TEST_TIMED(limit_of_regions, 200)
 	another_user_can_copy();
 }
 
-/* Unread completions count. The channels have one copy each at a time. */
+/*
+ * Unread completions count. Each copy has a cache line to itself: the debug kernel counts how
+ * many are mapped at a time.
+ */
 TEST_TIMED(limit_of_requests, 200)
 {
 	int dma = -1, made = 0, in_file = 1;
 	uint32_t src = 0, dst = 0;
 
-	overlaps_are_meant(true);
 	for (;;) {
 		if (in_file) {
 			dma = dma_open();
@@ -104,7 +106,8 @@ TEST_TIMED(limit_of_requests, 200)
 			dst = region_of(dma, DAX1, 0, MIB);
 			in_file = 0;
 		}
-		while (!submit_one(dma, 1, src, dst, (struct ioat_dma_segment){ 0, 0, 64 })) {
+		while (!submit_one(dma, 1, src, dst,
+				   (struct ioat_dma_segment){ 0, made * 64 % MIB, 64 })) {
 			made++;
 			in_file++;
 			EXPECT(made <= USER_REQUESTS);
@@ -115,7 +118,6 @@ TEST_TIMED(limit_of_requests, 200)
 	}
 	EXPECT_EQ(made, USER_REQUESTS);
 	another_user_can_copy();
-	overlaps_are_meant(false);
 }
 
 /* Hundreds of files with regions and waiting requests: a device goes as quickly as with one. */
