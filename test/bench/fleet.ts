@@ -18,7 +18,7 @@ const CONNECTIONS = 32;
 const WARM = Math.ceil(TRANSFERS / 10);
 const ETCD_SECONDS = 5;
 const LISTINGS = 20;
-/** As clients do that are told to. */
+/** As clients do with that setting. */
 const RETRY_MS = 1000;
 const LIFETIME_MS = 3_600_000;
 const ETCD_RATE = fileURLToPath(new URL('./etcd-rate.js', import.meta.url));

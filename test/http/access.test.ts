@@ -79,7 +79,7 @@ function batch(...transfers: InjectOptions[]): InjectOptions {
   return { method: 'POST', url: '/transfers/batch', payload };
 }
 
-/** From a peer that is not configured: whoever may ask for it is told so. */
+/** From a peer that is not configured: clients that may use it get that error. */
 function replication(dst_offset: number, size: number): InjectOptions {
   const payload = { peer: 'nobody', src_device_name: 'dax7.0', src_offset: 0, size };
   const destination = { dst_device_name: 'dax0.0', dst_offset };

@@ -27,7 +27,7 @@ async function engines() {
 const cpu = { latency_ns: expect.any(Number), bytes_per_second: expect.any(Number) };
 
 describe('POST /engines/calibrate', () => {
-  test('measures the CPU in memory of its own where no body says otherwise', async () => {
+  test('measures the CPU in its own memory if no body says otherwise', async () => {
     expect((await engines()).auto.calibration).toBeNull();
     const answer = await calibrate();
     expect(answer.statusCode).toBe(200);

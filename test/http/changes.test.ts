@@ -93,7 +93,7 @@ describe('PATCH of a queued transfer', () => {
     });
   });
 
-  test('a timeout counts from acceptance; one that is over by then ends it', async () => {
+  test('a timeout counts from acceptance; one that has passed ends it at once', async () => {
     await whileQueued(async (id) => {
       await new Promise((resolve) => setTimeout(resolve, 20));
       await patch(id, { timeout_ms: 10 });
@@ -163,7 +163,7 @@ test('a running one keeps its priority, and then all else; labels and timeout ca
 });
 
 describe('PATCH is refused, and changes nothing', () => {
-  test('of one that is over, whatever it has', async () => {
+  test('of one that has finished, whatever it changes', async () => {
     const { id } = (await app.post(COPY)).json();
     for (const payload of [{}, { labels: { a: 'b' } }, { priority: 'normal' }]) {
       const problem = expectProblem(await ask(id, payload), 409, 'not_changeable');

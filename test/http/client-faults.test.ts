@@ -44,7 +44,7 @@ function cutShort(response: Response, after: number): Response {
   return new Response(body, { status, headers });
 }
 
-/** fetch() that fails at random: before the daemon hears of it, or after, or in the middle. */
+/** fetch() that fails at random: before the daemon receives it, or after, or in the middle. */
 function faultyFetch(random: Random): Fetch {
   return async (input, init) => {
     if (random.integer(1, 100) > FAULTS) return fetch(input, init);

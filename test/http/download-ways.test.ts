@@ -161,7 +161,7 @@ describe.each(WAYS)('downloads %s', (way, pastNodeFrom) => {
       await wire.closed;
     });
 
-    test('cut by the client at any byte: counted, and all is let go', async () => {
+    test('cut by the client at any byte: counted, and no descriptor stays open', async () => {
       const descriptors = () => readdirSync('/proc/self/fd').length;
       const before = await counted(app);
       const open = descriptors();
@@ -294,7 +294,7 @@ describe.each(WAYS)('downloads %s', (way, pastNodeFrom) => {
     for (const wire of wires) await expectCut(wire);
   });
 
-  test('a device that goes is let go though clients stall, and is served again', async () => {
+  test('a device that goes is closed even if clients stall, and is served again', async () => {
     await start({}, 20);
     const wires = await Promise.all(Array.from({ length: 3 }, () => openDownload(port)));
     await untilQuiet(app);

@@ -354,7 +354,7 @@ describe('errors, each provoked', () => {
       expect((await app.ask({ ...write, payload: 'x' })).status).toBe(200);
     });
 
-    test('is told in GET /devices', async () => {
+    test('is shown in GET /devices', async () => {
       const answer = await app.ask({ url: '/devices/dax1.0' });
       expect(JSON.parse(answer.body.toString()).bad_blocks).toEqual([bad]);
     });
@@ -419,7 +419,7 @@ describe('errors, each provoked', () => {
     expect(answer.body).toHaveLength(0);
   });
 
-  test('each answer has an id of its own, and a client cannot choose it', async () => {
+  test('each answer has its own id, which a client cannot choose', async () => {
     const headers = { 'x-request-id': 'mine', 'request-id': 'mine' };
     const answers = await Promise.all(
       Array.from({ length: 20 }, () => app.ask({ url: '/livez', headers })),

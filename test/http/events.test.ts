@@ -60,7 +60,7 @@ const summaryOf = (events: Event[]) =>
 const watch = (id: string) => exchange(port, request(`GET /transfers/${id}/events`));
 const cancel = (id: string) => app.inject({ method: 'POST', url: `/transfers/${id}/cancel` });
 
-test('of one that is over: its status, then the end', async () => {
+test('of one that has finished: its status, then the end', async () => {
   const transfer = (await app.post(COPY)).json();
   const answer = await watch(transfer.id);
   expect(answer.status).toBe(200);
@@ -207,7 +207,7 @@ describe('a client that comes back', () => {
     request(`GET ${path}`, lastEventId === undefined ? {} : { 'last-event-id': lastEventId });
   const open = (path: string, lastEventId?: string) => new Wire(port).send(get(path, lastEventId));
 
-  test('to one that is over has its end if it has not had it, then 204', async () => {
+  test('to one that has finished sends its end if the client has not had it, then 204', async () => {
     const blocker = await app.block('dax0.0');
     const { id } = (await app.post(COPY, ASYNC)).json();
     const path = `/transfers/${id}/events`;
@@ -267,7 +267,7 @@ describe('a client that comes back', () => {
     running.end();
   });
 
-  test('with an id that says nothing begins anew, and is told', async () => {
+  test('with an unknown id begins anew, and says so', async () => {
     const blocker = await app.block('dax0.0');
     const { id } = (await app.post(COPY, ASYNC)).json();
     for (const last of ['nonsense', '0123456789ab-17', '0', '999999999999-999999999']) {

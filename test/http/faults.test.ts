@@ -122,7 +122,7 @@ describe('faults', () => {
       expectProblem(destination, 503, 'device_gone');
     });
 
-    test('segments before it are done, and the one that failed is told', async () => {
+    test('segments before it are done, and the answer names the one that failed', async () => {
       const at = (src_offset: number) => ({ src_offset, dst_offset: 0, size: 4096 });
       const segments = [at(0), at(4096), at(SIZE - 4096), at(0)];
       const { src_offset: _, dst_offset: __, ...devices } = COPY;

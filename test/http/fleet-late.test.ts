@@ -16,7 +16,7 @@ import { startTestApp, type TestApp } from '../support/app.ts';
 import { FakeEtcd } from '../support/fake-etcd.ts';
 import { bearer, writeTokens } from '../support/tokens.ts';
 
-/** How late one of the gateways hears of changes. */
+/** How late one of the gateways receives changes. */
 const LAG_MS = 200;
 const UUID = '9fb5dd70-c631-4a13-becb-7fd18b56ae49';
 

@@ -143,7 +143,7 @@ describe('a gateway', () => {
     expect((await ask('DELETE', '/hosts/hosta', undefined, as)).statusCode).toBe(404);
     const url = { url: 'http://127.0.0.1:1' };
     expect((await ask('PUT', '/hosts/hosta', url, as)).statusCode).toBe(403);
-    // It sees everybody's transfers, of its own hosts.
+    // It sees everybody's transfers on its hosts.
     const { transfers } = (await ask('GET', '/transfers', undefined, as)).json();
     expect(transfers).toEqual([]);
   });

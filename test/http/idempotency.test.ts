@@ -230,7 +230,7 @@ test('a replay is given though the copy would not be possible any more', async (
   }
 });
 
-test('what is no key is told before what the body names is looked at', async () => {
+test('an invalid key is reported before what the body names is looked at', async () => {
   const none = 'k'.repeat(256);
   const problem = expectProblem(
     await post(none, { ...COPY, device_name: 'dax9.0' }),

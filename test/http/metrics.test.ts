@@ -20,7 +20,7 @@ async function value(sample: string): Promise<number> {
   return Number(line?.split(' ').at(-1) ?? 0);
 }
 
-/** Sends a request and leaves after so many milliseconds. */
+/** Sends a request, and disconnects after some milliseconds. */
 async function sendAndLeave(request: string, ms: number): Promise<void> {
   const socket = connect(port, '127.0.0.1');
   socket.on('error', () => {});

@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => app.close());
 
-test('whoever sends one wrong request after the other has the next refused unread', async () => {
+test('a client that sends one wrong request after the other has the next refused unread', async () => {
   const wrong = (remoteAddress: string) => ({
     ...({ method: 'POST', url: '/transfers', remoteAddress } as const),
     headers: { 'content-type': 'application/json' },
@@ -29,7 +29,7 @@ test('whoever sends one wrong request after the other has the next refused unrea
   for (const url of ['/livez', '/readyz', '/metrics']) {
     expect((await app.ask({ url })).status).toBe(200);
   }
-  // It is over with the second.
+  // The second ends it.
   await sleep(1000);
   expect((await app.ask(good('127.0.0.1'))).status).toBe(201);
 });

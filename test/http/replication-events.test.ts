@@ -86,7 +86,7 @@ function eventsOf(wire: Wire): Event[] {
 const watch = (path: string, name = 'anna', headers: Record<string, string> = {}) =>
   new Wire(port).send(request(`GET ${path}`, { ...bearer(name), ...headers }));
 
-test('a stream of all has each status of a replication, under names of its own', async () => {
+test('a stream of all has each status of a replication, under its own event names', async () => {
   hold();
   const all = watch('/events');
   const others = watch('/events', 'bert');

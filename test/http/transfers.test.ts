@@ -267,7 +267,7 @@ describe('cancel', () => {
     expect((await app.post(COPY)).statusCode).toBe(201);
   });
 
-  test('one that is over: 409 not_cancellable, with the transfer', async () => {
+  test('one that has finished: 409 not_cancellable, with the transfer', async () => {
     const { id } = (await app.post(COPY)).json();
     const problem = expectProblem(await cancel(id), 409, 'not_cancellable');
     expect(problem.transfer).toMatchObject({ id, status: 'succeeded' });

@@ -166,7 +166,7 @@ describe.each(WAYS)('uploads %s', (way, pastNodeFrom) => {
       expect(bodies.filter((body) => body.equals(left))).toHaveLength(1);
     });
 
-    test('cut at any byte: what arrived is written, nothing else, and all is let go', async () => {
+    test('cut at any byte: what arrived is written, nothing else, and no descriptor stays open', async () => {
       const descriptors = () => readdirSync('/proc/self/fd').length;
       const open = descriptors();
       const before = await counted(app);
@@ -359,7 +359,7 @@ describe.each(WAYS)('uploads %s', (way, pastNodeFrom) => {
     60_000,
   );
 
-  test('one that is under way at the end of the drain is told so', async () => {
+  test('one that is under way at the end of the drain is answered with shutting_down', async () => {
     await start();
     const wire = new Wire(port).send(head(4 * MIB)).send(bytes.subarray(0, MIB));
     await arrives(MIB);

@@ -130,7 +130,7 @@ describe('on the wire', () => {
     expect(answer.headers.allow).toMatch(/GET/);
   });
 
-  test('an upgrade is not taken up, and the request answered', async () => {
+  test('an upgrade is ignored, and the request answered', async () => {
     for (const upgrade of ['websocket', 'h2c']) {
       const fields = { connection: 'upgrade', upgrade, 'sec-websocket-key': 'AAAA' };
       const answer = await exchange(port, request('GET /livez', fields));

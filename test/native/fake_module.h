@@ -23,7 +23,7 @@ enum fate {
 	FATE_MAP,
 	FATE_ABORTED,
 	FATE_CHANNEL,   /* its channel was removed */
-	FATE_HANG,      /* until its time is over; it is copied long after that */
+	FATE_HANG,      /* until its time limit; it is copied long after that */
 	FATE_UNSETTLED = 0x100, /* with one that fails: it is copied long after that */
 };
 

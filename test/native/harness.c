@@ -169,7 +169,7 @@ static bool wait_for(pid_t child, int *status)
 		in_time = poll(&ended, 1, (int)LIMIT_SECONDS * 1000) > 0;
 		close(descriptor);
 	}
-	/* The test leads a group of its own, with whatever it has started. */
+	/* The test leads its own process group, with all processes that it has started. */
 	if (!in_time)
 		kill(-child, SIGKILL);
 	while (waitpid(child, status, 0) < 0 && errno == EINTR)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A small test harness after the kernel's kselftest_harness.h: each test runs
- * in a process of its own with a time limit, so that a crash or a hang fails
+ * in its own process with a time limit, so that a crash or a hang fails
  * that test and no other. Output is TAP with a summary as its last line.
  */
 #ifndef HARNESS_H

@@ -45,7 +45,7 @@ TEST(cancel_stops_a_copy_at_the_next_piece)
 	CHECK_EQ(gate.arrived, 3);
 }
 
-/* Nothing was left to be done when it came: the real end is success. */
+/* The job was done before the cancel came: it ends with success. */
 TEST(cancel_during_the_last_piece_does_not_undo_success)
 {
 	struct context context = context_open(1);

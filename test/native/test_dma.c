@@ -11,7 +11,7 @@ static struct dma_shim_completion copy_one(struct dma_context *dma, uint64_t siz
 	return done_of(&dma->context, 1);
 }
 
-/* The first so many operations meet this fate, all others succeed. */
+/* The first `countdown` operations meet this fate, all others succeed. */
 static _Atomic int countdown;
 static _Atomic int fate_then;
 
@@ -129,7 +129,7 @@ TEST(dma_reaches_attached_devices_only)
 	job.flags = DMA_SHIM_JOB_CHECKSUM;
 	CHECK_EQ(submit_one(context, job, 0, 0, 1), -EOPNOTSUPP);
 
-	/* Nothing is left in use, and the region goes with the device. */
+	/* Nothing is in use any more, and the region goes with the device. */
 	CHECK_EQ(fake.regions, 2);
 	CHECK_EQ(dma_shim_dma_attach(context->shim, dma.a.handle), 0);
 	CHECK_EQ(fake.regions, 2);
@@ -649,7 +649,7 @@ static enum fate hang_low(const struct fake_operation *operation)
 	return operation->part.dst_offset < 4096 ? FATE_HANG : FATE_DONE;
 }
 
-/* Told as over when the hardware can write no more; others do not wait for it. */
+/* It ends once the hardware can no longer write; others do not wait for it. */
 TEST(dma_job_is_held_until_it_is_settled)
 {
 	struct dma_context dma = dma_context_open(4 * MIB);

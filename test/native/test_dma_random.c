@@ -3,7 +3,7 @@
  * Random jobs, priorities, cancels and time limits on a module where anything
  * may go wrong, against a model. Whatever happens: a job that says it is done
  * has copied what the model says, every job ends once, and nothing writes to
- * the memory of a job that is over.
+ * the memory of a job that has finished.
  */
 #include "fake_module.h"
 

@@ -393,7 +393,7 @@ TEST(a_failed_sync_fails_all_that_were_in_flight_there)
 	CHECK_EQ(status[1], -EIO);
 	CHECK_EQ(status[2], -EIO);
 	CHECK_EQ(status[3], 0);
-	/* It had calls of its own, and they did not fail. */
+	/* It made its own calls, and they did not fail. */
 	CHECK_EQ(call_count, 3);
 
 	/* What begins later has nothing to do with it. */
@@ -421,7 +421,7 @@ TEST(jobs_that_wait_for_one_window_share_a_call)
 		if (n == 0)
 			gate_await(&gate, 1);
 	}
-	/* One thread copies in turns: when this is over, the others wait. */
+	/* One thread copies in turns: when this one finishes, the others wait. */
 	CHECK_EQ(submit_one(&context, job_of(JOBS, a.handle, a.handle), 0, 8192, 1), 0);
 	done_of(&context, JOBS);
 	gate_let(&gate, GATE_OPEN);

@@ -334,7 +334,7 @@ TEST(operations_that_do_not_fit_are_refused)
 	context_close(&pair.context);
 }
 
-/* A line that a fill may have left in a cache is written back: its ragged ends, too. */
+/* Cache lines that a fill may have left dirty are written back, those at its unaligned ends, too. */
 TEST(a_fill_is_written_back)
 {
 	struct context context = context_open(1);

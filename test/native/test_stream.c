@@ -588,7 +588,7 @@ TEST(a_tag_in_flight_is_refused_and_leaks_no_descriptor)
 	context_close(&context);
 }
 
-/* Many that are cut at random moments, by either side: each ends once, and nothing is left. */
+/* Many that are cut at random moments, by either side: each ends once, and nothing leaks. */
 TEST(streams_that_are_cut_at_random_all_end)
 {
 	struct context context = context_open(2);
@@ -812,7 +812,7 @@ TEST(what_is_received_counts_as_durable_only_if_its_sync_succeeds)
 	context_close(&context);
 }
 
-/* Until so many bytes of it have come, and the stream waits for more */
+/* Wait until this many bytes have arrived and the stream waits for more. */
 static void wait_until_received(struct context *context, uint64_t tag, uint64_t size)
 {
 	bool idle = false;
@@ -936,7 +936,7 @@ TEST(an_end_that_comes_too_soon_tells_how_far_it_came)
 		CHECK_EQ(done.bytes_done, size);
 		CHECK_EQ(done.received, size);
 		CHECK_EQ(memcmp(file.bytes, bytes, size), 0);
-		/* Whoever reads next sees the end, too. */
+		/* The next reader sees the end, too. */
 		CHECK_EQ(read(ends.ours, noise, 1), 0);
 		close_ends(&ends);
 	}

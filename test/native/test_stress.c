@@ -15,7 +15,7 @@ struct hammer {
 	pthread_t thread;
 };
 
-/* Each in a stripe of the device of its own: what they do must not race. */
+/* Each has its own stripe of the device, so that their bytes do not race. */
 static void *hammer_main(void *argument)
 {
 	struct hammer *hammer = argument;

@@ -20,7 +20,7 @@ function temporaryDirectory(): string {
   return mkdtempSync(join(tmpdir(), 'dmad-test-'));
 }
 
-test('over a Unix socket, and over TLS with a certificate of its own', async () => {
+test('over a Unix socket, and over TLS with a client certificate', async () => {
   const directory = temporaryDirectory();
   const ca = makeCertificate(directory, 'ca');
   const server = makeCertificate(directory, 'server', ca);

@@ -165,7 +165,7 @@ describe('transfers', () => {
     }
   });
 
-  deepTest('cancelled by another dmactl, and one that is over cannot be', async () => {
+  deepTest('cancelled by another dmactl, and one that has finished cannot be', async () => {
     const release = await block('dax1.0');
     const waiting = dmactl.start('copy', 'dax0.0:0+4KiB', 'dax1.0:0', '--label', 'to=cancel');
     const client = connect({ url });
@@ -209,7 +209,7 @@ describe('transfers', () => {
     });
   });
 
-  deepTest('changed while it waits, and not once it is over', async () => {
+  deepTest('changed while it waits, and not once it has finished', async () => {
     const release = await block('dax1.0');
     const copy = ['copy', 'dax0.0:0+4KiB', 'dax1.0:0', '--detach', '--timeout', '1h'];
     const labels = ['--label', 'a=1', '--label', 'b=2'];

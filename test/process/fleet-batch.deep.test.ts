@@ -126,7 +126,7 @@ suite(`batches and changes in a fleet${why}`, () => {
     expect(outside.body.errors[0].pointer).toMatch(/^\/transfers\/0\//);
   });
 
-  test('what is queued on its host is changed there, and what is over is not', async () => {
+  test('what is queued on its host is changed there, and what has finished is not', async () => {
     const release = fleet.block(0, 'dax1.0');
     let body = { id: '', status: '' };
     // Until the upload holds the bytes.

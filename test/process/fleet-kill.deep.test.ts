@@ -89,7 +89,7 @@ suite(`gateways that are killed${why}`, () => {
     await fleet.startGateway(owner);
   }, 120_000);
 
-  test('one that is told to stop answers those who wait, and leaves its hosts at once', async () => {
+  test('one that gets SIGTERM answers those who wait, and leaves its hosts at once', async () => {
     const { gateway: owner } = await ownerOf();
     const unblock = fleet.block(0, 'dax0.0');
     const { copy } = steps(0, 1);

@@ -13,7 +13,7 @@ const TRANSFERS = 20_000;
 const COPY = { device_name: 'dax0.0', src_offset: 0, dst_offset: 4096, size: 4096 };
 const KNOWN = /all transfers of earlier daemons are known/;
 
-test('what is accepted while a long history is read is told of as it is', async () => {
+test('what is accepted while a long history is read is shown as it is', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'dmad-history-'));
   const environment = { DMAD_STATE_DIR: directory };
   const first = new Daemon(environment);

@@ -20,7 +20,7 @@ beforeAll(() => {
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 describe('clients that hold connections for nothing', () => {
-  test('are let go: no byte, half a header, a byte now and then, no handshake', async () => {
+  test('are disconnected: no byte, half a header, a byte now and then, no handshake', async () => {
     const { cert, key } = makeCertificate(directory, 'server');
     const daemon = new Daemon();
     const secure = new Daemon({ DMAD_TLS_CERT: cert, DMAD_TLS_KEY: key });
@@ -40,7 +40,7 @@ describe('clients that hold connections for nothing', () => {
     await Promise.all([daemon.stop(), secure.stop()]);
   });
 
-  test('whoever ends in the middle of a request is not waited for', async () => {
+  test('a client that ends in the middle of a request is not waited for', async () => {
     const daemon = new Daemon();
     const port = portOf(await daemon.ready());
     const cut = [

@@ -197,7 +197,7 @@ describe('changes, dependencies and batches of an earlier daemon', () => {
   };
   const over = { finished: 'succeeded', 'finished behind': 'succeeded' };
 
-  deepTest('are taken up', async () => {
+  deepTest('are recovered', async () => {
     await take(FORMAT_3);
     const url = await start();
     expect(await ended(url)).toEqual({

@@ -166,7 +166,7 @@ describe('over TLS, with tokens and client certificates', () => {
     expect(code).toBe('peer_unreachable');
     expect(detail).toContain('ERR_TLS_CERT_ALTNAME_INVALID');
   });
-  test('a certificate of its own that the peer does not trust', async () => {
+  test('a client certificate that the peer does not trust', async () => {
     const wrong = { ca: ca.cert, cert: stranger.cert, key: stranger.key, token_file: 'reader' };
     // The peer may trust it later, so that it is tried again until the timeout.
     expect(await attempt(wrong, { timeout_ms: 1000 })).toMatchObject({

@@ -22,7 +22,7 @@ const FLOODERS = 4;
 /** The last part of the time goes by without a kill, to see whether memory grows. */
 const QUIET_PART = 1 / 3;
 const WARM_UP_PART = 1 / 4;
-/** Of the others so many run with a full disk for their log. */
+/** How many of the others run with a full disk for their log. */
 const FULL_DISK_ONE_IN = 4;
 /** What a transfer with a key takes of memory, for a day. In bytes. */
 const KEPT_BYTES = 2500;

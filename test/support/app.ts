@@ -73,7 +73,7 @@ export interface TestAppOptions {
   prepare?(stateDir: string): void;
 }
 
-/** The daemon without a listener, on devices of its own. */
+/** The daemon without a listener, on its own devices. */
 export async function startTestApp(options: TestAppOptions = {}): Promise<TestApp> {
   const stateDir = mkdtempSync(join(options.parentDir ?? tmpdir(), 'dmad-test-'));
   options.prepare?.(stateDir);

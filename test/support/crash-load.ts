@@ -27,7 +27,7 @@ export function devicesFor(workers: number): string {
 }
 
 /**
- * A client that copies, fills and compares in a region of its own, one request after the other, and knows
+ * A client that copies, fills and compares in its own region, one request after the other, and knows
  * what must be in it, whenever the daemon is killed.
  */
 export class Worker {

@@ -33,7 +33,7 @@ export interface Exit {
   stderr: string;
 }
 
-/** The daemon as a process of its own. */
+/** The daemon in its own process. */
 export class Daemon {
   readonly child: ChildProcess;
   readonly exited: Promise<Exit>;

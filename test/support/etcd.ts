@@ -39,7 +39,7 @@ export interface ClusterOptions {
   lifetimeMs?: number;
 }
 
-/** A member of a cluster, as a process of its own with a directory of its own. */
+/** A member of a cluster, with its own process and directory. */
 interface Member {
   command: string[];
   url: string;

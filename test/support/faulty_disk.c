@@ -29,7 +29,7 @@ struct control {
 	uint32_t error;		/* errno; 0 with RANDOM: EIO or ENOSPC */
 	uint32_t after;		/* enum moment; RANDOM: any */
 	uint32_t read_only;	/* from the first fault on, nothing can be written */
-	uint32_t one_in;	/* RANDOM: one in so many operations fails */
+	uint32_t one_in;	/* RANDOM: one in this many operations fails */
 	uint32_t operations;	/* so far, written here */
 	uint32_t faults;	/* so far, written here */
 };

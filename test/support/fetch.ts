@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Answer } from './conformance.ts';
 
-/** fetch() to a daemon that is a process of its own. */
+/** fetch() to a daemon in its own process. */
 export async function fetchAnswer(url: string, options: RequestInit = {}): Promise<Answer> {
   const response = await fetch(url, { signal: AbortSignal.timeout(60_000), ...options });
   const body = Buffer.from(await response.arrayBuffer());

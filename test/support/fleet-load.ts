@@ -10,9 +10,9 @@ const REPEAT_MS = 100;
 const CHECKS_AT_ONCE = 8;
 /** How many pairs a batch has at most. */
 const MAX_BATCHED = 4;
-/** One pair in so many goes on to another host, if there is one. */
+/** One pair in this many is replicated to another host, if there is one. */
 const PAIRS_A_RELAY = 4;
-/** One in so many is changed once it is accepted. */
+/** One in this many is changed once it is accepted. */
 const PAIRS_A_CHANGE = 3;
 
 interface Sent {
@@ -52,7 +52,7 @@ export class FleetLoad {
     return this.#sent.length;
   }
 
-  /** Sends until it is told to stop. */
+  /** Sends until `stop` is called. */
   async run(stop: AbortSignal): Promise<void> {
     this.#round++;
     this.#pairs = [];
@@ -212,7 +212,7 @@ function withIds({ depends_on, ...body }: Step['body'], before: readonly Sent[])
   return { ...body, depends_on: depends_on.map((name) => before[Number(name.slice(1))]?.id) };
 }
 
-/** The same in a batch that begins with so many others. */
+/** The same in a batch that begins with that many others. */
 function shifted({ key, body }: Step, base: number): Step {
   const { depends_on } = body;
   if (depends_on === undefined) return { key, body };

@@ -3,7 +3,7 @@
 export const BLOCK = 4096;
 /** As many blocks as dax1.0 of a host has, without the first. */
 export const MAX_PAIRS = 255;
-/** Where on dax2.0 replications write: each source has a region of its own. */
+/** Where on dax2.0 replications write: each source has its own region. */
 const REGIONS_AT = 2 ** 24;
 const REGION = 2 ** 22;
 

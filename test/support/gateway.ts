@@ -4,7 +4,7 @@ import { Daemon, type DaemonOptions } from './daemon.ts';
 
 const MAIN = fileURLToPath(new URL('../../services/fleet/main.js', import.meta.url));
 
-/** A gateway of a fleet, as a process of its own. */
+/** A gateway of a fleet, in its own process. */
 export class Gateway extends Daemon {
   constructor(etcd: string, environment: Record<string, string> = {}, options: DaemonOptions = {}) {
     super(

@@ -5,7 +5,7 @@ import { readBatch } from '../../services/daemon/journal/batch-row.ts';
 import { Journal } from '../../services/daemon/journal/journal.ts';
 import type { Rows, Store } from '../../services/daemon/journal/store.ts';
 
-/** A disk in memory, that fails as it is told to. */
+/** A disk in memory that fails when a test wants it to. */
 export class MemoryStore implements Store {
   /** What a crash leaves. */
   readonly rows: Map<string, string>;

@@ -155,7 +155,7 @@ describe('readConfig', () => {
     expect(failure({ DMAD_SOCKET_GROUP: 'dmad' })).toContain('DMAD_SOCKET_GROUP needs DMAD_SOCKET');
   });
 
-  test('lists variables that mean nothing, and only those of its own', () => {
+  test('lists unknown variables that begin with its prefix, and no others', () => {
     const config = read({
       DMAD_PROT: '1',
       DMAD_: '2',

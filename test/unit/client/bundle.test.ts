@@ -8,7 +8,7 @@ import { expect, test } from '@jest/globals';
 const ROOT = fileURLToPath(new URL('../../../..', import.meta.url));
 const CLIENT = resolve(ROOT, 'dist/services/client');
 
-/** Run in a process of its own: a bundler is a native module. */
+/** Run in its own process: a bundler is a native module. */
 const BUNDLE = `
   import { rolldown } from 'rolldown';
   const bundle = await rolldown({ input: process.argv[1], platform: 'browser', logLevel: 'silent' });

@@ -19,7 +19,7 @@ test('all of the dashboard has 100 KB at most, gzipped', () => {
   expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThanOrEqual(MOST_GZIPPED);
 });
 
-test('its page has neither script nor style of its own, which the policy would not let it', () => {
+test('its page has no inline script or style, which the policy forbids', () => {
   const [page = ''] = textOf(/index\.html$/);
   expect(page).not.toMatch(/<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon[a-z]+=/);
 });

@@ -44,7 +44,7 @@ describe('the bytes of a device that a transfer uses', () => {
     expect(rangesOn('d1', compare).map(({ use }) => use)).toEqual(['read']);
   });
 
-  test('one that waits will, one that is over does not', () => {
+  test('one that waits will, one that has finished does not', () => {
     const queued = rangesOn('d1', { ...copy, status: 'queued', bytes_completed: 0 });
     expect(queued.map(({ use }) => use)).toEqual(['write_later']);
     for (const status of ['succeeded', 'failed', 'cancelled', 'interrupted'] as const) {
@@ -77,7 +77,7 @@ describe('the bytes that others use', () => {
     ...{ request_id: 's', device_name: 'd0', offset: 5, size: 20, bytes_completed: 7 },
   };
 
-  test('a replication writes its destination, until it is over', () => {
+  test('a replication writes its destination until it has finished', () => {
     const of = { offset: 300, size: 40, done: 10, user: 'r' };
     expect(replicatedOn('d1', replication)).toEqual([{ ...of, use: 'write' }]);
     expect(replicatedOn('d0', replication)).toEqual([]);
@@ -97,7 +97,7 @@ describe('the bytes that others use', () => {
     ).toEqual([]);
   });
 
-  test('bad blocks and what is inconsistent are faults, with the replication as far as it is told', () => {
+  test('bad blocks and inconsistent ranges are faults, with the replication if it is shown', () => {
     const device = {
       bad_blocks: [{ offset: 0, size: 1 }],
       inconsistent: [{ offset: 2, size: 3, replication: 'r' }],

@@ -20,11 +20,11 @@ describe('a rate', () => {
     return samples;
   };
 
-  test.each([10, 100, 250, 1000])('of a steady copy that is told of each %i ms is right', (ms) => {
+  test.each([10, 100, 250, 1000])('of a steady copy that is updated every %i ms is right', (ms) => {
     expect(rateOf(steady(10, ms), 10_000)).toBeCloseTo(1e6);
   });
 
-  test('takes no memory, however often it is told', () => {
+  test('takes no memory, however often it is updated', () => {
     expect(steady(60, 1).length).toBeLessThanOrEqual(16);
   });
 

@@ -17,7 +17,7 @@ test('those that run come before those that wait, and those that end leave', () 
   expect([store.active.value, store.ended.value]).toEqual([['a', 'c'], ['b']]);
 });
 
-test('a list is told of progress not at all, the transfer each time', () => {
+test('progress updates the transfer each time, and its list never', () => {
   const store = new WorkStore<Transfer>();
   store.apply([transfer('a', 'running')], 0);
   let lists = 0;
@@ -28,7 +28,7 @@ test('a list is told of progress not at all, the transfer each time', () => {
   expect([lists, changes]).toEqual([1, 11]);
 });
 
-test('each engine is told of its bytes once', () => {
+test('the bytes of each engine are counted once', () => {
   const bytes: number[] = [];
   const store = new WorkStore<Transfer>({ onBytes: (_transfer, count) => bytes.push(count) });
   store.apply([transfer('a', 'running', 5)], 0);

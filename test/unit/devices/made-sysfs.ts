@@ -30,7 +30,7 @@ export function daxDevices(...devices: MadeDevice[]): SysfsTree {
   return tree;
 }
 
-/** A region with attributes of its own. @param bus `nd` for an NVDIMM's, `cxl` for CXL */
+/** A region with its attributes. @param bus `nd` for an NVDIMM's, `cxl` for CXL */
 export function region(path: string, attributes: Record<string, string>, bus = 'nd'): SysfsTree {
   const directory = `/devices/${path}`;
   const up = '../'.repeat(directory.split('/').length - 1);

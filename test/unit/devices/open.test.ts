@@ -28,7 +28,7 @@ const EAGAIN = -11;
 const EACCES = -13;
 const ENOENT = -2;
 
-/** An engine that opens whatever it is told to, or fails as it is told to. */
+/** An engine that opens any device, or fails as a test says. */
 class FakeEngine {
   readonly opened: { path: string; spec: DeviceSpec }[] = [];
   failure: number | undefined;
@@ -138,7 +138,7 @@ describe('openDevices', () => {
     const tree = recordedSysfs('7.3');
     const region = '/sys/devices/platform/ACPI0012:00/ndbus0/region0';
     tree[`${region}/badblocks`] = { file: '8 8\n' };
-    // As whoever is not root meets it.
+    // As users other than root see it.
     tree[`${region}/resource`] = { error: 'EACCES' };
     expect(
       open('auto', tree)

@@ -221,7 +221,7 @@ describe('discoverDaxDevices', () => {
       expect(discover(tree)[0]?.persistenceDomain).toBe('volatile');
     });
 
-    test('of each device is that of its own region', () => {
+    test('of each device is that of its region', () => {
       const parents = 'platform/ACPI0012:00/ndbus0';
       const tree = {
         ...daxDevices(

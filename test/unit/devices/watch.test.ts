@@ -28,7 +28,7 @@ import { daxDevices, region } from './made-sysfs.ts';
 const SIZE = 2 ** 21;
 const NAMES = ['dax0.0', 'dax1.0', 'dax3.0'];
 
-/** Opens whatever it is told to; a handle is never given twice. */
+/** Opens any device; a handle is never given twice. */
 class FakeEngine {
   #last = 0;
   readonly open = new Map<number, string>();
@@ -55,7 +55,7 @@ class FakeEngine {
   }
 }
 
-/** A sysfs with the devices of NAMES, each in an NVDIMM region of its own, that can be changed. */
+/** A sysfs with the devices of NAMES, each in its own NVDIMM region, that can be changed. */
 class Sysfs {
   readonly root: string;
   readonly remove: () => void;
@@ -208,7 +208,7 @@ describe('DeviceWatch', () => {
     expect(device('dax0.0').state).toBe('online');
   });
 
-  test('takes up new devices where nobody chose, but none that must not be touched', () => {
+  test('opens new devices if none were chosen, but none that must not be touched', () => {
     start();
     sysfs.show('dax3.0');
     sysfs.bind('dax3.0', 'kmem');
@@ -229,7 +229,7 @@ describe('DeviceWatch', () => {
     expect(inventory.list().map((each) => each.kind)).toEqual([kind]);
   });
 
-  test('takes up no device while files stand in for all', () => {
+  test('opens no new device while all devices are emulated', () => {
     for (const name of ['dax0.0', 'dax1.0']) sysfs.hide(name);
     start();
     expect(device('dax0.0').kind).toBe('emulated');

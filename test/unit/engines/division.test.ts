@@ -15,7 +15,7 @@ const job = {
   segments: SegmentList.of({ src_offset: 5000, dst_offset: 100, size: SIZE }),
 } satisfies Job;
 
-/** An engine that does as it is told. */
+/** An engine whose jobs end as a test says. */
 class FakeEngine {
   readonly jobs: { job: Job; listener: JobListener }[] = [];
   readonly cancelled: number[] = [];

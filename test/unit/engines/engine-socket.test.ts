@@ -165,14 +165,14 @@ describe('Engine, reading completions', () => {
     expect(pending).toEqual([1000, 600, 100, 0]);
   });
 
-  describe('what is over when the shim returns', () => {
+  describe('jobs that have finished when the shim returns', () => {
     const submit = (done: JobListener['done']) => engine.submit(job as unknown as Job, { done });
 
     afterEach(() => {
       jest.restoreAllMocks();
     });
 
-    test('is told in the same turn, and so is what begins for it', async () => {
+    test('are reported in the same turn, and so are jobs that start because of it', async () => {
       ends = () => 1;
       jest.spyOn(performance, 'now').mockReturnValue(0);
       const heard: number[] = [];
@@ -229,7 +229,7 @@ describe('Engine, reading completions', () => {
       expect(await turn()).toEqual([1, 1, 2, 2, 2]);
     });
 
-    test('is told beside what was refused and what goes on', async () => {
+    test('are reported beside jobs that were refused and jobs that still run', async () => {
       ends = (index) => [1, -constants.errno.ERANGE, 0][index] as number;
       const heard: [number, number][] = [];
       const tags = [0, 1, 2].map((index) =>

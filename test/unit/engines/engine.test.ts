@@ -296,7 +296,7 @@ describe('Engine', () => {
       else expect(bytesDone).toBeLessThan(half);
     }
     expect(completions.some(({ status }) => status === -125)).toBe(true);
-    // Of what is over, or never was, nothing.
+    // Of jobs that have finished, or never were, nothing.
     for (const tag of [...tags, 0, 2 ** 52]) engine.cancel(tag);
   });
 
@@ -316,7 +316,7 @@ describe('Engine', () => {
     for (const other of [tag, 0, 2 ** 52]) engine.setTimeout(other, 1);
   });
 
-  test('holds the memory of a job until it is over, and no longer', async () => {
+  test('holds the memory of a job until it has finished, and no longer', async () => {
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
     const { over, listener } = awaited();
@@ -324,7 +324,7 @@ describe('Engine', () => {
     const memory = new WeakRef((held[0] as Buffer).buffer);
     // A WeakRef keeps what it names for the turn in which it is made.
     await nextTurn();
-    // In a function of its own: no closure that lives on may see the memory.
+    // In its own function: no closure that lives on may see the memory.
     const submit = () => {
       const [bytes = Buffer.alloc(0)] = held.splice(0);
       const segments = [{ src_offset: 0, dst_offset: 0, size: bytes.length }];

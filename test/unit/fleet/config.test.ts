@@ -11,7 +11,7 @@ const environment = {
 };
 
 describe("a gateway's configuration", () => {
-  test('names variables that mean nothing, and only those of its own', () => {
+  test('names unknown variables that begin with its prefix, and no others', () => {
     expect(readFleetConfig(environment).unknown_variables).toEqual(['DMAD_FLEET_TOKEN_FILE']);
   });
 

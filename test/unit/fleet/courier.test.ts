@@ -573,7 +573,7 @@ describe('a courier', () => {
     expect(host.ran).toEqual([first.id]);
   });
 
-  test('20 h are over though the clock of who accepted it is ahead', async () => {
+  test('20 h pass even if the clock of the gateway that accepted it is ahead', async () => {
     const { host, make, accept, ended } = await setUp();
     host.fate = () => 'away';
     const record = recordOf({}, { acceptedAt: Date.now() + 3_600_000 });

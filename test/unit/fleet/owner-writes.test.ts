@@ -162,7 +162,7 @@ describe("an owner's writes", () => {
     }
   });
 
-  test('a gateway that does not own the host is told so, and writes nothing', async () => {
+  test('a gateway that does not own the host gets an error, and writes nothing', async () => {
     const record = recordOf();
     await acceptor.accept(record);
     await etcd.write([], [{ put: keys.owner('hosta'), value: 'other' }]);

@@ -7,7 +7,7 @@ import { boundEachAddress } from '../../../services/http/server.ts';
 
 const REQUEST = 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n';
 
-test('one address may have so many connections, and others have theirs', async () => {
+test('the number of connections is limited for each address', async () => {
   const server = createServer((_request, response) => response.end('here'));
   boundEachAddress(server, 3);
   server.listen(0, '127.0.0.1');

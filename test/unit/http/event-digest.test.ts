@@ -74,7 +74,7 @@ test('what is sent is in the order of its numbers, also a status that later prog
   ]);
 });
 
-test('of those that came and went some are told, of those that were known all', () => {
+test('the digest has some of the transfers that came and went, and all that were known', () => {
   const { digest, sent } = gather();
   const known = Array.from({ length: 300 }, (_, index) => transfer(`known ${index}`));
   for (const each of known) digest.add(event(each));

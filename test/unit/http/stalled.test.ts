@@ -36,7 +36,7 @@ describe('StalledReaders', () => {
     readers.add(socket as unknown as Socket);
   });
 
-  test('whoever takes nothing is closed in the end, also where more is written', () => {
+  test('a client that reads nothing is disconnected in the end, even if more is written', () => {
     socket.write(1000, true);
     readers.check(0);
     socket.write(1000, false);
@@ -61,7 +61,7 @@ describe('StalledReaders', () => {
     expect(socket.destroyed).toBe(true);
   });
 
-  test('whoever takes a part of one large write, or write after write, is not', () => {
+  test('a client that reads part of a large write, or one write after the other, is not', () => {
     socket.write(100, true);
     for (let now = 0; now < 10 * STALL_MS; now += STALL_MS / 2) {
       readers.check(now);

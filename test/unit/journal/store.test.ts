@@ -172,7 +172,7 @@ describe('openStore', () => {
     },
   );
 
-  test('a table that is missing is told, and the rest is used', async () => {
+  test('a missing table is reported, and the others are used', async () => {
     await write(hundred);
     await write([100]);
     rmSync(file(/\.(ldb|sst)$/));

@@ -9,7 +9,7 @@ function scheduler(lanes: number[], maxWaiting = ROOMY, maxWaitingOfOne = ROOMY)
   return new Scheduler<string>({ lanes, maxWaiting, maxWaitingOfOne, maxEntries: 100_000 });
 }
 
-/** An operation on bytes of its own. */
+/** An operation on its own bytes. */
 let place = 0;
 function add(to: Scheduler<string>, client: string, lane = 0, bytes = 1, rate?: number, now = 0) {
   const access = { device: 0, offset: place++ * 2, size: 1, write: true };

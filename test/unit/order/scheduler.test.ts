@@ -506,7 +506,7 @@ describe('Scheduler', () => {
       expect(scheduler).toMatchObject({ waiting: 0, started: 0 });
     });
 
-    test('all behind one, each in a place of its own', () => {
+    test('all behind one, each in its own place', () => {
       const scheduler = bounded(4 * COUNT);
       scheduler.accept(-1, [write(0, 8 * COUNT)], 0);
       const tickets = Array.from({ length: COUNT }, (_, i) =>

@@ -74,7 +74,7 @@ describe('BlockSet', () => {
     );
   });
 
-  test('bits beyond its end, which a journal might have, are none of its own', () => {
+  test('ignores bits beyond its end, which a journal might have', () => {
     const set = new BlockSet(10);
     set.restore(0, Buffer.alloc(4096, 0xff).toString('base64'));
     expect(set.countIn(0, 10)).toBe(10);

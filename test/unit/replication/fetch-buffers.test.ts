@@ -26,14 +26,14 @@ test('a replication has its own buffer, however many the others hold', async () 
   const further = other.borrow(SIZE, signal);
   expect(await isLent(further)).toBe(false);
   own.end();
-  // Its own one goes to the one of its own that waits, past those of others.
+  // Its reserved buffer goes to its own waiting fetch, past those of other replications.
   expect(await isLent(further)).toBe(true);
   expect(await isLent(waiting)).toBe(false);
   held[0]?.end();
   expect(await isLent(waiting)).toBe(true);
 });
 
-test('what waits for a buffer hears of an abort, and holds up nobody behind it', async () => {
+test('an aborted wait for a buffer ends, and does not delay those behind it', async () => {
   const buffers = new FetchBuffers();
   const share = buffers.share();
   const held = await Promise.all(Array.from({ length: POOLED }, () => share.borrow(SIZE, signal)));

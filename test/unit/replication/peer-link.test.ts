@@ -11,7 +11,7 @@ import { makeCertificate } from '../../support/certificates.ts';
 
 let directory: string;
 let https: ReturnType<typeof createHttpsServer>;
-/** Stands before the peer, and answers what is no TLS while it is told to. */
+/** Stands before the peer, and can answer something that is not TLS. */
 let front: Server;
 let garbage = false;
 let ca: string;

@@ -22,7 +22,7 @@ const ORIGIN = { requestId: 'r', client: 'anna', key: 'k', trace: undefined };
 const ANNA = { name: 'anna', scopes: new Set<never>() };
 const REFUSAL = new Problem('storage_full', 'full');
 
-/** A disk that decides when it is told to. */
+/** A disk whose writes end when a test says so. */
 class Disk {
   accepted = () => {};
   refused = (_problem: Problem) => {};
@@ -205,7 +205,7 @@ test('what clients must find at once is read first, in slices, and other work go
   expect(service.inconsistentBytes(makeDevice())).toBe((count / 3) * 4096);
 });
 
-test('the rest is known behind that, and whoever asks for it waits', async () => {
+test('the other replications are read after that, and a request for one waits', async () => {
   const count = 1000;
   const stored = history(count);
   await service.read(storedRows(stored));

@@ -108,7 +108,7 @@ describe('inconsistent ranges', () => {
     expect(ranges(store, { ...DEVICE, name: 'dax9.9' })).toHaveLength(1);
   });
 
-  test('are cut by whatever else writes there, and what cuts them is told', () => {
+  test('are cut by other writes there, and their writers are reported as changed', () => {
     const [first, second] = [make({ consistency: 'inconsistent', size: 100 }), make()];
     const changed: Writer[] = [];
     const store = new ReplicationStore(
@@ -260,7 +260,7 @@ describe('inconsistent ranges', () => {
     expect(marks.map(({ copy }) => store.leftInconsistent(copy))).toEqual([[], []]);
   });
 
-  test('a copy of them over what an older replication has proven stays, whoever is read first', () => {
+  test('a copy of them over what an older replication has proven stays, in whatever order they are read', () => {
     const source = make({ consistency: 'inconsistent' });
     const device = makeDevice({ name: 'dax1.0', identity: 'another' });
     const proven = make({ destination: device, consistency: 'consistent' });
@@ -290,7 +290,7 @@ describe('inconsistent ranges', () => {
     }
   });
 
-  test('a copy of which a later one has left nothing is told, whoever is read first', () => {
+  test('a copy that a later one has overwritten whole is reported, in whatever order they are read', () => {
     const origins = [0, 200].map((offset) => make({ offset, consistency: 'inconsistent' }));
     const device = makeDevice({ name: 'dax1.0', identity: 'another' });
     const store = storeOf(...origins);
@@ -357,7 +357,7 @@ describe('inconsistent ranges', () => {
     expect(ranges(store).map(({ offset }) => offset)).toEqual([2 ** 19]);
   });
 
-  test('of earlier daemons are the same, whoever is read first', () => {
+  test('of earlier daemons are the same, in whatever order they are read', () => {
     const operation = fc.record({
       offset: fc.nat(40),
       size: fc.integer({ min: 1, max: 30 }),
@@ -430,7 +430,7 @@ describe('inconsistent ranges', () => {
     expect(ranges(store)).toEqual([]);
   });
 
-  test('ten thousand that overlap are told in no time', () => {
+  test('ten thousand that overlap are listed in no time', () => {
     const store = storeOf();
     const cpuMs = cpuClock();
     for (let i = 0; i < 5000; i++) put(store, make({ size: 2 ** 30, consistency: 'inconsistent' }));

@@ -8,7 +8,7 @@ import { Problem } from '../../../services/http/problems/problem.ts';
 import { CLOCK, makeOrigin, makePlan, makeTransfer, viewer } from './make-transfer.ts';
 
 describe('Feed', () => {
-  test('tells each subscriber of its own, in order, until it ends its subscription', () => {
+  test('sends each subscriber its own events, in order, until it unsubscribes', () => {
     const feed = new Feed();
     const [a, b] = [makeTransfer(), makeTransfer()];
     const heard: string[] = [];

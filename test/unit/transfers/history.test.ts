@@ -339,7 +339,7 @@ describe('History', () => {
     expect((await list(history)).transfers).toHaveLength(3);
   });
 
-  test('keeps what is held until it is let go, over or not', async () => {
+  test('keeps what is held until it is released, finished or not', async () => {
     const history = makeHistory({ transfers: 1, segments: 100, ms: WEEK_MS });
     const held = add(history, makeTransfer(), true);
     const running = add(history, makeTransfer(), true);

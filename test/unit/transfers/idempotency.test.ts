@@ -155,7 +155,7 @@ describe('IdempotencyKeys', () => {
     expect(forgotten).toEqual([waiting.id]);
   });
 
-  test('each client has keys of its own', () => {
+  test('each client has its own keys', () => {
     const transfer = remember('a', plan(BODY));
     expect(keys.find('client', 'a', plan(BODY))).toBe(transfer.id);
     expect(keys.find('another', 'a', plan({ ...BODY, size: 1 }))).toBeUndefined();

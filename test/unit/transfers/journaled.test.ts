@@ -35,7 +35,7 @@ describe('a transfer that has to be kept', () => {
   const rows = (part: string) => [...store.rows.keys()].filter((key) => key.endsWith(part));
   const soon = () => new Promise((resolve) => setTimeout(resolve, 20));
 
-  test('is on disk before it starts, and before anyone hears of it', async () => {
+  test('is on disk before it starts, and before its answer or any event', async () => {
     const letThrough = store.hold();
     const created = create(true);
     await turn();
@@ -58,7 +58,7 @@ describe('a transfer that has to be kept', () => {
     expect(second.status).toBe('queued');
   });
 
-  test('is over, and lets others go on, once its end is on disk', async () => {
+  test('finishes, and lets others start, once its end is on disk', async () => {
     const transfer = await create(true);
     const behind = await create(false);
     const letThrough = store.hold();

@@ -216,7 +216,7 @@ class SimpleShelves {
   }
 }
 
-test('a history has what a simple one would have, whoever comes, holds and goes', async () => {
+test('a history has what a simple one would have, whatever is added, held and released', async () => {
   const limits = { transfers: 4, segments: 60, ms: Number.POSITIVE_INFINITY };
   const step = fc.oneof(
     record({ kind: fc.constant('add' as const), transfer: finished, hold: fc.boolean() }),

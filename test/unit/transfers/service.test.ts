@@ -268,7 +268,7 @@ describe('TransferService', () => {
     expect(engine.jobs).toHaveLength(2);
   });
 
-  test('a destination that is volatile, or not to be flushed, is told as such', async () => {
+  test('a destination that is volatile, or not to be flushed, is reported as such', async () => {
     const volatile = makeDevice({ flushBasis: 'none' });
     const first = await create({ source: volatile, destination: volatile });
     engine.end(0);
@@ -330,7 +330,7 @@ describe('TransferService', () => {
     expect(document(transfer)).toMatchObject({ status: 'cancelled', bytes_completed: 512 });
   });
 
-  test('says so where the transfer was quicker, or is over, or unknown', async () => {
+  test('cancelling is refused if the transfer ended first, has finished before, or is unknown', async () => {
     const transfer = await create();
     const cancelled = service.cancel(transfer.id, viewer('anna'));
     engine.end(0);
@@ -346,7 +346,7 @@ describe('TransferService', () => {
     });
   });
 
-  test('two who cancel at once are told the same', async () => {
+  test('two who cancel at once get the same answer', async () => {
     const transfer = await create();
     const both = Promise.all([
       service.cancel(transfer.id, viewer('anna')),
@@ -367,7 +367,7 @@ describe('TransferService', () => {
     expect(document(running)).toMatchObject({ status: 'failed', error: { code: 'timeout' } });
   });
 
-  test('its timeout means nothing once it is over', async () => {
+  test('its timeout means nothing once it has finished', async () => {
     const transfer = await create({ timeoutMs: 5 });
     engine.end(0);
     await sleep(30);
@@ -422,7 +422,7 @@ describe('TransferService', () => {
     );
   });
 
-  test('takes so many segments that wait, and then no more until some have started', async () => {
+  test('limits how many segments wait, and accepts more once some have started', async () => {
     const segments = Array(4096).fill({ src_offset: 0, dst_offset: 4096, size: 4096 });
     for (let i = 0; i < 32; i++) await create({ segments });
     const full = expect.objectContaining({ code: 'queue_full' });
@@ -454,7 +454,7 @@ describe('TransferService', () => {
     expect(finished).toHaveLength(2);
   });
 
-  test('waits no longer than it is told', async () => {
+  test('waits no longer than requested', async () => {
     const transfer = await create();
     await service.waitForEnd(transfer, 0);
     await service.waitForEnd(transfer, 1);

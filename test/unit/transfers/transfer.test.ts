@@ -26,7 +26,7 @@ describe('Transfer', () => {
     expect(Date.parse(finished_at ?? '') - Date.parse(started_at ?? '')).toBeGreaterThanOrEqual(2);
     expect(timings.total_ns - timings.queue_ns).toBe(3_000_000);
     expect(timings.copy_ns).toBe(2_000_000);
-    // Nothing of it moves once it is over.
+    // Nothing of it changes once it has finished.
     expect(document()).toEqual(document());
   });
 
