@@ -15,7 +15,7 @@ const PIECE_SIZE = 16 * 2 ** 20;
 /**
  * The CRC-32C of a range.
  *
- * @param left stops it: a large device takes long to read
+ * @param signal stops it: a large device takes long to read
  * @throws Problem device_gone, media_error, or cancelled if it was stopped
  */
 export async function checksum(
@@ -23,7 +23,7 @@ export async function checksum(
   device: Device,
   { offset, size }: ByteRange,
   pace: Pace,
-  left: AbortSignal,
+  signal: AbortSignal,
 ): Promise<number> {
   let crc = 0;
   for (let done = 0; done < size; done += PIECE_SIZE) {
@@ -32,8 +32,8 @@ export async function checksum(
       dst_offset: 0,
       size: Math.min(PIECE_SIZE, size - done),
     };
-    await throttle(pace, piece.size, left);
-    if (left.aborted) throw new Problem('cancelled', 'The client went away.');
+    await throttle(pace, piece.size, signal);
+    if (signal.aborted) throw new Problem('cancelled', 'The client went away.');
     checkOnline(device);
     const completion = await run(
       engine,
@@ -41,7 +41,7 @@ export async function checksum(
         ...{ source: device.handle, destination: NOWHERE, segments: SegmentList.of(piece) },
         ...{ engine: 'cpu', priority: 'normal', checksum: true, crcSeed: crc },
       },
-      left,
+      signal,
     );
     if (completion.status !== 0) throw jobProblem(completion, device.name);
     crc = completion.sourceCrc;
@@ -49,15 +49,15 @@ export async function checksum(
   return crc;
 }
 
-function run(engine: Engine, job: Job, left: AbortSignal): Promise<Completion> {
+function run(engine: Engine, job: Job, signal: AbortSignal): Promise<Completion> {
   return new Promise((resolve) => {
     const stop = () => engine.cancel(tag);
     const tag = engine.submit(job, {
       done: (completion) => {
-        left.removeEventListener('abort', stop);
+        signal.removeEventListener('abort', stop);
         resolve(completion);
       },
     });
-    left.addEventListener('abort', stop);
+    signal.addEventListener('abort', stop);
   });
 }

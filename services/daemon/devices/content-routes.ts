@@ -31,7 +31,7 @@ export interface ContentRoutesOptions {
   digestOf(
     device: Device,
     algorithm: DigestAlgorithm,
-    options: { pace: Pace; left: AbortSignal },
+    options: { pace: Pace; signal: AbortSignal },
   ): Promise<Uint8Array>;
 }
 
@@ -69,12 +69,12 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
       authorize(request, [{ device: name, offset: 0, size: 0, write: false }]);
       const device = inventory.get(name);
       const client = request.client.name;
-      const left = clientGone(reply);
+      const gone = clientGone(reply);
       const pace = (bytes: number) => queue.pace(client, bytes);
       return downloads.use(client, () =>
         download(engine, device, request, reply, {
-          ...{ pace, left, streams, pastNodeFrom },
-          reprDigest: () => reprDigest(request, device, { pace, left }),
+          ...{ pace, gone, streams, pastNodeFrom },
+          reprDigest: () => reprDigest(request, device, { pace, signal: gone }),
         }),
       );
     },
@@ -119,7 +119,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
   async function reprDigest(
     { headers, client, log }: FastifyRequest,
     device: Device,
-    options: { pace: Pace; left: AbortSignal },
+    options: { pace: Pace; signal: AbortSignal },
   ): Promise<string | undefined> {
     const algorithm = wantedReprDigest(headers);
     const whole = { offset: 0, size: device.size };
@@ -134,7 +134,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
     try {
       return digestField(algorithm, await digestOf(device, algorithm, options));
     } catch (error) {
-      if (options.left.aborted || !(error instanceof Problem)) throw error;
+      if (options.signal.aborted || !(error instanceof Problem)) throw error;
       log.warn({ err: error, device: device.name }, 'no Repr-Digest');
       return undefined;
     }

@@ -29,7 +29,7 @@ export interface BodyOptions {
   end: number;
   pace: Pace;
   /** Ends throttling: the client went away. */
-  left: AbortSignal;
+  gone: AbortSignal;
   /** To which bytes may be sent past Node; undefined if they may not. */
   socket: Socket | undefined;
 }
@@ -62,12 +62,12 @@ export class DownloadBody {
    */
   async send(raw: ServerResponse, first: Buffer, moved: (bytes: number) => void): Promise<void> {
     this.#moved = moved;
-    const { socket, pace, left } = this.#options;
+    const { socket, pace, gone } = this.#options;
     if (socket === undefined) {
       await this.#sendThroughNode(raw, first);
       return;
     }
-    const throttled = throttle(pace, first.length, left);
+    const throttled = throttle(pace, first.length, gone);
     await this.#write(raw, first);
     await throttled;
     if (this.#at === this.#options.end) return;
@@ -83,11 +83,11 @@ export class DownloadBody {
 
   /** Through two buffers: one is filled while the other is emptied. */
   async #sendThroughNode(raw: ServerResponse, first: Buffer): Promise<void> {
-    const { end, pace, left } = this.#options;
+    const { end, pace, gone } = this.#options;
     let chunk: Buffer | undefined = first;
     for (let turn = 1; chunk !== undefined; turn ^= 1) {
       const next: number = this.#at + chunk.length;
-      const throttled = throttle(pace, chunk.length, left);
+      const throttled = throttle(pace, chunk.length, gone);
       const read: Promise<Buffer> | undefined = next < end ? this.#read(turn, next) : undefined;
       const sent = this.#write(raw, chunk);
       // Both are waited for whatever becomes of one: the engine may still write to the buffer.
@@ -103,7 +103,7 @@ export class DownloadBody {
    * By the shim, straight to the connection. It ends early if there is no descriptor to be had for it.
    */
   async #sendPastNode(socket: Socket): Promise<void> {
-    const { engine, device, end, pace, left } = this.#options;
+    const { engine, device, end, pace, gone } = this.#options;
     let sending = false;
     const descriptor = () => descriptorOf(socket);
     const passage = beginPassage(
@@ -113,7 +113,7 @@ export class DownloadBody {
     try {
       for (let slice = FIRST_SLICE; this.#at < end; ) {
         const size = Math.min(slice, end - this.#at);
-        const throttled = throttle(pace, size, left);
+        const throttled = throttle(pace, size, gone);
         const job = {
           source: device.handle,
           destination: SOCKET,
@@ -124,14 +124,14 @@ export class DownloadBody {
         } as const;
         let done = 0;
         sending = true;
-        const completion = await engine.runUntil(job, left, (bytesDone) => {
+        const completion = await engine.runUntil(job, gone, (bytesDone) => {
           this.#moved(bytesDone - done);
           passage.taken += bytesDone - done;
           done = bytesDone;
         });
         sending = false;
         if (wasRefused(completion)) return;
-        if (completion.status !== 0) throw sendError(completion, device, left);
+        if (completion.status !== 0) throw sendError(completion, device, gone);
         this.#at += size;
         slice = nextSlice(slice, await throttled);
       }
@@ -166,9 +166,9 @@ export class DownloadBody {
 }
 
 /** Why the shim did not send all of it. */
-function sendError(completion: Completion, device: Device, left: AbortSignal): Error {
+function sendError(completion: Completion, device: Device, gone: AbortSignal): Error {
   const { status } = completion;
-  if (left.aborted || status === -ECONNRESET || status === -ENOTCONN) return new ClientGone();
+  if (gone.aborted || status === -ECONNRESET || status === -ENOTCONN) return new ClientGone();
   return goneProblem(device) ?? jobProblem(completion, device.name);
 }
 

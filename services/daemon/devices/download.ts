@@ -13,7 +13,7 @@ import type { Pace } from './throttle.ts';
 export interface DownloadOptions {
   pace: Pace;
   /** Ends throttling: the client went away. */
-  left: AbortSignal;
+  gone: AbortSignal;
   streams: ContentStreams;
   /** The value of Repr-Digest, if the client wants it; to be asked for once it may have the bytes. */
   reprDigest(): Promise<string | undefined>;
@@ -32,7 +32,7 @@ export async function download(
   device: Device,
   request: FastifyRequest,
   reply: FastifyReply,
-  { pace, left, streams, reprDigest, pastNodeFrom }: DownloadOptions,
+  { pace, gone, streams, reprDigest, pastNodeFrom }: DownloadOptions,
 ): Promise<void> {
   const isHead = request.method === 'HEAD';
   const header = rangeAsked(request.headers);
@@ -49,7 +49,7 @@ export async function download(
   const digest = await reprDigest();
   const end = offset + size;
   const socket = connectionPastNode(request.raw, size, pastNodeFrom);
-  const body = new DownloadBody(offset, { engine, device, end, pace, left, socket });
+  const body = new DownloadBody(offset, { engine, device, end, pace, gone, socket });
   // Before the header, so that a device that cannot be read is a problem and not a broken body.
   const first = isHead ? undefined : await body.first();
   const { raw } = reply.hijack();
@@ -71,7 +71,7 @@ export async function download(
     raw.end();
     stream.end('complete');
   } catch (error) {
-    const clientGone = left.aborted || error instanceof ClientGone;
+    const clientGone = gone.aborted || error instanceof ClientGone;
     stream.end(clientGone ? 'client_closed' : 'failed');
     request.log.warn({ err: error, device: device.name }, 'download broken off');
     // Of an error of the daemon's, so that it is not taken for the client's.

@@ -127,7 +127,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
     const client = request.client.name;
     if (!target.flush) unflushed.add(device);
     const range = { device: device.handle, offset, size: target.length ?? room };
-    const left = clientGone(reply, signal);
+    const gone = clientGone(reply, signal);
     // Before the stream is listed: it throws if there is no thread to be had.
     const hash = digests['sha-256'] === undefined ? undefined : hashes.begin();
     const stream = streams.open({
@@ -137,7 +137,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
     const moved = (bytes: number) => stream.moved(bytes);
     try {
       const work = { kind: 'upload', client } as const;
-      const result = await queue.inTurn(work, range, left, async ({ begin, tearAfter }) => {
+      const result = await queue.inTurn(work, range, gone, async ({ begin, tearAfter }) => {
         stream.start();
         // Made now, for it holds buffers, and those that wait are many.
         const upload = new Upload(engine, target, begin);
@@ -148,7 +148,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
             hash === undefined
               ? BodyPastNode.of(request.raw, target.length, pastNodeFrom)
               : undefined;
-          await upload.receive(request.raw, { idleMs, signal, left, pace, moved, hash, past });
+          await upload.receive(request.raw, { idleMs, signal, gone, pace, moved, hash, past });
         } catch (error) {
           if (upload.leftUnflushed) unflushed.add(device);
           if (upload.begun) tearAfter(upload.bytesWritten);
@@ -175,7 +175,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
       const cutShort = request.raw.errored === error;
       // A body that ends early is an error of the parser's if the connection is only half closed.
       const unreadable = error instanceof Problem && error.code === 'invalid_request';
-      const clientClosed = cutShort || unreadable || (left.aborted && !signal.aborted);
+      const clientClosed = cutShort || unreadable || (gone.aborted && !signal.aborted);
       stream.end(clientClosed ? 'client_closed' : 'failed');
       if (!cutShort) throw error;
       throw new Problem('invalid_request', 'The body was cut short.');

@@ -50,7 +50,7 @@ export function checkUpload({ device, offset, length }: Omit<UploadTarget, 'flus
 /** Throttling does not count as waiting for more. */
 export interface UploadOptions extends ArrivalLimits {
   /** Ends throttling: it was broken off, or its client went away. */
-  left: AbortSignal;
+  gone: AbortSignal;
   pace: Pace;
   /** Is called with the number of bytes each time some were written. */
   moved(bytes: number): void;
@@ -114,7 +114,7 @@ export class Upload {
         if (chunk === undefined) break;
         await this.#take(chunk);
         // While the client's bytes wait in its own buffers.
-        await throttle(options.pace, chunk.length, options.left);
+        await throttle(options.pace, chunk.length, options.gone);
         // Not before there is a byte: until then it has not begun.
         const { past } = options;
         if (past !== undefined && !this.#passed) await this.#receivePast(past, arriving, options);
@@ -138,20 +138,20 @@ export class Upload {
   async #receivePast(
     past: BodyPastNode,
     arriving: ArrivingBody,
-    { pace, left }: UploadOptions,
+    { pace, gone }: UploadOptions,
   ): Promise<void> {
     this.#passed = true;
     try {
       if (!(await past.stop())) return;
       for (let chunk = arriving.read(); chunk !== undefined; chunk = arriving.read()) {
         await this.#take(chunk);
-        await throttle(pace, chunk.length, left);
+        await throttle(pace, chunk.length, gone);
       }
       await this.#writeRest();
       for (let slice = FIRST_SLICE; this.bytesWritten < (this.#target.length ?? 0); ) {
         const completion = await this.#receiveSlice(slice, past, arriving);
         if (this.#isOver(completion, arriving)) return;
-        slice = nextSlice(slice, await throttle(pace, completion.bytesDone, left));
+        slice = nextSlice(slice, await throttle(pace, completion.bytesDone, gone));
       }
     } finally {
       past.release();

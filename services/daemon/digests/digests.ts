@@ -22,7 +22,7 @@ export interface DigestOptions {
   hashers: Hashers;
   pace: Pace;
   /** Stops it: the client went away. */
-  left: AbortSignal;
+  signal: AbortSignal;
 }
 
 /**
@@ -38,7 +38,7 @@ export async function* digests(
   blockSize: number,
   options: DigestOptions,
 ): AsyncGenerator<Uint8Array, void, void> {
-  const { hashers, pace, left } = options;
+  const { hashers, pace, signal } = options;
   const spans = spansOf(range, blockSize);
   const underWay: Promise<Uint8Array>[] = [];
   let paid: Promise<unknown> = Promise.resolve();
@@ -48,7 +48,7 @@ export async function* digests(
         const span = spans.next();
         if (span.done) break;
         // One after the other, so that a client that is limited has the first digests meanwhile.
-        paid = paid.then(() => throttle(pace, span.value.size, left));
+        paid = paid.then(() => throttle(pace, span.value.size, signal));
         const hashed = paid.then(() =>
           hashers.use((hasher) =>
             hashSpan(device, span.value, hasher.thread.begin(blockSize), hasher.buffers, options),
@@ -88,7 +88,7 @@ export async function hashSpan(
   { offset, size }: ByteRange,
   stream: HashStream,
   buffers: readonly [Buffer, Buffer],
-  { engine, left }: Pick<DigestOptions, 'engine' | 'left'>,
+  { engine, signal }: Pick<DigestOptions, 'engine' | 'signal'>,
 ): Promise<Uint8Array> {
   const found: Uint8Array[] = [];
   /** Of each buffer, until what is in it has been hashed. */
@@ -96,7 +96,7 @@ export async function hashSpan(
   try {
     for (let done = 0, turn: 0 | 1 = 0; done < size; turn = turn === 0 ? 1 : 0) {
       await hashing[turn];
-      if (left.aborted) throw new Problem('cancelled', 'The client went away.');
+      if (signal.aborted) throw new Problem('cancelled', 'The client went away.');
       const chunk = buffers[turn].subarray(0, size - done);
       await read(engine, device, offset + done, chunk);
       done += chunk.length;

@@ -80,7 +80,7 @@ export const digestRoutes: FastifyPluginAsyncZod<DigestRoutesOptions> = async (
       }
       const client = request.client.name;
       const pace = (bytes: number) => queue.pace(client, bytes);
-      const options = { engine, hashers, pace, left: clientGone(reply) };
+      const options = { engine, hashers, pace, signal: clientGone(reply) };
       if (page !== undefined) {
         return slots.use(client, async () => {
           const hex: string[] = [];

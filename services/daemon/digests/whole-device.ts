@@ -21,15 +21,15 @@ export interface WholeDigestOptions extends Omit<DigestOptions, 'hashers'> {
 export async function digestOfDevice(
   device: Device,
   algorithm: DigestAlgorithm,
-  { engine, hashes, pace, left }: WholeDigestOptions,
+  { engine, hashes, pace, signal }: WholeDigestOptions,
 ): Promise<Uint8Array> {
   const whole = { offset: 0, size: device.size };
   if (algorithm === 'crc32c') {
     const digest = Buffer.alloc(4);
-    digest.writeUInt32BE(await checksum(engine, device, whole, pace, left));
+    digest.writeUInt32BE(await checksum(engine, device, whole, pace, signal));
     return digest;
   }
-  await throttle(pace, device.size, left);
+  await throttle(pace, device.size, signal);
   const buffer = () => Buffer.from(new SharedArrayBuffer(CHUNK_SIZE));
-  return hashSpan(device, whole, hashes.begin(), [buffer(), buffer()], { engine, left });
+  return hashSpan(device, whole, hashes.begin(), [buffer(), buffer()], { engine, signal });
 }

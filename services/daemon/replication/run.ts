@@ -209,7 +209,7 @@ export class Run {
   async #read({ offset, size }: ByteRange, blockSize: number): Promise<Uint8Array> {
     const { destination, engine, hashers, signal } = this.#options;
     const found: Uint8Array[] = [];
-    const options = { engine, hashers, pace: () => 0, left: signal };
+    const options = { engine, hashers, pace: () => 0, signal };
     const range = { offset: destination.offset + offset, size };
     try {
       for await (const some of digests(destination.device, range, blockSize, options)) {

@@ -19,7 +19,7 @@ import { completion, makeDevice } from '../transfers/make-transfer.ts';
 const SIZE = 2 ** 20;
 /** Longer than any test: those that are about the end of a wait set their own. */
 const NEVER = new AbortController().signal;
-const PATIENT = { pace: () => 0, moved: () => {}, idleMs: 60_000, signal: NEVER, left: NEVER };
+const PATIENT = { pace: () => 0, moved: () => {}, idleMs: 60_000, signal: NEVER, gone: NEVER };
 
 describe('checkUpload', () => {
   const device = makeDevice({ size: 1000, badBlocks: [{ offset: 512, size: 100 }] });

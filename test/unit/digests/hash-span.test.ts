@@ -113,7 +113,7 @@ describe('hashSpan', () => {
       const chunks = Math.ceil(size / CHUNK);
       const fails = [failingRead, failingHash].some((n) => n !== NONE && n < chunks);
       const hashed = hashSpan(DEVICE, { offset, size }, stream, memories.buffers, {
-        ...{ engine, left: never },
+        ...{ engine, signal: never },
       });
       if (fails) {
         await expect(hashed).rejects.toBeInstanceOf(Problem);
@@ -143,7 +143,7 @@ describe('hashSpan', () => {
     };
     const engine = slowEngine(memories, () => 1, NONE);
     const range = { offset: 0, size: 5 * CHUNK };
-    await hashSpan(DEVICE, range, counted, memories.buffers, { engine, left: never });
+    await hashSpan(DEVICE, range, counted, memories.buffers, { engine, signal: never });
     expect(most).toBe(2);
   });
 
@@ -152,7 +152,7 @@ describe('hashSpan', () => {
     const client = new AbortController();
     const engine = slowEngine(memories, () => 1, NONE);
     const stream = new SlowStream(memories, () => 1, NONE);
-    const options = { engine, left: client.signal };
+    const options = { engine, signal: client.signal };
     const range = { offset: 0, size: 50 * CHUNK };
     const hashed = hashSpan(DEVICE, range, stream, memories.buffers, options);
     client.abort();

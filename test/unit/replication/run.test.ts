@@ -78,7 +78,7 @@ test('a client that is limited has the first digests while it pays for further o
     return spans > 1 ? 60_000 : 0;
   };
   const engine = engineOf(bytes, () => {});
-  const options = { engine, hashers, pace, left: left.signal };
+  const options = { engine, hashers, pace, signal: left.signal };
   const device = makeDevice({ size: bytes.length });
   const found = digests(device, { offset: 0, size: bytes.length }, MIB, options);
   const first = await found.next();
