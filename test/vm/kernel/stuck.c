@@ -206,6 +206,8 @@ TEST(stuck_memory_of_the_caller)
 	pid_t stuck[STUCK_CALLS];
 	size_t i;
 
+	if (syscall(SYS_userfaultfd, O_CLOEXEC) < 0 && errno == ENOSYS)
+		test_skip("this kernel has no userfaultfd");
 	for (i = 0; i < STUCK_CALLS; i++) {
 		stuck[i] = fork();
 		if (stuck[i] == 0) {
