@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
@@ -11,6 +11,17 @@ import { NO_ETCD } from '../support/etcd.ts';
 const MAIN = new URL('../../services/fleet/main.js', import.meta.url).pathname;
 const suite = NO_ETCD === undefined ? describe : describe.skip;
 const why = NO_ETCD === undefined ? '' : ` (skipped: ${NO_ETCD})`;
+
+test('what npm starts from a fresh clone has the dashboard built, without which it does not start', () => {
+  const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as {
+    scripts: Record<string, string>;
+  };
+  const servers = Object.values(scripts).filter((script) =>
+    /dist\/services\/(?:daemon|fleet)\/main\.js/.test(script),
+  );
+  expect(servers).toHaveLength(2);
+  for (const script of servers) expect(script).toMatch(/build\.mjs programs dashboard &&/);
+});
 
 suite(`npm run fleet -- --try${why}`, () => {
   const directory = mkdtempSync(join(tmpdir(), 'dmad-try-'));
