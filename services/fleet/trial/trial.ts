@@ -164,7 +164,7 @@ The hosts, and how they fare:
 
   curl -sS ${first}/hosts
 
-A copy on ${a?.name}, and another one on ${b?.name} by the other gateway:
+A fill on ${a?.name}, and a copy on ${b?.name} by the other gateway:
 
   curl -sS ${first}/transfers ${json} -d '{
     "host": "${a?.name}", "operation": "fill", "device_name": "dax0.0", "dst_offset": 0, "size": "1MiB", "pattern": "ab"}'
