@@ -57,7 +57,7 @@ class SharedDigest {
   readonly #digest: EventDigest<FeedEvent>;
   readonly #receivers = new Set<Receiver>();
   readonly #unwatch: () => void;
-  /** The number of the latest event when the interval began, or when a stream joined in it: that one may know more. */
+  /** The number of the latest event when the interval began, or when a stream brought more in it: see {@link heard}. */
   #heardUpTo = 0;
 
   constructor(feed: Feed, viewer: Viewer, query: EventsQuery) {
@@ -79,6 +79,11 @@ class SharedDigest {
 
   join(receiver: Receiver): void {
     this.#receivers.add(receiver);
+    this.heard();
+  }
+
+  /** A stream has brought how things stand now: the end of what goes on is no longer one of many. */
+  heard(): void {
     this.#heardUpTo = this.#feed.latest;
   }
 
@@ -105,9 +110,16 @@ class SharedDigest {
 
   #send(events: readonly FeedEvent[]): void {
     const interval = new Interval(events, this.#textOf);
-    this.#heardUpTo = this.#feed.latest;
+    this.heard();
     for (const receiver of [...this.#receivers]) receiver.receive(interval);
   }
+}
+
+/** A stream's share in a digest. */
+export interface Share {
+  /** To be called when the stream has brought a part of its snapshot. */
+  heard(): void;
+  leave(): void;
 }
 
 /** The digests of all streams that have an interval. */
@@ -119,17 +131,20 @@ export class SharedDigests {
     this.#feed = feed;
   }
 
-  /** @param query with an interval @returns a function that ends it */
-  join(viewer: Viewer, query: EventsQuery, receiver: Receiver): () => void {
+  /** @param query with an interval */
+  join(viewer: Viewer, query: EventsQuery, receiver: Receiver): Share {
     // In which form the events are sent, each stream decides.
     const { view: _, ...asked } = query;
     const key = JSON.stringify([audienceOf(viewer), asked]);
     const digest = this.#digests.get(key) ?? new SharedDigest(this.#feed, viewer, query);
     this.#digests.set(key, digest);
     digest.join(receiver);
-    return () => {
-      digest.leave(receiver);
-      if (digest.unused && this.#digests.get(key) === digest) this.#digests.delete(key);
+    return {
+      heard: () => digest.heard(),
+      leave: () => {
+        digest.leave(receiver);
+        if (digest.unused && this.#digests.get(key) === digest) this.#digests.delete(key);
+      },
     };
   }
 }

@@ -7,7 +7,7 @@ import type { Feed } from './feed.ts';
 import type { EventForm, FeedEvent, Subject } from './feed-event.ts';
 import { WorkFilter } from './filter.ts';
 import type { EventsQuery } from './schema.ts';
-import type { Interval, Part, Receiver, SharedDigests } from './shared-digest.ts';
+import type { Interval, Part, Receiver, Share, SharedDigests } from './shared-digest.ts';
 
 /** How many events are made for a client before it has taken some of them. */
 const SLICE = 100;
@@ -51,6 +51,8 @@ export class WorkWatch implements Receiver {
   #subscribedAt = 0;
   /** While a snapshot is on its way: the id of the last subject in it. */
   #reached: string | undefined;
+  /** With an interval, once subscribed. */
+  #share: Share | undefined;
   #unsubscribe = () => {};
 
   constructor(stream: EventStream, options: WorkWatchOptions, viewer: Viewer, query: EventsQuery) {
@@ -110,6 +112,7 @@ export class WorkWatch implements Receiver {
         this.#known?.sent(event);
         this.#stream.send(this.#textOf(event, this.#form('whole'), last && upToDate));
       }
+      this.#share?.heard();
       if (complete) {
         // With an id a client that comes back goes on from here.
         const id = feed.ids.format(feed.latest, upToDate);
@@ -135,7 +138,9 @@ export class WorkWatch implements Receiver {
     const { feed, digests } = this.#options;
     this.#subscribedAt = feed.latest;
     if (this.#known !== undefined) {
-      this.#unsubscribe = digests.join(this.#viewer, this.#query, this);
+      const share = digests.join(this.#viewer, this.#query, this);
+      this.#share = share;
+      this.#unsubscribe = share.leave;
       return;
     }
     this.#unsubscribe = feed.watchAll(this.#viewer, (event) => {

@@ -7,6 +7,7 @@ import type { Transfer } from '../../../services/daemon/transfers/transfer.ts';
 import { TransferEvent } from '../../../services/daemon/transfers/transfer-event.ts';
 import { WorkWatch } from '../../../services/daemon/transfers/watch.ts';
 import { seesTransfersOf, type Viewer } from '../../../services/http/access/visibility.ts';
+import { MOST_BRIEF } from '../../../services/http/event-digest.ts';
 import type { EventStream } from '../../../services/http/event-stream.ts';
 import { makeTransfer, viewer } from './make-transfer.ts';
 
@@ -117,6 +118,25 @@ test('what a slow snapshot brings is not sent again as it was before', async () 
   await flush();
   expect(wholes(frames[0])).toBe(0);
   expect(String(frames[0])).toContain('"bytes_completed":2000,');
+});
+
+test('what a slow snapshot brings late has not begun unheard: its end is not one of many', async () => {
+  for (let count = 0; count < 150; count++) accept();
+  let goOn = () => {};
+  const drained = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  const { frames } = open(ANNA, {}, () => drained);
+  const late = accept();
+  goOn();
+  await jest.advanceTimersByTimeAsync(0);
+  frames.length = 0;
+  for (const transfer of [late, ...Array.from({ length: MOST_BRIEF }, () => accept())]) {
+    transfer.finish(transfer.outcome(undefined, undefined));
+    feed.publish('status', transfer);
+  }
+  await flush();
+  expect(frames.join('').includes(`"id":"${late.id}"`)).toBe(true);
 });
 
 test('one that is slow to read goes without progress, and keeps none from those that are not', async () => {
