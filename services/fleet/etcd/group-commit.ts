@@ -116,9 +116,10 @@ function distinct(conditions: readonly Condition[]): Condition[] {
 }
 
 function sizeOf({ conditions, writes }: Unit): number {
-  const values = writes.reduce(
-    (sum, write) => sum + ('put' in write ? Buffer.byteLength(write.value) : 0),
-    0,
-  );
-  return values + (conditions.length + writes.length) * OPERATION_BYTES;
+  let bytes = (conditions.length + writes.length) * OPERATION_BYTES;
+  for (const condition of conditions) {
+    if (condition.is === 'equal') bytes += Buffer.byteLength(condition.value);
+  }
+  for (const write of writes) if ('put' in write) bytes += Buffer.byteLength(write.value);
+  return bytes;
 }
