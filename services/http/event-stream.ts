@@ -18,6 +18,8 @@ const HEARTBEAT_MS = 15_000;
 const RETRY_MS = 3000;
 /** What a client that does not read may have waiting, in bytes, before it is cut off. */
 const MAX_BACKLOG = 2 ** 20;
+/** With so much waiting, what can wait does, in bytes. */
+const FULL_BACKLOG = 2 ** 18;
 const MAX_STREAMS = 2048;
 
 /** Server-sent events to one client, which ends with the client, the caller or the daemon. */
@@ -72,6 +74,11 @@ export class EventStream {
   /** Whether the client has taken all that was sent. */
   get idle(): boolean {
     return this.#backlog === 0;
+  }
+
+  /** Whether so much is waiting that the client should first take some of it: see {@link drained}. */
+  get full(): boolean {
+    return this.#backlog > FULL_BACKLOG;
   }
 
   /** Sends an event that a later one makes up for: left out while the client is slow to read. */

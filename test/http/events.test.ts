@@ -375,3 +375,24 @@ describe('the events of all', () => {
     }
   });
 });
+
+test('a snapshot with many segments comes as fast as it is read, however large it is', async () => {
+  const blocker = await app.block('dax0.0');
+  const segments = Array.from({ length: 4096 }, (_, index) => ({
+    ...{ src_offset: 4096 * index, dst_offset: 4096 * index, size: 4096 },
+  }));
+  const body = { device_name: 'dax0.0', dst_device_name: 'dax1.0', segments };
+  const ids: string[] = [];
+  for (let count = 0; count < 30; count++) {
+    const answer = await app.post(body, ASYNC);
+    expect(answer.statusCode).toBe(202);
+    ids.push(answer.json().id);
+  }
+  const wire = new Wire(port).send(request('GET /events'));
+  await wire.sees(`"id":"${ids.at(-1)}"`);
+  const text = textOf(wire);
+  expect(ids.filter((id) => !text.includes(`"id":"${id}"`))).toEqual([]);
+  wire.end();
+  await Promise.all(ids.map(cancel));
+  await blocker.release();
+});

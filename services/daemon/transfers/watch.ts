@@ -9,7 +9,7 @@ import { WorkFilter } from './filter.ts';
 import type { EventsQuery } from './schema.ts';
 import type { Interval, Part, Receiver, Share, SharedDigests } from './shared-digest.ts';
 
-/** How many events are made for a client before it has taken some of them. */
+/** How many events are made for a client at most before it has taken some of them. */
 const SLICE = 100;
 
 /** Knows what is not over of one kind of work. */
@@ -86,6 +86,7 @@ export class WorkWatch implements Receiver {
         return true;
       }
       for (const event of missed.slice(0, SLICE)) {
+        if (this.#stream.full) break;
         this.#send(event);
         number = event.number;
       }
@@ -101,22 +102,26 @@ export class WorkWatch implements Receiver {
     for (let reached = ''; !this.#stream.ended; await this.#stream.drained()) {
       const found = this.#unfinished(reached, SLICE + 1);
       const slice = found.slice(0, SLICE);
-      const complete = found.length === slice.length;
-      const wanted = slice.filter((event) => event.matches(this.#filter));
-      reached = slice.at(-1)?.subject.id ?? reached;
-      this.#reached = complete ? undefined : reached;
+      const lastWanted = slice.findLastIndex((event) => event.matches(this.#filter));
       // What has happened since to those that were sent comes with the interval.
       const upToDate = this.#known === undefined || feed.latest === this.#subscribedAt;
-      for (const [index, event] of wanted.entries()) {
-        const last = complete && index === wanted.length - 1;
+      let done = 0;
+      for (; done < slice.length; done++) {
+        const event = slice[done] as FeedEvent;
+        if (!event.matches(this.#filter)) continue;
+        if (this.#stream.full) break;
+        const last = found.length === slice.length && done === lastWanted;
         this.#known?.sent(event);
         this.#stream.send(this.#textOf(event, this.#form('whole'), last && upToDate));
       }
       this.#share?.heard();
+      const complete = done === found.length;
+      reached = slice[done - 1]?.subject.id ?? reached;
+      this.#reached = complete ? undefined : reached;
       if (complete) {
         // With an id a client that comes back goes on from here.
         const id = feed.ids.format(feed.latest, upToDate);
-        if (wanted.length === 0) this.#stream.send(`: nothing more\nid: ${id}\n\n`);
+        if (lastWanted < 0) this.#stream.send(`: nothing more\nid: ${id}\n\n`);
         return;
       }
     }

@@ -9,7 +9,7 @@ import { sees } from './views.ts';
 
 /** Of so many transfers a stream remembers that the client has had their segments; others are sent again. */
 const MOST_REMEMBERED = 1000;
-/** How many transfers of a snapshot are sent before the client has taken some of them. */
+/** How many transfers of a snapshot are sent at most before the client has taken some of them. */
 const SLICE = 100;
 
 /** A client's stream of all transfers that it sees and asks for. */
@@ -58,7 +58,7 @@ export class FleetWatch {
       if (!this.#wants(event)) continue;
       if (this.#digest !== undefined) this.#known.sent(event);
       this.#stream.send(this.#textOf(event));
-      if (++sent % SLICE === 0) await this.#stream.drained();
+      if (++sent % SLICE === 0 || this.#stream.full) await this.#stream.drained();
       if (this.#stream.ended) return;
     }
   }

@@ -40,3 +40,28 @@ test.each([
     [...text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id));
   expect(writes.map(numbersOf)).toEqual([numbers]);
 });
+
+test('a snapshot waits for a client that has much to take', async () => {
+  let taken = 0;
+  let waiting = 0;
+  const stream = {
+    ended: false,
+    get full() {
+      return waiting >= 3;
+    },
+    send: () => waiting++,
+    drained: async () => {
+      taken += waiting;
+      waiting = 0;
+    },
+  };
+  const query = fleetEventsQuerySchema.parse({});
+  const watch = new FleetWatch(stream as unknown as EventStream, CLIENT, query, String);
+  const events = Array.from({ length: 10 }, (_, number) => {
+    const document = { id: `t${number}`, status: 'running', segments: [], created_at: '' };
+    const subject = { id: document.id, over: false };
+    return { number, kind: 'status', owner: 'anna', document: { ...document, host: 'a' }, subject };
+  });
+  await watch.begin(events as unknown as FleetEvent[]);
+  expect([taken, waiting]).toEqual([9, 1]);
+});
