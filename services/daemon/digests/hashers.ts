@@ -50,8 +50,10 @@ export class Hashers {
 
   #take(): Promise<Hasher> | Hasher {
     // The first to become idle: most likely its thread is.
-    const idle = this.#idle.shift();
-    if (idle !== undefined) return idle;
+    for (let idle = this.#idle.shift(); idle !== undefined; idle = this.#idle.shift()) {
+      if (idle.thread.usable) return idle;
+      this.#all.delete(idle);
+    }
     if (this.#all.size < this.limit) return this.#make();
     return new Promise((resolve) => this.#waiting.push(resolve));
   }

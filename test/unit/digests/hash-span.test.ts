@@ -249,4 +249,19 @@ describe('hashers', () => {
     await Promise.all(again.uses);
     await hashers.close();
   });
+
+  test('of a thread that ends while none of them is in use, none is used again', async () => {
+    const hashers = new Hashers(1);
+    const { ends, threads, uses } = await takeAll(hashers);
+    while (ends.length > 0) {
+      ends.shift()?.();
+      await nextTurn();
+    }
+    await Promise.all(uses);
+    await (threads[0] as HashThread).close();
+    for (let count = 0; count < hashers.limit; count++) {
+      expect(await hashers.use(async ({ thread }) => thread.usable)).toBe(true);
+    }
+    await hashers.close();
+  });
 });
