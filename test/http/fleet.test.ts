@@ -357,6 +357,17 @@ describe('a gateway', () => {
     expect((await ask('GET', '/transfers')).json().transfers).toEqual(before);
   });
 
+  test.each(['device_name', 'dst_device_name'])(
+    'a %s that no host can have is refused before it is accepted: its end would not fit into etcd',
+    async (field) => {
+      const { transfers: before } = (await ask('GET', '/transfers')).json();
+      const answer = await post({ ...copy, [field]: 'x'.repeat(800_000) }, 'admin');
+      expect([answer.statusCode, answer.json().code]).toEqual([422, 'unknown_device']);
+      expect(answer.json().errors).toMatchObject([{ pointer: `/${field}` }]);
+      expect((await ask('GET', '/transfers')).json().transfers).toEqual(before);
+    },
+  );
+
   test('keeps nothing in memory of what has ended', async () => {
     const live = new LiveTransfers('hosta', new Strangers());
     live.add('a', 'host-a');

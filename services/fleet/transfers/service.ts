@@ -23,6 +23,9 @@ import type { RunningRecord } from './record.ts';
 import { type FleetTransferRequest, workingHost } from './schema.ts';
 import type { View, Views } from './views.ts';
 
+/** A transfer's end has its devices' names, each twice at most, and has to fit into etcd. */
+const MAX_DEVICE_NAME = 255;
+
 export interface ServiceOptions {
   store: Store;
   keys: Keys;
@@ -62,13 +65,14 @@ export class FleetTransfers {
   /**
    * @param siblings ids of a batch that is accepted together with it
    * @returns the record that {@link accept} writes, under a new id
-   * @throws Problem unknown_transfer
+   * @throws Problem unknown_device, out_of_range, unknown_transfer
    */
   async prepare(
     request: FleetTransferRequest,
     { client, key, traceparent }: Origin,
     siblings: ReadonlySet<string> = new Set(),
   ): Promise<RunningRecord> {
+    checkNames(request);
     // No host has so many, and the document could not say how many.
     checkTotal((request.segments ?? []).reduce((sum, { size }) => sum + size, 0));
     return {
@@ -186,6 +190,15 @@ export class FleetTransfers {
       }
     }
     return [...unmet];
+  }
+}
+
+/** @throws Problem unknown_device if a name is one that no host knows */
+function checkNames(request: FleetTransferRequest): void {
+  for (const field of ['device_name', 'dst_device_name'] as const) {
+    if ((request[field]?.length ?? 0) <= MAX_DEVICE_NAME) continue;
+    const detail = `No device's name has more than ${MAX_DEVICE_NAME} characters.`;
+    throw fieldProblem('unknown_device', `/${field}`, detail);
   }
 }
 
