@@ -6,6 +6,8 @@ const MAX_OPERATIONS = 128;
 /** …and a request of up to 1.5 MiB (--max-request-bytes). */
 const MAX_BYTES = 2 ** 20;
 const OPERATION_BYTES = 200;
+/** How long a unit may wait for those before it, in milliseconds: as long as etcd may take for a call. */
+const MAX_WAIT_MS = 4000;
 
 /** What is written together or not at all. */
 export interface Unit {
@@ -16,6 +18,8 @@ export interface Unit {
 interface Waiting {
   unit: Unit;
   bytes: number;
+  /** By performance.now(). */
+  since: number;
   resolve(held: boolean): void;
   reject(error: unknown): void;
 }
@@ -36,11 +40,12 @@ export class GroupCommit {
 
   /**
    * @returns whether the unit's conditions held, and so it is written
-   * @throws EtcdError
+   * @throws EtcdError; `not_done` also if etcd does not answer those before it
    */
   write(unit: Unit): Promise<boolean> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ unit, bytes: sizeOf(unit), resolve, reject });
+      const since = performance.now();
+      this.#waiting.push({ unit, bytes: sizeOf(unit), since, resolve, reject });
       void this.#run();
     });
   }
@@ -50,8 +55,21 @@ export class GroupCommit {
     this.#writing = true;
     // What comes in this turn of the event loop goes together.
     await Promise.resolve();
-    while (this.#waiting.length > 0) await this.#writeGroup(this.#takeGroup());
+    while (this.#waiting.length > 0) {
+      await this.#writeGroup(this.#takeGroup());
+      this.#rejectLate();
+    }
     this.#writing = false;
+  }
+
+  /** While etcd does not answer, all that waits would wait for each call before it to time out. */
+  #rejectLate(): void {
+    const latest = performance.now() - MAX_WAIT_MS;
+    const inTime = this.#waiting.findIndex(({ since }) => since > latest);
+    const late = this.#waiting.splice(0, inTime < 0 ? this.#waiting.length : inTime);
+    for (const { reject } of late) {
+      reject(new EtcdError('not_done', 'etcd does not answer in time'));
+    }
   }
 
   async #writeGroup(group: readonly Waiting[]): Promise<void> {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect, jest, test } from '@jest/globals';
 import fc from 'fast-check';
 import { GroupCommit, type Unit } from '../../../services/fleet/etcd/group-commit.ts';
-import type { EtcdError } from '../../../services/fleet/etcd/store.ts';
+import { EtcdError } from '../../../services/fleet/etcd/store.ts';
 import { runs } from '../../support/depth.ts';
 import { FakeEtcd, type Fate } from '../../support/fake-etcd.ts';
 
@@ -80,6 +80,26 @@ describe('a group commit', () => {
       expect(values.join('').length).toBeLessThan(1.5 * 2 ** 20);
     }
     expect(etcd.written.length).toBeLessThan(12);
+  });
+
+  test('what waits behind calls that etcd does not answer is refused in time', async () => {
+    jest.useFakeTimers();
+    try {
+      const write = () =>
+        new Promise<never>((_, reject) => {
+          setTimeout(() => reject(new EtcdError('unknown', 'request timed out')), 4000);
+        });
+      const commit = new GroupCommit({ write });
+      const failures: (string | undefined)[] = [];
+      for (let count = 0; count < 2000; count++) {
+        commit.write(put(`k${count}`)).catch(({ failure }) => failures.push(failure));
+      }
+      await jest.advanceTimersByTimeAsync(9000);
+      expect(failures).toHaveLength(2000);
+      expect(failures.filter((failure) => failure !== 'not_done').length).toBeLessThan(300);
+    } finally {
+      jest.useRealTimers();
+    }
   });
 
   test('one key is not written twice in a transaction, and its last value stays', async () => {
