@@ -94,11 +94,20 @@ class Reader {
     });
   }
 
+  /** Texts that it was sent and has not read. */
+  #waiting = 0;
+
   #newStream() {
+    this.#waiting = 0;
+    const isFull = () => this.#held !== undefined && this.#waiting > 2;
     const stream = {
       ended: false,
       idle: this.#held === undefined,
+      get full() {
+        return isFull();
+      },
       send: (text: string | Buffer) => {
+        this.#waiting++;
         if (!stream.ended) this.#receive(String(text));
       },
       sendIfIdle: (text: () => string) => {
@@ -134,6 +143,7 @@ class Reader {
 
   goOn(): void {
     this.stream.idle = true;
+    this.#waiting = 0;
     this.#held = undefined;
     this.#release();
   }
