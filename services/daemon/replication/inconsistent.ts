@@ -66,6 +66,7 @@ export class InconsistentRanges {
     if (consistency === 'unchanged') return;
     this.#replace(replication.destination, rangeOf(replication), {
       by: consistency === 'inconsistent' ? replication : undefined,
+      // its own ranges too: it has them anew, or none
       isOlder: ({ id }) => id <= replication.id,
     });
   }
@@ -162,7 +163,7 @@ export class InconsistentRanges {
     const ranges = this.#byDevice.get(keyOf(device)) ?? [];
     const { first, end } = overlapping(ranges, range);
     const before = ranges.slice(first, end);
-    const kept = before.flatMap((each) => (isOlder(each.writer) ? around(each, range) : [each]));
+    const kept = before.flatMap((each) => (isOlder(each.writer) ? outside(each, range) : [each]));
     const taken =
       by === undefined ? [] : gapsIn(range, kept).map((gap) => ({ ...gap, writer: by }));
     const after = [...kept, ...taken].sort((a, b) => a.offset - b.offset);
@@ -219,7 +220,7 @@ function joined(one: ByteRange, other: ByteRange): ByteRange {
 }
 
 /** The parts of a range before and behind another one. */
-function around(range: Inconsistent, { offset, size }: ByteRange): Inconsistent[] {
+function outside(range: Inconsistent, { offset, size }: ByteRange): Inconsistent[] {
   const end = range.offset + range.size;
   const { writer } = range;
   return [

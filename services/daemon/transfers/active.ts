@@ -114,7 +114,7 @@ export class ActiveTransfer {
   /** While a change of its settings is on its way; resolves in any case. */
   #changing: Promise<void> | undefined;
   /** It was its turn during a change: it starts after that one, however many come behind. */
-  #due = false;
+  #dueInChange = false;
   /** The callbacks of {@link whenLeft}. */
   readonly #waiting = new Slots<() => void>();
 
@@ -288,7 +288,7 @@ export class ActiveTransfer {
       if (error instanceof OutcomeUnknown) throw retryLater('journal_unavailable', message);
     }
     if (this.#stopped) return false;
-    if (patch.priority !== undefined && (this.#due || transfer.status === 'running')) {
+    if (patch.priority !== undefined && (this.#dueInChange || transfer.status === 'running')) {
       throw new Problem(
         'not_changeable',
         'It runs, or is about to: its priority cannot be changed now.',
@@ -408,14 +408,18 @@ export class ActiveTransfer {
     ]);
   }
 
-  /** Work that a crash forgets begins to write its source. @returns once a crash would tell */
+  /**
+   * Work that a crash forgets begins to write this one's source: after a crash, it must not run.
+   *
+   * @returns once the journal has that, and whether it could be written; undefined: nothing to wait for
+   */
   #unsettled(): Promise<boolean> | undefined {
     if (this.#kept.is === 'no') return undefined;
-    return this.#around.journal.record(this.#other(unsettledRows(this.transfer)));
+    return this.#around.journal.record(this.#besideAcceptance(unsettledRows(this.transfer)));
   }
 
-  /** Remembers that the journal has rows beside those of its acceptance. */
-  #other(rows: Rows): Rows {
+  /** @returns the rows, after noting that the journal gets more of this transfer than its acceptance */
+  #besideAcceptance(rows: Rows): Rows {
     if (this.#kept.is === 'coming') this.#kept.otherRows = true;
     return rows;
   }
@@ -449,11 +453,11 @@ export class ActiveTransfer {
     if (this.#state.is === 'accepting' || this.#state.is === 'held') this.#state.due = true;
     // One that was told to stop keeps its place until its end is in the journal.
     if (this.#state.is !== 'waiting' || this.#around.interrupting) return;
-    const mustKnow = this.#reruns !== undefined || touchesItself(transfer.plan);
-    if (this.#kept.is === 'no' || !mustKnow) {
-      // From now on its source is settled. If that is lost, it is interrupted, which is safe.
+    const mustBeRecorded = this.#reruns !== undefined || touchesItself(transfer.plan);
+    if (this.#kept.is === 'no' || !mustBeRecorded) {
+      // From now on its source is settled. If a crash loses this row, it is interrupted, which is safe.
       if (this.#kept.is !== 'no' && this.#ticket?.readsTransient) {
-        journal.writeSoon(this.#other(begunRows(transfer, 0)));
+        journal.writeSoon(this.#besideAcceptance(begunRows(transfer, 0)));
       }
       // While it is on its way into the journal, a crash may yet forget it.
       const wait = this.#kept.is !== 'yes' && this.#ticket && queue.begin(this.#ticket);
@@ -464,8 +468,9 @@ export class ActiveTransfer {
     // After a crash nothing else would tell that it has overwritten its own source, or brought the
     // daemon down.
     this.#state = { is: 'starting' };
-    const begun = begunRows(transfer, (this.#reruns ?? -1) + 1);
-    void journal.record(this.#other(begun)).then((kept) => {
+    const reruns = this.#reruns === undefined ? 0 : this.#reruns + 1;
+    const begun = begunRows(transfer, reruns);
+    void journal.record(this.#besideAcceptance(begun)).then((kept) => {
       if (this.#state.is !== 'starting') return;
       if (kept) this.#submit();
       else this.#suspend();
@@ -473,9 +478,9 @@ export class ActiveTransfer {
   }
 
   #submit(): void {
-    if (this.#changing !== undefined && !this.#due) {
+    if (this.#changing !== undefined && !this.#dueInChange) {
       // It is to run with what it has then.
-      this.#due = true;
+      this.#dueInChange = true;
       this.#startAfter(this.#changing.then(() => true));
       return;
     }

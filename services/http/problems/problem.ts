@@ -3,7 +3,8 @@ import type { DmaError } from '../../base/vocabulary.ts';
 
 /**
  * Every error this service can answer with: its stable code, its HTTP status and its title.
- * Statuses follow RFC 9110 and the HTTP contract; a new error is a new line here and nowhere else.
+ * Statuses follow RFC 9110 and the HTTP contract. A new error is a line here and one in explanations.ts; its
+ * detail is written where it is thrown.
  */
 export const PROBLEMS = {
   invalid_request: { status: 400, title: 'Invalid request' },
