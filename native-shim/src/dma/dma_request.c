@@ -239,7 +239,7 @@ static uint64_t skip_copied(struct piece *piece, uint64_t bytes_done)
 	return bytes_done;
 }
 
-/* The kernel gave it up for want of time, and its job has been given more since. */
+/* The kernel timed it out by the deadline that its job had then; the job has a later one since. */
 static bool gave_up_early(const struct request *request)
 {
 	return request->outcome.status == IOAT_DMA_TIMED_OUT &&

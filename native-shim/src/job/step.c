@@ -252,7 +252,7 @@ bool job_advance(struct job *job)
 	if (!job->status && !all_handed_out(job))
 		job_fail(job, -ECANCELED, job_at(job));
 	if (job->step == STEP_STREAM) {
-		/* It has ended the stream, and does not end the flush. */
+		/* The cancel has ended the stream; the flush of what it received goes on. */
 		job->cancelled = false;
 		if (job->status && flush_received(job))
 			return true;
@@ -274,7 +274,7 @@ bool job_advance(struct job *job)
 	return false;
 }
 
-/* Nothing more of the job is to be handed out. */
+/* Takes the job out of the engine's, or the step's, queue: no more pieces of it are handed out. */
 static void withdraw(struct job *job)
 {
 	if (job->step == STEP_COPY || job->step == STEP_RUN || job->step == STEP_STREAM)

@@ -118,7 +118,7 @@ export interface QueueUse extends ClientUse {
 
 /** What work in its turn tells the order. */
 export interface Turn {
-  /** To be called before it writes. @returns whether it may, later; undefined: it may now */
+  /** To be called before it writes. @returns a promise of whether it may, or undefined if it may at once */
   begin(): Promise<boolean> | undefined;
   /** It leaves all bytes behind the first so many unwritten. */
   tearAfter(written: number): void;
@@ -304,7 +304,7 @@ export class WorkQueue {
     return this.#scheduler.charge({ client, bytes, bytesPerSecond }, performance.now());
   }
 
-  /** One that a crash forgets is about to write. @returns whether it may, later; undefined: now */
+  /** Work that a crash forgets is about to write. @returns as {@link Turn.begin} */
   begin(ticket: Ticket<Work>): Promise<boolean> | undefined {
     return this.#scheduler.begin(ticket);
   }

@@ -174,7 +174,7 @@ export class Courier {
     this.#move(task, 'handed_over');
     task.reportedAt = performance.now();
     this.#options.handedOver(record, reported);
-    // Its end stands in for this, if it is there already.
+    // If the answer is its end already, what records the end records this as well.
     if (!isEnd(reported.status)) void this.#confirmHandOver(task, record);
     this.reported(record.id, reported);
     // What the host reported while its answer was on its way.
