@@ -201,13 +201,22 @@ static void kill_and_wait(pid_t pid)
 	EXPECT(WIFSIGNALED(status));
 }
 
+/* The debug kernel has none. */
+static void need_userfaultfd(void)
+{
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	if (fd < 0 && errno == ENOSYS)
+		test_skip("this kernel has no userfaultfd");
+	close(fd);
+}
+
 TEST(stuck_memory_of_the_caller)
 {
 	pid_t stuck[STUCK_CALLS];
 	size_t i;
 
-	if (syscall(SYS_userfaultfd, O_CLOEXEC) < 0 && errno == ENOSYS)
-		test_skip("this kernel has no userfaultfd");
+	need_userfaultfd();
 	for (i = 0; i < STUCK_CALLS; i++) {
 		stuck[i] = fork();
 		if (stuck[i] == 0) {
@@ -307,6 +316,7 @@ TEST(stuck_region_has_no_name_yet)
 	struct creation creation;
 	uint32_t other;
 
+	need_userfaultfd();
 	create_start(&creation, dma);
 	EXPECT_IOCTL_ERRNO(ENOENT, dma, IOAT_DMA_REGION_DESTROY, &destroy);
 	other = region_of(dma, DAX1, 0, MIB);
