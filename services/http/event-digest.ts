@@ -13,7 +13,7 @@ export interface DigestedEvent {
 
 export interface DigestOptions<Event extends DigestedEvent> {
   intervalMs: number;
-  /** Whether that subject, which is over, began within the interval, so that nobody has heard of it. */
+  /** Whether the event's subject, which has ended, also began within the interval: no client knows of it. */
   isBrief(event: Event): boolean;
   /** Receives what an interval has brought, in the order of its numbers. */
   send(events: Event[]): void;
@@ -108,7 +108,7 @@ export class KnownSubjects {
     else this.#latest.set(subject.id, number);
   }
 
-  /** If that subject is over, no other event of it will come. */
+  /** Forgets the event's subject if it has ended: no other event of it will come. */
   forgetEnded({ subject }: DigestedEvent): void {
     if (subject.over) this.#latest.delete(subject.id);
   }

@@ -64,7 +64,7 @@ function serve(port: MessagePort): void {
 
 if (parentPort !== null) {
   try {
-    // On Linux a thread has a priority of its own. The process may have been given one, too.
+    // On Linux this sets the thread's priority only. It adds to the one that the process was started with.
     const { niceness } = workerData as HashWorkerData;
     setPriority(Math.min(getPriority() + niceness, constants.priority.PRIORITY_LOW));
   } catch {

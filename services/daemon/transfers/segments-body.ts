@@ -10,7 +10,7 @@ import { beyondLimits } from '../../http/json-limits.ts';
 const WORTHWHILE = 2048;
 /** A number with more digits may be beyond 2^53-1. */
 const MAX_DIGITS = 15;
-/** A number with so many is below 2^31. */
+/** A number of at most this many digits is below 2^31. */
 const INT32_DIGITS = 9;
 const MEMBER = Buffer.from('"segments"');
 /** Stands for the segments while the rest is parsed; nobody can send it. */

@@ -35,7 +35,7 @@ export interface MembershipOptions {
   joined(): void;
   /** Its lease has ended: what it owned may be another's now. */
   left(): void;
-  /** It is about to write its own key. @returns what hears of the revision at which it has */
+  /** The member is about to write its own key. @returns a function to call with the revision of that write */
   beat(): (revision: number) => void;
 }
 

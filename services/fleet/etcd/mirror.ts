@@ -10,8 +10,8 @@ export interface MirrorOptions {
   keys: Keys;
   log: FastifyBaseLogger;
   /**
-   * Transfers whose ends somebody waits for. Of those that were accepted, and ended, while there was
-   * no watch, the listener hears of these alone.
+   * Transfers whose ends somebody waits for. Of the transfers that were accepted and ended while there
+   * was no watch, only these are reported to the listener.
    */
   awaited(): Iterable<string>;
 }
