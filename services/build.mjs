@@ -33,6 +33,12 @@ const PROGRAMS = {
 };
 /** Packages that load files of their own. */
 const NOT_BUNDLED = ['classic-level', 'koffi', '@fastify/swagger-ui', 'etcd3'];
+/** Packages that Fastify loads when somebody needs them, which nobody does here: in a bundle they would be parsed at each start. */
+const NOT_NEEDED = [
+  '@fastify/ajv-compiler',
+  '@fastify/fast-json-stringify-compiler',
+  'light-my-request',
+];
 
 const BUILDS = {
   modules: {
@@ -106,7 +112,8 @@ async function bundlePrograms() {
   // By their paths here, wherever links lead: what is built must not depend on where that is.
   const resolve = { symlinks: false };
   const bundle = await rolldown({
-    ...{ input, cwd: ROOT, platform: 'node', external: NOT_BUNDLED, resolve },
+    ...{ input, cwd: ROOT, platform: 'node', resolve },
+    external: [...NOT_BUNDLED, ...NOT_NEEDED],
   });
   const { output } = await bundle.write({
     ...{ dir: join(ROOT, 'dist'), format: 'esm', sourcemap: true },

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { DmadError } from '../../client/node.ts';
+import { DmadError } from '../../client/error.ts';
 import { Problem } from '../../http/problems/problem.ts';
 
 /** The longest Retry-After of a peer that is followed, in milliseconds. */
