@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import accepts from 'accepts';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import findMyWay from 'find-my-way';
+import { preferredType } from './accept.ts';
 import { Problem } from './problems/problem.ts';
 import { routeOf } from './route-of.ts';
 import { syncHook } from './sync-hook.ts';
@@ -63,9 +63,7 @@ export default fp(
       }
       const { produces = JSON_ONLY } = routeOf(request).config;
       if (produces.length > 1) reply.header('vary', 'Accept');
-      // A client that says nothing accepts anything (RFC 9110, 12.5.1).
-      const chooses = request.headers.accept !== undefined && produces.length > 0;
-      if (chooses && accepts(request.raw).type(produces) === false) {
+      if (produces.length > 0 && preferredType(request.raw, produces) === undefined) {
         const detail = `This route answers with ${produces.join(' or ')}: accept that.`;
         throw new Problem('not_acceptable', detail);
       }

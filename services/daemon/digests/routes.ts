@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { ServerResponse } from 'node:http';
-import accepts from 'accepts';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { preferredType } from '../../http/accept.ts';
 import { authorize } from '../../http/access/authorize.ts';
 import { clientGone } from '../../http/client-gone.ts';
 import { OCTETS, octetsAnswer } from '../../http/octets.ts';
@@ -67,7 +67,7 @@ export const digestRoutes: FastifyPluginAsyncZod<DigestRoutesOptions> = async (
       const { offset, size = Math.max(device.size - offset, 1), block_size } = request.query;
       authorize(request, [{ device: name, offset, size, write: false }], () => '/offset');
       const blocks = { offset, size, blockSize: block_size };
-      const raw = accepts(request.raw).type([JSON_TYPE, OCTETS]) === OCTETS;
+      const raw = preferredType(request.raw, [JSON_TYPE, OCTETS]) === OCTETS;
       const page = raw ? undefined : pageOf(blocks, request.query.page_token);
       const range = { device, offset, size, offsetPointer: '/offset', sizePointer: '/size' };
       checkBounds(range);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import accepts from 'accepts';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { DAEMON_VERSION } from '../../base/version.ts';
+import { preferredType } from '../accept.ts';
 import { problemResponses } from '../problems/schema.ts';
 import type { Page } from './page.ts';
 
@@ -49,7 +49,7 @@ export const rootRoute: FastifyPluginAsyncZod<RootOptions> = async (app, { name,
     },
     async (request, reply) => {
       reply.headers(page.headers);
-      if (accepts(request.raw).type([JSON_TYPE, HTML_TYPE]) === HTML_TYPE) {
+      if (preferredType(request.raw, [JSON_TYPE, HTML_TYPE]) === HTML_TYPE) {
         return reply.type(`${HTML_TYPE}; charset=utf-8`).send(page.html);
       }
       return {

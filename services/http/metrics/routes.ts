@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { IncomingMessage } from 'node:http';
-import accepts from 'accepts';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { Registry } from 'prom-client';
 import { z } from 'zod';
+import { preferredType } from '../accept.ts';
 import { Problem } from '../problems/problem.ts';
 import { problemResponses } from '../problems/schema.ts';
 import { OPENMETRICS_TYPE, toOpenMetrics } from './openmetrics.ts';
@@ -57,8 +57,8 @@ export const metricsRoutes: FastifyPluginAsyncZod<{ metrics: ScrapedMetrics }> =
  * @throws Problem not_acceptable
  */
 function prefersOpenMetrics(request: IncomingMessage, textType: string): boolean {
-  const preferred = accepts(request).type([textType, OPENMETRICS_TYPE]);
-  if (preferred !== false) return preferred === OPENMETRICS_TYPE;
+  const preferred = preferredType(request, [textType, OPENMETRICS_TYPE]);
+  if (preferred !== undefined) return preferred === OPENMETRICS_TYPE;
   if (/application\/openmetrics-text/i.test(request.headers.accept ?? '')) return true;
   const detail = `This route answers with ${textType} or ${OPENMETRICS_TYPE}: accept one of them.`;
   throw new Problem('not_acceptable', detail);

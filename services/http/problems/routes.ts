@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import accepts from 'accepts';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { preferredType } from '../accept.ts';
 import { EXPLANATIONS } from './explanations.ts';
 import { PROBLEMS, Problem, type ProblemCode, problemType } from './problem.ts';
 import { problemCodeSchema, problemResponses } from './schema.ts';
@@ -61,7 +61,7 @@ export const problemRoutes: FastifyPluginAsyncZod = async (app) => {
         ...PROBLEMS[code],
         ...EXPLANATIONS[code],
       };
-      if (accepts(request.raw).type([JSON_TYPE, HTML_TYPE]) !== HTML_TYPE) return explained;
+      if (preferredType(request.raw, [JSON_TYPE, HTML_TYPE]) !== HTML_TYPE) return explained;
       const { title, status, meaning, remedy, retry } = explained;
       return reply
         .type(`${HTML_TYPE}; charset=utf-8`)
