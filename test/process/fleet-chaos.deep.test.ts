@@ -95,7 +95,7 @@ suite(`three members of etcd, two gateways and three hosts${why}`, () => {
     'what gateway %i has accepted goes on within 10 s of its death',
     async (dead) => {
       const survivor = 1 - dead;
-      const unblock = fleet.hosts.map((_, host) => fleet.block(host, 'dax2.0'));
+      const unblock = await Promise.all(fleet.hosts.map((_, host) => fleet.block(host, 'dax2.0')));
       const copies = fleet.hosts.map(({ name: host }, index) => ({
         body: {
           host,
@@ -114,13 +114,9 @@ suite(`three members of etcd, two gateways and three hosts${why}`, () => {
         }
       };
       const ids: string[] = [];
-      // Until the uploads hold the bytes.
+      await post(dead);
       await fleet.until(async () => {
-        await post(dead);
-        await sleep(100);
-        const found = ids
-          .slice(-copies.length)
-          .map((id) => fleet.ask('GET', `/transfers/${id}`, { gateway: survivor }));
+        const found = ids.map((id) => fleet.ask('GET', `/transfers/${id}`, { gateway: survivor }));
         return (await Promise.all(found)).every(({ body }) => body.status === 'queued');
       });
       await fleet.gateways[dead]?.stop('SIGKILL');

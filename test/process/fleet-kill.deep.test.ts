@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { runs } from '../support/depth.ts';
+import { EXHAUSTIVE, runs } from '../support/depth.ts';
 import { NO_ETCD } from '../support/etcd.ts';
 import { TestFleet } from '../support/fleet.ts';
 import { Random } from '../support/random.ts';
@@ -8,8 +8,8 @@ import { Random } from '../support/random.ts';
 const BLOCK = 4096;
 const TRANSFERS = runs(200, 60);
 const KILLS = runs(40, 2);
-/** Within which another gateway has taken over what a dead one owned. */
-const TAKEOVER_MS = 10_000;
+/** Within which another gateway has taken over what a dead one owned, if other tests leave it a processor. */
+const TAKEOVER_MS = EXHAUSTIVE ? 10_000 : 30_000;
 
 const suite = NO_ETCD === undefined ? describe : describe.skip;
 const why = NO_ETCD === undefined ? '' : ` (skipped: ${NO_ETCD})`;
@@ -75,7 +75,7 @@ suite(`gateways that are killed${why}`, () => {
     expect(count).toBe(KILLS * TRANSFERS * 2);
   }, 600_000);
 
-  test('a dead gateway’s work goes on within 10 s', async () => {
+  test(`a dead gateway’s work goes on within ${TAKEOVER_MS / 1000} s`, async () => {
     const { gateway: owner } = await ownerOf();
     const survivor = 1 - owner;
     await fleet.gateways[owner]?.stop('SIGKILL');
@@ -91,7 +91,7 @@ suite(`gateways that are killed${why}`, () => {
 
   test('one that gets SIGTERM answers those who wait, and leaves its hosts at once', async () => {
     const { gateway: owner } = await ownerOf();
-    const unblock = fleet.block(0, 'dax0.0');
+    const unblock = await fleet.block(0, 'dax0.0');
     const { copy } = steps(0, 1);
     const waiting = fleet.ask('POST', '/transfers', {
       ...{ body: copy, gateway: owner, headers: { prefer: 'wait=60' } },
@@ -179,6 +179,12 @@ suite(`gateways that are killed${why}`, () => {
     expect(refused).toMatchObject({ status: 503, body: { code: 'etcd_unavailable' } });
     for (let member = 0; member < fleet.etcd.size; member++) fleet.etcd.signal('SIGCONT', member);
     const { id } = await fleet.send(copy, 'hang');
+    // One that has not heard of it yet, and cannot ask etcd, knows no better than 503.
+    for (const gateway of [0, 1]) {
+      await fleet.until(
+        async () => (await fleet.ask('GET', '/readyz', { gateway })).status === 200,
+      );
+    }
     await endOf([id]);
     expect((await fleet.send(copy, 'hang')).id).toBe(id);
     expect(await countOnHost()).toBe(before + 1);

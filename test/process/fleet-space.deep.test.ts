@@ -30,7 +30,7 @@ suite(`an etcd that has no space left${why}`, () => {
     });
 
   test('refuses what would have to be promised, breaks no promise, and goes on once it has space', async () => {
-    const unblock = fleet.block(0, 'dax1.0');
+    const unblock = await fleet.block(0, 'dax1.0');
     const { status, body: waiting } = await post(0, 'before');
     expect(status).toBe(202);
     await fill();

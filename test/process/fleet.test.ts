@@ -277,7 +277,7 @@ suite(`a fleet of two gateways and two hosts${why}`, () => {
     'etcd away: writes are refused, reads say that they are stale; then all goes on',
     async () => {
       const { body: done } = await fleet.ask('POST', '/transfers', { body: copy });
-      const unblock = fleet.block(0, 'dax2.0');
+      const unblock = await fleet.block(0, 'dax2.0');
       const { body: long } = await fleet.ask('POST', '/transfers', { body: LONG, headers: ASYNC });
       await fleet.until(async () => {
         const { body } = await fleet.ask('GET', `/transfers/${long.id}`);

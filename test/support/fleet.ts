@@ -133,12 +133,19 @@ export class TestFleet {
     };
   }
 
-  /** Keeps transfers that touch a host's device waiting. @returns ends that */
-  block(index: number, device: string): () => void {
-    const url = `${this.hosts[index]?.url}/devices/${device}/content`;
-    const upload = request(url, { method: 'PUT', headers: { 'transfer-encoding': 'chunked' } });
+  /** Keeps transfers that touch a host's device waiting, from when this resolves. @returns ends that */
+  async block(index: number, device: string): Promise<() => void> {
+    const { url } = this.hosts[index] as { url: string };
+    const upload = request(`${url}/devices/${device}/content`, {
+      ...{ method: 'PUT', headers: { 'transfer-encoding': 'chunked' } },
+    });
     upload.on('error', () => {});
     upload.flushHeaders();
+    const host = this.client(url);
+    await this.until(async () => {
+      const { streams } = await host.listStreams();
+      return streams.some((each) => each.device_name === device && each.status === 'running');
+    });
     return () => upload.end();
   }
 
