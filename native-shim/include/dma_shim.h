@@ -32,7 +32,7 @@
 extern "C" {
 #endif
 
-#define DMA_SHIM_ABI 14
+#define DMA_SHIM_ABI 15
 
 #define DMA_SHIM_MAX_SEGMENTS 4096u
 #define DMA_SHIM_MAX_DEVICES 256u
@@ -354,12 +354,21 @@ const char *dma_shim_version(void);
 uint32_t dma_shim_abi(void);
 
 /**
+ * dma_shim_prepare() - begin to measure how memory is copied best, on a thread
+ *
+ * The first dma_shim_open() then waits only for what is left of it. Does nothing
+ * if there is no thread to be had, or if this process may use one CPU alone:
+ * what the caller does meanwhile would disturb the measurement.
+ */
+void dma_shim_prepare(void);
+
+/**
  * dma_shim_open() - make a context: its threads and its completion socket
  * @options: see struct dma_shim_options
  * @out:     the context
  *
  * The first call in a process measures how memory is copied best, which takes
- * tens of milliseconds.
+ * tens of milliseconds, unless dma_shim_prepare() has.
  *
  * Installs a process-wide SIGBUS handler that turns a fault inside a job into
  * that job's failure and hands any other fault on to the handler before it.

@@ -102,6 +102,34 @@ TEST(calibration_does_without_threads)
 	CHECK(__real_copy_plan()->threads >= 1);
 }
 
+/* Each is the first of its process to ask for a plan. */
+TEST(calibration_can_begin_before_the_plan_is_needed)
+{
+	hooks.cpus = 2;
+	hooks.threads = 2;
+	dma_shim_prepare();
+	/* One has been made: the next one is the second. */
+	CHECK_EQ(hooks.threads, 1);
+	CHECK(stream_kernel_usable(__real_copy_plan()->fastest));
+}
+
+TEST(calibration_does_not_begin_beside_what_needs_the_only_cpu)
+{
+	hooks.cpus = 1;
+	hooks.threads = 2;
+	dma_shim_prepare();
+	CHECK_EQ(hooks.threads, 2);
+	CHECK(stream_kernel_usable(__real_copy_plan()->fastest));
+}
+
+TEST(calibration_that_cannot_begin_early_is_made_when_needed)
+{
+	hooks.cpus = 2;
+	hooks.threads = 1;
+	dma_shim_prepare();
+	CHECK(stream_kernel_usable(__real_copy_plan()->fastest));
+}
+
 /* Which jobs pass the caches by, and how: the kernels that were called tell. */
 static _Atomic(const struct stream_kernel *) streamed_with;
 

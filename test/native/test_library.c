@@ -30,6 +30,7 @@ TEST(the_library_exports_its_interface_and_nothing_else)
 
 	CHECK(LOAD(handle, dma_shim_version));
 	CHECK_EQ(LOAD(handle, dma_shim_abi)(), DMA_SHIM_ABI);
+	CHECK(LOAD(handle, dma_shim_prepare));
 	CHECK(LOAD(handle, dma_shim_open) && LOAD(handle, dma_shim_close));
 	CHECK(LOAD(handle, dma_shim_completion_fd));
 	CHECK(LOAD(handle, dma_shim_device_open) && LOAD(handle, dma_shim_device_close));

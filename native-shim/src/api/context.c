@@ -126,6 +126,11 @@ PUBLIC uint32_t dma_shim_abi(void)
 	return DMA_SHIM_ABI;
 }
 
+PUBLIC void dma_shim_prepare(void)
+{
+	copy_plan_prepare();
+}
+
 PUBLIC int dma_shim_open(const struct dma_shim_options *options, struct dma_shim **out)
 {
 	struct dma_shim *shim;

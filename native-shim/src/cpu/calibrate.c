@@ -259,3 +259,19 @@ const struct copy_plan *copy_plan(void)
 	pthread_once(&plan_once, calibrate);
 	return &plan;
 }
+
+static void *make_plan(void *unused)
+{
+	(void)unused;
+	copy_plan();
+	return NULL;
+}
+
+/* Has copy_plan() find it made, or being made. */
+void copy_plan_prepare(void)
+{
+	pthread_t thread;
+
+	if (cpu_count() > 1 && !thread_start(&thread, "dma-calibrate", make_plan, NULL))
+		pthread_detach(thread);
+}

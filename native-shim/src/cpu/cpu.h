@@ -119,6 +119,7 @@ struct copy_plan {
 };
 
 /* calibrate.c */
+void copy_plan_prepare(void);
 const struct copy_plan *copy_plan(void);
 
 /* writeback.c: from CPU caches to the memory controller */

@@ -5,7 +5,7 @@ import koffi from 'koffi';
 import { StartError } from '../start-error.ts';
 
 /** The ABI of native-shim/include/dma_shim.h that this is written for. */
-export const SHIM_ABI = 14;
+export const SHIM_ABI = 15;
 
 /** The library that `npm ci` builds, seen from dist/services/base/native/ and dist/services/bundle/chunks/. */
 const LIBRARY = fileURLToPath(
@@ -24,6 +24,8 @@ export type Writer = unknown;
  */
 export interface Shim {
   version(): string;
+  /** Has what takes {@link open} long begin on a thread. */
+  prepare(): void;
   open(options: Buffer, out: [Context]): number;
   close(context: Context): void;
   completionFd(context: Context): number;
@@ -67,10 +69,14 @@ export interface Shim {
   storage(path: string, out: Buffer): number;
 }
 
+const loaded = new Map<string, Shim>();
+
 /** @throws StartError if the library is missing, or is not this daemon's */
 export function loadShim(path = LIBRARY): Shim {
   try {
-    return bind(path);
+    const shim = loaded.get(path) ?? bind(path);
+    loaded.set(path, shim);
+    return shim;
   } catch (error) {
     const why = (error as Error).message;
     const remedy =
@@ -89,6 +95,7 @@ function bind(path: string): Shim {
   if (abi !== SHIM_ABI) throw new Error(`it has ABI ${abi}, this daemon needs ${SHIM_ABI}`);
   return {
     version: library.func('dma_shim_version', 'str', []),
+    prepare: library.func('dma_shim_prepare', 'void', []),
     open: library.func('dma_shim_open', 'int', ['void *', koffi.out(koffi.pointer('void *'))]),
     close: library.func('dma_shim_close', 'void', ['void *']),
     completionFd: library.func('dma_shim_completion_fd', 'int', ['void *']),
