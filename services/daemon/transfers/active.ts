@@ -14,18 +14,9 @@ import { accessesOf } from './accesses.ts';
 import type { Archive } from './archive.ts';
 import { patched } from './changes.ts';
 import { type Dependency, dependencyProblem } from './dependencies.ts';
+import { acceptTogether, type Entrant, JournalEntry } from './journal-entry.ts';
 import { reportEnd } from './observer.ts';
 import { rerunProblem, touchesItself } from './recovery.ts';
-import {
-  acceptedRows,
-  begunRows,
-  changedRows,
-  dependencyRows,
-  endedRows,
-  keysOf,
-  rowsOf,
-  unsettledRows,
-} from './rows.ts';
 import { Run, type RunOptions, type RunResult, whyGone } from './run.ts';
 import type { TransferPatch, WaitingFor } from './schema.ts';
 import type { Outcome, Transfer, TransferPlan } from './transfer.ts';
@@ -88,28 +79,16 @@ type State =
   /** It is over, or left to the next daemon. */
   | { is: 'left' };
 
-/** Whether the journal has it: then its end must get there too. */
-type Kept =
-  | { is: 'no' }
-  /**
-   * `answer` rejects if it is refused, or if that is not decided in time. `otherRows`: the journal was
-   * given more rows of it than those of its acceptance, which then have to go too.
-   */
-  | { is: 'coming'; answer: Promise<void>; otherRows: boolean }
-  | { is: 'yes' };
+const WAITING: State = { is: 'waiting' };
 
 /** A transfer that is not over: waits for its turn and for the journal, runs, and ends. */
-export class ActiveTransfer {
+export class ActiveTransfer implements Entrant {
   readonly transfer: Transfer;
   readonly #around: Surroundings;
-  /** How many daemons ran it again, and died; undefined if this one accepted it. */
-  readonly #reruns: number | undefined;
-  #state: State = { is: 'waiting' };
-  #kept: Kept;
+  readonly #entry: JournalEntry;
+  #state: State = WAITING;
   #ticket: Ticket<Work> | undefined;
   #dependencies: readonly Dependency[];
-  /** How many of them {@link noteDependencies} has last said to be open. */
-  #notedOpen: number | undefined;
   #timer: NodeJS.Timeout | undefined;
   /** While a change of its settings is on its way; resolves in any case. */
   #changing: Promise<void> | undefined;
@@ -125,15 +104,14 @@ export class ActiveTransfer {
   ) {
     this.transfer = transfer;
     this.#around = around;
-    this.#reruns = reruns;
+    this.#entry = new JournalEntry(transfer, around.journal, reruns);
     this.#dependencies = dependencies;
-    this.#kept = { is: reruns === undefined ? 'no' : 'yes' };
     transfer.waitingFor = () => this.#waitingFor();
   }
 
   /** While it is on its way into the journal, and may yet fail to get there. */
   get journaling(): Promise<void> | undefined {
-    return this.#kept.is === 'coming' ? this.#kept.answer : undefined;
+    return this.#entry.arriving;
   }
 
   /** While it is on its way into the journal, before it may start. */
@@ -178,8 +156,8 @@ export class ActiveTransfer {
       accesses: accessesOf(plan),
       lane: transferLane(settings.priority, plan.bytes),
       bytes: plan.bytes,
-      kept: this.#kept.is !== 'no' || this.#state.is === 'accepting',
-      unsettled: () => this.#unsettled(),
+      kept: !this.#entry.absent || this.#state.is === 'accepting',
+      unsettled: () => this.#entry.unsettleSource(),
       after,
     });
     // What started within add(), or is about to, has nobody behind it yet.
@@ -213,24 +191,7 @@ export class ActiveTransfer {
 
   /** Says in the journal which of those that it depends on have succeeded: one of them is forgotten. */
   noteDependencies(): void {
-    if (this.#kept.is !== 'yes') return;
-    const open = this.#openDependencies.length;
-    // Many are forgotten at once, and nothing new may be known of the rest.
-    if (open === this.#notedOpen) return;
-    this.#notedOpen = open;
-    this.#around.journal.writeSoon(this.#dependencyRows());
-  }
-
-  get #openDependencies(): Dependency[] {
-    return this.#dependencies.filter(({ status }) => status !== 'succeeded');
-  }
-
-  #dependencyRows(): Rows {
-    const open = this.#openDependencies;
-    return dependencyRows(
-      this.transfer,
-      open.map(({ id }) => id),
-    );
+    this.#entry.noteDependencies(this.#dependencies);
   }
 
   /** Lets one that is held start as soon as its turn comes. */
@@ -296,7 +257,7 @@ export class ActiveTransfer {
     }
     const settings = patched(transfer.settings, patch);
     const change = { number: (transfer.change?.number ?? 0) + 1, settings };
-    if (this.#kept.is === 'yes') await this.#acceptRows(changedRows(transfer, change));
+    if (this.#entry.present) await this.#entry.change(change);
     transfer.change = change;
     if (patch.timeout_ms !== undefined) this.#newTimeout();
     const lane = transferLane(settings.priority, transfer.plan.bytes);
@@ -316,7 +277,7 @@ export class ActiveTransfer {
 
   /** Puts it into the journal, wherever it is on its way. @throws as {@link acceptTogether} */
   async keep(): Promise<void> {
-    if (this.#kept.is === 'no' && this.#state.is !== 'left') {
+    if (this.#entry.absent && this.#state.is !== 'left') {
       await acceptTogether([this], this.#around.journal);
     } else {
       await this.journaling;
@@ -345,24 +306,29 @@ export class ActiveTransfer {
     }
     // Nothing was lost, unless it has written where it reads.
     const again =
-      this.#kept.is !== 'no' &&
-      !(this.#state.is === 'running' && touchesItself(this.transfer.plan));
+      !this.#entry.absent && !(this.#state.is === 'running' && touchesItself(this.transfer.plan));
     const reason = 'The daemon shut down before the transfer ended: send it again.';
     this.stop(again ? 'suspended' : retryLater('interrupted', reason));
   }
 
-  /** It goes into the journal. @param answer see {@link Kept} @returns its rows */
+  /** It goes into the journal: see {@link Entrant}. */
   enterJournal(answer: Promise<void>): Rows {
+    const { clock, unflushed } = this.#around;
+    const dependencies = this.#dependencies;
+    const running = this.#state.is === 'running';
     this.transfer.promised = true;
-    this.#around.keep(this.#dependencies);
-    const rows = this.#rows();
-    this.#kept = { is: 'coming', answer, otherRows: false };
-    return rows;
+    this.#around.keep(dependencies);
+    const source = {
+      bootId: clock.bootId,
+      persistent: readDevices(this.transfer.plan).every((device) => unflushed.isPersistent(device)),
+      unsettled: !running && this.#ticket?.readsTransient === true,
+    };
+    return this.#entry.arrive(answer, { source, running, dependencies });
   }
 
   /** The journal has it, be that after its answer has been rejected. */
   enteredJournal(): void {
-    this.#kept = { is: 'yes' };
+    this.#entry.arrived();
     if (this.#ticket !== undefined) this.#ticket.transient = false;
     if (this.#state.is !== 'accepting') return;
     this.#around.accepted(this);
@@ -371,10 +337,7 @@ export class ActiveTransfer {
 
   /** The journal has refused it. */
   refusedByJournal(): void {
-    if (this.#kept.is === 'coming' && this.#kept.otherRows) {
-      this.#around.journal.remove(keysOf(rowsOf(this.transfer)));
-    }
-    this.#kept = { is: 'no' };
+    this.#entry.refused();
     if (this.#state.is !== 'accepting') {
       this.transfer.promised = false;
       return;
@@ -383,98 +346,48 @@ export class ActiveTransfer {
     this.#release();
   }
 
-  /** @throws Problem if they are refused; OutcomeUnknown if that is not decided in time */
-  #acceptRows(rows: Rows): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const undecided = ({ message }: Problem) => reject(new OutcomeUnknown(message));
-      this.#around.journal.accept(rows, undecided).then(resolve, reject);
-    });
-  }
-
-  /** What the journal is to have of it when it accepts it. */
-  #rows(): Rows {
-    const { transfer } = this;
-    const { clock, unflushed } = this.#around;
-    const begun = this.#state.is === 'running';
-    return new Map([
-      ...acceptedRows(transfer, {
-        bootId: clock.bootId,
-        persistent: readDevices(transfer.plan).every((device) => unflushed.isPersistent(device)),
-        unsettled: !begun && this.#ticket?.readsTransient === true,
-      }),
-      ...(transfer.change === undefined ? [] : changedRows(transfer, transfer.change)),
-      ...this.#dependencyRows(),
-      ...(begun ? begunRows(transfer, 0) : []),
-    ]);
-  }
-
-  /**
-   * Work that a crash forgets begins to write this one's source: after a crash, it must not run.
-   *
-   * @returns once the journal has that, and whether it could be written; undefined: nothing to wait for
-   */
-  #unsettled(): Promise<boolean> | undefined {
-    if (this.#kept.is === 'no') return undefined;
-    return this.#around.journal.record(this.#besideAcceptance(unsettledRows(this.transfer)));
-  }
-
-  /** @returns the rows, after noting that the journal gets more of this transfer than its acceptance */
-  #besideAcceptance(rows: Rows): Rows {
-    if (this.#kept.is === 'coming') this.#kept.otherRows = true;
-    return rows;
-  }
-
   #startAfter(wait: Promise<boolean>): void {
     this.#state = { is: 'starting' };
     void wait.then((may) => {
       if (this.#state.is !== 'starting') return;
-      this.#state = { is: 'waiting' };
+      this.#state = WAITING;
       if (!may) {
         this.stop(retryLater('interrupted', 'The daemon is shutting down: send it again.'));
         return;
       }
       // It may have to be kept by now.
-      if (this.#kept.is === 'no') this.#submit();
+      if (this.#entry.absent) this.#submit();
       else this.#turn();
     });
   }
 
   #letStart(): void {
     const due = (this.#state.is === 'accepting' || this.#state.is === 'held') && this.#state.due;
-    this.#state = { is: 'waiting' };
+    this.#state = WAITING;
     this.checkDependencies();
     if (due) this.#turn();
   }
 
   /** Its turn has come. */
   #turn(): void {
-    const { transfer } = this;
-    const { journal, queue } = this.#around;
     if (this.#state.is === 'accepting' || this.#state.is === 'held') this.#state.due = true;
     // One that was told to stop keeps its place until its end is in the journal.
     if (this.#state.is !== 'waiting' || this.#around.interrupting) return;
-    const mustBeRecorded = this.#reruns !== undefined || touchesItself(transfer.plan);
-    if (this.#kept.is === 'no' || !mustBeRecorded) {
-      // From now on its source is settled. If a crash loses this row, it is interrupted, which is safe.
-      if (this.#kept.is !== 'no' && this.#ticket?.readsTransient) {
-        journal.writeSoon(this.#besideAcceptance(begunRows(transfer, 0)));
-      }
-      // While it is on its way into the journal, a crash may yet forget it.
-      const wait = this.#kept.is !== 'yes' && this.#ticket && queue.begin(this.#ticket);
-      if (wait) this.#startAfter(wait);
-      else this.#submit();
+    if (this.#entry.mustRecordBegin) {
+      this.#state = { is: 'starting' };
+      void this.#entry.begin().then((recorded) => {
+        if (this.#state.is !== 'starting') return;
+        if (recorded) this.#submit();
+        else this.#suspend();
+      });
       return;
     }
-    // After a crash nothing else would tell that it has overwritten its own source, or brought the
-    // daemon down.
-    this.#state = { is: 'starting' };
-    const reruns = this.#reruns === undefined ? 0 : this.#reruns + 1;
-    const begun = begunRows(transfer, reruns);
-    void journal.record(this.#besideAcceptance(begun)).then((kept) => {
-      if (this.#state.is !== 'starting') return;
-      if (kept) this.#submit();
-      else this.#suspend();
-    });
+    const ticket = this.#ticket;
+    if (ticket?.readsTransient) this.#entry.settleSource();
+    // While it is on its way into the journal, a crash may yet forget it.
+    const wait = !this.#entry.present && ticket && this.#around.queue.begin(ticket);
+    if (wait) this.#startAfter(wait);
+    else this.#submit();
   }
 
   #submit(): void {
@@ -529,12 +442,11 @@ export class ActiveTransfer {
     const outcome = this.transfer.outcome(result?.completion, error, result?.channels);
     this.#state = { is: 'ending' };
     clearTimeout(this.#timer);
-    if (this.#kept.is === 'no') this.#finish(outcome);
+    if (this.#entry.absent) this.#finish(outcome);
     else void this.#endKept(outcome);
   }
 
   async #endKept(outcome: Outcome): Promise<void> {
-    const { transfer } = this;
     try {
       await this.journaling;
     } catch (error) {
@@ -544,7 +456,7 @@ export class ActiveTransfer {
       }
     }
     await this.#changing;
-    if (await this.#around.journal.record(endedRows(transfer, outcome))) this.#finish(outcome);
+    if (await this.#entry.end(outcome)) this.#finish(outcome);
     else this.#suspend();
   }
 
@@ -552,7 +464,7 @@ export class ActiveTransfer {
     const { transfer } = this;
     const { archive, feed } = this.#around;
     transfer.finish(outcome);
-    if (this.#kept.is === 'no') archive.add(transfer.id);
+    if (this.#entry.absent) archive.add(transfer.id);
     this.#leave();
     reportEnd(this.#around, transfer);
     feed.publish('status', transfer);
@@ -583,10 +495,7 @@ export class ActiveTransfer {
   /** It is over for this daemon, and left to the next. */
   #suspend(): void {
     clearTimeout(this.#timer);
-    // This daemon ends in order: it was not this transfer that brought it down.
-    if (this.#reruns !== undefined && this.#state.is !== 'held' && this.#state.is !== 'waiting') {
-      this.#around.journal.writeSoon(begunRows(this.transfer, this.#reruns));
-    }
+    if (this.#state.is !== 'held' && this.#state.is !== 'waiting') this.#entry.takeBackBegin();
     this.transfer.suspend();
     this.#leave();
     this.#around.feed.publish('status', this.transfer);
@@ -617,36 +526,6 @@ export class ActiveTransfer {
     this.#ticket = undefined;
     if (ticket !== undefined) this.#around.queue.release(ticket);
   }
-}
-
-/**
- * Puts transfers into the journal, all or none. Those that are placed start as soon as their turn
- * comes; if they are refused, they give their places up.
- *
- * @returns once they are in the journal
- * @throws Problem if they are refused; OutcomeUnknown if that is not decided in time
- */
-export function acceptTogether(
-  transfers: readonly ActiveTransfer[],
-  journal: Journal,
-): Promise<void> {
-  let settle = { resolve: () => {}, reject: (_error: Error) => {} };
-  const answer = new Promise<void>((resolve, reject) => {
-    settle = { resolve, reject };
-  });
-  const rows = new Map(transfers.flatMap((one) => [...one.enterJournal(answer)]));
-  const undecided = ({ message }: Problem) => settle.reject(new OutcomeUnknown(message));
-  journal.accept(rows, undecided).then(
-    () => {
-      for (const one of transfers) one.enteredJournal();
-      settle.resolve();
-    },
-    (problem) => {
-      for (const one of transfers) one.refusedByJournal();
-      settle.reject(problem);
-    },
-  );
-  return answer;
 }
 
 function sourceIncomplete(): Problem {

@@ -51,6 +51,11 @@ export class Dependents {
   }
 }
 
+/** The ids of those that have not succeeded, or not yet. */
+export function openIdsOf(dependencies: readonly Dependency[]): string[] {
+  return dependencies.filter(({ status }) => status !== 'succeeded').map(({ id }) => id);
+}
+
 /** Why a transfer must not run; undefined if all that it depends on has succeeded, or may yet. */
 export function dependencyProblem(dependencies: readonly Dependency[]): Problem | undefined {
   const failed = dependencies.find(({ over, status }) => over && status !== 'succeeded');
