@@ -204,7 +204,7 @@ export async function buildFleetApp({
     await http.register(whoamiRoute, { useOf });
     await http.register(transferRoutes, { transfers, views, lister, grants, fleet });
     await http.register(batchRoute, { transfers, batches, views, grants, fleet });
-    await http.register(patchRoute, { changes });
+    await http.register(patchRoute, { changes, views });
     await http.register(eventRoutes, { views, mirror, feed, ends });
     await http.register(hostRoutes, {
       ...{ store, keys, mirror, lookup, membership, fleet, grants },

@@ -18,7 +18,7 @@ const CONDITIONS = ['if-match', 'if-none-match', 'if-unmodified-since', 'if-modi
 
 /**
  * What RFC 9110 and RFC 9112 ask of every route: a transfer coding that is not understood is refused
- * before a byte of the body counts, and a condition that does not hold before anything changes.
+ * before a byte of the body counts. Conditions are for the handlers: see {@link checkConditions}.
  */
 export default fp(
   async (app) => {
@@ -35,11 +35,6 @@ export default fp(
         checkTransferCoding(request);
       }),
     );
-    // Not before: a request that is wrong anyway is answered with that (RFC 9110, 13.2.1).
-    app.addHook('preHandler', (request, _reply, done) => {
-      checkConditions(request);
-      done();
-    });
   },
   { name: 'semantics' },
 );
@@ -69,19 +64,39 @@ function checkTransferCoding({ raw }: FastifyRequest): void {
 }
 
 /**
- * Nothing here has an entity tag or a modification date, so the only condition that can hold is that
- * the target exists. What cannot be known to hold is refused.
+ * Refuses a request with a condition, such as If-Match, that does not hold. Each handler that changes
+ * something calls it before it does, and after it has checked the client's rights and found the target:
+ * a request that is refused anyway is answered with that (RFC 9110, 13.2.1).
+ *
+ * @throws Problem precondition_failed
  */
-function checkConditions({ headers, method }: FastifyRequest): void {
-  if (SAFE_METHODS.includes(method)) return;
-  const failed = CONDITIONS.find((name) => {
-    const value = headers[name];
-    return value !== undefined && !(name === 'if-match' && value === '*');
-  });
+export function checkConditions(request: FastifyRequest): void {
+  const failed = failedCondition(request);
   if (failed === undefined) return;
   throw new Problem(
     'precondition_failed',
     `The condition in ${failed} does not hold: nothing here has an ETag or a modification date. ` +
       'Nothing was changed.',
   );
+}
+
+/** The same, if nothing else needs the target before it is changed. @param find throws if it is not there */
+export async function checkConditionsOf(
+  request: FastifyRequest,
+  find: () => Promise<unknown>,
+): Promise<void> {
+  if (failedCondition(request) === undefined) return;
+  await find();
+  checkConditions(request);
+}
+
+/**
+ * Nothing here has an entity tag or a modification date, so the only condition that can hold is that
+ * the target exists. What cannot be known to hold is refused.
+ */
+function failedCondition({ headers }: FastifyRequest): string | undefined {
+  return CONDITIONS.find((name) => {
+    const value = headers[name];
+    return value !== undefined && !(name === 'if-match' && value === '*');
+  });
 }

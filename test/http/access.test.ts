@@ -238,6 +238,23 @@ describe('every operation of the document', () => {
     }
   });
 
+  test.each(NAMES)('%s with a condition that does not hold', async (id) => {
+    const found = operation(id);
+    if (found.method === 'GET') return;
+    const conditional = (request: InjectOptions) =>
+      app.ask(as('everything', { ...request, headers: { ...request.headers, 'if-match': '"x"' } }));
+    // What there is not has no condition either (RFC 9110, 13.2.1).
+    const missing = await conditional(
+      requestOf({ ...found, path: found.path.replace('{name}', 'dax7.7') }),
+    );
+    const named = found.path.includes('{');
+    if (named) expectProblem(missing, 404, 'not_found');
+    if (found.path.startsWith('/replications/')) return;
+    const made = await app.ask(as('everything', copy(0, 4096, 16)));
+    const answer = await conditional(requestOf(found, JSON.parse(made.body.toString()).id));
+    expectProblem(answer, 412, 'precondition_failed');
+  });
+
   test.each(NAMES)('%s on a device that the token has nothing of', async (id) => {
     const found = operation(id);
     const named = [
@@ -349,6 +366,8 @@ describe('the byte before and the byte behind', () => {
     const answer = await app.ask(as('ranged', request));
     if (request.method === 'HEAD') expect(answer.status).toBe(403);
     else expectProblem(answer, 403, 'forbidden', pointers);
+    const conditional = { ...request, headers: { ...request.headers, 'if-match': '"x"' } };
+    expect((await app.ask(as('ranged', conditional))).status).toBe(403);
     // It is the token: with another one, nothing of this is forbidden.
     expect((await app.ask(as('everything', request))).status).not.toBe(403);
   });

@@ -147,11 +147,17 @@ describe('a token that is limited to hosts, devices and ranges', () => {
       for (const { inside, outside } of casesOf(operation)) {
         const allowed = await ask(inside, 'limited');
         expect([name, inside, refusalOf(allowed)]).toEqual([name, inside, undefined]);
+        if (changes(inside)) {
+          const { statusCode } = await ask(conditional(inside), 'limited');
+          expect([name, inside, statusCode]).toEqual([name, inside, 412]);
+        }
         for (const [what, request] of outside) {
           const before = { asked: asked.length, known: transfers() };
           const answer = await ask(request, 'limited');
           const at = [name, what, JSON.stringify(request.payload)?.slice(0, 300)];
           expect([...at, refusalOf(answer)]).toEqual([...at, expect.any(String)]);
+          const withCondition = await ask(conditional(request), 'limited');
+          expect([...at, refusalOf(withCondition)]).toEqual([...at, refusalOf(answer)]);
           expect([...at, asked.length, transfers()]).toEqual([
             ...[...at, before.asked, before.known],
           ]);
@@ -195,6 +201,12 @@ describe('a token that is limited to hosts, devices and ranges', () => {
       for (const id of hidden) {
         const { statusCode } = await ask(request(id), 'limited');
         expect([method, path, statusCode]).toEqual([method, path, 404]);
+        const answer = await ask(conditional(request(id)), 'limited');
+        expect([method, path, answer.statusCode]).toEqual([method, path, 404]);
+      }
+      if (changes(request(shown))) {
+        const { statusCode } = await ask(conditional(request(shown)), 'limited');
+        expect([method, path, statusCode]).toEqual([method, path, 412]);
       }
       expect((await ask(request(shown), 'limited')).statusCode).not.toBe(404);
       tried++;
@@ -253,6 +265,15 @@ describe('a token that is limited to hosts, devices and ranges', () => {
       expect([method, path, without, lacking.statusCode]).toEqual([method, path, without, 403]);
     }
   });
+
+  function changes({ method = 'GET' }: InjectOptions): boolean {
+    return !['GET', 'HEAD'].includes(method);
+  }
+
+  /** The same with a condition that does not hold. */
+  function conditional(request: InjectOptions): InjectOptions {
+    return { ...request, headers: { ...request.headers, 'if-match': '"x"' } };
+  }
 
   /** The code by which a request is refused for what it would touch. */
   function refusalOf({ statusCode, headers, body }: LightMyRequestResponse): string | undefined {

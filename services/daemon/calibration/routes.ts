@@ -6,6 +6,7 @@ import { authorize } from '../../http/access/authorize.ts';
 import { clientGone } from '../../http/client-gone.ts';
 import { fieldProblem } from '../../http/problems/problem.ts';
 import { problemResponses } from '../../http/problems/schema.ts';
+import { checkConditions } from '../../http/semantics.ts';
 import {
   checkBadBlocks,
   checkBounds,
@@ -79,12 +80,14 @@ export const calibrationRoutes: FastifyPluginAsyncZod<CalibrationRoutesOptions> 
       const withDma = dma.hardware.length > 0;
       if (!body) {
         authorize(request, []);
+        checkConditions(request);
         if (withDma) throw needsRange();
         await calibrator.calibrate();
         return enginesDocument(parts);
       }
       const { device_name: name, offset, size } = body;
       authorize(request, [{ device: name, offset, size, write: true }], () => '/offset');
+      checkConditions(request);
       const device = checkRange(inventory, body);
       if (withDma) checkReached(dma, device);
       const { name: client } = request.client;

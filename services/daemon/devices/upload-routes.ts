@@ -15,7 +15,7 @@ import { bodyLength, OCTETS, octetsBody, takeOctets } from '../../http/octets.ts
 import { BodyPastNode } from '../../http/past-node.ts';
 import { Problem, withMembers } from '../../http/problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../../http/problems/schema.ts';
-import { awaitsContinue } from '../../http/semantics.ts';
+import { awaitsContinue, checkConditions } from '../../http/semantics.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { BodyHashes } from './body-hashes.ts';
@@ -93,6 +93,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
       // A body of unknown length may go on to the device's end.
       const size = length ?? Math.max(device.size - offset, 0);
       authorize(request, [{ device: name, offset, size, write: true }], () => '/offset');
+      checkConditions(request);
       return receive(request, reply, { device, offset, length, flush: durability === 'flush' });
     },
   );

@@ -5,6 +5,7 @@ import { byteCount } from '../../base/byte-count.ts';
 import { authorize } from '../../http/access/authorize.ts';
 import { Problem } from '../../http/problems/problem.ts';
 import { problemResponses } from '../../http/problems/schema.ts';
+import { checkConditions } from '../../http/semantics.ts';
 import { checkBounds, type Inventory } from '../devices/device.ts';
 import { FAULT_KINDS, type Fault, type Faults } from './faults.ts';
 
@@ -66,6 +67,7 @@ export const faultRoutes: FastifyPluginAsyncZod<{ faults: Faults; inventory: Inv
     async (request, reply) => {
       const { device_name: name, offset, size: given, kind, count, delay_ms } = request.body;
       authorize(request, [{ device: name, offset, size: given ?? 0, write: true }]);
+      checkConditions(request);
       const device = inventory.named(name, '/device_name');
       const size = given ?? Math.max(device.size - offset, 1);
       checkBounds({ device, offset, size, offsetPointer: '/offset', sizePointer: '/size' });
@@ -118,6 +120,7 @@ export const faultRoutes: FastifyPluginAsyncZod<{ faults: Faults; inventory: Inv
     },
     async (request) => {
       authorize(request, []);
+      checkConditions(request);
       faults.clear();
       request.log.warn('the emulated faults are removed');
       return { faults: [] };

@@ -12,6 +12,7 @@ import { type Preference, preferHeader, readPrefer } from '../../http/prefer.ts'
 import { Problem } from '../../http/problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../../http/problems/schema.ts';
 import { referenceBelow } from '../../http/references.ts';
+import { checkConditions, checkConditionsOf } from '../../http/semantics.ts';
 import { readTraceContext } from '../../http/trace-context.ts';
 import { idempotencyKeySchema } from '../transfers/schema.ts';
 import { hasHadEnd, watchOne } from '../transfers/watch-one.ts';
@@ -89,6 +90,7 @@ export const replicationRoutes: FastifyPluginAsyncZod<ReplicationRoutesOptions> 
       const { dst_device_name: device, dst_offset: offset, size } = body;
       authorizePeer(request, body.peer);
       authorize(request, [{ device, offset, size, write: true }], () => '/dst_offset');
+      checkConditions(request);
       const prefer = readPrefer(request.headers.prefer, DEFAULT_WAIT_MS);
       const { replication, replayed } = await replications.create(body, {
         ...{ requestId: request.id, client: client.name },
@@ -175,6 +177,7 @@ export const replicationRoutes: FastifyPluginAsyncZod<ReplicationRoutesOptions> 
     async (request) => {
       const { params, client } = request;
       request.replicationId = params.id;
+      await checkConditionsOf(request, () => replications.get(params.id, client));
       return (await replications.cancel(params.id, client)).documentFor(client);
     },
   );
@@ -253,6 +256,7 @@ export const replicationPatchRoute: FastifyPluginAsyncZod<ReplicationRoutesOptio
     async (request) => {
       const { params, client, body } = request;
       request.replicationId = params.id;
+      await checkConditionsOf(request, () => replications.get(params.id, client));
       return (await replications.change(params.id, client, body)).documentFor(client);
     },
   );

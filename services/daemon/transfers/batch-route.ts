@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { authorize } from '../../http/access/authorize.ts';
 import { answerBatch } from '../../http/answer-created.ts';
 import { problemResponses } from '../../http/problems/schema.ts';
+import { checkConditions } from '../../http/semantics.ts';
 import { readTraceContext } from '../../http/trace-context.ts';
 import { about, batchHeadersSchema, inBatch, refuseKeyInHeader, touchesOfAll } from './batch.ts';
 import { documentFor } from './document.ts';
@@ -62,6 +63,7 @@ export const batchRoute: FastifyPluginAsyncZod<TransferRoutesOptions> = async (
       const { touches, pointerOf } = touchesOfAll(requests);
       authorize(request, touches, pointerOf);
       refuseKeyInHeader(headers['idempotency-key']);
+      checkConditions(request);
       const makePlan = (index: number) =>
         planTransfer(requests[index] as TransferRequest, inventory, chooser);
       if (requests[0]?.dry_run) {

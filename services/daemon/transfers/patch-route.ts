@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { CHANGES_TRANSFERS } from '../../http/access/scopes.ts';
 import { MERGE_PATCH, takeMergePatch } from '../../http/json-body.ts';
 import { problemResponses, problemResponsesWith } from '../../http/problems/schema.ts';
+import { checkConditionsOf } from '../../http/semantics.ts';
 import { documentFor } from './document.ts';
 import { transferPatchSchema, transferProblemSchema, transferSchema } from './schema.ts';
 import type { TransferService } from './service.ts';
@@ -47,6 +48,7 @@ export const patchRoute: FastifyPluginAsyncZod<{ transfers: TransferService }> =
     async (request) => {
       const { params, client, body } = request;
       request.transferId = params.id;
+      await checkConditionsOf(request, () => transfers.get(params.id, client));
       return documentFor(client, await transfers.change(params.id, client, body));
     },
   );

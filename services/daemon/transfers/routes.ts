@@ -12,6 +12,7 @@ import { type Preference, preferHeader, readPrefer } from '../../http/prefer.ts'
 import { Problem } from '../../http/problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../../http/problems/schema.ts';
 import { referenceBelow } from '../../http/references.ts';
+import { checkConditions, checkConditionsOf } from '../../http/semantics.ts';
 import { readTraceContext } from '../../http/trace-context.ts';
 import type { Inventory } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
@@ -120,6 +121,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       const { body } = request;
       request.operation = body.operation;
       authorize(request, touchesOf(body), (index) => touchPointer(body, index));
+      checkConditions(request);
       if (body.dry_run) {
         const plan = planTransfer(body, inventory, chooser);
         await transfers.checkDependencies([plan], request.client.name);
@@ -224,6 +226,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
     async (request) => {
       const { params, client } = request;
       request.transferId = params.id;
+      await checkConditionsOf(request, () => transfers.get(params.id, client));
       return documentFor(client, await transfers.cancel(params.id, client));
     },
   );

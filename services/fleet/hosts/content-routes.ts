@@ -26,6 +26,7 @@ import {
 } from '../../http/octets.ts';
 import { Problem, retryLater } from '../../http/problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../../http/problems/schema.ts';
+import { checkConditions } from '../../http/semantics.ts';
 import { StreamSlots } from '../../http/stream-slots.ts';
 import { wantReprDigestHeader } from '../../http/want-digest.ts';
 import { type HostGrants, mayUseHost } from '../access/hosts.ts';
@@ -278,6 +279,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
         // A body of unknown length may go on to the device's end, as it was seen last.
         const size = length ?? Math.max(device.size - offset, 1);
         await authorize(request, { offset, size }, true);
+        checkConditions(request);
         const limited = length === undefined && request.client.grants !== undefined;
         const digest = request.headers['content-digest'];
         return streams.use(request.client.name, () =>

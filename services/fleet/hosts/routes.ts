@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { Client } from '../../http/access/client.ts';
 import { Problem } from '../../http/problems/problem.ts';
 import { problemResponses } from '../../http/problems/schema.ts';
+import { checkConditions } from '../../http/semantics.ts';
 import { type HostGrants, mayUseHost } from '../access/hosts.ts';
 import type { Keys } from '../etcd/keys.ts';
 import type { Membership } from '../etcd/membership.ts';
@@ -109,7 +110,9 @@ export const hostRoutes: FastifyPluginAsyncZod<HostRoutesOptions> = async (
         },
       },
     },
-    async ({ client, params: { host }, body }, reply) => {
+    async (request, reply) => {
+      const { client, params, body } = request;
+      const { host } = params;
       if (!mirror.loaded || membership.health.is === 'away') throw etcdUnavailable();
       if (!mayUseHost(client, host)) {
         throw new Problem('forbidden', `The token ${client.name} is not for host ${host}.`);
@@ -119,6 +122,7 @@ export const hostRoutes: FastifyPluginAsyncZod<HostRoutesOptions> = async (
         const detail = `The token ${client.name} is limited to some hosts: it cannot decide where the fleet's token is sent.`;
         throw new Problem('forbidden', detail);
       }
+      checkConditions(request);
       const added = !(await lookup.has(host));
       if (added && mirror.hosts.size >= MAX_HOSTS) {
         throw new Problem('queue_full', `A fleet has up to ${MAX_HOSTS} hosts.`);
@@ -145,9 +149,12 @@ export const hostRoutes: FastifyPluginAsyncZod<HostRoutesOptions> = async (
         },
       },
     },
-    async ({ client, params: { host }, query }, reply) => {
+    async (request, reply) => {
+      const { client, params, query } = request;
+      const { host } = params;
       if (!mirror.loaded || membership.health.is === 'away') throw etcdUnavailable();
       await checkHost(host, client);
+      checkConditions(request);
       if (query.abandon === 'false') await removeIdleHost({ store, keys, mirror }, host);
       else await write([{ delete: keys.host(host) }, { delete: keys.seen(host) }]);
       return reply.code(204).send(null);

@@ -11,6 +11,7 @@ import type { Client } from '../../http/access/client.ts';
 import { answerBatch } from '../../http/answer-created.ts';
 import { Problem } from '../../http/problems/problem.ts';
 import { problemResponses } from '../../http/problems/schema.ts';
+import { checkConditions } from '../../http/semantics.ts';
 import { readTraceContext } from '../../http/trace-context.ts';
 import type { HostGrants } from '../access/hosts.ts';
 import type { Fleet } from '../hosts/fleet.ts';
@@ -81,6 +82,7 @@ export const batchRoute: FastifyPluginAsyncZod<BatchRouteOptions> = async (
       const { touches, pointerOf } = touchesOfBatch(requests);
       await grants.authorize(request, touches, pointerOf);
       refuseKeyInHeader(headers['idempotency-key']);
+      checkConditions(request);
       if (requests[0]?.dry_run) {
         return reply.code(200).send({ transfers: await planAll(requests, client) });
       }

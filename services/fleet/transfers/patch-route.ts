@@ -4,15 +4,20 @@ import { z } from 'zod';
 import { CHANGES_TRANSFERS } from '../../http/access/scopes.ts';
 import { MERGE_PATCH, takeMergePatch } from '../../http/json-body.ts';
 import { problemResponses, problemResponsesWith } from '../../http/problems/schema.ts';
+import { checkConditionsOf } from '../../http/semantics.ts';
 import type { Changes } from './changes.ts';
 import {
   fleetTransferPatchSchema,
   fleetTransferProblemSchema,
   fleetTransferSchema,
 } from './schema.ts';
+import type { Views } from './views.ts';
 
 /** Not wrapped by fastify-plugin: the type of its bodies is its own. */
-export const patchRoute: FastifyPluginAsyncZod<{ changes: Changes }> = async (app, { changes }) => {
+export const patchRoute: FastifyPluginAsyncZod<{ changes: Changes; views: Views }> = async (
+  app,
+  { changes, views },
+) => {
   takeMergePatch(app);
 
   app.patch(
@@ -45,6 +50,7 @@ export const patchRoute: FastifyPluginAsyncZod<{ changes: Changes }> = async (ap
     async (request) => {
       const { params, client, body } = request;
       request.transferId = params.id;
+      await checkConditionsOf(request, () => views.find(params.id, client));
       return changes.change(params.id, client, body);
     },
   );

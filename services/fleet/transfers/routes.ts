@@ -12,6 +12,7 @@ import { type Preference, preferHeader, readPrefer } from '../../http/prefer.ts'
 import { PROBLEMS, Problem, type ProblemCode } from '../../http/problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../../http/problems/schema.ts';
 import { referenceBelow } from '../../http/references.ts';
+import { checkConditions, checkConditionsOf } from '../../http/semantics.ts';
 import { readTraceContext } from '../../http/trace-context.ts';
 import type { HostGrants } from '../access/hosts.ts';
 import type { Fleet } from '../hosts/fleet.ts';
@@ -107,6 +108,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
       // Before the grants, which are kept for each host.
       await transfers.checkHosts(body, client);
       await grants.authorize(request, touchesOnHosts(body), (index) => touchPointer(body, index));
+      checkConditions(request);
       if (body.dry_run) {
         await transfers.unmetDependencies(body, client, new Set());
         return planOf(fleet, body);
@@ -206,6 +208,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
     async (request, reply) => {
       const { params, client } = request;
       request.transferId = params.id;
+      await checkConditionsOf(request, () => views.find(params.id, client));
       const view = await transfers.cancel(params.id, client, CANCEL_WAIT_MS, () =>
         clientGone(reply),
       );
