@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type Command, CommanderError } from 'commander';
-import { makeRunner, reportError } from './lib/context.ts';
+import { makeRunner, nameOf, reportError } from './lib/context.ts';
 import { CliError, EXIT } from './lib/exit-codes.ts';
 import { Interrupts } from './lib/interrupts.ts';
 import { Terminal } from './lib/terminal.ts';
@@ -17,11 +17,17 @@ const run = makeRunner({
 });
 const json = argv.includes('--json');
 const program = buildProgram(run);
+/** The command that cannot make sense of its arguments. */
+let misused = program;
 prepare(program);
 
 /** Usage errors end as all others do, instead of in commander. */
 function prepare(command: Command): void {
-  command.exitOverride().configureOutput({
+  const misuse = (error: CommanderError) => {
+    misused = command;
+    throw error;
+  };
+  command.exitOverride(misuse).configureOutput({
     writeOut: (text) => terminal.print(text),
     writeErr: (text) => (json ? undefined : terminal.err(text.replace(/^error: /, 'dmactl: '))),
   });
@@ -35,7 +41,7 @@ try {
   // Help and version end so too.
   if (error.exitCode !== 0) {
     const message = error.message.replace(/^error: /, '');
-    if (json) reportError(terminal, '', new CliError('usage', message), true);
+    if (json) reportError(terminal, nameOf(misused), new CliError('usage', message), true);
     process.exitCode = EXIT.usage;
   }
 }

@@ -445,6 +445,21 @@ describe('exit codes', () => {
     await expectError(expected, {}, ...args);
   });
 
+  deepTest.each([
+    ['', ['frobnicate']],
+    ['copy', ['copy', 'dax0.0:0+1']],
+    ['copy', ['copy', 'dax0.0:0+1', 'dax1.0:0', '--nonsense']],
+    ['copy', ['copy', 'dax0.0:0+1', 'dax1.0:0', 'more']],
+    ['copy', ['copy', 'dax0.0:0+1', 'dax1.0:0', '--engine', 'steam']],
+    ['wait', ['wait']],
+    ['token', ['token', 'frobnicate']],
+    ['token add', ['token', 'add']],
+    ['hosts add', ['hosts', 'add', 'hosta']],
+  ])('a usage error names the command, as far as it is one: %j', async (command, args) => {
+    const { document } = await expectError([2, 'usage'], {}, ...args);
+    expect(document).toMatchObject({ command });
+  });
+
   deepTest('1: a transfer that fails has it', async () => {
     const release = await block('dax1.0');
     const late = ['copy', 'dax0.0:0+1', 'dax1.0:0', '--timeout', '50ms'];
