@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { JSON_BODY_LIMIT } from './json-body.ts';
 import { sendProblem } from './problem-handler.ts';
+import { MAX_PARAMETER_LENGTH } from './routing.ts';
 import { createHttpServer, handleClientError, type TlsOptions, targetPath } from './server.ts';
 import { readTraceContext } from './trace-context.ts';
 
@@ -59,6 +60,7 @@ export function createFastify(
     serverFactory: (handler) => createHttpServer(handler, { tls, readerIdleMs }),
     clientErrorHandler: handleClientError,
     rewriteUrl: targetPath,
+    routerOptions: { maxParamLength: MAX_PARAMETER_LENGTH },
     // Such as a path that cannot be decoded; no hook has run yet.
     frameworkErrors: sendProblem,
     // Refused by the work queue, as a problem.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { maxHeaderSize } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import findMyWay from 'find-my-way';
@@ -6,6 +7,12 @@ import { preferredType } from './accept.ts';
 import { Problem } from './problems/problem.ts';
 import { routeOf } from './route-of.ts';
 import { syncHook } from './sync-hook.ts';
+
+/**
+ * A parameter of a path, such as a device's name, may be as long as Node lets the path be: routes say
+ * themselves what is wrong with one, where the router would say that there is no such route.
+ */
+export const MAX_PARAMETER_LENGTH = maxHeaderSize;
 
 const JSON_ONLY = ['application/json; charset=utf-8'];
 
@@ -17,7 +24,7 @@ const JSON_ONLY = ['application/json; charset=utf-8'];
 export default fp(
   async (app) => {
     // Fastify finds routes by method and path; to tell 405 from 404 they are found by path alone.
-    const paths = findMyWay();
+    const paths = findMyWay({ maxParamLength: MAX_PARAMETER_LENGTH });
     const methodsOf = new Map<string, Set<string>>();
 
     app.addHook('onRoute', ({ url, method }) => {

@@ -64,6 +64,8 @@ describe('errors, each provoked', () => {
       ['POST', '/livez', 'GET, HEAD'],
       ['POST', '/openapi.json', 'GET, HEAD'],
       ['DELETE', '/metrics', 'GET, HEAD'],
+      ['DELETE', `/devices/${'x'.repeat(101)}`, 'GET, HEAD'],
+      ['PUT', `/transfers/${'x'.repeat(16_000)}`, 'GET, HEAD, PATCH'],
       // Not a transfer of that name.
       ['GET', '/transfers/batch', 'POST'],
       ['HEAD', '/transfers/batch', 'POST'],

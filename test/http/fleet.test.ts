@@ -189,6 +189,17 @@ describe('a gateway', () => {
     expect((await ask('PUT', '/hosts/hostc', body)).statusCode).toBe(400);
   });
 
+  test.each([0, 64, 100, 101, 10_000])(
+    'a host cannot have a name of %d characters',
+    async (length) => {
+      const url = { url: 'http://127.0.0.1:1' };
+      for (const [method, body] of [['PUT', url], ['GET'], ['DELETE']] as const) {
+        const answer = await ask(method, `/hosts/${'x'.repeat(length)}`, body);
+        expect([answer.statusCode, answer.json().code]).toEqual([400, 'invalid_request']);
+      }
+    },
+  );
+
   test('a client sees its own transfers only', async () => {
     const { id } = (await post(copy, 'onhosta')).json();
     const others = { as: 'ranges' };
