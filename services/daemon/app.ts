@@ -207,7 +207,7 @@ export async function buildApp({
     });
     lifecycle.opened('the replications', () => replications.close());
     const recovery = { inventory, chooser, clock, host };
-    const restore = new Restore(transfers, opened, recovery, log, replications);
+    const restore = new Restore(transfers.earlier, opened, recovery, log, replications);
     lifecycle.opened('the reading of the history', () => restore.stop());
     metrics.watch({ transfers, replications, inventory, engine, dma, journal, log: logHealth });
     const watch = new DeviceWatch({ engine, inventory, choice, seen, log, ...sysfs });

@@ -7,8 +7,9 @@ import { makePageToken, readPageToken } from '../../http/page-token.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { Dependency } from './dependencies.ts';
 import { WorkFilter } from './filter.ts';
-import { Finished, type FinishedLimits } from './finished.ts';
+import { Finished } from './finished.ts';
 import { type Packed, PackedTransfers } from './packed.ts';
+import type { HistoryLimits } from './retention.ts';
 import type { RowsOf } from './rows.ts';
 import { STATUSES, type Status, type TransferListQuery } from './schema.ts';
 import type { Transfer } from './transfer.ts';
@@ -24,13 +25,6 @@ const MAX_FRESH = 250;
 
 /** How much a list reads in one turn of the event loop, in transfers of the smallest kind: some 1 ms. */
 const SLICE = 1000;
-
-/**
- * What is kept of those that are finished: of those whose clients have their ends, and of those
- * whose clients had a 202 and may come back for it. They are apart so that no number of the former
- * pushes out the latter.
- */
-export type HistoryLimits = Record<'answered' | 'accepted202', FinishedLimits>;
 
 export interface Page {
   transfers: Transfer[];
@@ -96,6 +90,17 @@ export class History {
   dependency(id: string): Dependency | undefined {
     const entry = this.#entryOf(id);
     return typeof entry === 'number' ? this.#packed.dependencyOf(id, entry) : entry;
+  }
+
+  /** A function that looks up each transfer once, however many depend on it. */
+  dependencyFinder(): (id: string) => Dependency | undefined {
+    let found: Map<string, Dependency | undefined> | undefined;
+    return (id) => {
+      // Most depend on none.
+      found ??= new Map();
+      if (!found.has(id)) found.set(id, this.dependency(id));
+      return found.get(id);
+    };
   }
 
   has(id: string): boolean {

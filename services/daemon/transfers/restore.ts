@@ -3,10 +3,10 @@ import { setImmediate as turn } from 'node:timers/promises';
 import type { FastifyBaseLogger } from 'fastify';
 import { DAMAGED, type OpenedJournal } from '../journal/open.ts';
 import type { Row, StoredRows } from '../journal/stored-rows.ts';
+import type { EarlierTransfers } from './earlier.ts';
 import { readRecords, Shared } from './record.ts';
 import { type Recovered, type RecoveryOptions, recover, recoverPast } from './recovery.ts';
 import { idOf, isLeftOver, isUnfinished } from './rows.ts';
-import type { TransferService } from './service.ts';
 
 /** Transfers that are read at a time. */
 const SLICE = 200;
@@ -36,7 +36,7 @@ export interface EarlierWork {
  * transfers that were unfinished; then the history, which may be long, a little at a time.
  */
 export class Restore {
-  readonly #transfers: TransferService;
+  readonly #transfers: EarlierTransfers;
   readonly #opened: OpenedJournal;
   readonly #options: Omit<RecoveryOptions, 'doubt' | 'writer'>;
   readonly #log: FastifyBaseLogger;
@@ -49,7 +49,7 @@ export class Restore {
   #reading: Promise<void> = Promise.resolve();
 
   constructor(
-    transfers: TransferService,
+    transfers: EarlierTransfers,
     opened: OpenedJournal,
     options: Omit<RecoveryOptions, 'doubt' | 'writer'>,
     log: FastifyBaseLogger,
@@ -116,7 +116,7 @@ export class Restore {
       const records = readRecords(batch, (key) => this.#skip(key));
       over += records.length;
       const { clock } = this.#options;
-      this.#transfers.addPast(records.map((record) => recoverPast(record, clock, shared)));
+      this.#transfers.add(records.map((record) => recoverPast(record, clock, shared)));
     };
     for await (const slice of rows.slices(this.#abort.signal)) {
       this.#others?.readHistory(slice);
@@ -139,7 +139,7 @@ export class Restore {
   }
 
   #settle(doubt: string | undefined): void {
-    this.#transfers.settlePast(doubt);
+    this.#transfers.settle(doubt);
     this.#others?.historyKnown();
     this.#others?.settle(doubt);
   }

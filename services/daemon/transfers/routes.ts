@@ -16,6 +16,7 @@ import { checkConditions, checkConditionsOf } from '../../http/semantics.ts';
 import { readTraceContext } from '../../http/trace-context.ts';
 import type { Inventory } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
+import type { Created } from './acceptance.ts';
 import { basicDocumentFor, documentFor } from './document.ts';
 import { describePlan, planTransfer } from './plan.ts';
 import { meaningOf, touchesOf, touchPointer } from './request.ts';
@@ -30,7 +31,7 @@ import {
 } from './schema.ts';
 import { parseTransferRequest } from './segments-body.ts';
 import { serverTiming } from './server-timing.ts';
-import type { Created, TransferService } from './service.ts';
+import type { TransferService } from './service.ts';
 import type { Transfer } from './transfer.ts';
 
 /** How long POST /transfers waits for the end if the client says nothing, in milliseconds. */

@@ -18,7 +18,7 @@ function hold() {
       });
     },
   });
-  bench.service.settlePast(undefined);
+  bench.service.earlier.settle(undefined);
   return { bench, asked, decide: () => decide };
 }
 

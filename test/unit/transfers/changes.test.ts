@@ -227,7 +227,7 @@ describe('whatever the disk does', () => {
     const bench = new ServiceBench({
       ...{ store: new FaultyStore(disk), watermark: new FaultyWatermark(disk), mark },
     });
-    bench.service.settlePast(undefined);
+    bench.service.earlier.settle(undefined);
     const created = bench.create(true);
     await settled();
     const transfer = await created;

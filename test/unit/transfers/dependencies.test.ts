@@ -299,7 +299,7 @@ describe('after a crash', () => {
   test('it is interrupted if one of them is not known any more, unless that had succeeded', async () => {
     // With so little room that its history is short.
     const before = new ServiceBench({ heapBytes: 2 ** 21 });
-    before.service.settlePast(undefined);
+    before.service.earlier.settle(undefined);
     const [forgotten, open] = [
       await before.create(true, elsewhere(0), undefined),
       await before.create(true, elsewhere(1)),

@@ -24,7 +24,7 @@ describe('a transfer that has to be kept', () => {
     events = [];
     bench = new ServiceBench();
     ({ store, queue, service } = bench);
-    service.settlePast(undefined);
+    service.earlier.settle(undefined);
     service.feed.watchAll(viewer('anna'), ({ subject }) => events.push(subject.status));
   });
 

@@ -102,9 +102,9 @@ export class ServiceBench {
       }),
     );
     const unfinished = recovered.filter(({ kind }) => kind !== 'over');
-    await bench.service.restore(unfinished, records.at(-1)?.id);
-    bench.service.addPast(recovered.filter(({ kind }) => kind === 'over'));
-    bench.service.settlePast(undefined);
+    await bench.service.earlier.restore(unfinished, records.at(-1)?.id);
+    bench.service.earlier.add(recovered.filter(({ kind }) => kind === 'over'));
+    bench.service.earlier.settle(undefined);
     return bench;
   }
 

@@ -7,7 +7,8 @@ import type { Device } from '../../../services/daemon/devices/device.ts';
 import { type Completion, NO_DMA } from '../../../services/daemon/engines/records.ts';
 import { ElapsedClock } from '../../../services/daemon/journal/elapsed.ts';
 import { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
-import type { Created, TransferService } from '../../../services/daemon/transfers/service.ts';
+import type { Created } from '../../../services/daemon/transfers/acceptance.ts';
+import type { TransferService } from '../../../services/daemon/transfers/service.ts';
 import {
   type Acceptance,
   type Origin,

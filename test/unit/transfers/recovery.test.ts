@@ -278,8 +278,8 @@ describe('after a crash', () => {
             recover(one, { inventory, chooser, doubt, writer: KNOWS_CHANGES, clock: CLOCK, host }),
           );
           const second = new Life(memory, rows, after);
-          await second.service.restore(recovered, records.at(-1)?.id);
-          second.service.settlePast(undefined);
+          await second.service.earlier.restore(recovered, records.at(-1)?.id);
+          second.service.earlier.settle(undefined);
           for (let i = 0; i < 1000 && (second.runs.length > 0 || second.service.queued > 0); i++) {
             second.advance(i);
             if (second.runs.length === 0) await settled();

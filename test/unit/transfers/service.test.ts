@@ -77,7 +77,7 @@ describe('TransferService', () => {
     counted = 0;
     events = [];
     service = withEngine();
-    service.settlePast(undefined);
+    service.earlier.settle(undefined);
     service.feed.watchAll(viewer('anna'), ({ kind, subject }) => {
       events.push(`${kind} ${subject.status}`);
     });
@@ -136,7 +136,7 @@ describe('TransferService', () => {
 
   test('with a small heap, fewer finished transfers are kept', async () => {
     service = withEngine({ heapBytes: 2 ** 20 });
-    service.settlePast(undefined);
+    service.earlier.settle(undefined);
     const last: Transfer[] = [];
     for (let n = 0; n < 100; n++) {
       last.push(await create());
@@ -154,7 +154,7 @@ describe('TransferService', () => {
     service = withEngine({ heapBytes: 2 ** 20 });
     const past = Array.from({ length: 2000 }, () => makeTransfer());
     for (const transfer of past) transfer.finish(transfer.outcome(undefined, undefined));
-    for (const transfer of past) service.addPast([{ kind: 'over', transfer, foreign: [] }]);
+    for (const transfer of past) service.earlier.add([{ kind: 'over', transfer, foreign: [] }]);
     // Others are waited for, until all are read.
     const known = past.map(({ id }) =>
       Promise.race([service.get(id, viewer('anna')).catch(() => undefined), sleep(0, undefined)]),
@@ -163,7 +163,7 @@ describe('TransferService', () => {
     expect(found.length).toBeGreaterThan(100);
     expect(found.length).toBeLessThan(1000);
     expect(found.at(-1)?.id).toBe(past.at(-1)?.id);
-    service.settlePast(undefined);
+    service.earlier.settle(undefined);
     service.close();
   });
 
