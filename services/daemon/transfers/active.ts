@@ -9,16 +9,16 @@ import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Rows } from '../journal/store.ts';
 import type { Ticket } from '../order/scheduler.ts';
-import { transferLane, type Work, type WorkQueue } from '../order/work-queue.ts';
-import { accessesOf } from './accesses.ts';
+import type { Work, WorkQueue } from '../order/work-queue.ts';
 import type { Archive } from './archive.ts';
-import { patched } from './changes.ts';
+import { ChangeQueue, patched } from './changes.ts';
 import { type Dependency, dependencyProblem } from './dependencies.ts';
 import { acceptTogether, type Entrant, JournalEntry } from './journal-entry.ts';
 import { reportEnd } from './observer.ts';
+import { OrderPlace } from './order-place.ts';
 import { rerunProblem, touchesItself } from './recovery.ts';
 import { Run, type RunOptions, type RunResult, whyGone } from './run.ts';
-import type { TransferPatch, WaitingFor } from './schema.ts';
+import type { TransferPatch } from './schema.ts';
 import type { Outcome, Transfer, TransferPlan } from './transfer.ts';
 import { writingOf } from './writing.ts';
 
@@ -79,7 +79,11 @@ type State =
   /** It is over, or left to the next daemon. */
   | { is: 'left' };
 
+// Every transfer is in these: none needs an object of its own.
 const WAITING: State = { is: 'waiting' };
+const STARTING: State = { is: 'starting' };
+const ENDING: State = { is: 'ending' };
+const LEFT: State = { is: 'left' };
 
 /** A transfer that is not over: waits for its turn and for the journal, runs, and ends. */
 export class ActiveTransfer implements Entrant {
@@ -87,11 +91,11 @@ export class ActiveTransfer implements Entrant {
   readonly #around: Surroundings;
   readonly #entry: JournalEntry;
   #state: State = WAITING;
-  #ticket: Ticket<Work> | undefined;
+  readonly #place: OrderPlace;
   #dependencies: readonly Dependency[];
   #timer: NodeJS.Timeout | undefined;
-  /** While a change of its settings is on its way; resolves in any case. */
-  #changing: Promise<void> | undefined;
+  /** Undefined as long as there are none. */
+  #changes: ChangeQueue | undefined;
   /** It was its turn during a change: it starts after that one, however many come behind. */
   #dueInChange = false;
   /** The callbacks of {@link whenLeft}. */
@@ -106,7 +110,8 @@ export class ActiveTransfer implements Entrant {
     this.#around = around;
     this.#entry = new JournalEntry(transfer, around.journal, reruns);
     this.#dependencies = dependencies;
-    transfer.waitingFor = () => this.#waitingFor();
+    this.#place = new OrderPlace(transfer, around.queue);
+    transfer.place = this.#place;
   }
 
   /** While it is on its way into the journal, and may yet fail to get there. */
@@ -121,7 +126,7 @@ export class ActiveTransfer implements Entrant {
 
   /** Its place in the order; undefined if it has none yet. */
   get ticket(): Ticket<Work> | undefined {
-    return this.#ticket;
+    return this.#place.ticket;
   }
 
   /** Those that it depends on, that had not succeeded when it was accepted. */
@@ -145,25 +150,14 @@ export class ActiveTransfer implements Entrant {
    * @param after the places of those that it depends on
    */
   place(after: readonly Ticket<Work>[]): void {
-    const { id, plan, settings, origin } = this.transfer;
-    const { queue, unflushed } = this.#around;
-    if (!plan.flush && plan.operation !== 'compare') unflushed.add(plan.destination);
-    this.#ticket = queue.add({
-      kind: 'transfer',
-      id,
-      client: origin.client,
-      start: () => this.#turn(),
-      accesses: accessesOf(plan),
-      lane: transferLane(settings.priority, plan.bytes),
-      bytes: plan.bytes,
-      kept: !this.#entry.absent || this.#state.is === 'accepting',
-      unsettled: () => this.#entry.unsettleSource(),
+    const { plan } = this.transfer;
+    if (!plan.flush && plan.operation !== 'compare') this.#around.unflushed.add(plan.destination);
+    this.#place.take(
       after,
-    });
-    // What started within add(), or is about to, has nobody behind it yet.
-    if (this.#state.is === 'running' || this.#state.is === 'starting') queue.begin(this.#ticket);
-    // What ended within add() could not be released by a ticket that was not there yet.
-    if (this.#state.is === 'left') this.#release();
+      !this.#entry.absent || this.#state.is === 'accepting',
+      () => this.#turn(),
+      () => this.#entry.unsettleSource(),
+    );
   }
 
   /** Gives it its place in the order; it does not start before {@link acceptTogether} has decided. */
@@ -223,20 +217,8 @@ export class ActiveTransfer implements Entrant {
    *   or what is wrong with the patch; OutcomeUnknown if it is not decided in time
    */
   change(patch: TransferPatch): Promise<boolean> {
-    const before = this.#changing;
-    const change = (async () => {
-      await before;
-      return this.#change(patch);
-    })();
-    const settled = change.then(
-      () => {},
-      () => {},
-    );
-    this.#changing = settled;
-    void settled.then(() => {
-      if (this.#changing === settled) this.#changing = undefined;
-    });
-    return change;
+    this.#changes ??= new ChangeQueue();
+    return this.#changes.run(() => this.#change(patch));
   }
 
   async #change(patch: TransferPatch): Promise<boolean> {
@@ -260,8 +242,7 @@ export class ActiveTransfer implements Entrant {
     if (this.#entry.present) await this.#entry.change(change);
     transfer.change = change;
     if (patch.timeout_ms !== undefined) this.#newTimeout();
-    const lane = transferLane(settings.priority, transfer.plan.bytes);
-    if (this.#ticket !== undefined) this.#around.queue.move(this.#ticket, lane);
+    this.#place.move();
     return true;
   }
 
@@ -301,7 +282,7 @@ export class ActiveTransfer implements Entrant {
     if (this.#state.is === 'accepting') {
       // It is undecided: what the next daemon finds on the disk decides.
       this.#leave();
-      this.#release();
+      this.#place.release();
       return;
     }
     // Nothing was lost, unless it has written where it reads.
@@ -321,7 +302,7 @@ export class ActiveTransfer implements Entrant {
     const source = {
       bootId: clock.bootId,
       persistent: readDevices(this.transfer.plan).every((device) => unflushed.isPersistent(device)),
-      unsettled: !running && this.#ticket?.readsTransient === true,
+      unsettled: !running && this.#place.readsTransient,
     };
     return this.#entry.arrive(answer, { source, running, dependencies });
   }
@@ -329,7 +310,7 @@ export class ActiveTransfer implements Entrant {
   /** The journal has it, be that after its answer has been rejected. */
   enteredJournal(): void {
     this.#entry.arrived();
-    if (this.#ticket !== undefined) this.#ticket.transient = false;
+    this.#place.keep();
     if (this.#state.is !== 'accepting') return;
     this.#around.accepted(this);
     this.#letStart();
@@ -343,11 +324,11 @@ export class ActiveTransfer implements Entrant {
       return;
     }
     this.#leave();
-    this.#release();
+    this.#place.release();
   }
 
   #startAfter(wait: Promise<boolean>): void {
-    this.#state = { is: 'starting' };
+    this.#state = STARTING;
     void wait.then((may) => {
       if (this.#state.is !== 'starting') return;
       this.#state = WAITING;
@@ -374,7 +355,7 @@ export class ActiveTransfer implements Entrant {
     // One that was told to stop keeps its place until its end is in the journal.
     if (this.#state.is !== 'waiting' || this.#around.interrupting) return;
     if (this.#entry.mustRecordBegin) {
-      this.#state = { is: 'starting' };
+      this.#state = STARTING;
       void this.#entry.begin().then((recorded) => {
         if (this.#state.is !== 'starting') return;
         if (recorded) this.#submit();
@@ -382,19 +363,19 @@ export class ActiveTransfer implements Entrant {
       });
       return;
     }
-    const ticket = this.#ticket;
-    if (ticket?.readsTransient) this.#entry.settleSource();
+    if (this.#place.readsTransient) this.#entry.settleSource();
     // While it is on its way into the journal, a crash may yet forget it.
-    const wait = !this.#entry.present && ticket && this.#around.queue.begin(ticket);
-    if (wait) this.#startAfter(wait);
-    else this.#submit();
+    const mayBegin = this.#entry.present ? undefined : this.#place.begin();
+    if (mayBegin === undefined) this.#submit();
+    else this.#startAfter(mayBegin);
   }
 
   #submit(): void {
-    if (this.#changing !== undefined && !this.#dueInChange) {
+    const changing = this.#changes?.pending;
+    if (changing !== undefined && !this.#dueInChange) {
       // It is to run with what it has then.
       this.#dueInChange = true;
-      this.#startAfter(this.#changing.then(() => true));
+      this.#startAfter(changing.then(() => true));
       return;
     }
     const { transfer } = this;
@@ -402,7 +383,7 @@ export class ActiveTransfer implements Entrant {
     const wrong =
       dependencyProblem(this.#dependencies) ??
       whyGone(transfer.plan) ??
-      (this.#ticket?.torn ? sourceIncomplete() : undefined);
+      (this.#place.torn ? sourceIncomplete() : undefined);
     if (wrong !== undefined) {
       this.#end(undefined, wrong);
       return;
@@ -440,7 +421,7 @@ export class ActiveTransfer implements Entrant {
    */
   #end(result: RunResult | undefined, error: Problem | undefined): void {
     const outcome = this.transfer.outcome(result?.completion, error, result?.channels);
-    this.#state = { is: 'ending' };
+    this.#state = ENDING;
     clearTimeout(this.#timer);
     if (this.#entry.absent) this.#finish(outcome);
     else void this.#endKept(outcome);
@@ -455,7 +436,7 @@ export class ActiveTransfer implements Entrant {
         return;
       }
     }
-    await this.#changing;
+    await this.#changes?.pending;
     if (await this.#entry.end(outcome)) this.#finish(outcome);
     else this.#suspend();
   }
@@ -470,7 +451,7 @@ export class ActiveTransfer implements Entrant {
     feed.publish('status', transfer);
     this.#around.finished(transfer);
     this.#tellWritten();
-    this.#release();
+    this.#place.release();
   }
 
   /** @returns whether it may write, later; undefined: it may now */
@@ -499,32 +480,18 @@ export class ActiveTransfer implements Entrant {
     this.transfer.suspend();
     this.#leave();
     this.#around.feed.publish('status', this.transfer);
-    this.#release();
+    this.#place.release();
   }
 
   get #stopped(): boolean {
     return this.#state.is === 'ending' || this.#state.is === 'left';
   }
 
-  #waitingFor(): WaitingFor {
-    // Its client hears of it before it has its place.
-    if (this.#ticket === undefined) return { reason: 'slot' };
-    return this.#around.queue.waitOf(this.#ticket) ?? { reason: 'journal' };
-  }
-
   #leave(): void {
-    this.#state = { is: 'left' };
-    this.transfer.waitingFor = undefined;
+    this.#state = LEFT;
+    this.transfer.place = undefined;
     this.#around.left(this);
     for (const done of this.#waiting) done();
-  }
-
-  /** Lets those go on that wait for it. */
-  #release(): void {
-    const ticket = this.#ticket;
-    // Each would keep the one in front of it in memory until V8's old space is collected.
-    this.#ticket = undefined;
-    if (ticket !== undefined) this.#around.queue.release(ticket);
   }
 }
 

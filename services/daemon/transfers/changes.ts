@@ -19,3 +19,31 @@ export function patched(settings: TransferSettings, patch: TransferPatch): Trans
     labels: patch.labels === undefined ? settings.labels : patchedLabels(settings, patch.labels),
   };
 }
+
+/** Changes of one transfer, which are made one after the other. */
+export class ChangeQueue {
+  #last: Promise<void> | undefined;
+
+  /** While a change is on its way: until the last one is made, or has failed. */
+  get pending(): Promise<void> | undefined {
+    return this.#last;
+  }
+
+  /** @param change is called once those before it are through */
+  run<Result>(change: () => Promise<Result>): Promise<Result> {
+    const before = this.#last;
+    const result = (async () => {
+      await before;
+      return change();
+    })();
+    const settled = result.then(
+      () => {},
+      () => {},
+    );
+    this.#last = settled;
+    void settled.then(() => {
+      if (this.#last === settled) this.#last = undefined;
+    });
+    return result;
+  }
+}

@@ -148,7 +148,7 @@ export class Transfer {
   channels: readonly string[] = [];
   bytesCompleted = 0;
   /** Says why it has not started; undefined once somebody else sees it through, or nobody. */
-  waitingFor: (() => WaitingFor) | undefined;
+  place: { readonly waitingFor: WaitingFor } | undefined;
   /** Whether its client was told that it goes on, and may come back for its end. */
   promised = false;
   error: Problem | undefined;
@@ -304,7 +304,7 @@ export class Transfer {
     return {
       id: this.id,
       status: this.status,
-      waiting_for: this.status === 'queued' ? (this.waitingFor?.() ?? IN_JOURNAL) : null,
+      waiting_for: this.status === 'queued' ? (this.place?.waitingFor ?? IN_JOURNAL) : null,
       operation: plan.operation,
       device_name: plan.source.name,
       dst_device_name: plan.destination.name,
