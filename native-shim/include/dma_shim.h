@@ -32,7 +32,7 @@
 extern "C" {
 #endif
 
-#define DMA_SHIM_ABI 15
+#define DMA_SHIM_ABI 16
 
 #define DMA_SHIM_MAX_SEGMENTS 4096u
 #define DMA_SHIM_MAX_DEVICES 256u
@@ -156,8 +156,8 @@ enum dma_shim_priority {
  * Only the CPU engine fills and compares.
  *
  * A COPY between a device and DMA_SHIM_SOCKET sends or receives one segment, as fast as the
- * other end takes it or sends it. The socket has no offset but zero; CHECKSUM and FLUSH are for
- * what is received. It may last for as long as the other end does nothing:
+ * other end takes it or sends it; what is received may also go to DMA_SHIM_MEMORY. The socket
+ * has no offset but zero; CHECKSUM and FLUSH are for what is received. It may last for as long as the other end does nothing:
  * dma_shim_cancel() is its time limit.
  */
 enum dma_shim_operation {
@@ -657,6 +657,23 @@ struct dma_shim_storage {
  * Return: 0, -EINVAL, or what open(2) says.
  */
 int dma_shim_storage(const char *path, struct dma_shim_storage *out);
+
+/** The size of a SHA-256, in bytes */
+#define DMA_SHIM_SHA256_SIZE 32u
+
+/**
+ * dma_shim_sha256() - the SHA-256 of each block of some memory
+ * @bytes:   the memory; not a device's, for nothing guards it against faults
+ * @size:    of it
+ * @block:   the size of a block, not zero; the last one may be shorter
+ * @digests: room for one digest for each block
+ *
+ * Two blocks at a time, which takes little longer than one: so hand over several at once. Returns when it
+ * is done.
+ *
+ * Return: 0, -EINVAL, or -EOPNOTSUPP: this processor has no instructions for SHA-256.
+ */
+int dma_shim_sha256(const void *bytes, uint64_t size, uint64_t block, void *digests);
 
 /**
  * dma_shim_peer_uid() - who is on the other end of a Unix socket

@@ -534,7 +534,18 @@ TEST(what_is_no_stream_is_refused)
 	CHECK_EQ(send_to(&context, 1, 77, ends.ours, 0, 1), -EBADF);
 	CHECK_EQ(send_to(&context, 1, DMA_SHIM_MEMORY, ends.ours, 0, 1), -EINVAL);
 	CHECK_EQ(send_to(&context, 1, DMA_SHIM_SOCKET, ends.ours, 0, 1), -EINVAL);
+	/* Memory that is not there, or too small, or to be flushed */
 	CHECK_EQ(receive_from(&context, 1, DMA_SHIM_MEMORY, ends.ours, 0, 1), -EINVAL);
+	job.source = DMA_SHIM_SOCKET;
+	job.destination = DMA_SHIM_MEMORY;
+	job.socket = ends.ours;
+	job.memory_size = sizeof(byte);
+	CHECK_EQ(dma_shim_submit(context.shim, &job, &(struct dma_shim_segment) { 0, 0, 2 },
+				 &byte, NULL), -ERANGE);
+	job.flags = DMA_SHIM_JOB_FLUSH;
+	CHECK_EQ(dma_shim_submit(context.shim, &job, &(struct dma_shim_segment) { 0, 0, 1 },
+				 &byte, NULL), -EINVAL);
+	job = job_of(1, file.handle, DMA_SHIM_SOCKET);
 	CHECK_EQ(receive_from(&context, 1, DMA_SHIM_NOWHERE, ends.ours, 0, 1), -EINVAL);
 	CHECK_EQ(receive_from(&context, 1, file.handle, ends.ours, 1, MIB), -ERANGE);
 	CHECK_EQ(receive_from(&context, 1, file.handle, -1, 0, 1), -ENOTCONN);
@@ -700,6 +711,77 @@ TEST(a_stream_receives_all_bytes_and_no_other_over_tcp)
 TEST(a_stream_receives_all_bytes_and_no_other_over_a_unix_socket)
 {
 	receives_all(unix_ends);
+}
+
+static int receive_into(struct context *context, uint64_t tag, unsigned char *memory, int socket,
+			uint64_t size)
+{
+	struct dma_shim_job job = job_of(tag, DMA_SHIM_SOCKET, DMA_SHIM_MEMORY);
+	struct dma_shim_segment segment = { 0, 0, size };
+
+	job.socket = socket;
+	job.memory_size = size;
+	return dma_shim_submit(context->shim, &job, &segment, memory, NULL);
+}
+
+TEST(memory_receives_all_bytes_and_no_other)
+{
+	static unsigned char memory[LARGE];
+	static const uint64_t sizes[] = { 1, 4095, MIB + 1, 5 * MIB + 77 };
+	const unsigned char *bytes = make_noise();
+	struct context context = context_open(2);
+	struct ends ends = tcp_ends();
+	char byte;
+
+	for (size_t n = 0; n < sizeof(sizes) / sizeof(*sizes); n++) {
+		struct dma_shim_completion done;
+
+		memory[sizes[n]] = 0x5a;
+		CHECK_EQ(receive_into(&context, n, memory, ends.ours, sizes[n]), 0);
+		write_all(ends.theirs, bytes, sizes[n]);
+		write_all(ends.theirs, (const unsigned char *)"x", 1);
+		done = done_of(&context, n);
+		CHECK_EQ(done.status, 0);
+		CHECK_EQ(done.bytes_done, sizes[n]);
+		CHECK_EQ(done.received, sizes[n]);
+		CHECK_EQ(memcmp(memory, bytes, sizes[n]), 0);
+		CHECK_EQ(memory[sizes[n]], 0x5a);
+		CHECK_EQ(read(ends.ours, &byte, 1), 1);
+		CHECK_EQ(byte, 'x');
+		bytes += 4096;
+	}
+	close_ends(&ends);
+	context_close(&context);
+}
+
+TEST(memory_keeps_what_it_received_before_an_early_end)
+{
+	static unsigned char memory[LARGE];
+	const unsigned char *bytes = make_noise();
+	struct context context = context_open(1);
+	struct ends cancelled = tcp_ends(), cut = tcp_ends();
+	struct dma_shim_completion record;
+
+	CHECK_EQ(receive_into(&context, 1, memory, cut.ours, LARGE), 0);
+	write_all(cut.theirs, bytes, 100 * KIB);
+	SYS(close(cut.theirs));
+	record = done_of(&context, 1);
+	CHECK_EQ(record.status, -ECONNRESET);
+	CHECK_EQ(record.bytes_done, 100 * KIB);
+	CHECK_EQ(memcmp(memory, bytes, 100 * KIB), 0);
+
+	CHECK_EQ(receive_into(&context, 2, memory, cancelled.ours, LARGE), 0);
+	write_all(cancelled.theirs, bytes + 1, 1);
+	CHECK(next_record(&context, &record));
+	CHECK_EQ(record.kind, DMA_SHIM_PROGRESS);
+	CHECK_EQ(dma_shim_cancel(context.shim, 2), 0);
+	record = done_of(&context, 2);
+	CHECK_EQ(record.status, -ECANCELED);
+	CHECK_EQ(record.bytes_done, 1);
+	CHECK_EQ(memory[0], bytes[1]);
+	SYS(close(cut.ours));
+	close_ends(&cancelled);
+	context_close(&context);
 }
 
 static _Atomic uint64_t written_back;

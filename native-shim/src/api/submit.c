@@ -52,10 +52,11 @@ static bool is_stream(const struct dma_shim_job *job)
 static bool stream_fits(const struct dma_shim_job *job, const struct dma_shim_segment *segment)
 {
 	bool sends = job->destination == DMA_SHIM_SOCKET;
+	bool into_memory = job->destination == DMA_SHIM_MEMORY;
 
 	return job->operation == DMA_SHIM_COPY && job->segment_count == 1 &&
 	       job->engine == DMA_SHIM_ENGINE_CPU &&
-	       names_device(sends ? job->source : job->destination) &&
+	       (into_memory || names_device(sends ? job->source : job->destination)) &&
 	       !(job->flags & (sends ? ALL_FLAGS : DMA_SHIM_JOB_VERIFY)) &&
 	       !(sends ? segment->dst_offset : segment->src_offset);
 }

@@ -9,6 +9,7 @@
 /* Leaf 7: Intel SDM volume 2, CPUID; AMD's uses the same bits. */
 #define LEAF7_EBX_CLFLUSHOPT (1u << 23)
 #define LEAF7_EBX_CLWB       (1u << 24)
+#define LEAF7_EBX_SHA        (1u << 29)
 
 /* The processor's name, as it tells itself: three leaves of 16 characters */
 #define LEAF_BRAND_FIRST 0x80000002u
@@ -56,6 +57,8 @@ static void detect(void)
 		features.writeback = WRITEBACK_CLFLUSHOPT;
 	if (ebx & LEAF7_EBX_CLWB)
 		features.writeback = WRITEBACK_CLWB;
+	/* Of the registers that SSE has */
+	features.sha = ebx & LEAF7_EBX_SHA && __builtin_cpu_supports("sse4.1");
 }
 
 const struct cpu_features *cpu_features(void)

@@ -18,6 +18,7 @@ struct cpu_features {
 	bool sse42;
 	bool avx2;
 	bool avx512f;
+	bool sha;               /* and the SSE that goes with it */
 	enum writeback_instruction writeback;
 };
 
@@ -124,6 +125,9 @@ const struct copy_plan *copy_plan(void);
 
 /* writeback.c: from CPU caches to the memory controller */
 void write_back(const unsigned char *start, size_t size);
+
+/* sha256.c; its digest, in bytes */
+#define SHA256_SIZE 32u
 
 /* checksum.c: CRC-32C */
 void crc32c_init(void);

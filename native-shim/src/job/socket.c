@@ -101,13 +101,14 @@ void socket_receive(struct piece *piece)
 {
 	const struct job *job = piece->job;
 	const struct device *destination = job->destination_device;
+	bool plain_io = destination && destination->plain_io;
 	uint64_t offset = job->segments[piece->segment].dst_offset + piece->offset;
 	unsigned char buffer[PART_SIZE];
 
 	while (piece->bytes < piece->size) {
 		uint64_t at = offset + piece->bytes;
 		uint64_t left = piece->size - piece->bytes;
-		unsigned char *to = destination->plain_io ? buffer : job->destination + at;
+		unsigned char *to = plain_io ? buffer : job->destination + at;
 		ssize_t got;
 
 		/* A device may be slow to take each part. */
@@ -124,7 +125,7 @@ void socket_receive(struct piece *piece)
 		piece->received += (uint64_t)got;
 		if (job->flags & DMA_SHIM_JOB_CHECKSUM)
 			piece->source_crc = crc32c(piece->source_crc, to, (size_t)got);
-		if (destination->plain_io)
+		if (plain_io)
 			piece->status = file_write(destination, buffer, at, (uint64_t)got);
 		if (piece->status)
 			return;

@@ -5,7 +5,7 @@ import koffi from 'koffi';
 import { StartError } from '../start-error.ts';
 
 /** The ABI of native-shim/include/dma_shim.h that this is written for. */
-export const SHIM_ABI = 15;
+export const SHIM_ABI = 16;
 
 /** The library that `npm ci` builds, seen from dist/services/base/native/ and dist/services/bundle/chunks/. */
 const LIBRARY = fileURLToPath(
@@ -55,6 +55,7 @@ export interface Shim {
   dmaInfo(context: Context, out: Buffer): number;
   dmaChannel(context: Context, channel: number, out: Buffer): number;
   dmaAttach(context: Context, device: number): number;
+  sha256(bytes: Uint8Array, size: number, block: number, digests: Buffer): number;
   lockFile(path: string): number;
   peerUid(fd: number): number;
   socketReady(fd: number, receives: number): number;
@@ -118,6 +119,7 @@ function bind(path: string): Shim {
     peerUid: library.func('dma_shim_peer_uid', 'int64_t', ['int']),
     isRunning: library.func('dma_shim_is_running', 'int', ['void *', 'uint64_t']),
     socketReady: library.func('dma_shim_socket_ready', 'int', ['int', 'uint32_t']),
+    sha256: library.func('dma_shim_sha256', 'int', ['void *', 'uint64_t', 'uint64_t', 'void *']),
     storage: library.func('dma_shim_storage', 'int', ['str', 'void *']),
     lockFile: library.func('dma_shim_lock_file', 'int', ['str']),
     writerOpen: library.func('dma_shim_writer_open', 'int', [

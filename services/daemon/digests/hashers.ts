@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { HashThread } from '../hashing/hash-thread.ts';
 
-/** Bytes that are read, and hashed, at a time: few enough to stay in a cache between the two. */
-export const CHUNK_SIZE = 2 ** 20;
+/**
+ * Bytes that are read, and hashed, at a time: few enough to stay in a cache between the two, and two blocks of
+ * the usual size, which are hashed side by side.
+ */
+export const CHUNK_SIZE = 2 * 2 ** 20;
 /** Of SHA-256, in bytes. */
 export const DIGEST_SIZE = 32;
 /** Of nice(2): this is never more urgent than copying, or than the event loop. */

@@ -187,6 +187,37 @@ test('a thread ends its tasks in their order, whatever streams they are of', asy
   await expect(one.hash(all, true)).rejects.toMatchObject({ code: 'internal_error' });
 });
 
+test('a thread hashes blocks, however their bytes arrive', async () => {
+  const thread = new HashThread();
+  const bytes = Buffer.from(new SharedArrayBuffer(300_000));
+  noise(bytes.length).copy(bytes);
+  const blockSizes = fc.constantFrom(4096, 65_536, 2 ** 20);
+  const cuts = fc.array(
+    fc.oneof(
+      fc.nat(bytes.length),
+      fc.nat(70).map((n) => n * 4096),
+    ),
+    {
+      maxLength: 6,
+    },
+  );
+  const check = fc.asyncProperty(blockSizes, cuts, fc.nat(bytes.length), async (size, at, end) => {
+    const ends = [...at.filter((each) => each < end).sort((a, b) => a - b), end];
+    const stream = thread.begin(size);
+    const hashed = ends.map((to, n) =>
+      stream.hash(bytes.subarray(ends[n - 1] ?? 0, to), n === ends.length - 1),
+    );
+    const expected = Array.from({ length: Math.max(1, Math.ceil(end / size)) }, (_, n) =>
+      createHash('sha256')
+        .update(bytes.subarray(n * size, Math.min((n + 1) * size, end)))
+        .digest(),
+    );
+    expect(Buffer.concat(await Promise.all(hashed))).toEqual(Buffer.concat(expected));
+  });
+  await fc.assert(check, { numRuns: runs(300) });
+  await thread.close();
+});
+
 test('a thread yields to those of its process, whatever priority that has', async () => {
   const thread = new HashThread(7);
   await thread.begin().hash(noise(16), true);
