@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
-import { devicePath } from './device-name.ts';
-import { DmadError, MAX_PROBLEM_SIZE, problemIn, unreachable } from './error.ts';
-import { checkedPath, type TransportOptions } from './transport.ts';
+import { checkRange, contentRequest, headersOf, unexpected } from './content-request.ts';
+import { type DmadError, MAX_PROBLEM_SIZE, problemIn, unreachable } from './error.ts';
+import type { TransportOptions } from './transport.ts';
 import type { Range } from './types.ts';
 
 export interface ReadIntoOptions extends Range {
@@ -23,31 +23,14 @@ export type ReadInto = (device: string, options: ReadIntoOptions) => Promise<voi
  *
  * It rejects with a DmadError, or the signal's reason. The memory is not touched after that.
  */
-export function readInto(
-  dispatcher: Dispatcher,
-  { url, shownAs, token, headers, onAnswer }: TransportOptions,
-): ReadInto {
-  const base = new URL(url);
-  const prefix = base.pathname.replace(/\/+$/, '');
+export function readInto(dispatcher: Dispatcher, transport: TransportOptions): ReadInto {
+  const { origin } = new URL(transport.url);
   return (device, options) => {
-    const { offset, size, signal } = options;
-    const bearer = typeof token === 'function' ? token() : token;
-    const path = prefix + checkedPath(`${devicePath(device)}/content`);
-    const shown = (shownAs ?? base.origin) + path;
+    const { path, shown, headers } = contentRequest(transport, device, options);
     return new Promise((resolve, reject) => {
-      signal.throwIfAborted();
-      const answer = new Answer(shown, options, onAnswer, resolve, reject);
-      dispatcher.dispatch(
-        {
-          ...{ origin: base.origin, path, method: 'GET' },
-          headers: {
-            ...headers,
-            ...(bearer !== undefined && { authorization: `Bearer ${bearer}` }),
-            range: `bytes=${offset}-${offset + size - 1}`,
-          },
-        },
-        answer,
-      );
+      options.signal.throwIfAborted();
+      const answer = new Answer(shown, options, transport.onAnswer, resolve, reject);
+      dispatcher.dispatch({ origin, path, method: 'GET', headers }, answer);
     });
   };
 }
@@ -106,7 +89,7 @@ class Answer implements Dispatcher.DispatchHandler {
         this.#state = { is: 'problem', status, headers, body: [], size: 0 };
         return;
       }
-      this.#checkRange(status, headers);
+      checkRange(this.#url, this.#options, status, headers);
       this.#state = { is: 'content' };
     } catch (error) {
       this.#fail(error);
@@ -118,7 +101,7 @@ class Answer implements Dispatcher.DispatchHandler {
     if (state.is === 'content') {
       const { memory, size, onBytes } = this.#options;
       if (chunk.length > size - this.#received) {
-        this.#fail(this.#unexpected('sends more bytes than were asked for'));
+        this.#fail(unexpected(this.#url, 'sends more bytes than were asked for'));
         return;
       }
       memory.set(chunk, this.#received);
@@ -147,24 +130,6 @@ class Answer implements Dispatcher.DispatchHandler {
     this.#fail(unreachable(this.#url, error));
   }
 
-  #checkRange(status: number, headers: Headers): void {
-    const { offset, size } = this.#options;
-    const range = headers.get('content-range');
-    const first = /^bytes (\d+)-/.exec(range ?? '')?.[1] ?? (status === 200 ? '0' : undefined);
-    if (first !== String(offset)) {
-      throw this.#unexpected(
-        `answered with other bytes than from ${offset} on: ${status} ${range}`,
-      );
-    }
-    const length = headers.get('content-length');
-    if (length === String(size)) return;
-    throw this.#unexpected(`has ${length} bytes to send, where ${size} were asked for`);
-  }
-
-  #unexpected(what: string): DmadError {
-    return new DmadError({ code: 'unexpected_answer', message: `${this.#url} ${what}` });
-  }
-
   #problem({ status, headers, body }: State & { is: 'problem' }): DmadError {
     return problemIn(this.#url, { status, headers }, Buffer.concat(body).toString());
   }
@@ -180,12 +145,4 @@ class Answer implements Dispatcher.DispatchHandler {
     this.#state = { is: 'over' };
     this.#options.signal.removeEventListener('abort', this.#abort);
   }
-}
-
-function headersOf(raw: IncomingHttpHeaders): Headers {
-  const headers = new Headers();
-  for (const [name, value] of Object.entries(raw)) {
-    for (const each of [value ?? []].flat()) headers.append(name, each);
-  }
-  return headers;
 }

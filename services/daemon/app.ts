@@ -202,7 +202,7 @@ export async function buildApp({
     const instance = randomUUID();
     const replications = new ReplicationService({
       ...{ instance, engine, hashers, inventory, queue, unflushed, journal, clock, peers, log },
-      ...{ ids: transfers.ids, feed: transfers.feed, observer: metrics.replications },
+      ...{ pastNodeFrom, ids: transfers.ids, feed: transfers.feed, observer: metrics.replications },
       ...(patience !== undefined && { patience }),
     });
     lifecycle.opened('the replications', () => replications.close());

@@ -8,8 +8,9 @@ import { StartError } from '../base/start-error.ts';
 interface Handle {
   fd: number;
   writeQueueSize: number;
-  /** Kept by http's server for a connection that its parser reads. */
+  /** Kept by http's server for a connection that its parser reads, and by net for all others. */
   reading?: boolean;
+  readStop?(): number;
   _parent?: Handle;
 }
 
@@ -54,6 +55,21 @@ export function canSkipBody(socket: Socket): boolean {
  * @throws Error if they are not a part of a body
  */
 export function skipBody(socket: Socket, bytes: number): void {
+  skip(socket, bytes, (parser, nothing) => {
+    const taken = parser.execute(nothing);
+    if (taken instanceof Error) throw taken;
+  });
+}
+
+/**
+ * The same for the answer to a request of this process. http's client does more with what it reads than its
+ * parser: it sees to the end of an answer, and destroys a connection that sends no HTTP.
+ */
+export function skipAnswer(socket: Socket, bytes: number): void {
+  skip(socket, bytes, (_parser, nothing) => void socket.emit('data', nothing));
+}
+
+function skip(socket: Socket, bytes: number, feed: (parser: Parser, nothing: Buffer) => void) {
   const parser = parserOf(socket);
   const callback = parser?.constructor.kOnBody;
   if (parser === undefined || callback === undefined) return;
@@ -62,12 +78,30 @@ export function skipBody(socket: Socket, bytes: number): void {
   parser[callback] = null;
   try {
     for (let left = bytes; left > 0; left -= NOTHING.length) {
-      const taken = parser.execute(left < NOTHING.length ? NOTHING.subarray(0, left) : NOTHING);
-      if (taken instanceof Error) throw taken;
+      feed(parser, left < NOTHING.length ? NOTHING.subarray(0, left) : NOTHING);
     }
   } finally {
     parser[callback] = onBody;
   }
+}
+
+/**
+ * Has Node stop reading a connection of http's client at once, until {@link startReading}.
+ *
+ * @returns whether it has stopped
+ */
+export function stopReading(socket: Socket): boolean {
+  const handle = handleOf(socket);
+  if (typeof handle?.readStop !== 'function') return false;
+  // Else it goes on as soon as what it has read is dealt with.
+  socket._read = () => {};
+  handle.reading = false;
+  return handle.readStop() === 0;
+}
+
+export function startReading(socket: Socket): void {
+  Reflect.deleteProperty(socket, '_read');
+  if (!socket.destroyed) socket._read(0);
 }
 
 /**

@@ -45,6 +45,8 @@ export interface Dependencies {
   unflushed: UnflushedDevices;
   journal: Journal;
   peers: Peers;
+  /** Content of at least this size is received past Node, in bytes. */
+  pastNodeFrom: number;
   log: FastifyBaseLogger;
   observer: ReplicationObserver;
   /** For tests. */
@@ -247,6 +249,7 @@ export class ActiveReplication {
     if (this.#state.is === 'accepting' || this.#state.is === 'held') this.#state.due = true;
     if (this.#state.is !== 'waiting' || this.#dependencies.interrupting) return;
     const { instance, peers, observer, patience, queue, unflushed, buffers } = this.#dependencies;
+    const { engine, pastNodeFrom } = this.#dependencies;
     const { replication } = this;
     const { request, origin, settings, progress } = replication;
     const stop = new AbortController();
@@ -255,7 +258,7 @@ export class ActiveReplication {
     setMaxListeners(0, signal);
     const link = new PeerLink({
       name: request.peer,
-      instance,
+      ...{ instance, engine, pastNodeFrom },
       find: () => peers.find(request.peer),
       headers: origin.trace && { ...origin.trace },
       signal,

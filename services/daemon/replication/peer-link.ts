@@ -3,7 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ByteRange } from '../../base/byte-range.ts';
 import { INSTANCE_HEADER } from '../../base/instance.ts';
 import type { ConnectedClient } from '../../client/node.ts';
+import type { TransportOptions } from '../../client/transport.ts';
 import { Problem } from '../../http/problems/problem.ts';
+import type { Engine } from '../engines/engine.ts';
+import { ContentReceiver } from './content-receiver.ts';
 import type { Loan } from './fetch-buffers.ts';
 import { Guard, PATIENCE, type Patience } from './guard.ts';
 import { away, faultOf, itself, lie, PeerAway, untrusted } from './peer-fault.ts';
@@ -28,6 +31,16 @@ export interface PeerLinkOptions {
   /** The peer stopped answering, or answers again. */
   changed(): void;
   patience?: Patience;
+  engine: Engine;
+  /** Content of at least this size is received past Node, in bytes. */
+  pastNodeFrom: number;
+}
+
+/** The connections to a peer, as it is configured now. */
+interface Connection {
+  client: ConnectedClient;
+  /** Undefined over TLS. */
+  receiver: ContentReceiver | undefined;
 }
 
 /** Since when the peer does not answer, and why. */
@@ -44,7 +57,7 @@ export class PeerLink {
   readonly #options: PeerLinkOptions;
   readonly #patience: Patience;
   #peer: Peer | undefined;
-  #client: ConnectedClient | undefined;
+  #connection: Connection | undefined;
   #away: Away | undefined;
   /** Whether it has turned out to be this daemon itself. */
   #isSelf = false;
@@ -70,7 +83,7 @@ export class PeerLink {
     const size = DIGEST_SIZE * Math.ceil(range.size / blockSize);
     const digests = new Uint8Array(size);
     let at = 0;
-    return this.#persist(async (client, guard) => {
+    return this.#persist(async ({ client }, guard) => {
       // Digests from before a lost connection are kept: a slow peer may never send all in one connection.
       const done = (at / DIGEST_SIZE) * blockSize;
       const rest = { offset: range.offset + done, size: range.size - done };
@@ -109,19 +122,19 @@ export class PeerLink {
     const prepare = async () => {
       fetched.loan ??= await borrow();
     };
-    const attempt = async (client: ConnectedClient, guard: Guard) => {
+    const attempt = async ({ client, receiver }: Connection, guard: Guard) => {
       const loan = fetched.loan as Loan;
-      if (fetched.bytes === size) return loan;
-      const { bytes } = fetched;
-      await client.readInto(device, {
-        ...{ offset: offset + bytes, size: size - bytes },
-        memory: loan.memory.subarray(bytes, size),
+      const rest = () => ({
+        ...{ offset: offset + fetched.bytes, size: size - fetched.bytes },
+        memory: loan.memory.subarray(fetched.bytes, size),
         signal: guard.signal,
-        onBytes: (count) => {
+        onBytes: (count: number) => {
           fetched.bytes += count;
           guard.received(count);
         },
       });
+      if (receiver?.takes(size - fetched.bytes)) await receiver.read(device, rest());
+      if (fetched.bytes < size) await client.readInto(device, rest());
       return loan;
     };
     try {
@@ -133,7 +146,8 @@ export class PeerLink {
   }
 
   async close(): Promise<void> {
-    await this.#client?.destroy();
+    this.#connection?.receiver?.close();
+    await this.#connection?.client.destroy();
   }
 
   /**
@@ -141,7 +155,7 @@ export class PeerLink {
    * @param idle is called after each attempt that received nothing
    */
   async #persist<Result>(
-    attempt: (client: ConnectedClient, guard: Guard) => Promise<Result>,
+    attempt: (connection: Connection, guard: Guard) => Promise<Result>,
     prepare: () => Promise<void> = async () => {},
     idle: () => void = () => {},
   ): Promise<Result> {
@@ -159,8 +173,8 @@ export class PeerLink {
         this.#answers();
       });
       try {
-        const client = await this.#connect();
-        const result = await attempt(client, guard);
+        const connection = await this.#connect();
+        const result = await attempt(connection, guard);
         this.#answers();
         return result;
       } catch (error) {
@@ -185,26 +199,33 @@ export class PeerLink {
     }
   }
 
-  /** A client of the peer as it is configured now. @throws PeerAway if it no longer is */
-  async #connect(): Promise<ConnectedClient> {
+  /** @throws PeerAway if the peer is no longer configured */
+  async #connect(): Promise<Connection> {
     // See Peers.loadClient().
     const { connect } = await import('../../client/node.ts');
-    const peer = this.#options.find();
+    const { headers, instance, find, engine, pastNodeFrom } = this.#options;
+    const peer = find();
     if (peer !== this.#peer) {
-      void this.#client?.destroy();
-      this.#client = undefined;
+      void this.close();
+      this.#connection = undefined;
       this.#answered = false;
     }
     this.#peer = peer;
     if (peer === undefined) throw new PeerAway('it is not in DMAD_PEERS_FILE any more');
+    if (this.#connection !== undefined) return this.#connection;
     const { url, token, tls } = peer;
-    // Retries are made here, where they are reported.
-    this.#client ??= connect({
-      ...{ url, token, tls, retryForMs: 0 },
-      headers: { ...this.#options.headers, [INSTANCE_HEADER]: this.#options.instance },
-      onAnswer: (headers) => this.#refuseSelf(headers),
-    });
-    return this.#client;
+    const transport: TransportOptions = {
+      ...{ url, token },
+      headers: { ...headers, [INSTANCE_HEADER]: instance },
+      onAnswer: (answered) => this.#refuseSelf(answered),
+    };
+    const isPlain = url.startsWith('http:');
+    this.#connection = {
+      // Retries are made here, where they are reported.
+      client: connect({ ...transport, tls, retryForMs: 0 }),
+      receiver: isPlain ? new ContentReceiver(transport, engine, pastNodeFrom) : undefined,
+    };
+    return this.#connection;
   }
 
   /** As its own peer, the daemon would read with its own token what the client may not read. */

@@ -6,6 +6,7 @@ import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import type { Engine } from '../../../services/daemon/engines/engine.ts';
 import { PeerLink } from '../../../services/daemon/replication/peer-link.ts';
 import { makeCertificate } from '../../support/certificates.ts';
 
@@ -48,6 +49,8 @@ beforeEach(async () => {
     instance: 'this daemon',
     ...{ name: 'hostb', find: () => peer, signal: stop.signal },
     ...{ received: () => {}, changed: () => {} },
+    // Over TLS all goes through Node.
+    ...{ engine: {} as Engine, pastNodeFrom: 1 },
   });
 });
 afterEach(async () => {
