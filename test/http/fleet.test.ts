@@ -18,6 +18,7 @@ import { helpText, PREFIX, SETTINGS } from '../../services/fleet/settings.ts';
 import { fleetTransferRequestSchema } from '../../services/fleet/transfers/schema.ts';
 import { FLEET_SCOPES } from '../../services/http/access/scopes.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
+import { answersWithoutExample } from '../support/examples.ts';
 import { FakeEtcd } from '../support/fake-etcd.ts';
 import { bearer, writeTokens } from '../support/tokens.ts';
 
@@ -94,6 +95,23 @@ describe('a gateway', () => {
     for (const { body } of Object.values(FLEET_EXAMPLES.createTransfer ?? {})) {
       expect(fleetTransferRequestSchema.safeParse(body).success).toBe(true);
     }
+  });
+
+  test('exemplifies each answer that is JSON', async () => {
+    expect(answersWithoutExample((await ask('GET', '/openapi.json')).json())).toEqual([]);
+  });
+
+  test.each([
+    ['/transfers', FLEET_EXAMPLES.createTransfer?.dryRun],
+    ['/transfers/batch', FLEET_EXAMPLES.createTransfers?.dryRun],
+  ])('the example of a dry run is true: %s', async (url, given) => {
+    const answer = await ask('POST', url, given?.body as object);
+    expect(answer.statusCode).toBe(given?.status);
+    const [plan, example] = [answer.json(), given?.response as { transfers?: object[] }].map(
+      (each) => each.transfers?.[0] ?? each,
+    );
+    // Why depends on the machine.
+    expect({ ...plan, engine_reason: '' }).toEqual({ ...example, engine_reason: '' });
   });
 
   test.each([

@@ -5,8 +5,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { OpenAPIV3_1 } from 'openapi-types';
 import { EXAMPLES, QUEUED_ID } from '../../services/daemon/openapi/examples.ts';
+import { QUEUED_REPLICATION_ID } from '../../services/daemon/openapi/replication-examples.ts';
 import type { Example } from '../../services/http/openapi/examples.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
+import { answersWithoutExample } from '../support/examples.ts';
 import { writePeers } from '../support/peers.ts';
 
 const DAEMON = 'http://127.0.0.1';
@@ -87,24 +89,32 @@ describe('the OpenAPI document', () => {
     }
   });
 
+  // What a daemon says before it has started is in start.test.ts.
   const all = Object.entries(EXAMPLES).flatMap(([operationId, examples]) =>
-    Object.entries(examples).map(([name, example]): [string, string, Example] => [
-      operationId,
-      name,
-      example,
-    ]),
+    Object.entries(examples)
+      .filter(([name]) => name !== 'starting')
+      .map(([name, example]): [string, string, Example] => [operationId, name, example]),
   );
 
+  test('exemplifies each answer that is JSON', () => {
+    expect(answersWithoutExample(document)).toEqual([]);
+  });
+
   test.each(all)('%s, example %s, is true', async (operationId, _name, example) => {
-    const batch = operationId === 'createTransfers' && example.status === 202;
-    const waits = batch || example.parameters?.id === QUEUED_ID;
-    const blocker = waits ? await app.block('dax0.0') : undefined;
-    const queued = () => (batch ? '' : queuedTransfer());
+    const accepted = example.status === 202;
+    const queuedId = [QUEUED_ID, QUEUED_REPLICATION_ID].find(
+      (each) => each === example.parameters?.id,
+    );
     const replicates = operationId.includes('Replication');
+    const waits = accepted || queuedId !== undefined;
+    const blocker = waits ? await app.block(replicates ? 'dax1.0' : 'dax0.0') : undefined;
+    const queued = () => (replicates ? queuedReplication() : queuedTransfer());
     const finished = () => (replicates ? finishedReplication() : finishedTransfer());
-    const id = waits ? await queued() : await finished();
+    const id = accepted ? '' : await (waits ? queued() : finished());
     const found = operations(document).find((each) => each.operation.operationId === operationId);
     const request = makeRequest(found as Found, example, id);
+    const first = example.status === 200 && example.parameters?.['idempotency-key'];
+    if (first) expect((await fetch(`${base}${request.path}`, request)).status).toBe(201);
     const streaming = operationId === 'watchTransfers';
     const abort = new AbortController();
     const response = await fetch(`${base}${request.path}`, { ...request, signal: abort.signal });
@@ -138,7 +148,12 @@ describe('the OpenAPI document', () => {
     } else if (operationId === 'getOpenApi') {
       expect(await response.json()).toMatchObject(example.response as object);
     } else if (example.response !== undefined) {
-      expect(shapeOf(await response.json())).toEqual(shapeOf(example.response));
+      const answer = (await response.json()) as object;
+      expect(shapeOf(answer)).toEqual(shapeOf(example.response));
+      if (type === 'application/problem+json') {
+        const { code, title } = example.response as { code: string; title: string };
+        expect(answer).toMatchObject({ code, title, type: `/problems/${code}` });
+      }
     } else {
       expect((await response.arrayBuffer()).byteLength).toBe(4096);
     }
@@ -149,6 +164,14 @@ describe('the OpenAPI document', () => {
     const body = EXAMPLES.createTransfer?.verified?.body as object;
     await app.post(body, { prefer: 'respond-async' });
     return (await app.post(body, { prefer: 'respond-async' })).json().id;
+  }
+
+  async function queuedReplication(): Promise<string> {
+    const body = EXAMPLES.createReplication?.delta?.body as object;
+    const headers = { prefer: 'respond-async' };
+    return (
+      await app.inject({ method: 'POST', url: '/replications', payload: body, headers })
+    ).json().id;
   }
 
   function finishedTransfer(): Promise<string> {
@@ -165,7 +188,7 @@ describe('the OpenAPI document', () => {
   async function finished(path: string, body: unknown): Promise<string> {
     const response = await fetch(`${base}${path}`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json' },
+      headers: { 'content-type': 'application/json', prefer: 'wait=60' },
       body: JSON.stringify(body),
     });
     expect(response.status).toBe(201);

@@ -6,6 +6,7 @@ import { expect, test } from '@jest/globals';
 import { silentLog } from '../../services/base/log.ts';
 import { buildApp } from '../../services/daemon/app.ts';
 import { readConfig } from '../../services/daemon/config.ts';
+import { EXAMPLES } from '../../services/daemon/openapi/examples.ts';
 import { SMALL_DEVICES } from '../support/app.ts';
 
 test('until it has started, a daemon tells how it fares, and has all others wait', async () => {
@@ -20,7 +21,8 @@ test('until it has started, a daemon tells how it fares, and has all others wait
     });
     expect((await http.inject('/livez')).statusCode).toBe(200);
     const ready = await http.inject('/readyz');
-    expect([ready.statusCode, ready.json().waiting_for]).toEqual([503, ['recovery']]);
+    const { status, response } = EXAMPLES.isReady?.starting ?? {};
+    expect([ready.statusCode, ready.json()]).toEqual([status, response]);
     expect(answered).toBe(false);
     await start();
     expect((await waiting).statusCode).toBe(200);

@@ -70,6 +70,30 @@ const queued = {
   throughput_bytes_per_second: 0,
 };
 
+const cancelled = {
+  ...queued,
+  status: 'cancelled',
+  waiting_for: null,
+  finished_at: '2026-11-22T16:04:01.741Z',
+  error: {
+    type: '/problems/cancelled',
+    title: 'The transfer was cancelled',
+    status: 409,
+    detail: 'It was cancelled by a client.',
+    instance: 'urn:dmad:request:7dcf72cb-0626-4680-b9e6-294ba1ceaa0c',
+    code: 'cancelled',
+  },
+};
+
+const plan = {
+  dry_run: true,
+  engine: 'cpu',
+  engine_reason: transfer.engine_reason,
+  segments: [{ src_offset: 0, dst_offset: 65_536, size: 4096 }],
+  bytes: 4096,
+};
+
+const begin = { src_offset: 0, dst_offset: 0 };
 const moved = { dst_offset: 0, size: 1_048_576, labels: {} };
 
 const engines = {
@@ -213,13 +237,14 @@ export const EXAMPLES: Examples = {
         dry_run: true,
       },
       status: 200,
-      response: {
-        dry_run: true,
-        engine: 'cpu',
-        engine_reason: transfer.engine_reason,
-        segments: [{ src_offset: 0, dst_offset: 65_536, size: 4096 }],
-        bytes: 4096,
-      },
+      response: plan,
+    },
+    accepted: {
+      summary: 'The answer does not wait for the end',
+      parameters: { prefer: 'respond-async' },
+      body: { device_name: 'dax0.0', dst_device_name: 'dax1.0', ...begin, size: '1MiB' },
+      status: 202,
+      response: { ...queued, ...moved, waiting_for: { reason: 'upload' } },
     },
     outOfRange: {
       summary: 'Past the end of a device',
@@ -303,6 +328,22 @@ export const EXAMPLES: Examples = {
         ],
       },
     },
+    dryRun: {
+      summary: 'What would be done',
+      body: {
+        transfers: [
+          {
+            device_name: 'dax0.0',
+            src_offset: 0,
+            dst_offset: '64KiB',
+            size: '4KiB',
+            dry_run: true,
+          },
+        ],
+      },
+      status: 200,
+      response: { transfers: [plan] },
+    },
     unknown: {
       summary: 'None is accepted if one of them cannot be',
       body: {
@@ -362,6 +403,12 @@ export const EXAMPLES: Examples = {
     },
   },
   cancelTransfer: {
+    queued: {
+      summary: 'One that had not started',
+      parameters: { id: QUEUED_ID },
+      status: 200,
+      response: cancelled,
+    },
     over: {
       summary: 'One that has finished already',
       parameters: { id: ID },
@@ -369,7 +416,7 @@ export const EXAMPLES: Examples = {
       contentType: 'application/problem+json',
       response: {
         type: '/problems/not_cancellable',
-        title: 'The transfer is already over',
+        title: 'The transfer has already finished',
         status: 409,
         detail: 'The transfer has finished: succeeded.',
         instance: 'urn:dmad:request:7dcf72cb-0626-4680-b9e6-294ba1ceaa0c',
@@ -529,6 +576,11 @@ export const EXAMPLES: Examples = {
       summary: 'It is',
       status: 200,
       response: { ready: true, waiting_for: [] },
+    },
+    starting: {
+      summary: 'It is starting',
+      status: 503,
+      response: { ready: false, waiting_for: ['recovery'] },
     },
   },
   getVersion: {

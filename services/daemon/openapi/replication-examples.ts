@@ -2,6 +2,8 @@
 import type { Example } from '../../http/openapi/examples.ts';
 
 const ID = '01a20400-7f31-7c55-8a02-6d9e1b7c2f40';
+/** Stands for the id of a replication that waits for an upload. */
+export const QUEUED_REPLICATION_ID = '01a20400-8b02-7d1e-9c37-1f6a2e5d7b83';
 
 const replication = {
   id: ID,
@@ -34,6 +36,22 @@ const replication = {
   client: 'anonymous',
 };
 
+const queued = {
+  ...replication,
+  id: QUEUED_REPLICATION_ID,
+  status: 'queued',
+  waiting_for: { reason: 'upload' },
+  blocks: { total: 32, equal: 0, copied: 0, again: 0 },
+  bytes_on_wire: 0,
+  round: 0,
+  consistency: 'unchanged',
+  bytes_completed: 0,
+  progress: 0,
+  durability: { requested: 'flush', achieved: 'none', basis: null },
+  started_at: null,
+  finished_at: null,
+};
+
 const body = {
   peer: 'hostb',
   src_device_name: 'dax0.0',
@@ -53,6 +71,20 @@ export const REPLICATION_EXAMPLES: Record<string, Record<string, Example>> = {
       summary: 'What differs, from the peer that the peers file calls hostb',
       body,
       status: 201,
+      response: replication,
+    },
+    accepted: {
+      summary: 'The answer does not wait for the end',
+      parameters: { prefer: 'respond-async' },
+      body,
+      status: 202,
+      response: queued,
+    },
+    replayed: {
+      summary: 'Sent once more with its key, after it succeeded',
+      parameters: { 'idempotency-key': 'nightly 2026-11-27' },
+      body,
+      status: 200,
       response: replication,
     },
     unknown_peer: {
@@ -93,6 +125,13 @@ export const REPLICATION_EXAMPLES: Record<string, Record<string, Example>> = {
     },
   },
   changeReplication: {
+    slower: {
+      summary: 'At a lower rate',
+      parameters: { id: QUEUED_REPLICATION_ID },
+      body: { bytes_per_second: '10MiB' },
+      status: 200,
+      response: { ...queued, bytes_per_second: 10_485_760 },
+    },
     over: {
       summary: 'One that has finished already',
       parameters: { id: ID },
@@ -111,6 +150,25 @@ export const REPLICATION_EXAMPLES: Record<string, Record<string, Example>> = {
     },
   },
   cancelReplication: {
+    queued: {
+      summary: 'One that had not started',
+      parameters: { id: QUEUED_REPLICATION_ID },
+      status: 200,
+      response: {
+        ...queued,
+        status: 'cancelled',
+        waiting_for: null,
+        finished_at: '2026-11-27T09:12:44.297Z',
+        error: {
+          instance,
+          type: '/problems/cancelled',
+          title: 'The transfer was cancelled',
+          status: 409,
+          detail: 'It was cancelled by a client.',
+          code: 'cancelled',
+        },
+      },
+    },
     over: {
       summary: 'One that has finished already',
       parameters: { id: ID },

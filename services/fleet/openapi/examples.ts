@@ -73,6 +73,9 @@ const replicated = {
 
 const EVENTS = `id: 6a1f0e2b9c3d-17\nevent: status\ndata: ${JSON.stringify(transfer)}\n\n`;
 
+const planned = { ...copy, dst_offset: '64KiB', size: '4KiB', dry_run: true };
+const plan = EXAMPLES.createTransfer?.dryRun?.response;
+
 /** A daemon's example that is a gateway's too. */
 function ofDaemon(operationId: string): Record<string, Example> {
   return EXAMPLES[operationId] ?? {};
@@ -111,6 +114,12 @@ export const FLEET_EXAMPLES: Examples = {
       status: 202,
       response: replicated,
     },
+    dryRun: {
+      summary: 'What would be done',
+      body: planned,
+      status: 200,
+      response: plan,
+    },
   },
   createTransfers: {
     two: {
@@ -123,6 +132,12 @@ export const FLEET_EXAMPLES: Examples = {
           { ...replicated, status: 'accepted', waiting_for: { reason: 'dependencies' } },
         ],
       },
+    },
+    dryRun: {
+      summary: 'What would be done',
+      body: { transfers: [planned] },
+      status: 200,
+      response: { transfers: [plan] },
     },
   },
   changeTransfer: {
@@ -156,6 +171,12 @@ export const FLEET_EXAMPLES: Examples = {
       parameters: { id: ID },
       status: 200,
       response: { ...accepted, status: 'cancelled', waiting_for: null },
+    },
+    away: {
+      summary: 'One whose host is away: it is stopped as soon as the host is back',
+      parameters: { id: ID },
+      status: 202,
+      response: accepted,
     },
   },
   watchTransfer: {
@@ -206,6 +227,13 @@ export const FLEET_EXAMPLES: Examples = {
       body: { url: 'https://hosta:8080' },
       status: 201,
       response: { ...host, state: 'unreachable', since: null, reason: 'it has not been asked yet' },
+    },
+    change: {
+      summary: 'The same host by another URL',
+      parameters: { host: 'hosta' },
+      body: { url: 'https://hosta.example:8080' },
+      status: 200,
+      response: { ...host, url: 'https://hosta.example:8080' },
     },
   },
   deleteHost: {
