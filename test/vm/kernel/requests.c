@@ -375,6 +375,7 @@ TEST(request_has_a_timeout_of_its_own)
 		segments[i] = (struct ioat_dma_segment){ 0, 0, 128 * MIB };
 	/* 4 GiB in pieces of 1 MiB, 20 ms each, on two channels take 41 s */
 	submit.flags = IOAT_DMA_SUBMIT_ORDERED;
+	submit.timeout_ms = 0;
 	shell("fault delay=20msx*");
 	DO(ioctl(dma, IOAT_DMA_SUBMIT, &submit));
 	done = next_completion(dma);
