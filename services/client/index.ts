@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What runs in a browser as well as in Node: see node.ts for sockets, TLS and client certificates. */
 export { type CreateOptions, isOver } from './call-options.ts';
-export { DmadClient, type TransferEvent, type WatchOptions, type WorkEvent } from './client.ts';
+export { DmadClient } from './client.ts';
 export type {
   DigestOptions,
   Download,
@@ -15,3 +15,4 @@ export { type ClientCode, DmadError, replicationError, transferError } from './e
 export type { ReplicationEvent } from './replications.ts';
 export type { CallOptions, Fetch, TransportOptions } from './transport.ts';
 export type * from './types.ts';
+export type { TransferEvent, WatchOptions, WorkEvent } from './work-events.ts';
