@@ -2,8 +2,10 @@
 import { createHash } from 'node:crypto';
 import { type HeapOptions, heapShare } from '../../base/heap.ts';
 import { Problem, retryLater } from '../../http/problems/problem.ts';
+import { monotonicNs } from './clocks.ts';
 import type { Meaning } from './request.ts';
-import { monotonicNs, type Transfer, weightOf } from './transfer.ts';
+import type { Transfer } from './transfer.ts';
+import { weightOf } from './weight.ts';
 
 /** How long a key outlives its transfer, in milliseconds; the HTTP contract's figure. */
 const KEPT_MS = 24 * 3600 * 1000;

@@ -8,6 +8,7 @@ import { Problem, type ProblemCode, type ProblemOptions } from '../../http/probl
 import type { Device } from '../devices/device.ts';
 import type { EngineChoice, RequestedEngine } from '../engines/choice.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
+import { monotonicNs } from './clocks.ts';
 import type { Dependency } from './dependencies.ts';
 import type { FilterSubject } from './filter.ts';
 import type { RowsOf } from './rows.ts';
@@ -15,13 +16,12 @@ import { type End, STATUSES } from './schema.ts';
 import {
   type Change,
   type EngineReport,
-  monotonicNs,
   type Origin,
   type Outcome,
   Transfer,
   type TransferPlan,
-  weightOf,
 } from './transfer.ts';
+import { weightOf } from './weight.ts';
 
 /** The number of a finished transfer in {@link PackedTransfers}. */
 export type Packed = number;

@@ -9,6 +9,7 @@ import type { EngineChoice } from '../engines/choice.ts';
 import type { Completion } from '../engines/records.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { TransferSettings } from './changes.ts';
+import { isoTime, monotonicNs, wallOffset } from './clocks.ts';
 import type { Meaning } from './request.ts';
 import type { BasicTransferDocument, End, Status, TransferDocument, WaitingFor } from './schema.ts';
 
@@ -19,54 +20,6 @@ export interface TransferPlan extends Meaning {
   /** The sum of the segments. */
   bytes: number;
   choice: EngineChoice;
-}
-
-/** Characters of labels that take about as much memory as a segment. */
-const LABEL_CHARACTERS = 32;
-
-/** How much memory an id takes, in segments. */
-const ID_WEIGHT = 2;
-
-/** How much memory a transfer takes, in segments: labels, ids and what its trace carries count too. */
-export function weightOf({
-  plan,
-  change,
-  origin,
-}: Pick<Transfer, 'plan' | 'change' | 'origin'>): number {
-  // Those that a change has replaced are kept as well.
-  const labels = labelWeight(plan.labels) + labelWeight(change?.settings.labels ?? {});
-  const weight = plan.segments.length + ID_WEIGHT * plan.dependsOn.length + labels;
-  return weight + Math.ceil((origin.trace?.tracestate?.length ?? 0) / LABEL_CHARACTERS);
-}
-
-/** They are kept as JSON, which makes six characters of a control character. */
-function labelWeight(labels: TransferSettings['labels']): number {
-  let weight = 0;
-  for (const [key, value] of Object.entries(labels)) {
-    weight += 1 + Math.floor(JSON.stringify(key + value).length / LABEL_CHARACTERS);
-  }
-  return weight;
-}
-
-/** CLOCK_MONOTONIC, the clock of the shim's completions, in nanoseconds. */
-export function monotonicNs(): number {
-  return Number(process.hrtime.bigint());
-}
-
-/** 52 days: with the daemon's own time on top, a double still tells nanoseconds. */
-const MAX_AGE_NS = 2 ** 52;
-/** The wall clock may be slewed this far, in milliseconds, before it counts as having been set. */
-const MAX_DRIFT_MS = 100;
-let wallOffsetMs = Number.NaN;
-
-/**
- * What to add to the monotonic clock, in milliseconds, for the wall clock. The same for all
- * transfers until somebody sets the clock, so that their times are in the order of what happened.
- */
-function wallOffset(): number {
-  const offset = Date.now() - monotonicNs() / 1e6;
-  if (!(Math.abs(offset - wallOffsetMs) <= MAX_DRIFT_MS)) wallOffsetMs = offset;
-  return wallOffsetMs;
 }
 
 /** The request that made a transfer. */
@@ -132,6 +85,8 @@ function reportOf(completion: Completion): EngineReport {
   };
 }
 
+/** 52 days: with the daemon's own time on top, a double still tells nanoseconds. */
+const MAX_AGE_NS = 2 ** 52;
 /** What the next daemon is to run. */
 const IN_JOURNAL: WaitingFor = { reason: 'journal' };
 
@@ -381,14 +336,6 @@ export class Transfer {
 export function toldSegments({ segments }: Pick<TransferPlan, 'segments'>) {
   if (segments.hasSources) return [...segments];
   return Array.from(segments, ({ dst_offset, size }) => ({ dst_offset, size }));
-}
-
-let lastTime = { ms: Number.NaN, text: '' };
-
-/** A small transfer begins and ends in one millisecond, or two: most times are the last one again. */
-function isoTime(ms: number): string {
-  if (ms !== lastTime.ms) lastTime = { ms, text: new Date(ms).toISOString() };
-  return lastTime.text;
 }
 
 function statusOf(error: Problem | undefined): End {

@@ -12,8 +12,8 @@ import {
   type Outcome,
   Transfer,
   type TransferPlan,
-  weightOf,
 } from '../../../services/daemon/transfers/transfer.ts';
+import { weightOf } from '../../../services/daemon/transfers/weight.ts';
 import { Problem } from '../../../services/http/problems/problem.ts';
 import { cpuClock } from '../../support/cpu-time.ts';
 import { deepTest, runs } from '../../support/depth.ts';
