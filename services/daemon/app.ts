@@ -190,8 +190,8 @@ export async function buildApp({
     const unflushed = new UnflushedDevices(!clock.firstSinceBoot);
     const storage = checkPersistence(engine.storageOf(join(stateDir, 'journal')), log);
     const beforeWrite = (bytes: Writing, waits: () => boolean) =>
-      replications.copying(bytes, waits);
-    const written = (bytes: Written) => replications.written(bytes);
+      replications.inconsistent.copying(bytes, waits);
+    const written = (bytes: Written) => replications.inconsistent.written(bytes);
     const transfers = new TransferService({
       ...{ engine, chooser, dma, queue, unflushed, journal, clock, log, heapBytes },
       ...{ observer: metrics, beforeWrite, written },
@@ -272,7 +272,7 @@ export async function buildApp({
     await http.register(replicationPatchRoute, { replications });
     await http.register(deviceRoutes, {
       inventory,
-      inconsistentRanges: (device, client) => replications.inconsistentRanges(device, client),
+      inconsistentRanges: (device, client) => replications.inconsistent.rangesOf(device, client),
     });
     const wholeDevices = new BodyHashes(NICENESS);
     http.addHook('onClose', async () => {

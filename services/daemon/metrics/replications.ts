@@ -12,7 +12,7 @@ interface Ended {
 /** What a scrape reads. */
 export interface WatchedReplications {
   readonly running: { all: number; awaitingPeer: number };
-  inconsistentBytes(device: Device): number;
+  readonly inconsistent: { bytesOf(device: Device): number };
 }
 
 /** Metrics of replications from other hosts. */
@@ -78,7 +78,7 @@ export class ReplicationMetrics {
       registers,
       collect() {
         for (const device of inventory.list()) {
-          this.set({ device: device.name }, replications.inconsistentBytes(device));
+          this.set({ device: device.name }, replications.inconsistent.bytesOf(device));
         }
       },
     });

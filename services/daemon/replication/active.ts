@@ -1,68 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-import { setMaxListeners } from 'node:events';
-import type { FastifyBaseLogger } from 'fastify';
 import { OutcomeUnknown, Problem } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
-import type { UnflushedDevices } from '../devices/unflushed.ts';
-import type { Hashers } from '../digests/hashers.ts';
-import type { Engine } from '../engines/engine.ts';
-import type { Journal } from '../journal/journal.ts';
 import type { Rows } from '../journal/store.ts';
 import type { Ticket } from '../order/scheduler.ts';
-import { REPLICATION_LANE, type Work, type WorkQueue } from '../order/work-queue.ts';
-import type { EventKind } from '../transfers/feed-event.ts';
-import type { FetchBuffers } from './fetch-buffers.ts';
-import type { Patience } from './guard.ts';
-import type { DigestMemory } from './known-digests.ts';
-import { PeerLink } from './peer-link.ts';
-import type { Peers } from './peers.ts';
-import { RateLimit } from './rate-limit.ts';
+import { REPLICATION_LANE, type Work } from '../order/work-queue.ts';
+import type { Dependencies } from './dependencies.ts';
+import { ProgressReports } from './progress-reports.ts';
 import { patched, type Replication } from './replication.ts';
 import { acceptedRows, changedRows, endedRows, progressRows } from './rows.ts';
-import { needsFlush, Run } from './run.ts';
+import { RunningReplication, type StopReason } from './running.ts';
 import type { ReplicationPatch, ReplicationWait } from './schema.ts';
-
-/** How often its progress is written to the journal, in milliseconds. */
-const SAVE_MS = 1000;
-/** How often its watchers receive its progress, at most, in milliseconds. */
-const PROGRESS_MS = 250;
-
-/** Receives what metrics count. */
-export interface ReplicationObserver {
-  received(bytes: number): void;
-  finished(replication: Replication): void;
-}
-
-/** What a replication needs of the daemon. */
-export interface Dependencies {
-  /** What this daemon calls itself in its answers with content. */
-  instance: string;
-  engine: Engine;
-  hashers: Hashers;
-  buffers: FetchBuffers;
-  digestMemory: DigestMemory;
-  queue: WorkQueue;
-  unflushed: UnflushedDevices;
-  journal: Journal;
-  peers: Peers;
-  /** Content of at least this size is received past Node, in bytes. */
-  pastNodeFrom: number;
-  log: FastifyBaseLogger;
-  observer: ReplicationObserver;
-  /** For tests. */
-  patience?: Patience;
-  /** Whether the daemon is stopping all work that has not finished. */
-  readonly interrupting: boolean;
-  /** It is about to write to its destination, or has proven it. */
-  consistencyChanged(replication: Replication): void;
-  /** Something about it has changed; not called before it is accepted. */
-  changed(kind: EventKind, replication: Replication): void;
-  /** It has finished, or is left to the next daemon. */
-  left(active: ActiveReplication): void;
-}
-
-/** Why it stops; `suspended`: the next daemon resumes it. */
-type StopReason = Problem | 'suspended';
 
 type State =
   /**
@@ -74,7 +21,7 @@ type State =
   | { is: 'held'; due: boolean }
   /** Until its turn comes. */
   | { is: 'waiting' }
-  | { is: 'running'; stop: AbortController; link: PeerLink; rate: RateLimit }
+  | { is: 'running'; running: RunningReplication }
   | { is: 'stopping' }
   /** It has stopped, and keeps its place in the order until its end is on disk. */
   | { is: 'ending' }
@@ -91,8 +38,7 @@ export class ActiveReplication {
   #ticket: Ticket<Work> | undefined;
   #journaling: Promise<void> | undefined;
   #timeout: NodeJS.Timeout | undefined;
-  #saving: NodeJS.Timeout | undefined;
-  #telling: NodeJS.Timeout | undefined;
+  readonly #reports: ProgressReports;
   /** Settles once the latest change of its settings is done: changes run one after the other. */
   #changing: Promise<unknown> = Promise.resolve();
 
@@ -101,6 +47,10 @@ export class ActiveReplication {
     this.replication = replication;
     this.#device = device;
     this.#dependencies = dependencies;
+    this.#reports = new ProgressReports(
+      () => dependencies.journal.writeSoon(progressRows(replication)),
+      () => dependencies.changed('progress', replication),
+    );
     replication.waitingFor = () => this.#waitingFor();
   }
 
@@ -164,7 +114,7 @@ export class ActiveReplication {
     const state = this.#state;
     if (state.is === 'running') {
       this.#state = { is: 'stopping' };
-      state.stop.abort(reason);
+      state.running.stop(reason);
     } else if (state.is === 'held' || state.is === 'waiting') {
       if (reason === 'suspended') this.#suspend();
       else void this.#end(reason);
@@ -197,7 +147,8 @@ export class ActiveReplication {
     await this.#acceptRows(changedRows(replication, number, settings), () => {
       replication.settings = settings;
       replication.changes = number;
-      if (this.#state.is === 'running') this.#state.rate.bytesPerSecond = settings.bytes_per_second;
+      const state = this.#state;
+      if (state.is === 'running') state.running.bytesPerSecond = settings.bytes_per_second;
       this.#limitTime();
     });
     return true;
@@ -248,63 +199,20 @@ export class ActiveReplication {
   #turn(): void {
     if (this.#state.is === 'accepting' || this.#state.is === 'held') this.#state.due = true;
     if (this.#state.is !== 'waiting' || this.#dependencies.interrupting) return;
-    const { instance, peers, observer, patience, queue, unflushed, buffers } = this.#dependencies;
-    const { engine, pastNodeFrom } = this.#dependencies;
     const { replication } = this;
-    const { request, origin, settings, progress } = replication;
-    const stop = new AbortController();
-    const { signal } = stop;
-    // Each fetch, wait and read adds a listener.
-    setMaxListeners(0, signal);
-    const link = new PeerLink({
-      name: request.peer,
-      ...{ instance, engine, pastNodeFrom },
-      find: () => peers.find(request.peer),
-      headers: origin.trace && { ...origin.trace },
-      signal,
-      received: (bytes) => {
-        progress.bytesOnWire += bytes;
-        observer.received(bytes);
-      },
-      changed: () => this.#dependencies.changed('status', replication),
-      ...(patience !== undefined && { patience }),
-    });
-    const rate = new RateLimit(settings.bytes_per_second);
-    this.#state = { is: 'running', stop, link, rate };
+    const running = new RunningReplication(replication, this.#device, this.#dependencies, () =>
+      this.#reports.note(),
+    );
+    this.#state = { is: 'running', running };
     replication.start();
     this.#dependencies.changed('status', replication);
-    const run = new Run({
-      ...this.#dependencies,
-      ...{ progress, link, rate, signal, mode: request.mode, buffers: buffers.share() },
-      source: { device: request.src_device_name, offset: request.src_offset },
-      destination: { device: this.#device, offset: request.dst_offset },
-      pace: (bytes) => queue.pace(origin.client, bytes),
-      priority: () => replication.settings.priority,
-      unflushed: needsFlush(this.#device, unflushed.isPersistent(this.#device)),
-      save: () => this.#dependencies.journal.record(progressRows(replication)),
-      consistencyChanged: () => this.#dependencies.consistencyChanged(replication),
-      progressed: () => this.#progressed(),
-    });
-    void this.#see(run, stop, link);
+    void this.#see(running);
   }
 
-  async #see(run: Run, stop: AbortController, link: PeerLink): Promise<void> {
-    let error: unknown;
-    try {
-      await run.run((first) => stop.abort(first));
-      if (stop.signal.aborted) error = stop.signal.reason;
-    } catch (thrown) {
-      error = stop.signal.aborted ? stop.signal.reason : thrown;
-    }
-    const { log } = this.#dependencies;
-    await link.close().catch((failure) => log.warn({ err: failure }, 'cannot close a connection'));
-    if (error === 'suspended') this.#suspend();
-    else if (error === undefined || error instanceof Problem) await this.#end(error);
-    else {
-      log.error({ err: error, replication: this.replication.id }, 'a replication failed');
-      const detail = 'The replication failed because of an internal error; see the log.';
-      await this.#end(new Problem('internal_error', detail));
-    }
+  async #see(running: RunningReplication): Promise<void> {
+    const reason = await running.run();
+    if (reason === 'suspended') this.#suspend();
+    else await this.#end(reason);
   }
 
   async #end(error: Problem | undefined): Promise<void> {
@@ -366,7 +274,7 @@ export class ActiveReplication {
   }
 
   #timeoutProblem(timeoutMs: number): Problem {
-    const away = this.#state.is === 'running' ? this.#state.link.away : undefined;
+    const away = this.#state.is === 'running' ? this.#state.running.away : undefined;
     if (away === undefined) {
       return new Problem('timeout', `It did not end within ${timeoutMs} ms of its acceptance.`);
     }
@@ -375,23 +283,9 @@ export class ActiveReplication {
     return new Problem('peer_unreachable', detail);
   }
 
-  #progressed(): void {
-    this.#saving ??= setTimeout(() => {
-      this.#saving = undefined;
-      this.#dependencies.journal.writeSoon(progressRows(this.replication));
-    }, SAVE_MS).unref();
-    this.#telling ??= setTimeout(() => {
-      this.#telling = undefined;
-      this.#dependencies.changed('progress', this.replication);
-    }, PROGRESS_MS).unref();
-  }
-
   #stopTimers(): void {
     clearTimeout(this.#timeout);
-    clearTimeout(this.#saving);
-    clearTimeout(this.#telling);
-    this.#saving = undefined;
-    this.#telling = undefined;
+    this.#reports.stop();
   }
 
   get #stopped(): boolean {
@@ -401,7 +295,7 @@ export class ActiveReplication {
   #waitingFor(): ReplicationWait | undefined {
     const state = this.#state;
     if (state.is === 'running') {
-      const { away } = state.link;
+      const { away } = state.running;
       const since = away && new Date(away.sinceMs).toISOString();
       return away && { reason: 'peer', since, why: away.why };
     }
@@ -414,7 +308,7 @@ export class ActiveReplication {
     this.#state = { is: 'left' };
     this.replication.waitingFor = undefined;
     this.#stopTimers();
-    this.#dependencies.left(this);
+    this.#dependencies.left(this.replication);
     for (const callback of [...this.#waiting]) callback();
   }
 

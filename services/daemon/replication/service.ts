@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Writable } from 'node:stream';
 import type { TransferIds } from '../../base/transfer-ids.ts';
-import type { Client } from '../../http/access/client.ts';
 import { seesTransfersOf, type Viewer } from '../../http/access/visibility.ts';
 import { fieldProblem, Problem, withMembers } from '../../http/problems/problem.ts';
 import { waitWhile } from '../../http/wait.ts';
@@ -12,8 +11,6 @@ import {
   type Device,
   type Inventory,
 } from '../devices/device.ts';
-import type { InconsistentRanges } from '../devices/schema.ts';
-import type { Writing, Written } from '../devices/written.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { Row, StoredRows } from '../journal/stored-rows.ts';
 import type { Feed } from '../transfers/feed.ts';
@@ -22,17 +19,17 @@ import { whyAnother } from '../transfers/recovery.ts';
 import type { EarlierWork, PlacedWork } from '../transfers/restore.ts';
 import type { Origin } from '../transfers/transfer.ts';
 import type { WorkSource } from '../transfers/watch.ts';
-import { ActiveReplication, type Dependencies } from './active.ts';
-import { EarlierReplications } from './earlier.ts';
-import { EarlyWrites } from './early-writes.ts';
+import { ActiveReplication } from './active.ts';
+import type { Dependencies } from './dependencies.ts';
 import { FetchBuffers } from './fetch-buffers.ts';
+import { ReplicationHistory } from './history.ts';
+import { InconsistentBytes } from './inconsistent-bytes.ts';
 import { DigestMemory } from './known-digests.ts';
 import { OverwrittenRows } from './overwritten-rows.ts';
 import { Replication } from './replication.ts';
 import { ReplicationEvent } from './replication-event.ts';
-import { copyRows, type EarlierReplication, keysOf } from './rows.ts';
+import { keysOf } from './rows.ts';
 import type { ReplicationListQuery, ReplicationPatch, ReplicationRequest } from './schema.ts';
-import { shownRanges } from './shown-ranges.ts';
 import { type Page, ReplicationStore } from './store.ts';
 
 const FORGET_EVERY_MS = 60_000;
@@ -63,20 +60,27 @@ export class ReplicationService implements EarlierWork, WorkSource {
   readonly #store: ReplicationStore;
   readonly #active = new Map<string, ActiveReplication>();
   readonly #forgetting: NodeJS.Timeout;
-  readonly #earlier: EarlierReplications;
-  /** Set until all replications of earlier daemons are read. */
-  #learning: { known: Promise<void>; end(): void; writes: EarlyWrites } | undefined;
+  readonly #history: ReplicationHistory;
   readonly #overwritten: OverwrittenRows;
+  /** What replications, and copies of what they wrote, have left inconsistent. */
+  readonly inconsistent: InconsistentBytes;
 
   constructor(options: ReplicationServiceOptions) {
     this.#options = options;
-    this.#earlier = new EarlierReplications(options);
     this.#store = new ReplicationStore(
       (replication) => this.#forget(replication),
       (writer) => this.#overwritten.note(writer),
     );
     this.#overwritten = new OverwrittenRows(options.journal, (writer) =>
       this.#store.leftInconsistent(writer),
+    );
+    this.#history = new ReplicationHistory(options, this.#store, this.#overwritten);
+    const { journal } = options;
+    this.inconsistent = new InconsistentBytes(
+      journal,
+      this.#store,
+      this.#overwritten,
+      this.#history,
     );
     this.#dependencies = {
       ...options,
@@ -85,7 +89,7 @@ export class ReplicationService implements EarlierWork, WorkSource {
       interrupting: false,
       consistencyChanged: (replication) => this.#store.noteConsistency(replication),
       changed: (kind, replication) => this.#publish(kind, replication),
-      left: ({ replication }) => this.#active.delete(replication.id),
+      left: ({ id }) => this.#active.delete(id),
     };
     this.#forgetting = setInterval(() => this.#store.forgetOld(), FORGET_EVERY_MS).unref();
   }
@@ -114,7 +118,7 @@ export class ReplicationService implements EarlierWork, WorkSource {
       // That one may still be refused, and then this request is the first.
       const accepting =
         before && this.#active.get(before.id)?.accepting?.catch(rethrowUnlessProblem);
-      const undecided = before ? accepting : key && this.#learning?.known;
+      const undecided = before ? accepting : key && this.#history.known;
       if (!undecided) break;
       await undecided;
     }
@@ -152,13 +156,13 @@ export class ReplicationService implements EarlierWork, WorkSource {
 
   /** @throws Problem not_found, also if the viewer may not see it */
   async get(id: string, viewer: Viewer): Promise<Replication> {
-    if (!this.#store.has(id)) await this.#learning?.known;
+    if (!this.#store.has(id)) await this.#history.known;
     return this.#store.get(id, viewer);
   }
 
   /** @throws Problem invalid_request for a page token that does not fit */
   async list(query: ReplicationListQuery, viewer: Viewer): Promise<Page> {
-    await this.#learning?.known;
+    await this.#history.known;
     return this.#store.page(query, viewer);
   }
 
@@ -187,16 +191,6 @@ export class ReplicationService implements EarlierWork, WorkSource {
       kind,
       (number) => new ReplicationEvent(number, kind, replication),
     );
-  }
-
-  /** See {@link shownRanges}. */
-  inconsistentRanges(device: Device, viewer: Viewer & Pick<Client, 'grants'>): InconsistentRanges {
-    return shownRanges(device, this.#store.inconsistentRanges(device), viewer);
-  }
-
-  /** How many bytes of a device are inconsistent. */
-  inconsistentBytes(device: Device): number {
-    return this.#store.inconsistentRanges(device).reduce((sum, { size }) => sum + size, 0);
   }
 
   /**
@@ -254,40 +248,17 @@ export class ReplicationService implements EarlierWork, WorkSource {
 
   /** Reads unfinished replications of earlier daemons; they go on unless their device is another one now. */
   async read(rows: StoredRows): Promise<PlacedWork[]> {
-    const placed: PlacedWork[] = [];
-    for await (const earlier of this.#earlier.first(rows)) {
-      this.#restore(earlier);
-      const { replication } = earlier;
-      if (!replication.over) placed.push(this.#placed(replication));
-    }
-    this.#options.ids.passOver(this.#earlier.lastId);
-    let end = () => {};
-    const known = new Promise<void>((resolve) => {
-      end = resolve;
-    });
-    this.#learning = { known, end, writes: new EarlyWrites() };
-    return placed;
+    const unfinished = await this.#history.first(rows);
+    this.#options.ids.passOver(this.#history.lastId);
+    return unfinished.map((replication) => this.#placed(replication));
   }
 
   readHistory(rows: readonly Row[]): void {
-    for (const earlier of this.#earlier.next(rows)) this.#restoreLate(earlier);
+    this.#history.next(rows);
   }
 
   historyKnown(): void {
-    for (const earlier of this.#earlier.end()) this.#restoreLate(earlier);
-    this.#learning?.end();
-    this.#learning = undefined;
-  }
-
-  #restore(earlier: EarlierReplication): void {
-    earlier.replication.promised = true;
-    this.#store.restore(earlier);
-  }
-
-  #restoreLate(earlier: EarlierReplication): void {
-    const remaining = this.#learning?.writes.remainderOf(earlier) ?? earlier;
-    this.#restore(remaining);
-    if (remaining !== earlier) this.#overwritten.note(remaining.replication);
+    this.#history.end();
   }
 
   #placed(replication: Replication): PlacedWork {
@@ -323,32 +294,6 @@ export class ReplicationService implements EarlierWork, WorkSource {
     const unfinished = [...this.#active.values()];
     for (const active of unfinished) active.stop('suspended');
     await Promise.all(unfinished.map(({ replication }) => this.waitForEnd(replication)));
-  }
-
-  /**
-   * A copy is about to write. Copies of inconsistent bytes are inconsistent, too, even if the copy fails.
-   *
-   * @param waits whether the copy is still going to write
-   * @returns once the journal has that; undefined if the journal needs no new row
-   * @throws Problem the journal's error: then the copy must not write
-   */
-  copying(writing: Writing, waits: () => boolean): Promise<void> | undefined {
-    const marks = this.#store.marksOf(writing);
-    if (marks.length === 0) return undefined;
-    const rows = new Map(marks.flatMap(({ copy, ranges }) => [...copyRows(copy, ranges)]));
-    // The copy waits even if the journal takes long.
-    const accepted = this.#options.journal.accept(rows, () => {});
-    return accepted.then(() => {
-      if (waits()) this.#store.mark(marks);
-      // The copy was stopped meanwhile, and later work may have written there.
-      else for (const { copy } of marks) this.#overwritten.note(copy);
-    });
-  }
-
-  /** Other work has written these bytes: they are no longer inconsistent, unless it copied inconsistent bytes. */
-  written(written: Written): void {
-    this.#learning?.writes.note(written);
-    this.#store.written(written);
   }
 
   /** Hands over to the journal what is still to be written. */

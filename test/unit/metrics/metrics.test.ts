@@ -23,7 +23,7 @@ describe('Metrics', () => {
       transfers: transfers as TransferService,
       replications: {
         running: { all: 2, awaitingPeer: 1 },
-        inconsistentBytes: ({ size }) => size / 2,
+        inconsistent: { bytesOf: ({ size }) => size / 2 },
       },
       inventory: new Inventory([
         makeDevice({ size: 4096 }),

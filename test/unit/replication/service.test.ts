@@ -202,7 +202,7 @@ test('what clients must find at once is read first, in slices, and other work go
   expect(await service.read(storedRows(stored))).toEqual([]);
   reading = false;
   expect(turns).toBeGreaterThan(5);
-  expect(service.inconsistentBytes(makeDevice())).toBe((count / 3) * 4096);
+  expect(service.inconsistent.bytesOf(makeDevice())).toBe((count / 3) * 4096);
 });
 
 test('the other replications are read after that, and a request for one waits', async () => {
@@ -247,8 +247,8 @@ test('what later work has written is not inconsistent after a restart either', a
   service.historyKnown();
   const device = makeDevice();
   const left = () =>
-    service
-      .inconsistentRanges(device, { ...ANNA, grants: undefined })
+    service.inconsistent
+      .rangesOf(device, { ...ANNA, grants: undefined })
       .map((range) => [...[range.offset / 1024, range.size / 1024]]);
   expect(left()).toEqual([
     [0, 4],
@@ -259,7 +259,7 @@ test('what later work has written is not inconsistent after a restart either', a
     { offset: 0, size: 4096 },
     { offset: 13 * 1024, size: 1024 },
   ];
-  service.written({ device, ranges, flush: true });
+  service.inconsistent.written({ device, ranges, flush: true });
   const cut = [
     [12, 1],
     [14, 2],
@@ -286,11 +286,11 @@ test('what is written before an earlier version’s replication is read is not m
   await service.read(storedRows(stored));
   const device = makeDevice();
   const bytes = { device, flush: true, ranges: [{ offset: 0, size: 1024 }] };
-  service.written(bytes);
-  service.written({ ...bytes, ranges: [{ offset: 1024, size: 1024 }], flush: false });
+  service.inconsistent.written(bytes);
+  service.inconsistent.written({ ...bytes, ranges: [{ offset: 1024, size: 1024 }], flush: false });
   for (const row of stored) service.readHistory([row]);
   service.historyKnown();
-  const left = () => service.inconsistentRanges(device, { ...ANNA, grants: undefined });
+  const left = () => service.inconsistent.rangesOf(device, { ...ANNA, grants: undefined });
   expect(left()).toMatchObject([{ offset: 1024, size: 3072 }]);
   service.close();
   expect([...disk.noted.values()]).toEqual(['[[1024,3072]]', undefined]);
@@ -306,15 +306,15 @@ test('what a copy would have written is not inconsistent if it ends before it wr
     ranges: [{ sourceOffset: 0, offset, size: 1024 }],
   });
   let waits = true;
-  const writes = service.copying(copyOf('0001', 0), () => waits);
+  const writes = service.inconsistent.copying(copyOf('0001', 0), () => waits);
   disk.accepted();
   await writes;
   // It is cancelled while the disk is slow; what came behind it has written there by then.
-  const ends = service.copying(copyOf('0002', 4096), () => waits);
+  const ends = service.inconsistent.copying(copyOf('0002', 4096), () => waits);
   waits = false;
   disk.accepted();
   await ends;
-  expect(service.inconsistentRanges(device, { ...ANNA, grants: undefined })).toMatchObject([
+  expect(service.inconsistent.rangesOf(device, { ...ANNA, grants: undefined })).toMatchObject([
     { offset: 0, size: 1024 },
   ]);
   // Nor after a restart.
