@@ -105,9 +105,13 @@ export class ContentReceiver {
     if (received < size) {
       const rest = Buffer.from(memory.buffer, memory.byteOffset + received, size - received);
       const completion = await this.#receiveRest(body, rest, options);
+      try {
+        body.skip(completion.received);
+      } catch (error) {
+        throw unreachable(shown, error);
+      }
       if (wasRefused(completion)) return false;
       if (completion.status !== 0) throw unreachable(shown, reasonOf(completion));
-      body.skip(rest.length);
     }
     body.release();
     answer.resume();
