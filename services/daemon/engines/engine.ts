@@ -2,7 +2,7 @@
 
 import { constants } from 'node:os';
 import { type Context, check, loadShim, type Shim, ShimError } from '../../base/native/shim.ts';
-import { SlotMap } from '../../base/slots.ts';
+import { Slots } from '../../base/slots.ts';
 import { type EngineName, PERSISTENCE, type Persistence } from '../../base/vocabulary.ts';
 import { JobBatch } from './batch.ts';
 import { CompletionStream, failedCompletion } from './completions.ts';
@@ -49,6 +49,10 @@ export interface Storage {
 /** How long brief jobs may take in a turn of the event loop, in milliseconds: all others wait. */
 const TURN_MS = 2;
 
+/** More jobs than can be in flight; and what is left of a tag's 53 bits, to count jobs. */
+const MAX_PLACES = 2 ** 20;
+const MAX_SUBMITTED = 2 ** 32;
+
 /** What hears of a job. */
 export interface JobListener {
   /** @param bytesByCpu of a job that both engines share */
@@ -57,6 +61,7 @@ export interface JobListener {
 }
 
 interface InFlight {
+  tag: number;
   /** Holds the job's memory for as long as the shim may touch it. */
   job: Job;
   listener: JobListener;
@@ -82,7 +87,7 @@ export class Engine {
   readonly #context: Context;
   readonly #completions: CompletionStream;
   readonly #devices: OpenedDevices;
-  readonly #inFlight = new SlotMap<number, InFlight>();
+  #inFlight = new Slots<InFlight>();
   readonly #pending = { cpu: 0, dma: 0 };
   readonly #batch: JobBatch;
   /** Ends that are to be told, in this turn of the event loop or the next. */
@@ -90,7 +95,7 @@ export class Engine {
   #turn: NodeJS.Immediate | undefined;
   /** What jobs with memory have taken of this turn, in milliseconds. */
   #taken = 0;
-  #lastTag = 0;
+  #submitted = 0;
   #closed = false;
 
   /** @throws ShimError if threads or memory are short */
@@ -165,7 +170,7 @@ export class Engine {
   /** Lets a device go. @returns false while a job in flight names it: try again later */
   closeDevice(device: number): boolean {
     // One that waits for a socket may do so for long.
-    for (const [tag, { job }] of this.#inFlight.entries()) {
+    for (const { tag, job } of this.#inFlight) {
       const names = job.source === device || job.destination === device;
       if (job.descriptor !== undefined && names) this.cancel(tag);
     }
@@ -182,10 +187,11 @@ export class Engine {
    */
   submit(job: Job, listener: JobListener): number {
     const context = this.#live();
-    const tag = ++this.#lastTag;
     const streams = job.descriptor !== undefined;
     const size = streams ? 0 : job.segments.bytes;
-    this.#inFlight.set(tag, { job, listener, size, pending: size });
+    const entry = { tag: 0, job, listener, size, pending: size };
+    const tag = this.#nextTag(this.#inFlight.add(entry));
+    entry.tag = tag;
     this.#pending[job.engine] += size;
     if (job.memory === undefined && !streams) this.#addToBatch(tag, job);
     else this.#submitAtOnce(context, tag, job);
@@ -249,7 +255,13 @@ export class Engine {
     clearImmediate(this.#turn);
     this.#shim.close(this.#context);
     this.#completions.close();
-    this.#inFlight.clear();
+    this.#inFlight = new Slots();
+  }
+
+  /** Tells where a job's entry is, and is not given again for as long as anybody may know it. */
+  #nextTag(place: number): number {
+    this.#submitted = (this.#submitted % MAX_SUBMITTED) + 1;
+    return this.#submitted * MAX_PLACES + place;
   }
 
   /** Freed at the end: a client may go on reading for longer than the daemon lives. */
@@ -330,13 +342,14 @@ export class Engine {
   }
 
   #deliver(completion: Completion): void {
-    const entry = this.#inFlight.get(completion.tag);
-    if (entry === undefined) return;
+    const place = completion.tag % MAX_PLACES;
+    const entry = this.#inFlight.get(place);
+    if (entry?.tag !== completion.tag) return;
     const pending = completion.done ? 0 : Math.max(0, entry.size - completion.bytesDone);
     this.#pending[entry.job.engine] += pending - entry.pending;
     entry.pending = pending;
     if (completion.done) {
-      this.#inFlight.delete(completion.tag);
+      this.#inFlight.remove(place);
       entry.listener.done(completion);
     } else {
       entry.listener.progress?.(completion.bytesDone);

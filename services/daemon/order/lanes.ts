@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Slots } from '../../base/slots.ts';
 import { Budget } from './budget.ts';
-import { Fifo } from './fifo.ts';
+import { Line } from './line.ts';
 
 /** Which client an operation belongs to, and what it moves. */
 export interface Share {
@@ -15,8 +14,9 @@ export interface Share {
 
 /** What one client has in one lane. */
 interface LaneAccount {
-  /** Their numbers. */
-  readonly ready: Fifo<number>;
+  readonly ready: Line<InLane>;
+  /** Its place among those whose turn it is, if it has something ready. */
+  turn: number | undefined;
   started: number;
   /** Accepted without having ended or been withdrawn. */
   open: number;
@@ -42,7 +42,7 @@ export interface InLane {
   readonly bytes: number;
   /** Its client's `queuedBytes` when it was queued, its own included. */
   queuedUpTo: number;
-  /** Its number while it is queued. */
+  /** Its place in its client's line while it is queued. */
   queuedAs: number;
 }
 
@@ -57,20 +57,19 @@ interface Lane {
   readonly slots: number;
   started: number;
   /** Those that have something ready, the next one first. */
-  readonly turns: Set<Account>;
+  readonly turns: Line<Account>;
 }
 
 /** Whose turn it is among operations that may start: their slots, their clients, and what those may spend. */
 export class Lanes<Operation extends InLane> {
   readonly #lanes: Lane[];
   readonly #weights: readonly number[];
-  readonly #queued = new Slots<Operation>();
   /** One for each name that ever came: those of tokens and users, which are few. */
   readonly #accounts = new Map<string, Account>();
 
   /** @param slots of each lane. @param weights by which a client with a limited rate shares it */
   constructor(slots: readonly number[], weights: readonly number[] = slots.map(() => 1)) {
-    this.#lanes = slots.map((count) => ({ slots: count, started: 0, turns: new Set() }));
+    this.#lanes = slots.map((count) => ({ slots: count, started: 0, turns: new Line() }));
     this.#weights = weights;
   }
 
@@ -84,7 +83,8 @@ export class Lanes<Operation extends InLane> {
     let account = this.#accounts.get(client);
     if (account === undefined) {
       const lanes = this.#lanes.map(() => ({
-        ready: new Fifo<number>(),
+        ready: new Line<InLane>(),
+        turn: undefined,
         ...{ started: 0, open: 0, queuedBytes: 0, leftBytes: 0 },
       }));
       account = { waiting: 0, waitingBytes: 0, accesses: 0, lanes, budget: undefined };
@@ -113,11 +113,10 @@ export class Lanes<Operation extends InLane> {
     const { account, lane, bytes } = operation;
     const own = laneOf(operation);
     account.budget?.advance(now);
-    operation.queuedAs = this.#queued.add(operation);
-    own.ready.add(operation.queuedAs);
+    operation.queuedAs = own.ready.add(operation);
     own.queuedBytes += bytes;
     operation.queuedUpTo = own.queuedBytes;
-    this.#lane(operation).turns.add(account);
+    own.turn ??= this.#lane(operation).turns.add(account);
     if (own.ready.size === 1) account.budget?.want(lane, bytes);
   }
 
@@ -186,29 +185,33 @@ export class Lanes<Operation extends InLane> {
     account.budget?.spend(operation.lane);
     this.#leaveTurn(operation);
     // Behind all others whose turn it is.
-    if (lane.turns.size > 1 && lane.turns.delete(account)) lane.turns.add(account);
+    const own = laneOf(operation);
+    if (own.turn !== undefined && lane.turns.size > 1) {
+      lane.turns.leave(own.turn);
+      own.turn = lane.turns.add(account);
+    }
     lane.started++;
-    laneOf(operation).started++;
+    own.started++;
   }
 
   /** It is ready no more. */
   #leaveTurn(operation: Operation): void {
     const { account, lane } = operation;
     const own = laneOf(operation);
-    own.ready.delete(operation.queuedAs);
-    this.#queued.remove(operation.queuedAs);
+    own.ready.leave(operation.queuedAs);
     own.leftBytes += operation.bytes;
     const next = this.#firstOf(own.ready);
     if (next === undefined) {
-      this.#lane(operation).turns.delete(account);
+      if (own.turn !== undefined) this.#lane(operation).turns.leave(own.turn);
+      own.turn = undefined;
       own.queuedBytes = 0;
       own.leftBytes = 0;
     }
     account.budget?.want(lane, next?.bytes ?? 0);
   }
 
-  #firstOf({ first }: Fifo<number>): Operation | undefined {
-    return first === undefined ? undefined : this.#queued.get(first);
+  #firstOf({ first }: Line<InLane>): Operation | undefined {
+    return first as Operation | undefined;
   }
 
   #lane({ lane }: Operation): Lane {
