@@ -470,7 +470,7 @@ export class ActiveTransfer implements Entrant {
   #tellWritten(): void {
     const { status, plan } = this.transfer;
     if (status !== 'succeeded' || plan.operation === 'compare') return;
-    this.#around.written(Object.assign(writingOf(this.transfer), { flush: plan.flush }));
+    this.#around.written(writingOf(this.transfer));
   }
 
   /** It is over for this daemon, and left to the next. */
