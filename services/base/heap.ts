@@ -1,4 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
+import { setFlagsFromString } from 'node:v8';
+
+/**
+ * Has V8 allocate what is new in its young generation, always. Of code whose objects once lived for long, as those
+ * of a start or of a queue do, it would put all later ones straight into old space, which is collected rarely: 1.8 KB of
+ * each small transfer, with what they refer to.
+ */
+export function allocateYoung(): void {
+  setFlagsFromString('--no-allocation-site-pretenuring');
+}
 
 /** V8's heap is limited, by what the machine or the cgroup has: see v8.getHeapStatistics(). */
 export interface HeapOptions {

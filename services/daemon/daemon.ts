@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
+import { allocateYoung } from '../base/heap.ts';
 import { openLog } from '../base/log.ts';
 import { loadShim } from '../base/native/shim.ts';
 import { ServiceManager } from '../base/service-manager.ts';
@@ -14,6 +15,7 @@ import { type Config, readConfig } from './config.ts';
 /** Runs the daemon until it is told to stop. @throws StartError if it cannot start */
 export async function run(signals: Signals): Promise<void> {
   const config = readConfig(process.env);
+  allocateYoung();
   // What the engine has to measure takes some 20 ms: on another CPU, while the rest is loaded.
   loadShim().prepare();
   const log = openLog(config.log_level);
