@@ -40,9 +40,14 @@ try {
   if (!(error instanceof CommanderError)) throw error;
   // Help and version end so too.
   if (error.exitCode !== 0) {
-    const message = error.message.replace(/^error: /, '');
-    if (json) reportError(terminal, nameOf(misused), new CliError('usage', message), true);
+    if (json) reportError(terminal, nameOf(misused), new CliError('usage', messageOf(error)), true);
     process.exitCode = EXIT.usage;
   }
 }
 process.exit();
+
+function messageOf({ code, message }: CommanderError): string {
+  if (code !== 'commander.help') return message.replace(/^error: /, '');
+  const called = `dmactl ${nameOf(misused)}`.trim();
+  return `name a command: "${called} --help" lists them`;
+}

@@ -124,6 +124,25 @@ describe('bytes', () => {
     expect(readFileSync(file('fetched')).equals(bytes)).toBe(true);
   });
 
+  test('what cannot be read leaves the file as it was, and makes none', async () => {
+    const bytes = randomFile('kept', 100);
+    const gone = { DMAD_URL: 'http://127.0.0.1:1' };
+    for (const [env, range, code] of [
+      [{}, 'dax7.0:0+1', 3],
+      [{}, `dax0.0:${2 ** 20 - 1}+2`, 2],
+      [gone, 'dax0.0:0+1', 69],
+    ] as const) {
+      const at = dmactlFor({ DMAD_URL: url, ...env });
+      for (const options of [[], ['--resume']]) {
+        const args = ['get', range, file('kept'), '--retry-for', '100ms', ...options];
+        expect((await at.one(...args)).code).toBe(code);
+        expect(readFileSync(file('kept')).equals(bytes)).toBe(true);
+      }
+      expect((await at.one('get', range, file('unmade'), '--retry-for', '100ms')).code).toBe(code);
+      expect(existsSync(file('unmade'))).toBe(false);
+    }
+  });
+
   test('fill, and a difference is exit code 1 and where it is', async () => {
     expect((await dmactl.run('fill', 'dax0.0:0+8KiB')).code).toBe(0);
     expect((await dmactl.run('fill', 'dax1.0:0+8KiB', '--pattern', '00ff')).code).toBe(0);
@@ -459,6 +478,27 @@ describe('exit codes', () => {
     const { document } = await expectError([2, 'usage'], {}, ...args);
     expect(document).toMatchObject({ command });
   });
+
+  deepTest('a command that is missing', async () => {
+    for (const [command, list] of [
+      ['', 'completion'],
+      ['hosts', 'remove'],
+    ] as const) {
+      const args = command === '' ? [] : [command];
+      const { document, stderr } = await expectError([2, 'usage'], {}, ...args);
+      expect(document).toMatchObject({ command, error: { message: stderr.slice(8).trim() } });
+      expect(stderr).toMatch(/^dmactl: name a command: .*--help/);
+      const told = await dmactlFor({ DMAD_URL: url }).run(...args);
+      expect(told).toMatchObject({ code: 2, stderr: expect.stringContaining(list) });
+    }
+  });
+
+  deepTest.each(['two words', 'two\nlines', 'gr\u00fcn'])(
+    '78: a token that cannot be one: %j',
+    async (secret) => {
+      await expectError([78, 'configuration'], { DMAD_TOKEN: secret }, 'devices');
+    },
+  );
 
   deepTest('1: a transfer that fails has it', async () => {
     const release = await block('dax1.0');

@@ -102,21 +102,47 @@ async function toFile(
   { resume }: { resume?: boolean },
   progress: Progress,
 ): Promise<Received> {
+  if (resume) return resumeFile(context, path, range, progress);
+  const client = await context.client();
+  const { device, offset, size } = range;
+  const { stream } = await client.readContent(device, {
+    ...{ offset, size, signal: context.signal },
+    onProgress: (bytes) => progress.update({ bytes, total: size }),
+  });
+  // Not before: what cannot be read leaves the file as it was.
+  const file = await openFile(path, 'w');
+  try {
+    let at = 0;
+    let crc = 0;
+    for await (const chunk of stream) {
+      await writeFully(file, chunk, at);
+      crc = crc32c(chunk, crc);
+      at += chunk.length;
+    }
+    return { bytes: size, crc };
+  } finally {
+    await file.close();
+  }
+}
+
+/** Fetches what differs from what the file has. */
+async function resumeFile(
+  context: Context,
+  path: string,
+  range: SizedRange,
+  progress: Progress,
+): Promise<Received> {
   const client = await context.client();
   const { signal } = context;
   const { device, offset, size: total } = range;
-  const file = await openFile(path, resume === true);
+  const { O_RDWR, O_CREAT } = constants;
+  const file = await openFile(path, O_RDWR | O_CREAT);
   try {
-    const parts = resume
-      ? (
-          await compareBlocks(client, file, range, signal, (bytes) =>
-            progress.update({ bytes, total, note: 'comparing' }),
-          )
-        ).differing
-      : [{ offset: 0, size: total }];
+    const { differing } = await compareBlocks(client, file, range, signal, (bytes) =>
+      progress.update({ bytes, total, note: 'comparing' }),
+    );
     let bytes = 0;
-    let crc = 0;
-    for (const part of parts) {
+    for (const part of differing) {
       const { stream } = await client.readContent(device, {
         ...{ offset: offset + part.offset, size: part.size, signal },
         onProgress: (done) => progress.update({ bytes: part.offset + done, total }),
@@ -124,13 +150,12 @@ async function toFile(
       let at = part.offset;
       for await (const chunk of stream) {
         await writeFully(file, chunk, at);
-        if (!resume) crc = crc32c(chunk, crc);
         at += chunk.length;
       }
       bytes += part.size;
     }
     if ((await file.stat()).isFile()) await file.truncate(total);
-    return { bytes, crc: resume ? await crcOf(file, total) : crc };
+    return { bytes, crc: await crcOf(file, total) };
   } finally {
     await file.close();
   }
@@ -149,10 +174,10 @@ async function crcOf(file: FileHandle, size: number): Promise<number> {
   return crc;
 }
 
-async function openFile(path: string, resume: boolean): Promise<FileHandle> {
-  const { O_RDWR, O_WRONLY, O_CREAT, O_TRUNC } = constants;
+/** @throws CliError usage */
+async function openFile(path: string, flags: string | number): Promise<FileHandle> {
   try {
-    return await open(path, resume ? O_RDWR | O_CREAT : O_WRONLY | O_CREAT | O_TRUNC, 0o666);
+    return await open(path, flags, 0o666);
   } catch (error) {
     throw new CliError('usage', (error as Error).message);
   }

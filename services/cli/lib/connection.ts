@@ -59,10 +59,10 @@ function canConnect(path: string): Promise<boolean> {
   });
 }
 
-/** @throws CliError `configuration` if a token file cannot be used */
+/** @throws CliError `configuration` if the token cannot be used */
 export function readToken({ tokenFile }: ConnectionOptions, env: Environment): string | undefined {
   if (tokenFile !== undefined) return readTokenFile(tokenFile);
-  if (env.DMAD_TOKEN) return env.DMAD_TOKEN;
+  if (env.DMAD_TOKEN) return checkToken(env.DMAD_TOKEN, 'DMAD_TOKEN');
   const config = env.XDG_CONFIG_HOME || join(env.HOME || homedir(), '.config');
   return readTokenFile(join(config, 'dmad/token'), { optional: true });
 }
@@ -75,15 +75,21 @@ function readTokenFile(path: string, { optional = false } = {}): string | undefi
       const message = `${path} can be read by others: run "chmod 600 ${path}"`;
       throw new CliError('configuration', message);
     }
-    token = readFileSync(path, 'utf8').trim();
+    token = readFileSync(path, 'utf8');
   } catch (error) {
     if (error instanceof CliError) throw error;
     const { code, message } = error as NodeJS.ErrnoException;
     if (optional && (code === 'ENOENT' || code === 'ENOTDIR')) return undefined;
     throw new CliError('configuration', `the token file cannot be read: ${message}`);
   }
+  return checkToken(token, path);
+}
+
+/** @param from where it was found */
+function checkToken(text: string, from: string): string {
+  const token = text.trim();
   if (/^[\x21-\x7e]+$/.test(token)) return token;
-  throw new CliError('configuration', `${path} must have the token's secret and nothing else`);
+  throw new CliError('configuration', `${from} must have the token's secret and nothing else`);
 }
 
 function readPem(path: string | undefined): string | undefined {
