@@ -149,3 +149,21 @@ TEST(sha256_that_cannot_be_computed_is_refused)
 	hooks.features = &none;
 	CHECK_EQ(dma_shim_sha256("abc", 3, 64, digest), -EOPNOTSUPP);
 }
+
+/* Of which twice the size is no number of 64 bits, or a smaller one */
+TEST(sha256_of_a_block_larger_than_memory_is_that_of_all_bytes)
+{
+	static const uint64_t blocks[] = { (UINT64_C(1) << 63) - 1, UINT64_C(1) << 63,
+					   (UINT64_C(1) << 63) + 1, UINT64_MAX };
+	unsigned char want[SIZE];
+	unsigned char digest[2 * SIZE];
+
+	skip_without_instructions();
+	sha256_by_definition((const unsigned char *)"abc", 3, want);
+	for (size_t n = 0; n < sizeof(blocks) / sizeof(*blocks); n++) {
+		memset(digest, 0x5a, sizeof(digest));
+		CHECK_EQ(dma_shim_sha256("abc", 3, blocks[n], digest), 0);
+		CHECK_EQ(memcmp(digest, want, SIZE), 0);
+		CHECK_EQ(digest[SIZE], 0x5a);
+	}
+}

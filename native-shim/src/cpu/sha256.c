@@ -147,7 +147,7 @@ __attribute__((target("sha,sse4.1")))
 static void hash_blocks(const unsigned char *bytes, size_t size, size_t block,
 			unsigned char *digests)
 {
-	for (; size >= 2 * block; size -= 2 * block, bytes += 2 * block) {
+	for (; size / 2 >= block; size -= 2 * block, bytes += 2 * block) {
 		const unsigned char *const pair[2] = { bytes, bytes + block };
 
 		hash(pair, 2, block, digests);
