@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { once } from 'node:events';
 import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { constants } from 'node:os';
+import { finished } from 'node:stream/promises';
 import { SegmentList } from '../../base/segments.ts';
 import {
   type ContentRequest,
@@ -115,8 +115,8 @@ export class ContentReceiver {
     }
     body.release();
     answer.resume();
-    // Only then another request can use the connection.
-    await once(answer, 'close').catch(() => {});
+    // Only then another request can use the connection, unless that is closed, be it since long.
+    await finished(answer).catch(() => {});
     return true;
   }
 

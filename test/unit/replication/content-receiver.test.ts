@@ -122,6 +122,22 @@ test('an abort before the answer ends the call', async () => {
   await refused;
 });
 
+test('what has all arrived counts, though the connection was closed meanwhile', async () => {
+  answer = (_request, response) => response.writeHead(206, head()).end(content);
+  const runUntil = engine.runUntil.bind(engine);
+  const closes = jest.spyOn(engine, 'runUntil').mockImplementation(async (...how) => {
+    const completion = await runUntil(...how);
+    receiver.close();
+    // Until Node has told all that hear of it.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    return completion;
+  });
+  await read();
+  closes.mockRestore();
+  expect(memory.equals(content)).toBe(true);
+  expect(counted).toBe(SIZE);
+});
+
 test('what the shim has no room for is left to Node', async () => {
   answer = (_request, response) => response.writeHead(206, head()).end(content);
   const refuses = jest
