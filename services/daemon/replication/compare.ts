@@ -9,7 +9,7 @@ const GROUP_BYTES = 16 * 2 ** 20;
 /** How much is compared before what differs in it is copied, in bytes and in blocks. */
 const WINDOW_BYTES = 256 * 2 ** 20;
 /** The same for blocks that are copied without comparing, so that the first ones start at once. */
-const UNCOMPARED_BYTES = 64 * 2 ** 20;
+const UNCOMPARED_BYTES = 32 * 2 ** 20;
 const WINDOW_BLOCKS = 2 ** 16;
 /** For smaller blocks, digests of single blocks would be a large part of what is sent. */
 const MIN_SINGLE = 64 * 2 ** 10;

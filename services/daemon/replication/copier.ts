@@ -15,8 +15,8 @@ import type { FetchShare } from './fetch-buffers.ts';
 import type { PeerLink } from './peer-link.ts';
 import type { RateLimit } from './rate-limit.ts';
 
-/** How many bytes one request fetches: a lost connection costs no more, and each request has a price of its own. */
-const SPAN_SIZE = 8 * 2 ** 20;
+/** How many bytes one request fetches: a lost connection costs no more, and a kill no more than this for each connection. */
+const SPAN_SIZE = 4 * 2 ** 20;
 /** At a limited rate, one request fetches at most this part of a second's bytes. */
 const SPAN_PART = 8;
 const MAX_CONNECTIONS = 8;
