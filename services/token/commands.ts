@@ -11,6 +11,11 @@ const SECRET_PREFIX = 'dmad_';
 /** NAME:ro, or NAME:ro:OFFSET+SIZE. */
 const DEVICE = /^([^:]+):(ro|rw)(?::([^:+]+)\+([^:+]+))?$/;
 
+/** What is asked for makes no token: the file is as it was, and is not to blame. */
+export class InvalidToken extends Error {
+  override readonly name = 'InvalidToken';
+}
+
 /** A token to be made, as a command line has it. */
 export interface NewToken {
   name: string;
@@ -26,7 +31,8 @@ export interface NewToken {
  * included.
  *
  * @returns the token's secret, of which the file keeps the SHA-256 alone
- * @throws Error where the token, or the file, is not valid
+ * @throws InvalidToken if the token is not valid
+ * @throws Error if the file is not
  */
 export function addToken(path: string, given: NewToken): string {
   const secret = SECRET_PREFIX + randomBytes(SECRET_BYTES).toString('base64url');
@@ -93,7 +99,11 @@ function changeTokens(path: string, change: (document: Document) => void): void 
     const tokens = document.get('tokens');
     if (isSeq(tokens)) tokens.flow = tokens.items.length === 0;
     const changed = document.toString();
-    parseTokens(changed);
+    try {
+      parseTokens(changed);
+    } catch (error) {
+      throw new InvalidToken((error as Error).message);
+    }
     return changed;
   });
 }
@@ -101,7 +111,7 @@ function changeTokens(path: string, change: (document: Document) => void): void 
 function readDevice(text: string) {
   const [, name, access, offset, size] = DEVICE.exec(text) ?? [];
   if (name === undefined) {
-    throw new Error(`"${text}" is no device: use dax0.0:ro, dax0.0:rw or dax0.0:rw:0+1GiB`);
+    throw new InvalidToken(`"${text}" is no device: use dax0.0:ro, dax0.0:rw or dax0.0:rw:0+1GiB`);
   }
   return { name, ...(offset !== undefined && { ranges: [{ offset, size }] }), access };
 }

@@ -582,7 +582,18 @@ deepTest('tokens: made, listed, removed; 75 while somebody else is at the file',
   expect((await one('token', 'remove', 'nobody')).code).toBe(3);
   expect((await run('token', 'remove', 'night')).code).toBe(0);
   expect((await one('token', 'list')).document).toMatchObject({ tokens: [] });
-  expect((await one('token', 'add', 'x', '--scope', 'nonsense')).code).toBe(78);
+  const before = readFileSync(tokens, 'utf8');
+  for (const wrong of [
+    ['x', '--scope', 'nonsense'],
+    ['a name', '--scope', 'transfers:read'],
+    ['x', '--scope', 'transfers:read', '--device', 'dax0.0:rx'],
+    ['x', '--scope', 'transfers:read', '--bytes-per-second', 'much'],
+  ]) {
+    expect([wrong, (await one('token', 'add', ...wrong)).code]).toEqual([wrong, 2]);
+  }
+  expect(readFileSync(tokens, 'utf8')).toBe(before);
+  writeFileSync(tokens, 'tokens: 1\n');
+  expect((await one('token', 'add', 'x', '--scope', 'transfers:read')).code).toBe(78);
 });
 
 describe('all the rest', () => {
