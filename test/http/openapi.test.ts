@@ -100,6 +100,21 @@ describe('the OpenAPI document', () => {
     expect(answersWithoutExample(document)).toEqual([]);
   });
 
+  // Swagger UI sends them with the first body: `Prefer` of another example would change the answer.
+  test('fills in no header but those of the first example', () => {
+    for (const { operation } of operations(document)) {
+      const [first] = Object.values(EXAMPLES[operation.operationId as string] ?? {});
+      for (const parameter of operation.parameters ?? []) {
+        if (!('in' in parameter) || parameter.in !== 'header') continue;
+        const { name, example } = parameter;
+        const { operationId } = operation;
+        expect({ operationId, name, example }).toEqual({
+          ...{ operationId, name, example: first?.parameters?.[name] },
+        });
+      }
+    }
+  });
+
   test.each(all)('%s, example %s, is true', async (operationId, _name, example) => {
     const accepted = example.status === 202;
     const queuedId = [QUEUED_ID, QUEUED_REPLICATION_ID].find(

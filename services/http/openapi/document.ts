@@ -101,8 +101,8 @@ function isLimited({ security = [] }: Operation): boolean {
 
 function addExamples(operation: Operation, all: Examples): void {
   const examples = Object.entries(all[operation.operationId ?? ''] ?? {});
-  for (const [name, example] of examples) {
-    addRequestExample(operation, name, example);
+  for (const [index, [name, example]] of examples.entries()) {
+    addRequestExample(operation, name, example, index === 0);
     const { status, contentType = 'application/json', response: value, summary } = example;
     const response = responsesOf(operation).find(([code]) => code === String(status))?.[1];
     const media = response?.content?.[contentType];
@@ -116,7 +116,12 @@ function addExamples(operation: Operation, all: Examples): void {
   }
 }
 
-function addRequestExample(operation: Operation, name: string, example: Example): void {
+function addRequestExample(
+  operation: Operation,
+  name: string,
+  example: Example,
+  isFirst: boolean,
+): void {
   const { summary, body, parameters = {} } = example;
   if (body !== undefined && operation.requestBody && 'content' in operation.requestBody) {
     for (const media of Object.values(operation.requestBody.content)) {
@@ -125,6 +130,8 @@ function addRequestExample(operation: Operation, name: string, example: Example)
   }
   for (const parameter of operation.parameters ?? []) {
     if (!('name' in parameter)) continue;
+    // Swagger UI sends it with the first body, whose answer a header of another example would change.
+    if (parameter.in === 'header' && !isFirst) continue;
     const value = parameters[parameter.name];
     if (value !== undefined) parameter.example ??= value;
   }
