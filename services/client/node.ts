@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Agent, type Dispatcher, request, fetch as undiciFetch } from 'undici';
 import type { Answer } from './answer.ts';
+import { textOf } from './body-text.ts';
 import { DmadClient } from './client.ts';
 import { type ReadInto, readInto } from './read-into.ts';
 import type { Ask, Fetch, TransportOptions } from './transport.ts';
@@ -77,16 +78,7 @@ function answerOf({ statusCode: status, headers, body }: Dispatcher.ResponseData
     },
     json: () => body.json(),
     chunks: () => body as AsyncIterable<Uint8Array>,
-    text: async (limit) => {
-      const chunks: Buffer[] = [];
-      let size = 0;
-      for await (const chunk of body as AsyncIterable<Buffer>) {
-        chunks.push(chunk);
-        size += chunk.length;
-        if (size > limit) break;
-      }
-      return Buffer.concat(chunks).toString();
-    },
+    text: (limit) => textOf(body, limit),
     discard: () => void body.destroy(),
   };
 }

@@ -122,7 +122,7 @@ export class TransferClient extends ReplicationClient {
     return ended;
   }
 
-  /** How a transfer stands, whether it is over or not. */
+  /** A transfer as it is now, finished or not. */
   getTransfer(id: string, { waitSeconds = 0, ...options }: WaitOptions = {}): Promise<Transfer> {
     const headers: Record<string, string> =
       waitSeconds === 0 ? {} : { prefer: `wait=${waitSeconds}` };

@@ -126,9 +126,6 @@ const struct copy_plan *copy_plan(void);
 /* writeback.c: from CPU caches to the memory controller */
 void write_back(const unsigned char *start, size_t size);
 
-/* sha256.c; its digest, in bytes */
-#define SHA256_SIZE 32u
-
 /* checksum.c: CRC-32C */
 void crc32c_init(void);
 uint32_t crc32c(uint32_t crc, const void *bytes, size_t size);

@@ -140,7 +140,7 @@ WITH_SHA void hash(const unsigned char *const *from, unsigned int count, size_t 
 			chunks[n] += CHUNK;
 	}
 	for (unsigned int n = 0; n < count; n++)
-		put_digest(&states[n], digests + n * SHA256_SIZE);
+		put_digest(&states[n], digests + n * DMA_SHIM_SHA256_SIZE);
 }
 
 __attribute__((target("sha,sse4.1")))
@@ -151,9 +151,9 @@ static void hash_blocks(const unsigned char *bytes, size_t size, size_t block,
 		const unsigned char *const pair[2] = { bytes, bytes + block };
 
 		hash(pair, 2, block, digests);
-		digests += 2 * SHA256_SIZE;
+		digests += 2 * DMA_SHIM_SHA256_SIZE;
 	}
-	for (; size; digests += SHA256_SIZE) {
+	for (; size; digests += DMA_SHIM_SHA256_SIZE) {
 		size_t one = size < block ? size : block;
 
 		hash(&bytes, 1, one, digests);

@@ -41,7 +41,7 @@ export function token(program: Command, run: Runner): void {
     .option('--bytes-per-second <size>', 'such as 100MiB')
     .action(
       run(async (context: Context, name: string, options: AddOptions) => {
-        const { InvalidToken, addToken } = await load();
+        const { addToken } = await load();
         const path = fileOf(options, context);
         const {
           scope: scopes,
@@ -50,16 +50,12 @@ export function token(program: Command, run: Runner): void {
           transfersInFlight,
           bytesPerSecond,
         } = options;
-        const secret = inFile(() => {
-          try {
-            return addToken(path, {
-              ...{ name, scopes, devices, peers, bytesPerSecond },
-              transfersInFlight: transfersInFlight?.toString(),
-            });
-          } catch (error) {
-            throw error instanceof InvalidToken ? new CliError('usage', error.message) : error;
-          }
-        });
+        const secret = inFile(() =>
+          addToken(path, {
+            ...{ name, scopes, devices, peers, bytesPerSecond },
+            transfersInFlight: transfersInFlight?.toString(),
+          }),
+        );
         context.result({ name, secret, file: path }, secret);
         context.say(
           'This is the secret; nobody can show it again. SIGHUP makes the daemon read it.',
@@ -105,13 +101,14 @@ function fileOf({ file }: FileOption, { env }: Context): string {
   throw new CliError('usage', 'name the tokens file: --file PATH, or DMAD_TOKENS_FILE');
 }
 
-/** What is wrong with the file. */
+/** What is wrong with the file, or with the token that is to go into it. */
 function inFile<T>(work: () => T): T {
   try {
     return work();
   } catch (error) {
-    if (error instanceof CliError) throw error;
-    const { message } = error as Error;
+    const { name, message } = error as Error;
+    // The class itself is loaded only with load().
+    if (name === 'InvalidToken') throw new CliError('usage', message);
     throw new CliError(/somebody else is at it/.test(message) ? 'busy' : 'configuration', message);
   }
 }

@@ -6,8 +6,6 @@ import { HashThread } from '../hashing/hash-thread.ts';
  * the usual size, which are hashed side by side.
  */
 export const CHUNK_SIZE = 2 * 2 ** 20;
-/** Of SHA-256, in bytes. */
-export const DIGEST_SIZE = 32;
 /** Of nice(2): this is never more urgent than copying, or than the event loop. */
 export const NICENESS = 10;
 

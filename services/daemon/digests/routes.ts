@@ -3,6 +3,7 @@
 import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { DIGEST_SIZE } from '../../base/digest.ts';
 import { preferredType } from '../../http/accept.ts';
 import { authorize } from '../../http/access/authorize.ts';
 import { clientGone } from '../../http/client-gone.ts';
@@ -15,7 +16,7 @@ import { deviceParams, READ_PROBLEMS } from '../devices/schema.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { WorkQueue } from '../order/work-queue.ts';
 import { digests } from './digests.ts';
-import { DIGEST_SIZE, type Hashers } from './hashers.ts';
+import type { Hashers } from './hashers.ts';
 import { blockCount, pageOf } from './pages.ts';
 import { digestPageSchema, digestsQuerySchema } from './schema.ts';
 

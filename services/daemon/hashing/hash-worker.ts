@@ -2,6 +2,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { constants, getPriority, setPriority } from 'node:os';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { DIGEST_SIZE } from '../../base/digest.ts';
 import { check, loadShim, type Shim } from '../../base/native/shim.ts';
 
 /** The next bytes of a stream; or that no more will come, though the last bytes have not. The first task of a stream begins it. */
@@ -16,8 +17,6 @@ export interface HashWorkerData {
   /** Of nice(2): by how much it yields to the threads that have the process's own priority. */
   niceness: number;
 }
-
-const DIGEST_SIZE = 32;
 
 /** Hashes bytes that arrive in parts, block by block. */
 class BlockHasher {

@@ -85,6 +85,14 @@ const cancelled = {
   },
 };
 
+const planned = {
+  device_name: 'dax0.0',
+  src_offset: 0,
+  dst_offset: '64KiB',
+  size: '4KiB',
+  dry_run: true,
+};
+
 const plan = {
   dry_run: true,
   engine: 'cpu',
@@ -229,13 +237,7 @@ export const EXAMPLES: Examples = {
     },
     dryRun: {
       summary: 'What would be done',
-      body: {
-        device_name: 'dax0.0',
-        src_offset: 0,
-        dst_offset: '64KiB',
-        size: '4KiB',
-        dry_run: true,
-      },
+      body: planned,
       status: 200,
       response: plan,
     },
@@ -330,17 +332,7 @@ export const EXAMPLES: Examples = {
     },
     dryRun: {
       summary: 'What would be done',
-      body: {
-        transfers: [
-          {
-            device_name: 'dax0.0',
-            src_offset: 0,
-            dst_offset: '64KiB',
-            size: '4KiB',
-            dry_run: true,
-          },
-        ],
-      },
+      body: { transfers: [planned] },
       status: 200,
       response: { transfers: [plan] },
     },

@@ -4,6 +4,7 @@ import type { Device } from '../devices/device.ts';
 import type { Rows } from '../journal/store.ts';
 import type { Ticket } from '../order/scheduler.ts';
 import { REPLICATION_LANE, type Work } from '../order/work-queue.ts';
+import { ChangeQueue } from '../transfers/changes.ts';
 import type { Dependencies } from './dependencies.ts';
 import { ProgressReports } from './progress-reports.ts';
 import { patched, type Replication } from './replication.ts';
@@ -39,8 +40,7 @@ export class ActiveReplication {
   #journaling: Promise<void> | undefined;
   #timeout: NodeJS.Timeout | undefined;
   readonly #reports: ProgressReports;
-  /** Settles once the latest change of its settings is done: changes run one after the other. */
-  #changing: Promise<unknown> = Promise.resolve();
+  readonly #changes = new ChangeQueue();
 
   /** @param device as it is now */
   constructor(replication: Replication, device: Device, dependencies: Dependencies) {
@@ -134,9 +134,7 @@ export class ActiveReplication {
    * @throws Problem what the journal refuses with, or what is wrong with the patch; OutcomeUnknown
    */
   change(patch: ReplicationPatch): Promise<boolean> {
-    const change = this.#changing.then(() => this.#change(patch));
-    this.#changing = change.catch(() => {});
-    return change;
+    return this.#changes.run(() => this.#change(patch));
   }
 
   async #change(patch: ReplicationPatch): Promise<boolean> {
@@ -220,7 +218,7 @@ export class ActiveReplication {
     const { journal } = this.#dependencies;
     this.#state = { is: 'ending' };
     this.#stopTimers();
-    await this.#changing;
+    await this.#changes.pending;
     const outcome = replication.end(error);
     if (!(await journal.record(endedRows(replication, outcome)))) {
       this.#suspend();

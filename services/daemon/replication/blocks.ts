@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ByteRange } from '../../base/byte-range.ts';
-
-/** The size of a SHA-256, in bytes. */
-export const DIGEST_SIZE = 32;
+import { DIGEST_SIZE } from '../../base/digest.ts';
 
 /** A run of blocks, with the digests that they should have. */
 export interface Run {

@@ -3,6 +3,7 @@ import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:h
 import { constants } from 'node:os';
 import { finished } from 'node:stream/promises';
 import { SegmentList } from '../../base/segments.ts';
+import { textOf } from '../../client/body-text.ts';
 import {
   type ContentRequest,
   checkRange,
@@ -36,7 +37,7 @@ export class ContentReceiver {
     this.#from = from;
   }
 
-  /** Whether so many bytes should be read by this. */
+  /** Whether a range of this size, in bytes, should be read by this and not by Node. */
   takes(size: number): boolean {
     return size >= this.#from && AnswerPastNode.usable;
   }
@@ -88,7 +89,7 @@ export class ContentReceiver {
     this.#transport.onAnswer?.(headers);
     if (status !== 206 && status !== 200) {
       body?.release();
-      const text = await textOf(answer).catch((error) => {
+      const text = await textOf(answer, MAX_PROBLEM_SIZE).catch((error) => {
         throw unreachable(shown, error);
       });
       throw problemIn(shown, { status, headers }, text);
@@ -147,7 +148,7 @@ function answerTo(
   sent: ClientRequest,
 ): Promise<{ answer: IncomingMessage; body: AnswerPastNode | undefined }> {
   return new Promise((resolve, reject) => {
-    // Errors come after the answer, too; whoever waits for something then meets them there.
+    // An error may also come after the answer. What reads the answer then gets it; here it changes nothing.
     sent.on('error', reject);
     sent.once('close', () => reject(new Error('the connection was closed before an answer')));
     sent.once('response', (answer) => {
@@ -156,18 +157,6 @@ function answerTo(
     });
     sent.end();
   });
-}
-
-/** The body of an error, as much of it as counts. */
-async function textOf(answer: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of answer as AsyncIterable<Buffer>) {
-    chunks.push(chunk);
-    size += chunk.length;
-    if (size > MAX_PROBLEM_SIZE) break;
-  }
-  return Buffer.concat(chunks).toString();
 }
 
 function reasonOf({ status }: Completion): Error {

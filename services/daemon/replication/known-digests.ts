@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import { DIGEST_SIZE } from '../../base/digest.ts';
 import { BlockSet } from './block-set.ts';
-import { DIGEST_SIZE, digestAt, runsWhere } from './blocks.ts';
+import { digestAt, runsWhere } from './blocks.ts';
 
 /** How many bytes all replications together may keep: enough for 2 TiB in blocks of 1 MiB. */
 const MAX_BYTES = 64 * 2 ** 20;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ByteRange } from '../../base/byte-range.ts';
+import { DIGEST_SIZE } from '../../base/digest.ts';
 import { INSTANCE_HEADER } from '../../base/instance.ts';
 import type { ConnectedClient } from '../../client/node.ts';
 import type { TransportOptions } from '../../client/transport.ts';
@@ -12,7 +13,6 @@ import { Guard, PATIENCE, type Patience } from './guard.ts';
 import { away, faultOf, itself, lie, PeerAway, untrusted } from './peer-fault.ts';
 import type { Peer } from './peers-file.ts';
 
-const DIGEST_SIZE = 32;
 const FIRST_BACKOFF_MS = 250;
 const MAX_BACKOFF_MS = 8000;
 

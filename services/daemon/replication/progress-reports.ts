@@ -29,7 +29,7 @@ export class ProgressReports {
     }, PUBLISH_MS).unref();
   }
 
-  /** Drops what is due: whoever stops them reports the last state itself. */
+  /** Makes no more reports, not even those that are due: the caller reports the last state itself. */
   stop(): void {
     clearTimeout(this.#saving);
     clearTimeout(this.#publishing);

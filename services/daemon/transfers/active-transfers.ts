@@ -76,7 +76,7 @@ export class ActiveTransfers {
 
   /**
    * @param answer for which it waits: once that is closed, nobody waits any more
-   * @returns once the transfer is over, or left to the next daemon, or `waitMs` have passed
+   * @returns once the transfer has finished, or is left to the next daemon, or `waitMs` have passed
    */
   async waitForEnd(
     { id }: Transfer,
@@ -88,8 +88,10 @@ export class ActiveTransfers {
   }
 
   /**
-   * Sees to it that a transfer outlives the daemon, before its client is told that it goes on. One
-   * that cannot be kept is stopped. @returns once it is in the journal, or over
+   * Puts a transfer into the journal, so that it outlives the daemon, before its client is told that it
+   * goes on. One that the journal refuses is stopped.
+   *
+   * @returns once it is in the journal, or has finished
    */
   async keep(transfer: Transfer): Promise<void> {
     const active = this.#byId.get(transfer.id);

@@ -20,7 +20,7 @@ export function patched(settings: TransferSettings, patch: TransferPatch): Trans
   };
 }
 
-/** Changes of one transfer, which are made one after the other. */
+/** Changes of one transfer, or of one replication, which are made one after the other. */
 export class ChangeQueue {
   #last: Promise<void> | undefined;
 
