@@ -37,9 +37,14 @@ describe('the README', () => {
         });
         return stdout;
       };
-      const shown = await run(byDmactl);
+      const [doctor = '', ...transfer] = byDmactl.split('\n');
+      // Its exit code speaks of the whole host: other tests' daemons too, some of them insecure.
+      const shown = await run(`${doctor} || [ $? = 1 ]`);
       expect(shown).toMatch(/ok +ready: it takes transfers/);
-      expect(shown).toMatch(/the same 32\.0 MiB\nthe same bytes\n$/);
+      expect(shown.match(/^problem .*/gm) ?? []).not.toContainEqual(
+        expect.not.stringMatching(/^problem +tokens of /),
+      );
+      expect(await run(transfer.join('\n'))).toMatch(/the same 32\.0 MiB\nthe same bytes\n$/);
       const stdout = await run(byCurl);
       expect(stdout).toContain('"bytes_written":33554432');
       expect(stdout).toContain('"status":"succeeded"');
