@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +18,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { MEMORY_DIR, type Workshop } from './copier.ts';
 import { type Row, repeat, rowOf, skipped } from './figures.ts';
+import { alsoMapped, filesOf, oneDevice, readName } from './mapped.ts';
 import { Server } from './server.ts';
 
 const GIB = 2 ** 30;
@@ -21,12 +30,12 @@ const TICKS_PER_SECOND = 100;
 type Direction = 'get' | 'put';
 
 const DIRECTIONS = { download: 'get', upload: 'put' } as const satisfies Record<string, Direction>;
-const CONNECTIONS = [1, 8, 64];
+const MORE_CONNECTIONS = [8, 64];
 
-export const CPU_ROWS = ['download_cpu', 'upload_cpu'];
+export const CPU_ROWS = alsoMapped(['download_cpu', 'upload_cpu']);
 export const RATE_ROWS = Object.keys(DIRECTIONS).flatMap((name) => [
-  name,
-  ...CONNECTIONS.map((count) => `${name}_loop_${count}`),
+  ...alsoMapped([name, `${name}_loop_1`]),
+  ...MORE_CONNECTIONS.map((count) => `${name}_loop_${count}`),
 ]);
 export const NGINX_ROW = 'download_nginx';
 
@@ -57,9 +66,10 @@ function cpuSeconds(pid: number): number {
 }
 
 /** Seconds of the server's processors for each GiB on one connection, with all that it does. */
-export function cpuRow(workshop: Workshop, name: string): Promise<Row> {
-  const direction = name === 'upload_cpu' ? 'put' : 'get';
-  return withPeers([daemon(workshop), loop(workshop)], async ([ours, theirs]) => {
+export async function cpuRow(workshop: Workshop, name: string): Promise<Row> {
+  const direction = readName(name).row === 'upload_cpu' ? 'put' : 'get';
+  const files = filesOf(workshop, name, 2 * GIB);
+  return withPeers([daemon(workshop, files), loop(workshop, files)], async ([ours, theirs]) => {
     const cpu = async (peer: Peer) => {
       const before = cpuSeconds(peer.pid);
       await move(workshop, direction, peer, 1);
@@ -76,14 +86,15 @@ export function cpuRow(workshop: Workshop, name: string): Promise<Row> {
 }
 
 /** GB/s by a client that is not the limit: against a bare Fastify stream, or the loop in C. */
-export function rateRow(workshop: Workshop, name: string): Promise<Row> {
-  const [kind, against, count = '1'] = name.split('_') as [
+export async function rateRow(workshop: Workshop, name: string): Promise<Row> {
+  const [kind, against, count = '1'] = readName(name).row.split('_') as [
     keyof typeof DIRECTIONS,
     string?,
     string?,
   ];
-  const other = against === undefined ? bare(workshop) : loop(workshop);
-  return withPeers([daemon(workshop), other], async ([ours, theirs]) => {
+  const files = filesOf(workshop, name, 2 * GIB);
+  const other = against === undefined ? bare(workshop) : loop(workshop, files);
+  return withPeers([daemon(workshop, files), other], async ([ours, theirs]) => {
     const rate = async (peer: Peer) =>
       GIB / (await move(workshop, DIRECTIONS[kind], peer, Number(count)));
     const pairs = await measure(
@@ -100,15 +111,23 @@ export function rateRow(workshop: Workshop, name: string): Promise<Row> {
 /** The same against nginx, which sends the pages of a file in memory without copying them. */
 export async function nginxRow(workshop: Workshop): Promise<Row> {
   if (!existsSync(NGINX)) return skipped(NGINX_ROW, 'nginx is not installed');
-  return withPeers([daemon(workshop), nginx(workshop)], async ([ours, theirs]) => {
-    const rate = async (peer: Peer) => GIB / (await move(workshop, 'get', peer, 1));
-    const pairs = await measure(
-      9,
-      () => rate(ours),
-      () => rate(theirs),
-    );
-    return rowOf(NGINX_ROW, 'GB/s', pairs, `nginx with sendfile from ${MEMORY_DIR}; a client in C`);
-  });
+  return withPeers(
+    [daemon(workshop, workshop.directory), nginx(workshop)],
+    async ([ours, theirs]) => {
+      const rate = async (peer: Peer) => GIB / (await move(workshop, 'get', peer, 1));
+      const pairs = await measure(
+        9,
+        () => rate(ours),
+        () => rate(theirs),
+      );
+      return rowOf(
+        NGINX_ROW,
+        'GB/s',
+        pairs,
+        `nginx with sendfile from ${MEMORY_DIR}; a client in C`,
+      );
+    },
+  );
 }
 
 async function measure(times: number, value: () => Promise<number>, peer: () => Promise<number>) {
@@ -130,8 +149,8 @@ async function withPeers<Result>(
 }
 
 /** With bytes in all of its device: a hole has none to be read. */
-async function daemon(workshop: Workshop): Promise<Peer> {
-  const peer = asPeer(await Server.daemon(workshop.directory, GIB));
+async function daemon(workshop: Workshop, files: string): Promise<Peer> {
+  const peer = asPeer(await oneDevice(workshop, files, GIB));
   await move(workshop, 'put', peer, 1);
   return peer;
 }
@@ -145,8 +164,11 @@ function asPeer(server: Server): Peer {
   return { port: Number(new URL(url).port), path: CONTENT, pid, stop: () => server.stop() };
 }
 
-async function loop(workshop: Workshop): Promise<Peer> {
-  const path = file(workshop, 'looped');
+async function loop(workshop: Workshop, files: string): Promise<Peer> {
+  const path = join(files, 'looped');
+  // Its pages are there once it is mapped.
+  writeFileSync(path, '', { mode: 0o600 });
+  truncateSync(path, GIB);
   const child = spawn(workshop.program('content'), ['serve', path], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -158,7 +180,8 @@ async function loop(workshop: Workshop): Promise<Peer> {
 }
 
 async function nginx(workshop: Workshop): Promise<Peer> {
-  const path = file(workshop, 'served');
+  const path = join(workshop.directory, 'served');
+  fill(path);
   const port = await freePort();
   const configuration = join(workshop.directory, 'nginx.conf');
   const directory = workshop.directory;
@@ -185,14 +208,12 @@ http {
   };
 }
 
-/** A file of 1 GiB in memory, all of whose pages are there. */
-function file(workshop: Workshop, name: string): string {
-  const path = join(workshop.directory, name);
+/** Makes a file of 1 GiB, all of whose pages are there. */
+function fill(path: string): void {
   const descriptor = openSync(path, 'w', 0o644);
   const piece = Buffer.alloc(2 ** 20, 7);
   for (let at = 0; at < GIB; at += piece.length) writeFileSync(descriptor, piece);
   closeSync(descriptor);
-  return path;
 }
 
 async function freePort(): Promise<number> {

@@ -4,6 +4,7 @@ import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeFileSync 
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { findHugePages } from './huge-pages.ts';
 
 /** Of the repository, seen from dist/test/bench/. */
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
@@ -61,6 +62,7 @@ export class Copier {
 /** A directory in memory for the length of the bench; compiles the programs of native/ into it. */
 export class Workshop {
   readonly directory = mkdtempSync(join(MEMORY_DIR, 'dmad-bench-'));
+  #hugePages: string | undefined;
   readonly #programs = new Map<string, string>();
 
   /** The path of a program in C, which is compiled the first time. @param name of its source */
@@ -104,7 +106,16 @@ export class Workshop {
     }
   }
 
+  /** A directory for files of that many bytes in huge pages. @throws Unavailable */
+  hugePages(bytes: number): string {
+    const place = findHugePages(bytes);
+    this.#hugePages ??= mkdtempSync(join(place, 'dmad-bench-'));
+    return this.#hugePages;
+  }
+
   close(): void {
-    rmSync(this.directory, { recursive: true, force: true });
+    for (const each of [this.directory, this.#hugePages]) {
+      if (each !== undefined) rmSync(each, { recursive: true, force: true });
+    }
   }
 }

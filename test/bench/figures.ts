@@ -60,6 +60,9 @@ export function rowOf(name: string, unit: string, pairs: readonly Pair[], note: 
   };
 }
 
+/** Something that a row needs, and this machine does not have. */
+export class Unavailable extends Error {}
+
 /** A row without a figure. */
 export function skipped(name: string, why: string): Row {
   const nothing = { value: null, unit: '', peer: null, ratio: null, spread: null, ratios: [] };

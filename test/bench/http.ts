@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { Client } from 'undici';
 import type { Workshop } from './copier.ts';
 import { type Pair, type Row, repeat, rowOf } from './figures.ts';
+import { alsoMapped, filesOf, oneDevice } from './mapped.ts';
 import { type Server, withServers } from './server.ts';
 
 const LOAD = fileURLToPath(new URL('./load.js', import.meta.url));
@@ -152,12 +153,13 @@ export function segmentRow(workshop: Workshop, name: string): Promise<Row> {
   });
 }
 
-export const DIGESTS_ROW = 'digests_1GiB';
+export const DIGESTS_ROWS = alsoMapped(['digests_1GiB']);
 const GIB = 1024 * MIB;
 
 /** Digests of 1 GiB against one thread that hashes as much, for each thread that the daemon uses. */
-export function digestsRow(workshop: Workshop): Promise<Row> {
-  return withServers(workshop.directory, GIB, async (daemon) => {
+export async function digestsRow(workshop: Workshop, name: string): Promise<Row> {
+  const daemon = await oneDevice(workshop, filesOf(workshop, name, GIB), GIB);
+  try {
     const client = new Client(daemon.url);
     const engines = await (await client.request({ method: 'GET', path: '/engines' })).body.json();
     const { threads } = (engines as { cpu: { threads: number } }).cpu;
@@ -171,8 +173,10 @@ export function digestsRow(workshop: Workshop): Promise<Row> {
     const pairs = await repeat(5, ours, theirs);
     await client.close();
     const peer = `SHA-256 of OpenSSL on one thread; the daemon's rate for each of ${threads}`;
-    return rowOf(DIGESTS_ROW, 'GB/s', pairs, peer);
-  });
+    return rowOf(name, 'GB/s', pairs, peer);
+  } finally {
+    await daemon.stop();
+  }
 }
 
 async function digest(client: Client): Promise<void> {

@@ -10,10 +10,10 @@ import { changesText, compareRuns, differences, type Run, readRun } from './comp
 import { CPU_ROWS, cpuRow, NGINX_ROW, nginxRow, RATE_ROWS, rateRow } from './content.ts';
 import { Workshop } from './copier.ts';
 import { BEST_LOOP_ROWS, bestLoopRow, ENGINE_ROWS, engineRow, FIO_ROWS, fioRow } from './engine.ts';
-import { type Row, skipped } from './figures.ts';
+import { type Row, skipped, Unavailable } from './figures.ts';
 import { FLEET_ROWS, fleetRows } from './fleet.ts';
 import {
-  DIGESTS_ROW,
+  DIGESTS_ROWS,
   digestsRow,
   LARGE_ROW,
   largeRow,
@@ -25,7 +25,7 @@ import {
 import { describeMachine, machineText } from './machine.ts';
 import { ratioPlot } from './plot.ts';
 import { disturbanceBetween, readCpuTimes, whyNotQuiet } from './quiet.ts';
-import { REPLICATION_ROW, replicationRow } from './replication.ts';
+import { REPLICATION_ROWS, replicationRow } from './replication.ts';
 import {
   DASHBOARDS_ROW,
   dashboardsRow,
@@ -71,8 +71,8 @@ const MEASUREMENTS: readonly Measurement[] = [
   ...each(CPU_ROWS, cpuRow),
   ...each(RATE_ROWS, rateRow),
   ...each([NGINX_ROW], nginxRow),
-  ...each([DIGESTS_ROW], digestsRow),
-  ...each([REPLICATION_ROW], replicationRow),
+  ...each(DIGESTS_ROWS, digestsRow),
+  ...each(REPLICATION_ROWS, replicationRow),
   ...each([MIXED_ROW], mixedRow),
   ...each([LAG_ROW], lagRow),
   ...each([DIGEST_LAG_ROW], digestLagRow),
@@ -171,7 +171,9 @@ async function attempt({ names, measure }: Measurement): Promise<Row | Row[]> {
   try {
     return await measure(workshop);
   } catch (error) {
-    return names.map((name) => skipped(name, `failed: ${(error as Error).message}`));
+    const { message } = error as Error;
+    const why = error instanceof Unavailable ? message : `failed: ${message}`;
+    return names.map((name) => skipped(name, why));
   }
 }
 

@@ -5,27 +5,28 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { stringify } from 'yaml';
 import { connect } from '../../services/client/node.ts';
-import { MEMORY_DIR, type Workshop } from './copier.ts';
+import type { Workshop } from './copier.ts';
 import { type Row, repeat, rowOf, skipped } from './figures.ts';
-import { Server } from './server.ts';
+import { alsoMapped, filesOf, oneDevice } from './mapped.ts';
 
 const SIZE = 256 * 2 ** 20;
-export const REPLICATION_ROW = 'replicate_full';
+export const REPLICATION_ROWS = alsoMapped(['replicate_full']);
 
 /** A replication of all of a device over loopback, its proof included, against curl, which proves nothing. */
-export async function replicationRow({ directory }: Workshop): Promise<Row> {
+export async function replicationRow(workshop: Workshop, name: string): Promise<Row> {
   const curl = promisify(execFile);
   try {
     await curl('curl', ['--version']);
   } catch {
-    return skipped(REPLICATION_ROW, 'curl is not installed');
+    return skipped(name, 'curl is not installed');
   }
-  const source = await Server.daemon(directory, SIZE);
-  const peers = join(directory, 'peers.yaml');
+  const files = filesOf(workshop, name, 2 * SIZE);
+  const source = await oneDevice(workshop, files, SIZE);
+  const peers = join(workshop.directory, 'peers.yaml');
   writeFileSync(peers, stringify({ peers: [{ name: 'source', url: source.url }] }), {
     mode: 0o600,
   });
-  const destination = await Server.daemon(directory, SIZE, { DMAD_PEERS_FILE: peers });
+  const destination = await oneDevice(workshop, files, SIZE, { DMAD_PEERS_FILE: peers });
   const client = connect({ url: destination.url });
   const replicate = () =>
     client.createReplication(
@@ -53,8 +54,7 @@ export async function replicationRow({ directory }: Workshop): Promise<Row> {
       () => speed(replicate),
       () => speed(download),
     );
-    const note = `curl of the same bytes; devices in ${MEMORY_DIR}`;
-    return rowOf(REPLICATION_ROW, 'GB/s', pairs, note);
+    return rowOf(name, 'GB/s', pairs, 'curl of the same bytes');
   } finally {
     await client.close();
     await Promise.all([source.stop(), destination.stop()]);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, openSync, readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -30,13 +30,22 @@ export class Server {
     this.startMs = startMs;
   }
 
-  /** The daemon, on two emulated devices of that many bytes each, in memory. */
+  /**
+   * The daemon, on two emulated devices of that many bytes each, in memory.
+   *
+   * @param files where a directory for its devices' files is made, if not there
+   */
   static daemon(
     directory: string,
     deviceSize: number,
     environment: Record<string, string> = {},
+    files = directory,
   ): Promise<Server> {
-    return Server.#start(MAIN, join(directory, `daemon-${performance.now()}`), {
+    const stateDir = join(directory, `daemon-${performance.now()}`);
+    mkdirSync(stateDir);
+    if (files !== directory)
+      symlinkSync(mkdtempSync(join(files, 'devices-')), join(stateDir, 'devices'));
+    return Server.#start(MAIN, stateDir, {
       DMAD_PORT: '0',
       DMAD_DEVICES: `emulated:dax0.0=${deviceSize},emulated:dax1.0=${deviceSize}`,
       ...environment,
@@ -65,7 +74,7 @@ export class Server {
     stateDir: string,
     environment: Record<string, string>,
   ): Promise<Server> {
-    mkdirSync(stateDir);
+    mkdirSync(stateDir, { recursive: true });
     const log = join(stateDir, 'log');
     const began = performance.now();
     const child = spawn(process.execPath, [program], {
@@ -108,6 +117,8 @@ export class Server {
     const ended = new Promise((resolve) => this.#child.once('exit', resolve));
     this.#child.kill();
     await ended;
+    // Their bytes are memory, which the next row needs.
+    for (const file of this.deviceFiles) rmSync(file, { force: true });
   }
 }
 
