@@ -332,12 +332,10 @@ export class ActiveTransfer implements Entrant {
     void wait.then((may) => {
       if (this.#state.is !== 'starting') return;
       this.#state = WAITING;
-      if (!may) {
-        this.stop(retryLater('interrupted', 'The daemon is shutting down: send it again.'));
-        return;
-      }
+      // The daemon shuts down.
+      if (!may) this.interrupt();
       // It may have to be kept by now.
-      if (this.#entry.absent) this.#submit();
+      else if (this.#entry.absent) this.#submit();
       else this.#turn();
     });
   }
@@ -355,12 +353,7 @@ export class ActiveTransfer implements Entrant {
     // One that was told to stop keeps its place until its end is in the journal.
     if (this.#state.is !== 'waiting' || this.#around.interrupting) return;
     if (this.#entry.mustRecordBegin) {
-      this.#state = STARTING;
-      void this.#entry.begin().then((recorded) => {
-        if (this.#state.is !== 'starting') return;
-        if (recorded) this.#submit();
-        else this.#suspend();
-      });
+      this.#startAfter(this.#entry.begin());
       return;
     }
     if (this.#place.readsTransient) this.#entry.settleSource();
@@ -475,8 +468,9 @@ export class ActiveTransfer implements Entrant {
 
   /** It is over for this daemon, and left to the next. */
   #suspend(): void {
+    const { is } = this.#state;
     clearTimeout(this.#timer);
-    if (this.#state.is !== 'held' && this.#state.is !== 'waiting') this.#entry.takeBackBegin();
+    this.#entry.takeBackBegin(is !== 'held' && is !== 'waiting' && is !== 'starting');
     this.transfer.suspend();
     this.#leave();
     this.#around.feed.publish('status', this.transfer);

@@ -10,6 +10,7 @@ import {
   changedRows,
   dependencyRows,
   endedRows,
+  keyOf,
   keysOf,
   rowsOf,
   type SourceState,
@@ -45,6 +46,8 @@ export class JournalEntry {
   /** How many daemons ran it again, and died; undefined if this one accepted it. */
   readonly #reruns: number | undefined;
   #state: State;
+  /** Whether {@link begin} was called, and has not been taken back. */
+  #begun = false;
   /** Of how many of its dependencies {@link noteDependencies} has last said that they are open. */
   #notedOpen: number | undefined;
 
@@ -93,6 +96,7 @@ export class JournalEntry {
       this.#journal.remove(keysOf(rowsOf(this.#transfer)));
     }
     this.#state = ABSENT;
+    this.#begun = false;
   }
 
   /**
@@ -100,11 +104,13 @@ export class JournalEntry {
    * it has overwritten its own source, or brought the daemon down.
    */
   get mustRecordBegin(): boolean {
-    return !this.absent && (this.#reruns !== undefined || touchesItself(this.#transfer.plan));
+    if (this.absent || this.#begun) return false;
+    return this.#reruns !== undefined || touchesItself(this.#transfer.plan);
   }
 
   /** It is about to run. @returns as {@link Journal.record} */
   begin(): Promise<boolean> {
+    this.#begun = true;
     const reruns = this.#reruns === undefined ? 0 : this.#reruns + 1;
     return this.#journal.record(this.#besideAcceptance(begunRows(this.#transfer, reruns)));
   }
@@ -114,7 +120,8 @@ export class JournalEntry {
    * interrupted, which is safe.
    */
   settleSource(): void {
-    if (this.absent) return;
+    // What has begun has a row that says as much.
+    if (this.absent || this.#begun) return;
     this.#journal.writeSoon(this.#besideAcceptance(begunRows(this.#transfer, 0)));
   }
 
@@ -152,10 +159,20 @@ export class JournalEntry {
     return this.#journal.record(endedRows(this.#transfer, outcome));
   }
 
-  /** It is left to the next daemon. This one ends in order: it was not this transfer that brought it down. */
-  takeBackBegin(): void {
-    if (this.#reruns === undefined) return;
-    this.#journal.writeSoon(begunRows(this.#transfer, this.#reruns));
+  /**
+   * It is left to the next daemon. This one ends in order: it was not this transfer that brought it down.
+   *
+   * @param ran whether it may have moved bytes
+   */
+  takeBackBegin(ran: boolean): void {
+    if (!this.#begun) return;
+    this.#begun = false;
+    if (!touchesItself(this.#transfer.plan)) {
+      this.#journal.writeSoon(begunRows(this.#transfer, this.#reruns ?? 0));
+    } else if (!ran) {
+      // It had no such row before: with one, it would not have been run again.
+      this.#journal.remove([keyOf(this.#transfer.id, 'begun')]);
+    }
   }
 
   /** @returns the rows, after noting that the journal gets more of this transfer than its acceptance */

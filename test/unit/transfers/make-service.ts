@@ -7,6 +7,7 @@ import type { Job } from '../../../services/daemon/engines/records.ts';
 import { BATCH_KEY, readBatch } from '../../../services/daemon/journal/batch-row.ts';
 import { readClocks } from '../../../services/daemon/journal/elapsed.ts';
 import { KNOWS_CHANGES } from '../../../services/daemon/journal/format.ts';
+import type { Journal } from '../../../services/daemon/journal/journal.ts';
 import {
   readRecords,
   type TransferRecord,
@@ -57,6 +58,7 @@ export class ServiceBench {
   /** What they may take since a change of that; by the tag of the job. */
   readonly timeouts = new Map<number, number | undefined>();
   readonly queue = makeQueue();
+  readonly journal: Journal;
   readonly service: TransferService;
 
   constructor(
@@ -76,9 +78,9 @@ export class ServiceBench {
       setTimeout: (tag: number, ms: number | undefined) => this.timeouts.set(tag, ms),
       cancel: (tag: number) => this.end(tag - 1, { status: ECANCELED, bytesDone: 5 }),
     };
-    const { journal } = memoryJournal(store, mark, undefined, false, watermark);
+    this.journal = memoryJournal(store, mark, undefined, false, watermark).journal;
     this.service = makeService({
-      ...{ engine, queue: this.queue, journal },
+      ...{ engine, queue: this.queue, journal: this.journal },
       ...(disk.heapBytes !== undefined && { heapBytes: disk.heapBytes }),
       ...(disk.beforeWrite !== undefined && { beforeWrite: disk.beforeWrite }),
     });
@@ -123,6 +125,13 @@ export class ServiceBench {
   /** Ends the job that started as the n-th, counted from 0. */
   end(index: number, members: Parameters<typeof completion>[0] = {}): void {
     this.jobs[index]?.listener.done(completion(members));
+  }
+
+  /** Ends as a daemon does that is told to: with all that it has to write. */
+  async shutDown(): Promise<void> {
+    await this.service.interrupt();
+    this.service.close();
+    await this.journal.close();
   }
 
   /** The rows that a crash would leave to count. */
