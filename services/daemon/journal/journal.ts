@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
-import { type Problem, retryLater } from '../../http/problems/problem.ts';
+import { OutcomeUnknown, type Problem, retryLater } from '../../http/problems/problem.ts';
 import { BATCH_KEY, batchRow } from './batch-row.ts';
 import type { Mark } from './doubt.ts';
 import { FORMAT, FORMAT_KEY } from './format.ts';
@@ -145,6 +145,19 @@ export class Journal {
     return new Promise((accepted, refused) => {
       this.#queue.push({ kind: 'acceptance', rows, accepted, refused, undecided });
       this.#hurry();
+    });
+  }
+
+  /**
+   * The same for a client that waits for its answer, which must not take as long as the disk may.
+   *
+   * @param apply does what the rows say: once they count, be that after this has rejected
+   * @throws Problem as {@link accept}; OutcomeUnknown if it is not decided in time
+   */
+  acceptThen(rows: Rows, apply: () => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const undecided = ({ message }: Problem) => reject(new OutcomeUnknown(message));
+      this.accept(rows, undecided).then(apply).then(resolve, reject);
     });
   }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { OutcomeUnknown, Problem } from '../../http/problems/problem.ts';
+import { Problem } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
-import type { Rows } from '../journal/store.ts';
 import type { Ticket } from '../order/scheduler.ts';
 import { REPLICATION_LANE, type Work } from '../order/work-queue.ts';
 import { ChangeQueue } from '../transfers/changes.ts';
@@ -73,7 +72,8 @@ export class ActiveReplication {
 
   async #enterJournal(): Promise<void> {
     try {
-      await this.#acceptRows(acceptedRows(this.replication), () => this.#enter());
+      const { journal } = this.#dependencies;
+      await journal.acceptThen(acceptedRows(this.replication), () => this.#enter());
     } catch (error) {
       // What is undecided keeps its place.
       if (error instanceof Problem) {
@@ -142,7 +142,8 @@ export class ActiveReplication {
     if (this.#stopped) return false;
     const settings = patched(replication.settings, patch);
     const number = replication.changes + 1;
-    await this.#acceptRows(changedRows(replication, number, settings), () => {
+    const rows = changedRows(replication, number, settings);
+    await this.#dependencies.journal.acceptThen(rows, () => {
       replication.settings = settings;
       replication.changes = number;
       const state = this.#state;
@@ -150,13 +151,6 @@ export class ActiveReplication {
       this.#limitTime();
     });
     return true;
-  }
-
-  #acceptRows(rows: Rows, accepted: () => void): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const undecided = ({ message }: Problem) => reject(new OutcomeUnknown(message));
-      this.#dependencies.journal.accept(rows, undecided).then(accepted).then(resolve, reject);
-    });
   }
 
   #place(): void {

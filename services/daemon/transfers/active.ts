@@ -239,10 +239,13 @@ export class ActiveTransfer implements Entrant {
     }
     const settings = patched(transfer.settings, patch);
     const change = { number: (transfer.change?.number ?? 0) + 1, settings };
-    if (this.#entry.present) await this.#entry.change(change);
-    transfer.change = change;
-    if (patch.timeout_ms !== undefined) this.#newTimeout();
-    this.#place.move();
+    const apply = () => {
+      transfer.change = change;
+      if (patch.timeout_ms !== undefined) this.#newTimeout();
+      this.#place.move();
+    };
+    if (this.#entry.present) await this.#entry.change(change, apply);
+    else apply();
     return true;
   }
 

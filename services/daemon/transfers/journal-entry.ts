@@ -135,12 +135,13 @@ export class JournalEntry {
     return this.#journal.record(this.#besideAcceptance(unsettledRows(this.#transfer)));
   }
 
-  /** @throws Problem if it is refused; OutcomeUnknown if that is not decided in time */
-  change(change: Change): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const undecided = ({ message }: Problem) => reject(new OutcomeUnknown(message));
-      const rows = changedRows(this.#transfer, change);
-      this.#journal.accept(rows, undecided).then(resolve, reject);
+  /** @param apply makes the change @throws as {@link Journal.acceptThen} */
+  change(change: Change, apply: () => void): Promise<void> {
+    const rows = changedRows(this.#transfer, change);
+    return this.#journal.acceptThen(rows, () => {
+      if (!this.#transfer.over) apply();
+      // It was not known in time that the disk has it, and the transfer has ended without it.
+      else this.#journal.remove(rows.keys());
     });
   }
 

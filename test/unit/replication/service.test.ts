@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { silentLog } from '../../../services/base/log.ts';
 import type { Inventory } from '../../../services/daemon/devices/device.ts';
+import { Journal } from '../../../services/daemon/journal/journal.ts';
 import type { StoredRows } from '../../../services/daemon/journal/stored-rows.ts';
 import { Replication } from '../../../services/daemon/replication/replication.ts';
 import { acceptedRows, endedRows } from '../../../services/daemon/replication/rows.ts';
@@ -36,6 +37,10 @@ class Disk {
       this.accepted = accepted;
       this.refused = refused;
     });
+  }
+
+  acceptThen(...parameters: Parameters<Journal['acceptThen']>): Promise<void> {
+    return Journal.prototype.acceptThen.apply(this as unknown as Journal, parameters);
   }
 
   writeSoon(rows: Map<string, string | undefined>): void {

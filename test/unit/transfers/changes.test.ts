@@ -9,7 +9,7 @@ import {
   transferPatchSchema,
 } from '../../../services/daemon/transfers/schema.ts';
 import { OutcomeUnknown } from '../../../services/http/problems/problem.ts';
-import { FULL } from '../../support/memory-store.ts';
+import { FULL, MemoryWatermark } from '../../support/memory-store.ts';
 import {
   type Fault,
   FaultyDisk,
@@ -251,5 +251,50 @@ describe('whatever the disk does', () => {
       if (what === 'changed') expect(transfer.settings.labels).toEqual({ n: String(n) });
     }
     if (Number.isFinite(times)) expect(acknowledged).toBe(8);
+  });
+
+  /** Of which it is not known whether the disk has it, until the test lets the disk be written. */
+  async function undecidedChange() {
+    jest.useFakeTimers({ doNotFake: ['setImmediate', 'performance', 'hrtime', 'Date'] });
+    const watermark = new MemoryWatermark();
+    const bench = new ServiceBench({ watermark });
+    bench.service.earlier.settle(undefined);
+    const transfer = await bench.create(true);
+    watermark.failure = FULL;
+    const change = bench.service.change(transfer.id, ANNA, { labels: { late: 'yes' } });
+    const unknown = expect(change).rejects.toBeInstanceOf(OutcomeUnknown);
+    const retry = async () => {
+      await settled();
+      await jest.advanceTimersByTimeAsync(1100);
+      await settled();
+    };
+    await retry();
+    await unknown;
+    expect(transfer.settings.labels).toEqual({});
+    const repair = async () => {
+      watermark.failure = undefined;
+      await retry();
+    };
+    return { bench, transfer, repair, retry };
+  }
+
+  test('a change whose outcome was not known is made once it is', async () => {
+    const { bench, transfer, repair } = await undecidedChange();
+    await repair();
+    expect(transfer.settings.labels).toEqual({ late: 'yes' });
+    expect(bench.recordedTransfer(transfer).settings).toMatchObject(transfer.settings);
+  });
+
+  test('a change that the disk has once the transfer is over is taken back', async () => {
+    const { bench, transfer, repair, retry } = await undecidedChange();
+    bench.end(0);
+    await retry();
+    expect(transfer.status).toBe('succeeded');
+    await repair();
+    await retry();
+    expect(transfer.settings.labels).toEqual({});
+    const parts = bench.rows().map(([key]) => key.replace(`${transfer.id}/`, ''));
+    expect(parts).toEqual(expect.arrayContaining(['accepted', 'ended']));
+    expect(parts).not.toContain('changed_1');
   });
 });
