@@ -9,6 +9,8 @@ import type * as engines from '../daemon/engines/schema.ts';
 import type * as faults from '../daemon/faults/routes.ts';
 import type * as health from '../daemon/health/routes.ts';
 import type * as replications from '../daemon/replication/schema.ts';
+import type * as lists from '../daemon/transfers/list-schema.ts';
+import type * as requests from '../daemon/transfers/request-schema.ts';
 import type * as transfers from '../daemon/transfers/schema.ts';
 import type * as fleet from '../fleet/hosts/schema.ts';
 import type * as fleetTransfers from '../fleet/transfers/schema.ts';
@@ -18,14 +20,14 @@ import type * as problems from '../http/problems/routes.ts';
 import type * as problem from '../http/problems/schema.ts';
 
 /** What POST /transfers takes. Offsets and sizes are bytes, or strings such as "32MiB". */
-export type TransferRequest = Omit<z.input<typeof transfers.transferRequestSchema>, 'dry_run'> &
+export type TransferRequest = Omit<z.input<typeof requests.transferRequestSchema>, 'dry_run'> &
   Partial<Pick<z.input<typeof fleetTransfers.fleetTransferRequestSchema>, FleetRequestFields>>;
 /** What a fleet takes beside; the client finds hosts in names of devices such as hosta/dax0.0. */
 type FleetRequestFields = 'host' | 'dst_host' | 'mode' | 'block_size' | 'bytes_per_second';
 /** One of POST /transfers/batch. */
 export type BatchedTransferRequest = TransferRequest & { idempotency_key?: string };
 /** `bytes_per_second` is for transfers between hosts of a fleet. */
-export type TransferPatch = z.input<typeof transfers.transferPatchSchema> &
+export type TransferPatch = z.input<typeof requests.transferPatchSchema> &
   Pick<z.input<typeof fleetTransfers.fleetTransferPatchSchema>, 'bytes_per_second'>;
 /** With what a fleet's has beside a daemon's. */
 export type Transfer = z.output<typeof transfers.transferSchema> & FleetParts;
@@ -37,12 +39,12 @@ type FleetParts = Partial<
 >;
 export type TransferStatus = Transfer['status'];
 export type DryRun = z.output<typeof transfers.dryRunSchema>;
-export type TransferList = z.output<typeof transfers.transferListSchema> & {
+export type TransferList = z.output<typeof lists.transferListSchema> & {
   transfers: FleetParts[];
 };
-export type TransferFilter = z.input<typeof transfers.transferFilterSchema>;
-export type EventsQuery = z.input<typeof transfers.eventsQuerySchema>;
-export type TransferListQuery = z.input<typeof transfers.transferListQuerySchema>;
+export type TransferFilter = z.input<typeof lists.transferFilterSchema>;
+export type EventsQuery = z.input<typeof lists.eventsQuerySchema>;
+export type TransferListQuery = z.input<typeof lists.transferListQuerySchema>;
 export type ReplicationRequest = z.input<typeof replications.replicationRequestSchema>;
 export type ReplicationPatch = z.input<typeof replications.replicationPatchSchema>;
 export type Replication = z.output<typeof replications.replicationSchema>;

@@ -6,7 +6,8 @@ import Fastify, { LogController } from 'fastify';
 import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import { v7 } from 'uuid';
 import { openLog } from '../../services/base/log.ts';
-import { transferRequestSchema, transferSchema } from '../../services/daemon/transfers/schema.ts';
+import { transferRequestSchema } from '../../services/daemon/transfers/request-schema.ts';
+import { transferSchema } from '../../services/daemon/transfers/schema.ts';
 import { aTransfer } from './transfer.ts';
 
 const CHUNK = Buffer.alloc(256 * 2 ** 10);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { TransferDocument, TransferRequest } from '../../services/daemon/transfers/schema.ts';
+import type { TransferRequest } from '../../services/daemon/transfers/request-schema.ts';
+import type { TransferDocument } from '../../services/daemon/transfers/schema.ts';
 
 /** An answer such as the daemon gives, of a transfer that nobody made. */
 export function aTransfer(id: string, request: TransferRequest): TransferDocument {

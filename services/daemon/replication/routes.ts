@@ -14,7 +14,7 @@ import { problemResponses, problemResponsesWith } from '../../http/problems/sche
 import { referenceBelow } from '../../http/references.ts';
 import { checkConditions, checkConditionsOf } from '../../http/semantics.ts';
 import { readTraceContext } from '../../http/trace-context.ts';
-import { idempotencyKeySchema } from '../transfers/schema.ts';
+import { idempotencyKeySchema } from '../transfers/idempotency-key.ts';
 import { hasHadEnd, watchOne } from '../transfers/watch-one.ts';
 import type { Replication } from './replication.ts';
 import {

@@ -5,16 +5,10 @@ import { deviceNameOf } from '../../base/device-name.ts';
 import { PRIORITY_NAMES } from '../../base/vocabulary.ts';
 import { problemSchema } from '../../http/problems/schema.ts';
 import { durabilitySchema } from '../devices/schema.ts';
-import {
-  labelFilterSchema,
-  labelPatchSchema,
-  labelsSchema,
-  pageSchema,
-  STATUSES,
-  statusesOf,
-  timeoutMsSchema,
-  waitingForSchema,
-} from '../transfers/schema.ts';
+import { labelFilterSchema, labelPatchSchema, labelsSchema } from '../transfers/labels.ts';
+import { pageSchema, statusesOf } from '../transfers/list-schema.ts';
+import { timeoutMsSchema } from '../transfers/request-schema.ts';
+import { STATUSES, waitingForSchema } from '../transfers/schema.ts';
 
 export const MODES = ['delta', 'full'] as const;
 export type Mode = (typeof MODES)[number];

@@ -17,8 +17,8 @@ import { acceptTogether, type Entrant, JournalEntry } from './journal-entry.ts';
 import { reportEnd } from './observer.ts';
 import { OrderPlace } from './order-place.ts';
 import { rerunProblem, touchesItself } from './recovery.ts';
+import type { TransferPatch } from './request-schema.ts';
 import { Run, type RunOptions, type RunResult, whyGone } from './run.ts';
-import type { TransferPatch } from './schema.ts';
 import type { Outcome, Transfer, TransferPlan } from './transfer.ts';
 import { writingOf } from './writing.ts';
 

@@ -11,13 +11,9 @@ import { about, batchHeadersSchema, inBatch, refuseKeyInHeader, touchesOfAll } f
 import { documentFor } from './document.ts';
 import { describePlan, planTransfer } from './plan.ts';
 import { meaningOf } from './request.ts';
+import { type TransferRequest, transferBatchSchema } from './request-schema.ts';
 import { ACCEPTANCE_PROBLEMS, type TransferRoutesOptions } from './routes.ts';
-import {
-  dryRunSchema,
-  type TransferRequest,
-  transferBatchSchema,
-  transferSchema,
-} from './schema.ts';
+import { dryRunSchema, transferSchema } from './schema.ts';
 
 export const batchRoute: FastifyPluginAsyncZod<TransferRoutesOptions> = async (
   app,

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { Touches } from '../../http/access/authorize.ts';
 import { fieldProblem, Problem } from '../../http/problems/problem.ts';
 import { touchesOf, touchPointer } from './request.ts';
-import type { TransferRequest } from './schema.ts';
+import type { TransferRequest } from './request-schema.ts';
 
 /** What POST /transfers/batch reads of a request's header. */
 export const batchHeadersSchema = z.object({

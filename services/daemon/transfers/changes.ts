@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { patchedLabels } from './labels.ts';
-import type { TransferPatch } from './schema.ts';
+import type { TransferPatch } from './request-schema.ts';
 import type { TransferPlan } from './transfer.ts';
 
 /** What a client may still change of a transfer that is not over. */

@@ -6,7 +6,7 @@ import { SEES_TRANSFERS } from '../../http/access/scopes.ts';
 import { isClosed } from '../../http/client-gone.ts';
 import { EVENT_STREAM, EventStream, lastEventIdSchema } from '../../http/event-stream.ts';
 import { problemResponses } from '../../http/problems/schema.ts';
-import { eventsQuerySchema } from './schema.ts';
+import { eventsQuerySchema } from './list-schema.ts';
 import type { TransferService } from './service.ts';
 import { SharedDigests } from './shared-digest.ts';
 import { TransferEvent } from './transfer-event.ts';

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { deviceNameOf } from '../../base/device-name.ts';
 import type { EngineName } from '../../base/vocabulary.ts';
-import type { Status, TransferFilter } from './schema.ts';
+import type { TransferFilter } from './list-schema.ts';
+import type { Status } from './schema.ts';
 import type { Acceptance, Transfer } from './transfer.ts';
 
 /** What filters look at of a transfer. */

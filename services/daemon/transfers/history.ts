@@ -8,10 +8,11 @@ import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { Dependency } from './dependencies.ts';
 import { WorkFilter } from './filter.ts';
 import { Finished } from './finished.ts';
+import type { TransferListQuery } from './list-schema.ts';
 import { type Packed, PackedTransfers } from './packed.ts';
 import type { HistoryLimits } from './retention.ts';
 import type { RowsOf } from './rows.ts';
-import { STATUSES, type Status, type TransferListQuery } from './schema.ts';
+import { STATUSES, type Status } from './schema.ts';
 import type { Transfer } from './transfer.ts';
 
 // The package is CommonJS: its class is a property of what Node imports as the default.

@@ -6,7 +6,8 @@ import { MERGE_PATCH, takeMergePatch } from '../../http/json-body.ts';
 import { problemResponses, problemResponsesWith } from '../../http/problems/schema.ts';
 import { checkConditionsOf } from '../../http/semantics.ts';
 import { documentFor } from './document.ts';
-import { transferPatchSchema, transferProblemSchema, transferSchema } from './schema.ts';
+import { transferPatchSchema } from './request-schema.ts';
+import { transferProblemSchema, transferSchema } from './schema.ts';
 import type { TransferService } from './service.ts';
 
 /** Not wrapped by fastify-plugin: the type of its bodies is its own. */

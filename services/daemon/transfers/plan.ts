@@ -15,7 +15,7 @@ import {
 } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import { checkTotal, meaningOf, parentOf, type Side, sidesOf } from './request.ts';
-import type { TransferRequest } from './schema.ts';
+import type { TransferRequest } from './request-schema.ts';
 import { type TransferPlan, toldSegments } from './transfer.ts';
 
 /**

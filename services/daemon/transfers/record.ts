@@ -8,6 +8,7 @@ import type { EngineChoice } from '../engines/choice.ts';
 import { NOWHERE } from '../engines/records.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { Row } from '../journal/stored-rows.ts';
+import type { TransferRequest } from './request-schema.ts';
 import {
   acceptedSchema,
   begunSchema,
@@ -18,7 +19,6 @@ import {
   isChange,
   partsOf,
 } from './rows.ts';
-import type { TransferRequest } from './schema.ts';
 import {
   type Change,
   type Origin,

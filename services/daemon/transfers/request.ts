@@ -4,7 +4,7 @@ import { SegmentList } from '../../base/segments.ts';
 import type { Operation, Priority } from '../../base/vocabulary.ts';
 import type { Touches } from '../../http/access/authorize.ts';
 import { fieldProblem } from '../../http/problems/problem.ts';
-import type { TransferRequest } from './schema.ts';
+import type { TransferRequest } from './request-schema.ts';
 
 /** What a request means: the part of its plan that does not depend on what the host has now. */
 export interface Meaning {

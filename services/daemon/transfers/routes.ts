@@ -18,17 +18,12 @@ import type { Inventory } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
 import type { Created } from './acceptance.ts';
 import { basicDocumentFor, documentFor } from './document.ts';
+import { idempotencyKeySchema } from './idempotency-key.ts';
+import { transferListQuerySchema, transferListSchema } from './list-schema.ts';
 import { describePlan, planTransfer } from './plan.ts';
 import { meaningOf, touchesOf, touchPointer } from './request.ts';
-import {
-  dryRunSchema,
-  idempotencyKeySchema,
-  transferListQuerySchema,
-  transferListSchema,
-  transferProblemSchema,
-  transferRequestSchema,
-  transferSchema,
-} from './schema.ts';
+import { transferRequestSchema } from './request-schema.ts';
+import { dryRunSchema, transferProblemSchema, transferSchema } from './schema.ts';
 import { parseTransferRequest } from './segments-body.ts';
 import { serverTiming } from './server-timing.ts';
 import type { TransferService } from './service.ts';

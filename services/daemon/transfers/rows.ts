@@ -6,7 +6,8 @@ import { problemCodeSchema } from '../../http/problems/schema.ts';
 import type { Device } from '../devices/device.ts';
 import { DEVICE_KINDS } from '../engines/records.ts';
 import type { Rows } from '../journal/store.ts';
-import { ENDS, transferRequestSchema } from './schema.ts';
+import { transferRequestSchema } from './request-schema.ts';
+import { ENDS } from './schema.ts';
 import type { Change, Outcome, Transfer } from './transfer.ts';
 
 /**

@@ -4,7 +4,7 @@ import { EventDigest } from '../../http/event-digest.ts';
 import { audienceOf, type Feed } from './feed.ts';
 import type { EventForm, FeedEvent } from './feed-event.ts';
 import { WorkFilter } from './filter.ts';
-import type { EventsQuery } from './schema.ts';
+import type { EventsQuery } from './list-schema.ts';
 
 /** What a stream sends of an interval. */
 export interface Part {

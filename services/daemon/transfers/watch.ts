@@ -6,7 +6,7 @@ import type { Received } from './event-ids.ts';
 import type { Feed } from './feed.ts';
 import type { EventForm, FeedEvent, Subject } from './feed-event.ts';
 import { WorkFilter } from './filter.ts';
-import type { EventsQuery } from './schema.ts';
+import type { EventsQuery } from './list-schema.ts';
 import type { Interval, Part, Receiver, Share, SharedDigests } from './shared-digest.ts';
 
 /** How many events are made for a client at most before it has taken some of them. */

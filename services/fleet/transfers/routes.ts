@@ -2,8 +2,8 @@
 import type { FastifyReply } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { idempotencyKeySchema } from '../../daemon/transfers/idempotency-key.ts';
 import { touchPointer } from '../../daemon/transfers/request.ts';
-import { idempotencyKeySchema } from '../../daemon/transfers/schema.ts';
 import { serverTiming } from '../../daemon/transfers/server-timing.ts';
 import { CHANGES_TRANSFERS, SEES_TRANSFERS } from '../../http/access/scopes.ts';
 import { answerCreated, RETRY_AFTER_SECONDS } from '../../http/answer-created.ts';

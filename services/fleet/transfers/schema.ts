@@ -4,18 +4,22 @@ import { hostNameSchema } from '../../base/host-name.ts';
 import { ENGINE_NAMES } from '../../base/vocabulary.ts';
 import { replicationRequestSchema, replicationSchema } from '../../daemon/replication/schema.ts';
 import {
-  batchedFields,
-  batchOf,
-  dryRunSchema,
-  ENDS,
   eventsQuerySchema,
   pageSchema,
-  STATUSES,
-  type Status,
   statusesOf,
   transferFilterSchema,
+} from '../../daemon/transfers/list-schema.ts';
+import {
+  batchedFields,
+  batchOf,
   transferPatchSchema,
   transferRequestSchema,
+} from '../../daemon/transfers/request-schema.ts';
+import {
+  dryRunSchema,
+  ENDS,
+  STATUSES,
+  type Status,
   transferSchema,
 } from '../../daemon/transfers/schema.ts';
 import { problemSchema } from '../../http/problems/schema.ts';

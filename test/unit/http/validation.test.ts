@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { byteCount } from '../../../services/base/byte-count.ts';
-import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
+import { transferRequestSchema } from '../../../services/daemon/transfers/request-schema.ts';
 import jsonBody from '../../../services/http/json-body.ts';
 import problemHandler from '../../../services/http/problem-handler.ts';
 import type { FieldError, ProblemDetails } from '../../../services/http/problems/problem.ts';

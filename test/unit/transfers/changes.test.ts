@@ -7,7 +7,7 @@ import { IdempotencyKeys } from '../../../services/daemon/transfers/idempotency.
 import {
   type TransferPatch,
   transferPatchSchema,
-} from '../../../services/daemon/transfers/schema.ts';
+} from '../../../services/daemon/transfers/request-schema.ts';
 import { OutcomeUnknown } from '../../../services/http/problems/problem.ts';
 import { FULL, MemoryWatermark } from '../../support/memory-store.ts';
 import {

@@ -4,7 +4,7 @@ import { expect, test } from '@jest/globals';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
 import { documentFor } from '../../../services/daemon/transfers/document.ts';
 import { planTransfer } from '../../../services/daemon/transfers/plan.ts';
-import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
+import { transferRequestSchema } from '../../../services/daemon/transfers/request-schema.ts';
 import { Transfer } from '../../../services/daemon/transfers/transfer.ts';
 import { writingOf } from '../../../services/daemon/transfers/writing.ts';
 import { makeChooser, noDma } from '../../support/fake-dma.ts';

@@ -6,12 +6,8 @@ import fc from 'fast-check';
 import { v7 as uuidv7 } from 'uuid';
 import type { FinishedLimits } from '../../../services/daemon/transfers/finished.ts';
 import { History } from '../../../services/daemon/transfers/history.ts';
-import {
-  type End,
-  STATUSES,
-  type Status,
-  transferListQuerySchema,
-} from '../../../services/daemon/transfers/schema.ts';
+import { transferListQuerySchema } from '../../../services/daemon/transfers/list-schema.ts';
+import { type End, STATUSES, type Status } from '../../../services/daemon/transfers/schema.ts';
 import { Transfer } from '../../../services/daemon/transfers/transfer.ts';
 import { runs } from '../../support/depth.ts';
 import {

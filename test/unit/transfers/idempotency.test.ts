@@ -2,12 +2,9 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
 import { IdempotencyKeys } from '../../../services/daemon/transfers/idempotency.ts';
+import { IDEMPOTENCY_KEY, readKey } from '../../../services/daemon/transfers/idempotency-key.ts';
 import { planTransfer } from '../../../services/daemon/transfers/plan.ts';
-import {
-  IDEMPOTENCY_KEY,
-  readKey,
-  transferRequestSchema,
-} from '../../../services/daemon/transfers/schema.ts';
+import { transferRequestSchema } from '../../../services/daemon/transfers/request-schema.ts';
 import { Transfer, type TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
 import { makeChooser, noDma } from '../../support/fake-dma.ts';
 import { acceptedAgo, CLOCK, makeDevice, makeOrigin, makePlan } from './make-transfer.ts';

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
-import { transferListQuerySchema } from '../../../services/daemon/transfers/schema.ts';
+import { transferListQuerySchema } from '../../../services/daemon/transfers/list-schema.ts';
 import type { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer } from '../../../services/daemon/transfers/transfer.ts';
 import { FULL, type MemoryStore } from '../../support/memory-store.ts';

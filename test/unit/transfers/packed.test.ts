@@ -4,9 +4,9 @@ import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { v7 as uuidv7 } from 'uuid';
 import { History } from '../../../services/daemon/transfers/history.ts';
+import { transferListQuerySchema } from '../../../services/daemon/transfers/list-schema.ts';
 import { PackedTransfers } from '../../../services/daemon/transfers/packed.ts';
 import { rowsOf } from '../../../services/daemon/transfers/rows.ts';
-import { transferListQuerySchema } from '../../../services/daemon/transfers/schema.ts';
 import {
   type EngineReport,
   type Outcome,

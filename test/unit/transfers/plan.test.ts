@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { SegmentList } from '../../../services/base/segments.ts';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
 import { planTransfer } from '../../../services/daemon/transfers/plan.ts';
-import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
+import { transferRequestSchema } from '../../../services/daemon/transfers/request-schema.ts';
 import { Problem } from '../../../services/http/problems/problem.ts';
 import { runs } from '../../support/depth.ts';
 import { makeChooser, noDma } from '../../support/fake-dma.ts';

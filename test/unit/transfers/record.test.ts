@@ -15,6 +15,7 @@ import {
   transferOf,
 } from '../../../services/daemon/transfers/record.ts';
 import { recover, recoverPast } from '../../../services/daemon/transfers/recovery.ts';
+import { transferRequestSchema } from '../../../services/daemon/transfers/request-schema.ts';
 import {
   acceptedRows,
   begunRows,
@@ -22,7 +23,6 @@ import {
   keysOf,
   rowsOf as rowsOfTransfer,
 } from '../../../services/daemon/transfers/rows.ts';
-import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
 import { type Outcome, Transfer } from '../../../services/daemon/transfers/transfer.ts';
 import { Problem } from '../../../services/http/problems/problem.ts';
 import { runs } from '../../support/depth.ts';

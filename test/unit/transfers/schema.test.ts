@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { z } from 'zod';
 import { byteCount } from '../../../services/base/byte-count.ts';
 import { SegmentList } from '../../../services/base/segments.ts';
-import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
+import { transferRequestSchema } from '../../../services/daemon/transfers/request-schema.ts';
 import { runs } from '../../support/depth.ts';
 
 const good = { device_name: 'dax0.0', src_offset: 0, dst_offset: 4096, size: 4096 };

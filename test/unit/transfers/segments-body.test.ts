@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { SegmentList } from '../../../services/base/segments.ts';
-import { transferRequestSchema } from '../../../services/daemon/transfers/schema.ts';
+import { transferRequestSchema } from '../../../services/daemon/transfers/request-schema.ts';
 import {
   parseTransferRequest,
   readManySegments,

@@ -9,10 +9,8 @@ import type { DmaEngine } from '../../../services/daemon/engines/dma.ts';
 import type { JobListener } from '../../../services/daemon/engines/engine.ts';
 import type { Completion, Job } from '../../../services/daemon/engines/records.ts';
 import type { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
-import {
-  transferListQuerySchema,
-  transferSchema,
-} from '../../../services/daemon/transfers/schema.ts';
+import { transferListQuerySchema } from '../../../services/daemon/transfers/list-schema.ts';
+import { transferSchema } from '../../../services/daemon/transfers/schema.ts';
 import type { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer, TransferPlan } from '../../../services/daemon/transfers/transfer.ts';
 import { deepTest } from '../../support/depth.ts';

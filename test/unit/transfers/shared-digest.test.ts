@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import { Feed } from '../../../services/daemon/transfers/feed.ts';
-import { eventsQuerySchema } from '../../../services/daemon/transfers/schema.ts';
+import { eventsQuerySchema } from '../../../services/daemon/transfers/list-schema.ts';
 import { SharedDigests } from '../../../services/daemon/transfers/shared-digest.ts';
 import type { Transfer } from '../../../services/daemon/transfers/transfer.ts';
 import { TransferEvent } from '../../../services/daemon/transfers/transfer-event.ts';
