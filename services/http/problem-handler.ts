@@ -37,9 +37,11 @@ export function sendProblem(
   request.problem = problem.code;
   const { headers, members } = problem.options;
   const body: unknown = { ...problemDetails(problem, request.id), ...members };
+  const staysOpen = reply.raw.shouldKeepAlive && staysReadable(request.raw);
   // Fastify's parsers close the connection, though they may have read the whole body.
-  reply.removeHeader('connection');
-  if (!staysReadable(request.raw)) reply.header('connection', 'close');
+  if (!staysOpen || reply.hasHeader('connection')) {
+    reply.header('connection', staysOpen ? 'keep-alive' : 'close');
+  }
   void reply
     .code(problem.status)
     .header('x-request-id', request.id)

@@ -33,6 +33,7 @@ export function renderProblem(problem: Problem) {
     'content-length': String(Buffer.byteLength(body)),
     'cache-control': 'no-store',
     'x-request-id': requestId,
+    date: new Date().toUTCString(),
     connection: 'close',
   };
   return { head: { status: PROBLEMS[problem.code].status, fields }, body };

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { maxHeaderSize } from 'node:http';
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify';
 import fp from 'fastify-plugin';
 import findMyWay from 'find-my-way';
 import { preferredType } from './accept.ts';
 import { Problem } from './problems/problem.ts';
 import { routeOf } from './route-of.ts';
+import { METHODS } from './server.ts';
 import { syncHook } from './sync-hook.ts';
 
 /**
@@ -75,10 +76,20 @@ export default fp(
         throw new Problem('not_acceptable', detail);
       }
     };
+    app.addHook('onRequest', describeServer);
     app.addHook('onRequest', syncHook(checkHeader));
   },
   { name: 'routing' },
 );
+
+/** Answers `OPTIONS *`, which asks about the server and no route of it (RFC 9110, 9.3.7). */
+const describeServer: onRequestHookHandler = (request, reply, done) => {
+  if (request.originalUrl === '*' && request.method === 'OPTIONS') {
+    reply.code(204).header('allow', METHODS).send();
+  } else {
+    done();
+  }
+};
 
 declare module 'fastify' {
   interface FastifyContextConfig {

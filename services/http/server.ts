@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import { randomUUID } from 'node:crypto';
 import http from 'node:http';
 import https from 'node:https';
 import type { Socket } from 'node:net';
@@ -22,7 +21,8 @@ const MAX_CONNECTIONS = 8192;
 /** Of one address: it takes two to take them all. */
 const MAX_CONNECTIONS_OF_ONE = MAX_CONNECTIONS / 2;
 
-const METHODS = 'GET, HEAD, OPTIONS, POST, PUT';
+/** Of all services together. */
+export const METHODS = 'DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT';
 
 /** Whether TLS is asked for, and whether clients must show a certificate. */
 export type TlsOptions = SecureContextOptions | undefined;
@@ -53,8 +53,7 @@ export function createHttpServer(
   server.maxConnections = MAX_CONNECTIONS;
   boundEachAddress(server, MAX_CONNECTIONS_OF_ONE);
   const route: http.RequestListener = (request, response) => {
-    const handle = request.method === 'OPTIONS' && request.url === '*' ? describeServer : handler;
-    Exchanges.of(request.socket).add(request, response, handle);
+    Exchanges.of(request.socket).add(request, response, handler);
   };
   server.on('request', route);
   // The handler sends "100 Continue" once it wants the body: a refused upload is never sent.
@@ -80,11 +79,6 @@ export function createHttpServer(
   };
   closeStalled(server, readerIdleMs);
   return server;
-}
-
-/** Answers `OPTIONS *`, which asks about the server and no route of it (RFC 9110, 9.3.7). */
-function describeServer(_request: http.IncomingMessage, response: http.ServerResponse): void {
-  response.writeHead(204, { allow: METHODS, 'x-request-id': randomUUID() }).end();
 }
 
 function refuseExpectation(_request: http.IncomingMessage, response: http.ServerResponse): void {
@@ -170,7 +164,8 @@ function parserProblem(error: ParserError): Problem {
 export function targetPath(request: http.IncomingMessage): string {
   const target = request.url ?? '/';
   const [, host, path] = /^https?:\/\/([^/?#]*)([^#]*)$/i.exec(target) ?? [];
-  if (host === undefined) return target;
+  // The router takes the first character for a slash, whatever it is.
+  if (host === undefined) return target.startsWith('/') ? target : `/${target}`;
   request.headers.host = host;
   return path?.startsWith('/') ? path : `/${path ?? ''}`;
 }

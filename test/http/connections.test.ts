@@ -168,7 +168,16 @@ describe('a refused upload: its client reads the answer, also once it has sent a
     ['404', upload('/devices/dax7.0/content', {}), 404],
     ['413', upload(CONTENT, {}), 413],
     ['421', upload(CONTENT, { host: 'a.example' }), 421],
-    ['412', upload(CONTENT, { 'if-match': '"x"' }), 412],
+    [
+      '412',
+      Buffer.concat([
+        request(`PUT ${CONTENT}`, { 'transfer-encoding': 'chunked', 'if-match': '"x"' }),
+        Buffer.from(`${LARGE.length.toString(16)}\r\n`),
+        LARGE,
+        Buffer.from('\r\n0\r\n\r\n'),
+      ]),
+      412,
+    ],
     ['415', upload(CONTENT, { 'content-type': 'text/html' }), 415],
     ['404 over a connection that would stay', upload('/devices/dax7.0/content', KEEP), 404],
     ['413 of HTTP/1.0', upload(CONTENT, {}, '1.0'), 413],

@@ -39,6 +39,24 @@ describe('HTTP semantics', () => {
       expect((await contentOf()).toString()).toBe('as it was       ');
     });
 
+    test.each([
+      ['?offset=2MiB', 'x', {}, 422, 'out_of_range'],
+      ['?offset=1MiB', 'x', {}, 413, 'payload_too_large'],
+      ['', 'x', { 'content-digest': 'sha-256=x' }, 400, 'invalid_request'],
+    ] as const)(
+      'do not count where PUT %s is refused anyway',
+      async (query, payload, fields, status, code) => {
+        const headers = { ...fields, 'if-none-match': '*' };
+        const answer = await app.ask({
+          method: 'PUT',
+          url: `${CONTENT}${query}`,
+          payload,
+          headers,
+        });
+        expectProblem(answer, status, code);
+      },
+    );
+
     test('POST makes no transfer', async () => {
       for (const [name, value] of [
         ['if-match', '"x"'],
@@ -188,10 +206,62 @@ describe('HTTP semantics', () => {
     wire.send(request('OPTIONS *', { connection: 'keep-alive' }));
     const answer = await wire.answer();
     expect(answer.status).toBe(204);
-    expect(answer.headers.allow).toBe('GET, HEAD, OPTIONS, POST, PUT');
+    expect(answer.headers.allow).toBe('DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT');
     expect(answer.headers['x-request-id']).toBeDefined();
     expect((await wire.send(request('GET /livez')).answer()).status).toBe(200);
     wire.end();
+  });
+
+  test('OPTIONS * asks for one Host, and for one that is ours', async () => {
+    const foreign = await exchange(port, request('OPTIONS *', { host: 'example.com' }));
+    expectProblem(foreign, 421, 'misdirected_request');
+    const none = await exchange(port, 'OPTIONS * HTTP/1.1\r\n\r\n');
+    expectProblem(none, 400, 'invalid_request');
+  });
+
+  test.each(['GET *', 'GET *livez', 'PUT *', 'GET *?x=1'])(
+    '%s: only OPTIONS may ask about no path',
+    async (line) => {
+      expectProblem(await exchange(port, request(line)), 404, 'not_found');
+    },
+  );
+
+  test.each([
+    ['a route', request('GET /livez', { connection: 'keep-alive' }), 200],
+    ['a problem', request('GET /none', { connection: 'keep-alive' }), 404],
+    [
+      'a body that cannot be read',
+      request('POST /transfers', { ...JSON_TYPE, connection: 'keep-alive' }, '{'),
+      400,
+    ],
+    ['what the parser refuses', 'GET /livez HTTP/1.1\r\nbroken\r\n\r\n', 400],
+    ['an expectation', request('GET /livez', { expect: 'tea' }), 417],
+    ['CONNECT', request('CONNECT localhost:80'), 405],
+  ])('the answer to %s is dated', async (_name, bytes, status) => {
+    const answer = await exchange(port, bytes);
+    expect(answer.status).toBe(status);
+    expect(Math.abs(Date.parse(answer.headers.date as string) - Date.now())).toBeLessThan(60_000);
+  });
+
+  describe('an answer says whether its connection stays open', () => {
+    const lines = ['GET /livez', 'GET /none', 'POST /transfers'];
+    test.each(lines)('%s: close, if the client asks for that', async (line) => {
+      const answer = await exchange(
+        port,
+        request(line, JSON_TYPE, line.startsWith('POST') ? '{' : ''),
+      );
+      expect(answer.headers.connection).toBe('close');
+    });
+
+    test.each(lines)('%s: keep-alive, if a client of HTTP/1.0 asks for that', async (line) => {
+      const body = line.startsWith('POST')
+        ? 'content-type: application/json\r\ncontent-length: 1\r\n\r\n{'
+        : '\r\n';
+      const wire = new Wire(port).send(`${line} HTTP/1.0\r\nconnection: keep-alive\r\n${body}`);
+      expect((await wire.answer()).headers.connection).toBe('keep-alive');
+      expect((await wire.send(request('GET /livez')).answer()).status).toBe(200);
+      wire.end();
+    });
   });
 
   test.each([

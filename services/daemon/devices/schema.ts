@@ -18,7 +18,8 @@ export const READ_PROBLEMS = [
 /** Why writing a device's bytes is refused or fails, with how much of the body is written. */
 export const WRITE_PROBLEMS = [
   ...(['invalid_request', 'request_timeout', 'payload_too_large'] as const),
-  ...(['out_of_range', 'bad_block', 'digest_mismatch', 'queue_full'] as const),
+  ...(['precondition_failed', 'out_of_range', 'bad_block', 'digest_mismatch'] as const),
+  ...(['queue_full'] as const),
   ...(['internal_error', 'media_error', 'device_gone', 'overloaded'] as const),
   ...(['shutting_down', 'storage_full'] as const),
 ] as const;

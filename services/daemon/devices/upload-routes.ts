@@ -93,7 +93,6 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
       // A body of unknown length may go on to the device's end.
       const size = length ?? Math.max(device.size - offset, 0);
       authorize(request, [{ device: name, offset, size, write: true }], () => '/offset');
-      checkConditions(request);
       return receive(request, reply, { device, offset, length, flush: durability === 'flush' });
     },
   );
@@ -105,6 +104,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadRoutesOptions> = async (a
     try {
       const digests = readContentDigest(request.headers);
       const room = checkUpload(target);
+      checkConditions(request);
       if (target.length === 0) {
         checkDigests(digests, { crc: 0, sha256: createHash('sha256').digest() });
         return resultOf(target, { bytesWritten: 0, crc: 0 });
