@@ -52,7 +52,8 @@ export async function listenUnix(server: Server, path: string): Promise<() => Pr
     throw new StartError('configuration', `DMAD_SOCKET: there is no directory ${dirname(path)}`);
   }
   await removeStaleSocket(path);
-  const listener = createServer((socket) => {
+  // As http's own server does: it answers a client that sends nothing more, too.
+  const listener = createServer({ allowHalfOpen: true }, (socket) => {
     unixSockets.add(socket);
     // Behind the TLS of a server that has it: there is nobody between the ends of a Unix socket.
     server.emit(server instanceof HttpsServer ? 'secureConnection' : 'connection', socket);

@@ -3,6 +3,7 @@ import { existsSync, lstatSync, mkdtempSync, readFileSync, rmSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { expectProblem } from '../support/conformance.ts';
 import { Daemon } from '../support/daemon.ts';
 import { deepTest } from '../support/depth.ts';
 import { exchange, request, Wire } from '../support/wire.ts';
@@ -25,6 +26,11 @@ test('mode 0660, any Host, and gone at the end', async () => {
   const body = '{"device_name":"dax0.0","src_offset":0,"dst_offset":4096,"size":4096}';
   const type = { 'content-type': 'application/json' };
   expect((await exchange(path, request('POST /transfers', type, body))).status).toBe(201);
+  // Its client waits for the answer, though it sends nothing more.
+  const cut = new Wire(path);
+  cut.socket.end(request('PUT /devices/dax0.0/content', { 'content-length': '5' }, 'abc'));
+  const problem = expectProblem(await cut.answer(), 400, 'invalid_request');
+  expect(problem).toMatchObject({ bytes_written: 3 });
   expect(await daemon.stop()).toMatchObject({ code: 0, stderr: '' });
   expect(existsSync(path)).toBe(false);
 });

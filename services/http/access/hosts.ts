@@ -49,11 +49,11 @@ export default fp<{ host: string; allowedHosts: string[]; variable?: string }>(
 );
 
 function isOwnHost(host: string, request: FastifyRequest, own: ReadonlySet<string>): boolean {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]@/]+))(?::([0-9]{1,5}))?$/.exec(host);
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]@/]+))(?::([0-9]{0,5}))?$/.exec(host);
   if (match === null) return false;
   const name = canonicalHost(match[1] ?? match[2] ?? '');
   if (isLoopback(name) || own.has(name)) return true;
   const { localAddress, localPort } = request.raw.socket;
-  const port = Number(match[3] ?? (request.protocol === 'https' ? 443 : 80));
+  const port = Number(match[3] || (request.protocol === 'https' ? 443 : 80));
   return localPort === port && canonicalHost(localAddress ?? '') === name;
 }
