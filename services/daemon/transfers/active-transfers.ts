@@ -5,20 +5,21 @@ import { Problem } from '../../http/problems/problem.ts';
 import { waitWhile } from '../../http/wait.ts';
 import type { Ticket } from '../order/scheduler.ts';
 import type { Work } from '../order/work-queue.ts';
-import { type ActiveOptions, ActiveTransfer, type Surroundings } from './active.ts';
+import { type ActiveOptions, ActiveTransfer } from './active.ts';
+import type { TransferContext } from './context.ts';
 import { type Dependency, Dependents } from './dependencies.ts';
 import type { Transfer } from './transfer.ts';
 
 /** All transfers that are not over, and which of them wait for others to succeed. */
 export class ActiveTransfers {
-  readonly #surroundings: Surroundings & { interrupting: boolean };
+  readonly #context: TransferContext & { interrupting: boolean };
   readonly #byId = new SlotMap<string, ActiveTransfer>();
   readonly #dependents = new Dependents();
   /** Those that have left without success and whose dependents are still to be stopped. */
   readonly #failed: Transfer[] = [];
 
-  constructor(options: Omit<Surroundings, 'interrupting' | 'left' | 'keep'>) {
-    this.#surroundings = {
+  constructor(options: Omit<TransferContext, 'interrupting' | 'left' | 'keep'>) {
+    this.#context = {
       ...options,
       interrupting: false,
       left: (active) => this.#left(active),
@@ -52,7 +53,7 @@ export class ActiveTransfers {
 
   /** Adds one that has no place in the order yet. */
   add(transfer: Transfer, options?: ActiveOptions): ActiveTransfer {
-    const active = new ActiveTransfer(transfer, this.#surroundings, options);
+    const active = new ActiveTransfer(transfer, this.#context, options);
     this.#byId.set(transfer.id, active);
     this.#dependents.add(active);
     return active;
@@ -106,7 +107,7 @@ export class ActiveTransfers {
 
   /** From now on none starts, even if its turn comes. */
   startNoMore(): void {
-    this.#surroundings.interrupting = true;
+    this.#context.interrupting = true;
   }
 
   /**
@@ -120,7 +121,7 @@ export class ActiveTransfers {
     for (const active of [...this]) {
       if (active.journaling === undefined) active.interrupt();
     }
-    this.#surroundings.journal.stopWaiting();
+    this.#context.journal.stopWaiting();
     await Promise.allSettled([...this].map(({ journaling }) => journaling));
     const left = [...this];
     for (const active of left) active.interrupt();

@@ -1,56 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Slots } from '../../base/slots.ts';
 import { OutcomeUnknown, Problem, retryLater } from '../../http/problems/problem.ts';
-import type { Device } from '../devices/device.ts';
-import type { UnflushedDevices } from '../devices/unflushed.ts';
-import type { Writing, Written } from '../devices/written.ts';
-import type { EngineChooser } from '../engines/choice.ts';
-import type { ElapsedClock } from '../journal/elapsed.ts';
-import type { Journal } from '../journal/journal.ts';
 import type { Rows } from '../journal/store.ts';
 import type { Ticket } from '../order/scheduler.ts';
-import type { Work, WorkQueue } from '../order/work-queue.ts';
-import type { Archive } from './archive.ts';
+import type { Work } from '../order/work-queue.ts';
 import { ChangeQueue, patched } from './changes.ts';
+import type { TransferContext } from './context.ts';
 import { type Dependency, dependencyProblem } from './dependencies.ts';
 import { acceptTogether, type Entrant, JournalEntry } from './journal-entry.ts';
 import { reportEnd } from './observer.ts';
 import { OrderPlace } from './order-place.ts';
 import { rerunProblem, touchesItself } from './recovery.ts';
 import type { TransferPatch } from './request-schema.ts';
-import { Run, type RunOptions, type RunResult, whyGone } from './run.ts';
-import type { Outcome, Transfer, TransferPlan } from './transfer.ts';
+import { Run, type RunResult, whyGone } from './run.ts';
+import { sourceStateOf } from './source-state.ts';
+import type { Outcome, Transfer } from './transfer.ts';
 import { writingOf } from './writing.ts';
-
-/** What a transfer meets on its way. */
-export interface Surroundings extends RunOptions {
-  chooser: EngineChooser;
-  queue: WorkQueue;
-  unflushed: UnflushedDevices;
-  journal: Journal;
-  clock: ElapsedClock;
-  archive: Archive;
-  /** Whether the daemon stops all that is not over: nothing may start behind what has stopped. */
-  readonly interrupting: boolean;
-  /** The journal has it, before it starts: from now on it can be asked for. */
-  accepted(active: ActiveTransfer): void;
-  /** It is over, or left to the next daemon; called before anybody else is told. */
-  left(active: ActiveTransfer): void;
-  /** It is over, and nothing of it changes any more. */
-  finished(transfer: Transfer): void;
-  /**
-   * A transfer is about to write, in its turn.
-   *
-   * @param waits whether it still waits for that: it may be stopped meanwhile
-   * @returns once it may; undefined: it may now
-   * @throws Problem why it must not
-   */
-  beforeWrite(writing: Writing, waits: () => boolean): Promise<void> | undefined;
-  /** A transfer has written all of its destination; called before anybody else may write there. */
-  written(written: Written): void;
-  /** Has transfers outlive the daemon that one which does depends on. */
-  keep(dependencies: readonly Dependency[]): void;
-}
 
 export interface ActiveOptions {
   /** How many daemons ran it again, and died, if the journal has it already. */
@@ -88,7 +53,7 @@ const LEFT: State = { is: 'left' };
 /** A transfer that is not over: waits for its turn and for the journal, runs, and ends. */
 export class ActiveTransfer implements Entrant {
   readonly transfer: Transfer;
-  readonly #around: Surroundings;
+  readonly #context: TransferContext;
   readonly #entry: JournalEntry;
   #state: State = WAITING;
   readonly #place: OrderPlace;
@@ -103,14 +68,14 @@ export class ActiveTransfer implements Entrant {
 
   constructor(
     transfer: Transfer,
-    around: Surroundings,
+    context: TransferContext,
     { reruns, dependencies = [] }: ActiveOptions = {},
   ) {
     this.transfer = transfer;
-    this.#around = around;
-    this.#entry = new JournalEntry(transfer, around.journal, reruns);
+    this.#context = context;
+    this.#entry = new JournalEntry(transfer, context.journal, reruns);
     this.#dependencies = dependencies;
-    this.#place = new OrderPlace(transfer, around.queue);
+    this.#place = new OrderPlace(transfer, context.queue);
     transfer.place = this.#place;
   }
 
@@ -151,7 +116,7 @@ export class ActiveTransfer implements Entrant {
    */
   place(after: readonly Ticket<Work>[]): void {
     const { plan } = this.transfer;
-    if (!plan.flush && plan.operation !== 'compare') this.#around.unflushed.add(plan.destination);
+    if (!plan.flush && plan.operation !== 'compare') this.#context.unflushed.add(plan.destination);
     this.#place.take(
       after,
       !this.#entry.absent || this.#state.is === 'accepting',
@@ -262,7 +227,7 @@ export class ActiveTransfer implements Entrant {
   /** Puts it into the journal, wherever it is on its way. @throws as {@link acceptTogether} */
   async keep(): Promise<void> {
     if (this.#entry.absent && this.#state.is !== 'left') {
-      await acceptTogether([this], this.#around.journal);
+      await acceptTogether([this], this.#context.journal);
     } else {
       await this.journaling;
     }
@@ -297,16 +262,12 @@ export class ActiveTransfer implements Entrant {
 
   /** It goes into the journal: see {@link Entrant}. */
   enterJournal(answer: Promise<void>): Rows {
-    const { clock, unflushed } = this.#around;
     const dependencies = this.#dependencies;
     const running = this.#state.is === 'running';
     this.transfer.promised = true;
-    this.#around.keep(dependencies);
-    const source = {
-      bootId: clock.bootId,
-      persistent: readDevices(this.transfer.plan).every((device) => unflushed.isPersistent(device)),
-      unsettled: !running && this.#place.readsTransient,
-    };
+    this.#context.keep(dependencies);
+    const unsettled = !running && this.#place.readsTransient;
+    const source = sourceStateOf(this.transfer.plan, unsettled, this.#context);
     return this.#entry.arrive(answer, { source, running, dependencies });
   }
 
@@ -315,7 +276,7 @@ export class ActiveTransfer implements Entrant {
     this.#entry.arrived();
     this.#place.keep();
     if (this.#state.is !== 'accepting') return;
-    this.#around.accepted(this);
+    this.#context.accepted(this);
     this.#letStart();
   }
 
@@ -354,7 +315,7 @@ export class ActiveTransfer implements Entrant {
   #turn(): void {
     if (this.#state.is === 'accepting' || this.#state.is === 'held') this.#state.due = true;
     // One that was told to stop keeps its place until its end is in the journal.
-    if (this.#state.is !== 'waiting' || this.#around.interrupting) return;
+    if (this.#state.is !== 'waiting' || this.#context.interrupting) return;
     if (this.#entry.mustRecordBegin) {
       this.#startAfter(this.#entry.begin());
       return;
@@ -375,11 +336,9 @@ export class ActiveTransfer implements Entrant {
       return;
     }
     const { transfer } = this;
-    const { chooser, feed } = this.#around;
+    const { chooser, feed } = this.#context;
     const wrong =
-      dependencyProblem(this.#dependencies) ??
-      whyGone(transfer.plan) ??
-      (this.#place.torn ? sourceIncomplete() : undefined);
+      dependencyProblem(this.#dependencies) ?? whyGone(transfer.plan) ?? this.#place.problem;
     if (wrong !== undefined) {
       this.#end(undefined, wrong);
       return;
@@ -398,7 +357,7 @@ export class ActiveTransfer implements Entrant {
       return;
     }
     feed.publish('status', transfer);
-    const run = new Run(transfer, this.#around);
+    const run = new Run(transfer, this.#context);
     // Small ones end within submit().
     this.#state = { is: 'running', run };
     run.submit((result) => this.#ran(result));
@@ -439,13 +398,13 @@ export class ActiveTransfer implements Entrant {
 
   #finish(outcome: Outcome): void {
     const { transfer } = this;
-    const { archive, feed } = this.#around;
+    const { archive, feed } = this.#context;
     transfer.finish(outcome);
     if (this.#entry.absent) archive.add(transfer.id);
     this.#leave();
-    reportEnd(this.#around, transfer);
+    reportEnd(this.#context, transfer);
     feed.publish('status', transfer);
-    this.#around.finished(transfer);
+    this.#context.finished(transfer);
     this.#tellWritten();
     this.#place.release();
   }
@@ -454,7 +413,7 @@ export class ActiveTransfer implements Entrant {
   #mayWrite(): Promise<boolean> | undefined {
     if (this.transfer.plan.operation !== 'copy') return undefined;
     const waits = () => this.#state.is === 'starting';
-    return this.#around.beforeWrite(writingOf(this.transfer), waits)?.then(
+    return this.#context.beforeWrite(writingOf(this.transfer), waits)?.then(
       () => true,
       (problem) => {
         this.stop(problem);
@@ -466,7 +425,7 @@ export class ActiveTransfer implements Entrant {
   #tellWritten(): void {
     const { status, plan } = this.transfer;
     if (status !== 'succeeded' || plan.operation === 'compare') return;
-    this.#around.written(writingOf(this.transfer));
+    this.#context.written(writingOf(this.transfer));
   }
 
   /** It is over for this daemon, and left to the next. */
@@ -476,7 +435,7 @@ export class ActiveTransfer implements Entrant {
     this.#entry.takeBackBegin(is !== 'held' && is !== 'waiting' && is !== 'starting');
     this.transfer.suspend();
     this.#leave();
-    this.#around.feed.publish('status', this.transfer);
+    this.#context.feed.publish('status', this.transfer);
     this.#place.release();
   }
 
@@ -487,20 +446,7 @@ export class ActiveTransfer implements Entrant {
   #leave(): void {
     this.#state = LEFT;
     this.transfer.place = undefined;
-    this.#around.left(this);
+    this.#context.left(this);
     for (const done of this.#waiting) done();
   }
-}
-
-function sourceIncomplete(): Problem {
-  const detail =
-    'The upload that it waited for was cut short, so that its source is incomplete: upload that ' +
-    'again, then send the transfer again.';
-  return new Problem('source_incomplete', detail);
-}
-
-/** The devices whose bytes decide what comes of it. */
-function readDevices({ operation, source, destination }: TransferPlan): Device[] {
-  if (operation === 'fill') return [];
-  return operation === 'compare' ? [source, destination] : [source];
 }

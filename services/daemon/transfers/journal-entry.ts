@@ -13,9 +13,9 @@ import {
   keyOf,
   keysOf,
   rowsOf,
-  type SourceState,
   unsettledRows,
 } from './rows.ts';
+import type { SourceState } from './source-state.ts';
 import type { Change, Outcome, Transfer } from './transfer.ts';
 
 /** Whether the journal has a transfer. */

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { Problem } from '../../http/problems/problem.ts';
 import type { Ticket } from '../order/scheduler.ts';
 import { transferLane, type Work, type WorkQueue } from '../order/work-queue.ts';
 import { accessesOf } from './accesses.ts';
@@ -60,9 +61,13 @@ export class OrderPlace {
     return this.#ticket?.readsTransient === true;
   }
 
-  /** Whether an upload that it waited for has left its source incomplete. */
-  get torn(): boolean {
-    return this.#ticket?.torn === true;
+  /** Why it must not run though its turn has come: an upload that it waited for was cut short. */
+  get problem(): Problem | undefined {
+    if (this.#ticket?.torn !== true) return undefined;
+    const detail =
+      'The upload that it waited for was cut short, so that its source is incomplete: upload that ' +
+      'again, then send the transfer again.';
+    return new Problem('source_incomplete', detail);
   }
 
   get waitingFor(): WaitingFor {

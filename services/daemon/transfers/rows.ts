@@ -8,6 +8,7 @@ import { DEVICE_KINDS } from '../engines/records.ts';
 import type { Rows } from '../journal/store.ts';
 import { transferRequestSchema } from './request-schema.ts';
 import { ENDS } from './schema.ts';
+import type { SourceState } from './source-state.ts';
 import type { Change, Outcome, Transfer } from './transfer.ts';
 
 /**
@@ -150,15 +151,6 @@ export const endedSchema = z.object({
     })
     .nullable(),
 });
-
-/** What is known of a transfer's source when it is accepted. */
-export interface SourceState {
-  bootId: string;
-  /** Its bytes would outlive a power failure. */
-  persistent: boolean;
-  /** Work that a crash forgets is still to write it. */
-  unsettled: boolean;
-}
 
 /**
  * @param source undefined for a transfer that is over

@@ -6,9 +6,9 @@ import { TransferIds } from '../../base/transfer-ids.ts';
 import { seesTransfersOf, type Viewer } from '../../http/access/visibility.ts';
 import { Problem, withMembers } from '../../http/problems/problem.ts';
 import { type About, Acceptor, type Created, type NewTransfer } from './acceptance.ts';
-import type { Surroundings } from './active.ts';
 import { ActiveTransfers } from './active-transfers.ts';
 import { Archive } from './archive.ts';
+import type { TransferContext } from './context.ts';
 import { documentFor } from './document.ts';
 import { EarlierTransfers } from './earlier.ts';
 import { Feed } from './feed.ts';
@@ -29,7 +29,7 @@ const KEEP_CLOCK_EVERY_MS = 600_000;
 
 /** With a small heap, fewer finished transfers and fewer keys are kept. */
 export type TransferServiceOptions = Omit<
-  Surroundings,
+  TransferContext,
   'archive' | 'feed' | 'interrupting' | 'accepted' | 'left' | 'finished' | 'keep'
 > &
   HeapOptions;
