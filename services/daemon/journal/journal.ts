@@ -1,17 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyBaseLogger } from 'fastify';
-import { OutcomeUnknown, type Problem, retryLater } from '../../http/problems/problem.ts';
+import { OutcomeUnknown, type Problem } from '../../http/problems/problem.ts';
 import { BATCH_KEY, batchRow } from './batch-row.ts';
+import { diskProblem } from './disk-problem.ts';
 import type { Mark } from './doubt.ts';
+import {
+  type Acceptance,
+  absent,
+  type Entry,
+  giveUpFacts,
+  isUrgent,
+  refuseAcceptances,
+  rowsOf,
+} from './entries.ts';
 import { FORMAT, FORMAT_KEY } from './format.ts';
-import { causeOf, type Rows, type Store } from './store.ts';
+import type { Rows, Store } from './store.ts';
 import type { CommitMark } from './watermark.ts';
 
-/** How long what is in no hurry may wait for company, in milliseconds. */
+/** How long notes may wait to be written together with other rows, in milliseconds. */
 const LAZY_MS = 1000;
-/** How long to leave a disk alone that could not be written, in milliseconds. */
+/** How long after a failed write the disk is tried again, in milliseconds. */
 const RETRY_MS = 1000;
-const RETRY_AFTER_SECONDS = 5;
 
 /** Hears of what is worth counting. */
 export interface JournalObserver {
@@ -33,36 +42,10 @@ export interface JournalOptions {
   observer: JournalObserver;
 }
 
-/** Rows that count only once their batch is committed. */
-interface Acceptance {
-  kind: 'acceptance';
-  rows: Rows;
-  accepted(): void;
-  refused(problem: Problem): void;
-  /** Called if it cannot be known for now whether they count. */
-  undecided(problem: Problem): void;
-}
-
-/** Rows of what has happened already: they are written again and again until they are there. */
-interface Fact {
-  kind: 'fact';
-  rows: Rows;
-  /** @param kept whether they are on disk, or it is marked there that they are missing */
-  done(kept: boolean): void;
-}
-
-/** Rows that a crash may lose. */
-interface Note {
-  kind: 'note';
-  rows: Rows;
-}
-
-type Entry = Acceptance | Fact | Note;
-
-/** What the journal is at. */
+/** What the journal is doing. */
 type State =
   | { is: 'idle' }
-  | { is: 'resting'; timer: NodeJS.Timeout }
+  | { is: 'scheduled'; timer: NodeJS.Timeout }
   | { is: 'writing'; done: Promise<void> };
 
 /**
@@ -144,7 +127,7 @@ export class Journal {
     if (this.#trouble !== undefined) return Promise.reject(this.#trouble);
     return new Promise((accepted, refused) => {
       this.#queue.push({ kind: 'acceptance', rows, accepted, refused, undecided });
-      this.#hurry();
+      this.#writeNow();
     });
   }
 
@@ -174,7 +157,7 @@ export class Journal {
     }
     return new Promise((done) => {
       this.#queue.push({ kind: 'fact', rows, done });
-      this.#hurry();
+      this.#writeNow();
     });
   }
 
@@ -191,7 +174,7 @@ export class Journal {
   /** Writes rows soon; a crash may lose them. */
   writeSoon(rows: Rows): void {
     this.#queue.push({ kind: 'note', rows });
-    this.#rest(LAZY_MS);
+    this.#writeLater(LAZY_MS);
   }
 
   /** Takes rows away soon. */
@@ -209,14 +192,14 @@ export class Journal {
   stopWaiting(): void {
     this.#patient = false;
     if (this.#trouble === undefined) return;
-    this.#tellUndecided(this.#trouble);
+    this.#reportUndecided(this.#trouble);
     this.#giveUpFacts(this.#mark.set);
   }
 
   /** Writes what is left, as far as the disk takes it, and closes. */
   async close(): Promise<void> {
     this.#closed = true;
-    if (this.#state.is === 'resting') clearTimeout(this.#state.timer);
+    if (this.#state.is === 'scheduled') clearTimeout(this.#state.timer);
     if (this.#state.is === 'writing') await this.#state.done;
     if (this.#queue.length > 0) await this.#writeBatch();
     const rows = this.#queue.reduce((sum, entry) => sum + entry.rows.size, 0);
@@ -227,10 +210,10 @@ export class Journal {
     await this.#mark.close();
   }
 
-  /** Writes as soon as all of this tick have come along. A disk in trouble is left alone. */
-  #hurry(): void {
+  /** Writes at the end of this tick, with all that it brings. A disk in trouble is tried again later. */
+  #writeNow(): void {
     if (this.#trouble !== undefined || this.#state.is === 'writing') return;
-    if (this.#state.is === 'resting') clearTimeout(this.#state.timer);
+    if (this.#state.is === 'scheduled') clearTimeout(this.#state.timer);
     this.#state = {
       is: 'writing',
       done: new Promise((resolve) => {
@@ -239,20 +222,20 @@ export class Journal {
     };
   }
 
-  #rest(ms: number): void {
+  #writeLater(ms: number): void {
     if (this.#closed || this.#state.is !== 'idle') return;
     const timer = setTimeout(() => {
       this.#state = { is: 'writing', done: this.#write() };
     }, ms);
-    this.#state = { is: 'resting', timer: timer.unref() };
+    this.#state = { is: 'scheduled', timer: timer.unref() };
   }
 
   async #write(): Promise<void> {
     let written = await this.#writeBatch();
     while (written && this.#queue.some(isUrgent)) written = await this.#writeBatch();
     this.#state = { is: 'idle' };
-    if (!written) this.#rest(RETRY_MS);
-    else if (this.#queue.length > 0) this.#rest(LAZY_MS);
+    if (!written) this.#writeLater(RETRY_MS);
+    else if (this.#queue.length > 0) this.#writeLater(LAZY_MS);
   }
 
   /** Writes one batch of all there is. @returns whether it could */
@@ -306,37 +289,23 @@ export class Journal {
 
   /** @param entries of a batch that may be on disk all the same, in whole or in part */
   async #failed(error: unknown, entries: Entry[]): Promise<void> {
-    const problem = problemOf(error);
+    const problem = diskProblem(error);
     if (this.#trouble === undefined) this.#log.error({ err: error }, 'journal: cannot be written');
-    if (this.#trouble !== undefined || !this.#patient) this.#tellUndecided(problem);
+    if (this.#trouble !== undefined || !this.#patient) this.#reportUndecided(problem);
     this.#trouble = problem;
     this.#observer.failed();
-    const left: Entry[] = [];
-    for (const entry of [...entries, ...this.#queue]) {
-      if (entry.kind === 'acceptance') {
-        left.push({ kind: 'note', rows: absent(entry.rows.keys()) });
-        entry.refused(problem);
-      } else {
-        left.push(entry);
-      }
-    }
-    this.#queue = left;
-    if (!left.some(({ kind }) => kind === 'fact')) return;
+    this.#queue = refuseAcceptances([...entries, ...this.#queue], problem);
+    if (!this.#queue.some(({ kind }) => kind === 'fact')) return;
     const marked = await this.#makeMark();
     if (marked || !this.#patient) this.#giveUpFacts(marked);
   }
 
-  #tellUndecided(problem: Problem): void {
+  #reportUndecided(problem: Problem): void {
     for (const { undecided } of this.#undecided) undecided(problem);
   }
 
-  /** Lets go on what waits for its rows; they are still written if they can be. */
   #giveUpFacts(kept: boolean): void {
-    this.#queue = this.#queue.map((entry) => {
-      if (entry.kind !== 'fact') return entry;
-      entry.done(kept);
-      return { kind: 'note', rows: entry.rows };
-    });
+    this.#queue = giveUpFacts(this.#queue, kept);
   }
 
   /** @returns whether it is marked on disk that rows are missing */
@@ -362,37 +331,4 @@ export class Journal {
       this.#log.warn({ err: error }, 'journal: journal.trust could not be cleared');
     }
   }
-}
-
-function isUrgent({ kind }: Entry): boolean {
-  return kind !== 'note';
-}
-
-/** All rows of a batch; later ones replace earlier ones. */
-function rowsOf(entries: Entry[]): Map<string, string | undefined> {
-  return new Map(entries.flatMap(({ rows }) => [...rows]));
-}
-
-/** Rows that take away what has these keys. */
-function absent(keys: Iterable<string>): Rows {
-  return new Map(Array.from(keys, (key) => [key, undefined]));
-}
-
-/** What LevelDB and Node call a disk that has no more room; Node has no name for EDQUOT. */
-const NO_ROOM = /No space left|ENOSPC|Disk quota exceeded|system error -122|File too large|EFBIG/i;
-
-function problemOf(error: unknown): Problem {
-  const cause = causeOf(error);
-  const full = NO_ROOM.test(cause);
-  const what = cause
-    .replace(/, \w+$/, '')
-    .replace(/^.*: /, '')
-    .trim();
-  const remedy = full ? 'free some space' : 'check the disk and its mount';
-  return retryLater(
-    full ? 'storage_full' : 'journal_unavailable',
-    `The journal in the state directory cannot be written (${what}), and nothing is accepted ` +
-      `that has to be kept in it: ${remedy}, then retry.`,
-    RETRY_AFTER_SECONDS,
-  );
 }
