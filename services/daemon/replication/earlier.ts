@@ -4,13 +4,8 @@ import type { FastifyBaseLogger } from 'fastify';
 import { Problem } from '../../http/problems/problem.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { Row, StoredRows } from '../journal/stored-rows.ts';
-import {
-  type EarlierReplication,
-  hasLeftInconsistent,
-  hasNotEnded,
-  idOf,
-  readReplications,
-} from './rows.ts';
+import { type EarlierReplication, readReplications } from './read-rows.ts';
+import { hasLeftInconsistent, hasNotEnded, idOf } from './rows.ts';
 
 /** How many rows are read in one turn of the event loop: some milliseconds. */
 const SLICE = 200;

@@ -2,7 +2,7 @@
 import type { Written } from '../devices/written.ts';
 import { isDurable } from './consistency.ts';
 import { InconsistentRanges } from './inconsistent.ts';
-import type { EarlierReplication } from './rows.ts';
+import type { EarlierReplication } from './read-rows.ts';
 
 /** How many ranges are kept. Later writes are ignored: more stays marked as inconsistent than is. */
 const MAX_WRITES = 1000;

@@ -6,8 +6,8 @@ import type { Row, StoredRows } from '../journal/stored-rows.ts';
 import { EarlierReplications } from './earlier.ts';
 import { EarlyWrites } from './early-writes.ts';
 import type { OverwrittenRows } from './overwritten-rows.ts';
+import type { EarlierReplication } from './read-rows.ts';
 import type { Replication } from './replication.ts';
-import type { EarlierReplication } from './rows.ts';
 import type { ReplicationStore } from './store.ts';
 
 /** Puts the replications of earlier daemons into the store: first what is unfinished, then the others, slice by slice. */

@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from 'zod';
 import type { ByteRange } from '../../base/byte-range.ts';
-import { Problem } from '../../http/problems/problem.ts';
+import type { Problem } from '../../http/problems/problem.ts';
 import { problemCodeSchema } from '../../http/problems/schema.ts';
-import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { Rows } from '../journal/store.ts';
-import type { Row } from '../journal/stored-rows.ts';
-import { Shared } from '../transfers/record.ts';
 import { deviceRecord, deviceSchema } from '../transfers/rows.ts';
 import { ENDS } from '../transfers/schema.ts';
 import { PART_BLOCKS } from './block-set.ts';
-import type { Mark } from './consistency.ts';
-import { InconsistentCopy } from './inconsistent.ts';
-import { type Outcome, Replication, type Settings } from './replication.ts';
-import { CONSISTENCIES, MAX_BLOCKS, replicationRequestSchema } from './schema.ts';
+import type { InconsistentCopy } from './inconsistent.ts';
+import type { Outcome, Replication, Settings } from './replication.ts';
+import { CONSISTENCIES, replicationRequestSchema } from './schema.ts';
 
 /**
  * A replication's rows in the journal, under `replication/` and its id: what was accepted; its changed
@@ -23,9 +19,10 @@ import { CONSISTENCIES, MAX_BLOCKS, replicationRequestSchema } from './schema.ts
  */
 const KEY = /^replication\/([0-9a-f-]{36})\/(\w+)$/;
 const keyOf = (id: string, part: string) => `replication/${id}/${part}`;
-const COPIED = 'copied_';
-/** The transfer's id follows. */
-const COPY = 'copy_';
+/** Begins the name of a part; its number follows. */
+export const COPIED = 'copied_';
+/** The same; the transfer's id follows. */
+export const COPY = 'copy_';
 /** Parts that a replication has at most once, without its progress. */
 const ONCE = [
   'accepted',
@@ -41,6 +38,12 @@ export function idOf(key = ''): string | undefined {
   return KEY.exec(key)?.[1];
 }
 
+/** @returns the replication's id and the part of a row's key; empty if it is none of a replication */
+export function partsOf(key: string): [id: string, part: string] {
+  const [, id = '', part = ''] = KEY.exec(key) ?? [];
+  return [id, part];
+}
+
 /** @param keys all of one replication */
 export function hasNotEnded(keys: readonly string[]): boolean {
   return !keys.some((key) => key.endsWith('/ended'));
@@ -50,7 +53,7 @@ export function hasLeftInconsistent(keys: readonly string[]): boolean {
   return keys.some((key) => key.endsWith('/inconsistent') || key.includes(`/${COPY}`));
 }
 
-const acceptedSchema = z.object({
+export const acceptedSchema = z.object({
   request: replicationRequestSchema,
   destination: deviceSchema,
   request_id: z.string(),
@@ -62,7 +65,7 @@ const acceptedSchema = z.object({
   accepted_elapsed_ms: z.number(),
 });
 
-const changedSchema = z.object({
+export const changedSchema = z.object({
   number: z.int().min(1),
   bytes_per_second: replicationRequestSchema.shape.bytes_per_second,
   priority: replicationRequestSchema.shape.priority,
@@ -70,7 +73,7 @@ const changedSchema = z.object({
   labels: z.record(z.string(), z.string()),
 });
 
-const progressSchema = z.object({
+export const progressSchema = z.object({
   round: z.int().min(0),
   consistency: z.enum(CONSISTENCIES),
   equal: z.int().min(0),
@@ -79,7 +82,7 @@ const progressSchema = z.object({
   started_ms: z.number().nullable(),
 });
 
-const endedSchema = progressSchema.extend({
+export const endedSchema = progressSchema.extend({
   status: z.enum(ENDS),
   error: z
     .object({ code: problemCodeSchema, detail: z.string(), status: z.int().optional() })
@@ -90,11 +93,11 @@ const endedSchema = progressSchema.extend({
   finished_elapsed_ms: z.number(),
 });
 
-const rangesSchema = z
+export const rangesSchema = z
   .array(z.tuple([z.int().min(0), z.int().min(1)]))
   .transform((ranges) => ranges.map(([offset, size]): ByteRange => ({ offset, size })));
 
-const copySchema = z.object({ destination: deviceSchema, ranges: rangesSchema });
+export const copySchema = z.object({ destination: deviceSchema, ranges: rangesSchema });
 
 export function acceptedRows({ id, request, destination, origin, accepted }: Replication): Rows {
   const row: z.input<typeof acceptedSchema> = {
@@ -204,138 +207,4 @@ function progressRecord({ progress, startedMs }: Replication): z.input<typeof pr
 
 function errorRecord({ code, message, options: { status } }: Problem) {
   return { code, detail: message, ...(status !== undefined && { status }) };
-}
-
-/** A replication that an earlier daemon accepted. */
-export interface EarlierReplication {
-  replication: Replication;
-  /** What it left inconsistent and nothing has written since. */
-  inconsistent: ByteRange[];
-  /** Copies of its bytes that are inconsistent, too. */
-  copies: Mark[];
-}
-
-/**
- * Reads the replications of earlier daemons, each with its device as it was then.
- *
- * @param rows in the order of their keys
- * @param onUnreadable receives the key of each row that this version cannot read, and keeps
- */
-export function readReplications(
-  rows: Iterable<Row>,
-  clock: ElapsedClock,
-  onUnreadable: (key: string) => void,
-): EarlierReplication[] {
-  const replications = new Map<string, Replication>();
-  const inconsistent = new Map<string, ByteRange[]>();
-  const copies = new Map<string, Mark[]>();
-  const shared = new Shared();
-  for (const [key, text] of rows) {
-    const [, id = '', part = ''] = KEY.exec(key) ?? [];
-    const known = replications.get(id);
-    const row = part.startsWith(COPIED) ? text : parseJson(text);
-    if (part === 'accepted') {
-      const replication = readAccepted(id, row, clock, shared);
-      if (replication === undefined) onUnreadable(key);
-      else replications.set(id, replication);
-    } else if (part === 'inconsistent' || part === 'overwritten') {
-      const { data } = rangesSchema.safeParse(row);
-      if (data === undefined) onUnreadable(key);
-      else inconsistent.set(id, data);
-    } else if (part.startsWith(COPY)) {
-      const { data } = copySchema.safeParse(row);
-      if (data === undefined || known === undefined) onUnreadable(key);
-      else {
-        const copyId = part.slice(COPY.length).replaceAll('_', '-');
-        const copy = new InconsistentCopy(copyId, known, shared.device(data.destination));
-        copies.set(id, [...(copies.get(id) ?? []), { copy, ranges: data.ranges }]);
-      }
-    } else if (known === undefined || !readPart(known, part, row)) {
-      onUnreadable(key);
-    }
-  }
-  return Array.from(replications.values(), (replication) => {
-    const { request, progress } = replication;
-    // Unfinished ones, and those of earlier versions, have no row of it.
-    const all = [{ offset: request.dst_offset, size: request.size }];
-    const ranges = inconsistent.get(replication.id) ?? all;
-    return {
-      replication,
-      inconsistent: progress.consistency === 'inconsistent' ? ranges : [],
-      copies: copies.get(replication.id) ?? [],
-    };
-  });
-}
-
-function readAccepted(
-  id: string,
-  row: unknown,
-  clock: ElapsedClock,
-  shared: Shared,
-): Replication | undefined {
-  const { data } = acceptedSchema.safeParse(row);
-  if (data === undefined) return undefined;
-  const { request, destination, request_id: requestId, client, key, ...rest } = data;
-  const { traceparent, tracestate, accepted_ms: wallMs, accepted_elapsed_ms: elapsedMs } = rest;
-  const trace =
-    traceparent === undefined
-      ? undefined
-      : { traceparent, ...(tracestate !== undefined && { tracestate }) };
-  const origin = { requestId, client, key: key ?? undefined, trace };
-  const device = shared.device(destination);
-  return new Replication(id, request, device, origin, clock, { elapsedMs, wallMs });
-}
-
-/** @returns whether it could be read */
-function readPart(replication: Replication, part: string, row: unknown): boolean {
-  const { progress } = replication;
-  // The row of its end has everything.
-  if (replication.over) return true;
-  if (part.startsWith(COPIED)) {
-    const number = Number(part.slice(COPIED.length));
-    if (!(number <= MAX_BLOCKS / PART_BLOCKS)) return false;
-    progress.copied.restore(number, row as string);
-    return true;
-  }
-  if (part === 'changed_0' || part === 'changed_1') {
-    const { data } = changedSchema.safeParse(row);
-    if (data !== undefined && data.number > replication.changes) {
-      const { number, timeout_ms, ...settings } = data;
-      replication.changes = number;
-      replication.settings = { ...settings, timeout_ms: timeout_ms ?? undefined };
-    }
-    return data !== undefined;
-  }
-  const schema = part === 'ended' ? endedSchema : progressSchema;
-  const { data } = schema.safeParse(row);
-  if (data === undefined || !['ended', 'progress'].includes(part)) return false;
-  progress.round = data.round;
-  progress.consistency = data.consistency;
-  progress.equal = data.equal;
-  progress.writes = data.writes;
-  progress.bytesOnWire = data.bytes_on_wire;
-  replication.startedMs = data.started_ms ?? undefined;
-  if ('status' in data) readEnd(replication, data as z.output<typeof endedSchema>);
-  return true;
-}
-
-function readEnd(replication: Replication, ended: z.output<typeof endedSchema>): void {
-  const { status, error, copied, finished_ms, finished_elapsed_ms, started_ms } = ended;
-  const options = error?.status === undefined ? {} : { status: error.status };
-  replication.progress.copied.forget(copied);
-  replication.finish({
-    status,
-    error: error === null ? undefined : new Problem(error.code, error.detail, options),
-    startedMs: started_ms ?? undefined,
-    finishedMs: finished_ms,
-    finishedElapsedMs: finished_elapsed_ms,
-  });
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

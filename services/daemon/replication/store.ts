@@ -10,8 +10,8 @@ import type { Device } from '../devices/device.ts';
 import type { Writing, Written } from '../devices/written.ts';
 import { ConsistencyMap, type Mark } from './consistency.ts';
 import type { Inconsistent, Writer } from './inconsistent.ts';
+import type { EarlierReplication } from './read-rows.ts';
 import type { Replication } from './replication.ts';
-import type { EarlierReplication } from './rows.ts';
 import type { ReplicationListQuery, ReplicationRequest } from './schema.ts';
 
 // The package is CommonJS: its class is a property of what Node imports as the default.
