@@ -351,6 +351,75 @@ TEST(bad_memory_that_nobody_read_fails_no_job_and_is_told)
 	context_close(&context);
 }
 
+/*
+ * A thread may be told of bad memory while another one closes the device, and its signal handler
+ * may have found the device before. Here it is held up at the device's first byte, which faults.
+ */
+static struct device *unreadable;
+static _Atomic bool handler_at_device, handler_may_go_on, device_forgotten;
+
+static void hold_up_the_handler(int signal)
+{
+	(void)signal;
+	atomic_store(&handler_at_device, true);
+	while (!atomic_load(&handler_may_go_on))
+		usleep(1000);
+	SYS(mprotect(unreadable, sizeof(*unreadable), PROT_READ | PROT_WRITE));
+}
+
+static void *be_told_of_bad_memory(void *page)
+{
+	fault_address = page;
+	tell_of_bad_memory(&stream_kernels[0], page, page, 0);
+	return NULL;
+}
+
+static void *forget_device(void *unused)
+{
+	(void)unused;
+	sigbus_forget(unreadable);
+	atomic_store(&device_forgotten, true);
+	return NULL;
+}
+
+TEST(a_device_is_not_freed_while_a_signal_handler_is_at_it)
+{
+	struct context context = context_open(1);
+	struct file a = file_make(scratch(), "a", 4096);
+	void *memory = mmap(NULL, sizeof(*unreadable), PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pthread_t told, forgets;
+
+#ifdef __SANITIZE_THREAD__
+	SKIP("the sanitizer itself reads the byte, and takes no signal there");
+#endif
+	unreadable = SYS(memory);
+	unreadable->base = a.bytes;
+	unreadable->size = a.size;
+	sigbus_watch(unreadable);
+	signal(SIGSEGV, hold_up_the_handler);
+	SYS(mprotect(memory, sizeof(*unreadable), PROT_NONE));
+
+	CHECK_EQ(pthread_create(&told, NULL, be_told_of_bad_memory, a.bytes), 0);
+	while (!atomic_load(&handler_at_device))
+		usleep(1000);
+	CHECK_EQ(pthread_create(&forgets, NULL, forget_device, NULL), 0);
+	usleep(100000);
+	CHECK(!atomic_load(&device_forgotten));
+	atomic_store(&handler_may_go_on, true);
+	pthread_join(told, NULL);
+	pthread_join(forgets, NULL);
+	CHECK_EQ(unreadable->bad_count, 1);
+
+	/* Nor does the handler find it afterwards. */
+	context_close(&context);
+	signal(SIGBUS, SIG_IGN);
+	context = context_open(1);
+	be_told_of_bad_memory(a.bytes);
+	CHECK_EQ(unreadable->bad_count, 1);
+	context_close(&context);
+}
+
 TEST(what_a_fault_means_for_each_kind_of_device)
 {
 	struct file a = file_make(scratch(), "a", 8192);

@@ -40,6 +40,9 @@ static struct {
 	_Atomic uint64_t size;
 } slots[SLOTS];
 
+/* Handlers that may be at a device that they found in a slot */
+static _Atomic unsigned int handlers;
+
 static pthread_mutex_t slots_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t install_lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned int users;
@@ -61,7 +64,10 @@ void sigbus_watch(struct device *device)
 	pthread_mutex_unlock(&slots_lock);
 }
 
-/* To be called before the device is unmapped. */
+/*
+ * To be called before the device is unmapped. When it returns, no handler is at the device any
+ * more, and no slot is free that a handler still reads.
+ */
 void sigbus_forget(const struct device *device)
 {
 	pthread_mutex_lock(&slots_lock);
@@ -69,6 +75,9 @@ void sigbus_forget(const struct device *device)
 		if (atomic_load(&slots[n].device) == device)
 			atomic_store(&slots[n].device, NULL);
 	}
+	/* One that comes from now on does not find the device. */
+	while (atomic_load(&handlers))
+		sched_yield();
 	pthread_mutex_unlock(&slots_lock);
 }
 
@@ -98,17 +107,20 @@ static void note_bad(struct device *device, uint64_t offset, uint64_t size)
 static bool note_bad_memory(const siginfo_t *info)
 {
 	uint64_t granule = UINT64_C(1) << (info->si_addr_lsb < 12 ? 12 : info->si_addr_lsb);
+	bool found = false;
 
-	for (unsigned int n = 0; n < SLOTS; n++) {
+	atomic_fetch_add(&handlers, 1);
+	for (unsigned int n = 0; n < SLOTS && !found; n++) {
 		struct device *device = atomic_load(&slots[n].device);
 		uint64_t offset = (uintptr_t)info->si_addr - atomic_load(&slots[n].base);
 
 		if (!device || offset >= atomic_load(&slots[n].size))
 			continue;
 		note_bad(device, offset & ~(granule - 1), granule);
-		return true;
+		found = true;
 	}
-	return false;
+	atomic_fetch_sub(&handlers, 1);
+	return found;
 }
 
 /* As if our handler had never been there */
