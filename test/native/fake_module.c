@@ -153,6 +153,8 @@ static bool advance(struct request *request)
 		break;
 	case FATE_HANG:
 		request->hung = true;
+		if (fake.hang_ms)
+			request->deadline = now_ns() + fake.hang_ms * UINT64_C(1000000);
 		break;
 	case FATE_UNSETTLED:
 		break;

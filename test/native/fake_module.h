@@ -48,6 +48,7 @@ struct fake_module {
 	_Atomic uint32_t channels;
 	_Atomic uint32_t record_size;   /* before the engine is opened */
 	_Atomic uint32_t max_queued;
+	_Atomic uint32_t hang_ms;       /* when what hangs is timed out; 0: by its own limit */
 	_Atomic bool settle;            /* what hung comes to its end */
 	_Atomic int64_t gone;           /* this region's device is; -1: none */
 	/* What it counts */

@@ -611,7 +611,7 @@ static void has_more_time(enum fate fate, uint32_t timeout_ms)
 		fake.fate = wait;
 	else
 		doom(1, fate);
-	job.timeout_ms = 300;
+	job.timeout_ms = 1000;
 	CHECK_EQ(submit_one(&dma.context, job, 0, 0, 4096), 0);
 	while (!fake.in_flight)
 		usleep(100);
@@ -653,15 +653,14 @@ static enum fate hang_low(const struct fake_operation *operation)
 TEST(dma_job_is_held_until_it_is_settled)
 {
 	struct dma_context dma = dma_context_open(4 * MIB);
-	struct dma_shim_job job = dma_job(1, &dma.a, &dma.b);
 	struct dma_shim_completion done;
 
 	random_fill(dma.a.bytes, MIB);
 	fake.settle = false;
 	fake.fate = hang_low;
-	job.timeout_ms = 10;
-	CHECK_EQ(submit_one(&dma.context, job, 0, 0, 4096), 0);
-	while (!fake.in_flight)
+	fake.hang_ms = 10;
+	CHECK_EQ(submit_one(&dma.context, dma_job(1, &dma.a, &dma.b), 0, 0, 4096), 0);
+	while (!fake.operations)
 		usleep(100);
 	usleep(30000);
 	CHECK_EQ(submit_one(&dma.context, dma_job(2, &dma.a, &dma.b), MIB, MIB, MIB), 0);
@@ -708,15 +707,17 @@ TEST(dma_records_may_grow)
 static void is_held(enum fate fate, int status, uint32_t retries)
 {
 	struct dma_context dma = dma_context_open(4 * MIB);
-	struct dma_shim_job job = dma_job(1, &dma.a, &dma.b);
 	struct dma_shim_completion done;
 	uint32_t before = fake.submissions;
 
 	random_fill(dma.a.bytes, MIB);
 	fake.settle = false;
 	doom(1, fate | FATE_UNSETTLED);
-	job.timeout_ms = status ? 40 : 2000;
-	CHECK_EQ(submit_one(&dma.context, job, 0, 0, 4096), 0);
+	CHECK_EQ(submit_one(&dma.context, dma_job(1, &dma.a, &dma.b), 0, 0, 4096), 0);
+	while (!fake.operations)
+		usleep(100);
+	/* Its time is over if it is to fail. */
+	CHECK_EQ(dma_shim_set_timeout(dma.context.shim, 1, status ? 1 : 0), 0);
 	usleep(80000);
 	no_more_records(&dma.context);
 	CHECK_EQ(fake.submissions, before + 1);

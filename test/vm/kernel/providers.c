@@ -205,6 +205,49 @@ TEST(providers_that_complete_out_of_order)
 	lab_dma_unload();
 }
 
+/*
+ * An operation that it does not report is lost once a later one is done, and its slot in the
+ * channel cannot be used until the channel is restarted. The channel restarts before the last
+ * slot is lost.
+ */
+TEST_TIMED(providers_that_report_only_some, 120)
+{
+	enum { COUNT = 140 }; /* half of them is more than a channel has slots */
+	struct ioat_dma_segment segment = { 0, 0, 4096 };
+	struct ioat_dma_completion done = { 0 };
+	struct ioat_dma_submit submit;
+	uint32_t i, lost = 0;
+
+	begin();
+	lab_dma_load("mute=2");
+	submit = on_channel(lab_dma_channel(dma), &segment, 1);
+	submit.timeout_ms = 30000;
+	for (i = 0; i < COUNT; i++) {
+		/* the last one, behind which there is none, is reported */
+		if (i == COUNT - 1)
+			lab_dma_set("mute", 0);
+		submit.tag = i;
+		DO(ioctl(dma, IOAT_DMA_SUBMIT, &submit));
+		if (i % 2 == 0)
+			continue;
+		do {
+			done = next_completion(dma);
+			if (done.status == IOAT_DMA_DONE)
+				continue;
+			EXPECT_EQ(done.status, IOAT_DMA_FAILED);
+			EXPECT_EQ(done.error, IOAT_DMA_ERROR_LOST);
+			lost++;
+		} while (done.tag < i - 1);
+	}
+	while (done.tag < COUNT - 1)
+		done = next_completion(dma);
+	EXPECT_EQ(done.status, IOAT_DMA_DONE);
+	printf("    %u of %d were lost, with %d recoveries\n", lost, COUNT,
+	       (int)channel_info(dma, submit.channel).out_recoveries);
+	EXPECT(lost > 0);
+	lab_dma_unload();
+}
+
 /* Takes the module's own small copies, and never that of a caller. */
 TEST(providers_that_never_have_room)
 {

@@ -2,8 +2,8 @@
 /*
  * lab_dma - a DMA channel in software, on the platform bus, that plays the providers which
  * ioatdma is not: one without room, one that completes out of order, one whose errors only
- * tx_status shows, one that says "aborted" before its hardware has stopped, one that cannot
- * be stopped. By default it behaves.
+ * tx_status shows, one that reports some operations never, one that says "aborted" before its
+ * hardware has stopped, one that cannot be stopped. By default it behaves.
  */
 #include <linux/delay.h>
 #include <linux/dma-mapping.h>
@@ -41,6 +41,10 @@ static uint silent_error;
 module_param(silent_error, uint, 0644);
 MODULE_PARM_DESC(silent_error, "do not copy the N-th operation from now; only tx_status says so");
 
+static uint mute;
+module_param(mute, uint, 0644);
+MODULE_PARM_DESC(mute, "copy, and report only every N-th operation");
+
 static uint early_abort;
 module_param(early_abort, uint, 0644);
 MODULE_PARM_DESC(early_abort, "report what it has as aborted, and copy it that many ms later");
@@ -77,6 +81,7 @@ static struct {
 	struct list_head submitted;
 	struct list_head issued;
 	unsigned int count;
+	unsigned int completed;
 	dma_cookie_t failed;
 } lab;
 
@@ -179,6 +184,7 @@ static bool fails_silently(void)
 /* No IOMMU is before the platform bus: a DMA address is a physical one. */
 static void lab_complete(struct lab_op *op)
 {
+	unsigned int every = READ_ONCE(mute);
 	bool fails = fails_silently();
 
 	if (!fails)
@@ -188,8 +194,9 @@ static void lab_complete(struct lab_op *op)
 		lab.failed = op->tx.cookie;
 	lab.chan.completed_cookie = op->tx.cookie;
 	lab.count--;
+	lab.completed++;
 	spin_unlock_bh(&lab.lock);
-	if (!op->aborted)
+	if (!op->aborted && (!every || lab.completed % every == 0))
 		lab_report(op, DMA_TRANS_NOERROR);
 	kfree(op);
 }
