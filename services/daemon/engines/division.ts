@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { SegmentList } from '../../base/segments.ts';
-import type { Engine, JobListener } from './engine.ts';
+import type { Engine } from './engine.ts';
+import type { JobListener } from './jobs-in-flight.ts';
 import type { Completion, Job } from './records.ts';
 
 type Submitter = Pick<Engine, 'submit' | 'cancel'>;

@@ -2,11 +2,11 @@
 
 import { constants } from 'node:os';
 import { type Context, check, loadShim, type Shim, ShimError } from '../../base/native/shim.ts';
-import { Slots } from '../../base/slots.ts';
 import { type EngineName, PERSISTENCE, type Persistence } from '../../base/vocabulary.ts';
 import { JobBatch } from './batch.ts';
 import { CompletionStream, failedCompletion } from './completions.ts';
 import { DmaModule, type DmaPort } from './dma-module.ts';
+import { type JobListener, JobsInFlight } from './jobs-in-flight.ts';
 import { type DeviceSpec, type OpenedDevice, OpenedDevices } from './opened-devices.ts';
 import {
   COMPLETION_SIZE,
@@ -49,30 +49,6 @@ export interface Storage {
 /** How long brief jobs may take in a turn of the event loop, in milliseconds: all others wait. */
 const TURN_MS = 2;
 
-/** More jobs than can be in flight; and what is left of a tag's 53 bits, to count jobs. */
-const MAX_PLACES = 2 ** 20;
-const MAX_SUBMITTED = 2 ** 32;
-
-/** What hears of a job. */
-export interface JobListener {
-  /** @param bytesByCpu of a job that both engines share */
-  progress?(bytesDone: number, bytesByCpu?: number): void;
-  done(completion: Completion): void;
-}
-
-interface InFlight {
-  tag: number;
-  /** Holds the job's memory for as long as the shim may touch it. */
-  job: Job;
-  listener: JobListener;
-  /**
-   * All its bytes, and those that are not copied yet as far as it told; none of one whose pace is that
-   * of a socket's other end, which says nothing about how busy the engine is.
-   */
-  size: number;
-  pending: number;
-}
-
 /**
  * The native engine: devices that are open, and jobs in flight between them. No call waits for
  * bytes to move, but for a few hundred kilobytes; completions arrive in batches on one socket, or
@@ -87,15 +63,13 @@ export class Engine {
   readonly #context: Context;
   readonly #completions: CompletionStream;
   readonly #devices: OpenedDevices;
-  #inFlight = new Slots<InFlight>();
-  readonly #pending = { cpu: 0, dma: 0 };
+  readonly #jobs = new JobsInFlight();
   readonly #batch: JobBatch;
-  /** Ends that are to be told, in this turn of the event loop or the next. */
+  /** Completions that are still to be delivered, in this turn of the event loop or the next. */
   readonly #ends: Completion[] = [];
   #turn: NodeJS.Immediate | undefined;
   /** What jobs with memory have taken of this turn, in milliseconds. */
   #taken = 0;
-  #submitted = 0;
   #closed = false;
 
   /** @throws ShimError if threads or memory are short */
@@ -107,15 +81,15 @@ export class Engine {
     this.#context = out[0];
     this.cpu = this.#readCpuInfo();
     const fd = check('dma_shim_completion_fd', this.#shim.completionFd(this.#context));
-    this.#completions = new CompletionStream(fd, (completion) => this.#deliver(completion));
+    this.#completions = new CompletionStream(fd, (completion) => this.#jobs.deliver(completion));
     this.#devices = new OpenedDevices(this.#shim, () => this.#live());
     this.#batch = new JobBatch(this.#shim, this.#devices);
     this.dmaPort = new DmaModule(this.#shim, () => this.#live(), this.#devices);
   }
 
-  /** Bytes that it has been given to copy and has not copied yet, as far as it told. */
+  /** Bytes that it is to copy and has not copied yet, by the last reports. */
   get pending(): Readonly<Record<EngineName, number>> {
-    return this.#pending;
+    return this.#jobs.pending;
   }
 
   /**
@@ -170,10 +144,7 @@ export class Engine {
   /** Lets a device go. @returns false while a job in flight names it: try again later */
   closeDevice(device: number): boolean {
     // One that waits for a socket may do so for long.
-    for (const { tag, job } of this.#inFlight) {
-      const names = job.source === device || job.destination === device;
-      if (job.descriptor !== undefined && names) this.cancel(tag);
-    }
+    for (const tag of this.#jobs.streamsOf(device)) this.cancel(tag);
     return !this.#batch.names(device) && this.#devices.close(device);
   }
 
@@ -187,13 +158,8 @@ export class Engine {
    */
   submit(job: Job, listener: JobListener): number {
     const context = this.#live();
-    const streams = job.descriptor !== undefined;
-    const size = streams ? 0 : job.segments.bytes;
-    const entry = { tag: 0, job, listener, size, pending: size };
-    const tag = this.#nextTag(this.#inFlight.add(entry));
-    entry.tag = tag;
-    this.#pending[job.engine] += size;
-    if (job.memory === undefined && !streams) this.#addToBatch(tag, job);
+    const tag = this.#jobs.add(job, listener);
+    if (job.memory === undefined && job.descriptor === undefined) this.#addToBatch(tag, job);
     else this.#submitAtOnce(context, tag, job);
     return tag;
   }
@@ -234,7 +200,8 @@ export class Engine {
   /** Stops a job at its next piece boundary; its `done` still comes. Nothing if it is over. */
   cancel(tag: number): void {
     if (this.#closed) return;
-    if (this.#batch.remove(tag)) this.#tell(failedCompletion(tag, -constants.errno.ECANCELED));
+    if (this.#batch.remove(tag))
+      this.#deliverSoon(failedCompletion(tag, -constants.errno.ECANCELED));
     else this.#shim.cancel(this.#context, tag);
   }
 
@@ -255,13 +222,7 @@ export class Engine {
     clearImmediate(this.#turn);
     this.#shim.close(this.#context);
     this.#completions.close();
-    this.#inFlight = new Slots();
-  }
-
-  /** Tells where a job's entry is, and is not given again for as long as anybody may know it. */
-  #nextTag(place: number): number {
-    this.#submitted = (this.#submitted % MAX_SUBMITTED) + 1;
-    return this.#submitted * MAX_PLACES + place;
+    this.#jobs.clear();
   }
 
   /** Freed at the end: a client may go on reading for longer than the daemon lives. */
@@ -273,7 +234,7 @@ export class Engine {
   #submitAtOnce(context: Context, tag: number, job: Job): void {
     const known = this.#devices.forShim(job);
     if (known === undefined) {
-      this.#tell(failedCompletion(tag, -constants.errno.ENXIO));
+      this.#deliverSoon(failedCompletion(tag, -constants.errno.ENXIO));
       return;
     }
     const record = Buffer.alloc(JOB_SIZE);
@@ -286,8 +247,8 @@ export class Engine {
     this.#taken += performance.now() - began;
     // The next turn has its own time, even if nothing ends in it.
     this.#takeTurn();
-    if (over !== null && status === SUBMIT_COMPLETED) this.#tell(decodeCompletion(over, 0));
-    else if (status < 0) this.#tell(failedCompletion(tag, status));
+    if (over !== null && status === SUBMIT_COMPLETED) this.#deliverSoon(decodeCompletion(over, 0));
+    else if (status < 0) this.#deliverSoon(failedCompletion(tag, status));
   }
 
   #addToBatch(tag: number, job: Job): void {
@@ -297,33 +258,32 @@ export class Engine {
   }
 
   #sendBatch(): void {
-    for (const end of this.#batch.send(this.#context)) this.#tell(end);
+    for (const end of this.#batch.send(this.#context)) this.#deliverSoon(end);
   }
 
-  /** Tells of an end, soon. */
-  #tell(end: Completion): void {
+  #deliverSoon(end: Completion): void {
     this.#ends.push(end);
     this.#takeTurn();
   }
 
-  /** Sends what there is, and tells of ends, at the end of this turn of the event loop. */
+  /** Sends what there is, and delivers completions, at the end of this turn of the event loop. */
   #takeTurn(): void {
-    this.#turn ??= setImmediate(() => this.#sendAndTell());
+    this.#turn ??= setImmediate(() => this.#sendAndDeliver());
   }
 
   /**
-   * What ends at once lets others begin that waited for it, and end at once too: they have no need
-   * of a turn each, though not of the whole daemon's time either.
+   * What ends at once lets others begin that waited for it, and end at once too: they need no turn each,
+   * but must not take all of the daemon's time either.
    */
-  #sendAndTell(): void {
-    // What comes up from here on takes another turn, unless it is dealt with in this one.
+  #sendAndDeliver(): void {
+    // What comes from here on takes another turn, unless this one still delivers it.
     this.#turn = undefined;
     this.#taken = 0;
     const until = performance.now() + TURN_MS;
     do {
       if (this.#batch.size > 0) this.#sendBatch();
       for (let end = this.#ends.shift(); end !== undefined; end = this.#ends.shift()) {
-        this.#deliver(end);
+        this.#jobs.deliver(end);
       }
       if (this.#closed) return;
     } while (this.#batch.size > 0 && performance.now() < until);
@@ -339,20 +299,5 @@ export class Engine {
       streamFrom: readU64(info, 32),
       model: cString(info.subarray(40)),
     };
-  }
-
-  #deliver(completion: Completion): void {
-    const place = completion.tag % MAX_PLACES;
-    const entry = this.#inFlight.get(place);
-    if (entry?.tag !== completion.tag) return;
-    const pending = completion.done ? 0 : Math.max(0, entry.size - completion.bytesDone);
-    this.#pending[entry.job.engine] += pending - entry.pending;
-    entry.pending = pending;
-    if (completion.done) {
-      this.#inFlight.remove(place);
-      entry.listener.done(completion);
-    } else {
-      entry.listener.progress?.(completion.bytesDone);
-    }
   }
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
 import { failedCompletion } from '../engines/completions.ts';
-import { Engine, type JobListener } from '../engines/engine.ts';
+import { Engine } from '../engines/engine.ts';
+import type { JobListener } from '../engines/jobs-in-flight.ts';
 import { type Job, withTimeout } from '../engines/records.ts';
 import type { Faults, Strike } from './faults.ts';
 

@@ -2,7 +2,8 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { SegmentList } from '../../../services/base/segments.ts';
 import { checksum } from '../../../services/daemon/devices/checksum.ts';
-import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
+import type { Engine } from '../../../services/daemon/engines/engine.ts';
+import type { JobListener } from '../../../services/daemon/engines/jobs-in-flight.ts';
 import type { Completion, Job } from '../../../services/daemon/engines/records.ts';
 import { completion, makeDevice } from '../transfers/make-transfer.ts';
 

@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { SegmentList } from '../../../services/base/segments.ts';
 import { submitDivided } from '../../../services/daemon/engines/division.ts';
-import type { JobListener } from '../../../services/daemon/engines/engine.ts';
+import type { JobListener } from '../../../services/daemon/engines/jobs-in-flight.ts';
 import { type Completion, type Job, NO_DMA } from '../../../services/daemon/engines/records.ts';
 import { completion } from '../transfers/make-transfer.ts';
 

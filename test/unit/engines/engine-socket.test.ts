@@ -17,7 +17,8 @@ import {
 import fc from 'fast-check';
 import type { Shim } from '../../../services/base/native/shim.ts';
 import { SegmentList } from '../../../services/base/segments.ts';
-import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
+import type { Engine } from '../../../services/daemon/engines/engine.ts';
+import type { JobListener } from '../../../services/daemon/engines/jobs-in-flight.ts';
 import {
   COMPLETION_SIZE,
   JOB_SIZE,

@@ -2,7 +2,8 @@
 import { pino } from 'pino';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
 import { UnflushedDevices } from '../../../services/daemon/devices/unflushed.ts';
-import type { Engine, JobListener } from '../../../services/daemon/engines/engine.ts';
+import type { Engine } from '../../../services/daemon/engines/engine.ts';
+import type { JobListener } from '../../../services/daemon/engines/jobs-in-flight.ts';
 import type { Job } from '../../../services/daemon/engines/records.ts';
 import { BATCH_KEY, readBatch } from '../../../services/daemon/journal/batch-row.ts';
 import { readClocks } from '../../../services/daemon/journal/elapsed.ts';

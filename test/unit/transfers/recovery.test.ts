@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { type Segment, SegmentList } from '../../../services/base/segments.ts';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
 import type { Writing } from '../../../services/daemon/devices/written.ts';
-import type { JobListener } from '../../../services/daemon/engines/engine.ts';
+import type { JobListener } from '../../../services/daemon/engines/jobs-in-flight.ts';
 import type { Job } from '../../../services/daemon/engines/records.ts';
 import { readClocks } from '../../../services/daemon/journal/elapsed.ts';
 import { KNOWS_CHANGES } from '../../../services/daemon/journal/format.ts';

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { HeapOptions } from '../../../services/base/heap.ts';
 import type { DmaEngine } from '../../../services/daemon/engines/dma.ts';
-import type { JobListener } from '../../../services/daemon/engines/engine.ts';
+import type { JobListener } from '../../../services/daemon/engines/jobs-in-flight.ts';
 import type { Completion, Job } from '../../../services/daemon/engines/records.ts';
 import type { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
 import { transferListQuerySchema } from '../../../services/daemon/transfers/list-schema.ts';
