@@ -1,21 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-
 import { type HeapOptions, heapShare } from '../../base/heap.ts';
-import type { Priority } from '../../base/vocabulary.ts';
 import { type Problem, retryLater } from '../../http/problems/problem.ts';
 import type { Access } from './precedence.ts';
 import { type ClientUse, Scheduler, type Ticket } from './scheduler.ts';
-
-/** What waits for its turn. */
-export interface Work {
-  kind: 'transfer' | 'upload' | 'calibration' | 'replication';
-  /** Of a transfer, or a replication. */
-  id?: string | undefined;
-  /** Whose it is, by name. */
-  client: string;
-  /** Its turn has come. */
-  start(): void;
-}
+import { type ShownWait, shownWait } from './shown-wait.ts';
+import type { Work } from './work.ts';
+import { LANE_SLOTS, LANE_WEIGHTS, TRANSFER_LANES, UPLOAD_LANE } from './work-lanes.ts';
 
 /** Work that is to be given its place in the order. */
 export interface NewWork extends Work {
@@ -34,42 +24,6 @@ export interface NewWork extends Work {
   after?: readonly Ticket<Work>[];
 }
 
-/** Why work has not started, as its client sees it. */
-export type Wait =
-  /** For these transfers of the client, and perhaps for work of others. */
-  | { reason: 'order'; transfers: string[] }
-  | { reason: 'upload' }
-  | { reason: 'slot' }
-  | { reason: 'rate'; seconds: number };
-
-/** How many transfers {@link Wait} names. */
-const MAX_NAMED = 10;
-
-/** Up to this size a transfer is small, and does not queue behind large ones. In bytes. */
-const SMALL_BYTES = 2 ** 20;
-/**
- * How many of a kind the engine works on at a time; it shares its threads among them by priority.
- * Small ones are many so that their completions come in batches; large ones few, for more would
- * only slow each other.
- */
-const SMALL_SLOTS = 64;
-const LARGE_SLOTS = 8;
-const LANES = {
-  high: { small: 0, large: 1 },
-  normal: { small: 2, large: 3 },
-  low: { small: 4, large: 5 },
-  upload: 6,
-  replication: 7,
-} as const;
-const LANE_SLOTS = [
-  ...[SMALL_SLOTS, LARGE_SLOTS],
-  ...[SMALL_SLOTS, LARGE_SLOTS],
-  ...[SMALL_SLOTS, LARGE_SLOTS],
-  // An upload runs at its client's pace and holds half a MiB of buffers.
-  256,
-  // A replication runs at its peer's pace; all of them share their buffers.
-  16,
-];
 /**
  * What may wait, of one client and of all together: two clients fill the queue, not one. Bytes:
  * hours at any speed that memory has.
@@ -88,20 +42,6 @@ const FORGOTTEN_A_TURN = 4096;
 
 /** By then it may be over. */
 const OVERLOAD_SECONDS = 5;
-
-/** How a client with a limited rate shares it among what it has waiting, by lane. */
-const LANE_WEIGHTS = [4, 4, 2, 2, 1, 1, 2, 1];
-
-/** The lane of a transfer, by its share of the engine. */
-export function transferLane(priority: Priority, bytes: number): number {
-  return LANES[priority][bytes <= SMALL_BYTES ? 'small' : 'large'];
-}
-
-/** Of what overwrites bytes without being a transfer. */
-export const UPLOAD_LANE = LANES.upload;
-export const REPLICATION_LANE = LANES.replication;
-/** What counts as a transfer that is not over. */
-const TRANSFER_LANES = [...LANE_SLOTS.keys()].filter((lane) => lane !== UPLOAD_LANE);
 
 /** What a client may take; absent: what the queue has. */
 export interface QueueLimits {
@@ -240,11 +180,9 @@ export class WorkQueue {
   }
 
   /** Why work has not started; undefined if it has. */
-  waitOf(ticket: Ticket<Work>): Wait | undefined {
+  waitOf(ticket: Ticket<Work>): ShownWait | undefined {
     const wait = this.#scheduler.waitOf(ticket, performance.now());
-    if (wait?.is === 'order') return waitFor(wait.others, ticket.work.client);
-    if (wait?.is === 'rate') return { reason: 'rate', seconds: Math.ceil(wait.ms / 1000) };
-    return wait && { reason: 'slot' };
+    return wait && shownWait(wait, ticket.work.client);
   }
 
   /**
@@ -352,17 +290,6 @@ export class WorkQueue {
     const ms = Math.min(Math.ceil(wait), 86_400_000);
     if (Number.isFinite(wait)) this.#timer = setTimeout(() => this.#startAll(), ms);
   }
-}
-
-/** Of what its work waits for, a client sees the ids of its own transfers only. */
-function waitFor(others: readonly Work[], client: string): Wait {
-  if (others.length > 0 && others.every(({ kind }) => kind === 'upload')) {
-    return { reason: 'upload' };
-  }
-  const own = others
-    .filter((other) => other.kind === 'transfer' && other.client === client)
-    .flatMap(({ id }) => id ?? []);
-  return { reason: 'order', transfers: own.slice(0, MAX_NAMED) };
 }
 
 function tooMany(transfers: number): Problem {

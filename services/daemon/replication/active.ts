@@ -2,7 +2,8 @@
 import { Problem } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
 import type { Ticket } from '../order/scheduler.ts';
-import { REPLICATION_LANE, type Work } from '../order/work-queue.ts';
+import type { Work } from '../order/work.ts';
+import { REPLICATION_LANE } from '../order/work-lanes.ts';
 import { ChangeQueue } from '../transfers/changes.ts';
 import type { Dependencies } from './dependencies.ts';
 import { ProgressReports } from './progress-reports.ts';

@@ -4,7 +4,7 @@ import { SlotMap } from '../../base/slots.ts';
 import { Problem } from '../../http/problems/problem.ts';
 import { waitWhile } from '../../http/wait.ts';
 import type { Ticket } from '../order/scheduler.ts';
-import type { Work } from '../order/work-queue.ts';
+import type { Work } from '../order/work.ts';
 import { type ActiveOptions, ActiveTransfer } from './active.ts';
 import type { TransferContext } from './context.ts';
 import { type Dependency, Dependents } from './dependencies.ts';

@@ -3,7 +3,7 @@ import { Slots } from '../../base/slots.ts';
 import { OutcomeUnknown, Problem, retryLater } from '../../http/problems/problem.ts';
 import type { Rows } from '../journal/store.ts';
 import type { Ticket } from '../order/scheduler.ts';
-import type { Work } from '../order/work-queue.ts';
+import type { Work } from '../order/work.ts';
 import { ChangeQueue, patched } from './changes.ts';
 import type { TransferContext } from './context.ts';
 import { type Dependency, dependencyProblem } from './dependencies.ts';

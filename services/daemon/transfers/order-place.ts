@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Problem } from '../../http/problems/problem.ts';
 import type { Ticket } from '../order/scheduler.ts';
-import { transferLane, type Work, type WorkQueue } from '../order/work-queue.ts';
+import type { Work } from '../order/work.ts';
+import { transferLane } from '../order/work-lanes.ts';
+import type { WorkQueue } from '../order/work-queue.ts';
 import { accessesOf } from './accesses.ts';
 import type { WaitingFor } from './schema.ts';
 import type { Transfer } from './transfer.ts';

@@ -3,12 +3,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import type { Access } from '../../../services/daemon/order/precedence.ts';
 import type { Ticket } from '../../../services/daemon/order/scheduler.ts';
-import {
-  type NewWork,
-  UPLOAD_LANE,
-  type Work,
-  WorkQueue,
-} from '../../../services/daemon/order/work-queue.ts';
+import type { Work } from '../../../services/daemon/order/work.ts';
+import { UPLOAD_LANE } from '../../../services/daemon/order/work-lanes.ts';
+import { type NewWork, WorkQueue } from '../../../services/daemon/order/work-queue.ts';
 import { cpuClock } from '../../support/cpu-time.ts';
 
 const MANY = 100_000;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
-import { type NewWork, UPLOAD_LANE, WorkQueue } from '../../../services/daemon/order/work-queue.ts';
+import { UPLOAD_LANE } from '../../../services/daemon/order/work-lanes.ts';
+import { type NewWork, WorkQueue } from '../../../services/daemon/order/work-queue.ts';
 
 const PLAIN: NewWork = {
   ...{ kind: 'upload', client: 'client', start: () => {} },

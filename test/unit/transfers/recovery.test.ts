@@ -10,7 +10,8 @@ import type { Job } from '../../../services/daemon/engines/records.ts';
 import { readClocks } from '../../../services/daemon/journal/elapsed.ts';
 import { KNOWS_CHANGES } from '../../../services/daemon/journal/format.ts';
 import type { Ticket } from '../../../services/daemon/order/scheduler.ts';
-import { UPLOAD_LANE, type Work } from '../../../services/daemon/order/work-queue.ts';
+import type { Work } from '../../../services/daemon/order/work.ts';
+import { UPLOAD_LANE } from '../../../services/daemon/order/work-lanes.ts';
 import { readRecords } from '../../../services/daemon/transfers/record.ts';
 import {
   type Recovered,
