@@ -397,6 +397,22 @@ describe('a gateway', () => {
     },
   );
 
+  describe('a device name that has a slash is looked for on the host that is named', () => {
+    test.each([
+      ['device_name', { device_name: 'dev/dax0.0' }],
+      ['device_name', { device_name: 'hosta/dax0.0', dst_device_name: 'hosta/dax1.0' }],
+      ['dst_device_name', { dst_device_name: 'hosta/dax1.0' }],
+    ])('%s of %j', async (field, names) => {
+      for (const dry_run of [false, true]) {
+        const answer = await post({ ...copy, ...names, dry_run }, 'admin');
+        expect([answer.statusCode, answer.json().code]).toEqual([422, 'unknown_device']);
+        expect(answer.json().errors).toMatchObject([{ pointer: `/${field}` }]);
+      }
+      const answer = await post({ ...copy, device_name: '/dev/dax0.0' }, 'admin');
+      expect(answer.statusCode).toBe(201);
+    });
+  });
+
   test('keeps nothing in memory of what has ended', async () => {
     const live = new LiveTransfers('hosta', new Strangers());
     live.add('a', 'host-a');

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { deviceNameOf } from '../../base/device-name.ts';
 import { type CallOptions, type DmadClient, DmadError } from '../../client/node.ts';
 import { transferOf } from '../hosts/replication-report.ts';
 import type { RunningRecord } from './record.ts';
@@ -74,7 +75,7 @@ export async function withdrawAtHost(
   const [first = request] = request.segments ?? [];
   const offset = first.src_offset ?? first.dst_offset ?? 0;
   const comparison = {
-    ...{ operation: 'compare' as const, device_name: request.device_name },
+    ...{ operation: 'compare' as const, device_name: pathOf(request.device_name) },
     ...{ src_offset: offset, dst_offset: offset, size: 1, labels: { withdrawn: id } },
   };
   try {
@@ -128,7 +129,16 @@ export function bodyOf(request: FleetTransferRequest) {
     dst_host: _other,
     depends_on: _dependencies,
     dry_run: _dryRun,
+    dst_device_name: destination,
     ...body
   } = request;
-  return body;
+  return {
+    ...{ ...body, device_name: pathOf(request.device_name) },
+    ...(destination !== undefined && { dst_device_name: pathOf(destination) }),
+  };
+}
+
+/** To the client a name such as "a/b" is that of device b on host a of a fleet; a path is none. */
+function pathOf(deviceName: string): string {
+  return `/dev/${deviceNameOf(deviceName)}`;
 }
