@@ -18,9 +18,11 @@ import { helpText, PREFIX, SETTINGS } from '../../services/fleet/settings.ts';
 import { fleetTransferRequestSchema } from '../../services/fleet/transfers/schema.ts';
 import { FLEET_SCOPES } from '../../services/http/access/scopes.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
+import { expectProblem } from '../support/conformance.ts';
 import { answersWithoutExample } from '../support/examples.ts';
 import { FakeEtcd } from '../support/fake-etcd.ts';
 import { bearer, writeTokens } from '../support/tokens.ts';
+import { Wire, request as wireRequest } from '../support/wire.ts';
 
 const HALF = 2 ** 19;
 const copy = { device_name: 'dax0.0', src_offset: 0, dst_offset: HALF, size: 4096, host: 'hosta' };
@@ -330,9 +332,43 @@ describe('a gateway', () => {
       }
     });
 
+    test('a device may be named by its path', async () => {
+      const device = '/hosts/hosta/devices/%2Fdev%2Fdax0.0';
+      expect((await ask('GET', device)).json().name).toBe('dax0.0');
+      const first = { range: 'bytes=0-0' };
+      expect((await ask('GET', `${device}/content`, undefined, first)).statusCode).toBe(206);
+      expect((await ask('GET', `${device}/checksum?size=1`)).statusCode).toBe(200);
+      expect((await ask('GET', `${device}/digests?size=1`)).statusCode).toBe(200);
+    });
+
+    let listening: Promise<string> | undefined;
+    /** @returns the gateway's port */
+    async function listen(): Promise<number> {
+      listening ??= fleet.http.listen({ port: 0, host: '127.0.0.1' });
+      await listening;
+      return (fleet.http.server.address() as AddressInfo).port;
+    }
+
+    test.each([
+      ['cut short', { 'content-length': String(2 ** 20) }, Buffer.alloc(2 ** 19, 5)],
+      [
+        'in chunks that cannot be read',
+        { 'transfer-encoding': 'chunked' },
+        Buffer.concat([Buffer.from('80000\r\n'), Buffer.alloc(2 ** 19, 5), Buffer.from('\r\nx')]),
+      ],
+    ])(
+      "an upload that is %s is its client's fault, not the host's",
+      async (_what, fields, bytes) => {
+        const headers = { ...bearer('admin'), ...fields };
+        const wire = new Wire(await listen());
+        wire.send(wireRequest(`PUT ${content}`, headers)).socket.end(bytes);
+        expectProblem(await wire.answer(), 400, 'invalid_request');
+        await wire.closed;
+      },
+    );
+
     test('an upload that its client breaks off is broken off on the host', async () => {
-      await fleet.http.listen({ port: 0, host: '127.0.0.1' });
-      const { port } = fleet.http.server.address() as AddressInfo;
+      const port = await listen();
       const upload = request({
         ...{ port, host: '127.0.0.1', method: 'PUT', path: content },
         headers: { ...bearer('admin'), 'content-length': 2 ** 20 },

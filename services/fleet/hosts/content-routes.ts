@@ -3,6 +3,7 @@ import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { ByteRange } from '../../base/byte-range.ts';
+import { deviceNameOf } from '../../base/device-name.ts';
 import {
   checksumQuerySchema,
   checksumSchema,
@@ -71,7 +72,8 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
     request: FastifyRequest<{ Params: { host: string; name: string } }>,
     write = false,
   ): Promise<Target> {
-    const { host, name } = request.params;
+    const { host } = request.params;
+    const name = deviceNameOf(request.params.name);
     const known = mayUseHost(request.client, host) && (await lookup.has(host));
     const link = known ? fleet.link(host) : undefined;
     if (link === undefined) {

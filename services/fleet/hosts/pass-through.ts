@@ -103,9 +103,11 @@ function bodyOf(request: FastifyRequest, reply: FastifyReply, maxBytes: number):
   if (request.body === undefined) return body.end();
   if (awaitsContinue(raw)) reply.raw.writeContinue();
   raw.pipe(body);
-  // Cut short: the host must not take what came for all of it.
-  const cut = () => {
-    if (!raw.readableEnded) body.destroy(new Error('the client left'));
+  // Cut short: the host must not take what came for all of it, and is not to blame.
+  const cut = (error?: Error) => {
+    if (raw.readableEnded) return;
+    const cutShort = () => new Problem('invalid_request', 'The body was cut short.');
+    body.destroy(error instanceof Problem ? error : cutShort());
   };
   raw.once('error', cut);
   raw.once('close', cut);
