@@ -4,13 +4,16 @@
 export class Bandwidth {
   readonly seconds: number;
   readonly #bytes = new Map<string, Float64Array>();
+  /** The second in which watching began. */
+  readonly #first: number;
   /** The second that the last column stands for. */
   #latest: number;
 
   /** @param now in milliseconds */
   constructor(seconds: number, now: number) {
     this.seconds = seconds;
-    this.#latest = Math.floor(now / 1000);
+    this.#first = Math.floor(now / 1000);
+    this.#latest = this.#first;
   }
 
   add(engine: string, bytes: number, now: number): void {
@@ -25,17 +28,20 @@ export class Bandwidth {
   }
 
   /**
-   * The times, in seconds, and of each engine the bytes in each of them. The last second is left out:
-   * it is not over.
+   * The times, in seconds, and of each engine the bytes in each of them: null before watching began.
+   * The last second is left out: it is not over.
    */
-  columns(engines: readonly string[], now: number): [number[], ...number[][]] {
+  columns(engines: readonly string[], now: number): [number[], ...(number | null)[][]] {
     this.#advance(now);
     const count = this.seconds - 1;
     const times = Array.from({ length: count }, (_, index) => this.#latest - count + index);
     const empty = new Float64Array(this.seconds);
     return [
       times,
-      ...engines.map((name) => [...(this.#bytes.get(name) ?? empty).subarray(0, count)]),
+      ...engines.map((name) => {
+        const bytes = this.#bytes.get(name) ?? empty;
+        return times.map((time, index) => (time < this.#first ? null : (bytes[index] ?? 0)));
+      }),
     ];
   }
 

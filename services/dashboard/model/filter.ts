@@ -34,6 +34,11 @@ export function readFilter(query: Readonly<Record<string, string>>): ListFilter 
   };
 }
 
+/** Whether it lets everything through. */
+export function passesAll({ show, device, operation, engine, label }: ListFilter): boolean {
+  return show === 'all' && !device && !operation && !engine && !label;
+}
+
 export function passesGroup(show: Group, status: TransferStatus): boolean {
   return STATUSES[show].includes(status);
 }

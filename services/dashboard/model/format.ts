@@ -30,6 +30,14 @@ export function exactBytes(bytes: number): string {
   return String(bytes);
 }
 
+/** For people, without loss: `32 MiB`, or `9.54 MiB (10,000,001 bytes)`. */
+export function describeBytes(bytes: number): string {
+  const short = formatBytes(bytes);
+  const [value, unit] = short.split(' ');
+  const said = Number(value) * 1024 ** UNITS.indexOf(unit as (typeof UNITS)[number]);
+  return said === bytes ? short : `${short} (${bytes.toLocaleString('en')} bytes)`;
+}
+
 export function formatRate(bytesPerSecond: number): string {
   return `${formatBytes(bytesPerSecond)}/s`;
 }

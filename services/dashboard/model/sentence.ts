@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Replication } from '../../client/types.ts';
-import { formatBytes, formatNanoseconds, formatSeconds, shortOffset } from './format.ts';
+import {
+  formatBytes,
+  formatCount,
+  formatNanoseconds,
+  formatSeconds,
+  shortOffset,
+} from './format.ts';
 import type { Transfer, TransferStatus } from './transfer.ts';
 
 type Sentenced = Pick<
@@ -20,7 +26,8 @@ export function sentenceOf(transfer: Sentenced): string {
   const { operation, device_name: source, dst_device_name: destination } = transfer;
   const pieces = transfer.segments ?? [];
   const bytes =
-    formatBytes(transfer.size) + (pieces.length > 1 ? ` in ${pieces.length} pieces` : '');
+    formatBytes(transfer.size) +
+    (pieces.length > 1 ? ` in ${formatCount(pieces.length, 'piece')}` : '');
   const from = place(source, transfer.src_offset);
   const to = place(destination, transfer.dst_offset);
   const verb = VERBS[operation][tense(transfer.status)];

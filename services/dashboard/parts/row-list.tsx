@@ -16,7 +16,7 @@ interface RowListProps<T> {
   items: readonly T[];
   row: (item: T, place: Place) => ComponentChildren;
   /** Stands in the place of rows. */
-  empty: string;
+  empty: ComponentChildren;
   onNearEnd: () => void;
 }
 

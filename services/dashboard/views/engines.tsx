@@ -13,7 +13,7 @@ export function Engines() {
         <h1>Engines</h1>
       </div>
       {engines.error.value !== undefined && <p class="alert">{engines.error.value}</p>}
-      <BandwidthChart />
+      <BandwidthChart dma={known?.dma.available ?? false} />
       {known !== undefined && (
         <>
           <div class="columns">
@@ -39,7 +39,7 @@ function Cpu({ cpu }: Pick<EnginesDocument, 'cpu'>) {
         <dd>{cpu.threads}</dd>
         <dt>Instructions</dt>
         <dd>{cpu.instruction_set}</dd>
-        <dt>Past the caches</dt>
+        <dt>Bypasses caches</dt>
         <dd>from {formatBytes(cpu.stream_from_bytes)} on</dd>
       </dl>
     </section>

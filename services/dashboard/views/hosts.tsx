@@ -67,9 +67,13 @@ function Row({ name, state, since, transfers, dma, devices, url, reason }: Fleet
           {state}
         </span>
       </td>
-      <td>{since !== null && formatTime(new Date(since), new Date(now.value))}</td>
-      <td class="number">{transfers.toLocaleString('en')}</td>
-      <td>{dma ? 'DMA and CPU' : 'CPU'}</td>
+      <td data-label="since">
+        {since !== null && formatTime(new Date(since), new Date(now.value))}
+      </td>
+      <td class="number" data-label="transfers">
+        {transfers.toLocaleString('en')}
+      </td>
+      <td data-label="copies by">{dma ? 'DMA and CPU' : 'CPU'}</td>
       <td>
         {devices.map((device) => (
           <>

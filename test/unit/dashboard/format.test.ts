@@ -3,6 +3,7 @@ import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { parseAmount } from '../../../services/dashboard/model/amount.ts';
 import {
+  describeBytes,
   exactBytes,
   formatBytes,
   formatNanoseconds,
@@ -30,6 +31,17 @@ test('an exact size is the same when it is read', () => {
       expect(parseAmount(exactBytes(bytes))).toBe(bytes);
     }),
   );
+});
+
+test.each([
+  [0, '0 B'],
+  [10, '10 B'],
+  [2 ** 25, '32 MiB'],
+  [1.5 * 2 ** 30, '1.50 GiB'],
+  [2 ** 40, '1 TiB'],
+  [10_000_001, '9.54 MiB (10,000,001 bytes)'],
+])('%d bytes are described as %s', (bytes, text) => {
+  expect(describeBytes(bytes)).toBe(text);
 });
 
 test.each([

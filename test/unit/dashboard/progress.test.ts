@@ -84,8 +84,9 @@ describe('bandwidth over time', () => {
     bandwidth.add('dma', 7, 2100);
     expect(bandwidth.columns(['cpu', 'dma'], 3000)).toEqual([
       [-1, 0, 1, 2],
-      [0, 0, 15, 0],
-      [0, 0, 0, 7],
+      // Nobody watched before the second 1.
+      [null, null, 15, 0],
+      [null, null, 0, 7],
     ]);
     expect(bandwidth.columns(['cpu', 'other'], 60_000)).toEqual([
       [56, 57, 58, 59],

@@ -50,7 +50,9 @@ export function UsesTable({ uses }: { uses: readonly DeviceUse[] }) {
           {service.value === 'fleet' ? 'No transfer uses any bytes.' : 'No bytes are in use.'}
         </p>
       )}
-      {entries.length > MOST && <p class="quiet">and {entries.length - MOST} more</p>}
+      {entries.length > MOST && (
+        <p class="quiet">and {(entries.length - MOST).toLocaleString('en')} more</p>
+      )}
       {service.value === 'fleet' && (
         <p class="quiet after">Uploads and downloads are shown by the hosts’ own dashboards.</p>
       )}
@@ -84,7 +86,7 @@ function Row({ device, offset, size, use, pieces, user: id }: Entry) {
         {device} {pieces > 1 && <span class="quiet">in {formatCount(pieces, 'piece')}</span>}
         <br />
         <code class="quiet">
-          {formatOffset(offset)} – {formatOffset(offset + size)}
+          {formatOffset(offset)}&nbsp;– {formatOffset(offset + size)}
         </code>
       </td>
       <td>

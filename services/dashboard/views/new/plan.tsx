@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { DryRun } from '../../../client/types.ts';
-import { exactBytes, formatBytes, formatCount, formatOffset } from '../../model/format.ts';
+import { describeBytes, formatCount, formatOffset } from '../../model/format.ts';
 import type { FormValues } from '../../model/request.ts';
 import { type Fact, FactList } from '../../parts/fact-list.tsx';
 import { Segments } from '../transfers/segments.tsx';
@@ -36,7 +36,7 @@ function factsOf(plan: DryRun, values: FormValues): Fact[] {
     // A fleet's transfer between hosts has none.
     ['Engine', plan.engine?.toUpperCase() ?? 'none'],
     ['Why', plan.engine_reason],
-    ['Bytes', `${formatBytes(bytes)} (${exactBytes(bytes)})`],
+    ['Bytes', describeBytes(bytes)],
   ];
   const [only] = segments;
   if (only === undefined || segments.length > 1) {

@@ -64,6 +64,7 @@ export function TransferForm({ operation, ...form }: FormProps & { operation: Op
         })}
         {text('dst_offset', compares ? 'Second offset' : 'To offset')}
         {text('size', 'Size', { placeholder: 'such as 32 MiB' })}
+        {text('pattern', 'Pattern', { hint: '1 to 64 bytes in hex digits' })}
       </div>
       {hasField(operation, 'segments', values) && (
         <AreaField
@@ -73,7 +74,6 @@ export function TransferForm({ operation, ...form }: FormProps & { operation: Op
         />
       )}
       <div class="fields">
-        {text('pattern', 'Pattern', { hint: '1 to 64 bytes in hex digits' })}
         {select('engine', 'Engine', ['auto', 'dma', 'cpu'])}
         {select('durability', 'Durability', ['flush', 'none'])}
         {select('verify', 'Verify', ['none', 'crc32c'])}

@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks';
 import { crc32c, crc32cText, type DmadError } from '../../../client/index.ts';
 import type { UploadResult } from '../../../client/types.ts';
 import { parseAmount } from '../../model/amount.ts';
-import { exactBytes, formatBytes } from '../../model/format.ts';
+import { describeBytes, formatBytes } from '../../model/format.ts';
 import { errorsByField, type FieldErrors } from '../../model/request.ts';
 import { SelectField, TextField } from '../../parts/field.tsx';
 import { messageOf, uploadClient } from '../../state/api.ts';
@@ -145,7 +145,7 @@ function Result({ stage, size }: { stage: Stage; size: number }) {
       {stage.is === 'done' && (
         <dl class="facts">
           <dt>Written</dt>
-          <dd>{exactBytes(stage.result.bytes_written)}</dd>
+          <dd>{describeBytes(stage.result.bytes_written)}</dd>
           <dt>CRC-32C</dt>
           <dd class={stage.equal ? undefined : 'wrong'}>
             <code>{stage.result.crc32c}</code>

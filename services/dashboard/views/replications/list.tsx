@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { CallOptions, ReplicationListQuery } from '../../../client/index.ts';
 import { endsOf, GROUPS, type Group, passesGroup } from '../../model/filter.ts';
+import { EmptyList } from '../../parts/empty-list.tsx';
 import { RowList } from '../../parts/row-list.tsx';
 import { client } from '../../state/api.ts';
 import { type Position, useHistory } from '../../state/history.ts';
@@ -30,7 +31,13 @@ export function Replications() {
         label="Replications"
         items={items}
         empty={
-          history.error ?? (history.next === undefined && query ? 'Loading' : 'No replications')
+          <EmptyList
+            nouns="replications"
+            error={history.error}
+            loading={history.next === undefined && query !== undefined}
+            filtered={show !== 'all'}
+            start={{ view: 'new', query: { operation: 'replicate' } }}
+          />
         }
         onNearEnd={history.more}
         row={({ id, ended }, place) =>

@@ -3,7 +3,7 @@ import { type CallOptions, isOver } from '../../../client/index.ts';
 import type { Replication } from '../../../client/types.ts';
 import { replicationCurl, replicationDmactl } from '../../model/commands.ts';
 import {
-  exactBytes,
+  describeBytes,
   formatBytes,
   formatOffset,
   formatPercent,
@@ -116,7 +116,7 @@ function Facts({ replication }: { replication: Replication }) {
           ['Peer', replication.peer],
           ['From', `${source} at ${formatOffset(replication.src_offset)}`],
           ['To', `${destination} at ${formatOffset(replication.dst_offset)}`],
-          ['Size', exactBytes(replication.size)],
+          ['Size', describeBytes(replication.size)],
           ['Mode', replication.mode === 'delta' ? 'delta: only what differs' : 'full: all of it'],
           ['Rate limit', limit === null ? 'none' : formatRate(limit)],
           ['Priority', replication.priority],

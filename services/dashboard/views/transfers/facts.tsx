@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isOver } from '../../../client/index.ts';
-import { exactBytes, formatOffset, formatRate } from '../../model/format.ts';
+import { describeBytes, formatOffset, formatRate } from '../../model/format.ts';
 import { formatRoute } from '../../model/route.ts';
 import type { Transfer } from '../../model/transfer.ts';
 import { type Fact, FactList } from '../../parts/fact-list.tsx';
@@ -13,7 +13,7 @@ export function Facts({ transfer }: { transfer: Transfer }) {
     ['Id', <code key="id">{transfer.id}</code>],
     ['From', place(transfer.device_name, transfer.src_offset)],
     ['To', place(transfer.dst_device_name, transfer.dst_offset)],
-    ['Size', exactBytes(transfer.size)],
+    ['Size', describeBytes(transfer.size)],
     ['Pattern', transfer.pattern && <code key="pattern">{transfer.pattern}</code>],
     ['Engine', engineOf(transfer)],
     ['Channels', transfer.channels.join(', ')],

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { CallOptions } from '../../../client/index.ts';
-import { historyQuery, passes, readFilter } from '../../model/filter.ts';
+import { historyQuery, passes, passesAll, readFilter } from '../../model/filter.ts';
 import { adoptTransfer } from '../../model/transfer.ts';
+import { EmptyList } from '../../parts/empty-list.tsx';
 import { RowList } from '../../parts/row-list.tsx';
 import { client } from '../../state/api.ts';
 import { type Position, useHistory } from '../../state/history.ts';
@@ -32,7 +33,15 @@ export function Transfers() {
       <RowList
         label="Transfers"
         items={items}
-        empty={history.error ?? (history.next === undefined && query ? 'Loading' : 'No transfers')}
+        empty={
+          <EmptyList
+            nouns="transfers"
+            error={history.error}
+            loading={history.next === undefined && query !== undefined}
+            filtered={!passesAll(filter)}
+            start={{ view: 'new', query: {} }}
+          />
+        }
         onNearEnd={history.more}
         row={({ id, ended }, place) =>
           ended === undefined ? (

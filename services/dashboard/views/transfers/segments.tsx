@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { exactBytes, formatCount, formatOffset } from '../../model/format.ts';
+import { describeBytes, formatCount, formatOffset } from '../../model/format.ts';
 import type { Transfer } from '../../model/transfer.ts';
 
 /** Of thousands nobody reads more. */
@@ -28,12 +28,14 @@ export function Segments({ segments }: { segments: NonNullable<Transfer['segment
             <tr key={index}>
               <td class="number mono">{src === undefined ? '' : formatOffset(src)}</td>
               <td class="number mono">{formatOffset(dst)}</td>
-              <td class="number">{exactBytes(size)}</td>
+              <td class="number">{describeBytes(size)}</td>
             </tr>
           ))}
         </tbody>
       </table>
-      {segments.length > MOST && <p class="quiet">and {segments.length - MOST} more</p>}
+      {segments.length > MOST && (
+        <p class="quiet">and {(segments.length - MOST).toLocaleString('en')} more</p>
+      )}
     </section>
   );
 }

@@ -23,7 +23,8 @@ export function Timeline({ transfer }: { transfer: Transfer }) {
           <i key={phase} class={`phase-${phase}`} style={{ flexGrow: share }} />
         ))}
       </div>
-      <table>
+      {parts.length === 0 && <p class="quiet">No phase has begun.</p>}
+      <table hidden={parts.length === 0}>
         <thead>
           <tr>
             <th scope="col">Phase</th>
