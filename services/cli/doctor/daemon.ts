@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type ConnectedClient, DmadError } from '../../client/node.ts';
+import { type ConnectedClient, DmadError, type Version } from '../../client/node.ts';
 import { DEFAULT_SOCKET } from '../lib/connection.ts';
 import { CliError } from '../lib/exit-codes.ts';
 import { humanBytes } from '../lib/format.ts';
+import { gatewayVersion, type Service } from '../lib/service.ts';
 import { type Finding, ok, problem, unknown, warning } from './finding.ts';
 import type { Host } from './host.ts';
 import { type DaemonProcess, daemonsOf } from './processes.ts';
@@ -37,6 +38,7 @@ async function examineAnswers(parts: DaemonParts): Promise<Finding[]> {
       ...(await examineAccess(client)),
     ];
   } catch (error) {
+    if (!(error instanceof DmadError || error instanceof CliError)) throw error;
     return [unreachableDaemon(error, parts)];
   }
 }
@@ -57,17 +59,20 @@ function unreachableDaemon(error: unknown, { host, url, env }: DaemonParts): Fin
 }
 
 async function examineVersion(client: ConnectedClient, { version }: DaemonParts) {
-  const { daemon, module, abi, journal } = await client.getVersion();
+  const answer = await client.getVersion();
+  const gateway = gatewayVersion(answer);
+  if (gateway === undefined) return examineDaemonVersion(answer, version);
+  return [ok('gateway', `dmad fleet ${gateway}`), ...otherVersion('gateway', gateway, version)];
+}
+
+function examineDaemonVersion({ daemon, module, abi, journal }: Version, version: string) {
   const findings = [
     ok(
       'daemon',
       `dmad ${daemon}, ${module === null ? 'without the module' : `module ${module}, ABI ${abi}`}`,
     ),
+    ...otherVersion('daemon', daemon, version),
   ];
-  if (daemon !== version) {
-    const message = `the daemon is ${daemon}, dmactl ${version}`;
-    findings.push(warning('version', message, 'restart the daemon after an upgrade'));
-  }
   if (module !== null && module !== daemon) {
     const message = `the daemon is ${daemon}, the kernel module ${module}`;
     findings.push(warning('version', message, 'load the module that came with the daemon'));
@@ -83,6 +88,12 @@ async function examineVersion(client: ConnectedClient, { version }: DaemonParts)
         ),
   );
   return findings;
+}
+
+function otherVersion(service: Service, itsVersion: string, version: string): Finding[] {
+  if (itsVersion === version) return [];
+  const message = `the ${service} is ${itsVersion}, dmactl ${version}`;
+  return [warning('version', message, `restart the ${service} after an upgrade`)];
 }
 
 async function examineReadiness(client: ConnectedClient): Promise<Finding[]> {

@@ -19,7 +19,7 @@ function openFiles(host: Host, pid: string): Finding[] {
   const subject = `limits of ${pid}`;
   if (soft === 'unlimited' || Number(soft) >= OPEN_FILES)
     return [ok(subject, `${soft} open files`)];
-  const message = `${soft} open files: fewer connections than the daemon takes`;
+  const message = `${soft} open files: too few for all connections that the daemon accepts`;
   return [
     warning(subject, message, `raise it to ${OPEN_FILES}: ulimit -n, or LimitNOFILE= in the unit`),
   ];

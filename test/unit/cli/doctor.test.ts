@@ -319,6 +319,14 @@ describe('what is wrong is said, with what to do', () => {
     ],
     ['no daemon', { tree: HEALTHY, daemon: 'none' }, [/^warning daemon: none answers/]],
     [
+      'the gateway of a fleet, of another version',
+      {
+        tree: HEALTHY,
+        daemon: { getVersion: { fleet: '0.9.0', api: { major: 1, minor: 0 }, node: '20.20.2' } },
+      },
+      [/^warning version: the gateway is 0\.9\.0, dmactl/],
+    ],
+    [
       'what only root can see',
       { tree: HEALTHY, commands: { dmesg: undefined, timedatectl: undefined } },
       [/^unknown clock/, /^unknown kernel log: only root/],
