@@ -39,7 +39,7 @@ test("systemd's journal gets each line with its priority; nothing else does", ()
     import { openLog } from ${JSON.stringify(LOG)};
     const { logger, audit } = openLog('debug');
     for (const level of ['debug', 'info', 'warn', 'error', 'fatal']) logger[level](level);
-    audit.info('audit');`;
+    audit({ outcome: 'done' });`;
   const logs = (journalStream: string) => {
     const shell = `JOURNAL_STREAM=${journalStream} exec "$@"`;
     const command = [process.execPath, '--input-type=module', '-e', script];

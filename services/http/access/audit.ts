@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { TLSSocket } from 'node:tls';
-import type { FastifyBaseLogger, FastifyRequest } from 'fastify';
+import type { FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Operation } from '../../base/vocabulary.ts';
 import type { ProblemCode } from '../problems/problem.ts';
@@ -25,12 +25,17 @@ const REFUSED = [401, 403, 421];
 /** `unfinished`: the connection closed before the client had the whole answer. */
 type Outcome = 'refused' | 'done' | 'failed' | 'unfinished';
 
+interface AuditOptions {
+  /** Writes a line with these members; undefined ones are left out. */
+  audit(entry: Readonly<Record<string, unknown>>): void;
+}
+
 /**
  * One line for each request that was refused, or that was for bytes or for copying them: who, what,
  * which bytes, and how it ended. The end of a transfer that outlives its request is in the daemon's
  * own log, under the same id. It never holds a token or any other secret.
  */
-export default fp<{ audit: FastifyBaseLogger }>(
+export default fp<AuditOptions>(
   async (app, { audit }) => {
     app.decorateRequest('peer');
     app.decorateRequest('touches');
@@ -67,29 +72,28 @@ export default fp<{ audit: FastifyBaseLogger }>(
       if (request.audited || (outcome !== 'refused' && !isAudited(access))) return;
       request.audited = true;
       const { touches } = request;
-      audit.info(
-        {
-          request: request.id,
-          // Null if the request was refused before its client was identified.
-          client: nameOf(request),
-          // Absent if the request was refused before any hook ran.
-          address: request.peer?.address,
-          certificate: request.peer?.certificate,
-          ...readTraceContext(request.headers),
-          method: request.method,
-          path: request.url.split('?', 1)[0],
-          transfer: request.transferId,
-          transfers: request.transferIds,
-          replication: request.replicationId,
-          operation: request.operation,
-          ranges: touches && describeFirst(touches),
-          further_ranges: touches && furtherThan(touches),
-          outcome,
-          status,
-          code: request.problem,
-        },
-        'audit',
-      );
+      const trace = readTraceContext(request.headers);
+      audit({
+        request: request.id,
+        // Null if the request was refused before its client was identified.
+        client: nameOf(request),
+        // Absent if the request was refused before any hook ran.
+        address: request.peer?.address,
+        certificate: request.peer?.certificate,
+        traceparent: trace?.traceparent,
+        tracestate: trace?.tracestate,
+        method: request.method,
+        path: request.url.split('?', 1)[0],
+        transfer: request.transferId,
+        transfers: request.transferIds,
+        replication: request.replicationId,
+        operation: request.operation,
+        ranges: touches && describeFirst(touches),
+        further_ranges: touches && furtherThan(touches),
+        outcome,
+        status,
+        code: request.problem,
+      });
     }
   },
   { name: 'audit' },
