@@ -2,8 +2,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Problem } from './problems/problem.ts';
 
-/** Of one connection, or set by whoever answers on it. */
-const NOT_PASSED_ON = ['connection', 'keep-alive', 'transfer-encoding', 'date'];
+/** Of one connection, or set by whoever answers on it; a file comes whole, whatever Range says. */
+const NOT_PASSED_ON = ['connection', 'keep-alive', 'transfer-encoding', 'date', 'accept-ranges'];
+/** Of a body, which a 304 has none of: a cache would take them for those of the file that it has. */
+const OF_A_BODY = ['content-type', 'content-length'];
 
 /**
  * A handler whose answers another app makes, which is loaded when the first request comes: what people look at
@@ -20,15 +22,36 @@ export function deferred(load: () => Promise<FastifyInstance>) {
       throw error;
     });
     // Also for HEAD, of which Fastify leaves the body out: so its length is known.
-    const answer = await app.inject({ method: 'GET', url, headers });
-    if (answer.statusCode === 404) {
-      const [path = ''] = url.split('?', 1);
-      throw new Problem('not_found', `There is nothing at ${path}; GET /docs shows what there is.`);
-    }
+    const { range: _range, ...passedOn } = headers;
+    const answer = await app.inject({ method: 'GET', url, headers: passedOn });
+    if (answer.statusCode >= 400) throw errorOf(answer.statusCode, url);
+    const unchanged = answer.statusCode === 304;
     reply.code(answer.statusCode);
     for (const [name, value] of Object.entries(answer.headers)) {
-      if (value !== undefined && !NOT_PASSED_ON.includes(name)) reply.header(name, value);
+      if (value === undefined || NOT_PASSED_ON.includes(name)) continue;
+      if (unchanged && OF_A_BODY.includes(name)) continue;
+      reply.header(name, value);
     }
-    return reply.send(answer.rawPayload);
+    return reply.send(unchanged ? undefined : answer.rawPayload);
   };
+}
+
+/** @returns a Problem, or an error that is the service's own */
+function errorOf(status: number, url: string): Error {
+  const [path = ''] = url.split('?', 1);
+  switch (status) {
+    case 403: // a path that leaves its directory
+    case 404:
+      return new Problem(
+        'not_found',
+        `There is nothing at ${path}; GET /docs shows what there is.`,
+      );
+    case 412:
+      return new Problem(
+        'precondition_failed',
+        `${path} is not what If-Match or If-Unmodified-Since says.`,
+      );
+    default:
+      return new Error(`${path} is answered ${status}`);
+  }
 }

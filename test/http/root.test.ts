@@ -38,17 +38,47 @@ describe('what is loaded when somebody asks for it', () => {
     if (etag === undefined) return;
     const again = await app.ask({ url, headers: { 'if-none-match': String(etag) } });
     expect(again.status).toBe(304);
+    // What a cache has keeps its type and its length.
+    expect(again.headers['content-type']).toBeUndefined();
+    expect(again.headers['content-length']).toBeUndefined();
+    expect(again.headers.etag).toBe(etag);
   });
 
   test('there is nothing else, and nothing that takes another method', async () => {
-    for (const url of ['/docs/nothing', '/docs/static/nothing', '/docs/static/../x']) {
+    for (const url of [
+      '/docs/nothing',
+      '/docs/static/nothing',
+      '/docs/static/../x',
+      '/docs/static/%00',
+    ]) {
       expectProblem(await app.ask({ url }), 404, 'not_found');
     }
     expectProblem(await app.ask({ method: 'POST', url: '/docs/json' }), 405, 'method_not_allowed');
-    const moved = await app.ask({ url: '/docs/static/index.html' });
-    expect({ status: moved.status, location: moved.headers.location }).toEqual({
-      ...{ status: 302, location: '../' },
-    });
+    // Swagger UI's own page there shows somebody else's document.
+    for (const url of ['/docs/static/index.html', '/docs/static/']) {
+      const moved = await app.ask({ url });
+      expect({ url, status: moved.status, location: moved.headers.location }).toEqual({
+        ...{ url, status: 302, location: '../' },
+      });
+    }
+  });
+
+  test('a file comes whole, and not if it is another one than the client says', async () => {
+    const url = '/docs/static/swagger-ui.css';
+    const { body } = await app.ask({ url });
+    for (const range of ['bytes=0-9', 'bytes=999999999-']) {
+      const answer = await app.ask({ url, headers: { range } });
+      expect({ status: answer.status, length: answer.body.length }).toEqual({
+        ...{ status: 200, length: body.length },
+      });
+      expect(answer.headers['accept-ranges']).toBeUndefined();
+    }
+    for (const headers of [
+      { 'if-match': '"x"' },
+      { 'if-unmodified-since': 'Thu, 01 Jan 2015 00:00:00 GMT' },
+    ]) {
+      expectProblem(await app.ask({ url, headers }), 412, 'precondition_failed');
+    }
   });
 });
 

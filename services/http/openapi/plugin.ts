@@ -70,9 +70,10 @@ export default fp<{ service: DescribedService }>(
     for (const path of ['', '/', '/json', '/yaml', '/static/*']) {
       app.get(`/docs${path}`, { config, schema }, showDocs);
     }
-    app.get('/docs/static/index.html', { config, schema }, (_request, reply) =>
-      reply.redirect('../'),
-    );
+    // The page that Swagger UI has there shows another service's document.
+    for (const path of ['/docs/static/', '/docs/static/index.html']) {
+      app.get(path, { config, schema }, (_request, reply) => reply.redirect('../'));
+    }
 
     app.get(
       '/openapi.json',
