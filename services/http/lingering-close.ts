@@ -43,6 +43,9 @@ export function lingerUntil(stream: Readable, connection: Duplex, done: () => vo
   socket.on('close', finish);
 }
 
+/** Event of a {@link LingeringResponse}: the answer is sent, while its request is still being read. */
+export const ANSWERED = 'answered';
+
 /** An answer that may be sent before all of its request was read. */
 export class LingeringResponse<
   Request extends IncomingMessage = IncomingMessage,
@@ -61,7 +64,9 @@ export class LingeringResponse<
       return super.end(body, encoding, callback);
     }
     const { req, socket } = this;
-    this.write(body, encoding ?? 'utf8');
+    this.write(body, encoding ?? 'utf8', (error) => {
+      if (!error) this.emit(ANSWERED);
+    });
     req.resume();
     lingerUntil(req, socket, () => {
       super.end(callback);

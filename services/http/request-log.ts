@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
+import { ANSWERED } from './lingering-close.ts';
 import { readPrefer } from './prefer.ts';
 import { routeOf } from './route-of.ts';
 import { syncHook } from './sync-hook.ts';
@@ -40,7 +41,7 @@ export default fp<RequestLogOptions>(
           if (open) ended(request, reply, status);
           open = false;
         };
-        raw.once('finish', () => end(raw.statusCode));
+        raw.once('finish', () => end(raw.statusCode)).once(ANSWERED, () => end(raw.statusCode));
         raw.once('close', () => end(raw.errored ? 'broken_off' : 'client_closed'));
       }),
     );

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -71,6 +72,19 @@ describe('a client that leaves', () => {
     await sendAndLeave(`GET /events HTTP/1.1\r\n${HOST}\r\n`, 200);
     await becomes(requests('method="GET",route="/events",kind="stream",status="client_closed"'), 1);
   });
+});
+
+test('a client that sends no more once it is refused has had its answer', async () => {
+  const header = `content-type: application/octet-stream\r\ncontent-length: ${MIB}\r\nif-match: "x"\r\nexpect: 100-continue`;
+  const labels = 'method="PUT",route="/devices/:name/content",kind="content"';
+  const socket = connect(port, '127.0.0.1');
+  socket.on('error', () => {});
+  socket.write(`PUT /devices/dax1.0/content HTTP/1.1\r\n${HOST}${header}\r\n\r\n`);
+  const [answer] = (await once(socket, 'data')) as [Buffer];
+  expect(answer.toString()).toMatch(/^HTTP\/1.1 412 /);
+  socket.destroy();
+  await becomes(requests(`${labels},status="412"`), 1);
+  expect(await value(requests(`${labels},status="client_closed"`))).toBe(0);
 });
 
 test('uploads and downloads are counted, with their bytes', async () => {
