@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { InjectOptions } from 'fastify';
 import type { OpenAPIV3_1 } from 'openapi-types';
@@ -118,6 +120,39 @@ describe('while etcd is away', () => {
       expect([url, statusCode, headers['retry-after']]).toEqual([url, 503, expect.any(String)]);
     }
   });
+});
+
+test('what a host that does not answer would be asked is refused at once', async () => {
+  const silent = createServer().listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const gateway = await start(new FakeEtcd());
+  try {
+    await until(async () => (await ask(gateway, { url: '/readyz' })).statusCode === 200);
+    const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    await ask(gateway, { method: 'PUT', url: '/hosts/hosta', payload: { url } });
+    const seen = async () => (await ask(gateway, { url: '/hosts/hosta' })).json();
+    await until(async () => (await seen()).since !== null);
+    expect((await seen()).state).toBe('unreachable');
+    const device = '/hosts/hosta/devices/dax0.0';
+    const copy = { host: 'hosta', device_name: 'dax0.0', src_offset: 0, dst_offset: 4096, size: 1 };
+    const requests: InjectOptions[] = [
+      { url: device },
+      { url: `${device}/content` },
+      { url: `${device}/checksum` },
+      { method: 'PUT', url: `${device}/content`, payload: 'x' },
+      { method: 'POST', url: '/transfers', payload: { ...copy, dry_run: true } },
+    ];
+    for (const request of requests) {
+      const answer = await ask(gateway, request);
+      const { code, detail } = answer.json();
+      expect([request, answer.statusCode, code, detail]).toEqual([
+        ...[request, 503, 'host_unreachable', expect.stringContaining(' cannot be reached: ')],
+      ]);
+    }
+  } finally {
+    await gateway.shutDown();
+    silent.close();
+  }
 });
 
 async function start(store: FakeEtcd): Promise<FleetApp> {

@@ -25,7 +25,7 @@ import {
   rangeHeader,
   takeOctets,
 } from '../../http/octets.ts';
-import { Problem, retryLater } from '../../http/problems/problem.ts';
+import { Problem } from '../../http/problems/problem.ts';
 import { problemResponses, problemResponsesWith } from '../../http/problems/schema.ts';
 import { checkConditions } from '../../http/semantics.ts';
 import { StreamSlots } from '../../http/stream-slots.ts';
@@ -81,9 +81,7 @@ export const contentRoutes: FastifyPluginAsyncZod<ContentRoutesOptions> = async 
     }
     await grants.authorize(request, [{ host, device: name, offset: 0, size: 0, write }]);
     const device = await link.device(name);
-    if (link.away !== undefined) {
-      throw retryLater('host_unreachable', `Host ${host} cannot be reached: ${link.away}`, 2);
-    }
+    link.checkReachable();
     if (device === undefined) {
       throw new Problem('not_found', `Host ${host} has no such device; GET /devices lists them.`);
     }

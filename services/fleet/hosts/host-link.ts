@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { Agent, type Dispatcher, request } from 'undici';
 import { type ConnectedClient, connect, DmadError } from '../../client/node.ts';
+import { retryLater } from '../../http/problems/problem.ts';
 import type { HostReport } from '../transfers/schema.ts';
 import { transferOf } from './replication-report.ts';
 import type { HostConfig, Seen } from './schema.ts';
@@ -79,6 +80,13 @@ export class HostLink {
   get away(): string | undefined {
     if (this.#seen?.state !== 'unreachable') return undefined;
     return this.#seen.reason ?? 'it does not answer';
+  }
+
+  /** @throws Problem host_unreachable if it cannot be reached just now, as far as is known */
+  checkReachable(): void {
+    const { name, away } = this;
+    if (away === undefined) return;
+    throw retryLater('host_unreachable', `Host ${name} cannot be reached: ${away}`, 2);
   }
 
   /** Whether what is seen is this gateway's own view. */

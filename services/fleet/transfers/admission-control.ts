@@ -65,7 +65,7 @@ export class AdmissionControl {
     const limit = this.#limitOf(client);
     const own = mirror.runningOf(client) + (this.#unseenOf.get(client) ?? 0);
     if (limit !== undefined && own >= limit) {
-      const detail = `${limit} transfers of ${client} have not ended, which is its limit: retry later.`;
+      const detail = `With this transfer, more than ${limit} of ${client} would not have ended, which is its limit: retry later.`;
       return retryLater('queue_full', detail);
     }
     if (segments === 0) return undefined;

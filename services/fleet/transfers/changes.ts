@@ -107,9 +107,10 @@ export class Changes {
     const { fleet, views } = this.#options;
     const { host } = record;
     const link = fleet.link(host);
-    if (link === undefined || link.away !== undefined) {
-      throw retryLater('host_unreachable', `Host ${host} cannot be reached: ${link?.away}`, 2);
+    if (link === undefined) {
+      throw retryLater('host_unreachable', `Host ${host} is not connected yet.`, 1);
     }
+    link.checkReachable();
     const options = { deadlineMs: CALL_MS, retryForMs: 0 };
     try {
       const reported = await changeAtHost(link.client, { record, hostId }, patch, options);

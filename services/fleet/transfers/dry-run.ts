@@ -25,8 +25,9 @@ export async function planOf(fleet: Fleet, request: FleetTransferRequest): Promi
   const { host } = request;
   try {
     const options = { deadlineMs: ASK_MS, retryForMs: 0 };
-    const { client } = await linkOf(fleet, host);
-    return await client.planTransfer(bodyOf(request), options);
+    const link = await linkOf(fleet, host);
+    link.checkReachable();
+    return await link.client.planTransfer(bodyOf(request), options);
   } catch (error) {
     if (isRefusal(error)) throw refusalOf(error);
     if (!(error instanceof DmadError)) throw error;
