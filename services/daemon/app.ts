@@ -1,94 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
-import { closeSync, existsSync, mkdirSync, statSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import type { Server as HttpsServer } from 'node:https';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { getHeapStatistics } from 'node:v8';
-import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { INSTANCE_HEADER } from '../base/instance.ts';
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import { Lifecycle } from '../base/lifecycle.ts';
 import type { Log } from '../base/log.ts';
-import { ShimError } from '../base/native/shim.ts';
 import { StartError } from '../base/start-error.ts';
-import audit from '../http/access/audit.ts';
-import crossSite from '../http/access/cross-site.ts';
 import { checkExposure } from '../http/access/exposure.ts';
-import hosts from '../http/access/hosts.ts';
 import { Keyring } from '../http/access/keyring.ts';
-import access from '../http/access/plugin.ts';
-import rateLimit from '../http/access/rate-limit.ts';
-import refusals from '../http/access/refusals.ts';
-import { whoamiRoute } from '../http/access/whoami.ts';
-import { dashboardAssets, readPage } from '../http/dashboard/page.ts';
-import { rootRoute } from '../http/dashboard/root.ts';
-import type { EventStream } from '../http/event-stream.ts';
 import { attemptReload, closeHttp, createFastify } from '../http/fastify.ts';
-import jsonBody from '../http/json-body.ts';
-import { metricsRoutes } from '../http/metrics/routes.ts';
-import { checkNodeInternals, descriptorOf } from '../http/node-internals.ts';
-import openapi from '../http/openapi/plugin.ts';
+import { checkNodeInternals } from '../http/node-internals.ts';
 import { PAST_NODE_FROM } from '../http/past-node.ts';
-import problemHandler from '../http/problem-handler.ts';
 import { retryLater } from '../http/problems/problem.ts';
-import { problemRoutes } from '../http/problems/routes.ts';
-import gatePlugin, { RecoveryGate } from '../http/recovery-gate.ts';
-import requestLog from '../http/request-log.ts';
-import { routeOf } from '../http/route-of.ts';
-import routing from '../http/routing.ts';
-import semantics from '../http/semantics.ts';
-import { syncHook } from '../http/sync-hook.ts';
+import { RecoveryGate } from '../http/recovery-gate.ts';
 import { readTls, tlsFilesOf } from '../http/tls.ts';
-import validation from '../http/validation.ts';
 import { Calibrator } from './calibration/calibration.ts';
-import { calibrationRoutes } from './calibration/routes.ts';
 import type { Config } from './config.ts';
-import { BodyHashes } from './devices/body-hashes.ts';
-import { contentRoutes } from './devices/content-routes.ts';
-import { ContentStreams } from './devices/content-streams.ts';
 import type { Inventory } from './devices/device.ts';
 import { openDevices } from './devices/open.ts';
-import { deviceRoutes } from './devices/routes.ts';
 import { SeenDevices } from './devices/seen.ts';
-import { streamRoutes } from './devices/stream-routes.ts';
 import { UnflushedDevices } from './devices/unflushed.ts';
-import { uploadRoutes } from './devices/upload-routes.ts';
 import { DeviceWatch } from './devices/watch.ts';
 import type { Writing, Written } from './devices/written.ts';
-import { Hashers, NICENESS } from './digests/hashers.ts';
-import { digestRoutes } from './digests/routes.ts';
-import { digestOfDevice } from './digests/whole-device.ts';
+import { Hashers } from './digests/hashers.ts';
 import { EngineChooser } from './engines/choice.ts';
 import { DmaEngine } from './engines/dma.ts';
 import { Engine } from './engines/engine.ts';
-import { engineRoutes } from './engines/routes.ts';
 import { checkFaultsAllowed } from './faults/allowed.ts';
 import { Faults } from './faults/faults.ts';
 import { FaultyEngine } from './faults/faulty-engine.ts';
-import { faultRoutes } from './faults/routes.ts';
 import { EventLoopLag } from './health/event-loop.ts';
 import { Readiness } from './health/readiness.ts';
-import { healthRoutes } from './health/routes.ts';
+import { registerHooks, registerRoutes } from './http-server.ts';
 import { CLOCK_KEY, ElapsedClock, readClocks } from './journal/elapsed.ts';
 import { openJournal } from './journal/open.ts';
 import { checkPersistence } from './journal/persistence.ts';
 import { Metrics } from './metrics/metrics.ts';
-import { DAEMON } from './openapi/service.ts';
 import { WorkQueue } from './order/work-queue.ts';
 import type { Patience } from './replication/guard.ts';
-import { askedByItself } from './replication/peer-fault.ts';
 import { Peers } from './replication/peers.ts';
-import { replicationPatchRoute, replicationRoutes } from './replication/routes.ts';
 import { ReplicationService } from './replication/service.ts';
-import { batchRoute } from './transfers/batch-route.ts';
-import { eventRoutes } from './transfers/event-routes.ts';
-import { patchRoute } from './transfers/patch-route.ts';
+import { lockStateDir } from './state-dir.ts';
 import { Restore } from './transfers/restore.ts';
-import { transferRoutes } from './transfers/routes.ts';
 import { TransferService } from './transfers/service.ts';
 
-const WRITABLE_BY_OTHERS = 0o022;
 /** How often devices and DMA channels are looked for: the kernel sends the daemon no event. */
 const HARDWARE_LOOK_MS = 1000;
 
@@ -117,8 +76,8 @@ export interface App {
   inventory: Inventory;
   readiness: Readiness;
   /**
-   * Takes up what an earlier daemon left, and then lets clients in, who wait meanwhile. To be called
-   * once it listens: a daemon that cannot shall leave the journal as it is.
+   * Recovers what an earlier daemon left, and then lets clients in, who wait meanwhile. Call it once it
+   * listens: a daemon that cannot must leave the journal as it is.
    */
   start(): Promise<void>;
   /** Reads tokens, certificates, keys and peers again; what is wrong with them is logged, and changes nothing. */
@@ -210,6 +169,7 @@ export async function buildApp({
     const restore = new Restore(transfers.earlier, opened, recovery, log, replications);
     lifecycle.opened('the reading of the history', () => restore.stop());
     metrics.watch({ transfers, replications, inventory, engine, dma, journal, log: logHealth });
+    if (faults !== undefined) metrics.watchFaults(faults);
     const watch = new DeviceWatch({ engine, inventory, choice, seen, log, ...sysfs });
     const hardwareTimer = setInterval(() => {
       try {
@@ -233,83 +193,26 @@ export async function buildApp({
       config.download_idle_seconds * 1000,
     );
     lifecycle.opened('the HTTP server', () => closeHttp(http, shutdown.stopListening));
-    http.decorate('eventStreams', new Set<EventStream>());
-    await http.register(requestLog, {
-      onAnswered: (answered) => metrics.requests.answered(answered),
-    });
-    await http.register(audit, { audit: auditLog });
-    await http.register(hosts, { host: config.host, allowedHosts: config.allowed_hosts });
-    await http.register(crossSite, { allowedHosts: config.allowed_hosts });
-    await http.register(problemHandler);
-    await http.register(semantics);
-    await http.register(access, {
-      keyring,
-      peerUid: (socket) => engine.peerUid(descriptorOf(socket)),
-    });
-    await http.register(refusals);
-    if (keyring !== undefined)
-      await http.register(rateLimit, { useOf: (name) => queue.useOf(name) });
-    await http.register(gatePlugin, { gate });
-    await http.register(routing);
-    await http.register(validation);
-    await http.register(jsonBody);
-    const checkInstance = (request: FastifyRequest, reply: FastifyReply): undefined => {
-      if (routeOf(request).config.kind !== 'content') return;
-      reply.header(INSTANCE_HEADER, instance);
-      if (request.headers[INSTANCE_HEADER] === instance) throw askedByItself();
-    };
-    http.addHook('onRequest', syncHook(checkInstance));
-    await http.register(openapi, { service: DAEMON });
-    await http.register(rootRoute, { name: 'dmad', page: readPage() });
-    await http.register(dashboardAssets);
-    await http.register(problemRoutes);
-    await http.register(whoamiRoute, { useOf: (name) => queue.useOf(name) });
-    await http.register(transferRoutes, { transfers, inventory, chooser });
-    await http.register(batchRoute, { transfers, inventory, chooser });
-    await http.register(patchRoute, { transfers });
-    await http.register(eventRoutes, { transfers, sources: [transfers, replications] });
-    await http.register(replicationRoutes, { replications });
-    await http.register(replicationPatchRoute, { replications });
-    await http.register(deviceRoutes, {
-      inventory,
-      inconsistentRanges: (device, client) => replications.inconsistent.rangesOf(device, client),
-    });
-    const wholeDevices = new BodyHashes(NICENESS);
-    http.addHook('onClose', async () => {
-      await wholeDevices.close();
-    });
-    const streams = new ContentStreams(metrics.content);
-    await http.register(streamRoutes, { streams });
-    await http.register(contentRoutes, {
-      ...{ engine, inventory, queue, streams, pastNodeFrom },
-      digestOf: (device, algorithm, options) =>
-        digestOfDevice(device, algorithm, { ...options, engine, hashes: wholeDevices }),
-    });
-    await http.register(uploadRoutes, {
-      engine,
-      inventory,
-      queue,
-      streams,
-      unflushed,
-      written,
-      idleMs: config.upload_idle_seconds * 1000,
-      pastNodeFrom,
-      signal: uploads.signal,
-    });
-    await http.register(digestRoutes, { engine, inventory, queue, hashers });
-    await http.register(engineRoutes, { engine, dma, calibrator });
-    await http.register(calibrationRoutes, { engine, dma, calibrator, inventory, queue });
     const readiness = new Readiness({
       ...{ inventory, dma, chooser, queue, gate, lag },
       journal,
       log: logHealth,
     });
-    await http.register(healthRoutes, { engine, dma, readiness, storage });
-    await http.register(metricsRoutes, { metrics });
-    if (faults !== undefined) {
-      metrics.watchFaults(faults);
-      await http.register(faultRoutes, { faults, inventory });
-    }
+    await registerHooks(http, {
+      config,
+      auditLog,
+      keyring,
+      engine,
+      queue,
+      gate,
+      metrics,
+      instance,
+    });
+    await registerRoutes(http, {
+      ...{ config, pastNodeFrom, engine, dma, chooser, calibrator, inventory, unflushed, storage },
+      ...{ queue, transfers, replications, hashers, written, metrics, readiness, faults },
+      uploadsEnd: uploads.signal,
+    });
     await http.ready();
 
     lifecycle.opened('the work in progress', async () => {
@@ -357,40 +260,6 @@ export async function buildApp({
     await lifecycle.close().catch(() => undefined);
     throw error;
   }
-}
-
-/**
- * One daemon for each state directory: two would not know of each other's order.
- *
- * @returns a descriptor that holds the lock
- */
-function lockStateDir(engine: Engine, directory: string): number {
-  try {
-    makeDirectory(directory);
-    const { uid, mode } = statSync(directory);
-    if (uid !== process.getuid?.() || (mode & WRITABLE_BY_OTHERS) !== 0) {
-      const permissions = (mode & 0o7777).toString(8);
-      throw new Error(
-        `it belongs to user ${uid} and has mode ${permissions}; it must be owned by the daemon's ` +
-          `user (${process.getuid?.()}) and not group- or world-writable. Name a directory in it, ` +
-          `such as ${join(directory, 'dmad')}, which the daemon makes`,
-      );
-    }
-    return engine.lockFile(join(directory, 'lock'));
-  } catch (error) {
-    if (error instanceof ShimError && error.code === 'EAGAIN') {
-      throw new StartError('state_in_use', `another daemon uses ${directory}: set DMAD_STATE_DIR`);
-    }
-    const why = (error as Error).message;
-    throw new StartError('configuration', `cannot use DMAD_STATE_DIR ${directory}: ${why}`);
-  }
-}
-
-/** Not mkdir's own recursion: in Node 20 that never ends where nothing can be made, as in /proc. */
-function makeDirectory(path: string): void {
-  if (existsSync(path)) return;
-  makeDirectory(dirname(path));
-  mkdirSync(path, { mode: 0o700 });
 }
 
 function openKeyring(
