@@ -4,17 +4,17 @@ import { Packer, Unpacker } from '../../base/packing.ts';
 import { SegmentList } from '../../base/segments.ts';
 import { SharedValues } from '../../base/shared-values.ts';
 import { ENGINE_NAMES, OPERATIONS, PRIORITY_NAMES } from '../../base/vocabulary.ts';
-import { Problem, type ProblemCode, type ProblemOptions } from '../../http/problems/problem.ts';
+import { Problem } from '../../http/problems/problem.ts';
 import type { Device } from '../devices/device.ts';
 import type { EngineChoice, RequestedEngine } from '../engines/choice.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import { monotonicNs } from './clocks.ts';
 import type { Dependency } from './dependencies.ts';
 import type { FilterSubject } from './filter.ts';
+import { hasLabels, parseRare, type RareFields, rareText } from './rare-fields.ts';
 import type { RowsOf } from './rows.ts';
 import { type End, STATUSES } from './schema.ts';
 import {
-  type Change,
   type EngineReport,
   type Origin,
   type Outcome,
@@ -55,18 +55,6 @@ const FLAG = { ...FLAGS, ...MORE_FLAGS };
 
 /** Bytes of JSON that are parsed in the time that filters need for a transfer: about 1 µs. */
 const RARE_PER_READING = 256;
-
-/** What few transfers have; as JSON. */
-interface Rare {
-  pattern?: string | undefined;
-  labels?: TransferPlan['labels'];
-  dependsOn?: readonly string[];
-  key?: string | undefined;
-  trace?: Origin['trace'];
-  channels?: readonly string[];
-  error?: { code: ProblemCode; detail: string; options: ProblemOptions };
-  change?: Change;
-}
 
 /**
  * Finished transfers as bytes outside V8's heap, 320 for most of them. As objects they take 1.2 KB each,
@@ -207,7 +195,7 @@ export class PackedTransfers {
     const elapsedMs = bytes.readDoubleLE(AT.elapsedMs);
     const wallMs = bytes.readDoubleLE(AT.wallMs);
     const transfer = new Transfer(id, plan, origin, this.#clock, { elapsedMs, wallMs });
-    transfer.change = changeOf(rare);
+    transfer.change = rare.change;
     transfer.promised = hasFlag(bytes, FLAG.promised);
     transfer.acceptedEvent = acceptedEvent;
     transfer.runningEvent = runningEvent;
@@ -300,45 +288,16 @@ function flagsOf({ plan, settings, promised, change }: Transfer, end: Outcome): 
     (plan.verify ? FLAG.verify : 0) |
     (promised ? FLAG.promised : 0) |
     (end.completion === undefined ? 0 : FLAG.ran) |
-    (isEmpty(settings.labels) ? 0 : FLAG.labelled) |
+    (hasLabels(settings) ? FLAG.labelled : 0) |
     (change === undefined ? 0 : FLAG.changed) |
     (plan.dependsOn.length === 0 ? 0 : FLAG.dependent)
   );
 }
 
-/** @returns nothing for most transfers */
-function rareText({ plan, origin, change }: Transfer, { channels, error }: Outcome): string {
-  const { pattern, labels, dependsOn } = plan;
-  const { key, trace } = origin;
-  const hasNone =
-    (pattern ?? key ?? trace ?? error ?? change) === undefined &&
-    channels.length === 0 &&
-    dependsOn.length === 0 &&
-    isEmpty(labels);
-  if (hasNone) return '';
-  const rare: Rare = {
-    ...{ pattern, key, trace, channels, dependsOn, labels },
-    ...(error && { error: { code: error.code, detail: error.message, options: error.options } }),
-    ...(change && { change }),
-  };
-  return JSON.stringify(rare);
-}
-
-function rareOf(bytes: Buffer): Rare {
+/** They are the last bytes. */
+function rareOf(bytes: Buffer): RareFields {
   const size = bytes.readUInt32LE(AT.rareSize);
-  return size === 0 ? {} : JSON.parse(bytes.toString('utf8', bytes.length - size));
-}
-
-/** JSON has no undefined. */
-function changeOf({ change }: Rare): Change | undefined {
-  return (
-    change && { ...change, settings: { ...change.settings, timeoutMs: change.settings.timeoutMs } }
-  );
-}
-
-function isEmpty(labels: TransferPlan['labels']): boolean {
-  for (const _ in labels) return false;
-  return true;
+  return parseRare(bytes.toString('utf8', bytes.length - size));
 }
 
 function packReport(values: Packer, report: EngineReport): void {
