@@ -22,7 +22,7 @@ static pthread_once_t features_once = PTHREAD_ONCE_INIT;
 /* /proc/cpuinfo says the same, but may be hidden. */
 static void detect_model(void)
 {
-	unsigned int text[3][4];
+	unsigned int text[3][4] = { 0 };
 	const char *start = (const char *)text;
 
 	for (unsigned int leaf = LEAF_BRAND_FIRST; leaf <= LEAF_BRAND_LAST; leaf++) {

@@ -16,9 +16,10 @@
 
 #include "../internal.h"
 
+/* @fault is of the caller: what is local to sigbus_guard() need not keep a change over the jump. */
 struct guard {
 	sigjmp_buf back;
-	struct fault fault;
+	struct fault *fault;
 };
 
 /*
@@ -167,8 +168,8 @@ static void handle(int signal, siginfo_t *info, void *context)
 	}
 	/* A guarded thread may still be sent a SIGBUS by kill(2). */
 	if (guard && info->si_code > 0 && info->si_code != BUS_MCEERR_AO) {
-		guard->fault.code = info->si_code;
-		guard->fault.address = info->si_addr;
+		guard->fault->code = info->si_code;
+		guard->fault->address = info->si_addr;
 		siglongjmp(guard->back, 1);
 	}
 	hand_on(signal, info, context);
@@ -185,14 +186,13 @@ static void handle(int signal, siginfo_t *info, void *context)
  */
 bool sigbus_guard(void (*function)(void *), void *argument, struct fault *fault)
 {
-	struct guard guard;
+	struct guard guard = { .fault = fault };
 
 	/* The mask is not saved, which spares a system call per piece. */
 	if (sigsetjmp(guard.back, 0)) {
 		sigset_t blocked;
 
 		current_guard = NULL;
-		*fault = guard.fault;
 		/* The handler has not returned, so the signal is blocked still. */
 		sigemptyset(&blocked);
 		sigaddset(&blocked, SIGBUS);
