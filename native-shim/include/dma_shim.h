@@ -774,7 +774,7 @@ int64_t dma_shim_group_id(const char *name);
  * device, that the standard descriptors lead to: /dev/null takes its place
  *
  * To be called at the end: Node sets the terminal back to what it was, and aborts
- * where that has been closed.
+ * if that has been closed.
  */
 void dma_shim_leave_terminal(void);
 

@@ -234,7 +234,7 @@ static void calibrate(void)
 	unsigned char *memory;
 
 	assume();
-	/* Where memory is tight, what there is to be had is not for this. */
+	/* If memory is tight, none of it is spent on this. */
 	if (cgroup_limits("").memory / MEMORY_SHARE < 2 * RANGE)
 		return;
 	memory = mmap(NULL, 2 * RANGE, PROT_READ | PROT_WRITE,

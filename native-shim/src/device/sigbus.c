@@ -241,7 +241,7 @@ void sigbus_remove(void)
 {
 	pthread_mutex_lock(&install_lock);
 	/*
-	 * Where another handler has been put on top of ours it goes on calling
+	 * If another handler has been put on top of ours, it goes on calling
 	 * ours, which then stays for good: the library is never unloaded.
 	 */
 	if (--users == 0 && handler_is_ours()) {

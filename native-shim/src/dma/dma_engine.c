@@ -55,7 +55,7 @@ static uint32_t run_of_independent(const struct job *job)
 }
 
 /*
- * Where a later segment may overwrite what an earlier one reads, each is
+ * If a later segment may overwrite what an earlier one reads, each is
  * checked before the next is copied.
  */
 static void begin(struct job *job)

@@ -148,7 +148,7 @@ static uint32_t join(const struct job *job, uint32_t first, uint32_t end, uint64
 
 /*
  * Copy segments, those that lie one behind the other as one: for each of 4096 of 4 KiB by
- * itself a copy takes 1.5 to 3 times as long. Where that fails nobody knows how far it came,
+ * itself a copy takes 1.5 to 3 times as long. If that fails, nobody knows how far it came,
  * so they are copied again one by one.
  */
 static void copy_run(struct piece *piece)
@@ -275,7 +275,7 @@ static void write_back_segments(struct piece *piece)
 }
 
 /*
- * Where checksums read a file through its mapping, once, its pages would stay
+ * If checksums read a file through its mapping, once, its pages would stay
  * mapped, and so count as this process's memory for as long as it lives. The
  * page cache keeps the bytes.
  */
@@ -340,7 +340,7 @@ static void execute(void *argument)
 		break;
 	}
 	/*
-	 * Ends the write-backs; and where caches are persistent, this is what
+	 * Ends the write-backs; and if caches are persistent, this is what
 	 * makes the stores so, by the thread that made them.
 	 */
 	store_fence();

@@ -180,7 +180,7 @@ PUBLIC int dma_shim_writer_put(struct dma_shim_writer *writer, const void *bytes
 		error = -ENOBUFS;
 		goto out;
 	}
-	/* Begin at the ring's start where that can be, to touch few of its pages. */
+	/* Begin at the ring's start if it is empty, to touch few of its pages. */
 	if (!waiting)
 		writer->written = writer->tail = 0;
 	at = writer->tail % writer->capacity;

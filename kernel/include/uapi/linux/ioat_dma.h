@@ -16,7 +16,7 @@
  * Every struct begins with its own size, which the caller sets to what it was
  * built with, so that structs can grow at their end: a kernel takes a shorter
  * struct as if the rest were zero, and a longer one if what it does not know is
- * zero. Fields named out_* are written by the kernel, only where the ioctl
+ * zero. Fields named out_* are written by the kernel, only if the ioctl
  * succeeds. Padding and flags that are not defined must be zero.
  *
  * What each errno means, for every ioctl of this interface:
@@ -251,7 +251,7 @@ struct ioat_dma_channel_info {
  * @out_region.
  *
  * DMA does not look at pages that the kernel marked as poisoned
- * (memory_failure()). Where the hardware cannot read one, the copy fails with
+ * (memory_failure()). If the hardware cannot read one, the copy fails with
  * IOAT_DMA_ERROR_READ.
  */
 struct ioat_dma_region_create {
@@ -321,7 +321,7 @@ struct ioat_dma_segment {
  * @__reserved: zero
  *
  * Starts a request, which may use several channels at a time. It returns
- * before the copy is done; exactly one completion follows, or two where the
+ * before the copy is done; exactly one completion follows, or two if the
  * first is UNSETTLED. On failure nothing was copied and there is none.
  *
  * A copy that is done is seen by every CPU, but is not persistent by that: the
