@@ -6,6 +6,11 @@ import { endGently, endWithProblem } from './raw-problem.ts';
 
 /** Requests that may wait for their turn on a connection. Nearly no client pipelines at all. */
 const MAX_WAITING = 64;
+/**
+ * How soon the answer to a client that sends nothing more must begin: whether it still reads shows only once
+ * something is written, and nobody is to wait for one that has left.
+ */
+const HALF_CLOSED_MS = 1000;
 
 /** What is answered next: a request, or a refusal behind which nothing is carried out. */
 type Turn = RequestTurn | { kind: 'refusal'; problem: Problem };
@@ -40,6 +45,7 @@ export class Exchanges {
 
   private constructor(socket: Duplex) {
     this.#socket = socket;
+    socket.once('end', () => this.#halfClosed());
   }
 
   /** Carries a request out when its turn comes. */
@@ -86,6 +92,26 @@ export class Exchanges {
     } else {
       this.#start({ kind: 'refusal', problem });
     }
+  }
+
+  /** The client sends nothing more: it waits for its answers, as `nc -N` does, or has left. */
+  #halfClosed(): void {
+    if (this.#closed || this.#current?.kind !== 'request') return;
+    // One that left while it was being answered is far more common.
+    if (this.#current.response.headersSent) {
+      this.#socket.end();
+      return;
+    }
+    const timer = setTimeout(() => this.#endUnlessAnswering(), HALF_CLOSED_MS);
+    this.#socket.once('close', () => clearTimeout(timer));
+  }
+
+  #endUnlessAnswering(): void {
+    this.#closed = true;
+    const isLast = this.#waiting.length === 0;
+    this.#waiting = [];
+    if (this.#current?.kind !== 'request') return;
+    if (!isLast || !this.#current.response.headersSent) this.#socket.end();
   }
 
   #take(turn: Turn): void {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import type { Server as HttpServer } from 'node:http';
 import { connect, createServer, type Socket } from 'node:net';
 import { StartError } from '../base/start-error.ts';
 
@@ -23,6 +24,14 @@ interface Parser {
 
 /** What the parser is given in place of a body: it looks at none of it. */
 const NOTHING = Buffer.alloc(2 ** 20);
+
+/**
+ * Has a server answer requests whose client has closed its side of the connection since; a Node without this
+ * closes the other side at once.
+ */
+export function allowHalfOpen(server: HttpServer): void {
+  Object.assign(server, { httpAllowHalfOpen: true });
+}
 
 /** The descriptor of a connection that is open; -1 once it is not. */
 export function descriptorOf(socket: Socket): number {

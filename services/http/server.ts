@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { Exchanges } from './exchanges.ts';
 import { LingeringResponse } from './lingering-close.ts';
+import { allowHalfOpen } from './node-internals.ts';
 import { Problem } from './problems/problem.ts';
 import { renderProblem } from './raw-problem.ts';
 import { closeStalled } from './stalled.ts';
@@ -50,6 +51,8 @@ export function createHttpServer(
   };
   const server =
     tls === undefined ? http.createServer(options) : createTlsServer({ ...options, ...tls });
+  // For clients that send nothing more: see Exchanges.
+  allowHalfOpen(server);
   server.maxConnections = MAX_CONNECTIONS;
   boundEachAddress(server, MAX_CONNECTIONS_OF_ONE);
   const route: http.RequestListener = (request, response) => {

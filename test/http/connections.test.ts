@@ -15,7 +15,7 @@ const LARGE = Buffer.alloc(24 * 2 ** 20, 'x');
 let app: TestApp;
 let port: number;
 beforeAll(async () => {
-  app = await startTestApp({ environment: { DMAD_UPLOAD_IDLE_SECONDS: '1' } });
+  app = await startTestApp({ environment: { DMAD_UPLOAD_IDLE_SECONDS: '1', DMAD_FAULTS: '1' } });
   port = await app.listen();
 });
 afterAll(() => app.close());
@@ -220,5 +220,44 @@ describe('a refused upload: its client reads the answer, also once it has sent a
     const since = Date.now();
     await wire.closed;
     expect(Date.now() - since).toBeLessThan(10_000);
+  });
+});
+
+describe('a client that sends nothing more, and waits', () => {
+  test.each([
+    ['POST', request('POST /transfers', { ...JSON_TYPE, ...KEEP }, COPY), 201],
+    ['PUT', request(`PUT ${CONTENT}`, KEEP, 'bytes'), 200],
+    ['a download', request(`GET ${CONTENT}`, KEEP), 200],
+    ['a checksum', request('GET /devices/dax0.0/checksum', KEEP), 200],
+    ['a problem', request('POST /transfers', { ...JSON_TYPE, ...KEEP }, '{}'), 400],
+  ])('is answered: %s', async (_name, bytes, status) => {
+    const wire = new Wire(port);
+    wire.socket.end(bytes);
+    expect((await wire.answer()).status).toBe(status);
+    await wire.closed;
+  });
+
+  test('is answered for each of several requests', async () => {
+    const wire = new Wire(port);
+    const one = request('POST /transfers', { ...JSON_TYPE, ...KEEP }, COPY);
+    wire.socket.end(Buffer.concat([one, one, request(`GET ${CONTENT}`, KEEP)]));
+    for (const status of [201, 201, 200]) expect((await wire.answer()).status).toBe(status);
+    await wire.closed;
+  });
+
+  test('is not waited for, for it may have left', async () => {
+    const device = { device_name: 'dax1.0' };
+    const hang = { ...device, offset: 0, size: 4096, kind: 'hang', count: 1 };
+    const fault = { method: 'POST', url: '/faults', payload: hang } as const;
+    expect((await app.ask(fault)).status).toBe(201);
+    const copy = JSON.stringify({ ...JSON.parse(COPY), ...device });
+    const bytes = request('POST /transfers', { ...JSON_TYPE, ...KEEP, prefer: 'wait=60' }, copy);
+    const wire = new Wire(port);
+    wire.socket.end(Buffer.concat([bytes, bytes]));
+    const since = performance.now();
+    await wire.closed;
+    expect(performance.now() - since).toBeLessThan(20_000);
+    expect(wire.pending.toString()).toBe('');
+    await app.ask({ method: 'DELETE', url: '/faults' });
   });
 });

@@ -341,6 +341,14 @@ describe('what a request may say', () => {
       expectProblem(await app.ask({ url }), 400, 'invalid_request', [pointer]);
     });
 
+    test('as many labels as a transfer can have, and no more', async () => {
+      const url = `/transfers?${Array.from({ length: 16 }, (_, index) => `label=k${index}:v`).join('&')}`;
+      expect((await app.ask({ url })).status).toBe(200);
+      const answer = await app.ask({ url: `${url}&label=one:more` });
+      const { errors } = expectProblem(answer, 400, 'invalid_request', ['/label']);
+      expect(errors?.[0]?.detail).toBe('may be given up to 16 times');
+    });
+
     test.each([
       ['POST', '/transfers?dry_run=true'],
       ['POST', '/transfers/none/cancel?force=1'],

@@ -32,7 +32,9 @@ export const labelPatchSchema = z
   .meta({ description: 'Added to those that there are, or in their place; null removes one.' });
 
 export const labelFilterSchema = z
-  .union([z.string(), z.array(z.string()).max(MAX_LABELS)])
+  .union([z.string(), z.array(z.string()).max(MAX_LABELS)], {
+    error: `may be given up to ${MAX_LABELS} times`,
+  })
   .transform((given) => [given].flat())
   .refine((pairs) => pairs.every((pair) => /^[^:]+:/.test(pair)), 'must be key:value');
 
