@@ -3,7 +3,7 @@
 // itself does not load it.
 import { z } from 'zod';
 import { crc32cSchema } from '../base/crc32c.ts';
-import { deviceSchema } from '../daemon/devices/schema.ts';
+import { deviceSchema, streamSchema } from '../daemon/devices/schema.ts';
 import { enginesSchema } from '../daemon/engines/schema.ts';
 import { replicationListSchema, replicationSchema } from '../daemon/replication/schema.ts';
 import {
@@ -71,6 +71,7 @@ const RESULTS = {
   top: z.object({
     devices: z.array(deviceSchema),
     engines: enginesSchema.nullable(),
+    streams: z.array(streamSchema).nullable(),
     transfers: z.array(transferSchema.extend({ rate: bytes })),
     queued: bytes,
     rate: bytes,

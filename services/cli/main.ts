@@ -29,7 +29,8 @@ function prepare(command: Command): void {
   };
   command.exitOverride(misuse).configureOutput({
     writeOut: (text) => terminal.print(text),
-    writeErr: (text) => (json ? undefined : terminal.err(text.replace(/^error: /, 'dmactl: '))),
+    writeErr: (text) =>
+      json ? undefined : terminal.err(text.replace(/^error: .*/s, (it) => `dmactl: ${plain(it)}`)),
   });
   for (const each of command.commands) prepare(each);
 }
@@ -47,7 +48,15 @@ try {
 process.exit();
 
 function messageOf({ code, message }: CommanderError): string {
-  if (code !== 'commander.help') return message.replace(/^error: /, '');
+  if (code !== 'commander.help') return plain(message);
   const called = `dmactl ${nameOf(misused)}`.trim();
   return `name a command: "${called} --help" lists them`;
+}
+
+/** Without what commander says before a message that names the value itself. */
+function plain(text: string): string {
+  return text
+    .replace(/^error: /, '')
+    .replace(/^command-argument value '.*' is invalid for argument '([^']+)'\. (?=")/s, '$1: ')
+    .replace(/^option '(?:-\w, )?(--[\w-]+)[^']*' argument '.*' is invalid\. (?=")/s, '$1: ');
 }

@@ -167,6 +167,11 @@ describe('transfers', () => {
     expect((await dmactl.one('show', id)).document).toMatchObject({
       transfer: { id, labels: { night: 'ly' } },
     });
+    // As "top" shows it on a narrow terminal.
+    expect((await dmactl.one('show', id.slice(-12))).document).toMatchObject({ transfer: { id } });
+    expect(await dmactl.one('cancel', '000000000000')).toMatchObject({
+      ...{ code: 3, document: { error: { code: 'not_found' } } },
+    });
     expect((await dmactl.one('transfers', '--label', 'night:ly')).document).toMatchObject({
       transfers: [{ id }],
     });
@@ -596,6 +601,62 @@ deepTest('tokens: made, listed, removed; 75 while somebody else is at the file',
   expect((await one('token', 'add', 'x', '--scope', 'transfers:read')).code).toBe(78);
 });
 
+describe('the other kind of service', () => {
+  let gateway: Server;
+  let gatewayUrl: string;
+  beforeAll(async () => {
+    gateway = createServer((_request, answer) => {
+      answer.setHeader('content-type', 'application/json');
+      answer.end(JSON.stringify({ fleet: '1.0.0', api: { major: 1, minor: 0 }, node: '20.20.2' }));
+    });
+    await new Promise<void>((listening) => {
+      gateway.listen(0, '127.0.0.1', listening);
+    });
+    gatewayUrl = `http://127.0.0.1:${(gateway.address() as AddressInfo).port}`;
+  });
+  afterAll(() => {
+    gateway.close();
+  });
+
+  test('is named, and the one that is needed', async () => {
+    const atGateway = dmactlFor({ DMAD_URL: gatewayUrl });
+    const [engines, hosts] = await Promise.all([
+      atGateway.one('engines'),
+      dmactl.one('hosts', 'list'),
+    ]);
+    const usage = { code: 2, document: { error: { code: 'usage' } } };
+    expect([engines, hosts]).toMatchObject([usage, usage]);
+    expect(engines.stderr).toMatch(/"dmactl engines" needs a host's daemon.* fleet's gateway/);
+    expect(hosts.stderr).toMatch(/"dmactl hosts list" needs a fleet's gateway.* host's daemon/);
+  });
+
+  deepTest.each([
+    ['calibrate'],
+    ['bench'],
+    ['replicate', 'hostb:dax0.0:0+1', 'dax1.0:0'],
+    ['replications', 'list'],
+    ['replications', 'show', THE_ID],
+    ['replications', 'change', THE_ID, '--rate', '1MiB'],
+    ['replications', 'cancel', THE_ID],
+  ])('is no place for %s', async (...args) => {
+    const { code, stderr } = await dmactlFor({ DMAD_URL: gatewayUrl }).run(...args);
+    expect(stderr).toContain("needs a host's daemon");
+    expect(code).toBe(2);
+  });
+});
+
+deepTest.each([
+  [['copy', 'dax0.0:0', 'dax1.0:0'], /^dmactl: source: "dax0\.0:0" does not say how much/],
+  [['fill', 'dax0.0:0+1', '--timeout', 'soon'], /^dmactl: --timeout: "soon" is no time/],
+  [['put', '/nonexistent/file', 'dax0.0:0'], /^dmactl: \/nonexistent\/file: no such file or dir/],
+  [
+    ['devices', '--token-file', '/nonexistent'],
+    /^dmactl: \/nonexistent: no such file or directory/,
+  ],
+])('a message begins with what is wrong: %j', async (args, expected) => {
+  expect((await dmactl.run(...args)).stderr).toMatch(expected);
+});
+
 describe('all the rest', () => {
   deepTest('devices, engines, calibrate, bench, top and doctor', async () => {
     expect((await dmactl.one('devices')).document).toMatchObject({
@@ -672,7 +733,10 @@ describe('all the rest', () => {
     const id = (await dmactl.run('copy', 'dax0.0:0+4KiB', 'dax1.0:0', '--detach')).stdout
       .toString()
       .trim();
-    expect(await sees(id, 'queued')).toMatchObject({ command: 'top', queued: 1 });
+    expect(await sees(id, 'queued')).toMatchObject({
+      ...{ command: 'top', queued: 1 },
+      streams: [{ direction: 'upload', device_name: 'dax1.0' }],
+    });
     release();
     expect(await sees(id, 'succeeded')).toMatchObject({ queued: 0 });
     top.child.kill('SIGINT');

@@ -6,6 +6,7 @@ import type { BatchedTransferRequest } from '../../client/node.ts';
 import { readBatch } from '../lib/batch-file.ts';
 import type { Context, Runner } from '../lib/context.ts';
 import { CliError } from '../lib/exit-codes.ts';
+import { fileErrorText } from '../lib/file-error.ts';
 import { runBatch } from '../lib/follow.ts';
 import { humanBytes } from '../lib/format.ts';
 import { listOf } from './transfers.ts';
@@ -62,6 +63,6 @@ async function read({ terminal, signal }: Context, path: string): Promise<string
     return Buffer.concat(chunks).toString();
   } catch (error) {
     if (signal.aborted) throw signal.reason;
-    throw new CliError('usage', (error as Error).message);
+    throw new CliError('usage', fileErrorText(error));
   }
 }

@@ -31,7 +31,7 @@ export function bench(program: Command, run: Runner): void {
     .option('--overwrite <range>', 'also copy, fill and write into this range', parseSizedRange)
     .action(
       run(async (context: Context, options: BenchOptions) => {
-        const client = await context.client();
+        const client = await context.client('daemon');
         const works = await planWork(client, options);
         const figures: Figure[] = [];
         for (const [name, { bytes, once }] of Object.entries(works)) {

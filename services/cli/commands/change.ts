@@ -6,6 +6,7 @@ import { CliError } from '../lib/exit-codes.ts';
 import { sentenceOf } from '../lib/follow.ts';
 import { humanSeconds } from '../lib/format.ts';
 import { parseDuration, parseLabel } from '../lib/ranges.ts';
+import { ID_ARGUMENT, wholeId } from '../lib/transfer-id.ts';
 import { collect, priorityOption } from './transfer-options.ts';
 
 interface ChangeOptions {
@@ -20,7 +21,7 @@ export function change(program: Command, run: Runner): void {
   program
     .command('change')
     .description('change the priority, time limit or labels of a transfer that is not over')
-    .argument('<id>', 'the id of a transfer')
+    .argument('<id>', ID_ARGUMENT)
     .addOption(priorityOption())
     .option(
       '--timeout <time>',
@@ -33,7 +34,13 @@ export function change(program: Command, run: Runner): void {
       run(async (context: Context, id: string, options: ChangeOptions) => {
         const patch = patchOf(options);
         const client = await context.client();
-        const transfer = await client.changeTransfer(id, patch, { signal: context.signal });
+        const transfer = await client.changeTransfer(
+          await wholeId(client, id, context.signal),
+          patch,
+          {
+            signal: context.signal,
+          },
+        );
         const { priority, timeout_ms } = transfer;
         const limit =
           timeout_ms === null ? 'no time limit' : `${humanSeconds(timeout_ms / 1000)} at most`;

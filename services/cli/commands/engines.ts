@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { Engines } from '../../client/node.ts';
 import type { Context, Runner } from '../lib/context.ts';
-import { humanBytes, table } from '../lib/format.ts';
+import { counted, humanBytes, table } from '../lib/format.ts';
 import { parseSizedRange, type SizedRange } from '../lib/ranges.ts';
 
 export function engines(program: Command, run: Runner): void {
@@ -11,7 +11,7 @@ export function engines(program: Command, run: Runner): void {
     .description('show what can copy: DMA channels, the CPU, and how "auto" chooses')
     .action(
       run(async (context: Context) => {
-        const client = await context.client();
+        const client = await context.client('daemon');
         const found = await client.listEngines({ signal: context.signal });
         context.result({ engines: found }, describe(found));
         return undefined;
@@ -30,7 +30,7 @@ export function calibrate(program: Command, run: Runner): void {
     )
     .action(
       run(async (context: Context, range: SizedRange | undefined) => {
-        const client = await context.client();
+        const client = await context.client('daemon');
         const request = range && {
           ...{ device_name: range.device, offset: range.offset, size: range.size },
         };
@@ -41,14 +41,19 @@ export function calibrate(program: Command, run: Runner): void {
     );
 }
 
+/** What "auto" takes. */
+function chosenBy({ dma_from_bytes: dma, both_from_bytes: both }: Engines['auto']): string {
+  if (dma === null) return 'always the CPU';
+  const shared = both === null ? '' : `, both from ${humanBytes(both)} on`;
+  return `the CPU, DMA from ${humanBytes(dma)} on${shared}`;
+}
+
 function describe({ dma, cpu, auto }: Engines): string {
   const { calibration } = auto;
-  const from = (bytes: number | null) =>
-    bytes === null ? 'never' : `from ${humanBytes(bytes)} on`;
   const lines = [
-    `cpu   ${cpu.threads} threads, ${cpu.instruction_set}`,
+    `cpu   ${counted(cpu.threads, 'thread')}, ${cpu.instruction_set}`,
     `dma   ${dma.available ? `available, module ${dma.module_version}` : 'not available'}: ${dma.reason}`,
-    `auto  dma ${from(auto.dma_from_bytes)}, both ${from(auto.both_from_bytes)}`,
+    `auto  ${chosenBy(auto)}`,
   ];
   if (calibration !== null) {
     const speed = (each: typeof calibration.dma) =>

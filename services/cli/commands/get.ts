@@ -5,6 +5,7 @@ import { crc32c, crc32cText } from '../../client/node.ts';
 import { BLOCK_SIZE, compareBlocks, readFully, writeFully } from '../lib/blocks.ts';
 import type { Context, Runner } from '../lib/context.ts';
 import { CliError, resumable } from '../lib/exit-codes.ts';
+import { fileErrorText } from '../lib/file-error.ts';
 import { humanBytes } from '../lib/format.ts';
 import { Progress } from '../lib/progress.ts';
 import { type DeviceRange, formatRange, parseRange, type SizedRange } from '../lib/ranges.ts';
@@ -179,6 +180,6 @@ async function openFile(path: string, flags: string | number): Promise<FileHandl
   try {
     return await open(path, flags, 0o666);
   } catch (error) {
-    throw new CliError('usage', (error as Error).message);
+    throw new CliError('usage', fileErrorText(error));
   }
 }

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import type { FleetHost } from '../../client/node.ts';
 import type { Context, Runner } from '../lib/context.ts';
 import { CliError } from '../lib/exit-codes.ts';
+import { fileErrorText } from '../lib/file-error.ts';
 import { printable, table } from '../lib/format.ts';
 
 export function hosts(program: Command, run: Runner): void {
@@ -16,7 +17,7 @@ export function hosts(program: Command, run: Runner): void {
     .description('list them, and how they fare')
     .action(
       run(async (context: Context) => {
-        const client = await context.client();
+        const client = await context.client('gateway');
         const all = await client.listHosts({ signal: context.signal });
         const heads = ['NAME', 'STATE', 'SINCE', 'TRANSFERS', 'DEVICES', 'URL', 'REASON'];
         context.result({ hosts: all }, table(heads, all.map(rowOf)));
@@ -33,7 +34,7 @@ export function hosts(program: Command, run: Runner): void {
     .action(
       run(async (context: Context, name: string, url: string, options: { hostCa?: string }) => {
         const ca = options.hostCa === undefined ? {} : { ca: read(options.hostCa) };
-        const client = await context.client();
+        const client = await context.client('gateway');
         const host = await client.putHost(name, { url, ...ca }, { signal: context.signal });
         context.result({ host }, `${printable(host.name)} is at ${printable(host.url)}`);
         return undefined;
@@ -47,7 +48,7 @@ export function hosts(program: Command, run: Runner): void {
     .option('--abandon', 'though it has transfers that are not over: they end as interrupted')
     .action(
       run(async (context: Context, name: string, { abandon }: { abandon?: boolean }) => {
-        const client = await context.client();
+        const client = await context.client('gateway');
         await client.deleteHost(name, { abandon: abandon === true, signal: context.signal });
         context.result({ name }, `${name} is no host of the fleet any more`);
         return undefined;
@@ -66,6 +67,6 @@ function read(path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    throw new CliError('configuration', `--host-ca: ${(error as Error).message}`);
+    throw new CliError('configuration', `--host-ca: ${fileErrorText(error)}`);
   }
 }

@@ -2,22 +2,23 @@
 import type { Command } from 'commander';
 import { isOver, type Transfer } from '../../client/node.ts';
 import { type Context, jsonLine, type Runner } from '../lib/context.ts';
-import { placesOf, progressOf, sentenceOf } from '../lib/follow.ts';
+import { durabilityOf, placesOf, progressOf, sentenceOf } from '../lib/follow.ts';
 import { humanBytes, humanSeconds, printable } from '../lib/format.ts';
 import { Progress } from '../lib/progress.ts';
+import { ID_ARGUMENT, wholeId } from '../lib/transfer-id.ts';
 import { listOf } from './transfers.ts';
-
-const ID = 'the id of a transfer';
 
 export function show(program: Command, run: Runner): void {
   program
     .command('show')
     .description('show a transfer')
-    .argument('<id>', ID)
+    .argument('<id>', ID_ARGUMENT)
     .action(
       run(async (context: Context, id: string) => {
         const client = await context.client();
-        const transfer = await client.getTransfer(id, { signal: context.signal });
+        const transfer = await client.getTransfer(await wholeId(client, id, context.signal), {
+          signal: context.signal,
+        });
         context.result({ transfer }, describe(transfer));
         return undefined;
       }),
@@ -28,11 +29,13 @@ export function cancel(program: Command, run: Runner): void {
   program
     .command('cancel')
     .description('stop a transfer; what is copied stays copied')
-    .argument('<id>', ID)
+    .argument('<id>', ID_ARGUMENT)
     .action(
       run(async (context: Context, id: string) => {
         const client = await context.client();
-        const transfer = await client.cancelTransfer(id, { signal: context.signal });
+        const transfer = await client.cancelTransfer(await wholeId(client, id, context.signal), {
+          signal: context.signal,
+        });
         context.result({ transfer }, sentenceOf(transfer));
         return undefined;
       }),
@@ -43,12 +46,16 @@ export function wait(program: Command, run: Runner): void {
   program
     .command('wait')
     .description('wait until transfers are over; exit code 1 unless all succeeded')
-    .argument('<id...>', ID)
+    .argument('<id...>', ID_ARGUMENT)
     .action(
       run(async (context: Context, ids: string[]) => {
         const client = await context.client();
         const { signal } = context;
-        const ended = await Promise.all(ids.map((id) => client.waitForTransfer(id, { signal })));
+        const ended = await Promise.all(
+          ids.map(async (id) =>
+            client.waitForTransfer(await wholeId(client, id, signal), { signal }),
+          ),
+        );
         context.result({ transfers: ended }, listOf(ended));
         return ended.every(({ status }) => status === 'succeeded') ? undefined : 'failed';
       }),
@@ -59,7 +66,7 @@ export function watch(program: Command, run: Runner): void {
   program
     .command('watch')
     .description('follow a transfer to its end, or all transfers until Ctrl-C')
-    .argument('[id]', ID)
+    .argument('[id]', ID_ARGUMENT)
     .action(
       run((context: Context, id: string | undefined) =>
         id === undefined ? watchAll(context) : watchOne(context, id),
@@ -70,10 +77,11 @@ export function watch(program: Command, run: Runner): void {
 async function watchOne(context: Context, id: string) {
   const client = await context.client();
   const { signal, terminal, options } = context;
+  const whole = await wholeId(client, id, signal);
   const progress = new Progress(terminal, 'watch', options.quiet === true);
   let last: Transfer | undefined;
   try {
-    for await (const { event, transfer } of client.watch(id, { signal })) {
+    for await (const { event, transfer } of client.watch(whole, { signal })) {
       if (options.json) terminal.out(`${jsonLine('watch', { event, transfer })}\n`);
       progress.update(progressOf(transfer));
       last = transfer;
@@ -103,7 +111,7 @@ function describe(transfer: Transfer): string {
     ['what', `${transfer.operation} of ${humanBytes(transfer.size)} ${placesOf(transfer)}`],
     ['status', `${transfer.status}, ${humanBytes(transfer.bytes_completed)} done`],
     ['engine', `${transfer.engine ?? 'none'}: ${transfer.engine_reason}`],
-    ['durability', `${transfer.durability.achieved} (${transfer.durability.basis ?? 'no basis'})`],
+    ['durability', durabilityOf(transfer)],
     ['priority', transfer.priority],
     ['accepted', transfer.created_at],
     ['started', transfer.started_at ?? '–'],

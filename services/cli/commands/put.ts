@@ -5,6 +5,7 @@ import { crc32c, crc32cText, type Range } from '../../client/node.ts';
 import { BLOCK_SIZE, compareBlocks, readFully } from '../lib/blocks.ts';
 import type { Context, Runner } from '../lib/context.ts';
 import { CliError, resumable } from '../lib/exit-codes.ts';
+import { fileErrorText } from '../lib/file-error.ts';
 import { humanBytes } from '../lib/format.ts';
 import { Progress } from '../lib/progress.ts';
 import { type DeviceRange, formatRange, parseRange, type SizedRange } from '../lib/ranges.ts';
@@ -162,7 +163,7 @@ async function openFile(path: string): Promise<FileHandle> {
   try {
     return await open(path, 'r');
   } catch (error) {
-    throw new CliError('usage', (error as Error).message);
+    throw new CliError('usage', fileErrorText(error));
   }
 }
 

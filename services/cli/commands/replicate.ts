@@ -108,7 +108,7 @@ async function perform(
   detach: boolean,
 ): Promise<ExitName | undefined> {
   if (detach) {
-    const client = await context.client();
+    const client = await context.client('daemon');
     const options = { waitSeconds: 0, signal: context.signal };
     const replication = await client.createReplication(request, options);
     context.result({ replication }, replication.id);
@@ -122,7 +122,7 @@ async function perform(
 
 /** Starts it and shows how it gets on. Ctrl-C cancels it; a second one leaves it. */
 async function follow(context: Context, request: ReplicationRequest): Promise<Replication> {
-  const client = await context.client();
+  const client = await context.client('daemon');
   const leave = new AbortController();
   const { signal } = leave;
   const progress = new Progress(context.terminal, 'replicate', context.options.quiet === true);

@@ -41,7 +41,7 @@ export function replications(program: Command, run: Runner): void {
     .option('--limit <count>', 'at most so many, up to 1000', parseCount, 50)
     .action(
       run(async (context: Context, { status, peer, device, limit }: ListOptions) => {
-        const client = await context.client();
+        const client = await context.client('daemon');
         const query: ReplicationListQuery = {
           ...(status !== undefined && { status }),
           ...(peer !== undefined && { peer }),
@@ -59,7 +59,7 @@ export function replications(program: Command, run: Runner): void {
     .argument('<id>', ID)
     .action(
       run(async (context: Context, id: string) => {
-        const client = await context.client();
+        const client = await context.client('daemon');
         const replication = await client.getReplication(id, { signal: context.signal });
         context.result({ replication }, describe(replication));
         return undefined;
@@ -75,7 +75,7 @@ export function replications(program: Command, run: Runner): void {
     .action(
       run(async (context: Context, id: string, options: ChangeOptions) => {
         const patch = patchOf(options);
-        const client = await context.client();
+        const client = await context.client('daemon');
         const replication = await client.changeReplication(id, patch, { signal: context.signal });
         context.result({ replication }, sentenceOf(replication));
         return undefined;
@@ -87,7 +87,7 @@ export function replications(program: Command, run: Runner): void {
     .argument('<id>', ID)
     .action(
       run(async (context: Context, id: string) => {
-        const client = await context.client();
+        const client = await context.client('daemon');
         const replication = await client.cancelReplication(id, { signal: context.signal });
         context.result({ replication }, sentenceOf(replication));
         return undefined;
@@ -125,7 +125,7 @@ function describe(replication: Replication): string {
     ['what', sentenceOf(replication)],
     [
       'blocks',
-      `${blocks.total}: ${blocks.equal} equal, ${blocks.copied} copied, ${blocks.again} again`,
+      `${blocks.total}: ${blocks.equal} equal, ${blocks.copied} copied, ${blocks.again} copied again`,
     ],
     ['round', String(replication.round)],
     [

@@ -6,13 +6,16 @@ import {
   type Device,
   DmadError,
   type Engines,
+  type Stream,
   type Transfer,
 } from '../../client/node.ts';
 import { type Context, jsonLine, type Runner } from '../lib/context.ts';
 import { placesOf } from '../lib/follow.ts';
-import { humanBytes, humanSeconds, printable, table } from '../lib/format.ts';
+import { counted, humanBytes, humanSeconds, printable, table } from '../lib/format.ts';
 import { LiveTransfers, type RatedTransfer } from '../lib/live-transfers.ts';
+import { formatRange } from '../lib/ranges.ts';
 import { Screen } from '../lib/screen.ts';
+import { shortId } from '../lib/transfer-id.ts';
 import { nameOf } from './devices.ts';
 
 const REFRESH_MS = 1000;
@@ -27,6 +30,8 @@ interface Picture {
   devices: Device[];
   /** null: of a fleet, whose hosts have engines. */
   engines: Engines | null;
+  /** Uploads and downloads. null: of a fleet, whose hosts have them. */
+  streams: Stream[] | null;
   transfers: RatedTransfer[];
   /** How many wait; not all of them may be among the transfers. */
   queued: number;
@@ -85,7 +90,7 @@ export function top(program: Command, run: Runner): void {
     );
 }
 
-/** Takes pictures. Devices and engines have no events, so they are asked for each time. */
+/** Takes pictures. What has no events is asked for each time. */
 class View {
   readonly #client: ConnectedClient;
   readonly #transfers: LiveTransfers;
@@ -102,21 +107,25 @@ class View {
   }
 
   async take(signal: AbortSignal): Promise<Picture> {
-    const [devices, engines] = await Promise.all([
+    const [devices, engines, streams] = await Promise.all([
       this.#client.listDevices({ signal }),
       this.#client.listEngines({ signal }).catch(nullIfNone),
+      this.#client.listStreams({ signal }).catch(nullIfNone),
     ]);
     const transfers = this.#transfers.picture();
     const rate = transfers
       .filter(({ status }) => status === 'running')
       .reduce((sum, each) => sum + each.rate, 0);
-    return { devices, engines, transfers, queued: this.#transfers.waiting, rate };
+    return {
+      ...{ devices, engines, streams: streams?.streams ?? null, transfers },
+      ...{ queued: this.#transfers.waiting, rate },
+    };
   }
 }
 
 /** The picture as lines, no more than there are rows, none longer than the columns. */
 function render(picture: Picture, rows: number, columns: number): string[] {
-  const { devices, engines, transfers, queued, rate } = picture;
+  const { devices, engines, streams, transfers, queued, rate } = picture;
   const running = transfers.filter(({ status }) => status === 'running').length;
   const lines = [
     `dmad  ${running} running, ${queued} queued, ${humanBytes(rate)}/s${summaryOf(engines)}`,
@@ -137,8 +146,11 @@ function render(picture: Picture, rows: number, columns: number): string[] {
       '',
     );
   }
+  if (streams !== null && streams.length > 0) {
+    lines.push(...table(['STREAM', 'STATUS', 'DONE', 'BYTES'], streams.map(rowOf)).split('\n'), '');
+  }
   const listed = transfers.map((transfer) => [
-    ...[columns < WIDE ? transfer.id.slice(-12) : transfer.id, transfer.status, barOf(transfer)],
+    ...[columns < WIDE ? shortId(transfer.id) : transfer.id, transfer.status, barOf(transfer)],
     ...[`${humanBytes(transfer.rate)}/s`, leftOf(transfer), transfer.engine ?? '–'],
     printable(`${transfer.operation} ${placesOf(transfer)}`),
   ]);
@@ -157,8 +169,14 @@ function nullIfNone(error: unknown): null {
 function summaryOf(engines: Engines | null): string {
   if (engines === null) return '';
   const { dma, cpu } = engines;
-  const channels = dma.available ? `${dma.channels.length} channels` : 'none';
-  return `   cpu ${cpu.threads} threads   dma ${channels}`;
+  const channels = dma.available ? counted(dma.channels.length, 'channel') : 'none';
+  return `   cpu ${counted(cpu.threads, 'thread')}   dma ${channels}`;
+}
+
+function rowOf(stream: Stream): string[] {
+  const { direction, status, device_name: device, offset, size, bytes_completed: done } = stream;
+  const percent = size === 0 ? 100 : Math.floor((done / size) * 100);
+  return [direction, status, `${percent}%`, printable(formatRange({ device, offset, size }))];
 }
 
 function barOf({ progress }: Transfer): string {

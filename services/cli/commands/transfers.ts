@@ -65,7 +65,7 @@ export function listOf(transfers: TransferList['transfers']): string {
   const rows = transfers.map((transfer) => [
     ...[transfer.id, transfer.status, transfer.operation, humanBytes(transfer.size)],
     `${Math.floor(transfer.progress * 100)}%`,
-    ...[transfer.engine ?? '–', devicesOf(transfer).join(' ')],
+    ...[transfer.engine ?? '–', [...new Set(devicesOf(transfer))].join(' ')],
     transfer.created_at,
     printable(transfer.error?.code ?? ''),
   ]);

@@ -5,6 +5,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { type ConnectedClient, connect } from '../../client/node.ts';
 import { CliError } from './exit-codes.ts';
+import { fileErrorText } from './file-error.ts';
 
 export const DEFAULT_SOCKET = '/run/dmad/dmad.sock';
 export const DEFAULT_URL = 'http://127.0.0.1:8080';
@@ -78,9 +79,9 @@ function readTokenFile(path: string, { optional = false } = {}): string | undefi
     token = readFileSync(path, 'utf8');
   } catch (error) {
     if (error instanceof CliError) throw error;
-    const { code, message } = error as NodeJS.ErrnoException;
+    const { code } = error as NodeJS.ErrnoException;
     if (optional && (code === 'ENOENT' || code === 'ENOTDIR')) return undefined;
-    throw new CliError('configuration', `the token file cannot be read: ${message}`);
+    throw new CliError('configuration', fileErrorText(error));
   }
   return checkToken(token, path);
 }
@@ -97,6 +98,6 @@ function readPem(path: string | undefined): string | undefined {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    throw new CliError('configuration', (error as Error).message);
+    throw new CliError('configuration', fileErrorText(error));
   }
 }

@@ -5,6 +5,7 @@ import { type ConnectionOptions, openClient } from './connection.ts';
 import { CliError, EXIT, type ExitName, exitNameOf } from './exit-codes.ts';
 import { printable } from './format.ts';
 import type { Interrupts } from './interrupts.ts';
+import { type Service, serviceOf } from './service.ts';
 import type { Terminal } from './terminal.ts';
 
 /** Raised if a member of the JSON is removed or changes its meaning; members may be added at any time. */
@@ -28,8 +29,14 @@ export interface Context {
   interrupts: Interrupts;
   /** Ends what the command does, unless it handles interrupts. */
   signal: AbortSignal;
-  /** The daemon, which has answered once. @throws DmadError `unreachable` */
-  client(): Promise<ConnectedClient>;
+  /**
+   * The daemon or the gateway, which has answered once.
+   *
+   * @param service the one that alone has what the command asks for
+   * @throws DmadError `unreachable`
+   * @throws CliError `usage` if the other one has answered
+   */
+  client(service?: Service): Promise<ConnectedClient>;
   /** The result: one object with --json, else a text for people. */
   result(document: object, text: string): void;
   /** A message for people, on stderr. */
@@ -55,12 +62,14 @@ export function makeRunner({ terminal, env, interrupts, ended }: Dependencies): 
       const command = args.pop() as Command;
       const options = command.optsWithGlobals<GlobalOptions>();
       const name = nameOf(command);
-      let opening: Promise<ConnectedClient> | undefined;
+      let opening: Promise<Opened> | undefined;
       const context: Context = {
         ...{ command: name, options, terminal, env, interrupts, signal: interrupts.signal },
-        client: () => {
+        client: async (needed) => {
           opening ??= connectAndAsk(options, env, context);
-          return opening;
+          const { client, service } = await opening;
+          if (needed !== undefined && needed !== service) throw otherService(name, needed, service);
+          return client;
         },
         result: (document, text) => {
           if (options.json) terminal.out(`${jsonLine(name, document)}\n`);
@@ -78,7 +87,7 @@ export function makeRunner({ terminal, env, interrupts, ended }: Dependencies): 
         ended(EXIT[exitNameOf(error)]);
       } finally {
         await opening?.then(
-          (client) => client.destroy(),
+          ({ client }) => client.destroy(),
           () => {},
         );
       }
@@ -142,25 +151,44 @@ export function describeError(error: unknown) {
   };
 }
 
+interface Opened {
+  client: ConnectedClient;
+  service: Service;
+}
+
+const SERVICES: Record<Service, string> = {
+  daemon: "a host's daemon",
+  gateway: "a fleet's gateway",
+};
+
+function otherService(command: string, needed: Service, found: Service): CliError {
+  const message =
+    `"dmactl ${command}" needs ${SERVICES[needed]}, and ${SERVICES[found]} answers there: ` +
+    `name the ${needed} with --url or DMAD_URL`;
+  return new CliError('usage', message);
+}
+
 async function connectAndAsk(
   options: GlobalOptions,
   env: Context['env'],
   { signal, say }: Context,
-): Promise<ConnectedClient> {
+): Promise<Opened> {
   const client = await openClient(options, env);
   try {
     // Not tried again: a daemon that does not run is not waited for. Once it has answered, a restart is.
-    const { api, daemon } = await client.getVersion({
+    const version = await client.getVersion({
       ...{ signal, retryForMs: 0, deadlineMs: FIRST_ANSWER_MS },
     });
-    if (api.major !== API_MAJOR) {
-      say(`warning: dmad ${daemon} has interface ${api.major}, this dmactl knows ${API_MAJOR}`);
+    const service = serviceOf(version);
+    const { major } = version.api;
+    if (major !== API_MAJOR) {
+      say(`warning: the ${service} has interface ${major}, this dmactl knows ${API_MAJOR}`);
     }
+    return { client, service };
   } catch (error) {
     await client.destroy();
     throw error;
   }
-  return client;
 }
 
 /** A command's name without the program's: "token add". */

@@ -104,11 +104,15 @@ export function sentenceOf(transfer: Transfer): string {
     howOf(transfer),
   ];
   if (status === 'succeeded' && operation !== 'compare') {
-    const { achieved, basis } = transfer.durability;
-    parts.push(basis === null ? achieved : `${achieved} (${basis})`);
+    parts.push(durabilityOf(transfer));
   }
   if (transfer.verification !== null) parts.push(`CRC-32C ${transfer.verification.dst}`);
   return parts.join(', ');
+}
+
+/** What it achieved, and by what means. */
+export function durabilityOf({ durability: { achieved, basis } }: Transfer): string {
+  return basis === null ? achieved : `${achieved} (${basis})`;
 }
 
 function howOf({ engine, blocks }: Transfer): string {
