@@ -18,3 +18,11 @@ export function parseByteCount(text: string): number | undefined {
   const bytes = unit === undefined ? count : count * UNITS[unit as keyof typeof UNITS];
   return Number.isSafeInteger(bytes) ? bytes : undefined;
 }
+
+/** As {@link parseByteCount} reads it back, in the largest unit that leaves nothing over. */
+export function formatByteCount(bytes: number): string {
+  for (const [unit, size] of Object.entries(UNITS).toReversed()) {
+    if (bytes >= size && bytes % size === 0) return `${bytes / size}${unit}`;
+  }
+  return String(bytes);
+}

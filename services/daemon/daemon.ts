@@ -62,7 +62,7 @@ function logListening(log: Logger, config: Config, port: number, app: App): stri
   const devices = app.inventory.list().length;
   const waitingFor = app.readiness.waitingFor();
   const ready = waitingFor.length === 0;
-  const at = `${url} (Swagger UI: ${url}/docs)`;
+  const at = `${url} (dashboard; Swagger UI: ${url}/docs)`;
   // Whatever the level: with port 0 this line is the only place that names the port.
   log
     .child({}, { level: 'info' })

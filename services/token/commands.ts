@@ -2,6 +2,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { type Document, isMap, isSeq, parseDocument } from 'yaml';
+import { formatByteCount } from '../base/byte-count-text.ts';
 import { parseTokens, readTokensFile, type Token } from '../http/access/tokens-file.ts';
 import { changeFile } from './change-file.ts';
 
@@ -35,6 +36,9 @@ export interface NewToken {
  * @throws Error if the file is not
  */
 export function addToken(path: string, given: NewToken): string {
+  if (existsSync(path) && hasToken(path, given.name)) {
+    throw new InvalidToken(`there is a token "${given.name}" already: remove it, or name another`);
+  }
   const secret = SECRET_PREFIX + randomBytes(SECRET_BYTES).toString('base64url');
   const { transfersInFlight, bytesPerSecond } = given;
   const token = {
@@ -61,7 +65,7 @@ export function listTokens(path: string): string[] {
     about.push(...(peers ?? []).map((peer) => `from peer ${peer}`));
     const { transfers_in_flight: transfers, bytes_per_second: rate } = limits;
     if (transfers !== undefined) about.push(`${transfers} transfers in flight`);
-    if (rate !== undefined) about.push(`${rate} bytes per second`);
+    if (rate !== undefined) about.push(`${formatByteCount(rate)} per second`);
     return `${name}: ${scopes.join(' ')}; ${about.join(', ') || 'no device'}`;
   });
 }
@@ -121,7 +125,9 @@ function describeDevice(device: NonNullable<Token['devices']>[number]): string {
   const about = [
     ...(uuid === undefined ? [] : [`uuid ${uuid}`]),
     ...(resource === undefined ? [] : [`resource 0x${resource.toString(16)}`]),
-    ...(ranges ?? []).map(({ offset, size }) => `${offset}+${size}`),
+    ...(ranges ?? []).map(
+      ({ offset, size }) => `${formatByteCount(offset)}+${formatByteCount(size)}`,
+    ),
   ];
   return `${name} ${access}${about.length === 0 ? '' : ` (${about.join(' ')})`}`;
 }

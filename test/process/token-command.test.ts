@@ -87,8 +87,8 @@ describe('npm run token', () => {
     const { stdout } = token('list');
     expect(stdout).toBe(
       'old: content:read; every device\n' +
-        'bert: content:write; dax0.0 ro, dax1.0 rw (1048576+4096), from peer hostb, 3 transfers in flight, ' +
-        '104857600 bytes per second\n',
+        'bert: content:write; dax0.0 ro, dax1.0 rw (1MiB+4KiB), from peer hostb, 3 transfers in flight, ' +
+        '100MiB per second\n',
     );
   });
 
@@ -118,7 +118,11 @@ describe('npm run token', () => {
     ['a name too many', ['remove', 'anna', 'bert'], /usage/],
     ['no scope', ['add', 'bert'], /scopes/],
     ['an unknown scope', ['add', 'bert', '--scope', 'all'], /scopes/],
-    ['a name that is taken', ['add', 'anna', '--scope', 'metrics:read'], /name is another|another/],
+    [
+      'a name that is taken',
+      ['add', 'anna', '--scope', 'metrics:read'],
+      /there is a token "anna" already/,
+    ],
     ['a name that is none', ['add', 'uid:0', '--scope', 'metrics:read'], /name/],
     ['a device that is none', ['add', 'b', '--scope', 'metrics:read', '--device', 'dax0.0'], /ro/],
     [

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { InvalidArgumentError } from 'commander';
-import { parseByteCount } from '../../base/byte-count-text.ts';
+import { formatByteCount, parseByteCount } from '../../base/byte-count-text.ts';
 
 /** A place in a device; without a size where another range's counts, or all that follows. */
 export interface DeviceRange {
@@ -64,17 +64,6 @@ export function parseLabel(
 }
 
 export function formatRange({ device, offset, size }: DeviceRange): string {
-  return `${device}:${formatSize(offset)}${size === undefined ? '' : `+${formatSize(size)}`}`;
-}
-
-/** As {@link parseSize} reads it back, in the largest unit that leaves nothing over. */
-export function formatSize(bytes: number): string {
-  for (const [unit, size] of [
-    ['GiB', 2 ** 30],
-    ['MiB', 2 ** 20],
-    ['KiB', 2 ** 10],
-  ] as const) {
-    if (bytes >= size && bytes % size === 0) return `${bytes / size}${unit}`;
-  }
-  return String(bytes);
+  const length = size === undefined ? '' : `+${formatByteCount(size)}`;
+  return `${device}:${formatByteCount(offset)}${length}`;
 }

@@ -81,10 +81,12 @@ export class Restore {
       await turn();
     }
     const count = (kind: Recovered['kind']) => left.filter((one) => one.kind === kind).length;
-    this.#log.info(
-      { again: count('again'), interrupted: count('interrupted') },
-      'journal: unfinished transfers of an earlier daemon',
-    );
+    if (left.length > 0) {
+      this.#log.info(
+        { again: count('again'), interrupted: count('interrupted') },
+        'journal: an earlier daemon left transfers unfinished',
+      );
+    }
     this.#lastId = idOf(rows.keys.findLast((key) => idOf(key) !== undefined));
     const others = await this.#others?.read(rows);
     rows.forgetKeys();

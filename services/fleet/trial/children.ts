@@ -24,12 +24,12 @@ export class Children {
     this.failed.catch(() => {});
   }
 
-  /** @param environment beside the caller's PATH */
+  /** @param environment beside the caller's PATH. @returns its process id */
   start(
     name: string,
     [command = '', ...args]: string[],
     environment: NodeJS.ProcessEnv = {},
-  ): void {
+  ): number | undefined {
     const path = join(this.#directory, `${name}.log`);
     const log = openSync(path, 'a');
     const child = spawn(command, args, {
@@ -47,6 +47,7 @@ export class Children {
     });
     child.once('error', (error) => this.#fail(error));
     this.#children.push(child);
+    return child.pid;
   }
 
   /** Ends them, the last one first. */

@@ -48,31 +48,44 @@ export async function runTrial(signals: Signals): Promise<void> {
   }
 }
 
+interface Address {
+  name: string;
+  url: string;
+}
+
+interface Member extends Address {
+  /** Of its process. */
+  pid: number | undefined;
+}
+
 interface Trial {
-  gateways: string[];
-  hosts: { name: string; url: string }[];
+  gateways: Member[];
+  hosts: Member[];
 }
 
 async function start(children: Children, directory: string): Promise<Trial> {
   const etcd = await startEtcd(children, directory);
-  const hosts: Trial['hosts'] = [];
+  const addresses: Address[] = [];
   for (const [index, name] of HOSTS.entries()) {
     const port = await freePort(PREFERRED_PORTS.hosts + index);
-    hosts.push({ name, url: `http://127.0.0.1:${port}` });
+    addresses.push({ name, url: `http://127.0.0.1:${port}` });
   }
-  for (const { name, url } of hosts) startDaemon(children, join(directory, name), name, url, hosts);
-  const gateways: string[] = [];
+  const hosts = addresses.map((address) => ({
+    ...address,
+    pid: startDaemon(children, join(directory, address.name), address, addresses),
+  }));
+  const gateways: Member[] = [];
   for (const [index, name] of GATEWAYS.entries()) {
     const port = await freePort(PREFERRED_PORTS.gateways + index);
-    children.start(name, [process.execPath, GATEWAY], {
+    const pid = children.start(name, [process.execPath, GATEWAY], {
       DMAD_FLEET_ETCD: etcd,
       DMAD_FLEET_PORT: String(port),
     });
-    gateways.push(`http://127.0.0.1:${port}`);
+    gateways.push({ name, url: `http://127.0.0.1:${port}`, pid });
   }
-  for (const url of [...hosts.map((host) => host.url), ...gateways]) await isReady(`${url}/readyz`);
+  for (const { url } of [...hosts, ...gateways]) await isReady(`${url}/readyz`);
   for (const { name, url } of hosts) {
-    const answer = await fetch(`${gateways[0]}/hosts/${name}`, {
+    const answer = await fetch(`${gateways[0]?.url}/hosts/${name}`, {
       method: 'PUT',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({ url }),
@@ -98,15 +111,14 @@ async function startEtcd(children: Children, directory: string): Promise<string>
 function startDaemon(
   children: Children,
   stateDir: string,
-  name: string,
-  url: string,
-  hosts: Trial['hosts'],
-): void {
+  { name, url }: Address,
+  hosts: readonly Address[],
+): number | undefined {
   mkdirSync(stateDir, { mode: 0o700 });
   const peersFile = join(stateDir, 'peers.yaml');
   const peers = hosts.filter((host) => host.name !== name);
   writeFileSync(peersFile, stringify({ peers }), { mode: 0o600 });
-  children.start(name, [process.execPath, DAEMON], {
+  return children.start(name, [process.execPath, DAEMON], {
     DMAD_STATE_DIR: stateDir,
     DMAD_PORT: new URL(url).port,
     DMAD_DEVICES: DEVICES,
@@ -150,15 +162,20 @@ function freePort(preferred = 0): Promise<number> {
 }
 
 /** What to try, as commands that can be pasted. */
-function describe({ gateways: [first, second], hosts }: Trial, directory: string): string {
+function describe({ gateways, hosts }: Trial, directory: string): string {
+  const [first = '', second = ''] = gateways.map(({ url }) => url);
   const [a, b, c] = hosts;
+  const members = [...gateways, ...hosts].map(
+    ({ name, url, pid }) => `  ${name.padEnd(8)}  ${url}  process ${pid}`,
+  );
   const json = "-H 'Content-Type: application/json'";
   return `
 A fleet is running: etcd, two gateways and three hosts with emulated devices. Ctrl-C ends all of it.
 
-  gateways  ${first} (Swagger UI: ${first}/docs), ${second}
-${hosts.map(({ name, url }) => `  ${name}     ${url}`).join('\n')}
+${members.join('\n')}
   logs      ${directory}/*.log
+
+Each URL has a dashboard, and Swagger UI below /docs.
 
 The hosts, and how they fare:
 
@@ -190,6 +207,6 @@ Several at once, one behind the other, on whatever hosts:
     {"host": "${a?.name}", "dst_host": "${c?.name}", "device_name": "dax1.0", "src_offset": 0, "dst_offset": 0,
      "size": "1MiB", "depends_on": ["#0"]}]}'
 
-Kill a gateway (kill -9), or stop a host (kill -STOP), and see that what was accepted goes on.
+Kill a gateway (kill -9 PID), or stop a host (kill -STOP PID, and later kill -CONT PID), and see that what was accepted goes on.
 `;
 }

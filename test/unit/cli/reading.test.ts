@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { formatByteCount } from '../../../services/base/byte-count-text.ts';
 import { humanBytes, humanSeconds, printable, table } from '../../../services/cli/lib/format.ts';
 import {
   formatRange,
-  formatSize,
   parseDuration,
   parseLabel,
   parseRange,
@@ -41,7 +41,7 @@ describe('ranges', () => {
       fc.property(fc.nat(), fc.integer({ min: 1 }), (offset, size) => {
         const range = { device: 'dax0.0', offset, size };
         expect(parseRange(formatRange(range))).toEqual(range);
-        expect(parseSize(formatSize(size * 1024))).toBe(size * 1024);
+        expect(parseSize(formatByteCount(size * 1024))).toBe(size * 1024);
       }),
     );
   });
