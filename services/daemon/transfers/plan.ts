@@ -14,9 +14,10 @@ import {
   type RequestedRange,
 } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
+import { toldSegments } from './document.ts';
 import { checkTotal, meaningOf, parentOf, type Side, sidesOf } from './request.ts';
 import type { TransferRequest } from './request-schema.ts';
-import { type TransferPlan, toldSegments } from './transfer.ts';
+import type { TransferPlan } from './transfer.ts';
 
 /**
  * Checks a request against the devices and engines that are there.

@@ -8,6 +8,7 @@ import type { EngineChoice } from '../engines/choice.ts';
 import { NOWHERE } from '../engines/records.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { Row } from '../journal/stored-rows.ts';
+import { toldSegments } from './document.ts';
 import type { TransferRequest } from './request-schema.ts';
 import {
   acceptedSchema,
@@ -19,14 +20,7 @@ import {
   isChange,
   partsOf,
 } from './rows.ts';
-import {
-  type Change,
-  type Origin,
-  type Outcome,
-  Transfer,
-  type TransferPlan,
-  toldSegments,
-} from './transfer.ts';
+import { type Change, type Origin, type Outcome, Transfer, type TransferPlan } from './transfer.ts';
 
 const MAX_SHARED = 1000;
 const NONE: readonly string[] = [];

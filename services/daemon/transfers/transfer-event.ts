@@ -2,11 +2,11 @@
 
 import type { EngineName } from '../../base/vocabulary.ts';
 import { seesAllTransfers, type Viewer } from '../../http/access/visibility.ts';
-import { basicDocumentFor, documentFor } from './document.ts';
+import { basicDocumentFor, documentFor, toldSegments } from './document.ts';
 import { type EventForm, type EventKind, eventText, type FeedEvent } from './feed-event.ts';
 import type { WorkFilter } from './filter.ts';
 import type { Status } from './schema.ts';
-import { type Transfer, toldSegments } from './transfer.ts';
+import type { Transfer } from './transfer.ts';
 
 /** What a document takes in memory, about, in characters, without labels; and a segment, a label, an id. */
 const DOCUMENT_SIZE = 960;

@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-
-import { crc32cText } from '../../base/crc32c.ts';
-import { type Problem, problemDetails } from '../../http/problems/problem.ts';
+import type { Problem } from '../../http/problems/problem.ts';
 import type { TraceContext } from '../../http/trace-context.ts';
 import type { Device } from '../devices/device.ts';
-import { durabilityOf } from '../devices/durability.ts';
 import type { EngineChoice } from '../engines/choice.ts';
 import type { Completion } from '../engines/records.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { TransferSettings } from './changes.ts';
 import { isoTime, monotonicNs, wallOffset } from './clocks.ts';
 import type { Meaning } from './request.ts';
-import type { BasicTransferDocument, End, Status, TransferDocument, WaitingFor } from './schema.ts';
+import type { End, Status, TransferDocument, WaitingFor } from './schema.ts';
 
 /** What is to be done: a request, checked against the devices and with its engine chosen. */
 export interface TransferPlan extends Meaning {
@@ -87,8 +84,6 @@ function reportOf(completion: Completion): EngineReport {
 
 /** 52 days: with the daemon's own time on top, a double still tells nanoseconds. */
 const MAX_AGE_NS = 2 ** 52;
-/** What the next daemon is to run. */
-const IN_JOURNAL: WaitingFor = { reason: 'journal' };
 
 /** One transfer, from its acceptance on. */
 export class Transfer {
@@ -117,7 +112,7 @@ export class Transfer {
   readonly #acceptedNs: number;
   #startedNs: number | undefined;
   #finishedNs: number | undefined;
-  #completion: EngineReport | undefined;
+  #report: EngineReport | undefined;
 
   /** @param accepted by an earlier daemon; absent: now */
   constructor(
@@ -158,9 +153,26 @@ export class Transfer {
     return this.#finishedNs as number;
   }
 
+  /** What the engine told of its last run, once it is over. */
+  get report(): EngineReport | undefined {
+    return this.#report;
+  }
+
+  get createdAt(): string {
+    return this.#timeOf(this.#acceptedNs);
+  }
+
+  get startedAt(): string | null {
+    return this.#startedNs === undefined ? null : this.#timeOf(this.#startedNs);
+  }
+
+  get finishedAt(): string | null {
+    return this.#finishedNs === undefined ? null : this.#timeOf(this.#finishedNs);
+  }
+
   /** How often a part of it was thrown out with another copy's fault, and tried again. */
   get retries(): number {
-    return this.#completion?.dma.retries ?? 0;
+    return this.#report?.dma.retries ?? 0;
   }
 
   /** @param choice made anew, for channels come and go while it waits */
@@ -214,7 +226,7 @@ export class Transfer {
     this.bytesCompleted = bytesCompleted;
     if (startedNs !== undefined) this.#startedNs = this.#acceptedNs + startedNs;
     this.#finishedNs = this.#acceptedNs + finishedNs;
-    this.#completion = completion;
+    this.#report = completion;
   }
 
   /** How it ended; undefined while it is not over. */
@@ -228,7 +240,7 @@ export class Transfer {
       bytesCompleted: this.bytesCompleted,
       startedNs: this.#startedNs === undefined ? undefined : this.#startedNs - this.#acceptedNs,
       finishedNs: this.#finishedNs - this.#acceptedNs,
-      completion: this.#completion,
+      completion: this.#report,
     };
   }
 
@@ -237,105 +249,17 @@ export class Transfer {
     const until = this.#startedNs ?? this.#finishedNs ?? monotonicNs();
     return {
       queue_ns: until - this.#acceptedNs,
-      copy_ns: this.#completion?.copyNs ?? 0,
-      flush_ns: this.#completion?.flushNs ?? 0,
-      verify_ns: this.#completion?.verifyNs ?? 0,
+      copy_ns: this.#report?.copyNs ?? 0,
+      flush_ns: this.#report?.flushNs ?? 0,
+      verify_ns: this.#report?.verifyNs ?? 0,
       total_ns: (this.#finishedNs ?? monotonicNs()) - this.#acceptedNs,
     };
   }
 
-  /** The transfer as clients see it. */
-  toJSON(): TransferDocument {
-    const { segmented } = this.plan;
-    const segments = segmented ? toldSegments(this.plan) : null;
-    return Object.assign(this.basic(), { segments, timings: this.timings });
-  }
-
-  /** The same without segments, which may be thousands, and without timings. */
-  basic(): BasicTransferDocument {
-    const { plan, settings } = this;
-    const [only] = plan.segmented ? [] : [plan.segments.get(0)];
-    const copyNs = this.#completion?.copyNs ?? 0;
-    return {
-      id: this.id,
-      status: this.status,
-      waiting_for: this.status === 'queued' ? (this.place?.waitingFor ?? IN_JOURNAL) : null,
-      operation: plan.operation,
-      device_name: plan.source.name,
-      dst_device_name: plan.destination.name,
-      src_offset: only !== undefined && plan.segments.hasSources ? only.src_offset : null,
-      dst_offset: only?.dst_offset ?? null,
-      size: plan.bytes,
-      pattern: plan.pattern ?? null,
-      engine: this.choice.engine,
-      engine_reason: this.choice.reason,
-      channels: [...this.channels],
-      retries: this.retries,
-      priority: settings.priority,
-      timeout_ms: settings.timeoutMs ?? null,
-      bytes_completed: this.bytesCompleted,
-      progress: this.bytesCompleted / plan.bytes,
-      durability: this.#durability(),
-      verification: this.#verification(),
-      comparison: this.#comparison(),
-      created_at: this.#timeOf(this.#acceptedNs),
-      started_at: this.#timeOf(this.#startedNs),
-      finished_at: this.#timeOf(this.#finishedNs),
-      throughput_bytes_per_second:
-        copyNs === 0 ? 0 : Math.round((this.bytesCompleted * 1e9) / copyNs),
-      labels: settings.labels,
-      depends_on: plan.dependsOn,
-      traceparent: this.origin.trace?.traceparent ?? null,
-      error: this.error === undefined ? null : problemDetails(this.error, this.origin.requestId),
-    };
-  }
-
-  #durability(): TransferDocument['durability'] {
-    return durabilityOf(this.plan.destination, this.plan.flush, this.status === 'succeeded');
-  }
-
-  #verification(): TransferDocument['verification'] {
-    const completion = this.#completion;
-    if (!this.plan.verify || completion === undefined) return null;
-    const compared = this.status === 'succeeded' || this.error?.code === 'verify_mismatch';
-    if (!compared) return null;
-    return {
-      method: 'crc32c',
-      segments: this.status === 'succeeded' ? this.plan.segments.length : completion.segment + 1,
-      src: crc32cText(completion.sourceCrc),
-      dst: crc32cText(completion.destinationCrc),
-    };
-  }
-
-  #comparison(): TransferDocument['comparison'] {
-    const { operation, segments } = this.plan;
-    if (operation !== 'compare' || this.status !== 'succeeded') return null;
-    const { segment = 0, difference } = this.#completion ?? {};
-    if (difference === undefined) return { equal: true, first_difference: null };
-    const { src_offset, dst_offset } = segments.get(segment);
-    return {
-      equal: false,
-      first_difference: {
-        segment,
-        src_offset: src_offset + difference,
-        dst_offset: dst_offset + difference,
-      },
-    };
-  }
-
   /** A monotonic time as wall clock; steps of that clock meanwhile do not show. */
-  #timeOf(ns: number): string;
-  #timeOf(ns: number | undefined): string | null;
-  #timeOf(ns: number | undefined): string | null {
-    if (ns === undefined) return null;
+  #timeOf(ns: number): string {
     return isoTime(Math.floor(this.accepted.wallMs + (ns - this.#acceptedNs) / 1e6));
   }
-}
-
-/** The segments as a client gives them, and sees them again. */
-export function toldSegments({ segments }: Pick<TransferPlan, 'segments'>) {
-  if (segments.hasSources) return [...segments];
-  return Array.from(segments, ({ dst_offset, size }) => ({ dst_offset, size }));
 }
 
 function statusOf(error: Problem | undefined): End {

@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import type { ActiveTransfer } from '../../../services/daemon/transfers/active.ts';
 import { Dependents } from '../../../services/daemon/transfers/dependencies.ts';
+import { documentOf } from '../../../services/daemon/transfers/document.ts';
 import { History } from '../../../services/daemon/transfers/history.ts';
 import { dependencyRows, partsOf } from '../../../services/daemon/transfers/rows.ts';
 import type { Transfer } from '../../../services/daemon/transfers/transfer.ts';
@@ -53,13 +54,13 @@ describe('a transfer that depends on others', () => {
     ];
     const both = await bench.create(kept, behindOf(2, first, second));
     const last = await bench.create(kept, behindOf(3, both));
-    expect(both.toJSON()).toMatchObject({
+    expect(documentOf(both)).toMatchObject({
       ...{ status: 'queued', depends_on: [first.id, second.id] },
       waiting_for: { reason: 'order', transfers: [first.id, second.id] },
     });
     bench.end(1);
     await bench.service.waitForEnd(second);
-    expect(both.toJSON().waiting_for).toEqual({ reason: 'order', transfers: [first.id] });
+    expect(documentOf(both).waiting_for).toEqual({ reason: 'order', transfers: [first.id] });
     bench.end(0);
     while (bench.jobs.length < 3) await turn();
     expect([both.status, last.status]).toEqual(['running', 'queued']);
@@ -249,7 +250,7 @@ describe('after a crash', () => {
     expect(made.mock.calls.filter(([id]) => ids.has(id))).toEqual([]);
     while (bench.jobs.length < 1) await turn();
     const found = await bench.service.get(behind.id, viewer('anna'));
-    expect(found.toJSON()).toMatchObject({
+    expect(documentOf(found)).toMatchObject({
       ...{ status: 'queued', depends_on: [over.id, open.id] },
       waiting_for: { reason: 'order', transfers: [open.id] },
     });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
+import { documentOf } from '../../../services/daemon/transfers/document.ts';
 import { transferListQuerySchema } from '../../../services/daemon/transfers/list-schema.ts';
 import type { TransferService } from '../../../services/daemon/transfers/service.ts';
 import type { Transfer } from '../../../services/daemon/transfers/transfer.ts';
@@ -170,12 +171,12 @@ describe('a transfer that has to be kept', () => {
     });
     const transfers: Transfer[] = [];
     for (let n = 0; n < 9; n++) transfers.push(await create(false, undefined, large(4 * n)));
-    const waits = transfers.map((transfer) => transfer.toJSON().waiting_for);
+    const waits = transfers.map((transfer) => documentOf(transfer).waiting_for);
     expect(waits).toEqual([...Array(8).fill(null), { reason: 'slot' }]);
     const letThrough = store.hold();
     const behind = create(true, undefined, { segments: SWAP, source: makeDevice({ handle: 7 }) });
     letThrough();
-    expect((await behind).toJSON().waiting_for).toEqual({ reason: 'journal' });
+    expect(documentOf(await behind).waiting_for).toEqual({ reason: 'journal' });
   });
 
   test('one that is cancelled before that never starts', async () => {
@@ -248,7 +249,7 @@ describe('a transfer that has to be kept', () => {
     expect([again, behind, awaited].map(({ status }) => status)).toEqual([
       ...['queued', 'queued', 'interrupted'],
     ]);
-    expect(again.toJSON()).toMatchObject({ bytes_completed: 0, started_at: null });
+    expect(documentOf(again)).toMatchObject({ bytes_completed: 0, started_at: null });
     expect(rows('/ended')).toHaveLength(0);
   });
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { v7 as uuidv7 } from 'uuid';
+import { documentOf } from '../../../services/daemon/transfers/document.ts';
 import { History } from '../../../services/daemon/transfers/history.ts';
 import { transferListQuerySchema } from '../../../services/daemon/transfers/list-schema.ts';
 import { PackedTransfers } from '../../../services/daemon/transfers/packed.ts';
@@ -130,7 +131,7 @@ const finished = record({
 function seen(transfer: Transfer) {
   const { plan: made, origin: from, choice: chosen, settings: now, error: problem } = transfer;
   return {
-    document: transfer.toJSON(),
+    document: documentOf(transfer),
     ...{ plan: made, origin: from, choice: chosen, settings: now, change: transfer.change },
     ...{ promised: transfer.promised, end: transfer.end, accepted: transfer.accepted },
     events: [transfer.acceptedEvent, transfer.runningEvent, transfer.latestEvent],

@@ -7,6 +7,7 @@ import { TransferIds } from '../../../services/base/transfer-ids.ts';
 import { Inventory } from '../../../services/daemon/devices/device.ts';
 import { ElapsedClock, readClocks } from '../../../services/daemon/journal/elapsed.ts';
 import { KNOWS_CHANGES } from '../../../services/daemon/journal/format.ts';
+import { documentOf } from '../../../services/daemon/transfers/document.ts';
 import {
   readRecords,
   requestOf,
@@ -104,7 +105,10 @@ describe('rows of a transfer', () => {
           );
           assert.ok(record);
           const back = transferOf(record, CLOCK);
-          assert.deepEqual(JSON.parse(JSON.stringify(back)), JSON.parse(JSON.stringify(transfer)));
+          assert.deepEqual(
+            JSON.parse(JSON.stringify(documentOf(back))),
+            JSON.parse(JSON.stringify(documentOf(transfer))),
+          );
           assert.deepEqual(back.origin, { ...transfer.origin });
           assert.ok(Math.abs(back.ageMs - transfer.ageMs) < 5000);
         },
@@ -203,7 +207,7 @@ describe('rows of a transfer', () => {
         error: { code: 'interrupted', message: expect.stringContaining('later version') },
         foreign: [foreign],
       });
-      const document = recovered.transfer.toJSON();
+      const document = documentOf(recovered.transfer);
       expect(document).toMatchObject({ id: transfer.id, device_name: 'dax0.0' });
       expect(recovered.transfer.origin).toEqual(transfer.origin);
     },
@@ -268,11 +272,11 @@ describe('when the wall clock is set', () => {
       const [record] = read(rows);
       assert.ok(record);
       const back = transferOf(record, new ElapsedClock(anchor as Map<string, string>));
-      const { created_at } = back.toJSON();
-      expect(created_at).toBe(transfer.toJSON().created_at);
+      const { created_at } = documentOf(back);
+      expect(created_at).toBe(documentOf(transfer).created_at);
       expect(Math.abs(back.ageMs - 1000)).toBeLessThan(500);
       back.finish(back.outcome(undefined, undefined));
-      const finished = Date.parse(back.toJSON().finished_at ?? '');
+      const finished = Date.parse(documentOf(back).finished_at ?? '');
       expect(finished).toBeGreaterThanOrEqual(Date.parse(created_at) + 1000);
     },
   );

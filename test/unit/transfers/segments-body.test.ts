@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { SegmentList } from '../../../services/base/segments.ts';
+import { toldSegments } from '../../../services/daemon/transfers/document.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/request-schema.ts';
 import {
   parseTransferRequest,
   readManySegments,
 } from '../../../services/daemon/transfers/segments-body.ts';
-import { toldSegments } from '../../../services/daemon/transfers/transfer.ts';
 import { parseJson } from '../../../services/http/json-body.ts';
 import { runs } from '../../support/depth.ts';
 

@@ -9,6 +9,7 @@ import type { DmaEngine } from '../../../services/daemon/engines/dma.ts';
 import type { JobListener } from '../../../services/daemon/engines/jobs-in-flight.ts';
 import type { Completion, Job } from '../../../services/daemon/engines/records.ts';
 import type { WorkQueue } from '../../../services/daemon/order/work-queue.ts';
+import { documentOf } from '../../../services/daemon/transfers/document.ts';
 import { transferListQuerySchema } from '../../../services/daemon/transfers/list-schema.ts';
 import { transferSchema } from '../../../services/daemon/transfers/schema.ts';
 import type { TransferService } from '../../../services/daemon/transfers/service.ts';
@@ -98,7 +99,7 @@ describe('TransferService', () => {
     return createOne(service, plan, makeOrigin(key));
   };
   const document = (transfer: Transfer) =>
-    transferSchema.parse(JSON.parse(JSON.stringify(transfer)));
+    transferSchema.parse(JSON.parse(JSON.stringify(documentOf(transfer))));
 
   test('sees a transfer through', async () => {
     const transfer = await create({ verify: true });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { documentOf } from '../../../services/daemon/transfers/document.ts';
 import { transferSchema } from '../../../services/daemon/transfers/schema.ts';
 import { Problem } from '../../../services/http/problems/problem.ts';
 import { runs } from '../../support/depth.ts';
@@ -9,7 +10,7 @@ import { completion, makeDevice, makeTransfer } from './make-transfer.ts';
 describe('Transfer', () => {
   test('is a document of the published schema at every stage, its times in order', () => {
     const transfer = makeTransfer();
-    const document = () => transferSchema.parse(JSON.parse(JSON.stringify(transfer)));
+    const document = () => transferSchema.parse(JSON.parse(JSON.stringify(documentOf(transfer))));
     expect(document()).toMatchObject({ status: 'queued', started_at: null, finished_at: null });
     transfer.start(transfer.choice);
     expect(document()).toMatchObject({ status: 'running', finished_at: null });
@@ -31,14 +32,14 @@ describe('Transfer', () => {
   });
 
   test('gives the three offsets, or segments, as it was asked', () => {
-    expect(makeTransfer().toJSON()).toMatchObject({
+    expect(documentOf(makeTransfer())).toMatchObject({
       src_offset: 0,
       dst_offset: 4096,
       size: 4096,
       segments: null,
     });
     const segments = [{ src_offset: 1, dst_offset: 20, size: 3 }];
-    expect(makeTransfer({ segments, segmented: true }).toJSON()).toMatchObject({
+    expect(documentOf(makeTransfer({ segments, segmented: true }))).toMatchObject({
       src_offset: null,
       dst_offset: null,
       size: 3,
@@ -48,7 +49,7 @@ describe('Transfer', () => {
 
   test('names both devices', () => {
     const destination = makeDevice({ name: 'dax7.1' });
-    expect(makeTransfer({ destination }).toJSON()).toMatchObject({
+    expect(documentOf(makeTransfer({ destination }))).toMatchObject({
       device_name: 'dax0.0',
       dst_device_name: 'dax7.1',
     });
@@ -63,7 +64,7 @@ describe('Transfer', () => {
           const transfer = makeTransfer();
           transfer.finish(transfer.outcome(completion({ bytesDone, copyNs }), undefined));
           const exact = (BigInt(bytesDone) * 1_000_000_000n) / BigInt(copyNs);
-          const told = transfer.toJSON().throughput_bytes_per_second;
+          const told = documentOf(transfer).throughput_bytes_per_second;
           // As exact as a double is.
           expect(Math.abs(told - Number(exact))).toBeLessThanOrEqual(1 + told * 2 ** -51);
         },
@@ -72,7 +73,7 @@ describe('Transfer', () => {
     );
     const idle = makeTransfer();
     idle.finish(idle.outcome(undefined, new Problem('cancelled', '')));
-    expect(idle.toJSON()).toMatchObject({ throughput_bytes_per_second: 0, bytes_completed: 0 });
+    expect(documentOf(idle)).toMatchObject({ throughput_bytes_per_second: 0, bytes_completed: 0 });
   });
 
   test('tells both checksums only where they were compared', () => {
@@ -82,12 +83,12 @@ describe('Transfer', () => {
       const transfer = makeTransfer({ verify: true, segments });
       const error = code && new Problem(code, '');
       transfer.finish(transfer.outcome(completion({ ...crcs, segment: error ? 1 : 0 }), error));
-      return transfer.toJSON().verification;
+      return documentOf(transfer).verification;
     };
     const both = { method: 'crc32c', src: '00000000', dst: 'ffffffff' };
     expect(end()).toEqual({ ...both, segments: 3 });
     expect(end('verify_mismatch')).toEqual({ ...both, segments: 2 });
     expect(end('media_error')).toBeNull();
-    expect(makeTransfer({ verify: false }).toJSON().verification).toBeNull();
+    expect(documentOf(makeTransfer({ verify: false })).verification).toBeNull();
   });
 });
