@@ -224,6 +224,22 @@ describe('a refused upload: its client reads the answer, also once it has sent a
 });
 
 describe('a client that sends nothing more, and waits', () => {
+  /** Again if a busy machine has taken longer to answer than such a client is waited for. */
+  async function statuses(bytes: Buffer, answers: number): Promise<number[]> {
+    for (let tries = 1; ; tries++) {
+      const wire = new Wire(port);
+      wire.socket.end(bytes);
+      try {
+        const found: number[] = [];
+        while (found.length < answers) found.push((await wire.answer()).status);
+        await wire.closed;
+        return found;
+      } catch (error) {
+        if (tries === 5) throw error;
+      }
+    }
+  }
+
   test.each([
     ['POST', request('POST /transfers', { ...JSON_TYPE, ...KEEP }, COPY), 201],
     ['PUT', request(`PUT ${CONTENT}`, KEEP, 'bytes'), 200],
@@ -231,18 +247,13 @@ describe('a client that sends nothing more, and waits', () => {
     ['a checksum', request('GET /devices/dax0.0/checksum', KEEP), 200],
     ['a problem', request('POST /transfers', { ...JSON_TYPE, ...KEEP }, '{}'), 400],
   ])('is answered: %s', async (_name, bytes, status) => {
-    const wire = new Wire(port);
-    wire.socket.end(bytes);
-    expect((await wire.answer()).status).toBe(status);
-    await wire.closed;
+    expect(await statuses(bytes, 1)).toEqual([status]);
   });
 
   test('is answered for each of several requests', async () => {
-    const wire = new Wire(port);
     const one = request('POST /transfers', { ...JSON_TYPE, ...KEEP }, COPY);
-    wire.socket.end(Buffer.concat([one, one, request(`GET ${CONTENT}`, KEEP)]));
-    for (const status of [201, 201, 200]) expect((await wire.answer()).status).toBe(status);
-    await wire.closed;
+    const bytes = Buffer.concat([one, one, request(`GET ${CONTENT}`, KEEP)]);
+    expect(await statuses(bytes, 3)).toEqual([201, 201, 200]);
   });
 
   test('is not waited for, for it may have left', async () => {
