@@ -294,7 +294,8 @@ enum dma_shim_dma_error {
  *                               its last byte too soon
  * @segment:         index of the segment in which it failed, or in which the
  *                   first difference is; else zero
- * @source_crc:      with CHECKSUM or VERIFY
+ * @source_crc:      with CHECKSUM or VERIFY; of a job with a socket, also of one that failed,
+ *                   over @bytes_done
  * @destination_crc: with VERIFY
  * @dma_error:       enum dma_shim_dma_error
  * @dma_channels:    a bit for each channel, by its id, that had a part of it

@@ -1117,6 +1117,7 @@ TEST(a_device_that_cannot_be_written_ends_its_stream)
 	CHECK_EQ(done.status, -ENOSPC);
 	CHECK(done.bytes_done <= MIB && done.received > done.bytes_done);
 	CHECK_EQ(memcmp(file.bytes, bytes, done.bytes_done), 0);
+	CHECK_EQ(done.source_crc, __real_crc32c(0, bytes, done.bytes_done));
 	hooks.pwrite = NULL;
 	SYS(ftruncate(file.descriptor, (off_t)MIB));
 	CHECK_EQ(receive_from(&context, 2, file.handle, ends.ours, 2 * MIB, MIB), 0);

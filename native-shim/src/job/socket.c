@@ -123,12 +123,12 @@ void socket_receive(struct piece *piece)
 			return;
 		}
 		piece->received += (uint64_t)got;
-		if (job->flags & DMA_SHIM_JOB_CHECKSUM)
-			piece->source_crc = crc32c(piece->source_crc, to, (size_t)got);
 		if (plain_io)
 			piece->status = file_write(destination, buffer, at, (uint64_t)got);
 		if (piece->status)
 			return;
+		if (job->flags & DMA_SHIM_JOB_CHECKSUM)
+			piece->source_crc = crc32c(piece->source_crc, to, (size_t)got);
 		piece->bytes += (uint64_t)got;
 	}
 }
