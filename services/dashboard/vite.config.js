@@ -20,5 +20,7 @@ export default defineConfig({
     // The size of each file gzipped is a test's business.
     reportCompressedSize: false,
     modulePreload: { polyfill: false },
+    // Of what is bundled, which goes where the files go.
+    license: { fileName: 'licenses.md' },
   },
 });
