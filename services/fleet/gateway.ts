@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
+import { allocateYoung } from '../base/heap.ts';
 import { openLog } from '../base/log.ts';
 import { ServiceManager } from '../base/service-manager.ts';
 import type { Signals } from '../base/signals.ts';
@@ -11,6 +12,7 @@ import { PREFIX } from './settings.ts';
 /** Runs a gateway until a signal stops it. @throws StartError if it cannot start */
 export async function run(signals: Signals): Promise<void> {
   const config = readFleetConfig(process.env);
+  allocateYoung();
   const log = openLog(config.log_level);
   const { logger } = log;
   if (config.unknown_variables.length > 0) {
