@@ -1088,7 +1088,7 @@ TEST(a_device_that_is_slow_can_be_told_from_an_end_that_is_and_holds_up_no_cance
 	CHECK_EQ(receive_from(&context, 1, file.handle, ends.ours, 0, MIB), 0);
 	usleep(20000);
 	CHECK_EQ(dma_shim_is_running(context.shim, 1), 0);
-	write_all(ends.theirs, bytes, MIB / 4);
+	write_all(ends.theirs, bytes, MIB / 2);
 	gate_await(&write_gate, 1);
 	CHECK_EQ(dma_shim_is_running(context.shim, 1), 1);
 	CHECK_EQ(dma_shim_cancel(context.shim, 1), 0);
@@ -1096,7 +1096,7 @@ TEST(a_device_that_is_slow_can_be_told_from_an_end_that_is_and_holds_up_no_cance
 	done = done_of(&context, 1);
 	CHECK_EQ(done.status, -ECANCELED);
 	/* No other part */
-	CHECK(done.bytes_done <= 64 * KIB);
+	CHECK(done.bytes_done <= 256 * KIB);
 	CHECK_EQ(done.bytes_done, done.received);
 	close_ends(&ends);
 	context_close(&context);

@@ -7,8 +7,13 @@
 
 #define PAGE_SIZE UINT64_C(4096)
 
-/* What is moved at a time: on the thread's stack, and in its caches when it is moved on */
-#define PART_SIZE (UINT64_C(64) << 10)
+/* What is moved at a time: on the thread's stack, and in its caches when it is moved on. */
+
+/* Of a file that is sent; what the socket does not take is read again. */
+#define SEND_PART (UINT64_C(64) << 10)
+
+/* With 64 KiB a GiB into a file in memory took a fifth more CPU time. */
+#define RECEIVE_PART (UINT64_C(256) << 10)
 
 /*
  * The kernel could not read the mapping on our behalf, and says no more. A load
@@ -63,7 +68,7 @@ void socket_send(struct piece *piece)
 	const struct job *job = piece->job;
 	const struct device *source = job->source_device;
 	uint64_t offset = job->segments[piece->segment].src_offset + piece->offset;
-	unsigned char buffer[PART_SIZE];
+	unsigned char buffer[SEND_PART];
 
 	while (piece->bytes < piece->size) {
 		uint64_t at = offset + piece->bytes;
@@ -72,8 +77,8 @@ void socket_send(struct piece *piece)
 		uint64_t sent = 0;
 
 		if (source->plain_io) {
-			if (left > PART_SIZE)
-				left = PART_SIZE;
+			if (left > SEND_PART)
+				left = SEND_PART;
 			piece->status = file_read(source, buffer, at, left);
 			if (piece->status)
 				return;
@@ -103,7 +108,7 @@ void socket_receive(struct piece *piece)
 	const struct device *destination = job->destination_device;
 	bool plain_io = destination && destination->plain_io;
 	uint64_t offset = job->segments[piece->segment].dst_offset + piece->offset;
-	unsigned char buffer[PART_SIZE];
+	unsigned char buffer[RECEIVE_PART];
 
 	while (piece->bytes < piece->size) {
 		uint64_t at = offset + piece->bytes;
@@ -114,8 +119,8 @@ void socket_receive(struct piece *piece)
 		/* A device may be slow to take each part. */
 		if (job->cancelled)
 			return;
-		if (left > PART_SIZE)
-			left = PART_SIZE;
+		if (left > RECEIVE_PART)
+			left = RECEIVE_PART;
 		got = recv(job->socket, to, left, MSG_DONTWAIT);
 		if (got <= 0) {
 			if (try_again(piece, got, to, left))

@@ -7,8 +7,8 @@
 
 #include "os.h"
 
-/* Ours use a few kilobytes: a batch of records at most, and no recursion. */
-#define STACK_SIZE (256u << 10)
+/* The most that ours use is a part of what a socket receives, 256 KiB; no recursion. */
+#define STACK_SIZE (512u << 10)
 
 /* Lower weight by a factor of three: kernel/sched/core.c, sched_prio_to_weight */
 #define NICE_INCREMENT 5
