@@ -12,7 +12,7 @@
 /* Of a file that is sent; what the socket does not take is read again. */
 #define SEND_PART (UINT64_C(64) << 10)
 
-/* With 64 KiB a GiB into a file in memory took a fifth more CPU time. */
+/* With 64 KiB a GiB into a file in memory took a quarter more CPU time. */
 #define RECEIVE_PART (UINT64_C(256) << 10)
 
 /*
