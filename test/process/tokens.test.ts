@@ -271,6 +271,26 @@ test('the audit log tells who changed a transfer, or tried to', async () => {
   ]);
 });
 
+test('the audit log has each refusal, also of a client that leaves without the body that it has announced', async () => {
+  const DMAD_TOKENS_FILE = writeTokens(directory, [{ name: 'reader', scopes: ['transfers:read'] }]);
+  const daemon = new Daemon({ DMAD_TOKENS_FILE });
+  const port = portOf(await daemon.ready());
+  const attempts = [
+    ['POST /none', { authorization: 'Bearer wrong' }, 401],
+    ['POST /transfers', { ...JSON_TYPE, ...bearer('reader') }, 403],
+  ] as const;
+  for (const [line, fields, status] of attempts) {
+    const wire = new Wire(port).send(request(line, { ...fields, 'content-length': '9' }, 'half'));
+    expect((await wire.answer()).status).toBe(status);
+    wire.socket.resetAndDestroy();
+  }
+  expect(await daemon.stop()).toMatchObject({ code: 0, stderr: '' });
+  expect(daemon.log().filter(({ log }) => log === 'audit')).toMatchObject([
+    { client: null, path: '/none', outcome: 'refused', status: 401 },
+    { client: 'reader', path: '/transfers', outcome: 'refused', status: 403 },
+  ]);
+});
+
 deepTest('without tokens, TCP and the Unix socket are one client', async () => {
   const DMAD_SOCKET = join(directory, 'one.sock');
   const daemon = new Daemon({ DMAD_SOCKET });

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { TLSSocket } from 'node:tls';
-import type { FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Operation } from '../../base/vocabulary.ts';
+import { ANSWERED } from '../lingering-close.ts';
 import type { ProblemCode } from '../problems/problem.ts';
 import { routeOf } from '../route-of.ts';
 import { syncHook } from '../sync-hook.ts';
@@ -54,17 +55,25 @@ export default fp<AuditOptions>(
           socket instanceof TLSSocket ? socket.getPeerCertificate().subject : undefined;
         // Noted now: a closed connection has no address any more.
         request.peer = { address: socket.remoteAddress ?? null, certificate, uid: undefined };
-        reply.raw.once('close', () => {
-          const { headersSent, statusCode, writableFinished } = reply.raw;
-          if (!writableFinished) note(request, headersSent ? statusCode : null, 'unfinished');
+        const { raw } = reply;
+        raw.once(ANSWERED, () => noteAnswered(request, reply));
+        raw.once('close', () => {
+          const { headersSent, statusCode, writableFinished } = raw;
+          if (writableFinished) return;
+          // Refused is refused, whether its client has read that or not.
+          if (headersSent && REFUSED.includes(statusCode)) noteAnswered(request, reply);
+          else note(request, headersSent ? statusCode : null, 'unfinished');
         });
       }),
     );
     app.addHook('onResponse', (request, reply, done) => {
-      const status = reply.raw.statusCode;
-      note(request, status, outcomeOf(status));
+      noteAnswered(request, reply);
       done();
     });
+
+    function noteAnswered(request: FastifyRequest, { raw }: FastifyReply): void {
+      note(request, raw.statusCode, outcomeOf(raw.statusCode));
+    }
 
     /** @param status null if the connection closed before there was one */
     function note(request: FastifyRequest, status: number | null, outcome: Outcome): void {
