@@ -140,11 +140,17 @@ export class ActiveReplication {
 
   async #change(patch: ReplicationPatch): Promise<boolean> {
     const { replication } = this;
+    const { journal } = this.#dependencies;
     if (this.#stopped) return false;
     const settings = patched(replication.settings, patch);
     const number = replication.changes + 1;
     const rows = changedRows(replication, number, settings);
-    await this.#dependencies.journal.acceptThen(rows, () => {
+    await journal.acceptThen(rows, () => {
+      if (replication.over) {
+        // It was not known in time that the disk has it, and the replication has ended without it.
+        journal.remove(rows.keys());
+        return;
+      }
       replication.settings = settings;
       replication.changes = number;
       const state = this.#state;

@@ -47,7 +47,9 @@ class Disk {
     for (const [key, value] of rows) this.noted.set(key, value);
   }
 
-  remove(): void {}
+  remove(keys: Iterable<string>): void {
+    for (const key of keys) this.noted.set(key, undefined);
+  }
 
   async record(rows: Map<string, string>): Promise<boolean> {
     this.recorded.push(...rows.keys());
@@ -132,6 +134,21 @@ test.each([false, true])(
     expect(released).toBe(1);
   },
 );
+
+test('a change that the disk has once the replication is over is taken back', async () => {
+  const created = service.create(REQUEST, ORIGIN);
+  disk.accepted();
+  const { id } = (await created).replication;
+  const changed = service.change(id, ANNA, { labels: { late: 'yes' } });
+  await turn();
+  disk.undecided(REFUSAL);
+  await expect(changed).rejects.toBeInstanceOf(OutcomeUnknown);
+  expect(await service.cancel(id, ANNA)).toMatchObject({ status: 'cancelled' });
+  disk.accepted();
+  await turn();
+  expect((await service.get(id, ANNA)).settings.labels).toEqual({});
+  expect([...disk.noted]).toContainEqual([`replication/${id}/changed_1`, undefined]);
+});
 
 test('a cancel of what stays undecided ends when the daemon does', async () => {
   const created = service.create(REQUEST, ORIGIN).catch((error) => error);
