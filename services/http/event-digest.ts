@@ -8,7 +8,7 @@ export interface DigestedEvent {
   /** In the order of events. */
   readonly number: number;
   readonly kind: 'progress' | 'status';
-  readonly subject: { readonly id: string; readonly over: boolean };
+  readonly subject: { readonly id: string; readonly finished: boolean };
 }
 
 export interface DigestOptions<Event extends DigestedEvent> {
@@ -37,8 +37,8 @@ export class EventDigest<Event extends DigestedEvent> {
   }
 
   add(event: Event): void {
-    const { id, over } = event.subject;
-    if (over && this.#options.isBrief(event)) {
+    const { id, finished } = event.subject;
+    if (finished && this.#options.isBrief(event)) {
       this.#latest.delete(id);
       this.#addBrief(event);
     } else {
@@ -51,9 +51,9 @@ export class EventDigest<Event extends DigestedEvent> {
 
   /** A filter hides this event. @returns whether an earlier one of its subject is still to be sent */
   hidden(event: Event): boolean {
-    const { id, over } = event.subject;
+    const { id, finished } = event.subject;
     const waiting = this.#latest.get(id);
-    if (waiting !== undefined && over && this.#options.isBrief(event)) {
+    if (waiting !== undefined && finished && this.#options.isBrief(event)) {
       this.#latest.delete(id);
       this.#addBrief(waiting);
     }
@@ -104,12 +104,12 @@ export class KnownSubjects {
 
   /** The stream has brought this event. */
   sent({ number, subject }: DigestedEvent): void {
-    if (subject.over) this.#latest.delete(subject.id);
+    if (subject.finished) this.#latest.delete(subject.id);
     else this.#latest.set(subject.id, number);
   }
 
   /** Forgets the event's subject if it has ended: no other event of it will come. */
   forgetEnded({ subject }: DigestedEvent): void {
-    if (subject.over) this.#latest.delete(subject.id);
+    if (subject.finished) this.#latest.delete(subject.id);
   }
 }

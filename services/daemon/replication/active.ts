@@ -146,7 +146,7 @@ export class ActiveReplication {
     const number = replication.changes + 1;
     const rows = changedRows(replication, number, settings);
     await journal.acceptThen(rows, () => {
-      if (replication.over) {
+      if (replication.finished) {
         // It was not known in time that the disk has it, and the replication has ended without it.
         journal.remove(rows.keys());
         return;

@@ -71,7 +71,7 @@ export class EarlierReplications {
   #readFinished(rows: readonly Row[]): EarlierReplication[] {
     const earlier = this.#read(rows);
     for (const { replication } of earlier) {
-      if (replication.over) continue;
+      if (replication.finished) continue;
       // It has a row of its end, which could not be read.
       const detail = 'The outcome is unknown: its row in the journal cannot be read.';
       replication.finish(replication.end(new Problem('interrupted', detail)));

@@ -43,7 +43,7 @@ export class ReplicationHistory {
     const unfinished: Replication[] = [];
     for await (const earlier of this.#earlier.first(rows)) {
       this.#restore(earlier);
-      if (!earlier.replication.over) unfinished.push(earlier.replication);
+      if (!earlier.replication.finished) unfinished.push(earlier.replication);
     }
     let end = () => {};
     const known = new Promise<void>((resolve) => {
@@ -71,7 +71,7 @@ export class ReplicationHistory {
   }
 
   #restore(earlier: EarlierReplication): void {
-    earlier.replication.promised = true;
+    earlier.replication.acknowledged = true;
     this.#store.restore(earlier);
   }
 

@@ -26,7 +26,7 @@ export class OverwrittenRows {
 
   /** A writer's inconsistent ranges have changed. An unfinished replication writes them when it ends. */
   note(writer: Writer): void {
-    if (!(writer instanceof InconsistentCopy) && !writer.over) return;
+    if (!(writer instanceof InconsistentCopy) && !writer.finished) return;
     this.#changed.add(writer);
     this.#timer ??= setTimeout(() => this.flush(), DELAY_MS).unref();
   }

@@ -106,7 +106,7 @@ function readAccepted(
 function readPart(replication: Replication, part: string, row: unknown): boolean {
   const { progress } = replication;
   // The row of its end has everything.
-  if (replication.over) return true;
+  if (replication.finished) return true;
   if (part.startsWith(COPIED)) {
     const number = Number(part.slice(COPIED.length));
     if (!(number <= MAX_BLOCKS / PART_BLOCKS)) return false;

@@ -55,7 +55,7 @@ export class Replication implements Subject {
   runningEvent = 0;
   latestEvent = 0;
   /** Whether its client has the answer that it was accepted. */
-  promised = false;
+  acknowledged = false;
   readonly #clock: ElapsedClock;
 
   /** @param accepted when an earlier daemon accepted it; by default it is accepted now */
@@ -82,7 +82,7 @@ export class Replication implements Subject {
     return [this.request.src_device_name, this.destination.name];
   }
 
-  get over(): boolean {
+  get finished(): boolean {
     return this.outcome !== undefined;
   }
 
@@ -92,7 +92,7 @@ export class Replication implements Subject {
   }
 
   /** Milliseconds since its end; it must have finished. */
-  get overForMs(): number {
+  get finishedForMs(): number {
     return this.#clock.now() - (this.outcome as Outcome).finishedElapsedMs;
   }
 

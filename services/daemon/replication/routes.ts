@@ -271,7 +271,7 @@ function answer(
 ) {
   const document = () => replication.documentFor(reply.request.client);
   const succeeded = replication.status === 'succeeded';
-  if (replication.over && !succeeded) {
+  if (replication.finished && !succeeded) {
     const error = replication.outcome?.error ?? new Problem('internal_error', '');
     throw failureOf(error, replayed, { replication: document() });
   }

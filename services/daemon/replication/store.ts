@@ -106,7 +106,7 @@ export class ReplicationStore {
   /** The replication that a key stands for, whatever the request. */
   peek(client: string, key: string): Replication | undefined {
     const known = this.#byKey.get(nameOf(client, key));
-    return known?.over && known.overForMs >= KEY_MS ? undefined : known;
+    return known?.finished && known.finishedForMs >= KEY_MS ? undefined : known;
   }
 
   /**
@@ -146,19 +146,19 @@ export class ReplicationStore {
   /** Forgets what ended long ago. */
   forgetOld(): void {
     for (const replication of [...this.#forgettable()]) {
-      if (replication.overForMs >= WEEK_MS) this.#forget(replication);
+      if (replication.finishedForMs >= WEEK_MS) this.#forget(replication);
     }
   }
 
   /** Finished replications that left no inconsistent range, oldest first. */
   *#forgettable(): Generator<Replication> {
     for (const replication of this.#byId.values()) {
-      if (replication.over && !this.#inconsistent.has(replication)) yield replication;
+      if (replication.finished && !this.#inconsistent.has(replication)) yield replication;
     }
   }
 
-  #hasKey({ origin, overForMs }: Replication): boolean {
-    return origin.key !== undefined && overForMs < KEY_MS;
+  #hasKey({ origin, finishedForMs }: Replication): boolean {
+    return origin.key !== undefined && finishedForMs < KEY_MS;
   }
 
   #forget(replication: Replication): void {

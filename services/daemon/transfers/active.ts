@@ -264,7 +264,7 @@ export class ActiveTransfer implements Entrant {
   enterJournal(answer: Promise<void>): Rows {
     const dependencies = this.#dependencies;
     const running = this.#state.is === 'running';
-    this.transfer.promised = true;
+    this.transfer.acknowledged = true;
     this.#context.keep(dependencies);
     const unsettled = !running && this.#place.readsTransient;
     const source = sourceStateOf(this.transfer.plan, unsettled, this.#context);
@@ -284,7 +284,7 @@ export class ActiveTransfer implements Entrant {
   refusedByJournal(): void {
     this.#entry.refused();
     if (this.#state.is !== 'accepting') {
-      this.transfer.promised = false;
+      this.transfer.acknowledged = false;
       return;
     }
     this.#leave();

@@ -7,7 +7,7 @@ import type { Transfer } from './transfer.ts';
  * What others need to know of a transfer that they depend on. If that is not finished, this is the
  * transfer itself and changes with it; else it is without segments, for thousands may be asked for at once.
  */
-export type Dependency = Pick<Transfer, 'id' | 'status' | 'over'> & {
+export type Dependency = Pick<Transfer, 'id' | 'status' | 'finished'> & {
   readonly origin: Pick<Transfer['origin'], 'client'>;
 };
 
@@ -34,10 +34,10 @@ export class Dependents {
   }
 
   /** A transfer is finished: what waits for others yet does not keep its segments in memory. */
-  finished({ id, status, over, origin: { client } }: Transfer): void {
+  finished({ id, status, finished, origin: { client } }: Transfer): void {
     const dependents = this.#byId.get(id);
     if (dependents === undefined) return;
-    const dependency = { id, status, over, origin: { client } };
+    const dependency = { id, status, finished, origin: { client } };
     for (const dependent of dependents) {
       dependent.dependOn(
         dependent.dependencies.map((other) => (other.id === id ? dependency : other)),
@@ -58,7 +58,7 @@ export function openIdsOf(dependencies: readonly Dependency[]): string[] {
 
 /** Why a transfer must not run; undefined if all that it depends on has succeeded, or may yet. */
 export function dependencyProblem(dependencies: readonly Dependency[]): Problem | undefined {
-  const failed = dependencies.find(({ over, status }) => over && status !== 'succeeded');
+  const failed = dependencies.find(({ finished, status }) => finished && status !== 'succeeded');
   if (failed === undefined) return undefined;
   const detail = `It depends on the transfer ${failed.id}, which has ended as ${failed.status}: nothing was moved.`;
   return new Problem('dependency_failed', detail);

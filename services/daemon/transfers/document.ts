@@ -26,7 +26,7 @@ function ownerFor(viewer: Viewer, { origin: { client } }: Transfer) {
 /** A transfer as its own client sees it. */
 export function documentOf(transfer: Transfer): TransferDocument {
   const { plan, timings } = transfer;
-  const segments = plan.segmented ? toldSegments(plan) : null;
+  const segments = plan.segmented ? shownSegments(plan) : null;
   return Object.assign(basicDocumentOf(transfer), { segments, timings });
 }
 
@@ -102,7 +102,7 @@ function comparisonOf({ plan, report, status }: Transfer): TransferDocument['com
 }
 
 /** The segments as a client gives them, and sees them again. */
-export function toldSegments({ segments }: Pick<TransferPlan, 'segments'>) {
+export function shownSegments({ segments }: Pick<TransferPlan, 'segments'>) {
   if (segments.hasSources) return [...segments];
   return Array.from(segments, ({ dst_offset, size }) => ({ dst_offset, size }));
 }

@@ -37,8 +37,8 @@ export interface EarlierTransfersOptions {
 
 /** While not all is known of earlier daemons' transfers. */
 interface Learning {
-  /** Those that are over. */
-  over: { id: string; finishedNs: number }[];
+  /** Those that are finished. */
+  finished: { id: string; finishedNs: number }[];
   /** Resolves once all is known. */
   all: Promise<void>;
   known(): void;
@@ -99,9 +99,9 @@ export class EarlierTransfers {
     for (const other of waiting) other.place();
   }
 
-  /** Adds those that are over, and were not restored. */
-  add(over: readonly Recovered[]): void {
-    for (const recovered of over) this.#add(recovered);
+  /** Adds those that are finished, and were not restored. */
+  add(finished: readonly Recovered[]): void {
+    for (const recovered of finished) this.#add(recovered);
   }
 
   /**
@@ -116,7 +116,7 @@ export class EarlierTransfers {
     const find = this.#options.history.dependencyFinder();
     for (const [active, ids] of this.#openDependencies) this.#resolve(active, ids, find);
     this.#openDependencies.clear();
-    this.#mayForget(learning?.over ?? []);
+    this.#mayForget(learning?.finished ?? []);
     learning?.known();
     for (const active of this.#options.active) {
       if (doubt === undefined) active.rerun();
@@ -124,7 +124,7 @@ export class EarlierTransfers {
     }
   }
 
-  /** A transfer of any daemon is over; it may be forgotten, though not before those that ended earlier. */
+  /** A transfer of any daemon is finished; it may be forgotten, though not before those that ended earlier. */
   finish(transfer: Transfer): void {
     const { history, maxKept } = this.#options;
     const { id, finishedNs } = transfer;
@@ -133,30 +133,30 @@ export class EarlierTransfers {
       history.mayForget(id);
       return;
     }
-    const { over } = this.#learning;
-    over.push({ id, finishedNs });
+    const { finished } = this.#learning;
+    finished.push({ id, finishedNs });
     // An earlier daemon had a larger heap: not all of them would fit this one's.
-    if (over.length >= PAST_PART * maxKept)
-      this.#mayForget(over, over.length * (1 - 1 / PAST_PART));
+    if (finished.length >= PAST_PART * maxKept)
+      this.#mayForget(finished, finished.length * (1 - 1 / PAST_PART));
   }
 
   /** From now on these may be forgotten, the first to end first. @param count of how many of them */
-  #mayForget(over: Learning['over'], count = over.length): void {
-    over.sort((a, b) => a.finishedNs - b.finishedNs);
-    for (const { id } of over.splice(0, count)) this.#options.history.mayForget(id);
+  #mayForget(finished: Learning['finished'], count = finished.length): void {
+    finished.sort((a, b) => a.finishedNs - b.finishedNs);
+    for (const { id } of finished.splice(0, count)) this.#options.history.mayForget(id);
   }
 
   #add(recovered: Recovered): void {
     const { archive, history, keys } = this.#options;
     const { transfer } = recovered;
-    transfer.promised = true;
+    transfer.acknowledged = true;
     if (recovered.kind === 'interrupted') {
       transfer.finish(transfer.outcome(undefined, recovered.error));
       reportEnd(this.#options, transfer);
     }
     if (recovered.kind !== 'again') archive.alsoRemove(transfer, recovered.foreign);
     history.add(transfer, keys.remember(transfer));
-    if (transfer.over) this.finish(transfer);
+    if (transfer.finished) this.finish(transfer);
   }
 
   /** Looks up what one of them depends on. */
@@ -180,7 +180,7 @@ function nothingKnown(): Learning {
   const all = new Promise<void>((resolve) => {
     known = resolve;
   });
-  return { over: [], all, known };
+  return { finished: [], all, known };
 }
 
 /** How one ended that is not run again; rows of later versions stay as they are. */

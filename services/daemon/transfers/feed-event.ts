@@ -16,7 +16,7 @@ export interface Subject {
   readonly id: string;
   readonly origin: { readonly client: string };
   readonly status: Status;
-  readonly over: boolean;
+  readonly finished: boolean;
   /** Numbers of events: that it was accepted, that it runs, its latest status; 0: none yet. */
   acceptedEvent: number;
   runningEvent: number;

@@ -68,7 +68,7 @@ export class Finished {
   #forgetOldOf(shelf: Shelf): void {
     const { transfers } = shelf;
     for (let oldest = transfers.first; oldest !== undefined; oldest = transfers.first) {
-      if (this.#packed.overForMs(oldest) < this.#limits.ms) return;
+      if (this.#packed.finishedForMs(oldest) < this.#limits.ms) return;
       this.#forget(oldest, shelf);
     }
   }

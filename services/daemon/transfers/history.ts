@@ -125,7 +125,7 @@ export class History {
   mayForget(id: string): void {
     const packed = this.#everybody.get(id);
     if (typeof packed !== 'number' || this.#held.has(id)) return;
-    (this.#packed.isPromised(packed) ? this.#accepted202 : this.#answered).add(packed);
+    (this.#packed.isAcknowledged(packed) ? this.#accepted202 : this.#answered).add(packed);
   }
 
   /** Ends a hold. */

@@ -84,7 +84,7 @@ export class IdempotencyKeys {
    */
   remember(transfer: Transfer): boolean {
     const { id, plan, origin } = transfer;
-    const finishedNs = transfer.over ? transfer.finishedNs : undefined;
+    const finishedNs = transfer.finished ? transfer.finishedNs : undefined;
     if (origin.key === undefined || isOld({ finishedNs })) return false;
     const name = nameOf(origin.client, origin.key);
     const known = this.#keys.get(name);

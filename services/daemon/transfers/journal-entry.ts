@@ -139,7 +139,7 @@ export class JournalEntry {
   change(change: Change, apply: () => void): Promise<void> {
     const rows = changedRows(this.#transfer, change);
     return this.#journal.acceptThen(rows, () => {
-      if (!this.#transfer.over) apply();
+      if (!this.#transfer.finished) apply();
       // It was not known in time that the disk has it, and the transfer has ended without it.
       else this.#journal.remove(rows.keys());
     });

@@ -20,8 +20,8 @@ export function reportEnd(
   transfer: Transfer,
 ): void {
   observer.finished(transfer);
-  const { id, origin, status, choice, bytesCompleted, timings, error, promised } = transfer;
-  if (!promised && status === 'succeeded') return;
+  const { id, origin, status, choice, bytesCompleted, timings, error, acknowledged } = transfer;
+  if (!acknowledged && status === 'succeeded') return;
   log[error?.code === 'internal_error' ? 'error' : 'info'](
     {
       transfer: id,

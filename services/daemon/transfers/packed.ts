@@ -49,7 +49,7 @@ const SEGMENT_SIZE = 8 * SEGMENT_NUMBERS;
 /** Bytes that a character takes at most. */
 const CHARACTER_SIZE = 3;
 
-const FLAGS = { segmented: 1, flush: 2, verify: 4, promised: 8, ran: 16, labelled: 32 };
+const FLAGS = { segmented: 1, flush: 2, verify: 4, acknowledged: 8, ran: 16, labelled: 32 };
 const MORE_FLAGS = { changed: 64, dependent: 128 };
 const FLAG = { ...FLAGS, ...MORE_FLAGS };
 
@@ -106,9 +106,9 @@ export class PackedTransfers {
     return 1 + Math.floor(this.#cells.uintAt(packed, AT.rareSize) / RARE_PER_READING);
   }
 
-  /** See {@link Transfer.promised}. */
-  isPromised(packed: Packed): boolean {
-    return this.#has(packed, FLAG.promised);
+  /** See {@link Transfer.acknowledged}. */
+  isAcknowledged(packed: Packed): boolean {
+    return this.#has(packed, FLAG.acknowledged);
   }
 
   statusOf(packed: Packed): End {
@@ -117,11 +117,11 @@ export class PackedTransfers {
 
   dependencyOf(id: string, packed: Packed): Dependency {
     const origin = { client: this.clientOf(packed) };
-    return { id, origin, status: this.statusOf(packed), over: true };
+    return { id, origin, status: this.statusOf(packed), finished: true };
   }
 
   /** Milliseconds since its end. */
-  overForMs(packed: Packed): number {
+  finishedForMs(packed: Packed): number {
     return (monotonicNs() - this.#cells.doubleAt(packed, AT.finishedNs)) / 1e6;
   }
 
@@ -196,7 +196,7 @@ export class PackedTransfers {
     const wallMs = bytes.readDoubleLE(AT.wallMs);
     const transfer = new Transfer(id, plan, origin, this.#clock, { elapsedMs, wallMs });
     transfer.change = rare.change;
-    transfer.promised = hasFlag(bytes, FLAG.promised);
+    transfer.acknowledged = hasFlag(bytes, FLAG.acknowledged);
     transfer.acceptedEvent = acceptedEvent;
     transfer.runningEvent = runningEvent;
     transfer.latestEvent = latestEvent;
@@ -281,12 +281,12 @@ function hasFlag(bytes: Buffer, flag: number): boolean {
   return ((bytes[AT.flags] as number) & flag) !== 0;
 }
 
-function flagsOf({ plan, settings, promised, change }: Transfer, end: Outcome): number {
+function flagsOf({ plan, settings, acknowledged, change }: Transfer, end: Outcome): number {
   return (
     (plan.segmented ? FLAG.segmented : 0) |
     (plan.flush ? FLAG.flush : 0) |
     (plan.verify ? FLAG.verify : 0) |
-    (promised ? FLAG.promised : 0) |
+    (acknowledged ? FLAG.acknowledged : 0) |
     (end.completion === undefined ? 0 : FLAG.ran) |
     (hasLabels(settings) ? FLAG.labelled : 0) |
     (change === undefined ? 0 : FLAG.changed) |

@@ -14,7 +14,7 @@ import {
   type RequestedRange,
 } from '../devices/device.ts';
 import type { EngineChooser } from '../engines/choice.ts';
-import { toldSegments } from './document.ts';
+import { shownSegments } from './document.ts';
 import { checkTotal, meaningOf, parentOf, type Side, sidesOf } from './request.ts';
 import type { TransferRequest } from './request-schema.ts';
 import type { TransferPlan } from './transfer.ts';
@@ -90,7 +90,7 @@ export function describePlan(plan: TransferPlan) {
     dry_run: true as const,
     engine: plan.choice.engine,
     engine_reason: plan.choice.reason,
-    segments: toldSegments(plan),
+    segments: shownSegments(plan),
     bytes: plan.bytes,
   };
 }

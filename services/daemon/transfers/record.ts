@@ -8,7 +8,7 @@ import type { EngineChoice } from '../engines/choice.ts';
 import { NOWHERE } from '../engines/records.ts';
 import type { ElapsedClock } from '../journal/elapsed.ts';
 import type { Row } from '../journal/stored-rows.ts';
-import { toldSegments } from './document.ts';
+import { shownSegments } from './document.ts';
 import type { TransferRequest } from './request-schema.ts';
 import {
   acceptedSchema,
@@ -180,7 +180,7 @@ export function transferOf(
   const { accepted, outcome } = record;
   const client = shared.text(accepted.client);
   const own = { ...record, accepted: { ...accepted, client } };
-  const transfer = transferAgain(own, planOf(record, shared), clock);
+  const transfer = transferWithPlan(own, planOf(record, shared), clock);
   if (outcome !== undefined) {
     const channels = outcome.channels.length === 0 ? NONE : outcome.channels;
     transfer.finish({ ...outcome, channels, choice: shared.choice(outcome.choice) });
@@ -188,8 +188,8 @@ export function transferOf(
   return transfer;
 }
 
-/** The transfer again, with a plan of today. */
-export function transferAgain(
+/** An earlier daemon's transfer with a plan of this one. */
+export function transferWithPlan(
   { id, accepted, change }: TransferRecord,
   plan: TransferPlan,
   clock: ElapsedClock,
@@ -205,7 +205,7 @@ export function transferAgain(
 /** What its client asked for. */
 export function requestOf({ accepted, dependencies }: TransferRecord): TransferRequest {
   const { operation, pattern } = accepted;
-  const segments = toldSegments({ segments: segmentsOf(accepted) });
+  const segments = shownSegments({ segments: segmentsOf(accepted) });
   return {
     operation,
     ...(pattern !== undefined && { pattern }),

@@ -12,8 +12,8 @@ import {
   requestOf,
   type Shared,
   type TransferRecord,
-  transferAgain,
   transferOf,
+  transferWithPlan,
 } from './record.ts';
 import type { Transfer, TransferPlan } from './transfer.ts';
 
@@ -87,7 +87,7 @@ export function touchesItself({ operation, source, destination, segments }: Tran
  * understand, and leaves as they are.
  */
 export type Recovered =
-  | { kind: 'over'; transfer: Transfer; foreign: readonly string[] }
+  | { kind: 'finished'; transfer: Transfer; foreign: readonly string[] }
   | { kind: 'again'; transfer: Transfer; reruns: number; openDependencies: readonly string[] }
   | { kind: 'interrupted'; transfer: Transfer; error: Problem; foreign: readonly string[] };
 
@@ -107,7 +107,7 @@ export function recover(record: TransferRecord, options: RecoveryOptions): Recov
   const { inventory, chooser, doubt, writer, clock, host } = options;
   const { accepted, begun, unsettled, foreign, change, dependencies } = record;
   const transfer = transferOf(record, clock);
-  if (transfer.over) return { kind: 'over', transfer, foreign };
+  if (transfer.finished) return { kind: 'finished', transfer, foreign };
   const reruns = begun?.reruns ?? 0;
   const reason =
     (foreign.length > 0 ? 'a later version of the daemon kept it' : undefined) ??
@@ -124,7 +124,7 @@ export function recover(record: TransferRecord, options: RecoveryOptions): Recov
   if (reason !== undefined) return interrupted(transfer, reason, foreign);
   try {
     const plan = planTransfer(requestOf(record), inventory, chooser);
-    const again = transferAgain(record, plan, clock);
+    const again = transferWithPlan(record, plan, clock);
     return { kind: 'again', transfer: again, reruns, openDependencies: record.dependencies.open };
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
@@ -140,7 +140,7 @@ export function recoverPast(
 ): Recovered {
   const transfer = transferOf(record, clock, shared);
   const { foreign } = record;
-  if (transfer.over) return { kind: 'over', transfer, foreign };
+  if (transfer.finished) return { kind: 'finished', transfer, foreign };
   return interrupted(transfer, 'what the journal says of its end cannot be read', foreign);
 }
 

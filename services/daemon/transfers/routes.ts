@@ -232,7 +232,7 @@ export const transferRoutes: FastifyPluginAsyncZod<TransferRoutesOptions> = asyn
 function answer(transfer: Transfer, reply: FastifyReply, prefer: Preference, replayed: boolean) {
   const document = () => documentFor(reply.request.client, transfer);
   const succeeded = transfer.status === 'succeeded';
-  if (transfer.over && !succeeded) {
+  if (transfer.finished && !succeeded) {
     const error = transfer.error ?? new Problem('internal_error', '');
     throw failureOf(error, replayed, { transfer: document() });
   }

@@ -16,7 +16,7 @@ const nanoseconds = z.int().min(0);
 const time = z.iso.datetime({ precision: 3 });
 
 /** A fill's have no src_offset. */
-const toldSegmentSchema = z.object({
+const shownSegmentSchema = z.object({
   src_offset: bytes.optional(),
   dst_offset: bytes,
   size: bytes,
@@ -55,7 +55,7 @@ export const transferSchema = z
     }),
     dst_offset: bytes.nullable(),
     size: bytes.meta({ description: 'All bytes of the operation: with segments, their sum.' }),
-    segments: z.array(toldSegmentSchema).nullable(),
+    segments: z.array(shownSegmentSchema).nullable(),
     pattern: z.string().nullable().meta({ description: 'Of a fill, in hex digits; else null.' }),
     engine: z.enum(ENGINE_NAMES),
     engine_reason: z.string(),
@@ -130,7 +130,7 @@ export const dryRunSchema = z
     dry_run: z.literal(true),
     engine: z.enum(ENGINE_NAMES),
     engine_reason: z.string(),
-    segments: z.array(toldSegmentSchema),
+    segments: z.array(shownSegmentSchema),
     bytes,
   })
   .meta({ id: 'DryRun', description: 'What a transfer would do.' });

@@ -103,7 +103,7 @@ class SharedDigest {
       this.#digest.add(event);
       return;
     }
-    const known = event.subject.over && !this.#isBrief(event);
+    const known = event.subject.finished && !this.#isBrief(event);
     if (this.#digest.hidden(event) || !known) return;
     for (const receiver of this.#receivers) receiver.hidden(event);
   }

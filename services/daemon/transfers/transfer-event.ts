@@ -2,7 +2,7 @@
 
 import type { EngineName } from '../../base/vocabulary.ts';
 import { seesAllTransfers, type Viewer } from '../../http/access/visibility.ts';
-import { basicDocumentFor, documentFor, toldSegments } from './document.ts';
+import { basicDocumentFor, documentFor, shownSegments } from './document.ts';
 import { type EventForm, type EventKind, eventText, type FeedEvent } from './feed-event.ts';
 import type { WorkFilter } from './filter.ts';
 import type { Status } from './schema.ts';
@@ -43,7 +43,7 @@ export class TransferEvent implements FeedEvent {
   keepFor(viewer: Viewer): void {
     const sight = sightOf(viewer);
     // What is over changes no more.
-    if (this.subject.over || this.#texts.has(`${sight} brief`)) return;
+    if (this.subject.finished || this.#texts.has(`${sight} brief`)) return;
     this.#documents.set(sight, this.#documentFor(viewer));
   }
 
@@ -68,7 +68,7 @@ export class TransferEvent implements FeedEvent {
     }
     if (form === 'brief' || !plan.segmented) return brief;
     // Not kept: it can be 200 KB, and histories keep their events.
-    return JSON.stringify({ ...JSON.parse(brief), segments: toldSegments(plan) });
+    return JSON.stringify({ ...JSON.parse(brief), segments: shownSegments(plan) });
   }
 
   matches(filter: WorkFilter): boolean {

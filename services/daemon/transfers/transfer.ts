@@ -100,7 +100,7 @@ export class Transfer {
   /** Says why it has not started; undefined once somebody else sees it through, or nobody. */
   place: { readonly waitingFor: WaitingFor } | undefined;
   /** Whether its client was told that it goes on, and may come back for its end. */
-  promised = false;
+  acknowledged = false;
   error: Problem | undefined;
   /** Numbers of events: that it was accepted, that it runs, its latest status; 0: none yet. */
   acceptedEvent = 0;
@@ -139,7 +139,7 @@ export class Transfer {
     return this.change?.settings ?? this.plan;
   }
 
-  get over(): boolean {
+  get finished(): boolean {
     return this.#finishedNs !== undefined;
   }
 

@@ -7,8 +7,8 @@ import { type EventForm, eventText, type FeedEvent, type Subject } from './feed-
 import { snapshotText } from './watch.ts';
 
 /** Whether a client that comes back has had a subject's last status. */
-export function hasHadEnd({ over, latestEvent }: Subject, received: Received): boolean {
-  if (!over || received === undefined || received.is === 'lost') return false;
+export function hasHadEnd({ finished, latestEvent }: Subject, received: Received): boolean {
+  if (!finished || received === undefined || received.is === 'lost') return false;
   return received.is === 'unreadable' || received.upTo >= latestEvent;
 }
 
@@ -34,11 +34,11 @@ export function watchOne(
     const text = () => textOf(event, 'brief');
     if (event.kind === 'progress') stream.sendIfIdle(text);
     else stream.send(text());
-    if (subject.over) stream.end();
+    if (subject.finished) stream.end();
   });
   const upToDate = received?.is === 'everything' && received.upTo >= subject.latestEvent;
   if (upToDate) return;
   stream.send(snapshotText(received));
   stream.send(textOf(now, 'whole'));
-  if (subject.over) stream.end();
+  if (subject.finished) stream.end();
 }

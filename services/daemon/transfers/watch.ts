@@ -151,7 +151,7 @@ export class WorkWatch implements Receiver {
     this.#unsubscribe = feed.watchAll(this.#viewer, (event) => {
       if (!this.#isComing(event.subject)) this.#send(event);
       // The snapshot has only what is not over by then.
-      else if (event.subject.over) this.#send(event, 'whole');
+      else if (event.subject.finished) this.#send(event, 'whole');
     });
   }
 
@@ -179,7 +179,7 @@ export class WorkWatch implements Receiver {
   #lacks(event: FeedEvent): boolean {
     const { number, subject } = event;
     if (number <= this.#subscribedAt || !this.#known?.lacks(event)) return false;
-    return subject.over || !this.#isComing(subject);
+    return subject.finished || !this.#isComing(subject);
   }
 
   /** Whether a snapshot that is on its way will have it. */

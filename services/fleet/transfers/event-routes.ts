@@ -159,11 +159,11 @@ export const eventRoutes: FastifyPluginAsyncZod<EventRoutesOptions> = async (
     event: FleetEvent,
     form: EventForm = 'brief',
   ): void {
-    const { over } = event.subject;
-    const text = () => eventText(event, client, over ? OVER_ID : idOf(event.number), form);
+    const { finished } = event.subject;
+    const text = () => eventText(event, client, finished ? OVER_ID : idOf(event.number), form);
     if (event.kind === 'progress') stream.sendIfIdle(text);
     else stream.send(text());
-    if (over) stream.end();
+    if (finished) stream.end();
   }
 };
 

@@ -8,7 +8,7 @@ export interface FleetEvent {
   /** Whose it is. */
   owner: string;
   document: FleetTransfer;
-  subject: { id: string; over: boolean };
+  subject: { id: string; finished: boolean };
 }
 
 /** Tells of changes of transfers, as this gateway hears of them. */
@@ -26,11 +26,11 @@ export class Feed {
     return this.#watchers.size;
   }
 
-  /** @param over whether nothing more will come */
-  changed(owner: string, document: FleetTransfer, over: boolean): void {
+  /** @param finished whether nothing more will come */
+  changed(owner: string, document: FleetTransfer, finished: boolean): void {
     const { id, status } = document;
     const kind = this.#statuses.get(id) === status ? 'progress' : 'status';
-    if (over) this.#statuses.delete(id);
+    if (finished) this.#statuses.delete(id);
     else this.#statuses.set(id, status);
     const event = this.eventOf(kind, owner, document, ++this.#latest);
     for (const tell of this.#watchers) tell(event);
@@ -44,7 +44,7 @@ export class Feed {
     number = this.#latest,
   ): FleetEvent {
     const { id, finished_at } = document;
-    return { number, kind, owner, document, subject: { id, over: finished_at !== null } };
+    return { number, kind, owner, document, subject: { id, finished: finished_at !== null } };
   }
 
   /** Nothing more will come of it. */

@@ -64,12 +64,12 @@ export class FleetWatch {
   }
 
   tell(event: FleetEvent): void {
-    const { id, over } = event.subject;
+    const { id, finished } = event.subject;
     if (!this.#wants(event)) {
       this.#digest?.hidden(event);
       this.#known.forgetEnded(event);
       // Nothing more will come of it.
-      if (over) this.#had.delete(id);
+      if (finished) this.#had.delete(id);
     } else if (this.#digest === undefined) {
       if (event.kind === 'progress') this.#stream.sendIfIdle(() => this.#textOf(event));
       else this.#stream.send(this.#textOf(event));
@@ -98,9 +98,9 @@ export class FleetWatch {
   }
 
   #textOf(event: FleetEvent): string {
-    const { id, over } = event.subject;
+    const { id, finished } = event.subject;
     const form = this.#basic ? 'basic' : this.#had.has(id) ? 'brief' : 'whole';
-    if (over) this.#had.delete(id);
+    if (finished) this.#had.delete(id);
     else if (event.document.segments !== null) this.#remember(id);
     return eventText(event, this.#client, this.#idOf(event.number), form);
   }

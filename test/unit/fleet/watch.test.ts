@@ -28,7 +28,7 @@ test.each([
   const watch = new FleetWatch(stream as unknown as EventStream, CLIENT, query, String);
   const tell = (number: number, id: string, kind: FleetEvent['kind']) => {
     const document = { id, status: 'running', segments: null, created_at: '', host: 'hosta' };
-    const event = { number, kind, owner: 'anna', document, subject: { id, over: false } };
+    const event = { number, kind, owner: 'anna', document, subject: { id, finished: false } };
     watch.tell(event as unknown as FleetEvent);
   };
   tell(1, 'a', 'status');
@@ -59,7 +59,7 @@ test('a snapshot waits for a client that has much to take', async () => {
   const watch = new FleetWatch(stream as unknown as EventStream, CLIENT, query, String);
   const events = Array.from({ length: 10 }, (_, number) => {
     const document = { id: `t${number}`, status: 'running', segments: [], created_at: '' };
-    const subject = { id: document.id, over: false };
+    const subject = { id: document.id, finished: false };
     return { number, kind: 'status', owner: 'anna', document: { ...document, host: 'a' }, subject };
   });
   await watch.begin(events as unknown as FleetEvent[]);

@@ -11,7 +11,7 @@ afterEach(() => {
 });
 
 let number = 0;
-const transfer = (id: string) => ({ id, over: false });
+const transfer = (id: string) => ({ id, finished: false });
 type Transfer = ReturnType<typeof transfer>;
 const event = (of: Transfer, kind: 'status' | 'progress' = 'status') =>
   ({ number: ++number, kind, subject: of }) as unknown as FeedEvent;
@@ -80,11 +80,11 @@ test('the digest has some of the transfers that came and went, and all that were
   for (const each of known) digest.add(event(each));
   jest.advanceTimersByTime(200);
   for (const each of known) {
-    each.over = true;
+    each.finished = true;
     digest.add(event(each));
   }
   for (let index = 0; index < 1000; index++) {
-    digest.add(event({ id: `brief ${index}`, over: true }));
+    digest.add(event({ id: `brief ${index}`, finished: true }));
   }
   jest.advanceTimersByTime(200);
   const ids = sent[1]?.map(([id]) => id) ?? [];
@@ -99,7 +99,7 @@ test('one whose end a filter hides leaves out no others, and says whether more o
   digest.add(event(known));
   jest.advanceTimersByTime(200);
   digest.add(event(brief));
-  for (const each of [known, brief, unheard]) each.over = true;
+  for (const each of [known, brief, unheard]) each.finished = true;
   expect([known, brief, unheard].map((each) => digest.hidden(event(each)))).toEqual([
     false,
     true,
@@ -114,7 +114,7 @@ test('of many that came and went within an interval no more is kept than what is
   const all = Array.from({ length: 1000 }, (_, index) => transfer(`brief ${index}`));
   for (const each of all) {
     digest.add(event(each));
-    each.over = true;
+    each.finished = true;
     if (Number(each.id.at(-1)) % 2) digest.add(event(each));
     else digest.hidden(event(each));
   }
@@ -135,7 +135,7 @@ describe('what a stream knows', () => {
     ]);
     known.forgetEnded(second);
     expect(known.has(second)).toBe(true);
-    a.over = true;
+    a.finished = true;
     known.sent(event(a));
     expect(known.has(second)).toBe(false);
   });
@@ -144,7 +144,7 @@ describe('what a stream knows', () => {
     const known = new KnownSubjects();
     const a = transfer('a');
     known.sent(event(a));
-    a.over = true;
+    a.finished = true;
     known.forgetEnded(event(a));
     expect(known.has(event(a))).toBe(false);
   });

@@ -204,8 +204,8 @@ describe('a transfer that depends on others', () => {
     expect(active.dependencies).toEqual([first, second]);
     bench.end(0);
     await bench.service.waitForEnd(first);
-    const { id, status, over } = first;
-    expect(active.dependencies[0]).toEqual({ id, status, over, origin: { client: 'anna' } });
+    const { id, status, finished } = first;
+    expect(active.dependencies[0]).toEqual({ id, status, finished, origin: { client: 'anna' } });
     expect(active.dependencies[1]).toBe(second);
     bench.end(1);
     while (bench.jobs.length < 3) await turn();
@@ -320,7 +320,7 @@ describe('after a crash', () => {
     // The history forgets it for others, and says first that it had succeeded.
     for (let n = 0; n < 2000; n++) {
       const filler = await before.create(false, elsewhere(3));
-      filler.promised = true;
+      filler.acknowledged = true;
       before.end(before.jobs.length - 1);
     }
     before.service.close();

@@ -233,16 +233,16 @@ describe('History', () => {
 
   test('keeps those whose clients may come back for their ends apart from the others', () => {
     const history = makeHistory({ ...ROOMY, transfers: 2 }, [], { ...ROOMY, transfers: 4 });
-    const make = (promised: boolean) =>
+    const make = (acknowledged: boolean) =>
       Array.from({ length: 5 }, () => {
         const transfer = add(history, makeTransfer());
-        transfer.promised = promised;
+        transfer.acknowledged = acknowledged;
         return transfer;
       });
-    const [promised, told] = [make(true), make(false)];
-    for (const transfer of [...promised, ...told]) end(history, transfer);
+    const [acknowledged, told] = [make(true), make(false)];
+    for (const transfer of [...acknowledged, ...told]) end(history, transfer);
     const kept = (all: Transfer[]) => all.map(({ id }) => history.get(id) !== undefined);
-    expect(kept(promised)).toEqual([false, true, true, true, true]);
+    expect(kept(acknowledged)).toEqual([false, true, true, true, true]);
     expect(kept(told)).toEqual([false, false, false, true, true]);
   });
 
@@ -480,7 +480,7 @@ describe('a list', () => {
               continue;
             }
             const transfer = all[one.which];
-            if (transfer === undefined || transfer.over) continue;
+            if (transfer === undefined || transfer.finished) continue;
             if (one.kind === 'start') {
               transfer.status = 'running';
             } else {

@@ -104,9 +104,9 @@ export class ServiceBench {
         host: readClocks(),
       }),
     );
-    const unfinished = recovered.filter(({ kind }) => kind !== 'over');
+    const unfinished = recovered.filter(({ kind }) => kind !== 'finished');
     await bench.service.earlier.restore(unfinished, records.at(-1)?.id);
-    bench.service.earlier.add(recovered.filter(({ kind }) => kind === 'over'));
+    bench.service.earlier.add(recovered.filter(({ kind }) => kind === 'finished'));
     bench.service.earlier.settle(undefined);
     return bench;
   }

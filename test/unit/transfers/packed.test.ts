@@ -113,12 +113,12 @@ const finished = record({
     nil: undefined,
   }),
   events: fc.tuple(fc.nat(), fc.nat(), fc.nat()),
-  promised: fc.boolean(),
-}).map(({ plan: made, origin: from, agoMs, error: problem, end, change, events, promised }) => {
+  acknowledged: fc.boolean(),
+}).map(({ plan: made, origin: from, agoMs, error: problem, end, change, events, acknowledged }) => {
   const transfer = new Transfer(uuidv7(), made, from, CLOCK, acceptedAgo(agoMs));
   [transfer.acceptedEvent, transfer.runningEvent, transfer.latestEvent] = events;
   transfer.change = change;
-  transfer.promised = promised;
+  transfer.acknowledged = acknowledged;
   const { status } = transfer.outcome(undefined, problem);
   const verified = end.completion?.segment ?? 0;
   const segments = Math.min(verified, made.segments.length - 1);
@@ -133,7 +133,7 @@ function seen(transfer: Transfer) {
   return {
     document: documentOf(transfer),
     ...{ plan: made, origin: from, choice: chosen, settings: now, change: transfer.change },
-    ...{ promised: transfer.promised, end: transfer.end, accepted: transfer.accepted },
+    ...{ acknowledged: transfer.acknowledged, end: transfer.end, accepted: transfer.accepted },
     events: [transfer.acceptedEvent, transfer.runningEvent, transfer.latestEvent],
     weight: weightOf(transfer),
     error: problem && { ...problem, message: problem.message, status: problem.status },
@@ -168,7 +168,7 @@ test('finished transfers come back as they were, however they come and go', () =
         assert.equal(packed.clientOf(number), transfer.origin.client);
         assert.equal(packed.weightOf(number), weightOf(transfer));
         assert.equal(packed.segmentsOf(number), transfer.plan.segments.length);
-        assert.equal(packed.isPromised(number), transfer.promised);
+        assert.equal(packed.isAcknowledged(number), transfer.acknowledged);
         assert.equal(packed.statusOf(number), transfer.status);
         const subject = packed.subjectOf(number);
         assert.equal(subject.choice.engine, transfer.choice.engine);
@@ -233,7 +233,7 @@ test('a history has what a simple one would have, whatever is added, held and re
       const all: Known[] = [];
       const shelves = { answered: new SimpleShelves(), accepted202: new SimpleShelves() };
       const shelve = (known: Known) =>
-        shelves[known.transfer.promised ? 'accepted202' : 'answered'].add(known);
+        shelves[known.transfer.acknowledged ? 'accepted202' : 'answered'].add(known);
       for (const one of steps) {
         if (one.kind === 'add') {
           all.push({ transfer: one.transfer, state: 'unfinished', held: one.hold });

@@ -299,7 +299,7 @@ describe('after a crash', () => {
             else if (moved > 0 && !fate.has(id ?? '')) tear(torn, given);
             if (id === undefined || given.kind !== 'journaled') continue;
             const now: Transfer | undefined = await second.service.get(id, viewer('anna'));
-            assert.ok(now.over);
+            assert.ok(now.finished);
             if (now.status === 'succeeded') assert.ok(again || moved === all.length);
             else assert.equal(fate.get(id)?.kind, 'interrupted');
           }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { SegmentList } from '../../../services/base/segments.ts';
-import { toldSegments } from '../../../services/daemon/transfers/document.ts';
+import { shownSegments } from '../../../services/daemon/transfers/document.ts';
 import { transferRequestSchema } from '../../../services/daemon/transfers/request-schema.ts';
 import {
   parseTransferRequest,
@@ -110,7 +110,7 @@ function plain(request: unknown): unknown {
     segments?: unknown;
   };
   if (!(segments instanceof SegmentList)) return request;
-  return { ...rest, ...others, segments: toldSegments({ segments }) };
+  return { ...rest, ...others, segments: shownSegments({ segments }) };
 }
 
 /** What a parser gives, or says. */
@@ -143,7 +143,7 @@ test('reads what JSON.parse gives, or leaves it to that', () => {
         ...(quick.segments.hasSources ? {} : { operation: 'fill' }),
       });
       assert.ok(success);
-      assert.deepEqual(toldSegments(quick), data.segments);
+      assert.deepEqual(shownSegments(quick), data.segments);
     }),
     { numRuns: runs(100_000, 5000) },
   );

@@ -153,7 +153,7 @@ describe('TransferService', () => {
     service = withEngine({ heapBytes: 2 ** 20 });
     const past = Array.from({ length: 2000 }, () => makeTransfer());
     for (const transfer of past) transfer.finish(transfer.outcome(undefined, undefined));
-    for (const transfer of past) service.earlier.add([{ kind: 'over', transfer, foreign: [] }]);
+    for (const transfer of past) service.earlier.add([{ kind: 'finished', transfer, foreign: [] }]);
     // Others are waited for, until all are read.
     const known = past.map(({ id }) =>
       Promise.race([service.get(id, viewer('anna')).catch(() => undefined), sleep(0, undefined)]),
@@ -323,7 +323,7 @@ describe('TransferService', () => {
     const transfer = await create();
     const cancelled = service.cancel(transfer.id, viewer('anna'));
     expect(engine.cancelled).toEqual([1]);
-    expect(transfer.over).toBe(false);
+    expect(transfer.finished).toBe(false);
     engine.end(0, { status: ECANCELED, bytesDone: 512 });
     await cancelled;
     expect(document(transfer)).toMatchObject({ status: 'cancelled', bytes_completed: 512 });
@@ -457,7 +457,7 @@ describe('TransferService', () => {
     const transfer = await create();
     await service.waitForEnd(transfer, 0);
     await service.waitForEnd(transfer, 1);
-    expect(transfer.over).toBe(false);
+    expect(transfer.finished).toBe(false);
     engine.end(0);
     await service.waitForEnd(transfer);
   });

@@ -36,7 +36,9 @@ function open(who: Viewer = ANNA, query: Record<string, string> = {}, drained = 
   const stream = { ended: false, idle: true, send, drained };
   const unfinished = (by: Viewer, after: string) =>
     transfers
-      .filter(({ id, over, origin }) => !over && id > after && seesTransfersOf(by, origin.client))
+      .filter(
+        ({ id, finished, origin }) => !finished && id > after && seesTransfersOf(by, origin.client),
+      )
       .map((transfer) => new TransferEvent(feed.latest, 'status', transfer));
   const options = { feed, digests, sources: [{ unfinished }] };
   const filter = eventsQuerySchema.parse({ interval_ms: '1000', ...query });

@@ -77,7 +77,8 @@ class Reader {
     const unfinished = (who: Viewer, after: string, count: number) =>
       all
         .filter(
-          ({ id, over, origin }) => !over && id > after && seesTransfersOf(who, origin.client),
+          ({ id, finished, origin }) =>
+            !finished && id > after && seesTransfersOf(who, origin.client),
         )
         .slice(0, count)
         .map((transfer) => new TransferEvent(feed.latest, 'status', transfer));
@@ -124,7 +125,7 @@ class Reader {
     this.view.clear();
     this.due.clear();
     this.resumed = false;
-    for (const { id, over } of all) if (!over) this.due.add(id);
+    for (const { id, finished } of all) if (!finished) this.due.add(id);
   }
 
   close(): void {
@@ -236,7 +237,7 @@ class Model {
 
   /** @param way what becomes of it */
   change(index: number, way: 'run' | 'progress' | 'succeed' | 'cancel' | 'relabel'): void {
-    const alive = this.transfers.filter(({ over }) => !over);
+    const alive = this.transfers.filter(({ finished }) => !finished);
     const transfer = alive[index % alive.length];
     if (transfer === undefined) return;
     const running = transfer.status === 'running';
@@ -260,7 +261,7 @@ class Model {
   }
 
   cancelAll(): void {
-    for (const { over } of [...this.transfers]) if (!over) this.change(0, 'cancel');
+    for (const { finished } of [...this.transfers]) if (!finished) this.change(0, 'cancel');
   }
 
   open(who: number, query: number, stalled: boolean): void {
