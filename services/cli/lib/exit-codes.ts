@@ -22,7 +22,7 @@ export const EXIT_MEANINGS: Record<ExitName, string> = {
   failed:
     'failed: the transfer or replication, or "compare" found a difference, or "doctor" a problem',
   usage: 'the command line, or what it asks for, is not valid',
-  not_found: 'no such transfer, replication, device, peer or token',
+  not_found: 'no such transfer, replication, device, host, peer or token',
   access: 'refused: the token is missing, wrong, or lacks the right',
   retry: 'the daemon cannot take it now: try again later',
   unreachable: 'no daemon answers there',
@@ -53,7 +53,7 @@ export function resumable(): CliError {
 
 /** Problems that say: what was asked for cannot be meant. */
 const USAGE = [400, 405, 406, 411, 413, 415, 416, 417, 431];
-const UNKNOWN_CODES = ['unknown_device', 'unknown_peer', 'unknown_transfer'];
+const UNKNOWN_CODES = ['unknown_device', 'unknown_host', 'unknown_peer', 'unknown_transfer'];
 const USAGE_CODES = ['out_of_range', 'overlapping_ranges', 'idempotency_key_reused'];
 
 export function exitNameOf(error: unknown): ExitName {
