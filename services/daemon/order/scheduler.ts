@@ -4,7 +4,7 @@ import { type Access, Place, type PlaceOptions, Precedence, predecessorsOf } fro
 
 /**
  * An operation's place in the order. `waiting`: for an earlier one that touches its bytes.
- * `ready`: for a slot in its lane. `started`, then `released` once it is over.
+ * `ready`: for a slot in its lane. `started`, then `released` once it has finished.
  */
 export interface Ticket<Work> {
   readonly work: Work;
@@ -221,7 +221,7 @@ export class Scheduler<Work> {
     this.#lanes.setRates(rateOf, now);
   }
 
-  /** Forgets what operations claimed that are over: see {@link Precedence.forget}. */
+  /** Forgets what finished operations have claimed: see {@link Precedence.forget}. */
   forget(most: number): boolean {
     return this.#order.forget(most);
   }
@@ -251,7 +251,7 @@ export class Scheduler<Work> {
   }
 
   /**
-   * Ends an operation: one that started and is over, or one that shall not start any more. Those
+   * Ends an operation: one that has run, or one that shall not start any more. Those
    * that waited for it become ready, if they wait for no other.
    */
   release(ticket: Ticket<Work>, now = 0): void {

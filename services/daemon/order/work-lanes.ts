@@ -37,5 +37,5 @@ export function transferLane(priority: Priority, bytes: number): number {
 /** Of what overwrites bytes without being a transfer. */
 export const UPLOAD_LANE = LANES.upload;
 export const REPLICATION_LANE = LANES.replication;
-/** What counts as a transfer that is not over. */
+/** What counts as a transfer that has not finished. */
 export const TRANSFER_LANES = [...LANE_SLOTS.keys()].filter((lane) => lane !== UPLOAD_LANE);

@@ -45,14 +45,14 @@ const OVERLOAD_SECONDS = 5;
 
 /** What a client may take; absent: what the queue has. */
 export interface QueueLimits {
-  /** Transfers that are not over. */
+  /** Transfers that have not finished. */
   transfersInFlight?: number | undefined;
   bytesPerSecond?: number | undefined;
 }
 
 export interface QueueUse extends ClientUse {
   limits: QueueLimits;
-  /** Transfers that are not over. */
+  /** Transfers that have not finished. */
   transfersInFlight: number;
 }
 
@@ -247,7 +247,7 @@ export class WorkQueue {
     return this.#scheduler.begin(ticket);
   }
 
-  /** An operation is over, or shall not start any more. */
+  /** An operation has finished, or shall not start any more. */
   release(ticket: Ticket<Work>): void {
     this.#scheduler.release(ticket, performance.now());
     this.#startAll();
@@ -255,7 +255,7 @@ export class WorkQueue {
     if (this.#idle) for (const resolve of this.#whenIdle.splice(0)) resolve();
   }
 
-  /** Takes no new work from now on. @returns once what was taken is over */
+  /** Takes no new work from now on. @returns once what was taken has finished */
   async close(): Promise<void> {
     this.#closing = true;
     if (!this.#idle) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));

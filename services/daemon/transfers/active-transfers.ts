@@ -10,7 +10,7 @@ import type { TransferContext } from './context.ts';
 import { type Dependency, Dependents } from './dependencies.ts';
 import type { Transfer } from './transfer.ts';
 
-/** All transfers that are not over, and which of them wait for others to succeed. */
+/** All transfers that have not finished, and which of them wait for others to succeed. */
 export class ActiveTransfers {
   readonly #context: TransferContext & { interrupting: boolean };
   readonly #byId = new SlotMap<string, ActiveTransfer>();
@@ -65,7 +65,7 @@ export class ActiveTransfers {
     this.#dependents.add(active);
   }
 
-  /** The places in the order of those of these transfers that are not over. */
+  /** The places in the order of those of these transfers that have not finished. */
   ticketsOf(transfers: readonly Dependency[]): Ticket<Work>[] {
     return transfers.flatMap(({ id }) => this.#byId.get(id)?.ticket ?? []);
   }

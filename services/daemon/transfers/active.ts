@@ -41,7 +41,7 @@ type State =
   | { is: 'stopping'; reason: StopReason }
   /** It has stopped, and keeps its place in the order until its end is on disk. */
   | { is: 'ending' }
-  /** It is over, or left to the next daemon. */
+  /** It has finished, or is left to the next daemon. */
   | { is: 'left' };
 
 // Every transfer is in these: none needs an object of its own.
@@ -50,7 +50,7 @@ const STARTING: State = { is: 'starting' };
 const ENDING: State = { is: 'ending' };
 const LEFT: State = { is: 'left' };
 
-/** A transfer that is not over: waits for its turn and for the journal, runs, and ends. */
+/** A transfer that has not finished: waits for its turn and for the journal, runs, and ends. */
 export class ActiveTransfer implements Entrant {
   readonly transfer: Transfer;
   readonly #context: TransferContext;
@@ -428,7 +428,7 @@ export class ActiveTransfer implements Entrant {
     this.#context.written(writingOf(this.transfer));
   }
 
-  /** It is over for this daemon, and left to the next. */
+  /** This daemon leaves it to the next one. */
   #suspend(): void {
     const { is } = this.#state;
     clearTimeout(this.#timer);

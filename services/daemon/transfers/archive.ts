@@ -41,7 +41,7 @@ export class Archive {
     }, BATCH_MS).unref();
   }
 
-  /** Keeps a transfer that is over. */
+  /** Keeps a transfer that has finished. */
   add(id: string): void {
     this.#waiting.add(id);
     this.#added++;

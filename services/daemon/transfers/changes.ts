@@ -3,7 +3,7 @@ import { patchedLabels } from './labels.ts';
 import type { TransferPatch } from './request-schema.ts';
 import type { TransferPlan } from './transfer.ts';
 
-/** What a client may still change of a transfer that is not over. */
+/** What a client may still change of a transfer that has not finished. */
 export type TransferSettings = Pick<TransferPlan, 'priority' | 'timeoutMs' | 'labels'>;
 
 /**

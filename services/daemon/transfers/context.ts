@@ -19,13 +19,13 @@ export interface TransferContext extends RunOptions {
   journal: Journal;
   clock: ElapsedClock;
   archive: Archive;
-  /** Whether the daemon stops all that is not over: nothing may start behind what has stopped. */
+  /** Whether the daemon stops all that has not finished: nothing may start behind what has stopped. */
   readonly interrupting: boolean;
   /** The journal has it, before it starts: from now on it can be asked for. */
   accepted(active: ActiveTransfer): void;
-  /** It is over, or left to the next daemon; called before anybody else is told. */
+  /** It has finished, or is left to the next daemon; called before anybody else hears of it. */
   left(active: ActiveTransfer): void;
-  /** It is over, and nothing of it changes any more. */
+  /** It has finished, and nothing of it changes any more. */
   finished(transfer: Transfer): void;
   /**
    * A transfer is about to write, in its turn.

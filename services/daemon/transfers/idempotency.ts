@@ -106,7 +106,7 @@ export class IdempotencyKeys {
     known.weight = weight;
   }
 
-  /** A transfer is over: from now on the time of its key runs. */
+  /** A transfer has finished: from now on the time of its key runs. */
   finish(transfer: Transfer): void {
     const known = this.#keyOf(transfer);
     if (known !== undefined) known.finishedNs = transfer.finishedNs;

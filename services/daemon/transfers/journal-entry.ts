@@ -39,7 +39,7 @@ export interface Standing {
   dependencies: readonly Dependency[];
 }
 
-/** What the journal has of a transfer that is not over, and is given as that goes on. */
+/** What the journal has of a transfer that has not finished, and is given as that goes on. */
 export class JournalEntry {
   readonly #transfer: Transfer;
   readonly #journal: Journal;

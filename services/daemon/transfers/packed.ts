@@ -73,7 +73,7 @@ export class PackedTransfers {
     this.#clock = clock;
   }
 
-  /** @param transfer that is over; changes to the object later do not count */
+  /** @param transfer that has finished; changes to the object later do not count */
   add(transfer: Transfer): Packed {
     return this.#cells.add(this.#pack(transfer));
   }

@@ -20,7 +20,7 @@ import type { Transfer, TransferPlan } from './transfer.ts';
 /** How often a transfer runs again that was under way each time that a daemon died. */
 const MAX_RERUNS = 2;
 
-/** What tells whether a transfer that is not over may run again from the start. */
+/** What tells whether a transfer that has not finished may run again from the start. */
 export interface CrashContext {
   /** It may have begun to copy. */
   begun: boolean;

@@ -11,7 +11,7 @@ import { idOf, isLeftOver, isUnfinished } from './rows.ts';
 /** Transfers that are read at a time. */
 const SLICE = 200;
 
-/** Work of an earlier daemon that is not over. */
+/** Work of an earlier daemon that has not finished. */
 export interface PlacedWork {
   /** As of transfers: in the order of acceptance. */
   id: string;

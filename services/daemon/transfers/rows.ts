@@ -153,7 +153,7 @@ export const endedSchema = z.object({
 });
 
 /**
- * @param source undefined for a transfer that is over
+ * @param source undefined for a transfer that has finished
  * @returns rows that say that it was accepted
  */
 export function acceptedRows(transfer: Transfer, source?: SourceState): Rows {

@@ -170,7 +170,7 @@ export class TransferService implements WorkSource {
    * Changes the settings of a transfer.
    *
    * @returns once that is in the journal, if the transfer is
-   * @throws Problem not_found; not_changeable if it is over, or runs; and what
+   * @throws Problem not_found; not_changeable if it has finished, or runs; and what
    *   {@link ActiveTransfer.change} throws
    */
   async change(id: string, viewer: Viewer, patch: TransferPatch): Promise<Transfer> {

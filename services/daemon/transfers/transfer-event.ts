@@ -42,7 +42,7 @@ export class TransferEvent implements FeedEvent {
 
   keepFor(viewer: Viewer): void {
     const sight = sightOf(viewer);
-    // What is over changes no more.
+    // What has finished changes no more.
     if (this.subject.finished || this.#texts.has(`${sight} brief`)) return;
     this.#documents.set(sight, this.#documentFor(viewer));
   }

@@ -153,7 +153,7 @@ export class Transfer {
     return this.#finishedNs as number;
   }
 
-  /** What the engine told of its last run, once it is over. */
+  /** What the engine told of its last run, once it has finished. */
   get report(): EngineReport | undefined {
     return this.#report;
   }

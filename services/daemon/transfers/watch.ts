@@ -15,7 +15,7 @@ const SLICE = 100;
 /** Knows what is not over of one kind of work. */
 export interface WorkSource {
   /**
-   * How those stand that a client sees and that are not over, in the order of their acceptance.
+   * How those stand that a client sees and that have not finished, in the order of their acceptance.
    *
    * @param after the id of the last one of those before; empty: from the first
    */
@@ -64,7 +64,7 @@ export class WorkWatch implements Receiver {
     if (query.interval_ms) this.#known = new KnownSubjects();
   }
 
-  /** Goes on behind what the client has received, or begins with all that is not over. */
+  /** Goes on behind what the client has received, or begins with all that has not finished. */
   async run(received: Received): Promise<void> {
     if (received?.is === 'everything' && (await this.#resume(received.upTo))) return;
     this.#stream.send(snapshotText(received));
