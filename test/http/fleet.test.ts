@@ -209,6 +209,14 @@ describe('a gateway', () => {
     expect((await ask('PUT', '/hosts/hostc', body)).statusCode).toBe(400);
   });
 
+  test("a host's URL has at most 2048 characters", async () => {
+    const url = `http://hostc/${'x'.repeat(2036)}`;
+    const answer = await ask('PUT', '/hosts/hostc', { url });
+    expect([answer.statusCode, answer.json().errors]).toEqual([
+      ...[400, [{ pointer: '/url', detail: 'must have at most 2048 characters' }]],
+    ]);
+  });
+
   test.each([0, 64, 100, 101, 10_000])(
     'a host cannot have a name of %d characters',
     async (length) => {

@@ -4,6 +4,7 @@ import { hostNameSchema } from '../../base/host-name.ts';
 import { deviceSchema } from '../../daemon/devices/schema.ts';
 
 const MAX_CA = 2 ** 16;
+const MAX_URL = 2048;
 
 export const hostParams = z.object({
   host: hostNameSchema.meta({ description: 'The name of a host of the fleet.' }),
@@ -15,6 +16,7 @@ export const hostRequestSchema = z
     {
       url: z
         .url({ protocol: /^https?$/, error: 'must be a URL such as https://hosta:8080' })
+        .max(MAX_URL, `must have at most ${MAX_URL} characters`)
         .refine((url) => !/[?#@]/.test(url), 'must have no user, query or fragment')
         .overwrite((url) => url.replace(/\/+$/, ''))
         .meta({ description: "Of the host's daemon; a path in it is a prefix." }),
