@@ -8,20 +8,20 @@ const NOT_PASSED_ON = ['connection', 'keep-alive', 'transfer-encoding', 'date', 
 const OF_A_BODY = ['content-type', 'content-length'];
 
 /**
- * A handler whose answers another app makes, which is loaded when the first request comes: what people look at
+ * A route's handler whose answers another app makes, which is loaded when the first request comes: what people look at
  * now and then takes no time of each start.
  *
  * @param load makes that app, with routes of the same paths; is called again if it fails
  */
 export function deferred(load: () => Promise<FastifyInstance>) {
   let loading: Promise<FastifyInstance> | undefined;
-  return async ({ url, headers }: FastifyRequest, reply: FastifyReply) => {
+  const handler = async ({ url, headers }: FastifyRequest, reply: FastifyReply) => {
     loading ??= load();
     const app = await loading.catch((error) => {
       loading = undefined;
       throw error;
     });
-    // Also for HEAD, of which Fastify leaves the body out: so its length is known.
+    // Also for HEAD, of which Node leaves the body out: so its length is known.
     const { range: _range, ...passedOn } = headers;
     const answer = await app.inject({ method: 'GET', url, headers: passedOn });
     if (answer.statusCode >= 400) throw errorOf(answer.statusCode, url);
@@ -34,6 +34,8 @@ export function deferred(load: () => Promise<FastifyInstance>) {
     }
     return reply.send(unchanged ? undefined : answer.rawPayload);
   };
+  // Not left to Fastify, whose HEAD of a GET gives a 304 a length of 0.
+  return { method: ['GET', 'HEAD'], handler };
 }
 
 /** @returns a Problem, or an error that is the service's own */

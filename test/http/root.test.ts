@@ -36,12 +36,14 @@ describe('what is loaded when somebody asks for it', () => {
     expect(head.body).toHaveLength(0);
     const { etag } = headers;
     if (etag === undefined) return;
-    const again = await app.ask({ url, headers: { 'if-none-match': String(etag) } });
-    expect(again.status).toBe(304);
-    // What a cache has keeps its type and its length.
-    expect(again.headers['content-type']).toBeUndefined();
-    expect(again.headers['content-length']).toBeUndefined();
-    expect(again.headers.etag).toBe(etag);
+    for (const method of ['GET', 'HEAD'] as const) {
+      const again = await app.ask({ method, url, headers: { 'if-none-match': String(etag) } });
+      expect(again.status).toBe(304);
+      // What a cache has keeps its type and its length.
+      expect(again.headers['content-type']).toBeUndefined();
+      expect(again.headers['content-length']).toBeUndefined();
+      expect(again.headers.etag).toBe(etag);
+    }
   });
 
   test('there is nothing else, and nothing that takes another method', async () => {

@@ -54,7 +54,7 @@ export const dashboardAssets: FastifyPluginAsync = async (app) => {
   app.addHook('onRequest', async (_request, reply) => {
     reply.headers(PAGE_HEADERS);
   });
-  app.get('/assets/*', { schema: { hide: true } }, deferred(assetsApp));
+  app.route({ ...deferred(assetsApp), url: '/assets/*', schema: { hide: true } });
 };
 
 async function assetsApp(): Promise<FastifyInstance> {

@@ -68,7 +68,7 @@ export default fp<{ service: DescribedService }>(
     const config = { access: 'public' as const, produces: [] };
     const schema = { hide: true };
     for (const path of ['', '/', '/json', '/yaml', '/static/*']) {
-      app.get(`/docs${path}`, { config, schema }, showDocs);
+      app.route({ ...showDocs, url: `/docs${path}`, config, schema });
     }
     // The page that Swagger UI has there shows another service's document.
     for (const path of ['/docs/static/', '/docs/static/index.html']) {
