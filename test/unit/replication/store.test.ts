@@ -24,8 +24,8 @@ interface Given {
   consistency?: Consistency;
   client?: string;
   key?: string;
-  over?: boolean;
-  overForMs?: number;
+  finished?: boolean;
+  finishedForMs?: number;
   destination?: object;
   labels?: Record<string, string>;
 }
@@ -37,12 +37,12 @@ let next = 0;
 /** What the store looks at of a replication, the latest of all. */
 function make(given: Given = {}): Replication {
   const { offset = 0, size = 100, consistency = 'unchanged', client = 'anna', key } = given;
-  const { over = true, overForMs = 0, destination = DEVICE, labels = {} } = given;
+  const { finished = true, finishedForMs = 0, destination = DEVICE, labels = {} } = given;
   return {
     ...{
       id: idOf(next++),
-      over,
-      overForMs,
+      finished,
+      finishedForMs,
       destination,
     },
     ...{ origin: { client, key }, progress: { consistency }, settings: { labels } },
@@ -407,11 +407,11 @@ describe('inconsistent ranges', () => {
   });
 
   test('one is kept for as long as any of it is inconsistent, and no other is for its sake', () => {
-    const overForMs = 2 * WEEK_MS;
+    const finishedForMs = 2 * WEEK_MS;
     const all = [
-      make({ consistency: 'inconsistent', size: 200, overForMs }),
-      make({ consistency: 'consistent', size: 100, overForMs }),
-      make({ consistency: 'consistent', offset: 500, overForMs }),
+      make({ consistency: 'inconsistent', size: 200, finishedForMs }),
+      make({ consistency: 'consistent', size: 100, finishedForMs }),
+      make({ consistency: 'consistent', offset: 500, finishedForMs }),
     ];
     const kept = new Set(all);
     const store = new ReplicationStore(
@@ -533,7 +533,7 @@ describe('admit', () => {
     expect(() => store.admit('anna')).toThrow(/none can be forgotten/);
     for (let i = 0; i < SHARE - 1; i++) {
       store.admit('bert');
-      store.add(make({ client: 'bert', over: false }));
+      store.add(make({ client: 'bert', finished: false }));
     }
     expect(() => store.admit('carl')).not.toThrow();
     store.admit('bert');
