@@ -97,8 +97,9 @@ export class Exchanges {
   /** The client sends nothing more: it waits for its answers, as `nc -N` does, or has left. */
   #halfClosed(): void {
     if (this.#closed || this.#current?.kind !== 'request') return;
-    // One that left while it was being answered is far more common.
-    if (this.#current.response.headersSent) {
+    const { response } = this.#current;
+    // A stream of events has no end, and its client has most likely left.
+    if (response.headersSent && response.chunkedEncoding) {
       this.#socket.end();
       return;
     }
@@ -108,10 +109,12 @@ export class Exchanges {
 
   #endUnlessAnswering(): void {
     this.#closed = true;
-    const isLast = this.#waiting.length === 0;
     this.#waiting = [];
     if (this.#current?.kind !== 'request') return;
-    if (!isLast || !this.#current.response.headersSent) this.#socket.end();
+    const { response } = this.#current;
+    const end = () => this.#socket.end();
+    if (response.headersSent) response.once('close', end);
+    else end();
   }
 
   #take(turn: Turn): void {

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startTestApp, type TestApp } from '../support/app.ts';
@@ -255,6 +257,39 @@ describe('a client that sends nothing more, and waits', () => {
     const bytes = Buffer.concat([one, one, request(`GET ${CONTENT}`, KEEP)]);
     expect(await statuses(bytes, 3)).toEqual([201, 201, 200]);
   });
+
+  test.each([
+    ['past Node', 0],
+    ['by Node', Number.POSITIVE_INFINITY],
+  ])(
+    'has all of an answer that has begun, however slowly it reads: %s',
+    async (_way, pastNodeFrom) => {
+      const size = 32 * 2 ** 20;
+      const own = await startTestApp({
+        environment: { DMAD_DEVICES: `emulated:dax0.0=${size}` },
+        pastNodeFrom,
+      });
+      const address = { port: await own.listen(), host: '127.0.0.1', allowHalfOpen: true };
+      const get = request(`GET ${CONTENT}`, KEEP);
+      for (const requests of [[get], [get, get]]) {
+        const socket = connect(address);
+        socket.write(Buffer.concat(requests));
+        const [first] = (await once(socket, 'data')) as [Buffer];
+        socket.pause();
+        socket.end();
+        // Longer than it would be waited for if nothing had come.
+        await sleep(1200);
+        let received = first.length;
+        socket.on('data', ({ length }: Buffer) => {
+          received += length;
+        });
+        socket.resume();
+        await once(socket, 'end');
+        expect(received).toBeGreaterThan(size);
+      }
+      await own.close();
+    },
+  );
 
   test('is not waited for, for it may have left', async () => {
     const device = { device_name: 'dax1.0' };
