@@ -16,7 +16,7 @@ describe('behind nginx', () => {
   let daemon: Daemon;
   let upstream: string;
   beforeAll(async () => {
-    daemon = new Daemon();
+    daemon = new Daemon({ DMAD_DEVICES: 'emulated:dax0.0=1MiB,emulated:dax1.0=16MiB' });
     upstream = await daemon.ready();
   });
   afterAll(async () => {
@@ -43,7 +43,7 @@ describe('behind nginx', () => {
       const put = (path: string, headers: Record<string, string> = {}) =>
         fetchAnswer(`${nginx.url}${path}`, { method: 'PUT', body, headers });
       expect((await put('/devices/dax7.0/content')).status).toBe(404);
-      expect((await put('/devices/dax0.0/content', { 'if-match': '"x"' })).status).toBe(412);
+      expect((await put('/devices/dax1.0/content', { 'if-match': '"x"' })).status).toBe(412);
       const text = { 'content-type': 'text/plain' };
       expect((await put('/devices/dax0.0/content', text)).status).toBe(415);
     });
