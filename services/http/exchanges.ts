@@ -96,7 +96,7 @@ export class Exchanges {
 
   /** The client sends nothing more: it waits for its answers, as `nc -N` does, or has left. */
   #halfClosed(): void {
-    if (this.#closed || this.#current?.kind !== 'request') return;
+    if (this.#current?.kind !== 'request') return;
     const { response } = this.#current;
     // A stream of events has no end, and its client has most likely left.
     if (response.headersSent && response.chunkedEncoding) {
