@@ -2,7 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Problem } from './problems/problem.ts';
 
-/** Of one connection, or set by whoever answers on it; a file comes whole, whatever Range says. */
+/** Headers of a connection, which the answer on it gets anew; and of ranges, for files are always sent whole. */
 const NOT_PASSED_ON = ['connection', 'keep-alive', 'transfer-encoding', 'date', 'accept-ranges'];
 /** Of a body, which a 304 has none of: a cache would take them for those of the file that it has. */
 const OF_A_BODY = ['content-type', 'content-length'];

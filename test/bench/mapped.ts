@@ -24,7 +24,7 @@ export function filesOf(workshop: Workshop, name: string, bytes: number): string
   return readName(name).mapped ? workshop.hugePages(bytes) : workshop.directory;
 }
 
-/** A daemon with one device, `dax0.0`, whose file is in a directory of its own there. */
+/** A daemon with one device, `dax0.0`. @param files the directory in which it makes one for the device's file */
 export function oneDevice(
   workshop: Workshop,
   files: string,

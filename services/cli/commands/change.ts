@@ -33,14 +33,10 @@ export function change(program: Command, run: Runner): void {
     .action(
       run(async (context: Context, id: string, options: ChangeOptions) => {
         const patch = patchOf(options);
+        const { signal } = context;
         const client = await context.client();
-        const transfer = await client.changeTransfer(
-          await wholeId(client, id, context.signal),
-          patch,
-          {
-            signal: context.signal,
-          },
-        );
+        const whole = await wholeId(client, id, signal);
+        const transfer = await client.changeTransfer(whole, patch, { signal });
         const { priority, timeout_ms } = transfer;
         const limit =
           timeout_ms === null ? 'no time limit' : `${humanSeconds(timeout_ms / 1000)} at most`;

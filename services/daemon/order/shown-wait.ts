@@ -20,7 +20,7 @@ export function shownWait(wait: Wait<Work>, client: string): ShownWait {
     : { reason: 'slot' };
 }
 
-/** Of what its work waits for, a client sees the ids of its own transfers only. */
+/** A client sees the ids of its own transfers, and of no other work. */
 function shownOrder(others: readonly Work[], client: string): ShownWait {
   if (others.length > 0 && others.every(({ kind }) => kind === 'upload')) {
     return { reason: 'upload' };

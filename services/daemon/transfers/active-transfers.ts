@@ -89,8 +89,8 @@ export class ActiveTransfers {
   }
 
   /**
-   * Puts a transfer into the journal, so that it outlives the daemon, before its client is told that it
-   * goes on. One that the journal refuses is stopped.
+   * Puts a transfer into the journal, so that it outlives the daemon: its client is answered 202 after that.
+   * One that the journal refuses is stopped.
    *
    * @returns once it is in the journal, or has finished
    */

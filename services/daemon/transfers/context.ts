@@ -23,7 +23,7 @@ export interface TransferContext extends RunOptions {
   readonly interrupting: boolean;
   /** The journal has it, before it starts: from now on it can be asked for. */
   accepted(active: ActiveTransfer): void;
-  /** It has finished, or is left to the next daemon; called before anybody else hears of it. */
+  /** It has finished, or is left to the next daemon. Called before those that wait for its end and the event of it. */
   left(active: ActiveTransfer): void;
   /** It has finished, and nothing of it changes any more. */
   finished(transfer: Transfer): void;

@@ -165,8 +165,8 @@ export const transferRequestSchema = z
         }
       }
     },
-    // Also where fields are wrong, so that one answer tells all; what a field's own check has
-    // found is told first.
+    // Also if fields are wrong, so that one answer has all errors; those that a field's own check
+    // found stand first.
     { when: ({ value }) => typeof value === 'object' && value !== null && !Array.isArray(value) },
   )
   .meta({ id: 'TransferRequest' });

@@ -106,8 +106,8 @@ function bodyOf(request: FastifyRequest, reply: FastifyReply, maxBytes: number):
   // Cut short: the host must not take what came for all of it, and is not to blame.
   const cut = (error?: Error) => {
     if (raw.readableEnded) return;
-    const cutShort = () => new Problem('invalid_request', 'The body was cut short.');
-    body.destroy(error instanceof Problem ? error : cutShort());
+    const known = error instanceof Problem;
+    body.destroy(known ? error : new Problem('invalid_request', 'The body was cut short.'));
   };
   raw.once('error', cut);
   raw.once('close', cut);
